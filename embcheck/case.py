@@ -1,0 +1,355 @@
+"""A case: an immutable value that says what is fed to an embedding.
+
+A case names its data (a pattern, a regime, a layout, a seed) and expands to the same arrays on every machine.  It
+prints as the line that builds it, knows its ``facts`` and knows no torch.  `Case` is the lookup in a table, which
+most laws speak of; other families define their own case as a NamedTuple of axes on top of `Axes`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck import stream
+from embcheck.format import FORMATS, Array, Floats, Format, special_patterns
+from embcheck.pattern import PATTERNS, STRAYS, occurrence
+
+Ints = npt.NDArray[np.int64]
+C = TypeVar("C", bound="Axes")
+
+#: Tables of at most this many elements are expanded once and kept.
+_CACHED = 8192
+
+_CASE_TYPES: dict[str, type[Axes]] = {}
+
+
+class Input(NamedTuple):
+    """A tensor to feed: its elements in the format's storage, its dtype's torch name and its `layout`.
+
+    ``requires_grad`` makes it a leaf that collects a gradient.
+    """
+
+    stored: Array
+    dtype: str
+    layout: str = "contiguous"
+    requires_grad: bool = False
+
+
+class Axes(tuple[Any, ...]):
+    """What every case can do; mixed into a NamedTuple of axes whose defaults are the simplest values."""
+
+    _fields: ClassVar[tuple[str, ...]]
+    _field_defaults: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _CASE_TYPES[cls.__name__] = cls
+
+    def __repr__(self) -> str:
+        """The line that builds this case; axes at their defaults are left out."""
+        parts = [
+            f"{name}={value!r}"
+            for name, value in zip(self._fields, self, strict=True)
+            if name not in self._field_defaults or self._field_defaults[name] != value
+        ]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def but(self: C, **changes: Any) -> C:
+        """A copy with some axes changed."""
+        return self._replace(**changes)  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """The axes by name."""
+        return dict(zip(self._fields, self, strict=True))
+
+    def facts(self) -> dict[str, Any]:
+        """What obligations and ledger regions may speak of: the axes, and what follows from them."""
+        return self.axes
+
+
+def parse(text: str) -> Axes:
+    """The case that a printed line builds; only literals are accepted, nothing is evaluated.
+
+    Raises:
+        ValueError: if the text is no such line; the message says what is wrong.
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
+            raise ValueError("expected Name(axis=value, ...)")
+        case_type = _CASE_TYPES.get(call.func.id)
+        if case_type is None:
+            raise ValueError(f"no case type {call.func.id!r}; there are {', '.join(sorted(_CASE_TYPES))}")
+        values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        unknown = set(values) - set(case_type._fields)
+        if unknown:
+            raise ValueError(f"{call.func.id} has no axis {', '.join(sorted(unknown))}")
+        return case_type(**values)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"not a case: {text!r} ({error})") from error
+
+
+class _TableAxes(NamedTuple):
+    """The axes of a lookup, simplest value first in each axis' enumeration."""
+
+    num_embeddings: int
+    embedding_dim: int
+    #: the name of a pattern, or the token values themselves in row-major order
+    indices: str | tuple[int, ...] = "cycle"
+    shape: tuple[int, ...] = (3,)
+    padding_idx: int | None = None
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    max_norm: float | None = None
+    norm_type: float = 2.0
+    #: an index just outside the table put among the others, by name
+    stray: str | None = None
+    dtype: str = "float32"
+    index_dtype: str = "int64"
+    layout: str = "contiguous"
+    index_layout: str = "contiguous"
+    upstream_layout: str = "contiguous"
+    #: what the table holds: fingerprint, small, real or special
+    values: str = "fingerprint"
+    #: what the upstream gradient holds: code, ones, real or special
+    upstream: str = "code"
+    #: which spelling of the operation is called
+    entry: str = "functional"
+    #: how the derivative is taken
+    route: str = "backward"
+    #: what happened before the call that is judged
+    history: str = "fresh"
+    requires_grad: bool = True
+    threads: int = 1
+    seed: int = 0
+
+
+class Case(Axes, _TableAxes):  # type: ignore[misc]
+    """A lookup of ``shape`` tokens in a table of ``num_embeddings`` rows and ``embedding_dim`` columns."""
+
+    @cached_property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return FORMATS[self.dtype]
+
+    @cached_property
+    def numel(self) -> int:
+        """How many tokens are looked up."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def padding_row(self) -> int | None:
+        """The row that ``padding_idx`` names, counted from the front; None without padding."""
+        if self.padding_idx is None:
+            return None
+        return self.padding_idx % self.num_embeddings if self.num_embeddings else self.padding_idx
+
+    @cached_property
+    def tokens(self) -> Ints:
+        """The token values, row-major, shape ``(numel,)``; includes the stray one."""
+        if isinstance(self.indices, tuple):
+            tokens = np.array(self.indices, np.int64)
+        else:
+            tokens = PATTERNS[self.indices](self.numel, self.num_embeddings, self.padding_row, self.seed)
+        if self.stray is not None and self.numel:
+            tokens = tokens.copy()
+            tokens[self.seed % self.numel] = STRAYS[self.stray](self.num_embeddings)
+        return tokens
+
+    @cached_property
+    def refused(self) -> bool:
+        """Whether a token lies outside ``[0, num_embeddings)``: then the lookup must raise."""
+        tokens = self.tokens
+        return bool(tokens.size) and bool(tokens.min() < 0 or tokens.max() >= self.num_embeddings)
+
+    @cached_property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Which tokens contribute a gradient (all but padding), shape ``(numel,)``."""
+        if self.padding_row is None:
+            return np.ones(self.numel, np.bool_)
+        return self.tokens != self.padding_row
+
+    @cached_property
+    def counts(self) -> Ints:
+        """How often each row is looked up, padding included, shape ``(num_embeddings,)``."""
+        return np.bincount(self.tokens, minlength=self.num_embeddings)
+
+    @cached_property
+    def max_count(self) -> int:
+        """How often the most frequent token occurs."""
+        return 0 if self.refused or not self.numel else int(self.counts.max())
+
+    @cached_property
+    def weight_stored(self) -> Array:
+        """The table in storage, shape ``(num_embeddings, embedding_dim)``; do not write to it."""
+        arguments = (self.num_embeddings, self.embedding_dim, self.dtype, self.values, self.seed % 16)
+        small = self.num_embeddings * self.embedding_dim <= _CACHED
+        return (_kept_table if small else _table)(*arguments)
+
+    @cached_property
+    def weight_values(self) -> Floats:
+        """The table's values as float64."""
+        return self.format.decode(self.weight_stored)
+
+    @cached_property
+    def upstream_values(self) -> Floats:
+        """The upstream gradient of the looked-up rows, float64 of shape ``(numel, embedding_dim)``.
+
+        In the exact regimes the magnitudes that meet in one row sum to at most 2^(p-2), so that even four backward
+        passes that accumulate stay exact in any order.
+        """
+        return _upstream(self)
+
+    @property
+    def weight_input(self) -> Input:
+        """The table as a tensor to feed."""
+        return Input(self.weight_stored, self.dtype, self.layout, self.requires_grad)
+
+    @property
+    def index_input(self) -> Input:
+        """The tokens as a tensor to feed."""
+        stored = self.tokens.reshape(self.shape).astype(self.index_dtype, copy=False)
+        layout = self.index_layout
+        if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
+            layout = "contiguous"  # a tensor of stride 0 holds one value
+        return Input(stored, self.index_dtype, layout)
+
+    @property
+    def upstream_input(self) -> Input:
+        """The upstream gradient as a tensor to feed."""
+        stored = self.format.encode(self.upstream_values).reshape(*self.shape, self.embedding_dim)
+        layout = self.upstream_layout
+        if layout == "expanded" and self.upstream != "ones":
+            layout = "contiguous"
+        return Input(stored, self.dtype, layout)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padding_hit, padding_absent,
+        all_padding, first_row, last_row, untouched_row, negative_padding, empty, zero_width, numbers of table
+        elements."""
+        refused, padding = self.refused, self.padding_row
+        counts = np.zeros(0, np.int64) if refused else self.counts
+        seen = counts[counts > 0]
+        hit = bool(padding is not None and not refused and padding < len(counts) and counts[padding])
+        return {
+            **self.axes,
+            "numel": self.numel,
+            "rank": len(self.shape),
+            "refused": refused,
+            "max_count": self.max_count,
+            "repeated": self.max_count > 1,
+            "unequal_counts": len(seen) > 1 and bool(seen.min() != seen.max()),
+            "padding_hit": hit,
+            "padding_absent": padding is not None and not hit,
+            "all_padding": hit and len(seen) == 1,
+            "first_row": not refused and self.num_embeddings > 0 and self.numel > 0 and bool(counts[0]),
+            "last_row": not refused and self.num_embeddings > 0 and self.numel > 0 and bool(counts[-1]),
+            "untouched_row": not refused and len(seen) < self.num_embeddings,
+            "negative_padding": self.padding_idx is not None and self.padding_idx < 0,
+            "empty": self.numel == 0,
+            "zero_width": self.embedding_dim == 0,
+            "elements": self.num_embeddings * self.embedding_dim,
+        }
+
+
+def holds(condition: str, facts: Mapping[str, Any]) -> bool:
+    """Whether facts meet ``name``, ``name>3``, ``name>=3``, ``name=value``: the language of obligations.
+
+    Raises:
+        KeyError: if no such fact exists.
+    """
+    for sign, compare in _COMPARISONS.items():
+        name, found, value = condition.partition(sign)
+        if found:
+            fact = facts[name.strip()]
+            wanted = value.strip()
+            return compare(fact, type(fact)(wanted) if isinstance(fact, (int, float)) else wanted)
+    return bool(facts[condition])
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": lambda a, b: bool(a >= b),
+    ">": lambda a, b: bool(a > b),
+    "=": lambda a, b: str(a) == str(b),
+}
+
+
+def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, variant: int) -> Array:
+    fmt = FORMATS[dtype]
+    size = num_embeddings * embedding_dim
+    shape = (num_embeddings, embedding_dim)
+    if values == "special":
+        patterns = stream.shuffled(variant, special_patterns(fmt))
+        return fmt.from_bits(np.resize(np.array(patterns, np.uint64), size)).reshape(shape)
+    if values == "fingerprint" and size <= fmt.largest_integer:
+        magnitude = np.arange(1, size + 1, dtype=np.float64)
+        sign = np.where(np.arange(size) % 2, -1.0, 1.0)
+        return fmt.encode(magnitude * sign).reshape(shape)
+    code = stream.words(stream.derive("table", values, variant), size)
+    return fmt.encode(coded(code, values, fmt)).reshape(shape)
+
+
+_kept_table = lru_cache(maxsize=4096)(_table)
+
+
+def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
+    """Numbers from 64-bit codes: ``fingerprint`` an integer of up to p bits, ``small`` one of ±1…±3, ``real`` any
+    normal number of magnitude in [1/8, 16) rounded to the format."""
+    sign = np.where(code >> np.uint64(63), -1.0, 1.0)
+    body = code & np.uint64((1 << 53) - 1)
+    match values:
+        case "fingerprint":
+            return sign * (1 + (body % np.uint64(fmt.largest_integer)).astype(np.float64))
+        case "small":
+            return sign * (1 + (body % np.uint64(3)).astype(np.float64))
+        case "real":
+            exponent = ((code >> np.uint64(54)) % np.uint64(7)).astype(np.int64) - 3
+            return fmt.decode(fmt.encode(np.ldexp(sign * (1 + body / 2.0**53), exponent)))
+    raise KeyError(f"no value regime {values!r}; there are fingerprint, small, real and special")
+
+
+def _upstream(case: Case) -> Floats:
+    size = (case.numel, case.embedding_dim)
+    if case.upstream == "ones":
+        return np.ones(size)
+    if case.upstream == "real":
+        return coded(_kept_code(case.seed % 64, *size), "real", case.format)
+    values = _exact_code(case, size)
+    if case.upstream == "special" and values.size:
+        marks = np.array([np.nan, np.inf, -np.inf])
+        flat = values.reshape(-1)
+        flat[case.seed % flat.size] = marks[case.seed % 3]
+    return values
+
+
+@lru_cache(maxsize=2048)
+def _kept_code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
+    return stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
+
+
+@lru_cache(maxsize=2048)
+def _kept_integers(variant: int, numel: int, width: int, span: int) -> Floats:
+    code = _kept_code(variant, numel, width)
+    sign = np.where(code >> np.uint64(63), -1.0, 1.0)
+    return sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
+
+
+def _exact_code(case: Case, size: tuple[int, int]) -> Floats:
+    """Nonzero integers that say which token they came from, within the row's exactness budget."""
+    budget = case.format.largest_integer >> 2
+    most = max(1, case.max_count)
+    span = min(max(1, budget // most), 1000)
+    values = _kept_integers(case.seed % 64, *size, span)
+    if most > budget:
+        # Too many tokens of one row for this format: each column lets another subset of them speak.
+        spread = -(-most // budget)
+        phase = occurrence(case.tokens)[:, None] + np.arange(case.embedding_dim)[None, :]
+        return np.where(phase % spread == 0, values, 0.0)
+    return values.copy()

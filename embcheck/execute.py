@@ -1,0 +1,110 @@
+"""Executes a plan with torch and returns an outcome: the only place where numpy arrays become tensors and back.
+
+Every tensor is a view into a numpy buffer that embcheck owns and has poisoned.  torch computes on that memory, so
+what was written, and where, is read from the buffer itself and not through the library under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from embcheck.case import Input
+from embcheck.format import Array
+from embcheck.law import Plan
+from embcheck.layout import View, poison, view_of
+from embcheck.mode import Mode
+from embcheck.outcome import Outcome
+
+_NUMPY = {torch.bfloat16: torch.int16}
+_POISON = {
+    name: poison(kind, bfloat16=name == "bfloat16")
+    for name, kind in {
+        "float64": "float64", "float32": "float32", "float16": "float16", "bfloat16": "int16",
+        "int64": "int64", "int32": "int32",
+    }.items()
+}  # fmt: skip
+
+
+class Fed(NamedTuple):
+    """A tensor that was fed, the buffer it views, and the buffer's bytes before."""
+
+    tensor: torch.Tensor
+    buffer: Array
+    before: bytes
+    view: View
+
+
+def feed(given: Input) -> Fed:
+    """Lays an input out in a poisoned buffer and makes the tensor that views it."""
+    view = view_of(given.stored.shape, given.layout)
+    poisoned = _POISON[given.dtype]
+    buffer = np.full(view.size, poisoned, poisoned.dtype)
+    if given.stored.size:
+        view.inside(buffer)[...] = given.stored
+    base = torch.from_numpy(buffer)
+    if given.dtype == "bfloat16":
+        base = base.view(torch.bfloat16)
+    tensor = base.as_strided(view.shape, view.strides, view.offset)
+    if given.requires_grad:
+        tensor.requires_grad_()
+    return Fed(tensor, buffer, buffer.tobytes(), view)
+
+
+def read(tensor: torch.Tensor) -> Array:
+    """The elements of an observed tensor in storage; a sparse one is densified in float64, duplicates added."""
+    tensor = tensor.detach()
+    if tensor.is_sparse:
+        rows, values = tensor._indices()[0].numpy(), read(tensor._values())
+        fmt_values = values if tensor.dtype != torch.bfloat16 else _bfloat16(values)
+        dense = np.zeros(tuple(tensor.shape), np.float64)
+        np.add.at(dense, rows, fmt_values.astype(np.float64))
+        return _as_storage(dense, tensor.dtype)
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy()
+    return tensor.numpy()
+
+
+def _bfloat16(stored: Array) -> Array:
+    from embcheck.format import FORMATS
+
+    return FORMATS["bfloat16"].decode(stored)
+
+
+def _as_storage(dense: Array, dtype: torch.dtype) -> Array:
+    from embcheck.format import FORMATS
+
+    return FORMATS[str(dtype).removeprefix("torch.")].encode(dense)
+
+
+def run(plan: Plan, mode: Mode) -> Outcome:
+    """Executes the plan's program in a mode.  What it raises becomes the outcome's error."""
+    fed = {name: feed(given) for name, given in plan.inputs.items()}
+    arguments = {name: made.tensor for name, made in fed.items()}
+    if plan.threads != torch.get_num_threads():
+        torch.set_num_threads(plan.threads)
+    seen: Mapping[str, Any] = {}
+    error: BaseException | None = None
+    try:
+        seen = mode.function(plan.program, **arguments, **plan.options)
+    except Exception as raised:
+        error = raised
+    return Outcome(seen, read, mode=mode.name, error=error, written=lambda: _written(fed))
+
+
+def _written(fed: Mapping[str, Fed]) -> dict[str, str]:
+    changed = {}
+    for name, made in fed.items():
+        if made.buffer.tobytes() == made.before:
+            continue
+        after = made.buffer.copy()
+        before = np.frombuffer(made.before, after.dtype).copy()
+        inside_before, inside_after = made.view.inside(before).copy(), made.view.inside(after).copy()
+        if inside_before.tobytes() != inside_after.tobytes():
+            changed[name] = "its elements changed"
+        else:
+            changed[name] = "memory around it was written"
+    return changed

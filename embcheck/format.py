@@ -1,0 +1,113 @@
+"""The number formats under test, as numpy sees them: precision, unit roundoff, bit patterns.
+
+A value travels through embcheck as float64, which holds every float64, float32, float16 and bfloat16 exactly; only
+a tensor's *bits* are kept in the format's own width.  numpy has no bfloat16, so its bits live in ``int16`` and the
+conversion, a shift with round-to-nearest-even, is written out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format.
+
+    ``precision`` is p, the significand's bits with the hidden one; ``emin`` the exponent of the smallest normal
+    number 2^emin; ``storage`` the numpy dtype that carries the bits of a tensor of this format.
+    """
+
+    name: str
+    precision: int
+    emin: int
+    emax: int
+    storage: np.dtype[np.generic]
+    bits: np.dtype[np.signedinteger]
+
+    @property
+    def unit_roundoff(self) -> float:
+        """u = 2^-p: the largest relative error of one rounding to nearest."""
+        return 2.0**-self.precision
+
+    @property
+    def smallest_subnormal(self) -> float:
+        """η: the spacing of the numbers below the smallest normal one."""
+        return 2.0 ** (self.emin - self.precision + 1)
+
+    @property
+    def largest_integer(self) -> int:
+        """2^p: integers up to here, and sums that stay below it, are exact."""
+        return 1 << self.precision
+
+    def encode(self, values: npt.ArrayLike) -> Array:
+        """``values`` (float64) rounded to nearest-even into ``storage``."""
+        wide = np.asarray(values, dtype=np.float64)
+        if self.name != "bfloat16":
+            with np.errstate(over="ignore", under="ignore"):
+                return wide.astype(self.storage)
+        with np.errstate(over="ignore", under="ignore"):
+            word = np.ascontiguousarray(wide, dtype=np.float32).view(np.uint32)
+        # Rounding twice (to float32, then to bfloat16) is harmless: 24 >= 2·8 + 2.
+        rounded = word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))
+        kept = np.where(np.isnan(wide), word | np.uint32(0x00400000), rounded)
+        return (kept >> np.uint32(16)).astype(np.uint16).view(np.int16)
+
+    def decode(self, stored: Array) -> Floats:
+        """The float64 values of an array in ``storage``; exact."""
+        if self.name != "bfloat16":
+            return stored.astype(np.float64)
+        wide = np.ascontiguousarray(stored).view(np.uint16).astype(np.uint32) << np.uint32(16)
+        return wide.view(np.float32).astype(np.float64)
+
+    def to_bits(self, stored: Array) -> npt.NDArray[np.signedinteger]:
+        """The bit patterns of an array in ``storage``, as signed integers of the same width."""
+        return np.ascontiguousarray(stored).view(self.bits)
+
+    def from_bits(self, patterns: npt.ArrayLike) -> Array:
+        """The array in ``storage`` whose bit patterns are the non-negative integers ``patterns``."""
+        unsigned = np.asarray(patterns, dtype=np.uint64).astype(f"u{self.bits.itemsize}")
+        return unsigned.view(self.storage)
+
+
+def _format(name: str, precision: int, exponent_bits: int, storage: str, bits: str) -> Format:
+    emax = (1 << (exponent_bits - 1)) - 1
+    return Format(name, precision, 1 - emax, emax, np.dtype(storage), np.dtype(bits))
+
+
+FORMATS: dict[str, Format] = {
+    "float32": _format("float32", 24, 8, "float32", "int32"),
+    "float64": _format("float64", 53, 11, "float64", "int64"),
+    "float16": _format("float16", 11, 5, "float16", "int16"),
+    "bfloat16": _format("bfloat16", 8, 8, "int16", "int16"),
+}
+
+
+def special_patterns(fmt: Format) -> list[int]:
+    """Bit patterns that arithmetic disturbs and a copy must not: signed zeros, infinities, NaNs with payloads
+    of either sign, the ends of the subnormal and normal ranges, and the neighbours of one."""
+    width = fmt.bits.itemsize * 8
+    mantissa = fmt.precision - 1
+    sign, one = 1 << (width - 1), fmt.emax << mantissa
+    infinity = ((1 << (width - 1 - mantissa)) - 1) << mantissa
+    quiet = infinity | 1 << (mantissa - 1)
+    positive = [
+        0,
+        infinity,
+        quiet,
+        quiet | 5,  # a payload
+        1,  # smallest subnormal
+        (1 << mantissa) - 1,  # largest subnormal
+        1 << mantissa,  # smallest normal
+        infinity - 1,  # largest finite
+        one,
+        one + 1,  # one ulp above 1
+        one - 1,
+    ]
+    return [pattern | s for pattern in positive for s in (0, sign)]

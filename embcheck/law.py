@@ -1,0 +1,306 @@
+"""Laws: one sentence of mathematics each, and a pure function that tells whether an outcome obeys it.
+
+    @padding.law("Padding rows get zero gradient.", source="nn.Embedding: padding_idx", obliges={"padding_hit"})
+    def padding_row_gets_no_gradient(case, out):
+        return same(out.weight_grad[case.padding_row], 0)
+
+A law returns None (it holds exactly), a float (the worst error/bound ratio, at most 1) or a `Difference`.  A
+`Family` groups the laws that are judged on one execution: it says which cases there are and which program runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.case import Axes, Input
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an outcome departs from a law.
+
+    ``kind`` names the sort of difference (a law reports one counterexample of each), ``path`` the first place where
+    it shows, ``got`` and ``expected`` what stands there and what should, as Python literals where possible.
+    """
+
+    kind: str
+    path: str
+    got: Any
+    expected: Any
+    words: str
+    bound: float = 0.0
+    bits: bool = False
+
+
+#: What a law returns: None if it holds exactly, the error/bound ratio if within its bound, else the difference.
+Finding = None | float | Difference
+Judgement = Callable[[Any, Outcome], Finding]
+Condition = Callable[[Any], bool]
+
+
+def _always(case: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Law:
+    """A sentence, its source, its judgement, and when it applies.
+
+    ``obliges`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
+    the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.
+    """
+
+    name: str
+    family: str
+    sentence: str
+    judge: Judgement
+    source: str = ""
+    obliges: frozenset[str] = frozenset()
+    when: Condition = _always
+    modes: frozenset[str] | None = None
+    refusal: bool = False
+    advisory: bool = False
+
+
+class Plan(NamedTuple):
+    """What is executed for a case: ``program(**inputs as tensors, **options)``.
+
+    The program and any function among the options import nothing but torch, since their source becomes the
+    counterexample's script.
+    """
+
+    program: Callable[..., Mapping[str, Any]]
+    inputs: Mapping[str, Input]
+    options: Mapping[str, Any]
+    threads: int = 1
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+@dataclass
+class Family:
+    """Laws that are judged on the same execution.
+
+    ``space`` enumerates and draws the cases, ``plan`` says what is executed for one, ``modes`` in which modes,
+    ``refused`` which cases must raise.  ``weight`` is the family's share of a run's cases.
+    """
+
+    name: str
+    space: Space
+    plan: Callable[[Any], Plan]
+    modes: tuple[str, ...] = ("eager",)
+    refused: Condition = lambda case: False
+    cost: float = 1.0
+    laws: list[Law] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        FAMILIES[self.name] = self
+        self.law("A valid case is accepted: nothing is raised.", source="the function's documentation")(accepts)
+
+    def law(
+        self,
+        sentence: str,
+        *,
+        source: str = "",
+        obliges: Iterable[str] = (),
+        when: Condition = _always,
+        modes: Iterable[str] | None = None,
+        refusal: bool = False,
+        advisory: bool = False,
+    ) -> Callable[[Judgement], Judgement]:
+        """Adds the decorated judgement to the family, named after it."""
+
+        def add(judge: Judgement) -> Judgement:
+            name = judge.__name__ if judge is not accepts else f"{self.name}_is_accepted"
+            allowed = frozenset(modes) if modes is not None else None
+            obligations = frozenset(obliges)
+            law = Law(name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory)
+            self.laws = [known for known in self.laws if known.name != name] + [law]
+            return judge
+
+        return add
+
+    def tests(self) -> tuple[Callable[..., None], ...]:
+        """One pytest function for each engine; the plug-in parametrises them by subject, mode and part."""
+        return tuple(self._test(engine) for engine in ("scope", "product", "random"))
+
+    def _test(self, engine: str) -> Callable[..., None]:
+        def test(judged: Callable[[], None]) -> None:
+            judged()
+
+        test.__name__ = f"test_{engine}"
+        test.__doc__ = f"The laws of {self.name}, by {engine}."
+        test.family, test.engine = self, engine  # type: ignore[attr-defined]
+        return test
+
+
+def accepts(case: Axes, out: Outcome) -> Finding:
+    """Nothing is raised."""
+    if out.error is None:
+        return None
+    text = str(out.error).strip().splitlines()
+    words = f"raised {type(out.error).__name__}: {text[0][:160] if text else ''}"
+    return Difference(f"raised {type(out.error).__name__}", "error", words, None, words)
+
+
+# -- comparisons -----------------------------------------------------------------------------------------------
+
+
+def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None) -> Finding:
+    """Equal as values, everywhere: −0.0 equals 0.0 and a NaN equals a NaN.
+
+    ``explain`` gets the actual elements when they differ and says in words what that means.
+    """
+    if not isinstance(got, Field):
+        raise TypeError("the first argument of same() is an observation")
+    if not got.is_tensor and not isinstance(got.raw, np.ndarray):
+        return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
+    actual = got.values
+    wanted = np.asarray(expected)
+    if actual.shape != wanted.shape and wanted.ndim:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(wanted.shape), "another shape")
+    agree = actual == wanted
+    if agree.all():
+        return None
+    if actual.dtype.kind in "fc":
+        agree |= np.isnan(actual) & np.isnan(wanted)
+        if agree.all():
+            return None
+    return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain)
+
+
+def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
+    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns."""
+    actual = got.bits
+    if actual.shape != expected.shape:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
+    agree = actual == expected
+    if agree.all():
+        return None
+    found = _where(got, actual, expected, agree, "bits", None)
+    position = _first(agree)
+    value = got.values[position]
+    kind = "NaN" if np.isnan(value) else "zero" if value == 0 else "infinity" if np.isinf(value) else "value"
+    words = explain(got.values) if explain else found.words
+    return Difference(f"bits: {kind}", found.path, int(actual[position]), int(expected[position]), words, bits=True)
+
+
+def within(
+    got: Field,
+    expected: npt.NDArray[np.float64],
+    bound: npt.NDArray[np.float64] | float,
+    explain: Callable[[Any], str] | None = None,
+) -> Finding:
+    """No further than ``bound`` from ``expected``, elementwise; where the bound is 0, equal.
+
+    Returns the worst ratio of error to bound.
+    """
+    actual = got.values
+    if actual.shape != expected.shape:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
+    limit = np.broadcast_to(np.asarray(bound, np.float64), expected.shape)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual - expected)
+        alike = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    agree = alike | (error <= limit)
+    if not agree.all():
+        return _where(got, actual, expected, agree, "bound", explain, limit)
+    held = (limit > 0) & ~alike & np.isfinite(limit)
+    return float((error[held] / limit[held]).max()) if held.any() else None
+
+
+def is_true(got: Field, words: str) -> Finding:
+    """The observation is true; ``words`` say what it means if it is not."""
+    return None if bool(got.raw) is True else Difference("untrue", got.path, bool(got.raw), True, words)
+
+
+def is_false(got: Field, words: str) -> Finding:
+    """The observation is false; ``words`` say what it means if it is not."""
+    return None if bool(got.raw) is False else Difference("untrue", got.path, bool(got.raw), False, words)
+
+
+def unwritten(out: Outcome, *allowed: str) -> Finding:
+    """No input changed, nor anything around one, except those ``allowed``."""
+    for name, words in out.written().items():
+        if name not in allowed:
+            return Difference(f"wrote {name}", "written", f"{name}: {words}", "unchanged", f"{name}: {words}")
+    return None
+
+
+def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
+    """The execution raised one of ``errors``, and nothing else came out."""
+    if isinstance(out.error, errors):
+        return None
+    names = " or ".join(error.__name__ for error in errors)
+    if out.error is None:
+        return Difference("accepted", "error", "no error", names, f"accepted, expected {names}")
+    got = type(out.error).__name__
+    return Difference(f"raised {got}", "error", got, names, f"raised {got} ({out.error}), expected {names}")
+
+
+def every(*findings: Finding) -> Finding:
+    """The first difference, or the worst ratio, or None."""
+    worst: float | None = None
+    for finding in findings:
+        if isinstance(finding, Difference):
+            return finding
+        if finding is not None:
+            worst = finding if worst is None else max(worst, finding)
+    return worst
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b) if isinstance(b, bool) else bool(a == b)
+
+
+def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
+    return Difference("value", got.path, actual, expected, f"{actual!r}, expected {expected!r}")
+
+
+def _first(agree: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.argwhere(~agree)[0])
+
+
+def _where(
+    got: Field,
+    actual: npt.NDArray[Any],
+    expected: npt.NDArray[Any],
+    agree: npt.NDArray[np.bool_],
+    kind: str,
+    explain: Callable[[Any], str] | None,
+    limit: npt.NDArray[np.float64] | None = None,
+) -> Difference:
+    position = _first(agree)
+    have, want = actual[position].item(), expected[position].item()
+    bound = 0.0 if limit is None else float(limit[position])
+    path = got.path + (f"[{', '.join(map(str, position))}]" if position else "")
+    words = explain(actual) if explain is not None else f"{shown(actual)}, expected {shown(expected)}"
+    if limit is not None and bound:
+        words += f" within {bound:.3g}"
+    if kind != "bits":
+        special = "NaN" if have != have else "infinity" if have in (np.inf, -np.inf) else ""
+        kind = f"{kind}: {special}" if special and special != ("NaN" if want != want else "") else kind
+    missing = int((~agree).sum())
+    words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
+    return Difference(kind, path, have, want, words, bound)
+
+
+def shown(array: npt.NDArray[Any], most: int = 8) -> str:
+    """The first elements of an array, as a person would write them."""
+    flat = array.reshape(-1)
+    text = " ".join(f"{x:g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
+    return text + (" …" if flat.size > most else "")
+
+
+def source_of(law: Law) -> str:
+    """The file of a law's judgement, for `embcheck laws`."""
+    return inspect.getsourcefile(law.judge) or "?"

@@ -1,0 +1,90 @@
+"""Where a tensor's elements lie in memory, and what lies around them.
+
+Every tensor that embcheck feeds is a view into a larger buffer that it owns.  The rest of the buffer is *poison*: NaN
+for numbers, an index far outside any table for indices.  Reading past the view then shows in the result, writing past it shows
+in the buffer.  A layout is how the view's strides are chosen; the kernels behind an embedding take other paths
+for each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.format import Array
+
+#: Elements of poison before and after every view.
+GUARD = 8
+
+#: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
+LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "expanded")
+
+
+class View(NamedTuple):
+    """A view into a flat buffer of ``size`` elements; strides and offset count elements."""
+
+    size: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    def inside(self, buffer: Array) -> Array:
+        """The viewed elements of a buffer, as a writable numpy view."""
+        item = buffer.itemsize
+        return np.ndarray(
+            self.shape, buffer.dtype, buffer, self.offset * item, tuple(stride * item for stride in self.strides)
+        )
+
+
+def _row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
+    """Strides of a row-major array whose last axis steps by ``unit`` and has ``pitch`` elements to spare."""
+    strides: list[int] = []
+    step = unit
+    for axis, length in enumerate(reversed(shape)):
+        strides.append(step)
+        step *= max(length, 1)
+        if axis == 0:
+            step += pitch
+    return tuple(reversed(strides))
+
+
+def view_of(shape: tuple[int, ...], layout: str) -> View:
+    """The view that ``layout`` names for ``shape``.
+
+    Raises:
+        KeyError: for a name that is not in `LAYOUTS`.
+    """
+    offset = GUARD
+    match layout:
+        case "contiguous":
+            strides = _row_major(shape)
+        case "transposed":
+            strides = tuple(reversed(_row_major(tuple(reversed(shape)))))
+        case "column_slice":
+            strides, offset = _row_major(shape, pitch=3), GUARD + 1
+        case "row_strided":
+            inner = _row_major(shape)
+            strides = (2 * inner[0], *inner[1:]) if shape else ()
+        case "strided":
+            strides = _row_major(shape, unit=2)
+        case "offset":
+            strides, offset = _row_major(shape), GUARD + 3
+        case "expanded":
+            strides = (0,) * len(shape)
+        case _:
+            raise KeyError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}")
+    reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
+    return View(offset + reach + 1 + GUARD, shape, strides, offset)
+
+
+def poison(dtype: npt.DTypeLike, *, bfloat16: bool = False) -> npt.NDArray[np.generic]:
+    """One poisoned element: NaN for a float, an index far outside any table for an integer."""
+    kind = np.dtype(dtype)
+    if bfloat16:
+        return np.array(0x7FC1, np.int16)
+    if kind.kind == "f":
+        return np.array(np.nan, kind)
+    return np.array(0x5A5A5A5A, kind)

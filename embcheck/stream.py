@@ -1,0 +1,79 @@
+"""Numbers that are the same everywhere: splitmix64 over numpy.
+
+A generator's stream may change between releases of the library that owns it, and then "the same seed" no longer
+means the same cases.  So every number here comes from a formula: ``splitmix64(state + k·γ)`` (Steele, Lea and
+Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), evaluated for all k at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MASK = (1 << 64) - 1
+
+
+def words(seed: int, count: int) -> npt.NDArray[np.uint64]:
+    """``count`` 64-bit words of the stream that ``seed`` names, shape ``(count,)``."""
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed & _MASK) + np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def below(seed: int, count: int, bound: int) -> npt.NDArray[np.int64]:
+    """``count`` integers in ``[0, bound)``; the modulo's bias is below 2^-32 for bounds below 2^32."""
+    return (words(seed, count) % np.uint64(bound)).astype(np.int64)
+
+
+def derive(*parts: object) -> int:
+    """A 63-bit seed from the names of what it is for, independent of the process, the machine and hash seeds."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Stream:
+    """A cursor over the words of one seed, read in blocks because one numpy call costs as much as a thousand words."""
+
+    __slots__ = ("_block", "_next", "_words", "seed")
+
+    def __init__(self, seed: int, block: int = 256) -> None:
+        self.seed = seed
+        self._block = block
+        self._words: list[int] = []
+        self._next = 0
+
+    def word(self) -> int:
+        """The next 64-bit word."""
+        if self._next == len(self._words):
+            self.seed = derive(self.seed, "block")
+            self._words = words(self.seed, self._block).tolist()
+            self._next = 0
+        self._next += 1
+        return self._words[self._next - 1]
+
+    def choice(self, values: Sequence[T]) -> T:
+        """One of ``values``, uniformly."""
+        return values[self.word() % len(values)]
+
+    def chance(self, one_in: int) -> bool:
+        """True once in ``one_in`` times."""
+        return self.word() % one_in == 0
+
+    def between(self, low: int, high: int) -> int:
+        """An integer in ``[low, high]``."""
+        return low + self.word() % (high - low + 1)
+
+
+def shuffled(seed: int, values: Sequence[T]) -> list[T]:
+    """``values`` in an order that only ``seed`` decides."""
+    order: Any = np.argsort(words(seed, len(values)), kind="stable")
+    return [values[k] for k in order.tolist()]

@@ -1,0 +1,182 @@
+"""What is under test: torch's own table in each of its spellings, or a class that a user wrote.
+
+A subject offers *entries*.  An entry is a function ``(weight, **flags) -> (leaf, call)``: ``call(indices)`` looks
+rows up in the table ``weight``, and ``leaf`` is the tensor in which the gradient arrives.  torch's entries import
+nothing but torch, since their source becomes part of a counterexample's script.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from embcheck.case import Case
+
+Lookup = Callable[[torch.Tensor], torch.Tensor]
+Build = Callable[..., tuple[torch.Tensor, Lookup]]
+
+#: The axes of a case that are keywords of an embedding.
+FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One spelling of a lookup: how it is built, which flags it takes, and whether it is a product with one_hot."""
+
+    name: str
+    build: Build
+    flags: frozenset[str] = frozenset(FLAGS)
+    product: bool = False
+    module: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A named set of entries; ``lacks`` says which flags it has not, and why."""
+
+    name: str
+    entries: Mapping[str, Entry]
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+
+ENTRIES: dict[str, Entry] = {}
+
+
+def _entry(
+    name: str, *, flags: tuple[str, ...] = FLAGS, product: bool = False, module: bool = False
+) -> Callable[[Build], Build]:
+    def register(build: Build) -> Build:
+        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module)
+        return build
+
+    return register
+
+
+def flags_of(case: Case, entry: Entry) -> dict[str, Any]:
+    """The keywords of a case that differ from their defaults, among those that the entry takes."""
+    defaults = case._field_defaults
+    return {name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]}
+
+
+@_entry("functional")
+def functional(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    return weight, lambda indices: torch.nn.functional.embedding(indices, weight, **flags)
+
+
+@_entry("module", module=True)
+def module(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    return layer.weight, layer
+
+
+@_entry("module_eval", module=True)
+def module_eval(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags).eval()
+    return layer.weight, layer
+
+
+@_entry("from_pretrained", module=True)
+def from_pretrained(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding.from_pretrained(weight.detach(), freeze=False, **flags)
+    return layer.weight, layer
+
+
+@_entry("assigned", module=True)
+def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.weight = torch.nn.Parameter(weight)
+    return layer.weight, layer
+
+
+@_entry("loaded", module=True)
+def loaded(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.load_state_dict({"weight": weight.detach()})
+    return layer.weight, layer
+
+
+@_entry("nested", module=True)
+def nested(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    model = torch.nn.Sequential(torch.nn.ModuleDict({"words": layer})["words"], torch.nn.Identity())
+    return model.get_parameter("0.weight"), model
+
+
+@_entry("functional_call")
+def functional_call(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    return weight, lambda indices: torch.func.functional_call(layer, {"weight": weight}, (indices,))
+
+
+@_entry("torch_embedding", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+def torch_embedding(
+    weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> tuple[torch.Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    return weight, lambda indices: torch.embedding(weight, indices, row, scale_grad_by_freq, sparse)
+
+
+@_entry("aten", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+def aten(
+    weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> tuple[torch.Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    lookup = torch.ops.aten.embedding.default
+    return weight, lambda indices: lookup(weight, indices, row, scale_grad_by_freq, sparse)
+
+
+@_entry("one_hot_product", flags=(), product=True)
+def one_hot_product(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
+    rows = weight.shape[0]
+    return weight, lambda indices: torch.nn.functional.one_hot(indices.long(), rows).to(weight.dtype) @ weight
+
+
+@_entry("linear", flags=(), product=True)
+def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
+    one_hot = torch.nn.functional.one_hot
+    rows = weight.shape[0]
+    return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
+
+
+TORCH_TABLE = Subject("torch.nn.Embedding", ENTRIES)
+
+
+def table_subject(factory: Callable[..., torch.nn.Module]) -> Subject:
+    """A subject from a user's class or factory ``(num_embeddings, embedding_dim, **flags) -> module``.
+
+    The module must have one parameter of shape ``(num_embeddings, embedding_dim)``, into which the case's table is
+    copied.  Flags that the signature does not take are declared as lacking.
+    """
+    name = f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', repr(factory))}"
+    parameters = inspect.signature(factory).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    taken = frozenset(flag for flag in FLAGS if open_ended or flag in parameters)
+
+    def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+        rows, width = weight.shape
+        layer = factory(rows, width, **flags)
+        table = table_of(layer, (rows, width), name)
+        with torch.no_grad():
+            layer.to(weight.dtype)
+            table = table_of(layer, (rows, width), name)
+            table.copy_(weight)
+        return table, layer
+
+    lacks = {flag: f"{name} takes no {flag}" for flag in FLAGS if flag not in taken}
+    return Subject(name, {"subject": Entry("subject", build, taken, module=True)}, lacks)
+
+
+def table_of(layer: torch.nn.Module, shape: tuple[int, int], name: str) -> torch.nn.Parameter:
+    """The one parameter that is a table of ``shape``.
+
+    Raises:
+        TypeError: if there is none, or more than one.
+    """
+    tables = [parameter for parameter in layer.parameters() if tuple(parameter.shape) == shape]
+    if len(tables) != 1:
+        raise TypeError(f"{name}: expected one parameter of shape {shape}, found {len(tables)}")
+    return tables[0]

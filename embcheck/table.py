@@ -1,0 +1,205 @@
+"""The space of lookups: every small case, every combination of flags, sizes on both sides of every threshold.
+
+Shared by the families that look rows up in a table (lookup, gradient, padding).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from embcheck import stream
+from embcheck.case import Case
+from embcheck.format import FORMATS
+from embcheck.layout import LAYOUTS
+from embcheck.pattern import PATTERNS, STRAYS
+
+#: Where kernels change their path, from both sides (sources: shared notes on ATen's Embedding.cpp, Embedding.cu,
+#: TensorAdvancedIndexing.cpp, EmbeddingBag.cpp), and the powers of two at which others are likely to.
+TOKENS = (0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 511, 512, 513, 767, 768,
+          769, 999, 1000, 1001, 1023, 1024, 1025, 2047, 2048, 2049, 3071, 3072, 3073, 4095, 4096, 4097, 5000, 8193)  # fmt: skip
+ROWS = (1, 2, 3, 5, 7, 8, 10, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 500, 511, 512, 513, 999, 1000,
+        1001, 1023, 1024, 1025, 2000, 2001, 2047, 2048, 2049, 4095, 4096, 4097, 5000, 8193)  # fmt: skip
+WIDTHS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129, 192, 255, 256,
+          257, 300, 511, 512, 513, 768, 1023, 1024, 1025)  # fmt: skip
+HUGE_TOKENS = (10_000, 16_385, 32_769, 65_537)
+HUGE_ROWS = (10_001, 16_385, 32_769, 50_257, 65_537)
+HUGE_WIDTHS = (2_049, 4_097)
+
+#: A case touches at most this many elements of table, output or upstream gradient.
+_LARGEST = 1 << 19
+
+SHAPES = ((3,), (), (1,), (4,), (0,), (2, 3), (3, 1), (2, 0), (1, 1), (2, 2, 2), (3, 1, 2), (1, 2, 2, 2), (2, 1, 0, 3))
+PADDINGS = (None, 0, 1, -1, -2, "last", "-V")
+PATTERN_NAMES = tuple(PATTERNS)
+
+
+def padding_of(name: int | str | None, rows: int) -> int | None:
+    """A padding_idx that fits a table: ``last`` and ``-V`` are resolved, other numbers wrapped into range."""
+    match name:
+        case None:
+            return None
+        case "last":
+            return rows - 1 if rows else None
+        case "-V":
+            return -rows if rows else None
+        case int(number):
+            if not rows:
+                return None
+            return number if -rows <= number < rows else number % rows
+    raise KeyError(name)
+
+
+def every_shape(largest: int = 3, rank: int = 4) -> Iterator[tuple[int, ...]]:
+    """Every index shape with up to ``rank`` axes of 0 to ``largest``, by number of elements."""
+    shapes = [shape for r in range(rank + 1) for shape in itertools.product(range(largest + 1), repeat=r)]
+    return iter(sorted(shapes, key=lambda shape: (math.prod(shape), len(shape), shape)))
+
+
+def small_cases(**fixed: Any) -> Iterator[Case]:
+    """Every multiset-with-order of up to 4 tokens in tables of up to 3 rows, for every padding_idx, by size."""
+    for numel, rows in sorted(itertools.product(range(5), range(1, 4)), key=lambda pair: (sum(pair), pair)):
+        for tokens in itertools.product(range(rows), repeat=numel):
+            for padding in (None, *range(-rows, rows)):
+                yield Case(rows, 2, tokens, (numel,), padding, **fixed)
+
+
+def shape_cases(**fixed: Any) -> Iterator[Case]:
+    """Every shape of up to 4 axes of 0 to 3, every table with up to 3 rows and columns (0 included)."""
+    for position, shape in enumerate(every_shape()):
+        yield Case(4, 3, PATTERN_NAMES[position % 4], shape, seed=position, **fixed)
+    for rows, width in itertools.product(range(4), range(4)):
+        shapes = ((0,), (2, 0)) if rows == 0 else ((), (0,), (3,), (2, 2))
+        for shape in shapes:
+            yield Case(rows, width, "ends", shape, **fixed)
+
+
+def spread(numel: int, draws: stream.Stream) -> tuple[int, ...]:
+    """A shape of ``numel`` elements and rank 0 to 4."""
+    if numel == 1:
+        return draws.choice(((), (1,), (1, 1), (1,)))
+    shape = [numel]
+    while len(shape) < 4 and draws.chance(3):
+        divisors = [k for k in (2, 3, 4, 5, 7, 1) if shape[0] and shape[0] % k == 0]
+        if not divisors:
+            break
+        factor = draws.choice(divisors)
+        shape = [shape[0] // factor, *shape[1:], factor]
+    return tuple(shape)
+
+
+def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) -> Case:
+    """A random case whose sizes cross thresholds, two at a time, and whose other axes are mostly simple.
+
+    Of (tokens, rows, columns) two are drawn from the threshold lists and the third is small, or all three are
+    drawn and the largest is cut until the case fits.
+    """
+    numel = draws.choice(HUGE_TOKENS if draws.chance(64) else TOKENS)
+    rows = draws.choice(HUGE_ROWS if draws.chance(64) else ROWS)
+    width = draws.choice(HUGE_WIDTHS if draws.chance(64) else WIDTHS)
+    match draws.between(0, 5):
+        case 0 | 1:
+            numel = draws.choice(TOKENS[:9])
+        case 2 | 3:
+            width = draws.choice(WIDTHS[:8])
+        case 4:
+            rows = draws.choice(ROWS[:9])
+        case _:
+            pass
+    small = draws.chance(3)
+    if small:
+        numel, rows, width = numel % 40, rows % 12 + 1, width % 20
+    while max(rows, numel) * max(width, 1) > _LARGEST:
+        if width > 8:
+            width = draws.choice(WIDTHS[:12])
+        elif numel >= rows:
+            numel = draws.choice(TOKENS)
+        else:
+            rows = draws.choice(ROWS)
+    chosen: dict[str, Any] = {}
+    for name, values in axes.items():
+        if name in ("num_embeddings", "embedding_dim", "shape", "indices", "seed"):
+            continue
+        chosen[name] = draws.choice(values) if draws.chance(2) or len(values) > 4 else values[0]
+    # A stray index makes the case a refusal, which says nothing else.
+    if "stray" in chosen and not draws.chance(16):
+        chosen["stray"] = None
+    chosen["seed"] = draws.between(0, 1 << 20)
+    return Case(rows, width, draws.choice(PATTERN_NAMES), spread(numel, draws), **chosen)
+
+
+def canonical(case: Case) -> Case | None:
+    """The case with axes made to fit each other, without which a row of them would mean nothing."""
+    changes: dict[str, Any] = {}
+    if isinstance(case.padding_idx, str) or case.padding_idx is not None:
+        changes["padding_idx"] = padding_of(case.padding_idx, case.num_embeddings)
+    if case.num_embeddings == 0 and case.numel and case.stray is None:
+        return None
+    if not case.numel:
+        changes["stray"] = None
+    if case.layout == "expanded" and (case.requires_grad and case.route != "none"):
+        changes["layout"] = "column_slice"
+    if case.upstream_layout == "expanded":
+        changes["upstream"] = "ones"
+    if case.index_layout == "expanded" and isinstance(case.indices, str):
+        changes["indices"] = "same"
+    if case.dtype == "float64" and case.upstream == "real" and case.scale_grad_by_freq:
+        changes["upstream"] = "code"
+    return case.but(**changes) if changes else case
+
+
+def smaller_tables(case: Case) -> Iterator[Case]:
+    """Fewer rows, columns and tokens; then the tokens themselves, written out."""
+    for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1)):
+        size = getattr(case, axis)
+        for less in _towards(size, floor):
+            fitted = case.but(**{axis: less})
+            if axis == "num_embeddings" and isinstance(case.indices, tuple):
+                fitted = fitted.but(indices=tuple(min(token, less - 1) for token in case.indices))
+            if axis == "num_embeddings" and case.padding_idx is not None and not -less <= case.padding_idx < less:
+                fitted = fitted.but(padding_idx=less - 1 if case.padding_idx > 0 else -less)
+            yield fitted
+    if isinstance(case.indices, str):
+        for less in _towards(case.numel, 0):
+            yield case.but(shape=(less,))
+        if len(case.shape) > 1:
+            yield case.but(shape=(case.numel,))
+        for pattern in PATTERN_NAMES[: PATTERN_NAMES.index(case.indices)]:
+            yield case.but(indices=pattern)
+        if case.numel <= 8 and case.stray is None:
+            yield case.but(indices=tuple(case.tokens.tolist()))
+    else:
+        if len(case.shape) > 1:
+            yield case.but(shape=(case.numel,))
+        for position, token in enumerate(case.indices):
+            rest = case.indices[:position] + case.indices[position + 1 :]
+            yield case.but(indices=rest, shape=(len(rest),))
+            for less in range(min(token, 4)):
+                yield case.but(indices=(*case.indices[:position], less, *case.indices[position + 1 :]))
+    for shape in SHAPES:
+        if math.prod(shape) == case.numel and len(shape) < len(case.shape) and isinstance(case.indices, str):
+            yield case.but(shape=shape)
+
+
+def _towards(size: int, floor: int) -> Iterator[int]:
+    """Sizes below ``size``, the boldest cut first; thresholds are found by bisection."""
+    step = size - floor
+    while step > 0:
+        yield size - step
+        step //= 2
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 2, 5, 8),
+    "embedding_dim": (2, 1, 3, 0, 8, 17),
+    "indices": PATTERN_NAMES,
+    "shape": SHAPES,
+    "padding_idx": PADDINGS,
+    "dtype": tuple(FORMATS),
+    "index_dtype": ("int64", "int32"),
+    "layout": LAYOUTS,
+    "index_layout": LAYOUTS,
+}
+STRAY_AXIS = (None, *STRAYS)

@@ -1,0 +1,166 @@
+"""What embcheck says of a law: one of five statuses, ordered, with the evidence.
+
+not applicable < holds < known < unknown < violated, and verdicts merge by maximum: what one engine or worker found
+no other can take back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from enum import IntEnum
+from functools import reduce
+from typing import Any
+
+
+class Status(IntEnum):
+    """How a law stands; a larger status wins a merge."""
+
+    NOT_APPLICABLE = 0
+    HOLDS = 1
+    KNOWN = 2
+    UNKNOWN = 3
+    VIOLATED = 4
+
+    @property
+    def word(self) -> str:
+        """As reports print it."""
+        return self.name.lower().replace("_", " ")
+
+    @classmethod
+    def of(cls, word: str) -> Status:
+        """The status of a printed word."""
+        return cls[word.upper().replace(" ", "_")]
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A case in which a law fails: the smallest that was found.
+
+    ``kind`` is what sort of difference it is; a law reports one counterexample of each kind.  ``first`` is the case
+    as the engine met it, before reduction.
+    """
+
+    law: str
+    family: str
+    subject: str
+    mode: str
+    device: str
+    case: str
+    kind: str
+    words: str
+    first: str = ""
+    path: str = ""
+    got: str = ""
+    expected: str = ""
+    script: str = ""
+    script_confirmed: bool | None = None
+    also: tuple[str, ...] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one law fared under one subject, mode and engine.
+
+    ``cases`` were judged, of which ``known`` fell under the ledger; ``worst`` is the largest error/bound ratio of a
+    law with a bound (None for an exact law); ``met`` are the obligations met; ``digest`` fingerprints the cases.
+    """
+
+    law: str
+    family: str
+    subject: str
+    mode: str
+    engine: str
+    status: Status
+    device: str = "cpu"
+    cases: int = 0
+    known: int = 0
+    entries: dict[str, int] = field(default_factory=dict)
+    worst: float | None = None
+    seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
+    met: tuple[str, ...] = ()
+    digest: str = ""
+    counterexamples: tuple[Counterexample, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What a verdict is about, whichever engine gave it."""
+        return (self.law, self.subject, self.mode, self.device)
+
+    def merge(self, other: Verdict) -> Verdict:
+        """The verdict of both: the greater status, the summed counts, the worse ratio."""
+        ratios = [worst for worst in (self.worst, other.worst) if worst is not None]
+        entries = dict(self.entries)
+        for name, count in other.entries.items():
+            entries[name] = entries.get(name, 0) + count
+        return replace(
+            self,
+            engine=self.engine if self.engine == other.engine else "all",
+            status=max(self.status, other.status),
+            cases=self.cases + other.cases,
+            known=self.known + other.known,
+            entries=entries,
+            worst=max(ratios, default=None),
+            seconds=self.seconds + other.seconds,
+            reasons=_union(self.reasons, other.reasons),
+            met=tuple(sorted({*self.met, *other.met})),
+            digest=_mix(self.digest, other.digest),
+            counterexamples=_smallest(self.counterexamples + other.counterexamples),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form, which `from_dict` reads back."""
+        data = asdict(self)
+        data["status"] = self.status.word
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Verdict:
+        """The verdict that `to_dict` wrote.
+
+        Raises:
+            TypeError: if a field is missing or unknown.
+        """
+        examples = tuple(
+            Counterexample(**{**example, "also": tuple(example.get("also", ()))})
+            for example in data.get("counterexamples", ())
+        )
+        return cls(
+            **{
+                **data,
+                "status": Status.of(data["status"]),
+                "reasons": tuple(data.get("reasons", ())),
+                "met": tuple(data.get("met", ())),
+                "counterexamples": examples,
+            }
+        )
+
+
+def merge_all(verdicts: list[Verdict]) -> dict[tuple[str, str, str, str], Verdict]:
+    """One verdict for each law, subject, mode and device, in the order in which they first came."""
+    groups: dict[tuple[str, str, str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.key, []).append(verdict)
+    return {key: reduce(Verdict.merge, group) for key, group in groups.items()}
+
+
+def _union(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(a + b))
+
+
+def _mix(a: str, b: str) -> str:
+    """An order-free combination of two hexadecimal digests, for parts finish in any order."""
+    if not a or not b:
+        return a or b
+    return f"{(int(a, 16) + int(b, 16)) % (1 << 64):016x}"
+
+
+def _smallest(examples: tuple[Counterexample, ...]) -> tuple[Counterexample, ...]:
+    """Of each kind the counterexample with the shortest case."""
+    best: dict[str, Counterexample] = {}
+    for example in examples:
+        held = best.get(example.kind)
+        if held is None or (len(example.case), example.case) < (len(held.case), held.case):
+            best[example.kind] = example
+    return tuple(best.values())

@@ -1,0 +1,194 @@
+"""Lookup: embedding(i) = one_hot(i) @ W = Linear without bias on one_hot(i), for every index, table and spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from embcheck import oracle, table
+from embcheck.case import Case
+from embcheck.law import Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten
+from embcheck.outcome import Outcome
+from embcheck.program import HISTORIES, forward
+from embcheck.space import Space
+from embcheck.subject import ENTRIES, flags_of
+
+
+def plan(case: Case) -> Plan:
+    entry = ENTRIES[case.entry]
+    options = {
+        "build": entry.build,
+        "history": HISTORIES[case.history],
+        "flags": flags_of(case, entry),
+        "requires_grad": case.requires_grad,
+    }
+    return Plan(forward, {"weight": case.weight_input, "indices": case.index_input}, options, case.threads)
+
+
+def canonical(case: Case) -> Case | None:
+    fitted = table.canonical(case)
+    if fitted is None:
+        return None
+    entry = ENTRIES[fitted.entry]
+    changes: dict[str, Any] = {name: None for name in ("padding_idx",) if name not in entry.flags}
+    if entry.product:
+        # A product with one_hot spreads NaN and infinity over a column: that has a law of its own.
+        changes |= {"scale_grad_by_freq": False, "sparse": False}
+        if fitted.values == "special":
+            changes["values"] = "fingerprint"
+        if fitted.num_embeddings * fitted.numel > 1 << 18:
+            changes["entry"] = "functional"
+    if fitted.index_layout == "expanded" and fitted.history == "indices_changed":
+        changes["history"] = "fresh"
+    if fitted.layout == "expanded":
+        changes |= {"values": "fingerprint", "layout": "column_slice"}
+    if fitted.stray is not None or fitted.num_embeddings == 0:
+        changes["history"] = "fresh"
+    return fitted.but(**changes)
+
+
+def scope() -> Iterator[Case]:
+    every_entry = (
+        case
+        for entry in ENTRIES
+        for case in table.shape_cases(entry=entry)
+    )
+    strays = (
+        Case(rows, 2, "cycle", shape, stray=stray, entry=entry, seed=seed)
+        for entry in ENTRIES
+        for rows in (1, 2, 3)
+        for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
+        for stray in table.STRAY_AXIS[1:]
+    )
+    return chain(table.small_cases(), every_entry, strays)
+
+
+AXES = table.AXES | {
+    "values": ("fingerprint", "small", "real", "special"),
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "requires_grad": (True, False),
+    "entry": tuple(ENTRIES),
+    "history": tuple(HISTORIES),
+    "threads": (1, 2),
+    "stray": table.STRAY_AXIS,
+}
+
+lookup = Family(
+    "lookup",
+    Space(
+        Case,
+        {name: values for name, values in AXES.items() if name != "stray"},
+        canonical,
+        scope,
+        flags=("entry", "padding_idx", "scale_grad_by_freq", "sparse", "requires_grad", "dtype", "index_dtype"),
+        base={"values": "special"},
+        draw=lambda draws: canonical(table.threshold_case(draws, AXES)),
+        smaller=table.smaller_tables,
+    ),
+    plan,
+    modes=("eager", "no_grad", "inference"),
+    refused=lambda case: case.refused,
+)
+
+
+def is_copy(case: Case) -> bool:
+    return not ENTRIES[case.entry].product
+
+
+def is_product(case: Case) -> bool:
+    return ENTRIES[case.entry].product
+
+
+def which_row(case: Case) -> Any:
+    """Says which rows of the table the tokens received, when they are not their own."""
+
+    def explain(actual: Any) -> str:
+        rows = actual.reshape(case.numel, case.embedding_dim)
+        weight = case.weight_values
+        for token, row in zip(case.tokens.tolist(), rows, strict=True):
+            if not np.array_equal(row, weight[token], equal_nan=True):
+                found = [r for r in range(len(weight)) if np.array_equal(row, weight[r], equal_nan=True)]
+                was = f"row {found[0]}" if found else f"{row[:6]}, which is no row of the table"
+                return f"token {token} received {was}; expected row {token}, {weight[token][:6]}"
+        return "a sign of zero or a NaN's payload changed"
+
+    return explain
+
+
+@lookup.law(
+    "embedding(i) = W[i], bit for bit.",
+    source="nn.Embedding: a simple lookup table",
+    obliges={"empty", "zero_width", "last_row", "numel>3072", "index_dtype=int32", "values=special", "repeated", "rank>=4",
+             "dtype=float16", "dtype=bfloat16", "dtype=float64", "padding_hit", "num_embeddings>2000"},
+    when=is_copy,
+)  # fmt: skip
+def lookup_copies_rows(case: Case, out: Outcome) -> Finding:
+    return identical(out.value, oracle.lookup_bits(case), which_row(case))
+
+
+@lookup.law(
+    "one_hot(i) @ W = Linear(one_hot(i)) = W[i], as values.",
+    source="nn.Linear: y = xAᵀ + b, with one nonzero term in each sum",
+    obliges={"empty", "last_row", "repeated", "rank>=4"},
+    when=is_product,
+)
+def one_hot_product_selects_rows(case: Case, out: Outcome) -> Finding:
+    return same(out.value, oracle.lookup(case), which_row(case))
+
+
+@lookup.law("The output has the index's shape and embedding_dim behind it.", source="nn.Embedding: Shape")
+def lookup_has_shape(case: Case, out: Outcome) -> Finding:
+    return same(out.value.meta("shape"), (*case.shape, case.embedding_dim))
+
+
+@lookup.law("The output has the table's dtype.", source="nn.Embedding: Variables")
+def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
+    return same(out.value.meta("dtype"), case.dtype)
+
+
+@lookup.law("The output is contiguous, on the table's device, and dense.", source="torch.Tensor.is_contiguous")
+def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
+    return every(
+        same(out.value.meta("is_contiguous"), True),
+        same(out.value.meta("device"), out.leaf.meta("device").raw),
+        same(out.value.meta("layout"), "strided"),
+    )
+
+
+@lookup.law(
+    "The output requires grad exactly when the table does and gradients are enabled.", source="autograd mechanics"
+)
+def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
+    expected = case.requires_grad and out.mode == "eager"
+    return every(
+        same(out.value.meta("requires_grad"), expected),
+        same(out.value.meta("is_leaf"), not expected),
+    )
+
+
+@lookup.law("Nothing is written: table, indices, what lies around them, and their versions.", source="no side effects")
+def lookup_writes_nothing(case: Case, out: Outcome) -> Finding:
+    return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
+
+
+@lookup.law("The output has memory of its own.", source="torch.index_select: the result doesn't share storage")
+def lookup_is_a_copy(case: Case, out: Outcome) -> Finding:
+    return is_true(out.separate, "the output shares memory with an input")
+
+
+@lookup.law(
+    "An index outside [0, num_embeddings) is refused and nothing is written.",
+    source="nn.Embedding: indices are in [0, num_embeddings - 1]",
+    obliges={"refused", "stray=-1", "stray=V", "rank>=3", "index_dtype=int32"},
+    refusal=True,
+)
+def lookup_refuses_strays(case: Case, out: Outcome) -> Finding:
+    kinds = (IndexError, RuntimeError) if is_product(case) else (IndexError,)
+    return every(refuses(out, *kinds), unwritten(out))
+
+
+test_scope, test_product, test_random = lookup.tests()
