@@ -123,7 +123,7 @@ class _TableAxes(NamedTuple):
     #: which spelling of the operation is called
     entry: str = "functional"
     #: how the derivative is taken
-    route: str = "backward"
+    route: str = "backward_call"
     #: what happened before the call that is judged
     history: str = "fresh"
     requires_grad: bool = True

@@ -133,7 +133,7 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
 def canonical(case: Case) -> Case | None:
     """The case with axes made to fit each other, without which a row of them would mean nothing."""
     changes: dict[str, Any] = {}
-    if isinstance(case.padding_idx, str) or case.padding_idx is not None:
+    if case.padding_idx is not None:
         changes["padding_idx"] = padding_of(case.padding_idx, case.num_embeddings)
     if case.num_embeddings == 0 and case.numel and case.stray is None:
         return None
@@ -145,9 +145,11 @@ def canonical(case: Case) -> Case | None:
         changes["upstream"] = "ones"
     if case.index_layout == "expanded" and isinstance(case.indices, str):
         changes["indices"] = "same"
-    if case.dtype == "float64" and case.upstream == "real" and case.scale_grad_by_freq:
-        changes["upstream"] = "code"
-    return case.but(**changes) if changes else case
+    fitted = case.but(**changes) if changes else case
+    if fitted.upstream == "ones" and 4 * fitted.max_count > fitted.format.largest_integer:
+        # More ones than the format can count: there is no exact answer, so let fewer tokens speak.
+        fitted = fitted.but(upstream="code", upstream_layout="contiguous")
+    return fitted
 
 
 def smaller_tables(case: Case) -> Iterator[Case]:

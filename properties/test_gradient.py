@@ -1,0 +1,176 @@
+"""Gradient: dW = one_hot(i)ᵀ dY, however the derivative is taken."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck import bound, derivative, oracle, table
+from embcheck.case import Case
+from embcheck.law import Family, Finding, every, identical, refuses, same, unwritten, within
+from embcheck.outcome import Outcome
+from embcheck.program import ROUTES, TIMES
+from embcheck.space import Space
+from embcheck.subject import ENTRIES
+
+
+def scope() -> Iterator[Case]:
+    plain = table.small_cases()
+    flagged = (
+        case
+        for flags in ({"scale_grad_by_freq": True}, {"sparse": True}, {"route": "double_backward"})
+        for case in table.small_cases(**flags)
+    )
+    shaped = (case for route in ROUTES for case in table.shape_cases(route=route))
+    spelled = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
+    return (case for case in map(derivative.canonical, itertools.chain(plain, flagged, shaped, spelled)) if case)
+
+
+gradient = Family(
+    "gradient",
+    Space(
+        Case,
+        derivative.AXES,
+        derivative.canonical,
+        scope,
+        flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype", "indices"),
+        base={"shape": (2, 3)},
+        draw=lambda draws: derivative.canonical(table.threshold_case(draws, derivative.AXES)),
+        smaller=table.smaller_tables,
+    ),
+    derivative.plan,
+    refused=derivative.refused,
+)
+
+
+def has_weight_grad(case: Case) -> bool:
+    return case.route != "forward_mode"
+
+
+def on(*routes: str) -> Any:
+    """The condition that a case takes one of these routes."""
+    return lambda case: case.route in routes
+
+
+def who_arrived(case: Case) -> Any:
+    """Says which token's gradient is missing from, or foreign to, the first row that is wrong."""
+    expected, limit = oracle.weight_gradient(case, TIMES.get(case.route, 1))
+
+    def explain(actual: Any) -> str:
+        wrong = np.flatnonzero(~(np.abs(actual - expected) <= limit).all(axis=1))
+        row = int(wrong[0]) if len(wrong) else 0
+        text = f"dW[{row}] = {actual[row][:6]}, expected {expected[row][:6]}"
+        tokens = np.flatnonzero(case.tokens == row)
+        departure = actual[row] - expected[row]
+        for position, sent in enumerate(case.upstream_values):
+            if not sent.any():
+                continue
+            if np.array_equal(departure, -sent):
+                return f"row {row} misses token {position} (of tokens {tokens[:8].tolist()}): {text}"
+            if np.array_equal(departure, sent):
+                again = "twice" if position in tokens else "though it is another row's"
+                return f"row {row} received token {position} {again}: {text}"
+        return text
+
+    return explain
+
+
+@gradient.law(
+    "dW = one_hot(i)ᵀ dY: each row's gradient is the sum of its tokens' upstream gradients.",
+    source="nn.Embedding; scale_grad_by_freq; sparse",
+    obliges={"empty", "last_row", "unequal_counts", "untouched_row", "numel>3072", "num_embeddings>2000", "max_count>2048",
+             "embedding_dim>128", "index_dtype=int32", "scale_grad_by_freq", "sparse", "dtype=bfloat16", "dtype=float16",
+             "dtype=float64", "rank>=4", "negative_padding", "all_padding"},
+    when=has_weight_grad,
+)  # fmt: skip
+def weight_gradient_is_scattered(case: Case, out: Outcome) -> Finding:
+    return within(out.weight_grad, *oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case))
+
+
+@gradient.law("Rows that were not looked up get exactly zero gradient.", obliges={"untouched_row"}, when=has_weight_grad)
+def untouched_rows_get_zero(case: Case, out: Outcome) -> Finding:
+    return same(out.weight_grad[case.counts == 0], 0)
+
+
+@gradient.law(
+    "The gradient has the table's shape, dtype and device, and is sparse exactly when asked.",
+    source="nn.Embedding: sparse",
+    obliges={"sparse"},
+    when=has_weight_grad,
+)
+def weight_gradient_has_kind(case: Case, out: Outcome) -> Finding:
+    return every(
+        same(out.weight_grad.meta("shape"), (case.num_embeddings, case.embedding_dim)),
+        same(out.weight_grad.meta("dtype"), case.dtype),
+        same(out.weight_grad.meta("device"), out.leaf.meta("device").raw),
+        same(out.weight_grad.meta("is_sparse"), case.sparse),
+    )
+
+
+@gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"))
+def weight_gradient_is_detached(case: Case, out: Outcome) -> Finding:
+    return same(out.weight_grad.meta("requires_grad"), False)
+
+
+@gradient.law("autograd.grad leaves .grad alone.", source="torch.autograd.grad", when=on("autograd_grad"))
+def grad_is_left_alone(case: Case, out: Outcome) -> Finding:
+    return same(out.grad_left_alone, True)
+
+
+@gradient.law("A hook fires once and sees the gradient that passes.", when=on("hooked", "value_hooked"))
+def hooks_fire_once(case: Case, out: Outcome) -> Finding:
+    finding = same(out.hook_calls, 1)
+    if finding is None and "hook_grad" in out:
+        return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
+    return finding
+
+
+@gradient.law("The value that is differentiated is W[i].", when=lambda case: case.route in ("backward_call", "vjp", "batched",
+              "checkpointed") and not ENTRIES[case.entry].product)  # fmt: skip
+def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
+    return identical(out.value, oracle.lookup_bits(case))
+
+
+@gradient.law(
+    "The gradient of ⟨dW, R⟩ by dY is R[i], zero at padding: dW is linear in dY.",
+    source="double backward by linearity",
+    obliges={"repeated", "padding_hit", "empty"},
+    when=on("double_backward"),
+)
+def double_backward_gathers(case: Case, out: Outcome) -> Finding:
+    rows = case.weight_values / oracle.divisor(case)
+    expected = np.where(case.counted[:, None], rows[case.tokens], 0.0)
+    shape = (*case.shape, case.embedding_dim)
+    divided = np.broadcast_to(oracle.divisor(case)[case.tokens] != 1, expected.shape)
+    limit = np.where(divided, bound.gamma(3, case.format.unit_roundoff) * np.abs(expected), 0.0)
+    return within(out.upstream_grad, expected.reshape(shape), limit.reshape(shape))
+
+
+@gradient.law(
+    "Forward mode: the tangent of W[i] is Ẇ[i], padding included.",
+    source="autograd note on padding_idx: forward mode is not masked",
+    when=on("forward_mode"),
+)
+def tangent_is_the_tangents_row(case: Case, out: Outcome) -> Finding:
+    return same(out.tangent, oracle.lookup(case))
+
+
+@gradient.law("Nothing is written: table, indices, upstream gradient and what lies around them.", source="no side effects")
+def backward_writes_nothing(case: Case, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+@gradient.law(
+    "A sparse gradient with scale_grad_by_freq is refused.",
+    source="embedding_backward: scale_grad_by_freq not supported with sparse gradients",
+    obliges={"sparse", "scale_grad_by_freq"},
+    refusal=True,
+)
+def sparse_and_scaled_is_refused(case: Case, out: Outcome) -> Finding:
+    return every(refuses(out, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = gradient.tests()
