@@ -91,7 +91,8 @@ class Family:
     """Laws that are judged on the same execution.
 
     ``space`` enumerates and draws the cases, ``plan`` says what is executed for one, ``modes`` in which modes,
-    ``refused`` which cases must raise.  ``weight`` is the family's share of a run's cases.
+    ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
+    refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Family:
     refused: Condition = lambda case: False
     cost: float = 1.0
     laws: list[Law] = field(default_factory=list)
+    not_applicable: Callable[[Any, Outcome], str | None] = lambda case, out: None
 
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self
@@ -282,7 +284,7 @@ def _where(
     position = _first(agree)
     have, want = actual[position].item(), expected[position].item()
     bound = 0.0 if limit is None else float(limit[position])
-    path = got.path + (f"[{', '.join(map(str, position))}]" if position else "")
+    path = got.place + (f"[{', '.join(map(str, position))}]" if position else "")
     words = explain(actual) if explain is not None else f"{shown(actual)}, expected {shown(expected)}"
     if limit is not None and bound:
         words += f" within {bound:.3g}"

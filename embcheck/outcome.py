@@ -24,18 +24,30 @@ class Field:
     ``path`` is the Python expression, over ``seen``, that gives the same thing in a counterexample's script.
     """
 
-    __slots__ = ("_reader", "_stored", "path", "raw")
+    __slots__ = ("_part", "_reader", "_stored", "path", "raw")
 
     def __init__(self, raw: Any, path: str, reader: Reader, stored: Array | None = None) -> None:
         self.raw = raw
         self.path = path
         self._reader = reader
         self._stored = stored
+        self._part = stored is not None
+
+    @property
+    def place(self) -> str:
+        """The path of the elements: a sparse tensor's are those of its dense form."""
+        whole_sparse = not self._part and self.is_tensor and self.raw.is_sparse
+        return f"{self.path}.to_dense()" if whole_sparse else self.path
 
     def __getitem__(self, key: Any) -> Field:
         """A part of the elements; the metadata stays that of the whole."""
-        shown = repr(key) if not isinstance(key, (slice, np.ndarray)) else "..."
-        return Field(self.raw, f"{self.path}[{shown}]", self._reader, self.stored[key])
+        place = self.place
+        if isinstance(key, np.ndarray):
+            key = np.flatnonzero(key) if key.dtype == np.bool_ else key
+            shown = repr(key.tolist())
+        else:
+            shown = repr(key) if not isinstance(key, slice) else f"{key.start or ''}:{key.stop or ''}:{key.step or ''}"
+        return Field(self.raw, f"{place}[{shown}]", self._reader, self.stored[key])
 
     def meta(self, name: str) -> Field:
         """Metadata of an observed tensor as a plain value: ``shape``, ``dtype``, ``device``, ``layout`` (as torch

@@ -132,6 +132,8 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
 
 def canonical(case: Case) -> Case | None:
     """The case with axes made to fit each other, without which a row of them would mean nothing."""
+    if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
+        return None
     changes: dict[str, Any] = {}
     if case.padding_idx is not None:
         changes["padding_idx"] = padding_of(case.padding_idx, case.num_embeddings)

@@ -1,0 +1,357 @@
+"""Runs the cases of one item through its mode and judges every outcome by every law of the family.
+
+An *item* is what a worker takes at a time: family × subject × mode × engine × part.  Its seed is a hash of its
+name and of the run's seed, never the worker's, so that the same seed gives the same cases on any number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import marshal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from embcheck import stream
+from embcheck.case import Axes, holds
+from embcheck.execute import run
+from embcheck.law import Difference, Family, Law, accepts
+from embcheck.ledger import Ledger
+from embcheck.mode import MODES, Mode
+from embcheck.reduce import reduce_case
+from embcheck.verdict import Counterexample, Status, Verdict
+
+ENGINES = ("scope", "product", "random")
+#: Kinds of difference that one law reports, and violations after which an item stops judging it.
+_KINDS, _ENOUGH = 5, 500
+DECK = 64
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is run: every ``stride``-th enumerated case, covers of ``strength``, ``random`` cases per family and
+    ``parts`` for each engine, which are shares of an enumeration and further sub-seeds of random cases."""
+
+    name: str
+    stride: int
+    strength: int
+    covers: int
+    random: int
+    parts: dict[str, int]
+    limit: float = 120.0
+
+
+PROFILES = {
+    "quick": Profile("quick", 12, 2, 1, 640, {"scope": 1, "product": 1, "random": 1}),
+    "gate": Profile("gate", 1, 3, 1, 6400, {"scope": 2, "product": 4, "random": 4}),
+    "deep": Profile("deep", 1, 3, 4, 64000, {"scope": 2, "product": 8, "random": 16}, limit=900.0),
+}
+
+
+class Item(NamedTuple):
+    """A share of a run."""
+
+    family: str
+    subject: str
+    mode: str
+    engine: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        """family/subject/mode/engine/part, as seeds and reports name it."""
+        return "/".join(map(str, self[:5]))
+
+
+def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """The cases of an enumerating item, in order."""
+    space = family.space
+    # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
+    stride = profile.stride * (1 if item.mode == family.modes[0] else 3)
+    match item.engine:
+        case "scope":
+            found = itertools.islice(space.scope(), 0, None, stride)
+        case "product":
+            covers = (
+                space.cover(min(profile.strength, space.strength), stream.derive(seed, family.name, item.mode, turn))
+                for turn in range(profile.covers)
+            )
+            found = itertools.chain(itertools.islice(space.product(), 0, None, stride), *covers)
+        case _:
+            raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
+    return itertools.islice(found, item.part, None, item.parts)
+
+
+def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Callable[[Any], None]) -> None:
+    """Random cases, in decks of 64 that one Hypothesis example carries: drawing tensors would cost more than
+    running them.  In *deep* Hypothesis steers towards the worst error/bound ratio."""
+    import hypothesis
+    from hypothesis import strategies as st
+
+    share = max(1, int(profile.random / family.cost / DECK / item.parts))
+    phases = [hypothesis.Phase.generate] + ([hypothesis.Phase.target] if profile.name == "deep" else [])
+
+    @hypothesis.seed(stream.derive(seed, item.label))
+    @hypothesis.settings(
+        max_examples=share,
+        database=None,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        derandomize=False,
+    )
+    # Not integers(): it mixes in literals found in local modules, so an edit would change the cases.
+    @hypothesis.given(st.sampled_from(range(1 << 30)))
+    def deck(deck_seed: int) -> None:
+        draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
+        for _ in range(DECK):
+            case = family.space.random(draws)
+            if case is not None:
+                judge(case)
+        if profile.name == "deep" and (ratio := getattr(judge, "worst", None)) is not None:
+            hypothesis.target(ratio)
+
+    deck()
+
+
+@dataclass
+class Tally:
+    """What one law has seen in an item."""
+
+    law: Law
+    missing: set[str]
+    met: set[str] = field(default_factory=set)
+    cases: int = 0
+    known: int = 0
+    entries: dict[str, int] = field(default_factory=dict)
+    worst: float | None = None
+    seconds: float = 0.0
+    violations: int = 0
+    kinds: dict[str, tuple[Any, Difference]] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    not_applicable: dict[str, int] = field(default_factory=dict)
+
+
+class Judge:
+    """Judges the cases of an item and keeps a tally for each law.
+
+    ``before`` is told the bytes of each case before it is executed (the crash slot), ``stop_early`` ends the item at
+    its first violation.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        mode: Mode,
+        ledger: Ledger,
+        *,
+        device: str = "cpu",
+        before: Callable[[bytes], None] | None = None,
+        avoid: frozenset[bytes] = frozenset(),
+        stop_early: bool = False,
+    ) -> None:
+        self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
+        self.tallies = [
+            Tally(law, set(law.obliges)) for law in family.laws if law.modes is None or mode.name in law.modes
+        ]
+        self.regular = [tally for tally in self.tallies if not tally.law.refusal]
+        self.refusals = [tally for tally in self.tallies if tally.law.refusal]
+        self.accept = next(tally for tally in self.tallies if tally.law.judge is accepts)
+        self.excluded = ledger.excludes([t.law.name for t in self.tallies], mode.name, device)
+        self.before, self.avoid, self.stop_early = before, avoid, stop_early
+        self.cases = 0
+        self.digest = 0
+        self.done = False
+        self.worst: float | None = None
+
+    def __call__(self, case: Any) -> None:
+        """Executes one case and judges it."""
+        if self.done:
+            return
+        name = marshal.dumps((type(case).__name__, tuple(case)), 2)
+        if name in self.avoid:
+            return
+        self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+        facts = None
+        for entry in self.excluded:
+            facts = facts or case.facts()
+            if entry.covers(facts):
+                self.accept.known += 1
+                self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
+                return
+        if self.before is not None:
+            self.before(name)
+        self.cases += 1
+        out = run(self.family.plan(case), self.mode)
+        refused = self.family.refused(case)
+        if not refused:
+            reason = self.family.not_applicable(case, out)
+            if reason is not None:
+                self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
+                return
+        for tally in self.refusals if refused else self.regular:
+            if out.error is not None and not refused and tally is not self.accept:
+                continue
+            if tally.law.when(case):
+                self._judge(tally, case, out)
+
+    def _judge(self, tally: Tally, case: Any, out: Any) -> None:
+        if tally.violations >= _ENOUGH:
+            return
+        tally.cases += 1
+        if tally.missing:
+            facts = case.facts()
+            newly = {condition for condition in tally.missing if holds(condition, facts)}
+            tally.missing -= newly
+            tally.met |= newly
+        try:
+            finding = tally.law.judge(case, out)
+        except Exception as error:
+            tally.unknown[f"the oracle raised {type(error).__name__}: {error} on {case!r}"[:300]] = None
+            return
+        if finding is None:
+            return
+        if isinstance(finding, Difference):
+            self._violated(tally, case, finding)
+        else:
+            tally.worst = finding if tally.worst is None else max(tally.worst, finding)
+            self.worst = tally.worst
+
+    def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
+        entry = self.ledger.find(tally.law.name, self.mode.name, self.device, found.kind, case.facts())
+        if entry is not None:
+            tally.known += 1
+            tally.entries[entry.name] = tally.entries.get(entry.name, 0) + 1
+            return
+        tally.violations += 1
+        if len(tally.kinds) < _KINDS:
+            tally.kinds.setdefault(found.kind, (case, found))
+        self.done = self.stop_early
+
+    def fails(self, law: Law, case: Any, kind: str) -> Difference | None:
+        """How a law fails on a case, if it does so in this way and outside the ledger's regions."""
+        found = judge_once(self.family, self.mode, law, case)
+        if not isinstance(found, Difference) or found.kind != kind:
+            return None
+        known = self.ledger.find(law.name, self.mode.name, self.device, kind, case.facts())
+        return None if known else found
+
+
+def judge_once(family: Family, mode: Mode, law: Law, case: Any) -> Any:
+    """What one law finds on one case; None where it does not apply."""
+    out = run(family.plan(case), mode)
+    refused = family.refused(case)
+    if law.refusal != refused or not law.when(case):
+        return None
+    if out.error is not None and not refused and law.judge is not accepts:
+        return None
+    if not refused and family.not_applicable(case, out) is not None:
+        return None
+    try:
+        return law.judge(case, out)
+    except Exception:
+        return None
+
+
+def run_item(
+    family: Family,
+    item: Item,
+    profile: Profile,
+    seed: int,
+    ledger: Ledger,
+    *,
+    device: str = "cpu",
+    before: Callable[[bytes], None] | None = None,
+    avoid: frozenset[bytes] = frozenset(),
+    stop_early: bool = False,
+    reduce: bool = True,
+) -> list[Verdict]:
+    """Runs an item and returns a verdict for each law of its family."""
+    judge = Judge(
+        family, MODES[item.mode], ledger, device=device, before=before, avoid=avoid, stop_early=stop_early
+    )
+    started = time.perf_counter()
+    if item.engine == "random":
+        decks(family, item, profile, seed, judge)
+    else:
+        for case in cases(family, item, profile, seed):
+            judge(case)
+            if judge.done:
+                break
+    seconds = time.perf_counter() - started
+    return [_verdict(judge, tally, item, seconds, reduce) for tally in judge.tallies]
+
+
+def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, reduce: bool) -> Verdict:
+    examples = tuple(
+        counterexample(judge, tally.law, case, found, item, reduce=reduce) for case, found in tally.kinds.values()
+    )
+    reasons = [*tally.unknown, *(f"not applicable: {text} ({n} cases)" for text, n in tally.not_applicable.items())]
+    if tally.violations:
+        status = Status.VIOLATED
+    elif tally.unknown:
+        status = Status.UNKNOWN
+    elif tally.known:
+        status = Status.KNOWN
+    else:
+        status = Status.HOLDS if tally.cases else Status.NOT_APPLICABLE
+    return Verdict(
+        law=tally.law.name,
+        family=item.family,
+        subject=item.subject,
+        mode=item.mode,
+        engine=item.engine,
+        status=status,
+        device=judge.device,
+        cases=tally.cases,
+        known=tally.known,
+        entries=tally.entries,
+        worst=tally.worst,
+        seconds=seconds / max(1, len(judge.tallies)),
+        reasons=tuple(reasons),
+        met=tuple(sorted(tally.met)),
+        digest=f"{judge.digest % (1 << 64):016x}",
+        counterexamples=examples,
+    )
+
+
+def counterexample(
+    judge: Judge, law: Law, case: Any, found: Difference, item: Item, *, reduce: bool = True
+) -> Counterexample:
+    """The smallest case that fails in the same way, with the difference in words and the script."""
+    from embcheck.replay import failure_id, script
+
+    first = case
+    if reduce:
+        case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, found.kind) is not None)
+        found = judge.fails(law, case, found.kind) or found
+    also = ()
+    if reduce:
+        others = (other for other in judge.family.laws if other.name != law.name)
+        also = tuple(other.name for other in others if isinstance(judge_once(judge.family, judge.mode, other, case), Difference))
+    return Counterexample(
+        law=law.name,
+        family=item.family,
+        subject=item.subject,
+        mode=item.mode,
+        device=judge.device,
+        case=repr(case),
+        kind=found.kind,
+        words=found.words,
+        first=repr(first) if repr(first) != repr(case) else "",
+        path=found.path,
+        got=repr(found.got),
+        expected=repr(found.expected),
+        script=script(judge.family, judge.mode, law, case, found),
+        also=also,
+        id=failure_id(law.name, item.subject, item.mode, judge.device, repr(case)),
+    )
+
+
+def parse_bytes(name: bytes, types: dict[str, type[Axes]]) -> Axes:
+    """The case that a crash slot holds."""
+    type_name, values = marshal.loads(name)
+    return types[type_name](*values)

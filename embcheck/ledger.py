@@ -1,0 +1,142 @@
+"""The ledger: violations that are known, each with its region, a witness and a reason.
+
+An entry excuses a violation only where *all* of these hold: the law, the mode, the torch release, and its region, a
+conjunction over the case's facts.  Known is not blind: a witness that no longer fails makes the entry stale, and a
+stale entry fails the run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from embcheck.case import Axes, parse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SHIPPED = Path(__file__).with_name("ledger.toml")
+
+
+class LedgerError(ValueError):
+    """A ledger that can't be read; the message names the file, the entry and what would be right."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A known violation.
+
+    ``where`` maps a fact to the value it has in the region, or to a list of them.  ``kind`` narrows the entry to one
+    kind of difference.  ``excluded`` cases are not executed at all: for what would take the process down.
+    """
+
+    law: str
+    where: Mapping[str, Any]
+    witness: Axes
+    reason: str
+    name: str
+    mode: str = "*"
+    torch: SpecifierSet = field(default_factory=SpecifierSet)
+    device: str = "*"
+    kind: str = "*"
+    link: str = ""
+    expires: date | None = None
+    excluded: bool = False
+
+    def concerns(self, law: str, mode: str, device: str) -> bool:
+        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``."""
+        return fnmatchcase(law, self.law) and fnmatchcase(mode, self.mode) and fnmatchcase(device, self.device)
+
+    def covers(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a case with these facts lies in the region."""
+        return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
+
+
+_NO_FACT = object()
+
+
+def _among(fact: Any, wanted: Any) -> bool:
+    values = wanted if isinstance(wanted, list) else [wanted]
+    return any(type(fact) is type(value) and fact == value for value in values)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The entries that are in force for one torch release."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def find(self, law: str, mode: str, device: str, kind: str, facts: Mapping[str, Any]) -> Entry | None:
+        """The first entry that excuses a violation of this kind on a case with these facts."""
+        for entry in self.entries:
+            if entry.concerns(law, mode, device) and fnmatchcase(kind, entry.kind) and entry.covers(facts):
+                return entry
+        return None
+
+    def excludes(self, laws: Iterable[str], mode: str, device: str) -> tuple[Entry, ...]:
+        """The entries whose cases must not even be executed, among those that concern any of these laws."""
+        return tuple(e for e in self.entries if e.excluded and any(e.concerns(law, mode, device) for law in laws))
+
+
+_FIELDS = {"law", "where", "witness", "reason", "name", "mode", "torch", "device", "kind", "link", "expires", "excluded"}
+_REQUIRED = ("law", "where", "witness", "reason")
+
+
+def load(path: Path, torch_version: str, today: date) -> Ledger:
+    """The entries of a ledger file that are in force for a release.
+
+    Raises:
+        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a witness that is
+            no case or lies outside its own region, or an entry past its date.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise LedgerError(f"ledger {path}: not TOML: {error}") from error
+    unknown = set(data) - {"known"}
+    if unknown:
+        raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
+    release = Version(Version(torch_version).base_version)
+    entries = [_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(data.get("known", []), 1)]
+    for entry in entries:
+        if entry.expires is not None and entry.expires < today and release in entry.torch:
+            raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
+    return Ledger(tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True)))
+
+
+def _entry(raw: Mapping[str, Any], place: str) -> Entry:
+    unknown = set(raw) - _FIELDS
+    if unknown:
+        raise LedgerError(f"{place}: unknown field {', '.join(sorted(unknown))}; there are {', '.join(sorted(_FIELDS))}")
+    for name in _REQUIRED:
+        if name not in raw:
+            raise LedgerError(f"{place}: field {name} is missing")
+    if not str(raw["reason"]).strip():
+        raise LedgerError(f"{place}: the reason is empty; say why this is known")
+    try:
+        witness = parse(str(raw["witness"]))
+        specifier = SpecifierSet(str(raw.get("torch", "")))
+    except (ValueError, InvalidSpecifier) as error:
+        raise LedgerError(f"{place}: {error}") from error
+    if not isinstance(raw["where"], dict):
+        raise LedgerError(f"{place}: where must be a table of facts, such as {{ sparse = true }}")
+    entry = Entry(**{**raw, "name": raw.get("name", place), "witness": witness, "torch": specifier})
+    facts = witness.facts()
+    missing = set(entry.where) - set(facts)
+    if missing:
+        raise LedgerError(f"{place}: no fact {', '.join(sorted(missing))}; there are {', '.join(sorted(facts))}")
+    if not entry.covers(facts):
+        raise LedgerError(f"{place}: the witness lies outside the entry's own region")
+    return entry

@@ -1,0 +1,319 @@
+"""Turns a counterexample into a program that imports nothing but torch, and replays a recorded failure.
+
+The program that embcheck executes *is* the script: its source is printed with the case's tensors as literals and the
+one comparison that failed.  It exits 1 while the bug is there and 0 once it is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import textwrap
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embcheck.case import Input
+from embcheck.format import FORMATS
+from embcheck.law import Difference, Family, Law, Plan
+from embcheck.layout import GUARD, view_of
+from embcheck.mode import Mode
+from embcheck.verdict import Counterexample
+
+#: Where failures are kept for `embcheck replay`, under the working directory.
+STORE = ".embcheck"
+_MOST_ELEMENTS = 4096
+
+
+def failure_id(*parts: str) -> str:
+    """Six hexadecimal digits that name a counterexample: the same failure has the same name everywhere."""
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
+
+
+def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
+    """The standalone program for a counterexample."""
+    plan = family.plan(case)
+    crash = found.kind.startswith(("crash", "hang"))
+    memory = found.path == "written"
+    parts = [
+        f"# law:  {law.sentence}",
+        f"# case: {case!r}",
+        *(f"# {line}" for line in textwrap.wrap(f"got:  {found.words}", 110)),
+        "from __future__ import annotations",
+        "",
+        "import sys",
+        *(["import subprocess"] if crash else []),
+        "",
+        "import torch",
+        *_imports(plan, mode),
+        "",
+        *(_IN_A_CHILD.format(limit=120).splitlines() if crash else []),
+        *([f"torch.set_num_threads({plan.threads})"] if plan.threads != 1 else []),
+        *(line for name, given in plan.inputs.items() for line in _input(name, given, memory)),
+        "",
+        *_sources(plan, mode),
+        *_call(plan, mode, memory, found),
+        *_check(found, memory),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+_IN_A_CHILD = """\
+if len(sys.argv) == 1:  # the program dies or hangs, so it runs in a child
+    try:
+        child = subprocess.run([sys.executable, __file__, "child"], timeout={limit})
+        print("exit status of the child:", child.returncode)
+        sys.exit(1 if child.returncode else 0)
+    except subprocess.TimeoutExpired:
+        sys.exit("no end after {limit} s")
+"""
+
+
+# -- tensors as literals -----------------------------------------------------------------------------------------
+
+
+def _input(name: str, given: Input, memory: bool) -> list[str]:
+    dtype = f"torch.{given.dtype}"
+    values = _literal(given)
+    grad = [f"{name}.requires_grad_()"] if given.requires_grad else []
+    if given.layout == "contiguous" and not memory:
+        return [f"{name} = {values}", *grad]
+    view = view_of(given.stored.shape, given.layout)
+    poison = 'float("nan")' if given.dtype in FORMATS else str(0x5A5A5A5A)
+    where = f"as_strided({view.shape}, {view.strides}, {view.offset})"
+    fill = f"{name}.copy_({values})" if view.strides and any(view.strides) else f"{name}.fill_({values}.flatten()[0])"
+    if not given.stored.size:
+        fill = f"{name}  # empty"
+    elif not view.shape:
+        fill = f"{name}.copy_({values})"
+    return [
+        f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
+        f"{name} = {name}_memory.{where}",
+        fill,
+        *([f"{name}_before = {name}_memory.clone()"] if memory else []),
+        *grad,
+    ]
+
+
+def _literal(given: Input) -> str:
+    """An expression for the elements, as a contiguous tensor."""
+    stored, shape = given.stored, tuple(given.stored.shape)
+    dtype = f"torch.{given.dtype}"
+    if not stored.size:
+        return f"torch.zeros({shape}, dtype={dtype})"
+    fmt = FORMATS.get(given.dtype)
+    values = stored if fmt is None else fmt.decode(stored)
+    flat = values.reshape(-1)
+    if (flat == flat[0]).all() and stored.size > 1 and not (flat[0] == 0 and np.signbit(flat).any()):
+        return f"torch.full({shape}, {_number(flat[0])}, dtype={dtype})"
+    if fmt is not None and (not np.isfinite(flat).all() or ((flat == 0) & np.signbit(flat)).any()):
+        bits = fmt.to_bits(stored)
+        return f"torch.tensor({bits.tolist()}, dtype=torch.{fmt.bits}).view({dtype})"
+    short = _formula(flat) if stored.size > 24 else None
+    if short is not None:
+        return f"({short}).to({dtype}).reshape({shape})"
+    whole = fmt is None or (flat == np.rint(flat)).all()
+    listed = values.astype(np.int64).tolist() if whole and np.abs(flat).max() < 2**53 else values.tolist()
+    return f"torch.tensor({listed}, dtype={dtype})"
+
+
+def _formula(flat: Any) -> str | None:
+    """A short expression for a long sequence: a repeated run of integers, or counting with alternating sign."""
+    n = len(flat)
+    counting = np.arange(1, n + 1) * np.where(np.arange(n) % 2, -1, 1)
+    if np.array_equal(flat, counting):
+        return f"torch.arange(1, {n + 1}, dtype=torch.float64) * (1 - 2 * (torch.arange({n}) % 2))"
+    for period in range(1, min(n // 2, 64) + 1):
+        if np.array_equal(flat, np.resize(flat[:period], n)):
+            head = [_number(x) for x in flat[:period]]
+            return f"torch.tensor([{', '.join(head)}]).repeat({-(-n // period)})[:{n}]"
+    return None
+
+
+def _number(value: Any) -> str:
+    number = value.item() if hasattr(value, "item") else value
+    if isinstance(number, float) and math.isnan(number):
+        return 'float("nan")'
+    if isinstance(number, float) and math.isinf(number):
+        return f'float("{number}")'
+    return repr(int(number)) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+# -- functions as source -----------------------------------------------------------------------------------------
+
+
+def _roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+    functions = [] if mode.name == "eager" else [mode.function]
+    functions += [value for value in plan.options.values() if callable(value)]
+    return [*functions, plan.program]
+
+
+def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.ModuleType]]:
+    """The functions and constants that the program refers to, dependencies first, and the modules."""
+    found: dict[str, Any] = {}
+    modules: dict[str, types.ModuleType] = {}
+
+    def visit(name: str, thing: Any) -> None:
+        if name in found:
+            return
+        code = getattr(thing, "__code__", None)
+        if code is not None:
+            found[name] = None  # a place, against cycles
+            for used in _names(code):
+                value = thing.__globals__.get(used)
+                if isinstance(value, types.ModuleType):
+                    modules[used] = value
+                elif isinstance(value, types.FunctionType) or _is_constant(value):
+                    visit(used, value)
+            del found[name]
+        elif isinstance(thing, (dict, tuple, list)):
+            for member in thing.values() if isinstance(thing, dict) else thing:
+                if isinstance(member, types.FunctionType):
+                    visit(member.__name__, member)
+        found[name] = thing
+
+    for function in _roots(plan, mode):
+        visit(function.__name__, function)
+    return found, modules
+
+
+def _names(code: types.CodeType) -> list[str]:
+    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _names(const)]
+    return [*code.co_names, *inner]
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, (dict, tuple, list)):
+        members = list(value.values()) if isinstance(value, dict) else list(value)
+        return bool(members) and all(_is_constant(m) or isinstance(m, types.FunctionType) for m in members)
+    return isinstance(value, (int, float, str, bool)) and value is not None
+
+
+def _imports(plan: Plan, mode: Mode) -> list[str]:
+    _, modules = _reached(plan, mode)
+    lines = []
+    for name, module in sorted(modules.items()):
+        if name != "torch":
+            lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
+    if any("checkpoint" in str(function.__code__.co_names) for function in _roots(plan, mode)):
+        lines.append("import torch.utils.checkpoint")
+    return lines
+
+
+def _sources(plan: Plan, mode: Mode) -> list[str]:
+    found, _ = _reached(plan, mode)
+    lines: list[str] = []
+    for name, thing in found.items():
+        if isinstance(thing, types.FunctionType):
+            source = textwrap.dedent(inspect.getsource(thing))
+            lines += ["", *source[source.index("def ") :].rstrip().splitlines(), ""]
+        else:
+            lines.append(f"{name} = {_expression(thing)}")
+    return lines
+
+
+def _expression(value: Any) -> str:
+    if isinstance(value, types.FunctionType):
+        return value.__name__
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_expression(member)}" for key, member in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(_expression, value))
+        return f"({inner},)" if isinstance(value, tuple) else f"[{inner}]"
+    return _number(value) if isinstance(value, float) else repr(value)
+
+
+# -- the call and the comparison -----------------------------------------------------------------------------------
+
+
+def _call(plan: Plan, mode: Mode, memory: bool, found: Difference) -> list[str]:
+    arguments = [f"{name}={name}" for name in plan.inputs]
+    arguments += [f"{name}={_expression(value)}" for name, value in plan.options.items()]
+    head = plan.program.__name__ if mode.name == "eager" else f"{mode.function.__name__}"
+    first = [] if mode.name == "eager" else [plan.program.__name__]
+    call = f"{head}({', '.join(first + arguments)})"
+    if found.path != "error":
+        return ["", f"seen = {call}"]
+    return [
+        "",
+        "error = None",
+        "try:",
+        f"    seen = {call}",
+        "except Exception as raised:",
+        "    error = raised",
+    ]
+
+
+def _check(found: Difference, memory: bool) -> list[str]:
+    if found.kind.startswith(("crash", "hang")):
+        return ['print("no crash")']
+    if found.path == "error" and found.expected is None:
+        return ['print("raised:", repr(error))', "sys.exit(1 if error is not None else 0)"]
+    if found.path == "error":
+        names = ", ".join(f'"{name}"' for name in str(found.expected).split(" or "))
+        return [
+            f'print("raised:", repr(error), "- the law:", {str(found.expected)!r})',
+            f"sys.exit(0 if type(error).__name__ in ({names},) else 1)",
+        ]
+    if memory:
+        name = str(found.got).split(":", 1)[0]
+        return [
+            f"before, after = {name}_before, {name}_memory.detach()",
+            "same = (before == after) | ((before != before) & (after != after))",
+            f'print("{name} was written to:", not bool(same.all()))',
+            "sys.exit(0 if bool(same.all()) else 1)",
+        ]
+    expected = _expression(found.expected)
+    lines = [f"got, expected = {found.path}, {expected}"]
+    if found.bits:
+        width = "{1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[got.element_size()]"
+        lines.append(f"got = got.detach().view({width})")
+    lines.append("got = got.item() if isinstance(got, torch.Tensor) else got")
+    if found.bound and math.isfinite(found.bound):
+        lines += [
+            f'print("got", got, "expected", expected, "within", {found.bound!r})',
+            f"sys.exit(0 if abs(got - expected) <= {found.bound!r} else 1)",
+        ]
+    else:
+        lines += [
+            'print("got", got, "expected", expected)',
+            "sys.exit(0 if got == expected or (got != got and expected != expected) else 1)",
+        ]
+    return lines
+
+
+# -- the store -----------------------------------------------------------------------------------------------------
+
+
+def keep(example: Counterexample, folder: Path) -> Path:
+    """Writes a failure's record and script to ``folder`` and returns the script's path.
+
+    Raises:
+        OSError: if the folder can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {name: getattr(example, name) for name in ("law", "family", "subject", "mode", "device", "case", "kind")}
+    (folder / f"{example.id}.json").write_text(json.dumps({"id": example.id, **record}, indent=1) + "\n")
+    path = folder / f"{example.id}.py"
+    path.write_text(example.script)
+    return path
+
+
+def recorded(failure: str, folder: Path) -> dict[str, str]:
+    """The record of a failure by its id.
+
+    Raises:
+        FileNotFoundError: if no such failure was kept; the message lists those that were.
+    """
+    path = folder / f"{failure}.json"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.json"))
+        there = f"kept are {', '.join(known)}" if known else "none are kept here"
+        raise FileNotFoundError(f"no failure {failure!r} in {folder}: {there}")
+    data: dict[str, str] = json.loads(path.read_text())
+    return data
