@@ -17,7 +17,7 @@ from embcheck.format import Array
 from embcheck.law import Plan
 from embcheck.layout import View, poison, view_of
 from embcheck.mode import Mode
-from embcheck.outcome import Outcome
+from embcheck.outcome import AROUND, Outcome
 
 _NUMPY = {torch.bfloat16: torch.int16}
 _POISON = {
@@ -102,9 +102,11 @@ def _written(fed: Mapping[str, Fed]) -> dict[str, str]:
             continue
         after = made.buffer.copy()
         before = np.frombuffer(made.before, after.dtype).copy()
-        inside_before, inside_after = made.view.inside(before).copy(), made.view.inside(after).copy()
-        if inside_before.tobytes() != inside_after.tobytes():
+        inside_after = made.view.inside(after)
+        elements = made.view.inside(before).tobytes() != inside_after.tobytes()
+        inside_after[...] = made.view.inside(before)
+        if after.tobytes() != before.tobytes():
+            changed[name] = AROUND
+        elif elements:
             changed[name] = "its elements changed"
-        else:
-            changed[name] = "memory around it was written"
     return changed

@@ -17,6 +17,9 @@ from embcheck.format import FORMATS, Array
 #: Turns an observed tensor into its elements in storage (`Format.storage` for a floating dtype).
 Reader = Callable[[Any], Array]
 
+#: What happened to an input whose surroundings changed; its own elements may have changed too.
+AROUND = "memory around it was written"
+
 
 class Field:
     """One observation, or a part of one.
