@@ -231,7 +231,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         return Input(stored, self.dtype, layout)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padding_hit, padding_absent,
+        """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padded, padding_hit, padding_absent,
         all_padding, first_row, last_row, untouched_row, negative_padding, empty, zero_width, numbers of table
         elements."""
         refused, padding = self.refused, self.padding_row
@@ -246,6 +246,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
             "max_count": self.max_count,
             "repeated": self.max_count > 1,
             "unequal_counts": len(seen) > 1 and bool(seen.min() != seen.max()),
+            "padded": padding is not None,
             "padding_hit": hit,
             "padding_absent": padding is not None and not hit,
             "all_padding": hit and len(seen) == 1,

@@ -49,6 +49,8 @@ def canonical(case: Case) -> Case | None:
         return None
     changes: dict[str, Any] = {}
     entry = ENTRIES[fitted.entry]
+    if entry.product and fitted.num_embeddings == 0:
+        return None  # one_hot takes num_classes=0 for "not given"
     if entry.product and fitted.num_embeddings * fitted.numel > 1 << 16:
         entry = ENTRIES["functional"]
         changes["entry"] = "functional"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from embcheck import stream
-from embcheck.case import Axes, holds
+from embcheck.case import holds
 from embcheck.execute import run
 from embcheck.law import Difference, Family, Law, accepts
 from embcheck.ledger import Ledger
@@ -312,6 +312,7 @@ def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, reduce: boo
         worst=tally.worst,
         seconds=seconds / max(1, len(judge.tallies)),
         reasons=tuple(reasons),
+        obliges=tuple(sorted(tally.law.obliges)),
         met=tuple(sorted(tally.met)),
         digest=f"{judge.digest % (1 << 64):016x}",
         counterexamples=examples,
@@ -349,9 +350,3 @@ def counterexample(
         also=also,
         id=failure_id(law.name, item.subject, item.mode, judge.device, repr(case)),
     )
-
-
-def parse_bytes(name: bytes, types: dict[str, type[Axes]]) -> Axes:
-    """The case that a crash slot holds."""
-    type_name, values = marshal.loads(name)
-    return types[type_name](*values)

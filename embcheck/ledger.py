@@ -7,6 +7,7 @@ stale entry fails the run.
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Entry:
 
     law: str
     where: Mapping[str, Any]
-    witness: Axes
+    witness: str
     reason: str
     name: str
     mode: str = "*"
@@ -52,6 +53,26 @@ class Entry:
     link: str = ""
     expires: date | None = None
     excluded: bool = False
+
+    @property
+    def case(self) -> Axes:
+        """The witness.
+
+        Raises:
+            LedgerError: if it builds no case, or one that lies outside the entry's own region.
+        """
+        try:
+            case = parse(self.witness)
+        except ValueError as error:
+            raise LedgerError(f"ledger entry {self.name}: {error}") from error
+        facts = case.facts()
+        missing = set(self.where) - set(facts)
+        if missing:
+            known = ", ".join(sorted(facts))
+            raise LedgerError(f"ledger entry {self.name}: no fact {', '.join(sorted(missing))}; there are {known}")
+        if not self.covers(facts):
+            raise LedgerError(f"ledger entry {self.name}: the witness lies outside the entry's own region")
+        return case
 
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``."""
@@ -96,8 +117,9 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
     """The entries of a ledger file that are in force for a release.
 
     Raises:
-        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a witness that is
-            no case or lies outside its own region, or an entry past its date.
+        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a witness that is no
+            expression, or an entry past its date.  Whether a witness builds a case is seen when it is run, since
+            the case types are the laws' own.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -126,17 +148,11 @@ def _entry(raw: Mapping[str, Any], place: str) -> Entry:
     if not str(raw["reason"]).strip():
         raise LedgerError(f"{place}: the reason is empty; say why this is known")
     try:
-        witness = parse(str(raw["witness"]))
+        ast.parse(str(raw["witness"]), mode="eval")
         specifier = SpecifierSet(str(raw.get("torch", "")))
-    except (ValueError, InvalidSpecifier) as error:
+    except (SyntaxError, InvalidSpecifier) as error:
         raise LedgerError(f"{place}: {error}") from error
     if not isinstance(raw["where"], dict):
         raise LedgerError(f"{place}: where must be a table of facts, such as {{ sparse = true }}")
-    entry = Entry(**{**raw, "name": raw.get("name", place), "witness": witness, "torch": specifier})
-    facts = witness.facts()
-    missing = set(entry.where) - set(facts)
-    if missing:
-        raise LedgerError(f"{place}: no fact {', '.join(sorted(missing))}; there are {', '.join(sorted(facts))}")
-    if not entry.covers(facts):
-        raise LedgerError(f"{place}: the witness lies outside the entry's own region")
-    return entry
+    text = str(raw["witness"])
+    return Entry(**{**raw, "name": raw.get("name", place), "witness": text, "torch": specifier})

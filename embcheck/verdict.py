@@ -55,6 +55,7 @@ class Counterexample:
     script: str = ""
     script_confirmed: bool | None = None
     also: tuple[str, ...] = ()
+    other_modes: tuple[str, ...] = ()
     id: str = ""
 
 
@@ -63,7 +64,7 @@ class Verdict:
     """How one law fared under one subject, mode and engine.
 
     ``cases`` were judged, of which ``known`` fell under the ledger; ``worst`` is the largest error/bound ratio of a
-    law with a bound (None for an exact law); ``met`` are the obligations met; ``digest`` fingerprints the cases.
+    law with a bound (None for an exact law); ``obliges`` are the law's obligations and ``met`` those met; ``digest`` fingerprints the cases.
     """
 
     law: str
@@ -79,6 +80,7 @@ class Verdict:
     worst: float | None = None
     seconds: float = 0.0
     reasons: tuple[str, ...] = ()
+    obliges: tuple[str, ...] = ()
     met: tuple[str, ...] = ()
     digest: str = ""
     counterexamples: tuple[Counterexample, ...] = ()
@@ -123,7 +125,7 @@ class Verdict:
             TypeError: if a field is missing or unknown.
         """
         examples = tuple(
-            Counterexample(**{**example, "also": tuple(example.get("also", ()))})
+            Counterexample(**{name: tuple(value) if isinstance(value, list) else value for name, value in example.items()})
             for example in data.get("counterexamples", ())
         )
         return cls(
@@ -131,6 +133,7 @@ class Verdict:
                 **data,
                 "status": Status.of(data["status"]),
                 "reasons": tuple(data.get("reasons", ())),
+                "obliges": tuple(data.get("obliges", ())),
                 "met": tuple(data.get("met", ())),
                 "counterexamples": examples,
             }

@@ -1,0 +1,28 @@
+"""Finds the laws: the ``properties`` of a checkout, or those shipped inside the package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from embcheck.law import FAMILIES, Family
+
+_PACKAGE = Path(__file__).parent
+
+
+def properties_folder() -> Path:
+    """The folder of the laws' files: beside the package in a checkout, inside it when installed."""
+    inside = _PACKAGE / "properties"
+    return inside if inside.is_dir() else _PACKAGE.parent / "properties"
+
+
+def load_families() -> dict[str, Family]:
+    """Every family by name, in the order of the files that hold them."""
+    folder = properties_folder()
+    prefix = "embcheck.properties" if folder.parent == _PACKAGE else "properties"
+    if prefix == "properties" and str(folder.parent) not in sys.path:
+        sys.path.insert(0, str(folder.parent))
+    for path in sorted(folder.glob("test_*.py")):
+        importlib.import_module(f"{prefix}.{path.stem}")
+    return FAMILIES

@@ -1,0 +1,219 @@
+"""The pytest plug-in: turns families into items, carries verdicts to the controlling process, and reports.
+
+It is loaded in every pytest session of an environment that has embcheck, so it imports neither torch nor the laws
+before a test needs them, and does nothing in a session without families.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from embcheck.engine import Item
+    from embcheck.ledger import Ledger
+    from embcheck.run import Batch
+
+_VERDICTS = "embcheck verdicts"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("embcheck", "the laws of embeddings")
+    group.addoption("--embcheck-seed", type=int, default=0, metavar="N", help="seed of the cases (default 0)")
+    group.addoption("--embcheck-profile", default="gate", metavar="NAME", help="quick, gate (default) or deep")
+    group.addoption("--embcheck-device", default="cpu", metavar="NAME", help="device to check (default cpu)")
+    group.addoption("--embcheck-report", default=None, metavar="DIR", help="where to write the record and failures")
+    group.addoption("--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)")
+
+
+def settings_of(config: pytest.Config) -> Any:
+    """The session's settings.
+
+    Raises:
+        pytest.UsageError: for a profile or device that does not exist.
+    """
+    from embcheck.run import Settings, UsageError
+
+    folder, ledger = config.getoption("--embcheck-report"), config.getoption("--embcheck-ledger")
+    try:
+        return Settings(
+            seed=config.getoption("--embcheck-seed"),
+            profile=config.getoption("--embcheck-profile"),
+            device=config.getoption("--embcheck-device"),
+            report=Path(folder) if folder else None,
+            ledger=Path(ledger) if ledger else None,
+        ).checked()
+    except UsageError as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+def ledger_of(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch.
+
+    Raises:
+        pytest.UsageError: for a ledger that can't be read.
+    """
+    from importlib.metadata import version
+
+    from embcheck.ledger import SHIPPED, LedgerError, load
+
+    held: Ledger | None = config.stash.get(_LEDGER, None)
+    if held is None:
+        try:
+            held = load(settings_of(config).ledger or SHIPPED, version("torch"), date.today())
+        except LedgerError as error:
+            raise pytest.UsageError(f"embcheck: {error}") from None
+        config.stash[_LEDGER] = held
+    return held
+
+
+_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
+_SLOT: pytest.StashKey[Any] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_worker(config):
+        return
+    settings_of(config)
+    ledger_of(config)
+    from embcheck.session import Session
+
+    config.pluginmanager.register(Session(config), "embcheck-session")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    family = getattr(metafunc.function, "family", None)
+    if family is not None and "embcheck_item" in metafunc.fixturenames:
+        from embcheck.engine import PROFILES
+        from embcheck.run import items_of
+
+        profile = PROFILES[settings_of(metafunc.config).profile]
+        items = items_of(family, metafunc.function.engine, profile)  # type: ignore[attr-defined]
+        metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
+    elif "embcheck_entry" in metafunc.fixturenames:
+        entries = ledger_of(metafunc.config).entries
+        metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
+
+
+@pytest.fixture
+def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], None]:
+    """Runs the test's item and fails with the violations, if there are any."""
+
+    def judge() -> None:
+        from embcheck.engine import PROFILES, run_item
+        from embcheck.law import FAMILIES
+        from embcheck.report.terminal import violations
+        from embcheck.run import Batch, all_items
+
+        config = request.config
+        settings = settings_of(config)
+        profile = PROFILES[settings.profile]
+        family = FAMILIES[embcheck_item.family]
+        with _watched(config, request.node.nodeid, embcheck_item.label, profile.limit) as (before, avoid):
+            verdicts = run_item(
+                family,
+                embcheck_item,
+                profile,
+                settings.seed,
+                ledger_of(config),
+                device=settings.device,
+                before=before,
+                avoid=avoid,
+            )
+        hand_over(request.node, Batch(embcheck_item.label, len(all_items(family, profile)), verdicts))
+        text = violations(verdicts)
+        if text:
+            pytest.fail(text, pytrace=False)
+
+    return judge
+
+
+@pytest.fixture
+def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[], None]:
+    """Runs a ledger entry's witness and fails if it no longer shows the violation."""
+
+    def check() -> None:
+        from embcheck.run import Batch
+        from embcheck.witness import look
+
+        verdict = look(embcheck_entry, settings_of(request.config).device)
+        hand_over(request.node, Batch(verdict.law, 1, [verdict]))
+        if verdict.reasons:
+            pytest.fail("\n".join(verdict.reasons), pytrace=False)
+
+    return check
+
+
+def hand_over(node: pytest.Item, batch: Batch) -> None:
+    """Puts verdicts where the controlling process finds them, whichever process runs the test."""
+    node.user_properties.append((_VERDICTS, batch.to_json()))
+
+
+def take_over(report: pytest.TestReport) -> Batch | None:
+    """The verdicts that a report carries, taken out so that no other reporter prints them."""
+    from embcheck.run import Batch
+
+    for position, (name, value) in enumerate(report.user_properties):
+        if name == _VERDICTS:
+            del report.user_properties[position]
+            return Batch.from_json(str(value))
+    return None
+
+
+class _watched:
+    """While an item runs in a worker: the crash slot is filled and the watchdog is awake."""
+
+    def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
+        self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
+        self.watchdog: Any = None
+
+    def __enter__(self) -> tuple[Callable[[bytes], None] | None, frozenset[bytes]]:
+        import torch
+
+        # One thread a worker: cases that need more set it themselves and set it back.
+        torch.set_num_threads(1)
+        # Products must not be rounded to TF32 or bfloat16 on the way.
+        torch.set_float32_matmul_precision("highest")
+        if not is_worker(self.config):
+            return None, frozenset()
+        from embcheck.isolate import Slot, Watchdog
+
+        inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
+        folder = Path(inputs["embcheck_run"])
+        slot = self.config.stash.get(_SLOT, None)
+        if slot is None:
+            slot = self.config.stash[_SLOT] = Slot(folder / f"slot-{inputs['workerid']}-{os.getpid()}")
+        slot.begin(self.nodeid, self.label)
+        self.watchdog = Watchdog(self.limit)
+        self.watchdog.tick()
+
+        def before(case: bytes) -> None:
+            slot.running(case)
+            self.watchdog.tick()
+
+        return before, frozenset(_avoided(folder, self.nodeid))
+
+    def __exit__(self, *exception: object) -> None:
+        if self.watchdog is not None:
+            self.watchdog.stop()
+
+
+def _avoided(folder: Path, nodeid: str) -> Iterator[bytes]:
+    """The cases of an item that took a worker down before."""
+    path = folder / "avoid"
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            entry = json.loads(line)
+            if entry["item"] == nodeid:
+                yield bytes.fromhex(entry["case"])

@@ -1,0 +1,1 @@
+"""What people look at: every report is a fold over verdicts."""

@@ -1,0 +1,79 @@
+"""`embcheck run` in the terminal: a progress bar where there is one, plain lines otherwise, and the summary.
+
+A pytest plug-in that stands in for pytest's own reporter.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from embcheck.report.terminal import console, summary
+
+
+class Progress:
+    """Follows the items of a run."""
+
+    def __init__(self) -> None:
+        self.out = console()
+        self.total = 0
+        self.finished = 0
+        self.failed = 0
+        self.errors: list[str] = []
+        self.started = time.monotonic()
+        self._told = 0
+        self.bar: Bar | None = None
+        if sys.stdout.isatty():
+            self.bar = Bar(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out
+            )
+            self.task = self.bar.add_task("checking", total=None)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        if not self.total and self.bar is not None:
+            self.bar.start()
+            self.bar.update(self.task, total=len(ids))
+        self.total = len(ids)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and not report.failed:
+            return
+        self.finished += report.when == "call"
+        self.failed += report.failed
+        if report.failed and report.when != "call":
+            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+        name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
+        if self.bar is not None:
+            mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
+            self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
+        elif self.total and self.finished * 10 // self.total > self._told:
+            self._told = self.finished * 10 // self.total
+            seconds = time.monotonic() - self.started
+            self.out.print(Text(f"{self.finished}/{self.total} items, {self.failed} failed, {seconds:.0f} s"))
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        self.errors.append(f"internal error: {str(excrepr).strip().splitlines()[-1]}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        run = config.pluginmanager.get_plugin("embcheck-session")
+        if run is not None and (run.results.verdicts or run.stopped != "finished"):
+            summary(run)
+        elif not self.errors and not config.option.collectonly:
+            self.out.print(Text("embcheck: nothing was selected"))
+        for line in self.errors:
+            self.out.print(Text(f"embcheck: {line}"))

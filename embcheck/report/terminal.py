@@ -1,0 +1,137 @@
+"""A run in the terminal: a table of the laws, and each violation as a person would report it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from embcheck.verdict import Counterexample, Status, Verdict
+
+_STYLE = {
+    Status.NOT_APPLICABLE: "dim",
+    Status.HOLDS: "green",
+    Status.KNOWN: "yellow",
+    Status.UNKNOWN: "magenta",
+    Status.VIOLATED: "bold red",
+}
+
+
+def console(*, colour: bool | None = None, width: int | None = None, stderr: bool = False) -> Console:
+    """Where reports are printed; plain where there is no terminal.  rich heeds NO_COLOR itself."""
+    return Console(
+        file=sys.stderr if stderr else sys.stdout,
+        force_terminal=colour or None,
+        no_color=colour is False or None,
+        # A report in a file or a CI log is not cut to the 80 columns of a terminal that isn't there.
+        width=width if sys.stdout.isatty() else 140,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def summary(session: Any, *, width: int | None = None, colour: bool | None = None) -> None:
+    """The laws, then the violations, then the last lines: counts, seed, digest, where the record is."""
+    out = console(colour=colour, width=width)
+    out.print(law_table(session.settled))
+    for example in session.examples:
+        out.print(failure(example, getattr(session, "store", None)))
+    for verdict in session.settled:
+        if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
+            for reason in verdict.reasons:
+                out.print(Text.assemble((f"{verdict.status.word.upper():9}", _STYLE[verdict.status]), f" {verdict.law}: {reason}"))
+    for note in session.results.notes:
+        out.print(Text(f"note: {note}"))
+    for line in closing_lines(session):
+        out.print(Text(line))
+
+
+def law_table(verdicts: Iterable[Verdict]) -> Table:
+    """A row for each law: its status over all modes, the cases of each engine, the worst error/bound ratio."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("law", "verdict", "modes"):
+        table.add_column(name, no_wrap=True)
+    for name in ("cases", "known", "worst", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        rows.setdefault(verdict.law, []).append(verdict)
+    for law, group in rows.items():
+        status = max(verdict.status for verdict in group)
+        ratios = [verdict.worst for verdict in group if verdict.worst is not None]
+        modes = ", ".join(dict.fromkeys(verdict.mode for verdict in group))
+        known = sum(verdict.known for verdict in group)
+        table.add_row(
+            law,
+            Text(status.word, _STYLE[status]),
+            modes,
+            f"{sum(verdict.cases for verdict in group):,}",
+            f"{known:,}" if known else "",
+            f"{max(ratios):.2f}" if ratios else "exact",
+            f"{sum(verdict.seconds for verdict in group):.1f}",
+        )
+    return table
+
+
+def failure(example: Counterexample, store: Any = None) -> Text:
+    """A violation: the law, the smallest case, what came out, how to see it again."""
+    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
+    text = Text.assemble("\n", ("VIOLATED  ", _STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}\n")
+    lines = [
+        ("case", example.case + ("" if not example.first else "   (reduced)")),
+        ("got", example.words),
+        ("also", ", ".join(example.also)),
+        ("replay", f"embcheck replay {example.id}"),
+        ("script", _script_line(example, store)),
+    ]
+    for label, body in lines:
+        if body:
+            text.append(f"  {label:7} {body}\n")
+    return text
+
+
+def _script_line(example: Counterexample, store: Any) -> str:
+    place = f"{store}/{example.id}.py" if store else "not kept"
+    match example.script_confirmed:
+        case True:
+            return f"{place} (imports torch only; run: it exits 1)"
+        case False:
+            return f"{place} (run alone it exits 0: the failure needs what ran before it)"
+        case _:
+            return f"{place} (not run)"
+
+
+def violations(verdicts: Iterable[Verdict]) -> str:
+    """The violations of one item as plain text, for pytest's own report; empty if there are none."""
+    parts = []
+    for verdict in verdicts:
+        if verdict.status == Status.VIOLATED:
+            parts += [failure(example).plain.strip("\n") for example in verdict.counterexamples]
+        elif verdict.status == Status.UNKNOWN:
+            parts.append(f"UNKNOWN   {verdict.law}: {'; '.join(verdict.reasons)}")
+    return "\n".join(parts)
+
+
+def closing_lines(session: Any) -> list[str]:
+    """What a reader looks for at the end."""
+    counts: dict[str, int] = {}
+    for status in Status:
+        laws = {v.law for v in session.settled if v.status == status}
+        if laws:
+            counts[status.word] = len(laws)
+    worst = ", ".join(f"{count} {word}" for word, count in counts.items())
+    settings = session.settings
+    lines = [
+        f"{worst} · {session.results.cases:,} cases · seed {settings.seed} · profile {settings.profile} · "
+        f"cases {session.results.digest}"
+    ]
+    if session.stopped != "finished":
+        lines.append(f"the run did not finish: {session.stopped}")
+    if session.writer is not None:
+        broken = session.writer.broken
+        lines.append(f"record: {session.writer.path}" + (f" is cut off: {broken}" if broken else ""))
+    return lines

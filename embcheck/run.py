@@ -1,0 +1,179 @@
+"""What a run is: its settings, the items it consists of, and what its verdicts add up to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from embcheck.engine import ENGINES, PROFILES, Item, Profile
+from embcheck.law import Family
+from embcheck.verdict import Counterexample, Status, Verdict, merge_all
+
+DEVICES = ("cpu",)
+
+
+class UsageError(ValueError):
+    """Something asked for does not exist; the message says what was wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose."""
+
+    seed: int = 0
+    profile: str = "gate"
+    device: str = "cpu"
+    report: Path | None = None
+    ledger: Path | None = None
+
+    def checked(self) -> Settings:
+        """The same settings.
+
+        Raises:
+            UsageError: for an unknown profile or a device that this torch can't use.
+        """
+        if self.profile not in PROFILES:
+            raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
+        if self.device not in DEVICES:
+            raise UsageError(f"no device {self.device!r} to check; there are {', '.join(DEVICES)}")
+        return self
+
+    def as_arguments(self) -> list[str]:
+        """The pytest options that give these settings."""
+        options = [f"--embcheck-seed={self.seed}", f"--embcheck-profile={self.profile}", f"--embcheck-device={self.device}"]
+        if self.report is not None:
+            options.append(f"--embcheck-report={self.report}")
+        if self.ledger is not None:
+            options.append(f"--embcheck-ledger={self.ledger}")
+        return options
+
+
+def items_of(family: Family, engine: str, profile: Profile, subject: str = "torch") -> list[Item]:
+    """The items of one engine: every mode, in parts."""
+    parts = profile.parts[engine]
+    return [
+        Item(family.name, subject, mode, engine, part, parts if mode == family.modes[0] else 1)
+        for mode in family.modes
+        for part in range(parts if mode == family.modes[0] else 1)
+    ]
+
+
+def all_items(family: Family, profile: Profile) -> list[Item]:
+    """Every item of a family."""
+    return [item for engine in ENGINES for item in items_of(family, engine, profile)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one item hands to the controlling process: its verdicts, and of how many items of its family it is one."""
+
+    item: str
+    items: int
+    verdicts: list[Verdict]
+
+    def to_json(self) -> str:
+        """As it travels between processes."""
+        verdicts = [verdict.to_dict() for verdict in self.verdicts]
+        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts})
+
+    @classmethod
+    def from_json(cls, text: str) -> Batch:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        return cls(data["item"], data["items"], [Verdict.from_dict(verdict) for verdict in data["verdicts"]])
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on, for the record's header."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "?"
+
+    names = ("torch", "numpy", "hypothesis", "pytest", "pytest-xdist", "embcheck")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: installed(name) for name in names},
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+@dataclass
+class Results:
+    """The verdicts of a run as they come in, and what they add up to."""
+
+    settings: Settings
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _done: dict[str, set[str]] = field(default_factory=dict)
+    _whole: dict[str, int] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """What one item handed over."""
+        self.verdicts += batch.verdicts
+        for verdict in batch.verdicts[:1]:
+            self._done.setdefault(verdict.family, set()).add(batch.item)
+            self._whole[verdict.family] = batch.items
+
+    def settle(self) -> list[Verdict]:
+        """One verdict for each law and mode; a law with an obligation that no case met is *unknown*.
+
+        Obligations are only asked of families of which every item ran, for else the user chose otherwise.
+        """
+        merged = merge_all(self.verdicts)
+        met: dict[str, set[str]] = {}
+        for verdict in merged.values():
+            met.setdefault(verdict.law, set()).update(verdict.met)
+        settled = []
+        for verdict in merged.values():
+            whole = len(self._done.get(verdict.family, ())) >= self._whole.get(verdict.family, 1)
+            missing = sorted(set(verdict.obliges) - met[verdict.law])
+            if whole and missing and verdict.status < Status.UNKNOWN:
+                reason = f"no case met: {', '.join(missing)}"
+                verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
+            settled.append(verdict)
+        return settled
+
+    @property
+    def cases(self) -> int:
+        """How many cases were judged (a case is judged by every law of its family, and counted once)."""
+        most: dict[tuple[str, str, str, str, str], int] = {}
+        for verdict in self.verdicts:
+            key = (verdict.family, verdict.subject, verdict.mode, verdict.engine, verdict.digest)
+            most[key] = max(most.get(key, 0), verdict.cases)
+        return sum(most.values())
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all cases of the run, whoever ran them in which order."""
+        keys = {(v.family, v.subject, v.mode, v.engine, v.digest) for v in self.verdicts}
+        return hashlib.blake2b(repr(sorted(keys)).encode(), digest_size=8).hexdigest()
+
+
+def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
+    """The counterexamples of settled verdicts: one for each law, case and kind, naming all modes that show it."""
+    found: dict[tuple[str, str, str], Counterexample] = {}
+    for verdict in verdicts:
+        for example in verdict.counterexamples:
+            key = (example.law, example.case, example.kind)
+            held = found.get(key)
+            if held is None:
+                found[key] = example
+            elif example.mode not in (held.mode, *held.other_modes):
+                found[key] = replace(held, other_modes=(*held.other_modes, example.mode))
+    return list(found.values())
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """0 if every law holds, is known or not applicable; 1 if one is violated or unknown."""
+    return 1 if any(verdict.status >= Status.UNKNOWN for verdict in verdicts) else 0

@@ -1,0 +1,159 @@
+"""The controlling process' part of a run: it collects verdicts, examines crashes, writes the record, and settles.
+
+Workers only judge.  Whatever they hand over passes through here once, so there is one writer of the record and one
+place that decides the exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embcheck.crash import confirmed, verdict_of_crash
+from embcheck.isolate import Running, read_slot
+from embcheck.plugin import settings_of, take_over
+from embcheck.record import Writer
+from embcheck.replay import STORE, keep
+from embcheck.run import Batch, Results, environment, examples_of, exit_code
+from embcheck.verdict import Counterexample, Status, Verdict
+
+#: How often an item is taken up again after it crashed a worker.
+_RESTARTS = 3
+
+
+class Session:
+    """Registered by the plug-in in the controlling process only."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = settings_of(config)
+        self.results = Results(self.settings)
+        self.folder = Path(tempfile.mkdtemp(prefix="embcheck-"))
+        self.store: Path | None = None
+        self.crashes: Counter[str] = Counter()
+        self.writer: Writer | None = None
+        self.started = time.monotonic()
+        self.settled: list[Verdict] = []
+        self.examples: list[Counterexample] = []
+        self.stopped = "finished"
+        self._open_record()
+
+    def _open_record(self) -> None:
+        if self.settings.report is None:
+            return
+        path = self.settings.report / "record.ndjson"
+        try:
+            self.writer = Writer(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise pytest.UsageError(f"embcheck: can't write the report to {path}: {reason}; name a writable folder") from None
+        settings = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
+        self.writer.header(settings=settings, arguments=sys.argv[1:], **environment())
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["embcheck_run"] = str(self.folder)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        batch = take_over(report)
+        # The setup's and teardown's reports carry the same properties again.
+        if batch is not None and report.when == "call":
+            self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        """Verdicts of one item: kept, and written at once."""
+        self.results.add(batch)
+        if self.writer is not None:
+            for verdict in batch.verdicts:
+                self.writer.verdict(verdict)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """A worker died: name the case, reduce it in children, and take the item up again without it."""
+        running = self._running(crashitem)
+        if running is None:
+            return
+        verdict = verdict_of_crash(running, self.settings.device)
+        self.results.verdicts.append(verdict)
+        if self.writer is not None:
+            self.writer.verdict(verdict)
+        example = verdict.counterexamples[0]
+        report.longrepr = f"{example.words} on {example.case}"
+        with (self.folder / "avoid").open("a") as file:
+            file.write(json.dumps({"item": crashitem, "case": running.case.hex()}) + "\n")
+        self.crashes[crashitem] += 1
+        if self.crashes[crashitem] <= _RESTARTS:
+            sched.mark_test_pending(crashitem)
+
+    def _running(self, nodeid: str) -> Running | None:
+        """What the dead worker was doing; its slot is used up."""
+        for path in self.folder.glob("slot-*"):
+            running = read_slot(path)
+            if running.nodeid == nodeid and running.case:
+                path.unlink()
+                return running
+        return None
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.config.option.collectonly:
+            return
+        self._settle()
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            self.stopped = "interrupted"
+        elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
+        if exitstatus == pytest.ExitCode.OK and exit_code(self.settled):
+            session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._keep_failures()
+        if self.writer is not None:
+            counts = Counter(verdict.status.word for verdict in self.settled)
+            self.writer.footer(
+                self.stopped,
+                int(exitstatus),
+                seconds=round(time.monotonic() - self.started, 1),
+                cases=self.results.cases,
+                digest=self.results.digest,
+                laws=dict(counts),
+                settled=[verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
+            )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _settle(self) -> None:
+        self.settled = self.results.settle()
+        self.examples = examples_of(self.settled)
+
+    def _keep_failures(self) -> None:
+        """Confirms the scripts and writes them down; a folder that can't be written costs only the files."""
+        if not self.examples:
+            return
+        self.examples = confirmed(self.examples)
+        folder = (self.settings.report or Path()) / STORE
+        try:
+            for example in self.examples:
+                keep(example, folder)
+            self.store = folder
+        except OSError as error:
+            self.store = None
+            self.results.notes.append(f"failures can't be kept in {folder}: {error.strerror}")
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self.results.verdicts:
+            return
+        from embcheck.report.terminal import summary
+
+        terminalreporter.section("embcheck")
+        summary(self, width=terminalreporter._tw.fullwidth, colour=terminalreporter.hasmarkup)
