@@ -1,0 +1,298 @@
+"""The yardstick: constructs, runs and compares the same things as embcheck in a plain loop, without any framework.
+
+A `Spec` is one of embcheck's cases as a record of plain numbers, prepared before the clock starts: sizes, flags,
+strides, and the functions that spell the call.  The loop draws tables, indices and upstream gradients of the same
+kind with numpy's own generator, lays them out with the same strides, runs the same torch code and makes the laws'
+comparisons with fancy indexing and `numpy.add.at`.  It has no case that prints or reduces, no poison, no words for
+a difference and no tally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embcheck.case import Case
+from embcheck.format import Format, special_patterns
+from embcheck.law import FAMILIES
+from embcheck.layout import view_of
+from embcheck.pattern import STRAYS
+from embcheck.program import HISTORIES, ROUTES, TIMES, backward, forward
+from embcheck.subject import ENTRIES, flags_of
+
+Array = npt.NDArray[Any]
+Strides = tuple[int, ...] | None
+_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
+
+
+class Spec(NamedTuple):
+    """What the loop needs to know of a case."""
+
+    family: str
+    rows: int
+    width: int
+    shape: tuple[int, ...]
+    numel: int
+    tokens: str | tuple[int, ...]
+    padding: int | None
+    stray: int | None
+    position: int
+    fmt: Format
+    dtype: torch.dtype
+    index_dtype: torch.dtype
+    strides: tuple[Strides, Strides, Strides]
+    values: str
+    upstream: str
+    specials: Array
+    run: Callable[..., dict[str, Any]]
+    route: str
+    times: int
+    scaled: bool
+    sparse: bool
+    requires_grad: bool
+    product: bool
+    refused: bool
+    threads: int
+
+
+def spec(family: str, case: Case) -> Spec:
+    """The record of a case; made before the clock starts."""
+    entry = ENTRIES[case.entry]
+    plan = partial(backward, route=ROUTES[case.route])
+    if family == "lookup":
+        plan = partial(forward, requires_grad=case.requires_grad)
+    shapes = (case.num_embeddings, case.embedding_dim), case.shape, (*case.shape, case.embedding_dim)
+    layouts = (
+        case.layout,
+        case.index_layout,
+        case.upstream_layout if case.upstream == "ones" else (case.upstream_layout.replace("expanded", "contiguous")),
+    )
+    if layouts[1] == "expanded" and len(set(case.tokens.tolist())) > 1:
+        layouts = layouts[0], "contiguous", layouts[2]
+    return Spec(
+        family=family,
+        rows=case.num_embeddings,
+        width=case.embedding_dim,
+        shape=case.shape,
+        numel=case.numel,
+        tokens=case.indices,
+        padding=case.padding_row,
+        stray=None if case.stray is None else STRAYS[case.stray](case.num_embeddings),
+        position=case.seed,
+        fmt=case.format,
+        dtype=getattr(torch, case.dtype),
+        index_dtype=getattr(torch, case.index_dtype),
+        strides=tuple(  # type: ignore[arg-type]
+            None if layout in ("contiguous", "offset") else view_of(shape, layout).strides
+            for shape, layout in zip(shapes, layouts, strict=True)
+        ),
+        values=case.values,
+        upstream=case.upstream,
+        specials=case.format.from_bits(special_patterns(case.format)),
+        run=partial(plan, build=entry.build, history=HISTORIES[case.history], flags=flags_of(case, entry)),
+        route=case.route,
+        times=TIMES.get(case.route, 1),
+        scaled=case.scale_grad_by_freq,
+        sparse=case.sparse,
+        requires_grad=case.requires_grad,
+        product=entry.product,
+        refused=FAMILIES[family].refused(case),
+        threads=case.threads,
+    )
+
+
+# -- construction ------------------------------------------------------------------------------------------------
+
+
+def tokens_of(s: Spec, rng: np.random.Generator) -> Array:
+    """Indices of the case's pattern, shape ``(numel,)``."""
+    rows = max(s.rows, 1)
+    if isinstance(s.tokens, tuple):
+        tokens = np.array(s.tokens, np.int64)
+    elif s.tokens in ("cycle", "pairs"):
+        tokens = np.arange(s.numel) % rows
+    elif s.tokens in ("same", "unequal"):
+        tokens = np.full(s.numel, s.position % rows)
+    elif s.tokens == "padding":
+        tokens = np.full(s.numel, rows - 1 if s.padding is None else s.padding)
+    else:
+        tokens = rng.integers(0, rows, s.numel)
+        if s.tokens in ("ascending", "descending"):
+            tokens.sort()
+    if s.stray is not None and s.numel:
+        tokens[s.position % s.numel] = s.stray
+    return tokens
+
+
+def table_of(s: Spec, rng: np.random.Generator) -> Array:
+    """A table as float64, or the bits of special values."""
+    size = s.rows * s.width
+    if s.values == "special":
+        return np.resize(s.specials, size).reshape(s.rows, s.width)
+    if s.values == "real":
+        return rng.uniform(-16, 16, (s.rows, s.width))
+    if s.values == "small":
+        return rng.integers(-3, 4, (s.rows, s.width)).astype(np.float64)
+    if size > s.fmt.largest_integer:
+        return rng.integers(-s.fmt.largest_integer, s.fmt.largest_integer, (s.rows, s.width)).astype(np.float64)
+    table = np.arange(1, size + 1, dtype=np.float64)
+    table[1::2] *= -1
+    return table.reshape(s.rows, s.width)
+
+
+def upstream_of(s: Spec, tokens: Array, rng: np.random.Generator) -> Array:
+    """An upstream gradient whose sums are exact, unless it is real; float64, shape ``(numel, width)``."""
+    if s.upstream == "ones":
+        return np.ones((s.numel, s.width))
+    if s.upstream == "real":
+        return rng.uniform(-16, 16, (s.numel, s.width))
+    budget = s.fmt.largest_integer >> 2
+    most = int(np.bincount(tokens).max()) if s.numel else 1
+    values = rng.integers(1, 1 + min(max(1, budget // most), 1000), (s.numel, s.width)).astype(np.float64)
+    if most > budget:
+        values[budget:] = 0
+    if s.upstream == "special" and values.size:
+        values.flat[s.position % values.size] = (np.nan, np.inf, -np.inf)[s.position % 3]
+    return values
+
+
+def tensor(array: Array, dtype: torch.dtype, strides: Strides) -> torch.Tensor:
+    """A tensor of an array's elements; ``strides`` None says contiguous, all 0 says expanded."""
+    whole = torch.from_numpy(array)
+    if whole.dtype != dtype:
+        whole = whole.view(dtype) if whole.dtype == torch.int16 else whole.to(dtype)
+    if strides is None:
+        return whole
+    if not any(strides):
+        return whole.as_strided(array.shape, strides)
+    return torch.empty_strided(array.shape, strides, dtype=dtype).copy_(whole)
+
+
+def bits(value: torch.Tensor) -> Array:
+    """A tensor's elements as integers; a view where torch has one."""
+    return value.detach().view(_INTEGERS[value.element_size()]).numpy()
+
+
+def numbers(value: torch.Tensor) -> Array:
+    """A tensor's elements as float64."""
+    return value.detach().to(torch.float64).numpy()
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------
+
+
+def loop(specs: Iterable[Spec], seed: int = 0) -> int:
+    """Constructs, runs and compares each; returns how many did not come out as expected."""
+    rng = np.random.default_rng(seed)
+    wrong = 0
+    for s in specs:
+        tokens = tokens_of(s, rng)
+        if s.threads != torch.get_num_threads():
+            torch.set_num_threads(s.threads)
+        indices = tensor(tokens.reshape(s.shape), s.index_dtype, s.strides[1])
+        weight = tensor(table_of(s, rng), s.dtype, s.strides[0])
+        inputs = {"weight": weight, "indices": indices}
+        before = [bits(weight).copy(), bits(indices).copy()]
+        upstream = None
+        if s.family != "lookup":
+            upstream = None if s.refused else upstream_of(s, tokens, rng)
+            sent = np.ones((s.numel, s.width)) if upstream is None else upstream
+            inputs["upstream"] = tensor(sent.reshape(*s.shape, s.width), s.dtype, s.strides[2])
+            before.append(bits(inputs["upstream"]).copy())
+        if s.requires_grad:
+            weight.requires_grad_()
+        try:
+            seen = s.run(**inputs)
+        except Exception:
+            fine = s.refused
+        else:
+            if upstream is None:
+                fine = not s.refused and compare_lookup(s, seen, before[0], tokens)
+            else:
+                fine = compare_gradient(s, seen, before[0], tokens, upstream)
+        after = (bits(given) for given in inputs.values())
+        fine = fine and all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+        wrong += not fine
+    torch.set_num_threads(1)
+    return wrong
+
+
+def compare_lookup(s: Spec, seen: dict[str, Any], table: Array, tokens: Array) -> bool:
+    """What the laws of the lookup family compare."""
+    value, leaf = seen["value"], seen["leaf"]
+    if s.product:
+        equal = np.array_equal(numbers(value).reshape(s.numel, s.width), numbers(leaf)[tokens])
+    else:
+        equal = np.array_equal(bits(value).reshape(s.numel, s.width), table[tokens])
+    return bool(
+        equal
+        and tuple(value.shape) == (*s.shape, s.width)
+        and value.dtype == s.dtype
+        and value.is_contiguous()
+        and value.device == leaf.device
+        and value.layout == torch.strided
+        and value.requires_grad == s.requires_grad
+        and value.is_leaf != s.requires_grad
+        and seen["versions"]
+        and seen["separate"]
+    )
+
+
+def expected_gradient(s: Spec, tokens: Array, upstream: Array) -> tuple[Array, Array | float, Array]:
+    """dW in float64, its bound, and how often each row was looked up, shape ``(rows, 1)``."""
+    kept, sent = tokens, upstream
+    if s.padding is not None:
+        kept, sent = tokens[tokens != s.padding], upstream[tokens != s.padding]
+    expected = np.zeros((s.rows, s.width))
+    np.add.at(expected, kept, sent)
+    counts = np.bincount(tokens, minlength=s.rows)[:, None]
+    expected *= s.times
+    if s.scaled:
+        expected /= np.maximum(counts, 1)
+    if s.upstream != "real" and not s.scaled:
+        return expected, 0.0, counts
+    magnitude = np.zeros((s.rows, s.width))
+    np.add.at(magnitude, kept, np.abs(sent))
+    return expected, 2 * s.times * (counts + 2) * s.fmt.unit_roundoff * magnitude + s.fmt.smallest_subnormal, counts
+
+
+def compare_gradient(s: Spec, seen: dict[str, Any], table: Array, tokens: Array, upstream: Array) -> bool:
+    """What the laws of the gradient and padding families compare."""
+    if s.route == "forward_mode":
+        return np.array_equal(numbers(seen["tangent"]).reshape(s.numel, s.width), numbers(seen["leaf"])[tokens], True)
+    expected, limit, counts = expected_gradient(s, tokens, upstream)
+    grad = seen["weight_grad"]
+    actual = numbers(grad.to_dense() if grad.is_sparse else grad)
+    with np.errstate(invalid="ignore"):
+        close = (np.abs(actual - expected) <= limit) | (actual == expected) | np.isnan(expected)
+    fine = bool(close.all())
+    if s.family == "padding":
+        fine = fine and not actual[s.padding].any()
+        if s.sparse and s.route == "backward_call" and s.width:
+            fine = fine and grad._nnz() == int((tokens != s.padding).sum())
+    else:
+        fine = (
+            fine
+            and not actual[counts[:, 0] == 0].any()
+            and tuple(grad.shape) == (s.rows, s.width)
+            and grad.dtype == s.dtype
+            and grad.device == seen["leaf"].device
+            and grad.is_sparse == s.sparse
+            and (s.route == "create_graph" or s.route == "double_backward" or not grad.requires_grad)
+            and seen.get("grad_left_alone", True)
+            and seen.get("hook_calls", 1) == 1
+        )
+        if "upstream_grad" in seen:
+            expected_rows = numbers(seen["leaf"])[tokens] / (counts[tokens] if s.scaled else 1)
+            if s.padding is not None:
+                expected_rows[tokens == s.padding] = 0
+            rows = numbers(seen["upstream_grad"]).reshape(s.numel, s.width)
+            fine = fine and np.allclose(rows, expected_rows, rtol=0.02, equal_nan=True)
+    if fine and "value" in seen and not s.product:
+        fine = np.array_equal(bits(seen["value"]).reshape(s.numel, s.width), table[tokens])
+    return bool(fine)

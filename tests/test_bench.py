@@ -1,0 +1,28 @@
+"""The benchmark runs and prints what it promises; how fast anything is, no test may ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_throughput_ends_in_json() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.throughput", "--rounds", "1", "--cases", "50"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert all(found[name] > 0 for name in ("raw", "embcheck", "plain"))
+    # Most cases must come out as expected, or the raw loop compares something else.
+    assert found["cases"] >= 50
+    assert found["raw_unexpected"] <= 0.05 * found["cases"]
