@@ -1,0 +1,1 @@
+"""Wrong implementations of embeddings, one module for each place in which they are planted."""
