@@ -13,7 +13,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 def __getattr__(name: str) -> object:
     # Importing torch takes seconds: only who calls check() pays for it.
     if name == "check":
-        from embcheck.check import check
+        from embcheck.conformance import check
 
         return check
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")

@@ -73,7 +73,8 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     stride = profile.stride * (1 if item.mode == family.modes[0] else 3)
     match item.engine:
         case "scope":
-            found = itertools.islice(space.scope(), 0, None, stride)
+            landmarks = filter(None, map(space.canon, space.landmarks()))
+            found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride))
         case "product":
             covers = (
                 space.cover(min(profile.strength, space.strength), stream.derive(seed, family.name, item.mode, turn))

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.case import Axes, Input
+from embcheck.format import FORMATS
 from embcheck.outcome import AROUND, Field, Outcome
 from embcheck.space import Space
 
@@ -192,7 +193,7 @@ def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], s
     position = _first(agree)
     value = got.values[position]
     kind = "NaN" if np.isnan(value) else "zero" if value == 0 else "infinity" if np.isinf(value) else "value"
-    words = explain(got.values) if explain else found.words
+    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(expected[position]))
     return Difference(f"bits: {kind}", found.path, int(actual[position]), int(expected[position]), words, bits=True)
 
 
@@ -266,6 +267,14 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
     return Difference("value", got.path, actual, expected, f"{actual!r}, expected {expected!r}")
+
+
+def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
+    fmt = FORMATS[got.dtype_name]
+    digits = fmt.bits.itemsize * 2
+    mask = (1 << 4 * digits) - 1
+    wanted = fmt.decode(fmt.from_bits([want & mask]))[0]
+    return f"{got.values[position]:g} (bits {have & mask:0{digits}x}), expected {wanted:g} (bits {want & mask:0{digits}x})"
 
 
 def _first(agree: npt.NDArray[np.bool_]) -> tuple[int, ...]:

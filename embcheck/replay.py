@@ -162,7 +162,9 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
         if name in found:
             return
         code = getattr(thing, "__code__", None)
-        if code is not None:
+        if hasattr(thing, "script"):  # a user's subject says itself how it is built
+            found[name] = thing
+        elif code is not None:
             found[name] = None  # a place, against cycles
             for used in _names(code):
                 value = thing.__globals__.get(used)
@@ -209,7 +211,9 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     found, _ = _reached(plan, mode)
     lines: list[str] = []
     for name, thing in found.items():
-        if isinstance(thing, types.FunctionType):
+        if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
+            lines += ["", *thing.script.splitlines(), ""]
+        elif isinstance(thing, types.FunctionType):
             source = textwrap.dedent(inspect.getsource(thing))
             lines += ["", *source[source.index("def ") :].rstrip().splitlines(), ""]
         else:

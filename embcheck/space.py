@@ -36,7 +36,8 @@ class Space:
     """The cases of a family.
 
     ``axes`` are the values of each axis of ``case_type``, simplest first; ``canon`` turns a row of them into a case
-    that means something (or None); ``scope`` lists the small cases; ``flags`` are the axes of the full product,
+    that means something (or None); ``scope`` lists the small cases and ``landmarks`` the few large ones that every
+    profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
     taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
     further reductions.  ``strength`` is t of the cover in the gate.
     """
@@ -45,6 +46,7 @@ class Space:
     axes: Mapping[str, tuple[Any, ...]]
     canon: Callable[[Any], Any] = _unchanged
     scope: Callable[[], Iterator[Any]] = _none
+    landmarks: Callable[[], Iterator[Any]] = _none
     flags: tuple[str, ...] = ()
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None

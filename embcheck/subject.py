@@ -166,8 +166,23 @@ def table_subject(factory: Callable[..., torch.nn.Module]) -> Subject:
             table.copy_(weight)
         return table, layer
 
+    build.script = _TABLE_SCRIPT.format(module=factory.__module__, name=factory.__qualname__)  # type: ignore[attr-defined]
     lacks = {flag: f"{name} takes no {flag}" for flag in FLAGS if flag not in taken}
-    return Subject(name, {"subject": Entry("subject", build, taken, module=True)}, lacks)
+    return Subject(name, {name: Entry(name, build, taken, module=True)}, lacks)
+
+
+#: What a counterexample's script says in place of `table_subject`'s closure.
+_TABLE_SCRIPT = """\
+from {module} import {name}
+
+
+def build(weight, **flags):
+    layer = {name}(weight.shape[0], weight.shape[1], **flags).to(weight.dtype)
+    (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
+    with torch.no_grad():
+        table.copy_(weight)
+    return table, layer
+"""
 
 
 def table_of(layer: torch.nn.Module, shape: tuple[int, int], name: str) -> torch.nn.Parameter:

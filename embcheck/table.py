@@ -76,6 +76,36 @@ def shape_cases(**fixed: Any) -> Iterator[Case]:
             yield Case(rows, width, "ends", shape, **fixed)
 
 
+def landmarks(**fixed: Any) -> Iterator[Case]:
+    """Tables, widths and token counts beyond the thresholds of ATen's kernels, two at a time, in every dtype."""
+    dtypes, paddings = tuple(FORMATS), (None, "last", 0, -1)
+    sizes = [
+        *((5, width, numel) for numel in (17, 65, 257, 513, 769, 1001, 2049, 3073, 4097) for width in (1, 33, 129)),
+        *((rows, width, 9) for rows in (33, 129, 257, 513, 1001, 2001, 4097) for width in (1, 129)),
+        *((rows, 3, numel) for rows in (1001, 2001) for numel in (1001, 3073)),
+    ]
+    for position, (rows, width, numel) in enumerate(sizes):
+        for turn in range(2):
+            k = position + turn
+            yield Case(
+                rows,
+                width,
+                ("unequal", "uniform", "late_padding", "ends")[k % 4],
+                (numel,),
+                padding_of(paddings[(k // 2) % 4], rows),
+                scale_grad_by_freq=k % 5 == 1,
+                sparse=k % 5 == 2,
+                dtype=dtypes[(position // 3 + turn) % 4],
+                index_dtype=("int64", "int32")[k % 2],
+                threads=1 + turn,
+                seed=position,
+                **fixed,
+            )
+    for dtype in dtypes:
+        yield Case(3, 2, "unequal", (3073,), dtype=dtype, **fixed)
+        yield Case(3, 2, "unequal", (3073,), 1, dtype=dtype, scale_grad_by_freq=True, **fixed)
+
+
 def spread(numel: int, draws: stream.Stream) -> tuple[int, ...]:
     """A shape of ``numel`` elements and rank 0 to 4."""
     if numel == 1:

@@ -36,6 +36,7 @@ gradient = Family(
         derivative.AXES,
         derivative.canonical,
         scope,
+        table.landmarks,
         flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype", "indices"),
         base={"shape": (2, 3)},
         draw=lambda draws: derivative.canonical(table.threshold_case(draws, derivative.AXES)),

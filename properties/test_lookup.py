@@ -87,6 +87,7 @@ lookup = Family(
         {name: values for name, values in AXES.items() if name != "stray"},
         canonical,
         scope,
+        table.landmarks,
         flags=("entry", "padding_idx", "scale_grad_by_freq", "sparse", "requires_grad", "dtype", "index_dtype"),
         base={"values": "special"},
         draw=lambda draws: canonical(table.threshold_case(draws, AXES)),

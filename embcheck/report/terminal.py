@@ -38,8 +38,8 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     """The laws, then the violations, then the last lines: counts, seed, digest, where the record is."""
     out = console(colour=colour, width=width)
     out.print(law_table(session.settled))
-    for example in session.examples:
-        out.print(failure(example, getattr(session, "store", None)))
+    for example in chosen(session.examples):
+        out.print(failure(example, session.store))
     for verdict in session.settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             for reason in verdict.reasons:
@@ -77,7 +77,19 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
     return table
 
 
-def failure(example: Counterexample, store: Any = None) -> Text:
+#: Kinds of difference of one law that are shown; the record and the store have all.
+_SHOWN = 2
+
+
+def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
+    """The examples to show: of each law the ones with the shortest cases."""
+    by_law: dict[str, list[Counterexample]] = {}
+    for example in examples:
+        by_law.setdefault(example.law, []).append(example)
+    return [example for group in by_law.values() for example in sorted(group, key=lambda e: len(e.case))[:_SHOWN]]
+
+
+def failure(example: Counterexample, store: Any = None, *, replayable: bool = True) -> Text:
     """A violation: the law, the smallest case, what came out, how to see it again."""
     where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
     text = Text.assemble("\n", ("VIOLATED  ", _STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}\n")
@@ -85,8 +97,8 @@ def failure(example: Counterexample, store: Any = None) -> Text:
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
         ("also", ", ".join(example.also)),
-        ("replay", f"embcheck replay {example.id}"),
-        ("script", _script_line(example, store)),
+        ("replay", f"embcheck replay {example.id}" if replayable else ""),
+        ("script", _script_line(example, store) if store else ""),
     ]
     for label, body in lines:
         if body:
@@ -95,7 +107,7 @@ def failure(example: Counterexample, store: Any = None) -> Text:
 
 
 def _script_line(example: Counterexample, store: Any) -> str:
-    place = f"{store}/{example.id}.py" if store else "not kept"
+    place = f"{store}/{example.id}.py"
     match example.script_confirmed:
         case True:
             return f"{place} (imports torch only; run: it exits 1)"
