@@ -1,0 +1,347 @@
+"""Tying: an embedding and a head that share their weight train one parameter, whatever the optimizer and its flags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck import formula
+from embcheck.bound import Rounded
+from embcheck.format import Floats
+from embcheck.interruption import SCHEDULES
+from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
+from embcheck.optimizer import KINDS, chosen, is_refusal, refusals
+from embcheck.outcome import Outcome
+from embcheck.tied import SPACE, Tying
+from embcheck.training import advance, construct, follow, list_twice, report, train
+
+
+def plan(case: Tying) -> Plan:
+    flags = chosen(case)
+    weight = {"weight": case.inputs["weight"]}
+    if case.twice:
+        options = {"tie": TIES[case.tie], "together": case.twice == "once", "kind": case.optimizer, "flags": flags}
+        return Plan(list_twice, weight, {**options, "sparse": case.sparse})
+    if case.refused:
+        return Plan(construct, weight, {"kind": case.optimizer, "flags": flags})
+    options = {
+        "tie": TIES[case.tie],
+        "listing": LISTINGS[case.listing],
+        "lap": LAPS[case.lap],
+        "event": EVENTS[case.event],
+        "clip": CLIPS[case.clip],
+        "zero": ZEROS[case.zero],
+        "schedule": SCHEDULES[case.schedule],
+        "advance": advance,
+        "follow": follow,
+        "report": report,
+        "kind": case.optimizer,
+        "flags": flags,
+        "boxed": (case.boxed,) if case.boxed else (),
+        "passes": case.passes,
+        "uses": case.routes,
+        "turns": case.turns,
+        "closure": case.closure,
+        "sparse": case.sparse,
+        "observed": case.clip.startswith("norm"),
+        "refusals": refusals(case, case.circumstances),
+    }
+    return Plan(train, case.inputs, options)
+
+
+def not_applicable(case: Tying, out: Outcome) -> str | None:
+    """The message of a known refusal."""
+    return str(out.seen["refusal"]) if "refusal" in out else None
+
+
+tying = Family(
+    "tying",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=8.0,
+    not_applicable=not_applicable,
+)
+
+
+#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
+#: one multiply-add) rounds at most twice as often as the box read from left to right.
+MULTIPLE = 2.0
+
+COPIES = frozenset({"copied", "pickled", "saved"})
+#: Events after which the state's tensors are copies, whose strides are not promised.
+RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
+
+
+def is_training(case: Tying) -> bool:
+    return not case.twice
+
+
+# -- one parameter -------------------------------------------------------------------------------------------------
+
+
+@tying.law(
+    "embedding.weight and head.weight are one Parameter before and after every step.",
+    source="torch.nn.Module.__setattr__",
+    when=is_training,
+)
+def tied_pair_is_one_parameter(case: Tying, out: Outcome) -> Finding:
+    return is_true(out.tied, "embedding.weight is not head.weight any more")
+
+
+@tying.law(
+    "parameters() and named_parameters() list the tied weight once; state_dict() has all its names, with its memory.",
+    source="nn.Module.named_parameters: remove_duplicate",
+    when=is_training,
+)
+def tied_weight_is_listed_once(case: Tying, out: Outcome) -> Finding:
+    names = len(out.names.raw)
+    return every(
+        same(out.listed, [1, 1]),
+        same(out.stored, out.names.raw),
+        None if names >= 2 else Difference("names", "seen['names']", names, 2, f"{names} names of the tied weight"),
+    )
+
+
+@tying.law(
+    "An optimizer has the tied weight in one place and one slot of state for it.",
+    source="torch.optim.Optimizer.state",
+    when=is_training,
+)
+def one_optimizer_slot(case: Tying, out: Outcome) -> Finding:
+    kind = KINDS[case.optimizer]
+    stateful = bool(kind.state or kind.counts or case.optimizer in ("Muon",))
+    acted = not all(case.missing[0 :: case.turns])
+    return every(
+        same(out.optimized, 1),
+        same(out.packed, out.unpacked.raw),
+        same(out.slots, 1) if stateful and acted else None,
+    )
+
+
+@tying.law(
+    "A step keeps the parameter: the same object, memory, strides, dtype and requires_grad, and its gradient.",
+    source="torch.optim.Optimizer.step",
+    when=is_training,
+)
+def step_keeps_the_parameter(case: Tying, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kept, "step() replaced or changed a parameter's gradient, memory, strides, dtype or flags"),
+        is_true(out.in_place, "the parameter moved to other memory"),
+        is_true(out.same, "the parameter became another object") if case.event not in COPIES else None,
+    )
+
+
+@tying.law(
+    "Nothing is written but the parameters, and nothing around them.", source="no side effects", when=is_training
+)
+def step_writes_nothing_else(case: Tying, out: Outcome) -> Finding:
+    return unwritten(out, "weight", "bias", "twin", "twin_bias", "grad")
+
+
+@tying.law("step() returns nothing; with a closure, what it returned, called once.", source="Optimizer.step: closure", when=is_training)
+def step_returns_the_loss(case: Tying, out: Outcome) -> Finding:
+    calls = [1] * case.steps if case.optimizer != "LBFGS" else out.calls.raw
+    return every(is_true(out.returned, "step() returned something else"), same(out.calls, calls))
+
+
+# -- the gradient --------------------------------------------------------------------------------------------------
+
+
+@tying.law(
+    "The tied weight's gradient is the sum over both paths: one_hot(i)^T dY + dZ^T H.",
+    source="the chain rule; torch.autograd accumulates into one .grad",
+    obliges={"sparse_gradient", "several_steps", "absent_row", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: is_training(case) and case.clip in ("unclipped", "loose"),
+)
+def tied_gradient_is_the_sum_of_both_paths(case: Tying, out: Outcome) -> Finding:
+    return same(out.grads, case.gradients[0])
+
+
+@tying.law(
+    "A parameter without a backward pass has no gradient after zero_grad(), and zeros after set_to_none=False.",
+    source="Optimizer.zero_grad: set_to_none",
+    when=is_training,
+)
+def cleared_gradient_is_none(case: Tying, out: Outcome) -> Finding:
+    return same(out.missing, case.missing)
+
+
+@tying.law(
+    "clip_grad_value_ clamps; clip_grad_norm_ scales by max_norm/(norm + 1e-6) with the tied gradient counted once.",
+    source="torch.nn.utils.clip_grad_norm_",
+    when=lambda case: is_training(case) and case.clip != "unclipped",
+)
+def clipping_counts_the_tied_gradient_once(case: Tying, out: Outcome) -> Finding:
+    due = [d for d in case.due]
+    values, errors = (np.stack([np.broadcast_to(getattr(d, part), case.shape) for d in due]) for part in ("value", "error"))
+    # Scaling each gradient by one factor or dividing it by another is the same length of evaluation: twice.
+    found = within(out.grads, values, 2 * errors)
+    if case.clip.startswith("value"):
+        return found
+    norm = case.norms[-1]
+    return every(found, within(out.norm, norm.value.reshape(1), 2 * norm.error))
+
+
+# -- the step ------------------------------------------------------------------------------------------------------
+
+
+@tying.law(
+    "A step of the tied weight is, bit for bit, the step of one untied weight that is given the sum.",
+    source="tying: one parameter",
+    obliges={"event=reloaded_saved", "event=copied", "event=accumulated", "sparse_gradient", "several_steps"},
+    when=is_training,
+)
+def step_equals_untied_step(case: Tying, out: Outcome) -> Finding:
+    return every(
+        identical(out.weights, out.twin_weights.bits),
+        identical(out.biases, out.twin_biases.bits) if case.bias else None,
+    )
+
+
+@tying.law(
+    "The optimizer's state of the tied weight is, bit for bit, that of an untied one, with the same strides.",
+    source="torch.optim.Optimizer.state_dict, load_state_dict",
+    when=is_training,
+)
+def state_equals_untied_state(case: Tying, out: Outcome) -> Finding:
+    if out.state_values.raw is None or out.twin_state.raw is None:
+        return same(out.state_values, out.twin_state.raw)
+    strides = None if case.event in RESTORING else same(out.state_strides, out.twin_strides.raw)
+    return every(identical(out.state_values, out.twin_state.bits), strides)
+
+
+@tying.law(
+    "The weights after each step are those of the documented algorithm.",
+    source="torch.optim: the algorithm boxes",
+    obliges={"several_steps", "sparse_gradient"},
+    when=lambda case: is_training(case) and case.optimizer in formula.FORMULAS,
+)
+def step_follows_the_formula(case: Tying, out: Outcome) -> Finding:
+    values, errors = expected_weights(case)
+    return within(out.weights, values, errors)
+
+
+def expected_weights(case: Tying) -> tuple[Floats, Floats]:
+    """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
+    due = [None if gone else d for d, gone in zip(case.due, case.missing, strict=True)]
+    fmt, start = case.format, case.data.weight
+    if case.optimizer == "SGD" and not case.clip.startswith("norm"):
+        plain = [None if d is None else d.value for d in due]
+        exact = formula.exact_sgd(case.flags, start, plain, case.rates, fmt, case.turns)
+        if exact is not None:
+            return np.stack(exact), np.zeros((case.steps, *case.shape))
+    if case.is_sparse and case.optimizer in ("SparseAdam",):
+        due = [None if d is None else present(d, tokens) for d, tokens in zip(due, case.data.tokens, strict=True)]
+    run = formula.run(case.optimizer, case.flags, start, due, case.rates, fmt, case.turns, bool(case.boxed))
+    return np.stack([w.value for w in run]), MULTIPLE * np.stack([w.error for w in run])
+
+
+def present(gradient: Rounded, tokens: Any) -> Rounded:
+    """A sparse gradient: NaN where no row is materialized."""
+    absent = np.ones((len(gradient.value), 1), np.bool_)
+    absent[tokens] = False
+    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)
+
+
+@tying.law(
+    "Every step with a gradient counts one.",
+    source="torch.optim.Optimizer.state: step",
+    when=lambda case: is_training(case) and KINDS[case.optimizer].counts,
+)
+def state_counts_the_steps(case: Tying, out: Outcome) -> Finding:
+    taken = [sum(not gone for gone in case.missing[turn :: case.turns]) for turn in range(case.turns)]
+    return same(out.steps, [float(count) if count else None for count in taken])
+
+
+@tying.law(
+    "State tensors have the parameter's shape and dtype; the count is a float32 scalar.",
+    source="torch.optim.Optimizer.load_state_dict: the state follows the parameter",
+    when=lambda case: is_training(case) and bool(KINDS[case.optimizer].state),
+)
+def state_has_the_parameters_type(case: Tying, out: Outcome) -> Finding:
+    kept = {name: (dtype, shape) for name, dtype, shape in out.state.raw}
+    if not kept:
+        return same(out.missing, [True] * case.steps)
+    wanted = {name: (case.dtype, case.shape) for name in KINDS[case.optimizer].state}
+    if "step" in kept:
+        wanted["step"] = ("float32", ())
+    got = {name: kept.get(name) for name in wanted}
+    return None if got == wanted else Difference("state", "seen['state']", got, wanted, f"{got}, expected {wanted}")
+
+
+@tying.law(
+    "A row that never had a gradient does not move without weight decay.",
+    source="the algorithm boxes with g = 0",
+    obliges={"absent_row"},
+    when=lambda case: is_training(case) and KINDS[case.optimizer].still and not case.flags.get("weight_decay"),
+)
+def absent_rows_do_not_move(case: Tying, out: Outcome) -> Finding:
+    gradient = np.stack([d.value for d in case.due])
+    never = ~(gradient != 0).any((0, 2))
+    start = np.broadcast_to(case.data.weight[never], (case.steps, int(never.sum()), case.shape[1]))
+    return same(out.weights[:, never], start)
+
+
+@tying.law(
+    "A step moves only the rows with a gradient in it: SparseAdam always, SGD without decay and momentum.",
+    source="SparseAdam: masked; SGD: theta - lr g",
+    when=lambda case: is_training(case)
+    and (case.optimizer == "SparseAdam" or case.optimizer == "SGD" and not case.flags["weight_decay"] and not case.flags["momentum"]),
+)  # fmt: skip
+def only_present_rows_move(case: Tying, out: Outcome) -> Finding:
+    weights = out.weights.values
+    before = np.concatenate([case.data.weight[None], weights[:-1]])
+    moved = (weights != before).any(2)
+    allowed = np.stack([(d.value != 0).any(1) for d in case.due])
+    if case.is_sparse:  # what is materialized counts as nonzero
+        for step, tokens in enumerate(case.data.tokens):
+            allowed[step, tokens] = not case.missing[step]
+    wrong = moved & ~allowed
+    if not wrong.any():
+        return None
+    step, row = (int(k) for k in np.argwhere(wrong)[0])
+    return Difference("moved", f'seen["weights"][{step}, {row}]', weights[step, row].tolist(), before[step, row].tolist(),
+                      f"row {row} moved in step {step} though it had no gradient")  # fmt: skip
+
+
+@tying.law(
+    "The learning rate of each step is the one that was set, scheduled or restored.",
+    source="torch.optim.lr_scheduler; Optimizer.load_state_dict",
+    when=is_training,
+)
+def rate_is_the_scheduled_one(case: Tying, out: Outcome) -> Finding:
+    # A schedule takes a handful of operations per step, in double or, for a rate that is a tensor, in single.
+    slack = 32 * (2.0**-24 if case.boxed else 2.0**-53)
+    for step, (rates, wanted) in enumerate(zip(out.rates.raw, case.rates, strict=True)):
+        mine = rates[:1] if case.event == "group_added" else rates
+        for rate in mine:
+            if not abs(rate - wanted) <= slack * max(abs(wanted), abs(case.flags["lr"])):
+                return Difference("rate", f'seen["rates"][{step}]', rate, wanted, f"step {step} had {rate}, due {wanted}")
+    return None
+
+
+# -- what must be refused ------------------------------------------------------------------------------------------
+
+
+@tying.law(
+    "A parameter that is listed twice in one group is warned of.",
+    source="pytorch#40967; Optimizer.add_param_group",
+    when=lambda case: case.twice == "once",
+)
+def duplicate_in_a_group_is_warned_of(case: Tying, out: Outcome) -> Finding:
+    return is_true(out.warned, "no warning of duplicate parameters")
+
+
+@tying.law(
+    "Flags outside their documented range, and a parameter in two groups, are refused, and nothing is written.",
+    source="torch.optim: ranges; Optimizer.add_param_group",
+    refusal=True,
+)
+def invalid_optimizer_is_refused(case: Tying, out: Outcome) -> Finding:
+    return every(refuses(out, ValueError, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = tying.tests()
