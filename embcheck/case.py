@@ -266,13 +266,20 @@ def holds(condition: str, facts: Mapping[str, Any]) -> bool:
     Raises:
         KeyError: if no such fact exists.
     """
+    name, compare, wanted = _parsed(condition)
+    fact = facts[name]
+    if compare is None:
+        return bool(fact)
+    return compare(fact, type(fact)(wanted) if isinstance(fact, (int, float)) else wanted)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(condition: str) -> tuple[str, Callable[[Any, Any], bool] | None, str]:
     for sign, compare in _COMPARISONS.items():
         name, found, value = condition.partition(sign)
         if found:
-            fact = facts[name.strip()]
-            wanted = value.strip()
-            return compare(fact, type(fact)(wanted) if isinstance(fact, (int, float)) else wanted)
-    return bool(facts[condition])
+            return name.strip(), compare, value.strip()
+    return condition, None, ""
 
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {

@@ -197,14 +197,15 @@ class Judge:
             if out.error is not None and not refused and tally is not self.accept:
                 continue
             if tally.law.when(case):
-                self._judge(tally, case, out)
+                if tally.missing:
+                    facts = facts or case.facts()
+                self._judge(tally, case, out, facts)
 
-    def _judge(self, tally: Tally, case: Any, out: Any) -> None:
+    def _judge(self, tally: Tally, case: Any, out: Any, facts: Any) -> None:
         if tally.violations >= _ENOUGH:
             return
         tally.cases += 1
         if tally.missing:
-            facts = case.facts()
             newly = {condition for condition in tally.missing if holds(condition, facts)}
             tally.missing -= newly
             tally.met |= newly

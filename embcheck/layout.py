@@ -9,6 +9,7 @@ for each of them.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ def _row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[i
     return tuple(reversed(strides))
 
 
+@lru_cache(maxsize=4096)
 def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 

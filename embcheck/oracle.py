@@ -5,6 +5,7 @@ Each function gives the expected values and, where rounding can enter, the bound
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,18 +55,24 @@ def divisor(case: Case) -> Floats:
     return np.maximum(case.counts, 1).astype(np.float64)[:, None]
 
 
+@lru_cache(maxsize=1)  # the laws of a family ask one after the other
 def weight_gradient(case: Case, times: int = 1) -> Expected:
     """dW = one_hot(i)ᵀ dY without the padding tokens, divided by the counts if asked, ``times`` over.
 
     Exact when the products and sums are integers within the budget and every divisor is a power of two; else
     γ_{c+1}·Σ|g|/c for c tokens, which holds for any order of summation.
     """
-    kept = case.counted
-    tokens, upstream = case.tokens[kept], case.upstream_values[kept]
-    by = divisor(case)
-    value = times * accumulate(tokens, case.num_embeddings, upstream) / by
+    tokens, upstream = case.tokens, case.upstream_values
+    if case.padding_row is not None:
+        kept = case.counted
+        tokens, upstream = tokens[kept], upstream[kept]
+    value = accumulate(tokens, case.num_embeddings, upstream)
+    if times != 1:
+        value *= times
     if case.upstream != "real" and not case.scale_grad_by_freq:
-        return value, np.zeros_like(value)
+        return value, np.zeros(value.shape)
+    by = divisor(case)
+    value /= by
     count = case.counts[:, None] * times
     power_of_two = (case.counts & (case.counts - 1) == 0)[:, None]
     magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by

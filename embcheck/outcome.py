@@ -8,11 +8,12 @@ converted before a law asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 
-from embcheck.format import FORMATS, Array
+from embcheck.format import FORMATS, Array, Format
 
 #: Turns an observed tensor into its elements in storage (`Format.storage` for a floating dtype).
 Reader = Callable[[Any], Array]
@@ -27,14 +28,22 @@ class Field:
     ``path`` is the Python expression, over ``seen``, that gives the same thing in a counterexample's script.
     """
 
-    __slots__ = ("_part", "_reader", "_stored", "path", "raw")
+    __slots__ = ("_format", "_part", "_path", "_reader", "_stored", "raw")
 
-    def __init__(self, raw: Any, path: str, reader: Reader, stored: Array | None = None) -> None:
+    def __init__(self, raw: Any, path: str | Callable[[], str], reader: Reader, stored: Array | None = None) -> None:
         self.raw = raw
-        self.path = path
+        self._path = path
         self._reader = reader
         self._stored = stored
         self._part = stored is not None
+        self._format: Format | None | Literal[False] = False  # not looked up yet
+
+    @property
+    def path(self) -> str:
+        """The Python expression; put together when it is asked for, which only a failure does."""
+        if not isinstance(self._path, str):
+            self._path = self._path()
+        return self._path
 
     @property
     def place(self) -> str:
@@ -44,26 +53,20 @@ class Field:
 
     def __getitem__(self, key: Any) -> Field:
         """A part of the elements; the metadata stays that of the whole."""
-        place = self.place
-        if isinstance(key, np.ndarray):
-            key = np.flatnonzero(key) if key.dtype == np.bool_ else key
-            shown = repr(key.tolist())
-        else:
-            shown = repr(key) if not isinstance(key, slice) else f"{key.start or ''}:{key.stop or ''}:{key.step or ''}"
-        return Field(self.raw, f"{place}[{shown}]", self._reader, self.stored[key])
+        return Field(self.raw, lambda: f"{self.place}[{_shown(key)}]", self._reader, self.stored[key])
 
     def meta(self, name: str) -> Field:
         """Metadata of an observed tensor as a plain value: ``shape``, ``dtype``, ``device``, ``layout`` (as torch
         spells them, without the prefix), ``requires_grad``, ``is_leaf``, ``is_sparse``, ``is_contiguous``…"""
         found = getattr(self.raw, name)
-        path = f"{self.path}.{name}"
+        called = ""
         if callable(found):
-            found, path = found(), f"{path}()"
+            found, called = found(), "()"
         if name == "shape":
-            found, path = tuple(found), f"tuple({path})"
-        elif name in ("dtype", "device", "layout"):
-            found, path = str(found).removeprefix("torch."), f'str({path}).removeprefix("torch.")'
-        return Field(found, path, self._reader)
+            return Field(tuple(found), lambda: f"tuple({self.path}.{name})", self._reader)
+        if name in ("dtype", "device", "layout"):
+            return Field(_spelt(found), lambda: f'str({self.path}.{name}).removeprefix("torch.")', self._reader)
+        return Field(found, lambda: f"{self.path}.{name}{called}", self._reader)
 
     @property
     def is_tensor(self) -> bool:
@@ -73,7 +76,14 @@ class Field:
     @property
     def dtype_name(self) -> str:
         """The tensor's dtype as torch spells it, without the prefix."""
-        return str(self.raw.dtype).removeprefix("torch.")
+        return _spelt(self.raw.dtype)
+
+    @property
+    def format(self) -> Format | None:
+        """The tensor's number format; None for integers and booleans."""
+        if self._format is False:
+            self._format = FORMATS.get(self.dtype_name)
+        return self._format
 
     @property
     def stored(self) -> Array:
@@ -85,14 +95,29 @@ class Field:
     @property
     def values(self) -> Array:
         """The elements as float64, or as they are for integers and booleans."""
-        fmt = FORMATS.get(self.dtype_name)
+        fmt = self.format
         return self.stored if fmt is None else fmt.decode(self.stored)
 
     @property
     def bits(self) -> Array:
         """The elements' bit patterns."""
-        fmt = FORMATS.get(self.dtype_name)
+        fmt = self.format
         return self.stored if fmt is None else fmt.to_bits(self.stored)
+
+
+@lru_cache(maxsize=64)
+def _spelt(kind: Any) -> str:
+    """A dtype, device or layout as torch spells it, without the prefix."""
+    return str(kind).removeprefix("torch.")
+
+
+def _shown(key: Any) -> str:
+    """An index as Python writes it."""
+    if isinstance(key, slice):
+        return f"{key.start or ''}:{key.stop or ''}:{key.step or ''}"
+    if isinstance(key, np.ndarray):
+        return repr((np.flatnonzero(key) if key.dtype == np.bool_ else key).tolist())
+    return repr(key)
 
 
 class Refused(Exception):
@@ -102,7 +127,7 @@ class Refused(Exception):
 class Outcome:
     """The observations of one execution, the error it raised if any, and what it wrote to its inputs."""
 
-    __slots__ = ("_reader", "_written", "error", "mode", "seen")
+    __slots__ = ("_fields", "_reader", "_written", "error", "mode", "seen")
 
     def __init__(
         self,
@@ -118,12 +143,17 @@ class Outcome:
         self.error = error
         self._reader = reader
         self._written = written
+        self._fields: dict[str, Field] = {}
 
     def __getattr__(self, name: str) -> Field:
+        found = self._fields.get(name)
+        if found is not None:
+            return found
         if self.error is not None:
             raise Refused(name) from self.error
         try:
-            return Field(self.seen[name], f'seen["{name}"]', self._reader)
+            found = self._fields[name] = Field(self.seen[name], f'seen["{name}"]', self._reader)
+            return found
         except KeyError:
             raise AttributeError(f"no observation {name!r}; there are {', '.join(self.seen)}") from None
 
