@@ -23,8 +23,8 @@ from embcheck.pattern import PATTERNS, STRAYS, occurrence
 Ints = npt.NDArray[np.int64]
 C = TypeVar("C", bound="Axes")
 
-#: Tables of at most this many elements are expanded once and kept.
-_CACHED = 8192
+#: Tables of at most this many elements, and at most so many tokens, are expanded once and kept.
+_CACHED, _FEW = 8192, 64
 
 _CASE_TYPES: dict[str, type[Axes]] = {}
 
@@ -157,7 +157,8 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         if isinstance(self.indices, tuple):
             tokens = np.array(self.indices, np.int64)
         else:
-            tokens = PATTERNS[self.indices](self.numel, self.num_embeddings, self.padding_row, self.seed)
+            arguments = (self.indices, self.numel, self.num_embeddings, self.padding_row, self.seed)
+            tokens = (_kept_tokens if self.numel <= _FEW else _tokens)(*arguments)
         if self.stray is not None and self.numel:
             tokens = tokens.copy()
             tokens[self.seed % self.numel] = STRAYS[self.stray](self.num_embeddings)
@@ -235,8 +236,8 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         all_padding, first_row, last_row, untouched_row, negative_padding, empty, zero_width, numbers of table
         elements."""
         refused, padding = self.refused, self.padding_row
-        counts = np.zeros(0, np.int64) if refused else self.counts
-        seen = counts[counts > 0]
+        counts: list[int] = [] if refused else self.counts.tolist()
+        seen = [count for count in counts if count]
         hit = bool(padding is not None and not refused and padding < len(counts) and counts[padding])
         return {
             **self.axes,
@@ -245,7 +246,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
             "refused": refused,
             "max_count": self.max_count,
             "repeated": self.max_count > 1,
-            "unequal_counts": len(seen) > 1 and bool(seen.min() != seen.max()),
+            "unequal_counts": len(seen) > 1 and min(seen) != max(seen),
             "padded": padding is not None,
             "padding_hit": hit,
             "padding_absent": padding is not None and not hit,
@@ -287,6 +288,15 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": lambda a, b: bool(a > b),
     "=": lambda a, b: str(a) == str(b),
 }
+
+
+def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
+    tokens = PATTERNS[pattern](numel, rows, padding, seed)
+    tokens.flags.writeable = False
+    return tokens
+
+
+_kept_tokens = lru_cache(maxsize=8192)(_tokens)
 
 
 def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, variant: int) -> Array:
