@@ -53,8 +53,12 @@ class Format:
             with np.errstate(over="ignore", under="ignore"):
                 return wide.astype(self.storage)
         with np.errstate(over="ignore", under="ignore"):
-            word = np.ascontiguousarray(wide, dtype=np.float32).view(np.uint32)
-        # Rounding twice (to float32, then to bfloat16) is harmless: 24 >= 2·8 + 2.
+            narrow = np.asarray(wide, np.float32, order="C")
+        word, inexact = narrow.view(np.uint32), narrow != wide
+        if inexact.any():
+            # The step to float32 rounds to odd (towards zero, the last bit set if inexact), or a value just beside a
+            # tie would be rounded onto it and then to the wrong side.
+            word = word - (np.abs(narrow) > np.abs(wide)).astype(np.uint32) | inexact.astype(np.uint32)
         rounded = word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))
         kept = np.where(np.isnan(wide), word | np.uint32(0x00400000), rounded)
         return (kept >> np.uint32(16)).astype(np.uint16).view(np.int16)
@@ -63,12 +67,12 @@ class Format:
         """The float64 values of an array in ``storage``; exact."""
         if self.name != "bfloat16":
             return stored.astype(np.float64)
-        wide = np.ascontiguousarray(stored).view(np.uint16).astype(np.uint32) << np.uint32(16)
+        wide = np.asarray(stored, order="C").view(np.uint16).astype(np.uint32) << np.uint32(16)
         return wide.view(np.float32).astype(np.float64)
 
     def to_bits(self, stored: Array) -> npt.NDArray[np.signedinteger]:
         """The bit patterns of an array in ``storage``, as signed integers of the same width."""
-        return np.ascontiguousarray(stored).view(self.bits)
+        return np.asarray(stored, order="C").view(self.bits)
 
     def from_bits(self, patterns: npt.ArrayLike) -> Array:
         """The array in ``storage`` whose bit patterns are the non-negative integers ``patterns``."""
