@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -54,7 +55,7 @@ class Axes(tuple[Any, ...]):
     def __repr__(self) -> str:
         """The line that builds this case; axes at their defaults are left out."""
         parts = [
-            f"{name}={value!r}"
+            f"{name}={_literal(value)}"
             for name, value in zip(self._fields, self, strict=True)
             if name not in self._field_defaults or self._field_defaults[name] != value
         ]
@@ -74,6 +75,11 @@ class Axes(tuple[Any, ...]):
         return self.axes
 
 
+def _literal(value: Any) -> str:
+    """A value as Python writes it; infinity, which has no literal, as a number that is too large for a float."""
+    return repr(value).replace("inf", "1e999") if isinstance(value, float) and math.isinf(value) else repr(value)
+
+
 def parse(text: str) -> Axes:
     """The case that a printed line builds; only literals are accepted, nothing is evaluated.
 
@@ -88,6 +94,8 @@ def parse(text: str) -> Axes:
         if case_type is None:
             raise ValueError(f"no case type {call.func.id!r}; there are {', '.join(sorted(_CASE_TYPES))}")
         values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        if len(values) < len(call.keywords):
+            raise ValueError("an axis is repeated")
         unknown = set(values) - set(case_type._fields)
         if unknown:
             raise ValueError(f"{call.func.id} has no axis {', '.join(sorted(unknown))}")
@@ -267,27 +275,29 @@ def holds(condition: str, facts: Mapping[str, Any]) -> bool:
     Raises:
         KeyError: if no such fact exists.
     """
-    name, compare, wanted = _parsed(condition)
+    name, compare, wanted, number = _parsed(condition)
     fact = facts[name]
     if compare is None:
         return bool(fact)
-    return compare(fact, type(fact)(wanted) if isinstance(fact, (int, float)) else wanted)
+    if isinstance(fact, (int, float)) and not isinstance(fact, bool):
+        return number is not None and compare(fact, number)
+    return compare is operator.eq and str(fact) == wanted
 
 
 @lru_cache(maxsize=1024)
-def _parsed(condition: str) -> tuple[str, Callable[[Any, Any], bool] | None, str]:
+def _parsed(condition: str) -> tuple[str, Callable[[Any, Any], bool] | None, str, float | None]:
     for sign, compare in _COMPARISONS.items():
         name, found, value = condition.partition(sign)
         if found:
-            return name.strip(), compare, value.strip()
-    return condition, None, ""
+            try:
+                number = float(value)
+            except ValueError:
+                number = None
+            return name.strip(), compare, value.strip(), number
+    return condition, None, "", None
 
 
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": lambda a, b: bool(a >= b),
-    ">": lambda a, b: bool(a > b),
-    "=": lambda a, b: str(a) == str(b),
-}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {">=": operator.ge, ">": operator.gt, "=": operator.eq}
 
 
 def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int) -> Ints:

@@ -1,0 +1,199 @@
+"""A case prints as the line that builds it, knows its facts, and stays within the exactness budget."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embcheck import table
+from embcheck.case import Case, coded, holds, parse
+from embcheck.format import FORMATS
+from embcheck.layout import LAYOUTS
+from embcheck.pattern import PATTERNS, STRAYS
+
+#: Two values of each axis that are not its default; an axis without an entry here makes a test fail.
+OTHERS: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (1, 9), "embedding_dim": (0, 4), "indices": ("ends", (0, 1, 1)), "shape": ((), (3, 1)),
+    "padding_idx": (0, -1), "scale_grad_by_freq": (True,), "sparse": (True,), "max_norm": (0.0, 1.5),
+    "norm_type": (1.0, 0.1, float("inf")), "stray": tuple(STRAYS), "dtype": ("float64", "bfloat16"),
+    "index_dtype": ("int32",), "layout": LAYOUTS[1:], "index_layout": LAYOUTS[1:], "upstream_layout": LAYOUTS[1:],
+    "values": ("small", "real", "special"), "upstream": ("ones", "real", "special"), "entry": ("module",),
+    "route": ("vjp",), "history": ("repeated",), "requires_grad": (False,), "threads": (2,), "seed": (1, 1 << 40),
+}  # fmt: skip
+
+
+def test_every_axis_prints_and_parses() -> None:
+    assert list(OTHERS) == list(Case._fields)
+    for axis, values in OTHERS.items():
+        for value in values:
+            case = Case(3, 2).but(**{axis: value})
+            assert parse(repr(case)) == case
+            assert type(parse(repr(case))) is Case
+            assert f"{axis}=" in repr(case)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.fixed_dictionaries({axis: st.sampled_from(values) for axis, values in OTHERS.items()}))
+def test_all_axes_together_print_and_parse(axes: dict[str, Any]) -> None:
+    case = Case(**axes)
+    assert parse(repr(case)) == case
+    assert case.axes == axes
+
+
+def test_defaults_are_not_printed() -> None:
+    assert repr(Case(3, 2)) == "Case(num_embeddings=3, embedding_dim=2)"
+    assert repr(Case(3, 2, sparse=True)) == "Case(num_embeddings=3, embedding_dim=2, sparse=True)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a case"),
+        ("Case(", "not a case"),
+        ("3", "expected Name"),
+        ("Case(3, 2)", "expected Name"),
+        ("os.system('x')", "expected Name"),
+        ("eval(x=1)", "no case type 'eval'"),
+        ("Case(num_embeddings=3, embedding_dim=2, color=1)", "no axis color"),
+        ("Case(num_embeddings=3)", "embedding_dim"),
+        ("Case(num_embeddings=3, embedding_dim=int('2'))", "malformed"),
+        ("Case(num_embeddings=3, embedding_dim=__import__('os').getpid())", "malformed"),
+        ("Case(num_embeddings=3, **{'embedding_dim': 2})", "no axis"),
+        ("Case(num_embeddings=3, num_embeddings=4, embedding_dim=2)", "repeated"),
+    ],
+)
+def test_parse_refuses(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match="not a case") as caught:
+        parse(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_facts() -> None:
+    facts = Case(3, 2, (0, 2, 2, 1, 2), (5,), -1).facts()
+    assert facts["numel"] == 5
+    assert facts["rank"] == 1
+    assert facts["max_count"] == 3
+    assert facts["elements"] == 6
+    true = {name for name, value in facts.items() if value is True}
+    hit = {"padded", "padding_hit", "negative_padding", "requires_grad"}
+    assert true == hit | {"repeated", "unequal_counts", "first_row", "last_row"}
+    empty = Case(3, 0, "cycle", (2, 0), 1).facts()
+    true = {name for name, value in empty.items() if value is True}
+    assert true == {"padded", "padding_absent", "untouched_row", "empty", "zero_width", "requires_grad"}
+
+
+def test_facts_against_their_definitions() -> None:
+    for tokens in itertools.chain.from_iterable(itertools.product(range(3), repeat=n) for n in range(5)):
+        for padding in (None, *range(-3, 3)):
+            case = Case(3, 2, tokens, (len(tokens),), padding)
+            counts = [tokens.count(row) for row in range(3)]
+            row = None if padding is None else range(3)[padding]
+            facts = case.facts()
+            assert facts["repeated"] == (max(counts) > 1)
+            assert facts["unequal_counts"] == (len({count for count in counts if count}) > 1)
+            assert facts["padding_hit"] == (row in tokens)
+            assert facts["padding_absent"] == (padding is not None and row not in tokens)
+            assert facts["all_padding"] == (set(tokens) == {row})
+            assert facts["first_row"] == (0 in tokens)
+            assert facts["last_row"] == (2 in tokens)
+            assert facts["untouched_row"] == (0 in counts)
+            assert case.counted.tolist() == [token != row for token in tokens]
+            assert all(type(value) is not np.bool_ for value in facts.values()), "ledger regions compare types"
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_stray_is_refused_without_expanding_counts(stray: str) -> None:
+    for rows, shape in itertools.product((1, 2, 5), ((), (1,), (2, 3))):
+        case = Case(rows, 2, shape=shape, stray=stray, seed=4)
+        assert case.refused
+        assert case.facts()["refused"]
+        inside = [0 <= token < rows for token in case.tokens.tolist()]
+        assert inside.count(False) == 1
+
+
+def row_sums(case: Case) -> np.ndarray[Any, Any]:
+    """Σ|g| over the tokens of each row; what is not finite is left out."""
+    sums = np.zeros((case.num_embeddings, case.embedding_dim))
+    np.add.at(sums, case.tokens, np.nan_to_num(np.abs(case.upstream_values), nan=0, posinf=0))
+    return sums
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_gradients_stay_within_the_budget(dtype: str, pattern: str) -> None:
+    for upstream, numel, rows in itertools.product(("code", "ones", "special"), (0, 1, 3, 65, 300, 5000), (1, 3, 300)):
+        case = table.canonical(Case(rows, 3, pattern, (numel,), rows - 1, dtype=dtype, upstream=upstream, seed=numel))
+        assert case is not None
+        sums = row_sums(case)
+        assert not sums.size or sums.max() <= 2.0 ** (case.format.precision - 2)
+        values = case.upstream_values
+        finite = values[np.isfinite(values)]
+        assert (finite == np.rint(finite)).all()
+        stored = case.format.decode(case.format.encode(values))
+        assert np.array_equal(stored, values, equal_nan=True), "the format must hold them"
+        if upstream == "code" and numel >= 3:
+            assert (row_sums(case) > 0).sum() >= min(2, len(set(case.tokens.tolist()))), "somebody must speak"
+
+
+def test_upstream_is_not_shared_between_calls() -> None:
+    Case(3, 2).upstream_values[...] = 9
+    assert not (Case(3, 2).upstream_values == 9).all()
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_fingerprints_are_distinct_and_nonzero(dtype: str) -> None:
+    values = Case(5, 7, dtype=dtype).weight_values
+    assert len(set(values.reshape(-1).tolist())) == 35
+    assert values.all()
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_coded_values_are_what_the_regime_says(dtype: str) -> None:
+    fmt = FORMATS[dtype]
+    words = np.arange(1, 2000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    assert set(coded(words, "small", fmt).tolist()) == {-3, -2, -1, 1, 2, 3}
+    marks = np.abs(coded(words, "fingerprint", fmt))
+    assert marks.min() >= 1
+    assert marks.max() <= fmt.largest_integer
+    real = np.abs(coded(words, "real", fmt))
+    assert real.min() >= 0.125
+    assert real.max() <= 16
+    with pytest.raises(KeyError, match="no value regime"):
+        coded(words, "odd", fmt)
+
+
+@pytest.mark.parametrize(
+    ("condition", "facts", "expected"),
+    [
+        ("sparse", {"sparse": True}, True), ("sparse", {"sparse": False}, False), ("numel", {"numel": 0}, False),
+        ("numel>3", {"numel": 3}, False), ("numel>3", {"numel": 4}, True), ("numel > 3", {"numel": 4}, True),
+        ("rank>=3", {"rank": 3}, True), ("rank>=3", {"rank": 2}, False), ("numel>3", {"numel": 20}, True),
+        ("dtype=float16", {"dtype": "float16"}, True), ("dtype=float16", {"dtype": "bfloat16"}, False),
+        ("stray=-1", {"stray": "-1"}, True), ("stray=-1", {"stray": None}, False), ("numel=3", {"numel": 3}, True),
+        ("sparse=True", {"sparse": True}, True), ("sparse=False", {"sparse": True}, False),
+        ("sparse=False", {"sparse": False}, True), ("padding_idx=0", {"padding_idx": 0}, True),
+        ("padding_idx=None", {"padding_idx": None}, True), ("padding_idx=None", {"padding_idx": 0}, False),
+        ("padding_idx>0", {"padding_idx": None}, False), ("max_norm=0.5", {"max_norm": 0.5}, True),
+        ("max_norm>0", {"max_norm": 0.5}, True), ("norm_type=inf", {"norm_type": float("inf")}, True),
+    ],
+)  # fmt: skip
+def test_holds(condition: str, facts: dict[str, Any], expected: bool) -> None:
+    assert holds(condition, facts) is expected
+
+
+def test_holds_wants_a_fact_that_exists() -> None:
+    with pytest.raises(KeyError, match="colour"):
+        holds("colour=red", {"numel": 1})
+
+
+def test_but_keeps_the_type() -> None:
+    assert type(Case(3, 2).but(seed=1)) is Case
+    assert Case(3, 2).but(seed=1).seed == 1
+    with pytest.raises((ValueError, TypeError), match="colour"):
+        Case(3, 2).but(colour=1)
