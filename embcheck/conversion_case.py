@@ -280,7 +280,7 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         square = self.num_embeddings == self.embedding_dim
         return {
             **self.axes, **derived, "numel": self.numel, "rank": len(self.shape), "shares": self.shares,
-            "square": square, "refused": self.mistake is not None, "trainable": self.trainable,
+            "padded": self.padding_idx is not None, "square": square, "refused": self.mistake is not None, "trainable": self.trainable,
         }  # fmt: skip
 
 
