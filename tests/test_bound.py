@@ -1,0 +1,183 @@
+"""The bounds hold against exact fractions, and are tight enough that a tenth of each would not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embcheck import bound, stream
+from embcheck.bound import Rounded
+from embcheck.case import coded
+from embcheck.format import FORMATS, Floats
+
+F32 = FORMATS["float32"]
+U = F32.unit_roundoff
+
+
+def reals(name: str, *shape: int, fmt: str = "float32") -> Floats:
+    """Numbers of either sign and magnitude in [1/8, 16), exactly in the format."""
+    code = stream.words(stream.derive("bound", name), math.prod(shape))
+    return coded(code, "real", FORMATS[fmt]).reshape(shape)
+
+
+def exact_sum(values: Floats) -> Fraction:
+    return sum((Fraction(x) for x in values.tolist()), Fraction(0))
+
+
+def accumulated(values: Floats, dtype: str) -> float:
+    """The sum as a loop in the format computes it, one rounding for each addition."""
+    total = np.dtype(dtype).type(values[0])
+    for x in values[1:].astype(dtype):
+        total = total + x
+    return float(total)
+
+
+@pytest.mark.parametrize(("dtype", "length"), [("float32", 2), ("float32", 9), ("float32", 200), ("float16", 30)])
+def test_summation_holds_in_any_order_and_is_tight(dtype: str, length: int) -> None:
+    worst = 0.0
+    for trial in range(60):
+        values = reals(f"sum {trial}", length, fmt=dtype)
+        magnitude = np.abs(values).sum()
+        limit = float(bound.summation(length, magnitude, FORMATS[dtype]))
+        assert 0 < limit < magnitude, "not vacuous"
+        for order in range(5):
+            shuffled = np.array(stream.shuffled(order, values.tolist()))
+            if order == 4:  # the adversary: sorted, largest first
+                shuffled = values[np.argsort(-values)]
+            error = abs(Fraction(accumulated(shuffled, dtype)) - exact_sum(values))
+            assert error <= limit
+            worst = max(worst, float(error) / limit)
+    # Errors grow as √n while the bound grows as n: only short sums come close to it.
+    assert worst > (0.3 if length == 2 else 0.02)
+
+
+def test_summation_of_one_or_no_term_is_exact() -> None:
+    assert float(bound.summation(0, np.zeros(1), F32)[0]) == 0
+    assert float(bound.summation(1, np.full(1, 5.0), F32)[0]) == 0
+    assert bound.summation(np.array([1.0, 2.0]), np.array([3.0, 4.0]), F32).tolist() == [0, 4 * (U + 2**-53)]
+
+
+def test_gamma_covers_a_chain_of_products() -> None:
+    worst = 0.0
+    for trial in range(200):
+        values = reals(f"product {trial}", 6)
+        exact, got = Fraction(values[0]), np.float32(values[0])
+        for x in values[1:]:
+            exact, got = exact * Fraction(x), got * np.float32(x)
+        relative = float(abs(Fraction(float(got)) / exact - 1))
+        limit = float(bound.gamma(5, U))
+        assert relative <= limit
+        worst = max(worst, relative / limit)
+    assert worst > 0.3
+
+
+def test_gamma_against_its_definition() -> None:
+    for n in (0, 1, 7, 1000):
+        exact = Fraction(n) * Fraction(U) / (1 - Fraction(n) * Fraction(U))
+        assert float(bound.gamma(n, U)) == pytest.approx(float(exact), rel=4e-16)
+    assert bound.gamma(np.array([1.0, 2.0**24, 2.0**30]), U).tolist()[1:] == [math.inf, math.inf]
+
+
+# -- running error analysis: the same formula in fractions, in float32, and with a bound -----------------------------
+
+Formula = Callable[..., Any]
+
+FORMULAS: dict[str, tuple[int, Formula]] = {
+    "a + b": (2, lambda a, b: a + b),
+    "a - b": (2, lambda a, b: a - b),
+    "a * b": (2, lambda a, b: a * b),
+    "a / b": (2, lambda a, b: a / b),
+    "(a + b) - c": (3, lambda a, b, c: (a + b) - c),
+    "a * b + c * d": (4, lambda a, b, c, d: a * b + c * d),
+    "a / b - c / d": (4, lambda a, b, c, d: a / b - c / d),
+    "a / (abs(b) + abs(c) * d²)": (4, lambda a, b, c, d: a / (abs(b) + abs(c) * (d * d))),
+    "-(a * a) * (b - c) / (d * d)": (4, lambda a, b, c, d: -(a * a) * (b - c) / (d * d)),
+    "1 / a + 2 * b - 0.5": (2, lambda a, b: 1 / a + 2 * b - 0.5),
+    "3 - (a + b) * (a - b)": (2, lambda a, b: 3 - (a + b) * (a - b)),
+}
+
+
+def rounded(values: Floats) -> list[Rounded]:
+    """The columns of ``values`` with no error yet."""
+    return [Rounded(column, F32) for column in values.T]
+
+
+def ratios(values: Floats, formula: Formula) -> list[float]:
+    """Error over bound of a float32 evaluation, for each row of ``values``; the error against exact fractions."""
+    limits = np.asarray(formula(*rounded(values)).error)
+    got = formula(*values.astype(np.float32).T)
+    assert got.dtype == np.float32
+    found = []
+    for row, actual, limit in zip(values.tolist(), got.tolist(), limits, strict=True):
+        exact = formula(*(Fraction(x) for x in row))
+        found.append(float(abs(Fraction(actual) - exact)) / limit)
+    return found
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_rounded_encloses_float32(name: str) -> None:
+    count, formula = FORMULAS[name]
+    found = ratios(reals(name, 400, count), formula)
+    assert max(found) <= 1
+    assert max(found) > 0.1, "a tenth of the bound must fail somewhere"
+
+
+def test_rounded_encloses_square_roots() -> None:
+    values = np.abs(reals("sqrt", 400, 2))
+    limits = np.asarray((rounded(values)[0] * rounded(values)[1]).sqrt().error)
+    worst = 0.0
+    for (a, b), limit in zip(values, limits, strict=True):
+        got = Fraction(float(np.sqrt(np.float32(a) * np.float32(b))))
+        square = Fraction(a) * Fraction(b)
+        # |got − √s| ≤ limit, without a square root: (got − limit)² ≤ s ≤ (got + limit)².
+        assert (got - Fraction(limit)) ** 2 <= square <= (got + Fraction(limit)) ** 2
+        tenth = Fraction(limit) / 10
+        worst += not (got - tenth) ** 2 <= square <= (got + tenth) ** 2
+    assert worst > 0, "a tenth of the bound must fail somewhere"
+
+
+def test_square_root_near_zero_is_bounded_by_the_root_of_the_error() -> None:
+    root = Rounded([0.0, 1e-30, -1e-30], F32, 1e-12).sqrt()
+    assert (root.error >= np.sqrt(1e-12 - 1e-30)).all()
+    assert (root.error < 2e-6).all()
+
+
+def test_division_by_what_may_be_zero_has_no_bound() -> None:
+    found = (1 / Rounded([0.0, 0.5, 3.0], F32, 1.0)).error
+    assert np.isinf(found[:2]).all()
+    assert np.isfinite(found[2])
+
+
+@pytest.mark.parametrize("name", ["__add__", "__sub__", "__mul__", "__truediv__"])
+def test_operand_errors_are_propagated(name: str) -> None:
+    """Operands that are off by as much as their error give results within the result's error."""
+    a, b, off = reals("a", 300), reals("b", 300), 1e-4
+    result = getattr(Rounded(a, F32, off), name)(Rounded(b, F32, off))
+    errors = [np.abs(getattr(a + off, name)(b + sign * off) - result.value) for sign in (-1, 1)]
+    assert all((error <= result.error).all() for error in errors)
+    assert any((error > result.error / 10).any() for error in errors)
+
+
+def test_maximum_keeps_the_larger_error() -> None:
+    found = Rounded([1.0, 5.0], F32, 0.5).maximum(Rounded([2.0, -1.0], F32, 0.1))
+    assert found.value.tolist() == [2, 5]
+    assert (found.error == 0.5).all()
+
+
+def test_underflow_adds_half_a_subnormal() -> None:
+    tiny = 2.0**-100
+    product = Rounded(tiny, F32) * tiny
+    assert float(np.float32(tiny) * np.float32(tiny)) == 0
+    assert float(product.value) <= float(product.error)
+
+
+def test_numpy_on_the_left_leaves_the_operation_to_rounded() -> None:
+    for result in (np.ones(3) * Rounded(2.0, F32), np.ones(3) - Rounded(2.0, F32), np.ones(3) / Rounded(2.0, F32)):
+        assert isinstance(result, Rounded)
+        assert result.value.shape == (3,)
+    assert (np.ones(3) - Rounded(3.0, F32)).value.tolist() == [-2, -2, -2]

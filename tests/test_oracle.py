@@ -1,0 +1,170 @@
+"""The oracle against the definitions once more, in Python loops and fractions."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embcheck import oracle
+from embcheck.case import Case, coded
+from embcheck.format import FORMATS, Floats
+from embcheck.pattern import PATTERNS
+from embcheck.stream import derive, words
+
+Table = list[list[Fraction]]
+
+
+def gradient(case: Case, times: int = 1) -> Table:
+    """dW by the definition: for each token that is not padding, its upstream gradient on its row."""
+    grad = [[Fraction(0)] * case.embedding_dim for _ in range(case.num_embeddings)]
+    counts = [case.tokens.tolist().count(row) for row in range(case.num_embeddings)]
+    for token, sent in zip(case.tokens.tolist(), case.upstream_values.tolist(), strict=True):
+        if token == case.padding_row:
+            continue
+        by = counts[token] if case.scale_grad_by_freq else 1
+        for column, value in enumerate(sent):
+            grad[token][column] += times * Fraction(value) / by
+    return grad
+
+
+def error(actual: Floats, exact: Table) -> float:
+    """The largest departure from the exact values."""
+    return max((float(abs(Fraction(a) - e)) for r, s in zip(actual.tolist(), exact, strict=True)
+                for a, e in zip(r, s, strict=True)), default=0.0)  # fmt: skip
+
+
+CASES = [
+    Case(rows, 3, pattern, (numel,), padding, scale_grad_by_freq=scale, seed=seed)
+    for seed, (pattern, rows, numel, padding, scale) in enumerate(
+        itertools.product(PATTERNS, (1, 3, 40), (0, 1, 7, 130), (None, 0), (False, True))
+    )
+]
+
+
+@pytest.mark.parametrize("upstream", ["code", "ones", "real"])
+def test_weight_gradient(upstream: str) -> None:
+    for case in CASES[:: 1 if upstream == "code" else 3]:
+        fed = case.but(upstream=upstream)
+        value, limit = oracle.weight_gradient(fed)
+        exact = gradient(fed)
+        # The oracle computes in float64, whose own error must be far below the bound of a float32 kernel.
+        assert error(value, exact) <= (0 if upstream != "real" and not fed.scale_grad_by_freq else 1e-13)
+        assert value.shape == limit.shape == (fed.num_embeddings, 3)
+        if upstream != "real" and not fed.scale_grad_by_freq:
+            assert not limit.any(), "integers leave no room"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_weight_gradient_many_times(times: int) -> None:
+    for case in CASES[::11]:
+        assert error(oracle.weight_gradient(case, times)[0], gradient(case, times)) <= 1e-13
+
+
+def accumulated(case: Case, reverse: bool) -> Floats:
+    """dW as a float32 kernel may compute it: a loop over the tokens from either end, then one division."""
+    grad = np.zeros((case.num_embeddings, case.embedding_dim), np.float32)
+    sent = case.upstream_values.astype(np.float32)
+    for k in list(range(case.numel))[:: -1 if reverse else 1]:
+        if case.counted[k]:
+            grad[case.tokens[k]] += sent[k]
+    return (grad / oracle.divisor(case).astype(np.float32)).astype(np.float64)
+
+
+def test_bound_holds_for_a_float32_loop_and_is_not_vacuous() -> None:
+    worst = 0.0
+    for case in (case.but(upstream="real") for case in CASES):
+        value, limit = oracle.weight_gradient(case)
+        magnitude = oracle.accumulate(case.tokens, case.num_embeddings, np.abs(case.upstream_values))
+        assert (limit <= magnitude / 1000).all()
+        for reverse in (False, True):
+            departure = np.abs(accumulated(case, reverse) - value)
+            assert (departure <= limit).all(), case
+            if limit.any():
+                worst = max(worst, float((departure[limit > 0] / limit[limit > 0]).max()))
+    assert worst > 0.1, "a tenth of the bound must fail somewhere"
+
+
+def test_scaled_gradient_is_exact_for_powers_of_two_only() -> None:
+    case = Case(4, 2, (0, 1, 1, 2, 2, 2, 3, 3, 3, 3), (10,), scale_grad_by_freq=True)
+    limit = oracle.weight_gradient(case)[1]
+    assert [bool(row.any()) for row in limit] == [False, False, True, False]
+
+
+def test_a_special_upstream_value_arrives_on_its_row_only() -> None:
+    for seed in range(12):
+        case = Case(3, 2, "cycle", (6,), upstream="special", seed=seed)
+        value, _ = oracle.weight_gradient(case)
+        (mark,) = np.argwhere(~np.isfinite(case.upstream_values))
+        assert np.argwhere(~np.isfinite(value)).tolist() == [[case.tokens[mark[0]], mark[1]]]
+
+
+def test_accumulate_is_the_same_by_either_path() -> None:
+    """Small and large inputs take different paths: a tall empty table forces the second on the same tokens."""
+    for name in PATTERNS:
+        tokens = PATTERNS[name](50, 7, 2, 3)
+        sent = np.arange(100.0).reshape(50, 2)
+        small, tall = oracle.accumulate(tokens, 7, sent), oracle.accumulate(tokens, 5000, sent)
+        assert tall[:7].tolist() == small.tolist()
+        assert not tall[7:].any()
+    for rows in (7, 5000):
+        assert not oracle.accumulate(np.zeros(0, np.int64), rows, np.zeros((0, 2))).any()
+        assert oracle.accumulate(np.zeros(4, np.int64), rows, np.zeros((4, 0))).shape == (rows, 0)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 1), (1, 2, 2)])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_lookup_and_one_hot(shape: tuple[int, ...], dtype: str) -> None:
+    case = Case(4, 3, "uniform", shape, dtype=dtype, seed=5)
+    found, hot = oracle.lookup(case), oracle.one_hot(case)
+    assert found.shape == (*shape, 3)
+    assert hot.shape == (*shape, 4)
+    indices = case.tokens.reshape(shape)
+    for place in np.ndindex(shape):
+        row = int(indices[place])
+        assert found[place].tolist() == case.weight_values[row].tolist()
+        assert hot[place].tolist() == [int(k == row) for k in range(4)]
+    assert (hot @ case.weight_values == found).all()
+
+
+def test_lookup_bits_keep_what_values_lose() -> None:
+    case = Case(8, 4, "cycle", (8,), values="special")
+    bits, stored = oracle.lookup_bits(case), case.format.to_bits(case.weight_stored)
+    assert bits.tolist() == stored.tolist()
+    assert len(set(bits.reshape(-1).tolist())) == 22
+
+
+def matrix(name: str, regime: str, rows: int, columns: int) -> Floats:
+    return coded(words(derive(name), rows * columns), regime, FORMATS["float32"]).reshape(rows, columns)
+
+
+@pytest.mark.parametrize("regime", ["small", "real"])
+def test_product_against_fractions(regime: str) -> None:
+    fmt = FORMATS["float32"]
+    for inner in (0, 1, 5, 60):
+        a, b = matrix("a", regime, 4, inner), matrix("b", regime, inner, 3)
+        value, limit = oracle.product(a, b, fmt)
+        exact = [[sum((Fraction(x) * Fraction(y) for x, y in zip(row, column, strict=True)), Fraction(0))
+                  for column in b.T.tolist()] for row in a.tolist()]  # fmt: skip
+        assert error(value, exact) <= (0 if regime == "small" else 1e-11)
+        assert bool(limit.any()) == (regime == "real" and inner > 0)
+        loop = np.zeros((4, 3), np.float32)
+        for k in range(inner):
+            loop += a[:, k, None].astype(np.float32) * b[k].astype(np.float32)
+        assert (np.abs(loop.astype(np.float64) - value) <= limit).all()
+        assert (limit <= np.abs(a) @ np.abs(b)).all()
+
+
+def test_product_of_integers_beyond_the_budget_has_a_bound() -> None:
+    big: Any = np.full((1, 4), 2.0**12)
+    assert oracle.product(big, big.T, FORMATS["float32"])[1].any()
+    assert not oracle.product(big, big.T, FORMATS["float64"])[1].any()
+
+
+def test_vacuous() -> None:
+    assert oracle.vacuous(np.array([2.0, 3.0]), np.array([2.0, 1.0]))
+    assert not oracle.vacuous(np.array([2.0, 0.5]), np.array([2.0, 1.0]))
+    assert not oracle.vacuous(np.zeros(2), np.zeros(2)), "nothing to bound"

@@ -1,0 +1,148 @@
+"""Covers really cover, products are complete, reductions only ever simplify."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embcheck import stream, table
+from embcheck.case import Axes, Case
+from embcheck.reduce import size
+from embcheck.space import Space, covering_rows
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 8),
+    "embedding_dim": (2, 1),
+    "padding_idx": (None, 0, -1),
+    "sparse": (False, True),
+    "dtype": ("float32", "bfloat16"),
+}
+SPACE = Space(Case, AXES, flags=("padding_idx", "sparse", "dtype"), base={"num_embeddings": 8})
+
+
+@pytest.mark.parametrize("strength", [1, 2, 3])
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6), seed=st.integers(0, 1 << 30))
+def test_cover_has_every_combination(strength: int, sizes: list[int], seed: int) -> None:
+    rows = covering_rows(sizes, strength, seed).tolist()
+    assert all(0 <= k < length for row in rows for k, length in zip(row, sizes, strict=True))
+    for group in itertools.combinations(range(len(sizes)), min(strength, len(sizes))):
+        wanted = set(itertools.product(*(range(sizes[axis]) for axis in group)))
+        assert {tuple(row[axis] for axis in group) for row in rows} == wanted
+
+
+def test_cover_is_deterministic_and_the_seed_decides() -> None:
+    first = covering_rows([4, 3, 5, 2], 2, 7).tolist()
+    assert first == covering_rows([4, 3, 5, 2], 2, 7).tolist()
+    assert first != covering_rows([4, 3, 5, 2], 2, 8).tolist()
+
+
+def test_cover_is_not_the_product() -> None:
+    sizes = [7] * 10
+    assert len(covering_rows(sizes, 2, 0)) < 12 * 49
+    assert len(covering_rows(sizes, 3, 0)) < 12 * 343 < math.prod(sizes)
+
+
+def test_cover_gives_cases_with_seeds_of_their_own() -> None:
+    cases = list(SPACE.cover(2, 0))
+    assert [case.seed for case in cases] == list(range(len(cases)))
+    for a, b in itertools.combinations(AXES, 2):
+        assert {(case.axes[a], case.axes[b]) for case in cases} == set(itertools.product(AXES[a], AXES[b]))
+
+
+def test_product_is_the_full_one_on_the_base() -> None:
+    cases = list(SPACE.product())
+    assert len(cases) == len(set(cases)) == 3 * 2 * 2
+    assert {case.num_embeddings for case in cases} == {8}
+    assert {case.embedding_dim for case in cases} == {2}
+
+
+def test_canon_may_change_and_drop() -> None:
+    def canon(case: Case) -> Case | None:
+        return None if case.sparse else case.but(dtype="float64")
+
+    space = Space(Case, AXES, canon, flags=SPACE.flags)
+    for cases in (list(space.product()), list(space.cover(1, 0))):
+        assert cases
+        assert all(case.dtype == "float64" and not case.sparse for case in cases)
+    assert all(not simpler.sparse for simpler in space.reductions(Case(8, 1, dtype="float64")))
+
+
+def test_random_draws_from_the_axes() -> None:
+    draws = stream.Stream(0)
+    cases = [SPACE.random(draws) for _ in range(200)]
+    assert all({case.axes[axis] for case in cases} == set(values) for axis, values in AXES.items())
+    assert cases == [SPACE.random(again) for again in [stream.Stream(0)] for _ in range(200)]
+
+
+def test_draw_replaces_random() -> None:
+    space = Space(Case, AXES, draw=lambda draws: Case(draws.between(100, 200), 1))
+    assert 100 <= space.random(stream.Stream(0)).num_embeddings <= 200
+
+
+def steps(case: Any, space: Space) -> Iterator[Any]:
+    """Greedy descent that accepts whatever is smaller, as the reducer does when everything fails."""
+    while True:
+        case = next((c for c in space.reductions(case) if size(c) < size(case)), None)
+        if case is None:
+            return
+        yield case
+
+
+def test_reductions_move_axes_towards_their_first_values() -> None:
+    start = Case(8, 1, padding_idx=-1, dtype="bfloat16", seed=5)
+    found = list(SPACE.reductions(start))
+    assert start not in found
+    for simpler in found:
+        (changed,) = [axis for axis, value in simpler.axes.items() if start.axes[axis] != value]
+        if changed == "seed":
+            assert simpler.seed == 0
+        else:
+            assert AXES[changed].index(simpler.axes[changed]) < AXES[changed].index(start.axes[changed])
+    assert list(SPACE.reductions(Case(3, 2))) == []
+
+
+def test_a_value_outside_the_axis_may_become_any_of_them() -> None:
+    found = {case.num_embeddings for case in SPACE.reductions(Case(4097, 2))}
+    assert found == set(AXES["num_embeddings"])
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(seed=st.integers(0, 1 << 30))
+def test_reductions_of_tables_terminate_at_the_smallest(seed: int) -> None:
+    space = Space(Case, table.AXES, table.canonical, smaller=table.smaller_tables)
+    case = table.canonical(table.threshold_case(stream.Stream(seed), table.AXES))
+    if case is None:
+        return
+    way = [case, *itertools.islice(steps(case, space), 400)]
+    assert len(way) < 400
+    assert all(size(b) < size(a) for a, b in itertools.pairwise(way))
+    last = way[-1]
+    assert last.num_embeddings <= 1
+    assert last.embedding_dim <= 1
+    assert last.numel <= 1
+    assert last.dtype == "float32"
+    assert last.layout == last.index_layout == "contiguous"
+
+
+class _Pair(NamedTuple):
+    left: int = 0
+    right: int = 0
+
+
+class Pair(Axes, _Pair):  # type: ignore[misc]
+    """A case type without a seed."""
+
+
+def test_a_case_type_needs_no_seed() -> None:
+    space = Space(Pair, {"left": (0, 1), "right": (0, 1, 2)}, flags=("left", "right"))
+    assert len(list(space.product())) == 6
+    assert {tuple(case) for case in space.cover(2, 0)} == set(itertools.product((0, 1), (0, 1, 2)))
+    assert [tuple(case) for case in space.reductions(Pair(1, 2))] == [(0, 2), (1, 0), (1, 1)]
+    assert space.random(stream.Stream(0)) in set(space.product())
