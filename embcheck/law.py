@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.case import Axes, Input
-from embcheck.format import FORMATS
 from embcheck.outcome import AROUND, Field, Outcome
 from embcheck.space import Space
 
@@ -272,7 +271,9 @@ def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
 
 
 def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
-    fmt = FORMATS[got.dtype_name]
+    fmt = got.format
+    if fmt is None:
+        return f"{have}, expected {want}"
     digits = fmt.bits.itemsize * 2
     mask = (1 << 4 * digits) - 1
     wanted = fmt.decode(fmt.from_bits([want & mask]))[0]

@@ -112,12 +112,14 @@ def _spelt(kind: Any) -> str:
 
 
 def _shown(key: Any) -> str:
-    """An index as Python writes it."""
+    """An index as Python writes it between brackets."""
+    if isinstance(key, tuple) and key:
+        return ", ".join(map(_shown, key))
     if isinstance(key, slice):
-        return f"{key.start or ''}:{key.stop or ''}:{key.step or ''}"
-    if isinstance(key, np.ndarray):
-        return repr((np.flatnonzero(key) if key.dtype == np.bool_ else key).tolist())
-    return repr(key)
+        return ":".join("" if part is None else str(part) for part in (key.start, key.stop, key.step))
+    if isinstance(key, np.ndarray) and key.dtype == np.bool_:
+        return ", ".join(repr(axis.tolist()) for axis in key.nonzero())
+    return repr(key.tolist() if isinstance(key, (np.ndarray, np.generic)) else key)
 
 
 class Refused(Exception):

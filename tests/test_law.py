@@ -1,0 +1,181 @@
+"""Every comparison accepts what it should and refuses what it should, and its path leads to the element."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embcheck.execute import read
+from embcheck.format import FORMATS
+from embcheck.law import Difference, Finding, every, identical, is_false, is_true, refuses, same, unwritten, within
+from embcheck.outcome import AROUND, Field, Outcome
+
+NAN, INF = math.nan, math.inf
+TABLE = torch.arange(6.0).reshape(2, 3)
+
+
+def field(raw: Any) -> Field:
+    return Outcome({"x": raw}, read).x
+
+
+def bits(tensor: torch.Tensor) -> Any:
+    return FORMATS[str(tensor.dtype).removeprefix("torch.")].to_bits(read(tensor))
+
+
+def different(finding: Finding) -> Difference:
+    assert isinstance(finding, Difference)
+    return finding
+
+
+def at(finding: Finding, raw: Any) -> Any:
+    """What stands where a difference says, for `seen` as a script has it."""
+    found = eval(different(finding).path, {"seen": {"x": raw}})
+    return found.item() if isinstance(found, torch.Tensor) else found
+
+
+def test_same_accepts() -> None:
+    assert same(field(TABLE), [[0, 1, 2], [3, 4, 5]]) is None
+    assert same(field(torch.zeros(2)), np.array([-0.0, 0.0])) is None
+    assert same(field(torch.tensor([NAN, INF])), np.array([NAN, INF])) is None
+    assert same(field(torch.zeros(3, 2)), 0) is None
+    assert same(field(torch.zeros(0, 2)), np.ones((0, 2))) is None
+    assert same(field(torch.tensor(2.0)), 2) is None
+    assert same(field(torch.tensor([True, False])), np.array([True, False])) is None
+    assert same(field(torch.tensor([3, 4])), [3, 4]) is None
+    assert same(field(7), 7) is None
+    assert same(field((2, 3)), (2, 3)) is None
+    assert same(field(None), None) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (torch.tensor([1.0, 2.0, 3.0]), [1.0, 2.5, 3.0]),
+        (torch.tensor([[1.0, NAN]]), np.array([[1.0, 0.0]])),
+        (torch.tensor([1.0]), np.array([NAN])),
+        (torch.tensor([INF]), np.array([-INF])),
+        (torch.tensor(3.0), 4.0),
+        (torch.tensor([1, 2]), [1, 3]),
+        (torch.ones(2, dtype=torch.bfloat16), [1.0, 1.0 + 2.0**-9]),
+        (True, False),
+        (1, True),
+        ((2, 3), (2, 4)),
+        (None, 0),
+    ],
+)
+def test_same_refuses(raw: Any, expected: Any) -> None:
+    found = different(same(field(raw), expected))
+    actual = at(found, raw)
+    assert actual == found.got or (actual != actual and found.got != found.got)
+    assert found.words
+    assert "\n" not in found.words
+
+
+def test_same_wants_an_observation() -> None:
+    with pytest.raises(TypeError, match="observation"):
+        same(np.zeros(2), 0)
+
+
+def test_same_does_not_broadcast_shapes() -> None:
+    found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
+    assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
+    assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
+
+
+def test_kinds_tell_nan_and_infinity_apart() -> None:
+    raws: dict[str, Any] = {"value": 2.0, "value: NaN": NAN, "value: infinity": -INF}
+    for kind, value in raws.items():
+        assert different(same(field(torch.tensor([value])), np.array([1.0]))).kind == kind
+
+
+def test_identical_accepts_only_the_same_bits() -> None:
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        tensor = torch.tensor([0.0, -0.0, NAN, INF, 1.5], dtype=dtype)
+        assert identical(field(tensor), bits(tensor)) is None
+        assert identical(field(tensor[1]), bits(tensor)[1]) is None, "0-dimensional"
+        for position, kind in ((0, "bits: zero"), (2, "bits: NaN"), (3, "bits: infinity"), (4, "bits: value")):
+            expected = bits(tensor).copy()
+            expected[position] ^= 1 << (expected.itemsize * 8 - 1) - 9  # a bit of the significand
+            found = different(identical(field(tensor), expected))
+            assert found.kind == kind
+            assert found.bits
+            assert found.path == f'seen["x"][{position}]'
+            assert found.got == bits(tensor)[position]
+    minus = bits(torch.tensor([-0.0]))
+    assert different(identical(field(torch.tensor([0.0])), minus)).kind == "bits: zero"
+
+
+def test_identical_compares_integers_too() -> None:
+    assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) is None
+    assert different(identical(field(torch.tensor([1, 2])), np.array([1, 3]))).got == 2
+
+
+def test_identical_does_not_broadcast() -> None:
+    assert different(identical(field(TABLE), bits(TABLE)[0])).kind == "shape"
+
+
+def test_within_accepts_and_measures() -> None:
+    expected = np.array([1.0, 2.0])
+    assert within(field(torch.tensor([1.0, 2.0])), expected, 0.0) is None
+    assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == 0.5
+    assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == 1.0
+    assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) is None
+    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "limit"),
+    [(1.25, 1, 0.125), (1.25, 1, 0), (NAN, 1, 9), (INF, 1, 9), (1, NAN, 9), (INF, -INF, 9), (NAN, 1, INF), (1.25, 1, NAN)],
+)
+def test_within_refuses(value: float, expected: float, limit: float) -> None:
+    raw = torch.tensor([[1.0], [value]])
+    found = different(within(field(raw), np.array([[1.0], [expected]]), limit))
+    assert found.path == 'seen["x"][1, 0]'
+    assert at(found, raw) == value or value != value
+    assert different(within(field(raw), np.zeros((2, 2)), limit)).kind == "shape"
+
+
+def test_explain_speaks_instead_of_numbers() -> None:
+    for compare in (same, lambda got, want, explain: within(got, want, 0.0, explain)):
+        found = different(compare(field(TABLE), np.zeros((2, 3)), lambda actual: f"saw {actual.shape}"))
+        assert found.words.startswith("saw (2, 3)")
+
+
+def test_truths() -> None:
+    assert is_true(field(True), "w") is None
+    assert is_false(field(torch.tensor(False)), "w") is None
+    assert (different(is_true(field(0), "w")).got, different(is_true(field(0), "w")).words) == (False, "w")
+    assert different(is_false(field(1), "w")).expected is False
+
+
+def test_refuses() -> None:
+    out = Outcome({}, read, error=IndexError("index 5 is out of range"))
+    assert refuses(out, IndexError) is None
+    assert refuses(out, RuntimeError, LookupError) is None
+    assert different(refuses(out, RuntimeError)).kind == "raised IndexError"
+    accepted = different(refuses(Outcome({}, read), IndexError, RuntimeError))
+    assert (accepted.kind, accepted.expected) == ("accepted", "IndexError or RuntimeError")
+
+
+def test_unwritten() -> None:
+    def out(**written: str) -> Outcome:
+        return Outcome({}, read, written=lambda: written)
+
+    assert unwritten(out()) is None
+    assert unwritten(Outcome({}, read)) is None
+    assert unwritten(out(weight="its elements changed"), "weight") is None
+    assert different(unwritten(out(weight="its elements changed"))).kind == "wrote weight"
+    assert different(unwritten(out(weight=AROUND), "weight")).kind == "wrote weight", "nobody may write around"
+
+
+def test_every() -> None:
+    bad = Difference("value", "p", 1, 2, "w")
+    worse = Difference("bits", "p", 1, 2, "w")
+    assert every() is None
+    assert every(None, None) is None
+    assert every(None, 0.25, 0.5, 0.0) == 0.5
+    assert every(0.5, bad, worse) is bad

@@ -1,0 +1,72 @@
+"""Observations: parts, metadata and sparse tensors, each with the expression that gives the same in a script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embcheck.execute import read
+from embcheck.law import Difference, Finding, same
+from embcheck.outcome import Field, Outcome, Refused
+
+TABLE = torch.arange(6.0).reshape(2, 3)
+
+
+def field(raw: Any) -> Field:
+    return Outcome({"x": raw}, read).x
+
+
+def at(finding: Finding, raw: Any) -> Any:
+    """What stands where a difference says, for `seen` as a script has it."""
+    assert isinstance(finding, Difference)
+    found = eval(finding.path, {"seen": {"x": raw}})
+    return found.item() if isinstance(found, torch.Tensor) else found
+
+
+KEYS: list[Any] = [
+    0, -1, (1, 2), slice(1, None), slice(0, 1), slice(None, None, 2), (slice(None), 1), (1, slice(0, 2)), ...,
+    (..., None), np.int64(1), np.array([1, 0]), (np.array([1, 0]), 2), np.array([False, True]), np.array([[True, False, True]] * 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=repr)
+def test_paths_of_parts_lead_to_the_element(key: Any) -> None:
+    part = field(TABLE)[key]
+    assert eval(part.path, {"seen": {"x": TABLE}}).tolist() == part.values.tolist()
+    found = same(part, part.values + 1)
+    assert isinstance(found, Difference)
+    assert at(found, TABLE) == found.got
+
+
+def test_an_empty_part_has_an_empty_path() -> None:
+    part = field(TABLE)[:0]
+    assert eval(part.path, {"seen": {"x": TABLE}}).shape == part.values.shape == (0, 3)
+
+
+def test_sparse_tensors_are_compared_densely() -> None:
+    indices, values = torch.tensor([[2, 0, 2]]), torch.tensor([[1.0], [2.0], [4.0]])
+    sparse = torch.sparse_coo_tensor(indices, values, (3, 1), check_invariants=True)
+    assert same(field(sparse), [[2], [0], [5]]) is None
+    found = same(field(sparse)[2], [1])
+    assert at(found, sparse) == 5
+    assert at(same(field(sparse), np.zeros((3, 1))), sparse) == 2
+
+
+def test_metadata_is_plain_and_its_path_evaluates() -> None:
+    tensor = torch.zeros(2, 3, dtype=torch.bfloat16).T
+    for name, plain in {"shape": (3, 2), "dtype": "bfloat16", "device": "cpu", "layout": "strided", "is_leaf": True,
+                        "requires_grad": False, "is_contiguous": False, "stride": (1, 3)}.items():  # fmt: skip
+        assert same(field(tensor).meta(name), plain) is None
+        found = same(field(tensor).meta(name), "something else")
+        assert at(found, tensor) == plain
+
+
+def test_an_outcome_says_what_it_has() -> None:
+    with pytest.raises(AttributeError, match="no observation 'y'; there are x"):
+        _ = Outcome({"x": 1}, read).y
+    with pytest.raises(Refused):
+        _ = Outcome({}, read, error=IndexError()).x
+    assert "x" in Outcome({"x": 1}, read)
