@@ -19,6 +19,8 @@ from hypothesis.extra import numpy as hnp
 Array = npt.NDArray[Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
+#: The largest table that is drawn, and the most tokens that `array_shapes` gives by itself.
+ROWS, WIDTH, TOKENS = 20, 16, 216
 NUMBERS = st.floats(-1000, 1000, width=32)
 #: What newcomers allow float32 sums of such numbers.
 RTOL, ATOL = 1e-4, 1e-2
@@ -27,7 +29,7 @@ RTOL, ATOL = 1e-4, 1e-2
 @st.composite
 def lookups(draw: Draw) -> tuple[Array, Array, Array, bool, bool]:
     """A table, indices into it, an upstream gradient, and the flags scale_grad_by_freq and sparse."""
-    rows, width = draw(st.integers(1, 20)), draw(st.integers(1, 16))
+    rows, width = draw(st.integers(1, ROWS)), draw(st.integers(1, WIDTH))
     shape = draw(hnp.array_shapes())
     weight = draw(hnp.arrays(np.float32, (rows, width), elements=NUMBERS))
     indices = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, rows - 1)))

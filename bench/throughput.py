@@ -2,11 +2,16 @@
 
     python -m bench.throughput [--rounds 5] [--cases 3000]
 
-The three take turns in one process and one thread, so that what else the machine does falls on all of them;
-medians over the rounds are reported.  embcheck's share is what a gate runs of the lookup, gradient and padding
-families: each engine's cases are drawn, expanded, executed and judged inside of the clock, and the engines are
-weighted by how many cases the gate takes from each.  The raw loop gets the very same cases as prepared records.  Start-up is
-reported apart; optimizers and compilation have no part in it.
+*Direct* is the comparison of like with like, and what the last line's ``raw``, ``embcheck`` and ``plain`` speak of: all
+three look up and differentiate by `torch.nn.functional.embedding` itself, once, in tables of the sizes that the plain
+suite draws.  embcheck's cases are those of its engines, each brought to that size and call; flags, dtypes, layouts, patterns
+and value regimes stay.  *Gate* is the same without that: every spelling, route, history and size, as a gate runs them.
+There torch's own work is the larger part, and there is no plain suite to compare with.
+
+embcheck draws, expands, executes and judges inside of the clock.  The raw loop gets the same cases as prepared records.
+Families count alike, engines by how many cases a gate takes from each.  The clock is the process's CPU time, the three
+take turns, and medians over the rounds are reported, so that what else the machine does matters little.
+Start-up is reported apart; optimizers and compilation have no part in it.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import itertools  # noqa: E402
 import json  # noqa: E402
 import statistics  # noqa: E402
 import warnings  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from typing import Annotated, Any, NamedTuple  # noqa: E402
 
@@ -33,7 +38,8 @@ import properties.test_lookup  # noqa: E402
 import properties.test_padding  # noqa: E402, F401
 from bench import plain, raw  # noqa: E402
 from embcheck.case import Case  # noqa: E402
-from embcheck.engine import DECK, ENGINES, PROFILES, Item, Judge, cases, decks  # noqa: E402
+from embcheck.engine import Judge, cases, decks  # noqa: E402
+from embcheck.item import DECK, PROFILES, Item  # noqa: E402
 from embcheck.law import FAMILIES  # noqa: E402
 from embcheck.ledger import Ledger  # noqa: E402
 from embcheck.mode import MODES  # noqa: E402
@@ -42,22 +48,52 @@ _IMPORTED = time.perf_counter()
 GATE = PROFILES["gate"]
 #: Neighbouring cases that are drawn at a time from an enumeration.
 CHUNK = 8
-#: plain runs in each round, as a share of the others' cases: it is some twenty times slower.
+#: The plain suite checks this share of the others' cases in a round, since each takes it so long.
 PLAIN_SHARE = 20
+
+clock = time.process_time
+
+
+def direct(case: Case) -> Case:
+    """The case by one call of the functional, with sizes that the plain suite draws."""
+    rows = case.num_embeddings if case.num_embeddings <= plain.ROWS else case.num_embeddings % plain.ROWS + 1
+    return case.but(
+        num_embeddings=rows,
+        embedding_dim=case.embedding_dim if case.embedding_dim <= plain.WIDTH else case.embedding_dim % plain.WIDTH + 1,
+        shape=case.shape if case.numel <= plain.TOKENS else (case.numel % plain.TOKENS,),
+        padding_idx=case.padding_idx if case.padding_idx is None or not rows else case.padding_idx % rows,
+        entry="functional",
+        route="backward_call",
+        history="fresh",
+        threads=1,
+    )
 
 
 class Taken(NamedTuple):
-    """The cases that a round took from one engine, and the seconds that drawing and judging them took."""
+    """Cases that were taken from an engine, and the seconds that drawing and judging them took."""
 
     cases: list[Case]
     seconds: float
 
 
+class Drawn:
+    """In a judge's place: keeps what an engine draws."""
+
+    done = False
+    worst: float | None = None
+
+    def __init__(self) -> None:
+        self.cases: list[Any] = []
+
+    def __call__(self, case: Any) -> None:
+        self.cases.append(case)
+
+
 class Cell:
     """One engine of one family: takes a number of cases from it each round, spread over all that it has."""
 
-    def __init__(self, family: str, engine: str) -> None:
-        self.family, self.engine = FAMILIES[family], engine
+    def __init__(self, family: str, engine: str, workload: str) -> None:
+        self.family, self.engine, self.workload = FAMILIES[family], engine, workload
         self.item = Item(family, "torch", "eager", engine)
         #: cases in a gate
         self.size = GATE.random if engine == "random" else sum(1 for _ in cases(self.family, self.item, GATE, 0))
@@ -67,122 +103,154 @@ class Cell:
     def take(self, wanted: int) -> Taken:
         """Draws and judges about ``wanted`` cases."""
         judge = Judge(self.family, MODES["eager"], Ledger(()))
-        return self._deal(judge, wanted) if self.engine == "random" else self._enumerate(judge, wanted)
-
-    def _deal(self, judge: Judge, wanted: int) -> Taken:
-        dealt: list[Case] = []
-
-        def judged(case: Any) -> None:
-            dealt.append(Case(*case))  # a copy, so that the judged case's arrays are freed
-            judge(case)
-
-        self._turn += 1
-        budget = replace(GATE, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
-        started = time.perf_counter()
-        decks(self.family, self.item, budget, self._turn, judged)
-        return Taken(dealt, time.perf_counter() - started)
-
-    def _enumerate(self, judge: Judge, wanted: int) -> Taken:
         taken: list[Case] = []
         seconds = 0.0
-        skipped = max(0, CHUNK * self.size // max(wanted, 1) - CHUNK)
-        while len(taken) < wanted:
-            started = time.perf_counter()
-            chunk = list(itertools.islice(self._found, CHUNK))
-            copies = [Case(*case) for case in chunk]
-            for case in chunk:
+        for drawn, spent in self._decks(wanted) if self.engine == "random" else self._chunks(wanted):
+            fitted = [direct(case) if self.workload == "direct" else case for case in drawn]
+            # Copies, since a case keeps what it expanded to.
+            taken += [Case(*case) for case in fitted]
+            started = clock()
+            for case in fitted:
                 judge(case)
-            seconds += time.perf_counter() - started
-            taken += copies
-            # What lies between the chunks is drawn by a gate, but not by this round.
-            last = next(itertools.islice(self._found, skipped, None), None)
-            if not chunk or last is None:
-                self._turn += 1
-                self._found = itertools.islice(cases(self.family, self.item, GATE, 0), self._turn % CHUNK, None)
+            seconds += spent + clock() - started
         return Taken(taken, seconds)
 
+    def _decks(self, wanted: int) -> Iterator[tuple[list[Any], float]]:
+        """The cases of some decks, and the seconds that drawing them took."""
+        self._turn += 1
+        budget = replace(GATE, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
+        drawn = Drawn()
+        started = clock()
+        decks(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]
+        spent = clock() - started
+        while drawn.cases:
+            chunk, drawn.cases = drawn.cases[:DECK], drawn.cases[DECK:]
+            yield chunk, spent
+            spent = 0.0
 
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that ``work`` takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    def _chunks(self, wanted: int) -> Iterator[tuple[list[Any], float]]:
+        """Neighbouring cases from all over an enumeration, and the seconds that drawing them took."""
+        skipped = max(0, CHUNK * self.size // max(wanted, 1) - CHUNK)
+        count = 0
+        while count < wanted:
+            started = clock()
+            chunk = list(itertools.islice(self._found, CHUNK))
+            yield chunk, clock() - started
+            count += len(chunk)
+            # What lies between the chunks is drawn by a gate, but not by this round.
+            if not chunk or next(itertools.islice(self._found, skipped, None), None) is None:
+                self._turn += 1
+                self._found = itertools.islice(cases(self.family, self.item, GATE, 0), self._turn % CHUNK, None)
 
 
-def main(
-    rounds: Annotated[int, typer.Option(help="How often each of the three takes its turn.")] = 5,
-    cases: Annotated[int, typer.Option(help="Cases per round.")] = 3000,
-) -> None:
-    """Prints a table and, as the last line, JSON: cases per second of raw, embcheck and plain, and their ratios."""
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    cells = [Cell(family, engine) for family in ("lookup", "gradient", "padding") for engine in ENGINES]
-    total = sum(cell.size for cell in cells)
-    first = timed(lambda: [cell.take(DECK) for cell in cells] and plain.run(2))
+class Workload:
+    """All cells of a workload, and what they and the raw loop took for each round's cases."""
 
-    judged: list[list[float]] = [[] for _ in cells]  # seconds per case, by cell and round
-    rawly: list[list[float]] = [[] for _ in cells]
-    plainly: list[float] = []
-    compared = wrong = 0
-    for turn in range(rounds):
-        for cell, ours, theirs in zip(cells, judged, rawly, strict=True):
-            taken = cell.take(max(CHUNK, cases * cell.size // total))
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cells = [
+            Cell(family, engine, name)
+            for family in ("lookup", "gradient", "padding")
+            for engine in ("scope", "product", "random")
+        ]
+        sizes = {
+            cell.family.name: sum(other.size for other in self.cells if other.family is cell.family)
+            for cell in self.cells
+        }
+        self.shares = [cell.size / sizes[cell.family.name] / len(sizes) for cell in self.cells]
+        self.ours: list[list[float]] = [[] for _ in self.cells]  # seconds per case, by cell and round
+        self.raw: list[list[float]] = [[] for _ in self.cells]
+        self.compared = self.unexpected = 0
+
+    def round(self, wanted: int, turn: int) -> None:
+        """Lets embcheck and the raw loop take their turn in each cell."""
+        for cell, share, ours, theirs in zip(self.cells, self.shares, self.ours, self.raw, strict=True):
+            taken = cell.take(max(CHUNK, round(wanted * share)))
             specs = [raw.spec(cell.family.name, case) for case in taken.cases]
-            started = time.perf_counter()
-            wrong += raw.loop(specs, seed=turn)
-            theirs.append((time.perf_counter() - started) / len(specs))
+            started = clock()
+            self.unexpected += raw.loop(specs, seed=turn)
+            theirs.append((clock() - started) / len(specs))
             ours.append(taken.seconds / len(specs))
-            compared += len(specs)
-        started = time.perf_counter()
-        checked = plain.run(max(2, cases // PLAIN_SHARE // 3))
-        plainly.append((time.perf_counter() - started) / checked)
+            self.compared += len(specs)
 
-    shares = [cell.size / total for cell in cells]
+    def together(self, seconds: list[list[float]]) -> list[float]:
+        """Seconds per case of all cells, weighted by their shares, in each round."""
+        rounds = zip(*seconds, strict=True)
+        return [sum(s * cell for s, cell in zip(self.shares, row, strict=True)) for row in rounds]
 
-    def together(seconds: list[list[float]]) -> list[float]:
-        """Seconds per case of all engines together, in each round."""
-        return [sum(s * cell[turn] for s, cell in zip(shares, seconds, strict=True)) for turn in range(rounds)]
-
-    all_ours, all_raw = together(judged), together(rawly)
-    table = Table(title="Checked cases per second and core")
-    for name in ("family", "engine", "share", "raw", "embcheck", "embcheck/raw"):
-        table.add_column(name, justify="left" if name in ("family", "engine") else "right")
-    rows = [(cell.family.name, cell.engine, share) for cell, share in zip(cells, shares, strict=True)]
-    for (family, engine, share), ours, theirs in zip(
-        [*rows, ("all", "together", 1.0)], [*judged, all_ours], [*rawly, all_raw], strict=True
-    ):
-        table.add_row(family, engine, f"{share:.1%}", rate(theirs), rate(ours), f"{ratio(theirs, ours):.2f}")
-    console = Console()
-    console.print(table)
-    console.print(
-        f"plain Hypothesis suite: {rate(plainly)} cases per second; embcheck/plain {ratio(plainly, all_ours):.1f}\n"
-        f"start-up, not counted: imports {_IMPORTED - _STARTED:.1f} s, first cases {first:.1f} s\n"
-        f"raw: {wrong} of {compared} cases did not come out as expected"
-    )
-    print(
-        json.dumps(
-            {
-                "raw": round(1 / statistics.median(all_raw), 1),
-                "embcheck": round(1 / statistics.median(all_ours), 1),
-                "plain": round(1 / statistics.median(plainly), 1),
-                "embcheck/raw": round(ratio(all_raw, all_ours), 3),
-                "embcheck/plain": round(ratio(plainly, all_ours), 2),
-                "rounds": rounds,
-                "cases": compared,
-                "raw_unexpected": wrong,
-            }
-        )
-    )
+    def table(self) -> Table:
+        """Cases per second, by cell and together."""
+        table = Table(title=f"{self.name}: checked cases per second and core")
+        for name in ("family", "engine", "share", "raw", "embcheck", "embcheck/raw"):
+            table.add_column(name, justify="left" if name in ("family", "engine") else "right")
+        for cell, share, ours, theirs in zip(self.cells, self.shares, self.ours, self.raw, strict=True):
+            values = f"{share:.1%}", f"{rate(theirs):,.0f}", f"{rate(ours):,.0f}", f"{ratio(theirs, ours):.2f}"
+            table.add_row(cell.family.name, cell.engine, *values)
+        ours, theirs = self.together(self.ours), self.together(self.raw)
+        table.add_section()
+        table.add_row("all", "together", "", f"{rate(theirs):,.0f}", f"{rate(ours):,.0f}", f"{ratio(theirs, ours):.2f}")
+        return table
 
 
-def rate(seconds: list[float]) -> str:
+def rate(seconds: list[float]) -> float:
     """Cases per second, in the median round."""
-    return f"{1 / statistics.median(seconds):,.0f}"
+    return round(1 / statistics.median(seconds), 1)
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:
     """How many times as fast we are as they, in the median round."""
-    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+    return round(statistics.median(a / b for a, b in zip(theirs, ours, strict=True)), 3)
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
+    cases: Annotated[int, typer.Option(help="Cases of each workload in a round.")] = 3000,
+) -> None:
+    """Prints tables and, as the last line, JSON: cases per second of raw, embcheck and plain, and their ratios."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    direct, gate = Workload("direct"), Workload("gate")
+    counted = time.perf_counter()
+    for cell in (*direct.cells, *gate.cells):
+        cell.take(DECK)
+    plain.run(2)
+    ready = time.perf_counter()
+
+    plainly: list[float] = []
+    for turn in range(rounds):
+        direct.round(cases, turn)
+        clocked = clock()
+        checked = plain.run(max(2, cases // PLAIN_SHARE // 3))
+        plainly.append((clock() - clocked) / checked)
+        gate.round(cases, turn)
+
+    console = Console()
+    console.print(direct.table(), gate.table())
+    ours, theirs = direct.together(direct.ours), direct.together(direct.raw)
+    console.print(
+        f"plain Hypothesis suite: {rate(plainly):,.0f} cases per second; embcheck/plain {ratio(plainly, ours):.1f}\n"
+        f"start-up, not counted: imports {_IMPORTED - _STARTED:.1f} s, counting a gate's cases {counted - started:.1f} s, "
+        f"first cases {ready - counted:.1f} s\n"
+        f"raw: {direct.unexpected} of {direct.compared} direct and {gate.unexpected} of {gate.compared} gate cases "
+        "did not come out as expected"
+    )
+    found: dict[str, Any] = {
+        "raw": rate(theirs),
+        "embcheck": rate(ours),
+        "plain": rate(plainly),
+        "embcheck/raw": ratio(theirs, ours),
+        "embcheck/plain": ratio(plainly, ours),
+        "gate": {
+            "raw": rate(gate.together(gate.raw)),
+            "embcheck": rate(gate.together(gate.ours)),
+            "embcheck/raw": ratio(gate.together(gate.raw), gate.together(gate.ours)),
+        },
+        "rounds": rounds,
+        "cases": direct.compared + gate.compared,
+        "raw_unexpected": direct.unexpected + gate.unexpected,
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
