@@ -140,7 +140,7 @@ def replay(
     store: Annotated[Path, typer.Option("--store", help="Where failures are kept.")] = Path(".embcheck"),
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
-    from embcheck.replay import recorded
+    from embcheck.store import recorded
 
     try:
         record = recorded(failure, store)
@@ -169,7 +169,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     except (KeyError, ValueError, StopIteration) as error:
         return "ERROR", f"this version of embcheck has no {error}"
     # In a child first: what took a worker down must not take this process down.
-    symptom = examine(family.name, mode.name, repr(case), reduce=False)["symptom"]
+    symptom = examine(family.name, mode.name, repr(case), seconds=0)["symptom"]
     if symptom:
         return "FAILED", symptom
     found = judge_once(family, mode, law, case)

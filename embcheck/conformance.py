@@ -18,7 +18,8 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families
-from embcheck.engine import PROFILES, Item, run_item
+from embcheck.engine import run_item
+from embcheck.item import ENGINES, PROFILES, Item
 from embcheck.law import Family
 from embcheck.ledger import SHIPPED, load
 from embcheck.report.terminal import chosen, failure
@@ -93,7 +94,7 @@ def _verdicts(subject: Subject, profile: str, seed: int) -> Iterator[Verdict]:
             family = adapted(families[name], entry, subject)
             if family is None:
                 continue
-            for engine in ("scope", "product", "random"):
+            for engine in ENGINES:
                 item = Item(name, subject.name, family.modes[0], engine)
                 yield from run_item(family, item, PROFILES[profile], seed, ledger)
     finally:

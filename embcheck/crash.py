@@ -5,45 +5,56 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from embcheck.isolate import Running, case_of, examine
-from embcheck.replay import failure_id
+from embcheck.isolate import examine
+from embcheck.store import failure_id
+from embcheck.slot import Running
 from embcheck.verdict import Counterexample, Status, Verdict
 
+#: Seconds for the reduction of a crash.
+_REDUCTION = 20.0
 #: Scripts that are run at the end of a run, and the seconds that each may take.
 _CONFIRMED, _SECONDS = 12, 60.0
 
 
-def verdict_of_crash(running: Running, device: str) -> Verdict:
-    """The verdict about a case that took its worker down: its symptom, and the smallest case with it."""
-    from embcheck.collect import load_families
+def verdict_of_crash(
+    running: Running, device: str, known: Mapping[tuple[str, str], Counterexample]
+) -> Verdict:
+    """The verdict about a case that took its worker down: its symptom, and the smallest case with it.
 
-    load_families()
+    Reduction is spent once for each family and symptom; ``known`` has those that were reduced before.
+    """
     family, subject, mode, engine, _ = running.label.split("/")
-    case = repr(case_of(running.case))
-    answer = examine(family, mode, case)
+    seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
+    answer = examine(family, mode, running.case, seconds=seconds)
     kind = answer["symptom"] or "crash in company"
-    words = answer["words"] if answer["symptom"] else "the worker died here; alone the case comes back"
-    example = Counterexample(
-        law=answer["law"],
-        family=family,
-        subject=subject,
-        mode=mode,
-        device=device,
-        case=answer["case"],
-        kind=kind,
-        words=words,
-        first=case if case != answer["case"] else "",
-        path="error",
-        got=words,
-        script=answer["script"],
-        id=failure_id(answer["law"], subject, mode, device, answer["case"]),
-    )
+    held = known.get((family, kind))
+    if held is not None:
+        example = replace(held, mode=mode)
+    else:
+        first, case = answer["first"], answer["case"]
+        words = answer["words"] if answer["symptom"] else "the worker died here; alone the case comes back"
+        example = Counterexample(
+            law=answer["law"],
+            family=family,
+            subject=subject,
+            mode=mode,
+            device=device,
+            case=case,
+            kind=kind,
+            words=words,
+            first=first if first != case else "",
+            path="error",
+            got=words,
+            script=answer["script"],
+            id=failure_id(answer["law"], subject, mode, device, case),
+        )
     return Verdict(
-        answer["law"], family, subject, mode, engine, Status.VIOLATED, device, 1, counterexamples=(example,)
+        example.law, family, subject, mode, engine, Status.VIOLATED, device, 1, counterexamples=(example,)
     )
 
 

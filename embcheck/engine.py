@@ -1,8 +1,4 @@
-"""Runs the cases of one item through its mode and judges every outcome by every law of the family.
-
-An *item* is what a worker takes at a time: family × subject × mode × engine × part.  Its seed is a hash of its
-name and of the run's seed, never the worker's, so that the same seed gives the same cases on any number of workers.
-"""
+"""Runs the cases of one item through its mode and judges every outcome by every law of the family."""
 
 from __future__ import annotations
 
@@ -10,60 +6,27 @@ import hashlib
 import itertools
 import marshal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from embcheck import stream
 from embcheck.case import holds
 from embcheck.execute import run
+from embcheck.item import DECK, Item, Profile
 from embcheck.law import Difference, Family, Law, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
 from embcheck.reduce import reduce_case
+from embcheck.script import script
+from embcheck.store import failure_id
 from embcheck.verdict import Counterexample, Status, Verdict
 
-ENGINES = ("scope", "product", "random")
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.
 _KINDS, _ENOUGH = 5, 500
-DECK = 64
 
-
-@dataclass(frozen=True)
-class Profile:
-    """How much is run: every ``stride``-th enumerated case, covers of ``strength``, ``random`` cases per family and
-    ``parts`` for each engine, which are shares of an enumeration and further sub-seeds of random cases."""
-
-    name: str
-    stride: int
-    strength: int
-    covers: int
-    random: int
-    parts: dict[str, int]
-    limit: float = 120.0
-
-
-PROFILES = {
-    "quick": Profile("quick", 12, 2, 1, 640, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 6400, {"scope": 2, "product": 4, "random": 4}),
-    "deep": Profile("deep", 1, 3, 4, 64000, {"scope": 2, "product": 8, "random": 16}, limit=900.0),
-}
-
-
-class Item(NamedTuple):
-    """A share of a run."""
-
-    family: str
-    subject: str
-    mode: str
-    engine: str
-    part: int = 0
-    parts: int = 1
-
-    @property
-    def label(self) -> str:
-        """family/subject/mode/engine/part, as seeds and reports name it."""
-        return "/".join(map(str, self[:5]))
+#: Tells how each of some cases would end the process: a symptom, or None.
+Probe = Callable[[list[Any]], list[str | None]]
 
 
 def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
@@ -86,7 +49,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     return itertools.islice(found, item.part, None, item.parts)
 
 
-def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Callable[[Any], None]) -> None:
+def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
     """Random cases, in decks of 64 that one Hypothesis example carries: drawing tensors would cost more than
     running them.  In *deep* Hypothesis steers towards the worst error/bound ratio."""
     import hypothesis
@@ -108,14 +71,31 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Callab
     @hypothesis.given(st.sampled_from(range(1 << 30)))
     def deck(deck_seed: int) -> None:
         draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
-        for _ in range(DECK):
-            case = family.space.random(draws)
-            if case is not None:
-                judge(case)
+        drawn = (family.space.random(draws) for _ in range(DECK))
+        feed(judge, (case for case in drawn if case is not None), probe)
         if profile.name == "deep" and (ratio := getattr(judge, "worst", None)) is not None:
             hypothesis.target(ratio)
 
     deck()
+
+
+def feed(judge: Judge, drawn: Iterable[Any], probe: Probe | None) -> None:
+    """Has cases judged; with a ``probe``, only those that leave the process alive."""
+    if probe is None:
+        for case in drawn:
+            judge(case)
+            if judge.done:
+                return
+        return
+    left = iter(drawn)
+    while chunk := list(itertools.islice(left, DECK)):
+        for case, symptom in zip(chunk, probe(chunk), strict=False):
+            if symptom is None:
+                judge(case)
+            else:
+                judge.died(case, symptom)
+        if judge.hung:
+            return  # the rest may hang as well, each for as long
 
 
 @dataclass
@@ -151,7 +131,6 @@ class Judge:
         *,
         device: str = "cpu",
         before: Callable[[bytes], None] | None = None,
-        avoid: frozenset[bytes] = frozenset(),
         stop_early: bool = False,
     ) -> None:
         self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
@@ -162,10 +141,11 @@ class Judge:
         self.refusals = [tally for tally in self.tallies if tally.law.refusal]
         self.accept = next(tally for tally in self.tallies if tally.law.judge is accepts)
         self.excluded = ledger.excludes([t.law.name for t in self.tallies], mode.name, device)
-        self.before, self.avoid, self.stop_early = before, avoid, stop_early
+        self.before, self.stop_early = before, stop_early
         self.cases = 0
         self.digest = 0
         self.done = False
+        self.hung = False
         self.worst: float | None = None
 
     def __call__(self, case: Any) -> None:
@@ -173,8 +153,6 @@ class Judge:
         if self.done:
             return
         name = marshal.dumps((type(case).__name__, tuple(case)), 2)
-        if name in self.avoid:
-            return
         self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         facts = None
         for entry in self.excluded:
@@ -233,6 +211,14 @@ class Judge:
             tally.kinds.setdefault(found.kind, (case, found))
         self.done = self.stop_early
 
+    def died(self, case: Any, symptom: str) -> None:
+        """Notes a case that was not executed here because it takes the process down."""
+        self.cases += 1
+        self.accept.cases += 1
+        self.hung = symptom == "hang"
+        words = "no end" if symptom == "hang" else f"the process died: {symptom}"
+        self._violated(self.accept, case, Difference(symptom, "error", words, None, words))
+
     def fails(self, law: Law, case: Any, kind: str) -> Difference | None:
         """How a law fails on a case, if it does so in this way and outside the ledger's regions."""
         found = judge_once(self.family, self.mode, law, case)
@@ -267,22 +253,20 @@ def run_item(
     *,
     device: str = "cpu",
     before: Callable[[bytes], None] | None = None,
-    avoid: frozenset[bytes] = frozenset(),
+    probe: Probe | None = None,
     stop_early: bool = False,
     reduce: bool = True,
 ) -> list[Verdict]:
-    """Runs an item and returns a verdict for each law of its family."""
-    judge = Judge(
-        family, MODES[item.mode], ledger, device=device, before=before, avoid=avoid, stop_early=stop_early
-    )
+    """Runs an item and returns a verdict for each law of its family.
+
+    ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
+    """
+    judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, stop_early=stop_early)
     started = time.perf_counter()
     if item.engine == "random":
-        decks(family, item, profile, seed, judge)
+        decks(family, item, profile, seed, judge, probe)
     else:
-        for case in cases(family, item, profile, seed):
-            judge(case)
-            if judge.done:
-                break
+        feed(judge, cases(family, item, profile, seed), probe)
     seconds = time.perf_counter() - started
     return [_verdict(judge, tally, item, seconds, reduce) for tally in judge.tallies]
 
@@ -325,9 +309,9 @@ def counterexample(
     judge: Judge, law: Law, case: Any, found: Difference, item: Item, *, reduce: bool = True
 ) -> Counterexample:
     """The smallest case that fails in the same way, with the difference in words and the script."""
-    from embcheck.replay import failure_id, script
-
     first = case
+    # What takes the process down is not run here: the controlling process has reduced it elsewhere.
+    reduce = reduce and not found.kind.startswith(("crash", "hang"))
     if reduce:
         case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, found.kind) is not None)
         found = judge.fails(law, case, found.kind) or found

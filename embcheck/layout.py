@@ -20,6 +20,9 @@ from embcheck.format import Array
 #: Elements of poison before and after every view.
 GUARD = 8
 
+#: What surrounds indices: far outside any table.
+POISONED_INDEX = 0x5A5A5A5A
+
 #: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "expanded")
 
@@ -89,4 +92,4 @@ def poison(dtype: npt.DTypeLike, *, bfloat16: bool = False) -> npt.NDArray[np.ge
         return np.array(0x7FC1, np.int16)
     if kind.kind == "f":
         return np.array(np.nan, kind)
-    return np.array(0x5A5A5A5A, kind)
+    return np.array(POISONED_INDEX, kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from embcheck.engine import Item
+    from embcheck.item import Item
+    from embcheck.isolate import Prober
     from embcheck.ledger import Ledger
     from embcheck.run import Batch
 
@@ -95,8 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
-        from embcheck.engine import PROFILES
-        from embcheck.run import items_of
+        from embcheck.item import PROFILES, items_of
 
         profile = PROFILES[settings_of(metafunc.config).profile]
         items = items_of(family, metafunc.function.engine, profile)  # type: ignore[attr-defined]
@@ -111,16 +111,18 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
     """Runs the test's item and fails with the violations, if there are any."""
 
     def judge() -> None:
-        from embcheck.engine import PROFILES, run_item
+        from embcheck.engine import run_item
+        from embcheck.item import PROFILES, all_items
         from embcheck.law import FAMILIES
         from embcheck.report.terminal import violations
-        from embcheck.run import Batch, all_items
+        from embcheck.run import Batch
 
         config = request.config
         settings = settings_of(config)
         profile = PROFILES[settings.profile]
         family = FAMILIES[embcheck_item.family]
-        with _watched(config, request.node.nodeid, embcheck_item.label, profile.limit) as (before, avoid):
+        watched = _watched(config, request.node.nodeid, embcheck_item.label, profile.limit)
+        with watched as (before, probe):
             verdicts = run_item(
                 family,
                 embcheck_item,
@@ -129,7 +131,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 ledger_of(config),
                 device=settings.device,
                 before=before,
-                avoid=avoid,
+                probe=probe,
             )
         hand_over(request.node, Batch(embcheck_item.label, len(all_items(family, profile)), verdicts))
         text = violations(verdicts)
@@ -177,8 +179,9 @@ class _watched:
     def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
         self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
         self.watchdog: Any = None
+        self.prober: Prober | None = None
 
-    def __enter__(self) -> tuple[Callable[[bytes], None] | None, frozenset[bytes]]:
+    def __enter__(self) -> tuple[Callable[[bytes], None] | None, Prober | None]:
         import torch
 
         # One thread a worker: cases that need more set it themselves and set it back.
@@ -186,8 +189,9 @@ class _watched:
         # Products must not be rounded to TF32 or bfloat16 on the way.
         torch.set_float32_matmul_precision("highest")
         if not is_worker(self.config):
-            return None, frozenset()
-        from embcheck.isolate import Slot, Watchdog
+            return None, None
+        from embcheck.isolate import Prober
+        from embcheck.slot import Slot, Watchdog
 
         inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
         folder = Path(inputs["embcheck_run"])
@@ -197,23 +201,19 @@ class _watched:
         slot.begin(self.nodeid, self.label)
         self.watchdog = Watchdog(self.limit)
         self.watchdog.tick()
+        family, _, mode, *_ = self.label.split("/")
+        dangerous = folder / "dangerous"
+        if dangerous.is_file() and family in dangerous.read_text().split("\n"):
+            self.prober = Prober(family, mode)
 
         def before(case: bytes) -> None:
             slot.running(case)
             self.watchdog.tick()
 
-        return before, frozenset(_avoided(folder, self.nodeid))
+        return before, self.prober
 
     def __exit__(self, *exception: object) -> None:
         if self.watchdog is not None:
             self.watchdog.stop()
-
-
-def _avoided(folder: Path, nodeid: str) -> Iterator[bytes]:
-    """The cases of an item that took a worker down before."""
-    path = folder / "avoid"
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            if entry["item"] == nodeid:
-                yield bytes.fromhex(entry["case"])
+        if self.prober is not None:
+            self.prober.close()

@@ -44,7 +44,7 @@ class Writer:
         try:
             self._file.write(json.dumps({"kind": kind, **data}, sort_keys=True) + "\n")
             self._file.flush()
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             self.broken = str(error)
 
     def header(self, **facts: Any) -> None:
@@ -82,7 +82,7 @@ def read(path: Path) -> Record:
     """Reads a record; a torn last line is dropped, for a crash may have cut it.
 
     Raises:
-        RecordError: if it has no header, another format, or a line in its middle that is no JSON.
+        RecordError: if it has no header, another format, or a line in its middle that is no JSON or no verdict.
         OSError: if it can't be read.
     """
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -96,13 +96,18 @@ def read(path: Path) -> Record:
             if number == len(lines):
                 break
             raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise RecordError(f"{path}, line {number}: expected an object with a kind")
         kind = data.pop("kind", None)
         if record is None:
             if kind != "header" or data.get("format") != FORMAT:
                 raise RecordError(f"{path}, line {number}: expected a header of format {FORMAT}")
             record = Record(data)
         elif kind == "verdict":
-            record.verdicts.append(Verdict.from_dict(data["verdict"]))
+            try:
+                record.verdicts.append(Verdict.from_dict(data["verdict"]))
+            except (AttributeError, KeyError, TypeError) as error:
+                raise RecordError(f"{path}, line {number}: not a verdict: {error}") from error
         elif kind == "footer":
             record.footer = data
         else:

@@ -1,4 +1,4 @@
-"""What a run is: its settings, the items it consists of, and what its verdicts add up to."""
+"""What a run is: its settings, and what its verdicts add up to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from embcheck.engine import ENGINES, PROFILES, Item, Profile
-from embcheck.law import Family
+from embcheck.item import PROFILES
 from embcheck.verdict import Counterexample, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
@@ -51,21 +50,6 @@ class Settings:
         if self.ledger is not None:
             options.append(f"--embcheck-ledger={self.ledger}")
         return options
-
-
-def items_of(family: Family, engine: str, profile: Profile, subject: str = "torch") -> list[Item]:
-    """The items of one engine: every mode, in parts."""
-    parts = profile.parts[engine]
-    return [
-        Item(family.name, subject, mode, engine, part, parts if mode == family.modes[0] else 1)
-        for mode in family.modes
-        for part in range(parts if mode == family.modes[0] else 1)
-    ]
-
-
-def all_items(family: Family, profile: Profile) -> list[Item]:
-    """Every item of a family."""
-    return [item for engine in ENGINES for item in items_of(family, engine, profile)]
 
 
 @dataclass(frozen=True)

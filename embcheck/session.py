@@ -6,7 +6,6 @@ place that decides the exit code.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -18,11 +17,11 @@ from typing import Any
 import pytest
 
 from embcheck.crash import confirmed, verdict_of_crash
-from embcheck.isolate import Running, read_slot
 from embcheck.plugin import settings_of, take_over
 from embcheck.record import Writer
-from embcheck.replay import STORE, keep
 from embcheck.run import Batch, Results, environment, examples_of, exit_code
+from embcheck.slot import Running, read_slot
+from embcheck.store import STORE, keep
 from embcheck.verdict import Counterexample, Status, Verdict
 
 #: How often an item is taken up again after it crashed a worker.
@@ -39,6 +38,7 @@ class Session:
         self.folder = Path(tempfile.mkdtemp(prefix="embcheck-"))
         self.store: Path | None = None
         self.crashes: Counter[str] = Counter()
+        self.reduced: dict[tuple[str, str], Counterexample] = {}
         self.writer: Writer | None = None
         self.started = time.monotonic()
         self.settled: list[Verdict] = []
@@ -84,14 +84,17 @@ class Session:
         running = self._running(crashitem)
         if running is None:
             return
-        verdict = verdict_of_crash(running, self.settings.device)
+        verdict = verdict_of_crash(running, self.settings.device, known=self.reduced)
         self.results.verdicts.append(verdict)
         if self.writer is not None:
             self.writer.verdict(verdict)
-        example = verdict.counterexamples[0]
+        (example,) = verdict.counterexamples
+        self.reduced[verdict.family, example.kind] = example
         report.longrepr = f"{example.words} on {example.case}"
-        with (self.folder / "avoid").open("a") as file:
-            file.write(json.dumps({"item": crashitem, "case": running.case.hex()}) + "\n")
+        report.user_properties.append(("embcheck crash", example.id))
+        # From now on this family's cases are tried elsewhere first.
+        with (self.folder / "dangerous").open("a") as file:
+            file.write(verdict.family + "\n")
         self.crashes[crashitem] += 1
         if self.crashes[crashitem] <= _RESTARTS:
             sched.mark_test_pending(crashitem)

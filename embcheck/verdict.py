@@ -122,8 +122,10 @@ class Verdict:
         """The verdict that `to_dict` wrote.
 
         Raises:
-            TypeError: if a field is missing or unknown.
+            TypeError: if a field is missing or unknown, or the status is none.
         """
+        if data.get("status") not in [status.word for status in Status]:
+            raise TypeError(f"no status {data.get('status')!r}")
         examples = tuple(
             Counterexample(**{name: tuple(value) if isinstance(value, list) else value for name, value in example.items()})
             for example in data.get("counterexamples", ())

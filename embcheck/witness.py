@@ -30,7 +30,7 @@ def look(entry: Entry, device: str = "cpu") -> Verdict:
         if type(case) is not family.space.case_type or not modes:
             continue
         laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
-        if entry.excluded and laws and examine(family.name, modes[0], repr(case), reduce=False)["symptom"]:
+        if entry.excluded and laws and examine(family.name, modes[0], repr(case), seconds=0)["symptom"]:
             return verdict(Status.KNOWN)
         for law in laws if not entry.excluded else ():
             found: Any = judge_once(family, MODES[modes[0]], law, case)

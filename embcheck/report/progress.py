@@ -46,6 +46,8 @@ class Progress:
             self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if any(name == "embcheck crash" for name, _ in report.user_properties):
+            return  # a verdict by now, and the item is taken up again
         if report.when != "call" and not report.failed:
             return
         self.finished += report.when == "call"

@@ -1,4 +1,4 @@
-"""Turns a counterexample into a program that imports nothing but torch, and replays a recorded failure.
+"""Turns a counterexample into a program that imports nothing but torch.
 
 The program that embcheck executes *is* the script: its source is printed with the case's tensors as literals and the
 one comparison that failed.  It exits 1 while the bug is there and 0 once it is gone.
@@ -6,33 +6,18 @@ one comparison that failed.  It exits 1 while the bug is there and 0 once it is 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import math
 import textwrap
 import types
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from embcheck.case import Input
-from embcheck.format import FORMATS
 from embcheck.law import Difference, Family, Law, Plan
-from embcheck.layout import GUARD, view_of
-from embcheck.mode import Mode
-from embcheck.verdict import Counterexample
+from embcheck.literal import input_lines, number
 
-#: Where failures are kept for `embcheck replay`, under the working directory.
-STORE = ".embcheck"
-_MOST_ELEMENTS = 4096
-
-
-def failure_id(*parts: str) -> str:
-    """Six hexadecimal digits that name a counterexample: the same failure has the same name everywhere."""
-    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
+if TYPE_CHECKING:
+    from embcheck.mode import Mode
 
 
 def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
@@ -54,7 +39,7 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
         "",
         *(_IN_A_CHILD.format(limit=120).splitlines() if crash else []),
         *([f"torch.set_num_threads({plan.threads})"] if plan.threads != 1 else []),
-        *(line for name, given in plan.inputs.items() for line in _input(name, given, memory)),
+        *(line for name, given in plan.inputs.items() for line in input_lines(name, given, memory)),
         "",
         *_sources(plan, mode),
         *_call(plan, mode, memory, found),
@@ -72,76 +57,6 @@ if len(sys.argv) == 1:  # the program dies or hangs, so it runs in a child
     except subprocess.TimeoutExpired:
         sys.exit("no end after {limit} s")
 """
-
-
-# -- tensors as literals -----------------------------------------------------------------------------------------
-
-
-def _input(name: str, given: Input, memory: bool) -> list[str]:
-    dtype = f"torch.{given.dtype}"
-    values = _literal(given)
-    grad = [f"{name}.requires_grad_()"] if given.requires_grad else []
-    if given.layout == "contiguous" and not memory:
-        return [f"{name} = {values}", *grad]
-    view = view_of(given.stored.shape, given.layout)
-    poison = 'float("nan")' if given.dtype in FORMATS else str(0x5A5A5A5A)
-    where = f"as_strided({view.shape}, {view.strides}, {view.offset})"
-    fill = f"{name}.copy_({values})" if view.strides and any(view.strides) else f"{name}.fill_({values}.flatten()[0])"
-    if not given.stored.size:
-        fill = f"{name}  # empty"
-    elif not view.shape:
-        fill = f"{name}.copy_({values})"
-    return [
-        f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
-        f"{name} = {name}_memory.{where}",
-        fill,
-        *([f"{name}_before = {name}_memory.clone()"] if memory else []),
-        *grad,
-    ]
-
-
-def _literal(given: Input) -> str:
-    """An expression for the elements, as a contiguous tensor."""
-    stored, shape = given.stored, tuple(given.stored.shape)
-    dtype = f"torch.{given.dtype}"
-    if not stored.size:
-        return f"torch.zeros({shape}, dtype={dtype})"
-    fmt = FORMATS.get(given.dtype)
-    values = stored if fmt is None else fmt.decode(stored)
-    flat = values.reshape(-1)
-    if (flat == flat[0]).all() and stored.size > 1 and not (flat[0] == 0 and np.signbit(flat).any()):
-        return f"torch.full({shape}, {_number(flat[0])}, dtype={dtype})"
-    if fmt is not None and (not np.isfinite(flat).all() or ((flat == 0) & np.signbit(flat)).any()):
-        bits = fmt.to_bits(stored)
-        return f"torch.tensor({bits.tolist()}, dtype=torch.{fmt.bits}).view({dtype})"
-    short = _formula(flat) if stored.size > 24 else None
-    if short is not None:
-        return f"({short}).to({dtype}).reshape({shape})"
-    whole = fmt is None or (flat == np.rint(flat)).all()
-    listed = values.astype(np.int64).tolist() if whole and np.abs(flat).max() < 2**53 else values.tolist()
-    return f"torch.tensor({listed}, dtype={dtype})"
-
-
-def _formula(flat: Any) -> str | None:
-    """A short expression for a long sequence: a repeated run of integers, or counting with alternating sign."""
-    n = len(flat)
-    counting = np.arange(1, n + 1) * np.where(np.arange(n) % 2, -1, 1)
-    if np.array_equal(flat, counting):
-        return f"torch.arange(1, {n + 1}, dtype=torch.float64) * (1 - 2 * (torch.arange({n}) % 2))"
-    for period in range(1, min(n // 2, 64) + 1):
-        if np.array_equal(flat, np.resize(flat[:period], n)):
-            head = [_number(x) for x in flat[:period]]
-            return f"torch.tensor([{', '.join(head)}]).repeat({-(-n // period)})[:{n}]"
-    return None
-
-
-def _number(value: Any) -> str:
-    number = value.item() if hasattr(value, "item") else value
-    if isinstance(number, float) and math.isnan(number):
-        return 'float("nan")'
-    if isinstance(number, float) and math.isinf(number):
-        return f'float("{number}")'
-    return repr(int(number)) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
 # -- functions as source -----------------------------------------------------------------------------------------
@@ -229,7 +144,7 @@ def _expression(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(_expression, value))
         return f"({inner},)" if isinstance(value, tuple) else f"[{inner}]"
-    return _number(value) if isinstance(value, float) else repr(value)
+    return number(value) if isinstance(value, float) else repr(value)
 
 
 # -- the call and the comparison -----------------------------------------------------------------------------------
@@ -289,35 +204,3 @@ def _check(found: Difference, memory: bool) -> list[str]:
             "sys.exit(0 if got == expected or (got != got and expected != expected) else 1)",
         ]
     return lines
-
-
-# -- the store -----------------------------------------------------------------------------------------------------
-
-
-def keep(example: Counterexample, folder: Path) -> Path:
-    """Writes a failure's record and script to ``folder`` and returns the script's path.
-
-    Raises:
-        OSError: if the folder can't be written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {name: getattr(example, name) for name in ("law", "family", "subject", "mode", "device", "case", "kind")}
-    (folder / f"{example.id}.json").write_text(json.dumps({"id": example.id, **record}, indent=1) + "\n")
-    path = folder / f"{example.id}.py"
-    path.write_text(example.script)
-    return path
-
-
-def recorded(failure: str, folder: Path) -> dict[str, str]:
-    """The record of a failure by its id.
-
-    Raises:
-        FileNotFoundError: if no such failure was kept; the message lists those that were.
-    """
-    path = folder / f"{failure}.json"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.json"))
-        there = f"kept are {', '.join(known)}" if known else "none are kept here"
-        raise FileNotFoundError(f"no failure {failure!r} in {folder}: {there}")
-    data: dict[str, str] = json.loads(path.read_text())
-    return data

@@ -1,0 +1,71 @@
+"""Items and profiles: what a run consists of, and how much of it is run.
+
+An *item* is what a worker takes at a time: family × subject × mode × engine × part.  Its seed is a hash of its
+name and of the run's seed, never the worker's, so that the same seed gives the same cases on any number of workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from embcheck.law import Family
+
+ENGINES = ("scope", "product", "random")
+#: Random cases that one Hypothesis example carries.
+DECK = 64
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is run.
+
+    Every ``stride``-th enumerated case, ``covers`` covers of up to ``strength`` axes, ``random`` cases a family (fewer
+    of those that cost more), all in ``parts``; ``limit`` is how many seconds one case may take before it hangs.
+    """
+
+    name: str
+    stride: int
+    strength: int
+    covers: int
+    random: int
+    parts: dict[str, int]
+    limit: float = 30.0
+
+
+PROFILES = {
+    "quick": Profile("quick", 12, 2, 1, 640, {"scope": 1, "product": 1, "random": 1}),
+    "gate": Profile("gate", 1, 3, 1, 6400, {"scope": 2, "product": 4, "random": 4}),
+    "deep": Profile("deep", 1, 3, 4, 64000, {"scope": 2, "product": 8, "random": 16}, limit=120.0),
+}
+
+
+class Item(NamedTuple):
+    """A share of a run."""
+
+    family: str
+    subject: str
+    mode: str
+    engine: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        """family/subject/mode/engine/part, as seeds and reports name it."""
+        return "/".join(map(str, self[:5]))
+
+
+def items_of(family: Family, engine: str, profile: Profile, subject: str = "torch") -> list[Item]:
+    """The items of one engine: every mode, the first one in parts."""
+    return [
+        Item(family.name, subject, mode, engine, part, parts)
+        for mode in family.modes
+        for parts in [profile.parts[engine] if mode == family.modes[0] else 1]
+        for part in range(parts)
+    ]
+
+
+def all_items(family: Family, profile: Profile) -> list[Item]:
+    """Every item of a family."""
+    return [item for engine in ENGINES for item in items_of(family, engine, profile)]
