@@ -11,8 +11,8 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,26 @@ class Input(NamedTuple):
     dtype: str
     layout: str = "contiguous"
     requires_grad: bool = False
+
+
+if TYPE_CHECKING:
+    from functools import cached_property
+else:
+
+    class cached_property:
+        """functools.cached_property without the lock that it takes up to Python 3.11; a case is one thread's."""
+
+        def __init__(self, function):
+            self.function, self.__doc__ = function, function.__doc__
+
+        def __set_name__(self, owner, name):
+            self.name = name
+
+        def __get__(self, case, owner=None):
+            if case is None:
+                return self
+            value = case.__dict__[self.name] = self.function(case)
+            return value
 
 
 class Axes(tuple[Any, ...]):
@@ -175,6 +195,8 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
     @cached_property
     def refused(self) -> bool:
         """Whether a token lies outside ``[0, num_embeddings)``: then the lookup must raise."""
+        if self.stray is None and isinstance(self.indices, str):
+            return bool(self.numel) and not self.num_embeddings  # patterns stay inside
         tokens = self.tokens
         return bool(tokens.size) and bool(tokens.min() < 0 or tokens.max() >= self.num_embeddings)
 
@@ -214,7 +236,11 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         In the exact regimes the magnitudes that meet in one row sum to at most 2^(p-2), so that even four backward
         passes that accumulate stay exact in any order.
         """
-        return _upstream(self)
+        return self._sent[0]
+
+    @cached_property
+    def _sent(self) -> tuple[Floats, Array]:
+        return _sent(self)
 
     @property
     def weight_input(self) -> Input:
@@ -233,11 +259,10 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
     @property
     def upstream_input(self) -> Input:
         """The upstream gradient as a tensor to feed."""
-        stored = self.format.encode(self.upstream_values).reshape(*self.shape, self.embedding_dim)
         layout = self.upstream_layout
         if layout == "expanded" and self.upstream != "ones":
             layout = "contiguous"
-        return Input(stored, self.dtype, layout)
+        return Input(self._sent[1].reshape(*self.shape, self.embedding_dim), self.dtype, layout)
 
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padded, padding_hit, padding_absent,
@@ -301,9 +326,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {">=": operator.ge, ">": o
 
 
 def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    tokens = PATTERNS[pattern](numel, rows, padding, seed)
-    tokens.flags.writeable = False
-    return tokens
+    return _read_only(PATTERNS[pattern](numel, rows, padding, seed))  # type: ignore[no-any-return]
 
 
 _kept_tokens = lru_cache(maxsize=8192)(_tokens)
@@ -343,41 +366,53 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
     raise KeyError(f"no value regime {values!r}; there are fingerprint, small, real and special")
 
 
-def _upstream(case: Case) -> Floats:
-    size = (case.numel, case.embedding_dim)
-    if case.upstream == "ones":
-        return np.ones(size)
-    if case.upstream == "real":
-        return coded(_kept_code(case.seed % 64, *size), "real", case.format)
-    values = _exact_code(case, size)
-    if case.upstream == "special" and values.size:
-        marks = np.array([np.nan, np.inf, -np.inf])
-        flat = values.reshape(-1)
-        flat[case.seed % flat.size] = marks[case.seed % 3]
-    return values
-
-
 @lru_cache(maxsize=2048)
 def _kept_code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
     return stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
 
 
-@lru_cache(maxsize=2048)
-def _kept_integers(variant: int, numel: int, width: int, span: int) -> Floats:
-    code = _kept_code(variant, numel, width)
-    sign = np.where(code >> np.uint64(63), -1.0, 1.0)
-    return sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
+def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span: int) -> tuple[Floats, Array]:
+    fmt = FORMATS[dtype]
+    if kind == "ones":
+        values = np.ones((numel, width))
+    elif kind == "real":
+        values = coded(_kept_code(variant, numel, width), "real", fmt)
+    else:
+        code = _kept_code(variant, numel, width)
+        sign = np.where(code >> np.uint64(63), -1.0, 1.0)
+        values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
+    return _read_only(values), _read_only(fmt.encode(values))
 
 
-def _exact_code(case: Case, size: tuple[int, int]) -> Floats:
-    """Nonzero integers that say which token they came from, within the row's exactness budget."""
+_kept_upstream = lru_cache(maxsize=4096)(_upstream)
+
+
+def _sent(case: Case) -> tuple[Floats, Array]:
+    """The upstream gradient's values and their storage, shape ``(numel, embedding_dim)``.
+
+    In the exact regimes: nonzero integers that say which token they came from, within the row's exactness budget.
+    """
+    exact = case.upstream not in ("ones", "real")
     budget = case.format.largest_integer >> 2
-    most = max(1, case.max_count)
+    most = max(1, case.max_count) if exact else 1
     span = min(max(1, budget // most), 1000)
-    values = _kept_integers(case.seed % 64, *size, span)
+    arguments = (case.upstream, case.dtype, case.seed % 64, case.numel, case.embedding_dim, span)
+    small = case.numel * case.embedding_dim <= _CACHED
+    values, stored = (_kept_upstream if small else _upstream)(*arguments)
+    if not (exact and (most > budget or (case.upstream == "special" and values.size))):
+        return values, stored
+    values = values.copy()
     if most > budget:
         # Too many tokens of one row for this format: each column lets another subset of them speak.
         spread = -(-most // budget)
         phase = occurrence(case.tokens)[:, None] + np.arange(case.embedding_dim)[None, :]
-        return np.where(phase % spread == 0, values, 0.0)
-    return values.copy()
+        values[phase % spread != 0] = 0.0
+    if case.upstream == "special" and values.size:
+        values.flat[case.seed % values.size] = (np.nan, np.inf, -np.inf)[case.seed % 3]
+    return values, case.format.encode(values)
+
+
+def _read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
