@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from embcheck.case import Axes, parse
@@ -109,8 +109,14 @@ class Ledger:
         return tuple(e for e in self.entries if e.excluded and any(e.concerns(law, mode, device) for law in laws))
 
 
-_FIELDS = {"law", "where", "witness", "reason", "name", "mode", "torch", "device", "kind", "link", "expires", "excluded"}
 _REQUIRED = ("law", "where", "witness", "reason")
+_FIELDS = {*_REQUIRED, "name", "mode", "torch", "device", "kind", "link", "expires", "excluded"}
+#: What a field that is no text must be.
+_KINDS: dict[str, tuple[type, str]] = {
+    "where": (dict, "a table of facts, such as { sparse = true }"),
+    "expires": (date, "a date, such as 2027-06-01"),
+    "excluded": (bool, "true or false"),
+}
 
 
 def load(path: Path, torch_version: str, today: date) -> Ledger:
@@ -125,13 +131,16 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, or no UTF-8
         raise LedgerError(f"ledger {path}: not TOML: {error}") from error
     unknown = set(data) - {"known"}
     if unknown:
         raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
+    known = data.get("known", [])
+    if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
+        raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
     release = Version(Version(torch_version).base_version)
-    entries = [_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(data.get("known", []), 1)]
+    entries = [_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1)]
     for entry in entries:
         if entry.expires is not None and entry.expires < today and release in entry.torch:
             raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
@@ -141,18 +150,20 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:
     unknown = set(raw) - _FIELDS
     if unknown:
-        raise LedgerError(f"{place}: unknown field {', '.join(sorted(unknown))}; there are {', '.join(sorted(_FIELDS))}")
+        names = ", ".join(sorted(_FIELDS))
+        raise LedgerError(f"{place}: unknown field {', '.join(sorted(unknown))}; there are {names}")
     for name in _REQUIRED:
         if name not in raw:
             raise LedgerError(f"{place}: field {name} is missing")
-    if not str(raw["reason"]).strip():
+    for name, value in raw.items():
+        kind, words = _KINDS.get(name, (str, "a text"))
+        if type(value) is not kind:
+            raise LedgerError(f"{place}: {name} must be {words}, not {value!r}")
+    if not raw["reason"].strip():
         raise LedgerError(f"{place}: the reason is empty; say why this is known")
     try:
-        ast.parse(str(raw["witness"]), mode="eval")
-        specifier = SpecifierSet(str(raw.get("torch", "")))
-    except (SyntaxError, InvalidSpecifier) as error:
+        ast.parse(raw["witness"], mode="eval")
+        specifier = SpecifierSet(raw.get("torch", ""))
+    except (SyntaxError, ValueError) as error:  # a specifier that is none is a ValueError
         raise LedgerError(f"{place}: {error}") from error
-    if not isinstance(raw["where"], dict):
-        raise LedgerError(f"{place}: where must be a table of facts, such as {{ sparse = true }}")
-    text = str(raw["witness"])
-    return Entry(**{**raw, "name": raw.get("name", place), "witness": text, "torch": specifier})
+    return Entry(**{**raw, "name": raw.get("name", place), "torch": specifier})

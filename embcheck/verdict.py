@@ -64,7 +64,8 @@ class Verdict:
     """How one law fared under one subject, mode and engine.
 
     ``cases`` were judged, of which ``known`` fell under the ledger; ``worst`` is the largest error/bound ratio of a
-    law with a bound (None for an exact law); ``obliges`` are the law's obligations and ``met`` those met; ``digest`` fingerprints the cases.
+    law with a bound (None for an exact law); ``obliges`` are the law's obligations and ``met`` those met; ``digest``
+    fingerprints the cases.
     """
 
     law: str
@@ -126,10 +127,10 @@ class Verdict:
         """
         if data.get("status") not in [status.word for status in Status]:
             raise TypeError(f"no status {data.get('status')!r}")
-        examples = tuple(
-            Counterexample(**{name: tuple(value) if isinstance(value, list) else value for name, value in example.items()})
+        examples: list[dict[str, Any]] = [
+            {name: tuple(value) if isinstance(value, list) else value for name, value in example.items()}
             for example in data.get("counterexamples", ())
-        )
+        ]
         return cls(
             **{
                 **data,
@@ -137,7 +138,7 @@ class Verdict:
                 "reasons": tuple(data.get("reasons", ())),
                 "obliges": tuple(data.get("obliges", ())),
                 "met": tuple(data.get("met", ())),
-                "counterexamples": examples,
+                "counterexamples": tuple(Counterexample(**example) for example in examples),
             }
         )
 

@@ -28,7 +28,8 @@ def at(finding: Finding, raw: Any) -> Any:
 
 KEYS: list[Any] = [
     0, -1, (1, 2), slice(1, None), slice(0, 1), slice(None, None, 2), (slice(None), 1), (1, slice(0, 2)), ...,
-    (..., None), np.int64(1), np.array([1, 0]), (np.array([1, 0]), 2), np.array([False, True]), np.array([[True, False, True]] * 2),
+    (..., None), np.int64(1), np.array([1, 0]), (np.array([1, 0]), 2), np.array([False, True]),
+    np.array([[True, False, True]] * 2),
 ]  # fmt: skip
 
 

@@ -1,0 +1,147 @@
+"""A record that can't lie: what was cut off shows, and what can't be written never stops a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embcheck.record import FORMAT, Record, RecordError, Writer, read
+from embcheck.verdict import Counterexample, Status, Verdict
+
+EXAMPLE = Counterexample(
+    "law", "family", "torch", "eager", "cpu", "Case(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
+)
+VERDICTS = [
+    Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, worst=0.5, counterexamples=(EXAMPLE,)),
+    Verdict("other", "family", "torch", "eager", "scope", Status.HOLDS, cases=3, reasons=("x",), met=("empty",)),
+]
+HEADER = json.dumps({"kind": "header", "format": FORMAT})
+
+
+def written(path: Path, stopped: str | None = "finished") -> Path:
+    writer = Writer(path)
+    writer.header(seed=7)
+    for verdict in VERDICTS:
+        writer.verdict(verdict)
+    if stopped is not None:
+        writer.footer(stopped, 1, cases=6)
+    assert writer.broken is None
+    return path
+
+
+def test_reads_what_was_written(tmp_path: Path) -> None:
+    record = read(written(tmp_path / "new" / "folder" / "record.ndjson"))
+    assert record.header == {"format": FORMAT, "seed": 7}
+    assert record.verdicts == VERDICTS
+    assert record.footer == {"stopped": "finished", "exit_code": 1, "cases": 6}
+    assert record.complete
+
+
+def test_every_line_is_there_at_once(tmp_path: Path) -> None:
+    """Nothing waits in a buffer for an end that may never come."""
+    writer = Writer(tmp_path / "record")
+    writer.header()
+    assert read(writer.path) == Record({"format": FORMAT})
+    writer.verdict(VERDICTS[0])
+    assert read(writer.path).verdicts == VERDICTS[:1]
+
+
+@pytest.mark.parametrize("stopped", [None, "interrupted", "selection"])
+def test_only_a_finished_run_is_complete(tmp_path: Path, stopped: str | None) -> None:
+    record = read(written(tmp_path / "record", stopped))
+    assert not record.complete
+    assert (record.footer is None) == (stopped is None)
+    assert record.verdicts == VERDICTS
+
+
+def test_cut_anywhere_it_reads_as_a_beginning(tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole").read_bytes()
+    first, last = whole.index(b"\n"), whole.rindex(b"\n")
+    for end in range(first, last):
+        path = tmp_path / "cut"
+        path.write_bytes(whole[:end])
+        record = read(path)
+        assert not record.complete
+        # A line is whole from its last brace on, with or without the end of the line.
+        assert record.verdicts == VERDICTS[: whole[: end + 1].count(b"\n") - 1]
+
+
+def test_a_cut_header_is_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    path.write_text(HEADER[:-3])
+    with pytest.raises(RecordError, match="empty; expected a header"):
+        read(path)
+
+
+VERDICT = json.dumps({"kind": "verdict", "verdict": VERDICTS[1].to_dict()})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (VERDICT + "\n", 1, "expected a header"),
+        ('{"kind": "header", "format": 99}\n', 1, f"format {FORMAT}"),
+        (HEADER + '\n{"kind": "verd\n' + VERDICT + "\n", 2, "not JSON"),
+        (HEADER + '\n{"kind": "gossip"}\n', 2, "unknown kind 'gossip'"),
+        (HEADER + '\n\n{"a": 1}\n', 3, "unknown kind None"),
+        (HEADER + "\n[1]\n", 2, "expected an object"),
+        (HEADER + "\n3\n", 2, "expected an object"),
+        (HEADER + '\n{"kind": "verdict"}\n', 2, "not a verdict"),
+        (HEADER + '\n{"kind": "verdict", "verdict": {"law": "x"}}\n', 2, "not a verdict"),
+        (HEADER + '\n{"kind": "verdict", "verdict": 3}\n', 2, "not a verdict"),
+        (HEADER + "\n" + VERDICT.replace("holds", "wins") + "\n", 2, "no status 'wins'"),
+    ],
+)
+def test_an_error_names_the_file_and_the_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    path = tmp_path / "record"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=words) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    with pytest.raises(RecordError, match="empty"):
+        read(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "missing")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_noted_and_never_raises() -> None:
+    writer = Writer(Path("/dev/full"))
+    writer.header(seed=1)
+    assert writer.broken is not None
+    assert "space" in writer.broken
+    reason = writer.broken
+    writer.verdict(VERDICTS[0])
+    writer.footer("finished", 0)
+    assert writer.broken == reason, "the first reason is kept"
+
+
+def test_what_is_no_json_is_noted_and_never_raises(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "record")
+    writer.header(when=object())
+    assert writer.broken is not None
+    assert writer.path.read_text() == "", "no half line"
+
+
+def test_after_the_footer_nothing_is_written(tmp_path: Path) -> None:
+    path = written(tmp_path / "record")
+    before = path.read_text()
+    writer = Writer(tmp_path / "other")
+    writer.header()
+    writer.footer("finished", 0)
+    writer.verdict(VERDICTS[0])
+    assert writer.broken is not None
+    assert path.read_text() == before
+
+
+def test_a_file_that_cannot_be_made_raises_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Writer(tmp_path / "file" / "record")

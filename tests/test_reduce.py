@@ -1,0 +1,109 @@
+"""The reducer finds the smallest failing case, and stops when it must."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from embcheck import derivative, table
+from embcheck.case import Case
+from embcheck.reduce import reduce_case, size
+from embcheck.space import Space
+
+SPACE = Space(Case, derivative.AXES, derivative.canonical, smaller=table.smaller_tables)
+LARGE = Case(2001, 129, "unequal", (3, 1, 1025), 79, dtype="bfloat16", index_dtype="int32").but(
+    layout="strided", upstream="ones", seed=77
+)
+
+SYNTHETIC: dict[str, tuple[Callable[[Case], bool], Callable[[Case], bool]]] = {
+    "everything": (lambda c: True, lambda c: size(c) <= size(Case(1, 1, (), (0,)))),
+    "numel >= 769": (lambda c: c.numel >= 769, lambda c: c.numel == 769),
+    "D > 16": (lambda c: c.embedding_dim > 16, lambda c: c.embedding_dim == 17),
+    "both": (lambda c: c.numel >= 769 and c.embedding_dim > 16, lambda c: (c.numel, c.embedding_dim) == (769, 17)),
+    "rows": (lambda c: c.num_embeddings > 1000, lambda c: c.num_embeddings == 1001),
+    "padding hit": (
+        lambda c: c.padding_row is not None and c.padding_row in c.tokens,
+        lambda c: (c.num_embeddings, c.numel) == (1, 1),
+    ),
+    "a row twice": (lambda c: c.max_count >= 2, lambda c: (c.num_embeddings, c.numel) == (1, 2)),
+    "bfloat16 and int32": (
+        lambda c: c.dtype == "bfloat16" and c.index_dtype == "int32",
+        lambda c: c.numel == 0 and c.embedding_dim == 1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_finds_the_known_minimum(name: str) -> None:
+    fails, minimal = SYNTHETIC[name]
+    assert fails(LARGE)
+    found, tried = reduce_case(LARGE, SPACE, fails)
+    assert fails(found)
+    assert minimal(found), found
+    assert tried <= 600
+    # What the failure does not need stands at its simplest.
+    if name in ("numel >= 769", "D > 16", "rows"):
+        plain = Case(found.num_embeddings, found.embedding_dim, found.indices, found.shape)
+        assert found == plain
+
+
+def test_keeps_the_kind_of_failure() -> None:
+    """With two failures in one case, the one that was met is reduced, not the smaller one beside it."""
+
+    def kind(case: Case) -> str | None:
+        return "wide" if case.embedding_dim > 64 else "sparse" if case.numel > 1 else None
+
+    found, _ = reduce_case(LARGE, SPACE, lambda case: kind(case) == "wide")
+    assert (found.embedding_dim, found.numel) == (65, 0)
+
+
+def test_every_candidate_is_smaller_and_tried_once() -> None:
+    seen: list[Case] = []
+
+    def fails(case: Case) -> bool:
+        seen.append(case)
+        return case.numel >= 100
+
+    found, tried = reduce_case(LARGE, SPACE, fails)
+    assert len(seen) == len(set(seen)) == tried
+    assert all(size(case) < size(LARGE) for case in seen)
+    accepted = [LARGE, *(case for case in seen if case.numel >= 100)]
+    assert all(size(b) < size(a) for a, b in itertools.pairwise(accepted))
+    assert accepted[-1] == found
+
+
+@pytest.mark.parametrize("tries", [0, 1, 7])
+def test_respects_tries(tries: int) -> None:
+    calls: list[Case] = []
+
+    def fails(case: Case) -> bool:
+        calls.append(case)
+        return True
+
+    found, tried = reduce_case(LARGE, SPACE, fails, tries=tries)
+    assert len(calls) == tried == tries
+    assert found == ([LARGE, *calls])[-1], "what it has by then still fails"
+
+
+def test_respects_seconds() -> None:
+    assert reduce_case(LARGE, SPACE, lambda case: True, seconds=-1.0) == (LARGE, 0)
+
+
+def test_an_endless_space_ends() -> None:
+    """Reductions that lead back to a case that was refuted, or to a larger one, are not taken."""
+
+    def around(case: Case) -> Iterator[Any]:
+        yield case.but(num_embeddings=case.num_embeddings % 5 + 1)
+
+    space = Space(Case, {}, smaller=around)
+    found, tried = reduce_case(Case(3, 2), space, lambda case: True)
+    assert found == Case(3, 2)
+    assert tried == 0
+
+
+def test_a_minimal_case_stays() -> None:
+    smallest = Case(1, 1, shape=(0,))
+    assert reduce_case(smallest, SPACE, lambda case: True)[0] == smallest
