@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from embcheck.engine import PROFILES, Item, Judge, Profile, Tally, cases, decks, judge_once
+from embcheck.engine import Judge, Tally, cases, decks, feed, judge_once
 from embcheck.fault import Fault, load_faults
+from embcheck.item import PROFILES, Item, Profile, all_items
 from embcheck.law import Difference, Family
 from embcheck.ledger import SHIPPED, Ledger, load
 from embcheck.mode import MODES
-from embcheck.subject import TORCH_TABLE
 
 #: Seconds after which a fault is given up, and for how many more cases the killing item goes on collecting laws.
 LIMIT, FURTHER = 120, 64
@@ -113,16 +113,10 @@ class Hunt(Judge):
         self.laws[name] = f"{case!r}: {found.words}"
 
 
-def items_of(family: Family, profile: Profile) -> list[Item]:
-    """The items of a family, the first part of each mode and engine before the second of any."""
+def hunting_order(family: Family, profile: Profile) -> list[Item]:
+    """The items of a run, the first part of every mode and engine before the second of any."""
     engines = ("product", "scope", "random")
-    found = [
-        (part, position, Item(family.name, TORCH_TABLE.name, mode, engine, part, profile.parts[engine]))
-        for engine in engines
-        for position, mode in enumerate(family.modes)
-        for part in range(profile.parts[engine])
-    ]
-    return [item for _, _, item in sorted(found, key=lambda entry: (entry[0], engines.index(entry[2].engine), entry[1]))]
+    return sorted(all_items(family, profile), key=lambda item: (item.part, engines.index(item.engine)))
 
 
 def hunt(fault: Fault, families: dict[str, Family], profile: Profile, seed: int, ledger: Ledger) -> Result:
@@ -145,11 +139,13 @@ def hunt(fault: Fault, families: dict[str, Family], profile: Profile, seed: int,
     order = own + [family for family in families.values() if family.name != fault.family]
     total = 0
     found = None
-    for item in (item for family in order for item in items_of(family, profile)):
+    for item in (item for family in order for item in hunting_order(family, profile)):
         found = _meet(fault, families[item.family], item, profile, seed, ledger)
         if found.laws:
-            names = {"laws": tuple(found.laws), "killers": item.family, "engine": item.engine, "mode": item.mode}
-            ending = result("killed", cases=total + found.killed_after, example=next(iter(found.laws.values())), **names)
+            where = {"killers": item.family, "engine": item.engine, "mode": item.mode}
+            example = next(iter(found.laws.values()))
+            count = total + found.killed_after
+            ending = result("killed", laws=tuple(found.laws), cases=count, example=example, **where)
             break
         total += found.cases
     else:
@@ -163,12 +159,9 @@ def _meet(fault: Fault, family: Family, item: Item, profile: Profile, seed: int,
     with Planted(fault) as planted:
         judge = Hunt(family, item.mode, ledger, planted)
         if item.engine == "random":
-            decks(family, item, profile, seed, judge)
+            decks(family, item, profile, seed, judge, None)
         else:
-            for case in cases(family, item, profile, seed):
-                judge(case)
-                if judge.done:
-                    break
+            feed(judge, cases(family, item, profile, seed), None)
     return judge
 
 
@@ -292,8 +285,9 @@ def table_of(results: list[Result]) -> str:
         for result in results
     ]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    ruled = [head, tuple("-" * width for width in widths), *rows]
+    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in ruled)
+    return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
 def main_selfcheck(
