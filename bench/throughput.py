@@ -4,8 +4,8 @@
 
 *Direct* is the comparison of like with like, and what the last line's ``raw``, ``embcheck`` and ``plain`` speak of: all
 three look up and differentiate by `torch.nn.functional.embedding` itself, once, in tables of the sizes that the plain
-suite draws.  embcheck's cases are those of its engines, each brought to that size and call; flags, dtypes, layouts, patterns
-and value regimes stay.  *Gate* is the same without that: every spelling, route, history and size, as a gate runs them.
+suite draws.  embcheck's cases are those of its engines, each brought to that size and call; flags, dtypes, layouts,
+patterns and value regimes stay.  *Gate* is the same without that: every spelling, route, history and size, as a gate runs them.
 There torch's own work is the larger part, and there is no plain suite to compare with.
 
 embcheck draws, expands, executes and judges inside of the clock.  The raw loop gets the same cases as prepared records.
@@ -230,8 +230,8 @@ def main(
     ours, theirs = direct.together(direct.ours), direct.together(direct.raw)
     console.print(
         f"plain Hypothesis suite: {rate(plainly):,.0f} cases per second; embcheck/plain {ratio(plainly, ours):.1f}\n"
-        f"start-up, not counted: imports {_IMPORTED - _STARTED:.1f} s, counting a gate's cases {counted - started:.1f} s, "
-        f"first cases {ready - counted:.1f} s\n"
+        f"start-up, not counted: imports {_IMPORTED - _STARTED:.1f} s, counting a gate's cases "
+        f"{counted - started:.1f} s, first cases {ready - counted:.1f} s\n"
         f"raw: {direct.unexpected} of {direct.compared} direct and {gate.unexpected} of {gate.compared} gate cases "
         "did not come out as expected"
     )

@@ -7,6 +7,7 @@ what was written, and where, is read from the buffer itself and not through the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,17 @@ _POISON = {
 }  # fmt: skip
 
 
+#: Buffers of at most this many elements are copied from one that is kept.
+_SMALL = 512
+
+
+def _poison(dtype: str, size: int) -> Array:
+    return np.full(size, _POISON[dtype], _POISON[dtype].dtype)
+
+
+_poisoned = lru_cache(maxsize=4096)(_poison)
+
+
 class Fed(NamedTuple):
     """A tensor that was fed, the buffer it views, and the buffer's bytes before."""
 
@@ -41,10 +53,12 @@ class Fed(NamedTuple):
 def feed(given: Input) -> Fed:
     """Lays an input out in a poisoned buffer and makes the tensor that views it."""
     view = view_of(given.stored.shape, given.layout)
-    poisoned = _POISON[given.dtype]
-    buffer = np.full(view.size, poisoned, poisoned.dtype)
+    buffer = _poisoned(given.dtype, view.size).copy() if view.size <= _SMALL else _poison(given.dtype, view.size)
     if given.stored.size:
-        view.inside(buffer)[...] = given.stored
+        if given.layout == "contiguous":
+            buffer[view.offset : view.offset + given.stored.size] = given.stored.reshape(-1)
+        else:
+            view.inside(buffer)[...] = given.stored
     base = torch.from_numpy(buffer)
     if given.dtype == "bfloat16":
         base = base.view(torch.bfloat16)

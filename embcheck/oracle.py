@@ -73,8 +73,10 @@ def weight_gradient(case: Case, times: int = 1) -> Expected:
         return value, np.zeros(value.shape)
     by = divisor(case)
     value /= by
-    count = case.counts[:, None] * times
+    count = (case.counts[:, None] * times).astype(np.float64)
     power_of_two = (case.counts & (case.counts - 1) == 0)[:, None]
+    if case.upstream != "real" and power_of_two.all():
+        return value, np.zeros(value.shape)
     magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
     if case.scale_grad_by_freq:
         u = case.format.unit_roundoff + 2.0**-53
