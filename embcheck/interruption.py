@@ -82,7 +82,10 @@ def rewound(k: int, model: Any, optimizer: Any, build: Function, table: str, ind
     if k == 1:
         kept, values = copy.deepcopy(optimizer.state_dict()), copy.deepcopy(model.state_dict())
         for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter).to_sparse(1) if "Sparse" in repr(optimizer) else torch.ones_like(parameter)
+            ones = torch.ones_like(parameter)
+            held = [value for value in optimizer.state.get(parameter, {}).values() if isinstance(value, Tensor)]
+            sparse = optimizer.__class__.__name__ == "SparseAdam" or any(value.is_sparse for value in held)
+            parameter.grad = ones.to_sparse(1) if sparse else ones
         if optimizer.__class__.__name__ != "LBFGS" and not optimizer.param_groups[0].get("differentiable"):
             optimizer.step()
         for parameter in model.parameters():

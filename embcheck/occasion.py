@@ -40,7 +40,7 @@ def _into(registry: dict[str, Function]) -> Callable[[F], F]:
 @_into(TIES)
 def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
-    model.embedding = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight)
+    model.embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
     model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
     model.head.weight = model.embedding.weight
     if bias is not None:
@@ -55,7 +55,7 @@ def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> T
     model.head.weight = torch.nn.Parameter(weight)
     if bias is not None:
         model.head.bias = torch.nn.Parameter(bias)
-    model.embedding = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight.detach())
+    model.embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
     model.embedding.weight = model.head.weight
     return model, "embedding", "head"
 
@@ -63,7 +63,7 @@ def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> T
 @_into(TIES)
 def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
-    embedding = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight.detach())
+    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
     encoder = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ModuleDict({"words": embedding}))
     model = torch.nn.ModuleDict({"encoder": encoder, "decoder": torch.nn.ModuleList([torch.nn.Dropout(0.0), head])})
     embedding.weight = torch.nn.Parameter(weight)
@@ -76,8 +76,8 @@ def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 @_into(TIES)
 def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
-    model.source = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight)
-    model.target = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight.detach())
+    model.source = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
+    model.target = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
     model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
     model.head.weight = model.target.weight = model.source.weight
     if bias is not None:
@@ -88,7 +88,7 @@ def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 @_into(TIES)
 def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
-    model.source = model.target = torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight)
+    model.source = model.target = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
     model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
     model.head.weight = model.target.weight
     if bias is not None:
@@ -99,7 +99,7 @@ def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied
 @_into(TIES)
 def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Sequential()
-    model.add_module("0", torch.nn.Embedding(*weight.shape, sparse=sparse, _weight=weight.detach()))
+    model.add_module("0", torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach()))
     model.append(torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype))
     model[1].weight = model[0].weight
     del model[1].weight
@@ -169,7 +169,7 @@ def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
 
 
 @_into(LAPS)
-def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Tensor:
+def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     outputs = [m(indices) for m in model.modules() if isinstance(m, torch.nn.Embedding)] if use != "head" else []
     upstream = [below] * len(outputs)
     if use != "lookup":
@@ -180,19 +180,19 @@ def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tens
 
 
 @_into(LAPS)
-def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Tensor:
+def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     loss = torch.zeros((), dtype=below.dtype)
     for m in model.modules():
         if isinstance(m, torch.nn.Embedding) and use != "head":
             loss = loss + (m(indices) * below).sum()
         if isinstance(m, torch.nn.Linear) and use != "lookup":
             loss = loss + (m(hidden) * above).sum()
-    loss.backward()
+    torch.autograd.backward(loss)
     return loss
 
 
 @_into(LAPS)
-def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Tensor:
+def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
     for m in model.modules():
         if isinstance(m, torch.nn.Embedding) and use != "head":
@@ -205,7 +205,7 @@ def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
 
 
 @_into(LAPS)
-def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Tensor:
+def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
     for m in reversed(list(model.modules())):
         if isinstance(m, torch.nn.Linear) and use != "lookup":
@@ -219,7 +219,7 @@ def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above
 
 
 @_into(LAPS)
-def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Tensor:
+def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     embedding = next(m for m in model.modules() if isinstance(m, torch.nn.Embedding))
     head = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
     score = head(embedding(indices))

@@ -148,7 +148,7 @@ _kind(
 _kind(
     "Muon",
     {"lr": _LR, "weight_decay": _DECAY, "momentum": (0.5, 0, 0.0), "nesterov": _SWITCH, "ns_steps": (1, 2),
-     "eps": _EPS, "adjust_lr_fn": (None, "original", "match_rms_adamw"), "ns_coefficients": ((1.5, -0.5, 0.0),)},
+     "eps": (2.0**-20,), "adjust_lr_fn": (None, "original", "match_rms_adamw"), "ns_coefficients": ((1.5, -0.5, 0.0),)},
     {"lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "ns_coefficients": (3.4445, -4.775, 2.0315),
      "eps": 1e-7, "ns_steps": 5, "adjust_lr_fn": None},
     counts=False,

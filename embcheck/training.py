@@ -112,7 +112,8 @@ def advance(
     leaf, other = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     parameters = [leaf] if other is None else [leaf, other]
     rates = [group["lr"] for group in optimizer.param_groups]
-    entry: dict[str, Any] = {"rates": [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates], "norm": None}
+    entry: dict[str, Any] = {"norm": None}
+    entry["rates"] = [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
     loss = torch.zeros(())
     calls = 0
 
@@ -140,14 +141,14 @@ def advance(
         for p in parameters:
             p.requires_grad_(p.requires_grad and not frozen)
         entry["returned"] = optimizer.step() is None
-        for p, mark in zip(parameters, marks):
+        for p, mark in zip(parameters, marks, strict=True):
             p.requires_grad_(mark[3])
         entry["kept"] = all(
             p.grad is g
             and (b is None or torch.equal(b.to_dense() if b.is_sparse else b, g.to_dense() if g.is_sparse else g))
             and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad)
             and p.is_leaf
-            for p, g, b, mark in zip(parameters, held, entry["grads"], marks)
+            for p, g, b, mark in zip(parameters, held, entry["grads"], marks, strict=True)
         )
     grad, bias_grad = held[0], entry["grads"][-1]
     entry["calls"] = calls
@@ -181,7 +182,7 @@ def follow(
     weights, biases = [], []
     for k, entry in enumerate(log):
         optimizer = alone[k % len(alone)]
-        for group, rate in zip(optimizer.param_groups, entry["rates"]):
+        for group, rate in zip(optimizer.param_groups, entry["rates"], strict=False):
             group["lr"] = rate
         both[0].grad = None
         if not entry["missing"][0]:
@@ -198,8 +199,12 @@ def follow(
         frozen = any(group.get("differentiable") for group in optimizer.param_groups)
         for p in both:
             p.requires_grad_(not frozen)
-        given = [p for p in both if p.grad is not None and not p.grad.is_sparse]
-        optimizer.step(lambda: sum((p * p.grad).sum().detach() for p in given)) if closure else optimizer.step()
+        # The loss is linear, so this is its value but for a constant.
+        given = [(p, p.grad.to_dense() if p.grad.is_sparse else p.grad) for p in both if p.grad is not None]
+        if closure:
+            optimizer.step(lambda given=given: sum((p * g).sum().detach() for p, g in given))
+        else:
+            optimizer.step()
         weights.append(both[0].detach().clone())
         biases.append(both[-1].detach().clone())
     state = alone[0].state.get(both[0], {})

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import formula
+from embcheck import algorithm, formula
 from embcheck.bound import Rounded
 from embcheck.format import Floats
 from embcheck.interruption import SCHEDULES
 from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.layout import view_of
 from embcheck.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
-from embcheck.optimizer import KINDS, chosen, is_refusal, refusals
+from embcheck.optimizer import KINDS, chosen, refusals
 from embcheck.outcome import Outcome
-from embcheck.tied import SPACE, Tying
+from embcheck.tied import Tying
+from embcheck.tied_space import COPIES, SPACE
 from embcheck.training import advance, construct, follow, list_twice, report, train
 
 
@@ -70,7 +72,8 @@ tying = Family(
 #: one multiply-add) rounds at most twice as often as the box read from left to right.
 MULTIPLE = 2.0
 
-COPIES = frozenset({"copied", "pickled", "saved"})
+#: Layouts whose strides a state tensor keeps (torch.preserve_format).
+DENSE = frozenset({"contiguous", "offset", "transposed"})
 #: Events after which the state's tensors are copies, whose strides are not promised.
 RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
 
@@ -141,7 +144,11 @@ def step_writes_nothing_else(case: Tying, out: Outcome) -> Finding:
     return unwritten(out, "weight", "bias", "twin", "twin_bias", "grad")
 
 
-@tying.law("step() returns nothing; with a closure, what it returned, called once.", source="Optimizer.step: closure", when=is_training)
+@tying.law(
+    "step() returns nothing; with a closure, what it returned, called once.",
+    source="Optimizer.step: closure",
+    when=is_training,
+)
 def step_returns_the_loss(case: Tying, out: Outcome) -> Finding:
     calls = [1] * case.steps if case.optimizer != "LBFGS" else out.calls.raw
     return every(is_true(out.returned, "step() returned something else"), same(out.calls, calls))
@@ -175,8 +182,8 @@ def cleared_gradient_is_none(case: Tying, out: Outcome) -> Finding:
     when=lambda case: is_training(case) and case.clip != "unclipped",
 )
 def clipping_counts_the_tied_gradient_once(case: Tying, out: Outcome) -> Finding:
-    due = [d for d in case.due]
-    values, errors = (np.stack([np.broadcast_to(getattr(d, part), case.shape) for d in due]) for part in ("value", "error"))
+    values = np.stack([due.value for due in case.due])
+    errors = np.stack([np.broadcast_to(due.error, case.shape) for due in case.due])
     # Scaling each gradient by one factor or dividing it by another is the same length of evaluation: twice.
     found = within(out.grads, values, 2 * errors)
     if case.clip.startswith("value"):
@@ -236,7 +243,10 @@ def expected_weights(case: Tying) -> tuple[Floats, Floats]:
     if case.is_sparse and case.optimizer in ("SparseAdam",):
         due = [None if d is None else present(d, tokens) for d, tokens in zip(due, case.data.tokens, strict=True)]
     run = formula.run(case.optimizer, case.flags, start, due, case.rates, fmt, case.turns, bool(case.boxed))
-    return np.stack([w.value for w in run]), MULTIPLE * np.stack([w.error for w in run])
+    # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.  And 0·∞ is NaN:
+    # no bound.
+    multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
+    return np.stack([w.value for w in run]), multiple * np.nan_to_num(np.stack([w.error for w in run]), nan=np.inf)
 
 
 def present(gradient: Rounded, tokens: Any) -> Rounded:
@@ -244,6 +254,18 @@ def present(gradient: Rounded, tokens: Any) -> Rounded:
     absent = np.ones((len(gradient.value), 1), np.bool_)
     absent[tokens] = False
     return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)
+
+
+@tying.law(
+    "The first step of L-BFGS on a linear loss goes down the gradient.",
+    source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
+    when=lambda case: is_training(case) and case.optimizer == "LBFGS",
+)
+def first_step_descends(case: Tying, out: Outcome) -> Finding:
+    weight, bias = (part[0] for part in case.gradients)
+    bias = bias if case.bias else bias[:0]
+    first = algorithm.lbfgs_first_step(case.flags, case.data.weight, weight, bias, case.rates[0], case.format)
+    return within(out.weights[0], first.value, MULTIPLE * first.error)
 
 
 @tying.law(
@@ -265,11 +287,20 @@ def state_has_the_parameters_type(case: Tying, out: Outcome) -> Finding:
     kept = {name: (dtype, shape) for name, dtype, shape in out.state.raw}
     if not kept:
         return same(out.missing, [True] * case.steps)
-    wanted = {name: (case.dtype, case.shape) for name in KINDS[case.optimizer].state}
+    wanted: dict[str, Any] = dict.fromkeys(KINDS[case.optimizer].state, (case.dtype, case.shape))
     if "step" in kept:
         wanted["step"] = ("float32", ())
     got = {name: kept.get(name) for name in wanted}
-    return None if got == wanted else Difference("state", "seen['state']", got, wanted, f"{got}, expected {wanted}")
+    if got != wanted:
+        return Difference("state", "seen['state']", got, wanted, f"{got}, expected {wanted}")
+    if case.layout not in DENSE or case.event in RESTORING or case.grad_layout != "fresh":
+        return None
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1]
+    order = [view_of(case.shape, case.layout).strides[axis] for axis in wide]
+    got_order = [[stride[axis] for axis in wide] for stride in out.state_strides.raw if stride]
+    if all(one == order for one in got_order):
+        return None
+    return Difference("strides", "seen['state_strides']", got_order, order, f"strides {got_order}, expected {order}")
 
 
 @tying.law(
@@ -285,12 +316,16 @@ def absent_rows_do_not_move(case: Tying, out: Outcome) -> Finding:
     return same(out.weights[:, never], start)
 
 
+def moves_present_rows_only(case: Tying) -> bool:
+    plain = case.optimizer == "SGD" and not case.flags["weight_decay"] and not case.flags["momentum"]
+    return plain or case.optimizer == "SparseAdam"
+
+
 @tying.law(
     "A step moves only the rows with a gradient in it: SparseAdam always, SGD without decay and momentum.",
     source="SparseAdam: masked; SGD: theta - lr g",
-    when=lambda case: is_training(case)
-    and (case.optimizer == "SparseAdam" or case.optimizer == "SGD" and not case.flags["weight_decay"] and not case.flags["momentum"]),
-)  # fmt: skip
+    when=lambda case: is_training(case) and moves_present_rows_only(case),
+)
 def only_present_rows_move(case: Tying, out: Outcome) -> Finding:
     weights = out.weights.values
     before = np.concatenate([case.data.weight[None], weights[:-1]])
@@ -303,8 +338,9 @@ def only_present_rows_move(case: Tying, out: Outcome) -> Finding:
     if not wrong.any():
         return None
     step, row = (int(k) for k in np.argwhere(wrong)[0])
-    return Difference("moved", f'seen["weights"][{step}, {row}]', weights[step, row].tolist(), before[step, row].tolist(),
-                      f"row {row} moved in step {step} though it had no gradient")  # fmt: skip
+    words = f"row {row} moved in step {step} though it had no gradient"
+    path = f'seen["weights"][{step}, {row}]'
+    return Difference("moved", path, weights[step, row].tolist(), before[step, row].tolist(), words)
 
 
 @tying.law(
@@ -319,7 +355,8 @@ def rate_is_the_scheduled_one(case: Tying, out: Outcome) -> Finding:
         mine = rates[:1] if case.event == "group_added" else rates
         for rate in mine:
             if not abs(rate - wanted) <= slack * max(abs(wanted), abs(case.flags["lr"])):
-                return Difference("rate", f'seen["rates"][{step}]', rate, wanted, f"step {step} had {rate}, due {wanted}")
+                words = f"step {step} had {rate}, due {wanted}"
+                return Difference("rate", f'seen["rates"][{step}]', rate, wanted, words)
     return None
 
 
