@@ -1,0 +1,184 @@
+"""The command line as a user meets it: exit codes, one clear line for bad input, and a record whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from embcheck.record import read
+from embcheck.verdict import Status
+
+#: A selection that takes a few seconds.
+SMALL = ("--profile", "quick", "-k", "lookup and scope and eager")
+
+#: Planted into every process of a run by the name that Python imports at start: what a broken torch would do.
+PLANT = """
+import os
+import torch
+import torch.nn.functional
+
+right = torch.nn.functional.embedding
+
+def embedding(input, weight, *more, **flags):
+    if input.numel() >= 17 and weight.dtype == torch.float64:
+        {what}
+    return right(input, weight, *more, **flags)
+
+torch.nn.functional.embedding = embedding
+"""
+
+
+def embcheck(*arguments: object, plant: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a child."""
+    environment = dict(os.environ)
+    if plant is not None:
+        environment["PYTHONPATH"] = str(plant)
+    command = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=400, check=False)
+
+
+def planted(folder: Path, what: str) -> Path:
+    """A folder that breaks torch in every process that has it on its path."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(PLANT).format(what=what))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--profile", "fast"), "no profile 'fast'; there are quick, gate, deep"),
+        (("run", "--device", "gpu"), "no device 'gpu' to check; there are cpu"),
+        (("run", "--law", "lookup_copies_row"), "no law 'lookup_copies_row'; did you mean lookup_copies_rows"),
+        (("run", "--workers", "many"), "expected auto or a number"),
+        (("run", "--sed", "1"), "No such option"),
+        (("run", "--seed", "one"), "Invalid value for '--seed'"),
+        (("replay", "000000"), "no failure '000000'"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(arguments: tuple[str, ...], said: str) -> None:
+    done = embcheck(*arguments)
+    assert done.returncode == 4
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[known]\n", "not TOML"),
+        ("[[known]]\nlaw = 'x'\nregion = {}\n", "unknown field region"),
+        ("[[known]]\nlaw = 'x'\n", "field where is missing"),
+    ],
+)
+def test_bad_ledger_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    ledger = tmp_path / "ledger.toml"
+    ledger.write_text(text)
+    done = embcheck("run", *SMALL, "--ledger", ledger)
+    assert done.returncode == 4
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.toml"
+    ledger.write_text(
+        "[[known]]\nname = 'gone'\nlaw = 'lookup_copies_rows'\nwhere = { rank = 1 }\n"
+        "witness = \"Case(num_embeddings=2, embedding_dim=1, shape=(1,))\"\nreason = 'was wrong once'\n"
+    )
+    done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--ledger", ledger)
+    assert done.returncode == 1
+    assert "gone is stale" in done.stdout
+
+
+def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = embcheck("run", *SMALL, "--report", tmp_path / "file")
+    assert done.returncode == 4
+    assert "can't write the report" in done.stdout + done.stderr
+
+
+def test_nothing_selected() -> None:
+    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing")
+    assert done.returncode == 5
+    assert "nothing was selected" in done.stdout
+
+
+def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "record.ndjson").symlink_to("/dev/full")
+    done = embcheck("run", *SMALL, "--report", tmp_path)
+    assert done.returncode == 3
+    assert "is cut off: [Errno 28] No space left on device" in done.stdout
+    assert "lookup_copies_rows" in done.stdout
+
+
+def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "gate", "-n", "2", "--report", str(tmp_path)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    record = tmp_path / "record.ndjson"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and (not record.is_file() or record.read_text().count("\n") < 3):
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 2, output
+    assert "the run did not finish: interrupted" in output
+    found = read(record)
+    assert found.footer is not None
+    assert found.footer["stopped"] == "interrupted"
+    assert not found.complete
+    assert found.verdicts
+
+
+@pytest.mark.parametrize("what", ["os.kill(os.getpid(), 9)", "import ctypes; ctypes.string_at(0)"])
+def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str) -> None:
+    plant = planted(tmp_path / "plant", what)
+    done = embcheck("run", *SMALL, "--report", tmp_path / "out", plant=plant)
+    assert done.returncode == 1, done.stdout
+    assert "shape=(17,), dtype='float64'" in done.stdout
+    assert "the process died: crash SIG" in done.stdout
+    record = read(tmp_path / "out" / "record.ndjson")
+    assert record.complete
+    others = [verdict for verdict in record.verdicts if verdict.law == "lookup_copies_rows"]
+    assert others
+    assert all(verdict.status == Status.HOLDS for verdict in others)
+
+
+def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
+    plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
+    done = embcheck("run", *SMALL, plant=plant, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    failure = done.stdout.partition("embcheck replay ")[2].split()[0]
+    again = embcheck("replay", failure, plant=plant, cwd=tmp_path)
+    assert again.returncode == 1
+    assert again.stdout.startswith("FAILED")
+    fixed = embcheck("replay", failure, cwd=tmp_path)
+    assert fixed.returncode == 0
+    assert fixed.stdout.startswith("FIXED")
+    script = tmp_path / ".embcheck" / f"{failure}.py"
+    assert embcheck("replay", failure, "--script", cwd=tmp_path).stdout == script.read_text()
+    assert subprocess.run([sys.executable, script], check=False, capture_output=True).returncode == 0
+    broken = {**os.environ, "PYTHONPATH": str(plant)}
+    assert subprocess.run([sys.executable, script], check=False, env=broken, capture_output=True).returncode == 1
+    imported = {line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))}
+    assert imported <= {"import sys", "import torch", "import torch.utils.checkpoint", "from __future__ import annotations"}
+
+
+def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
+    digests = set()
+    for workers in (1, 2, 4):
+        report = tmp_path / str(workers)
+        selection = ("--profile", "quick", "-k", "padding", "-n", workers)
+        assert embcheck("run", *selection, "--report", report).returncode == 0
+        footer = read(report / "record.ndjson").footer
+        assert footer is not None
+        digests.add((footer["digest"], footer["cases"]))
+    assert len(digests) == 1
