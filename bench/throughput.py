@@ -5,8 +5,8 @@
 *Direct* is the comparison of like with like, and what the last line's ``raw``, ``embcheck`` and ``plain`` speak of: all
 three look up and differentiate by `torch.nn.functional.embedding` itself, once, in tables of the sizes that the plain
 suite draws.  embcheck's cases are those of its engines, each brought to that size and call; flags, dtypes, layouts,
-patterns and value regimes stay.  *Gate* is the same without that: every spelling, route, history and size, as a gate runs them.
-There torch's own work is the larger part, and there is no plain suite to compare with.
+patterns and value regimes stay.  *Gate* is the same without that: every spelling, route, history and size, as a gate
+runs them.  There torch's own work is the larger part, and there is no plain suite to compare with.
 
 embcheck draws, expands, executes and judges inside of the clock.  The raw loop gets the same cases as prepared records.
 Families count alike, engines by how many cases a gate takes from each.  The clock is the process's CPU time, the three

@@ -146,7 +146,7 @@ class _TableAxes(NamedTuple):
     upstream_layout: str = "contiguous"
     #: what the table holds: fingerprint, small, real or special
     values: str = "fingerprint"
-    #: what the upstream gradient holds: code, ones, real or special
+    #: what the upstream gradient holds: code, ones, real or special; tiny and huge are code near the ends of the range
     upstream: str = "code"
     #: which spelling of the operation is called
     entry: str = "functional"
@@ -381,7 +381,9 @@ def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span:
         code = _kept_code(variant, numel, width)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
-    return _read_only(values), _read_only(fmt.encode(values))
+        # Sums of code stay below 2^(p-2), so these stay multiples of η, and below 2^(emax-2).
+        values *= {"tiny": fmt.smallest_subnormal, "huge": 2.0 ** (fmt.emax - fmt.precision)}.get(kind, 1.0)
+    return values, _read_only(fmt.encode(values))
 
 
 _kept_upstream = lru_cache(maxsize=4096)(_upstream)
@@ -399,9 +401,10 @@ def _sent(case: Case) -> tuple[Floats, Array]:
     arguments = (case.upstream, case.dtype, case.seed % 64, case.numel, case.embedding_dim, span)
     small = case.numel * case.embedding_dim <= _CACHED
     values, stored = (_kept_upstream if small else _upstream)(*arguments)
+    if small:
+        values = values.copy()
     if not (exact and (most > budget or (case.upstream == "special" and values.size))):
         return values, stored
-    values = values.copy()
     if most > budget:
         # Too many tokens of one row for this format: each column lets another subset of them speak.
         spread = -(-most // budget)
