@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 Tensor = torch.Tensor
-Module = torch.nn.Module
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
 Call = Callable[[Tensor], Tensor]
 View = Callable[[Tensor], Tensor]
 Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
@@ -83,7 +84,7 @@ def convert(
         if company == "one_loss":
             beside = source(other)
             outputs, upstreams = [value, beside], [upstream, torch.ones_like(beside)]
-        pairs = [pair for pair in zip(outputs, upstreams) if pair[0].requires_grad]
+        pairs = [pair for pair in zip(outputs, upstreams, strict=True) if pair[0].requires_grad]
         if pairs:
             torch.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     value_kept = value.detach().clone()
@@ -108,7 +109,8 @@ def convert(
         seen["aside"] = original.detach().clone()
         original.copy_(kept)
     seen["value_stays"] = torch.equal(value.detach(), value_kept) or bool(value_kept.isnan().any())
-    seen["grad_stays"] = grad_kept is None or torch.equal(leaf.grad.to_dense(), grad_kept.to_dense())
+    grad = leaf.grad
+    seen["grad_stays"] = grad is None or grad_kept is None or torch.equal(grad.to_dense(), grad_kept.to_dense())
     return seen
 
 
@@ -158,12 +160,12 @@ def module_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str,
 
 @_into(SOURCES)
 def from_pretrained(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, **flags)
+    return torch.nn.Embedding.from_pretrained(weight, **flags)  # type: ignore[no-untyped-call]
 
 
 @_into(SOURCES)
 def from_pretrained_open(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)
+    return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)  # type: ignore[no-untyped-call]
 
 
 @_into(SOURCES)
@@ -236,7 +238,7 @@ def there_and_back(source: Module, target: Module, leaf: Tensor, call: Call) -> 
 def deepcopied(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     import copy
 
-    pair = copy.deepcopy(torch.nn.ModuleList([source, target]))
+    pair: Any = copy.deepcopy(torch.nn.ModuleList([source, target]))
     return pair[0], pair[1], pair[1].weight, pair[1]
 
 

@@ -22,6 +22,8 @@ from embcheck.transposition import COMPACTING, COPYING
 Expected = oracle.Expected
 Strides = tuple[int, ...]
 
+_OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
+
 
 class _ConversionAxes(NamedTuple):
     """The axes of a conversion, simplest value first."""
@@ -114,7 +116,8 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
     def input_values(self) -> Floats:
         """X, the linear layer's input, shape (N, V)."""
         if self.input != "dense" or not self.to_linear:
-            return _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
+            one_hot: Floats = _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
+            return one_hot
         if self.input_layout == "expanded":
             return np.ones((self.numel, self.num_embeddings))
         return _small(self.seed % 64, self.numel, self.num_embeddings)
@@ -130,7 +133,8 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         code = _code(self.seed % 64, self.numel, self.embedding_dim)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         if room:
-            return sign * (1 + (code >> np.uint64(8)) % np.uint64(min(room, 8))).astype(np.float64)
+            spoken: Floats = sign * (1 + ((code >> np.uint64(8)) % np.uint64(min(room, 8))).astype(np.float64))
+            return spoken
         # Too many tokens for the format: one in so many speaks, another one in each column.
         spread = -(-4 * 3 * max(self.numel, 1) // self.computed.largest_integer)
         phase = np.arange(self.numel)[:, None] + np.arange(self.embedding_dim)[None, :] + self.seed
@@ -141,7 +145,8 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         """b, shape (D,): zeros where there is none."""
         if self.bias in ("none", "zero"):
             return np.zeros(self.embedding_dim)
-        return _small(self.seed % 64 + 64, 1, self.embedding_dim)[0] * 2 + 1
+        bias: Floats = 2 * _small(self.seed % 64 + 64, 1, self.embedding_dim)[0] + 1
+        return bias
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: weight, other (what the source is called on), x, upstream, bias."""
@@ -151,7 +156,7 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
             "weight": Input(self.weight_stored, self.dtype, self.layout),
             "upstream": Input(self.computed.encode(upstream), self.computed.name, self.upstream_layout),
         }
-        if not self.to_linear and self.upstream_layout == "expanded" or not upstream.size:
+        if not upstream.size or (self.upstream_layout == "expanded" and not self.to_linear):
             fed["upstream"] = fed["upstream"]._replace(layout="contiguous")
         if self.bias != "none":
             fed["bias"] = Input(self.format.encode(self.bias_values), self.dtype)
@@ -215,7 +220,7 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
     def value_requires_grad(self) -> bool:
         """Whether the target's output does."""
         open_bias = self.to_linear and self.bias in ("zero", "whole")
-        return self.trainable or self.to_linear and (self.input_grad or open_bias)
+        return self.trainable or open_bias or (self.to_linear and self.input_grad)
 
     @cached_property
     def value(self) -> Expected:
@@ -276,19 +281,26 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit."""
         lookup = self.lookup.facts()
-        derived = {name: lookup[name] for name in ("repeated", "padding_hit", "empty", "zero_width", "elements")}
+        derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
         square = self.num_embeddings == self.embedding_dim
         return {
-            **self.axes, **derived, "numel": self.numel, "rank": len(self.shape), "shares": self.shares,
-            "padded": self.padding_idx is not None, "square": square, "refused": self.mistake is not None, "trainable": self.trainable,
-        }  # fmt: skip
+            **self.axes,
+            **derived,
+            "numel": self.numel,
+            "rank": len(self.shape),
+            "shares": self.shares,
+            "padded": self.padding_idx is not None,
+            "square": square,
+            "refused": self.mistake is not None,
+            "trainable": self.trainable,
+        }
 
 
 def is_contiguous(strides: Strides, shape: tuple[int, ...]) -> bool:
     """torch.Tensor.is_contiguous: row-major, axes of length 1 aside; an empty tensor is."""
     step = 1
     for length, stride in zip(shape[::-1], strides[::-1], strict=True):
-        if length != 1 and stride != step and math.prod(shape):
+        if length != 1 and stride != step and 0 not in shape:
             return False
         step *= length
     return True
@@ -332,4 +344,5 @@ def _code(variant: int, rows: int, columns: int) -> Any:
 @lru_cache(maxsize=1024)
 def _small(variant: int, rows: int, columns: int) -> Floats:
     """Integers −3…3, shape (rows, columns)."""
-    return (_code(variant, rows, columns) % np.uint64(7)).astype(np.float64) - 3
+    values: Floats = (_code(variant, rows, columns) % np.uint64(7)).astype(np.float64) - 3
+    return values

@@ -37,7 +37,7 @@ def live(
     bias: Tensor | None = None,
 ) -> dict[str, Any]:
     model = build(weight, bias, flags, from_head)
-    modules = [(path, kind, said) for path, kind, _, said in observe(model)["modules"]]
+    modules = [(path, type(module).__name__, module.extra_repr()) for path, module in model.named_modules()]
     left: list[Any] = []
     for act in (first, second):
         after = act(model, model.get_submodule(embedding), model.get_submodule(head))
@@ -45,7 +45,8 @@ def live(
             left.append((model, observe(model)))
         model = after
     seen = observe(model)
-    seen |= {"same_module": not left, "kept": modules == [(path, kind, said) for path, kind, _, said in seen["modules"]]}
+    seen["same_module"] = not left
+    seen["kept"] = modules == [(path, kind, said) for path, kind, _, said in seen["modules"]]
     seen["modes"] = [training for _, _, training, _ in seen["modules"]]
     table, out = model.get_submodule(embedding), model.get_submodule(head)
     dtype = out.weight.dtype

@@ -13,7 +13,7 @@ from embcheck.case import Axes, Case, Input
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import view_of
 from embcheck.life import STRUCTURES
-from embcheck.operation import OPERATIONS
+from embcheck.rewriting import OPERATIONS
 
 #: Rows of the head's input.
 _HIDDEN = 3
@@ -129,12 +129,29 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
         """The number format of the model after both operations."""
         return FORMATS[self.expected.dtype]
 
-    def logits(self, state: tie.State, rows: Floats) -> oracle.Expected:
-        """rows @ Wᵀ + b, shape (N, V)."""
-        bias = state.slots["H.bias"].values if self.bias else np.zeros(self.num_embeddings)
-        wide = np.hstack([rows, np.ones((len(rows), 1))])
-        return oracle.product(wide, np.vstack([state.slots["H.weight"].values.T, bias]), self.format)
+    @cached_property
+    def cells(self) -> list[tie.Cell]:
+        """The Parameter of each name after both operations, in order of the names."""
+        return [self.expected.cell(name) for name in self.expected.names]
 
+    @cached_property
+    def identities(self) -> list[int]:
+        """For each name, the position of the first name of the same Parameter."""
+        return tie.groups(self.cells)
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether no value was computed with rounding."""
+        return not any(cell.memory.loose for cell in self.cells)
+
+    def logits(self, state: tie.State, rows: Floats, weight: Floats | None = None) -> oracle.Expected:
+        """rows @ Wᵀ + b, shape (N, V); W is the head's own unless it is given."""
+        bias = state.slots["H.bias"].values if self.bias else np.zeros(self.num_embeddings)
+        table = state.slots["H.weight"].values if weight is None else weight
+        wide = np.hstack([rows, np.ones((len(rows), 1))])
+        return oracle.product(wide, np.vstack([table.T, bias]), self.format)
+
+    @cached_property
     def learned(self) -> tie.State:
         """`grown` with the gradients of one backward through lookup and head: each path adds to its own cell."""
         state = self.grown()
@@ -153,9 +170,13 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
                 cell.grad = gradient if cell.grad is None else cell.grad + gradient
         return state
 
+    @cached_property
     def stepped(self) -> tie.State:
-        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/2."""
-        state = self.learned()
+        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/2.
+
+        It takes `learned` along: both hold the same gradients, and `expected` has the values before the step.
+        """
+        state = self.learned
         for cell in state.cells():
             if cell.grad is not None:
                 cell.memory.values = state.rounded(cell.values - cell.grad / 2)

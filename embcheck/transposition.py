@@ -21,6 +21,7 @@ COPYING = frozenset({"clone", "detach_clone", "clone_contiguous", "stack", "cat"
 #: Spellings whose result is contiguous, whatever the table's strides.
 COMPACTING = frozenset({"contiguous", "clone_contiguous", "stack", "cat", "index_select"})
 
+
 def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
     def register(function: Any) -> Any:
         registry[function.__name__.removesuffix("_")] = function
@@ -59,7 +60,7 @@ def detach_clone(w: Tensor) -> Tensor:
 
 @_into(CUTS)
 def alias(w: Tensor) -> Tensor:
-    return torch.ops.aten.alias(w)
+    return torch.ops.aten.alias.default(w)  # type: ignore[no-any-return]
 
 
 @_into(CUTS)
@@ -71,7 +72,7 @@ def view_as(w: Tensor) -> Tensor:
 
 
 @_into(SPELLINGS)
-def T(w: Tensor) -> Tensor:
+def T(w: Tensor) -> Tensor:  # noqa: N802
     return w.T
 
 
@@ -81,17 +82,17 @@ def t(w: Tensor) -> Tensor:
 
 
 @_into(SPELLINGS)
-def mT(w: Tensor) -> Tensor:
+def mT(w: Tensor) -> Tensor:  # noqa: N802
     return w.mT
 
 
 @_into(SPELLINGS)
-def mH(w: Tensor) -> Tensor:
+def mH(w: Tensor) -> Tensor:  # noqa: N802
     return w.mH
 
 
 @_into(SPELLINGS)
-def H(w: Tensor) -> Tensor:
+def H(w: Tensor) -> Tensor:  # noqa: N802
     return w.H
 
 
@@ -166,7 +167,7 @@ def batched(w: Tensor) -> Tensor:
 
 
 @_into(SPELLINGS)
-def data_T(w: Tensor) -> Tensor:
+def data_T(w: Tensor) -> Tensor:  # noqa: N802
     return w.data.T
 
 
@@ -176,17 +177,17 @@ def data_t(w: Tensor) -> Tensor:
 
 
 @_into(SPELLINGS)
-def T_detach(w: Tensor) -> Tensor:
+def T_detach(w: Tensor) -> Tensor:  # noqa: N802
     return w.T.detach()
 
 
 @_into(SPELLINGS)
-def T_data(w: Tensor) -> Tensor:
+def T_data(w: Tensor) -> Tensor:  # noqa: N802
     return w.t().data
 
 
 @_into(SPELLINGS)
-def T_slice(w: Tensor) -> Tensor:
+def T_slice(w: Tensor) -> Tensor:  # noqa: N802
     return w.T[:]
 
 

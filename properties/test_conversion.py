@@ -2,179 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from embcheck import stream, table
-from embcheck.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, RAISES, REPLACING, mistake
-from embcheck.case import Input
-from embcheck.conversion import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
+from embcheck.assignment import AT_CALL, RAISES
 from embcheck.conversion_case import ConversionCase, Expected, is_dense
-from embcheck.format import FORMATS
-from embcheck.law import Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
-from embcheck.layout import LAYOUTS
+from embcheck.conversion_space import AXES, canonical, draw, plan, scope
+from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
-from embcheck.transposition import CUTS, SPELLINGS
-
-#: Each source by direction; a linear layer's table is frozen in one way only.
-_SOURCES = {
-    "to_linear": SOURCES | {"plain": SOURCES["embedding"]},
-    "to_embedding": {"plain": SOURCES["linear"], "embedding_frozen": SOURCES["linear_frozen"]},
-}
-_FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
-
-
-def plan(case: ConversionCase) -> Plan:
-    fed = case.inputs()
-    if case.mistake is not None:
-        rows = case.lookup.format.encode(np.ones((2, case.num_embeddings)))
-        options = {"make": MISTAKES[case.mistake], "replaces": case.mistake in REPLACING}
-        return Plan(mistake, {"weight": fed["weight"], "x": Input(rows, case.dtype)}, options)
-    given = {name: getattr(case, name) for name in _FLAGS if getattr(case, name) is not case._field_defaults[name]}
-    options = {
-        "make_source": _SOURCES[case.direction][case.source],
-        "make_target": new_linear if case.to_linear else new_embedding,
-        "grad_mode": GRAD_MODES[case.grad_mode],
-        "spelling": SPELLINGS[case.spelling],
-        "cut": CUTS[case.cut],
-        "assign": ASSIGNMENTS[case.assign],
-        "later": LATER[case.later],
-        "flags": given,
-        "target_frozen": case.target_frozen,
-        "bias_frozen": case.bias == "frozen",
-        "company": case.company,
-        "autocast": case.autocast,
-        "passes": case.passes,
-    }
-    return Plan(convert, fed, options)
-
-
-def canonical(case: ConversionCase) -> ConversionCase | None:
-    """The case with axes made to fit each other."""
-    changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
-    if case.mistake is not None:
-        if case.num_embeddings == case.embedding_dim or not case.embedding_dim or case.dtype == "bfloat16":
-            return None
-        plain = ConversionCase(case.num_embeddings, case.embedding_dim, dtype=case.dtype, layout=case.layout)
-        return plain.but(mistake=case.mistake, layout="contiguous" if case.layout == "expanded" else case.layout)
-    if case.layout == "expanded":
-        changes["layout"] = "column_slice"
-    if case.values == "special" and case.to_linear:
-        changes["values"] = "fingerprint"
-    if case.sparse:
-        changes |= {"scale_grad_by_freq": False, "values": "small"}
-        if case.dtype in ("float16", "bfloat16"):
-            changes["passes"] = 1  # "cadd_sparse" is not implemented for half, nor "add_out_sparse_cpu" for bfloat16
-    if case.autocast or case.input_grad:
-        changes["values"] = "small"
-    if case.to_linear:
-        if case.input == "dense":
-            changes["values"] = "small"
-        if case.input == "made":
-            changes["input_grad"] = False
-        if case.input != "dense" and case.input_layout == "expanded":
-            changes["input_layout"] = "strided"
-    else:
-        changes |= {"input": "one_hot", "input_grad": False}
-        if case.source not in ("plain", "embedding_frozen"):
-            changes["source"] = "embedding_frozen"
-        if case.input_layout == "expanded":
-            changes["indices"] = "same"
-    if case.assign in AT_CALL and case.later in ("there_and_back", "deepcopied", "moved", "reloaded"):
-        changes["later"] = "nothing"
-    if not case.embedding_dim and (case.assign in INTO_PLACE or case.assign == "load_assign"):
-        changes["assign"] = "attribute"
-    if case.spelling == "stack" and not case.memory_shape[0]:
-        changes["spelling"] = "cat"
-    fitted = case.but(**changes)
-    if fitted.numel and fitted.lookup.max_count * fitted.passes > fitted.format.largest_integer:
-        fitted = fitted.but(company="alone")
-    if fitted.grad_mode == "inference" and (not fitted.but(later="nothing").shares or fitted.assign in INTO_PLACE):
-        # A copy made in inference mode is an inference tensor, which autograd ignores; a view of a normal one is not.
-        fitted = fitted.but(grad_mode="no_grad")
-    return fitted
-
-
-def scope() -> Iterator[ConversionCase]:
-    """Every spelling with every assignment; every small table and shape; every mistake."""
-    both = ("to_linear", "to_embedding")
-    spelled = (
-        ConversionCase(rows, width, direction, spelling=spelling, cut=cut, assign=assign, seed=seed)
-        for seed, (direction, (rows, width), spelling, cut, assign) in enumerate(
-            itertools.product(both, ((2, 3),), SPELLINGS, CUTS, ASSIGNMENTS)
-        )
-    )
-    shaped = (
-        ConversionCase(rows, width, direction, "ends", shape, bias=bias, layout=layout)
-        for rows, width in itertools.product(range(1, 4), range(4))
-        for shape in table.SHAPES
-        for direction in both
-        for bias, layout in (("none", "contiguous"), ("whole", "transposed"))
-    )
-    mistaken = (
-        ConversionCase(rows, width, mistake=name, dtype=dtype)
-        for (rows, width), name, dtype in itertools.product(((2, 3), (3, 2), (1, 2), (5, 4)), MISTAKES, FORMATS)
-    )
-    return (case for case in map(canonical, itertools.chain(spelled, shaped, mistaken)) if case is not None)
-
-
-SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 999, 1000, 1001, 1025)
-
-
-def draw(draws: stream.Stream) -> ConversionCase | None:
-    """A random case: sizes from both sides of the thresholds, square tables often."""
-    tokens, rows, width = (draws.choice(SIZES if draws.chance(3) else SIZES[:9]) for _ in range(3))
-    if draws.chance(4):
-        width = rows
-    if draws.chance(24):
-        width = 0
-    while max(tokens * rows, rows * width, tokens * width) > 1 << 15:
-        tokens, rows, width = (min(tokens, 65), rows, width) if draws.chance(2) else (tokens, rows % 40 + 1, width % 40)
-    chosen = {
-        name: draws.choice(values) if draws.chance(2) else values[0]
-        for name, values in AXES.items()
-        if name not in ("num_embeddings", "embedding_dim", "shape", "mistake")
-    }
-    shape = table.spread(0 if draws.chance(32) else tokens, draws)
-    chosen["mistake"] = draws.choice(tuple(MISTAKES)) if draws.chance(64) else None
-    case = ConversionCase(rows, width, shape=shape, seed=draws.between(0, 1 << 20), **chosen)
-    return canonical(case)
-
-
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 5, 17),
-    "embedding_dim": (2, 1, 3, 0, 5, 17),
-    "direction": ("to_linear", "to_embedding"),
-    "indices": table.PATTERN_NAMES,
-    "shape": table.SHAPES,
-    "spelling": tuple(SPELLINGS),
-    "cut": tuple(CUTS),
-    "assign": tuple(ASSIGNMENTS),
-    "grad_mode": tuple(GRAD_MODES),
-    "source": ("plain", "embedding_frozen", "module_frozen", "from_pretrained", "from_pretrained_open"),
-    "target_frozen": (False, True),
-    "later": tuple(LATER),
-    "company": ("alone", "backward_before", "backward_after", "one_loss"),
-    "bias": ("none", "zero", "whole", "frozen"),
-    "input": ("one_hot", "made", "dense"),
-    "input_grad": (False, True),
-    "autocast": (False, True),
-    "passes": (1, 2),
-    "padding_idx": (None, 0, 1, -1, "last"),
-    "scale_grad_by_freq": (False, True),
-    "sparse": (False, True),
-    "dtype": tuple(FORMATS),
-    "index_dtype": ("int64", "int32"),
-    "layout": LAYOUTS,
-    "input_layout": LAYOUTS,
-    "upstream_layout": LAYOUTS,
-    "values": ("fingerprint", "small", "special"),
-    "mistake": (None, *MISTAKES),
-}
 
 conversion = Family(
     "conversion",
@@ -190,6 +27,7 @@ conversion = Family(
     ),
     plan,
     refused=lambda case: case.mistake is not None,
+    cost=2.0,
 )
 law = conversion.law
 
@@ -219,9 +57,11 @@ def gradient(got: Field, expected: Expected | None) -> Finding:
     return within(got, *expected)
 
 
-@law("The converted weight is a leaf Parameter that requires grad unless it was asked not to, even under no_grad.",
-     source="torch.nn.Parameter: requires_grad defaults to True; tensors that the user creates are leaves",
-     obliges={"grad_mode=no_grad", "grad_mode=inference", "assign=load_assign", "source=from_pretrained"})  # fmt: skip
+@law(
+    "The converted weight is a leaf Parameter that requires grad unless it was asked not to, even under no_grad.",
+    source="torch.nn.Parameter: requires_grad defaults to True; tensors that the user creates are leaves",
+    obliges={"grad_mode=no_grad", "grad_mode=inference", "assign=load_assign", "source=from_pretrained"},
+)
 def converted_is_a_leaf(case: ConversionCase, out: Outcome) -> Finding:
     return every(
         is_true(out.is_parameter, "not a Parameter"),
@@ -232,8 +72,10 @@ def converted_is_a_leaf(case: ConversionCase, out: Outcome) -> Finding:
     )
 
 
-@law("The converted weight is registered under the name it had, in parameters() and in state_dict().",
-     source="torch.nn.Module: Parameters assigned as attributes are added to parameters()")  # fmt: skip
+@law(
+    "The converted weight is registered under the name it had, in parameters() and in state_dict().",
+    source="torch.nn.Module: Parameters assigned as attributes are added to parameters()",
+)
 def converted_is_registered(case: ConversionCase, out: Outcome) -> Finding:
     inside = case.assign not in AT_CALL
     return every(
@@ -254,8 +96,10 @@ def converted_has_shape(case: ConversionCase, out: Outcome) -> Finding:
     )
 
 
-@law("The converted weight has the view's strides, or those of the copy that was asked for.",
-     source="torch.transpose; torch.clone: memory_format=torch.preserve_format")  # fmt: skip
+@law(
+    "The converted weight has the view's strides, or those of the copy that was asked for.",
+    source="torch.transpose; torch.clone: memory_format=torch.preserve_format",
+)
 def converted_has_strides(case: ConversionCase, out: Outcome) -> Finding:
     return strides(out.leaf, case.memory_shape[::-1], case.strides)
 
@@ -268,28 +112,39 @@ def strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Fi
     return same(Field(actual, path, lambda raw: raw), [expected[axis] for axis in kept])
 
 
-@law("The converted weight is the transposed table, bit for bit.", source="torch.transpose",
-     obliges={"square", "layout=transposed", "values=special", "dtype=bfloat16"})  # fmt: skip
+@law(
+    "The converted weight is the transposed table, bit for bit.",
+    source="torch.transpose",
+    obliges={"square", "layout=transposed", "values=special", "dtype=bfloat16"},
+)
 def conversion_keeps_bits(case: ConversionCase, out: Outcome) -> Finding:
     return identical(out.converted, case.format.to_bits(in_own_shape(case)).reshape(case.memory_shape[::-1]))
 
 
-@law("Converted by one_hot(i): W[i] + b exactly; by a dense input: x Wᵀ + b; back to a table: W[i].",
-     source="nn.Linear: y = xAᵀ + b; nn.Embedding: a lookup table",
-     obliges={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty"})  # fmt: skip
+@law(
+    "Converted by one_hot(i): W[i] + b exactly; by a dense input: x Wᵀ + b; back to a table: W[i].",
+    source="nn.Linear: y = xAᵀ + b; nn.Embedding: a lookup table",
+    obliges={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty"},
+)
 def converted_computes(case: ConversionCase, out: Outcome) -> Finding:
     return exactly(out.value, case.value)
 
 
-@law("A converted table looks rows up bit for bit.", source="nn.Embedding: a lookup table", obliges={"values=special"},
-     when=lambda case: not case.to_linear)  # fmt: skip
+@law(
+    "A converted table looks rows up bit for bit.",
+    source="nn.Embedding: a lookup table",
+    obliges={"values=special"},
+    when=lambda case: not case.to_linear,
+)
 def converted_table_copies(case: ConversionCase, out: Outcome) -> Finding:
     rows = case.format.to_bits(case.lookup.weight_stored)[case.lookup.tokens]
     return identical(out.value, rows.reshape(*case.shape, case.embedding_dim))
 
 
-@law("The output has the parameters' dtype, or bfloat16 under autocast, and is part of the graph if anything is.",
-     source="Automatic Mixed Precision: CPU ops that autocast to bfloat16 (linear; not embedding, not float64)")  # fmt: skip
+@law(
+    "The output has the parameters' dtype, or bfloat16 under autocast, and is part of the graph if anything is.",
+    source="Automatic Mixed Precision: CPU ops that autocast to bfloat16 (linear; not embedding, not float64)",
+)
 def converted_output_has_dtype(case: ConversionCase, out: Outcome) -> Finding:
     return every(
         same(out.value.meta("dtype"), case.computed.name),
@@ -299,15 +154,20 @@ def converted_output_has_dtype(case: ConversionCase, out: Outcome) -> Finding:
     )
 
 
-@law("The gradient of the converted weight is the transposed gradient of the table: Gᵀ X, or one_hot(i)ᵀ G.",
-     source="nn.Linear and nn.Embedding: the chain rule",
-     obliges={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"})  # fmt: skip
+@law(
+    "The gradient of the converted weight is the transposed gradient of the table: Gᵀ X, or one_hot(i)ᵀ G.",
+    source="nn.Linear and nn.Embedding: the chain rule",
+    obliges={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"},
+)
 def converted_weight_collects(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.weight_grad, case.weight_gradient if case.trainable else None)
 
 
-@law("The gradient has its parameter's shape, dtype and memory layout.", when=learns,
-     source="Autograd mechanics, default gradient layouts: strides of a dense parameter, else row-major")  # fmt: skip
+@law(
+    "The gradient has its parameter's shape, dtype and memory layout.",
+    when=learns,
+    source="Autograd mechanics, default gradient layouts: strides of a dense parameter, else row-major",
+)
 def converted_gradient_has_layout(case: ConversionCase, out: Outcome) -> Finding:
     shape = case.memory_shape[::-1]
     own = case.strides if is_dense(case.strides, shape) else (shape[1], 1)
@@ -322,9 +182,12 @@ def converted_gradient_has_layout(case: ConversionCase, out: Outcome) -> Finding
     )
 
 
-@law("The gradient of the bias is the sum of the upstream gradients; a frozen bias gets none.",
-     source="nn.Linear: y = xAᵀ + b", obliges={"rank=0", "rank=3", "bias=frozen"},
-     when=lambda case: case.to_linear and case.bias != "none")  # fmt: skip
+@law(
+    "The gradient of the bias is the sum of the upstream gradients; a frozen bias gets none.",
+    source="nn.Linear: y = xAᵀ + b",
+    obliges={"rank=0", "rank=3", "bias=frozen"},
+    when=lambda case: case.to_linear and case.bias != "none",
+)
 def converted_bias_collects(case: ConversionCase, out: Outcome) -> Finding:
     if case.bias == "frozen":
         return gradient(out.bias_grad, None)
@@ -335,14 +198,20 @@ def converted_bias_collects(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.bias_grad, (total, np.broadcast_to(np.asarray(limit), total.shape)))
 
 
-@law("The gradient of the linear layer's input is G W, by W as it was converted.", source="nn.Linear: y = xAᵀ + b",
-     when=lambda case: case.to_linear and case.input_grad, obliges={"rank=0", "rank=3", "input=dense"})  # fmt: skip
+@law(
+    "The gradient of the linear layer's input is G W, by W as it was converted.",
+    source="nn.Linear: y = xAᵀ + b",
+    when=lambda case: case.to_linear and case.input_grad,
+    obliges={"rank=0", "rank=3", "input=dense"},
+)
 def converted_input_collects(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.input_grad, case.input_gradient)
 
 
-@law("The source keeps its Parameter, its flags, its version and whether it requires grad.",
-     source="torch.nn.Parameter: a new tensor; the other module is not touched")  # fmt: skip
+@law(
+    "The source keeps its Parameter, its flags, its version and whether it requires grad.",
+    source="torch.nn.Parameter: a new tensor; the other module is not touched",
+)
 def conversion_leaves_the_source(case: ConversionCase, out: Outcome) -> Finding:
     return every(
         is_true(out.original_kept, "the source's Parameter was replaced or written to"),
@@ -352,9 +221,11 @@ def conversion_leaves_the_source(case: ConversionCase, out: Outcome) -> Finding:
     )
 
 
-@law("A backward through the converted weight gives the source's weight no gradient, and the other way round.",
-     source="torch.nn.Parameter: a leaf, cut from the graph of the tensor it was made of",
-     obliges={"company=one_loss", "company=backward_before", "company=backward_after"})  # fmt: skip
+@law(
+    "A backward through the converted weight gives the source's weight no gradient, and the other way round.",
+    source="torch.nn.Parameter: a leaf, cut from the graph of the tensor it was made of",
+    obliges={"company=one_loss", "company=backward_before", "company=backward_after"},
+)
 def converted_and_source_collect_apart(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.original_grad, case.source_gradient)
 
@@ -367,15 +238,19 @@ def source_still_computes(case: ConversionCase, out: Outcome) -> Finding:
     return same(out.source_value, rows.reshape(*case.shape, case.embedding_dim))
 
 
-@law("A step of SGD on the converted weight subtracts half its gradient from it, exactly.",
-     source="torch.optim.SGD: θ − γ g")  # fmt: skip
+@law(
+    "A step of SGD on the converted weight subtracts half its gradient from it, exactly.",
+    source="torch.optim.SGD: θ − γ g",
+)
 def converted_weight_steps(case: ConversionCase, out: Outcome) -> Finding:
     return exactly(out.stepped, case.stepped)
 
 
-@law("What is written to one weight shows in the other exactly when the spelling makes them share memory.",
-     source="torch.Tensor.T, detach, data: views; clone and contiguous: copies",
-     obliges={"shares", "spelling=contiguous", "cut=clone", "assign=copy", "later=deepcopied", "later=there_and_back"})  # fmt: skip
+@law(
+    "What is written to one weight shows in the other exactly when the spelling makes them share memory.",
+    source="torch.Tensor.T, detach, data: views; clone and contiguous: copies",
+    obliges={"shares", "spelling=contiguous", "cut=clone", "assign=copy", "later=deepcopied", "later=there_and_back"},
+)
 def converted_shares_memory(case: ConversionCase, out: Outcome) -> Finding:
     moved, limit = case.stepped
     start = case.lookup.weight_values if case.to_linear else case.lookup.weight_values.T
@@ -397,14 +272,19 @@ def converted_shares_memory(case: ConversionCase, out: Outcome) -> Finding:
     )
 
 
-@law("Nothing else is written: inputs, what lies around the table, and the table itself once it is put back.",
-     source="no side effects")  # fmt: skip
+@law(
+    "Nothing else is written: inputs, what lies around the table, and the table itself once it is put back.",
+    source="no side effects",
+)
 def conversion_writes_nothing(case: ConversionCase, out: Outcome) -> Finding:
     return unwritten(out)
 
 
-@law("A wrong orientation, a plain tensor and an integer Parameter are refused; the old weight stays as it was.",
-     source="nn.Module.__setattr__; nn.Module.load_state_dict; torch.Tensor.requires_grad", refusal=True)  # fmt: skip
+@law(
+    "A wrong orientation, a plain tensor and an integer Parameter are refused; the old weight stays as it was.",
+    source="nn.Module.__setattr__; nn.Module.load_state_dict; torch.Tensor.requires_grad",
+    refusal=True,
+)
 def conversion_refuses_mistakes(case: ConversionCase, out: Outcome) -> Finding:
     return every(refuses(out, RAISES[str(case.mistake)]), unwritten(out))
 

@@ -14,8 +14,8 @@ from embcheck.law import Family, Finding, Plan, every, identical, is_true, same,
 from embcheck.layout import LAYOUTS
 from embcheck.life import STRUCTURES, live, observe
 from embcheck.life_case import LifeCase
-from embcheck.operation import OPERATIONS
 from embcheck.outcome import Field, Outcome
+from embcheck.rewriting import OPERATIONS
 from embcheck.space import Space
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
@@ -30,7 +30,7 @@ def plan(case: LifeCase) -> Plan:
         "second": OPERATIONS[case.second].act,
         "embedding": structure.paths["E"][-1],
         "head": structure.paths["H"][-1],
-        "flags": {name: getattr(case, name) for name in _FLAGS if getattr(case, name) is not case._field_defaults[name]},
+        "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
         "from_head": case.from_head,
     }
     return Plan(live, case.inputs(), options)
@@ -95,6 +95,7 @@ life = Family(
         strength=2,
     ),
     plan,
+    cost=3.0,
 )
 law = life.law
 
@@ -102,12 +103,6 @@ law = life.law
 def cells(state: tie.State) -> list[tie.Cell]:
     """The Parameter of each name, in order of the names."""
     return [state.cell(name) for name in state.names]
-
-
-def groups(things: list[Any]) -> list[int]:
-    """For each thing, the position of the first that is the same object."""
-    first: dict[int, int] = {}
-    return [first.setdefault(id(thing), position) for position, thing in enumerate(things)]
 
 
 def joined(arrays: list[Floats]) -> Floats:
@@ -128,41 +123,44 @@ def _casts(case: LifeCase) -> list[str]:
 
 
 def is_exact(case: LifeCase) -> bool:
-    return not any(cell.memory.loose for cell in case.expected.cells())
+    return case.is_exact
 
 
 def values(case: LifeCase, got: Field, state: tie.State) -> Finding:
     """All parameters' values, bit for bit unless they were computed with rounding."""
     expected = joined([cell.values for cell in cells(state)])
-    if is_exact(case):
+    if case.is_exact:
         return same(got, expected)
     return within(got, expected, 2 * tolerance(case, state))
 
 
-@law("Names are one Parameter exactly when they were before, or the operation is documented to break the tie.",
-     source="nn.Module: load_state_dict(assign), to, to_empty; copy.deepcopy; torch.save; pickle",
-     obliges={"tied", "copies", "structure=three_way", "structure=shared_module", "first=assigned"})  # fmt: skip
+@law(
+    "Names are one Parameter exactly when they were before, or the operation is documented to break the tie.",
+    source="nn.Module: load_state_dict(assign), to, to_empty; copy.deepcopy; torch.save; pickle",
+    obliges={"tied", "copies", "structure=three_way", "structure=shared_module", "first=assigned"},
+)
 def tie_survives_by_identity(case: LifeCase, out: Outcome) -> Finding:
-    expected = cells(case.expected)
     return every(
         same(out.names, list(case.expected.names)),
-        same(out.cells, groups(expected)),
-        same(out.count, len(set(map(id, expected)))),
+        same(out.cells, case.identities),
+        same(out.count, len(set(case.identities))),
     )
 
 
 @law("parameters() lists a tied Parameter once, under its first name.", source="nn.Module.named_parameters")
 def tie_is_listed_once(case: LifeCase, out: Outcome) -> Finding:
-    listed = [groups(cells(case.expected))[list(case.expected.names).index(name)] for name in out.unique.raw]
-    unique = Field(sorted(listed), "sorted(seen['unique'])", lambda raw: raw)
-    return same(unique, sorted(set(groups(cells(case.expected)))))
+    first = dict(zip(case.expected.names, case.identities, strict=True))
+    unique = Field(sorted(first[name] for name in out.unique.raw), "sorted(seen['unique'])", lambda raw: raw)
+    return same(unique, sorted(set(case.identities)))
 
 
-@law("Names share memory exactly when they should, and state_dict shares it with them, under every name.",
-     source="nn.Module.state_dict: references to the module's parameters; torch.save preserves views",
-     obliges={"shares", "first=assigned_saved", "second=aliased"})  # fmt: skip
+@law(
+    "Names share memory exactly when they should, and state_dict shares it with them, under every name.",
+    source="nn.Module.state_dict: references to the module's parameters; torch.save preserves views",
+    obliges={"shares", "first=assigned_saved", "second=aliased"},
+)
 def tie_survives_by_memory(case: LifeCase, out: Outcome) -> Finding:
-    memory = groups([cell.memory for cell in cells(case.expected)])
+    memory = tie.groups([cell.memory for cell in case.cells])
     return every(
         same(out.memory, memory),
         same(out.keys, sorted(case.expected.names)),
@@ -172,16 +170,19 @@ def tie_survives_by_memory(case: LifeCase, out: Outcome) -> Finding:
 
 @law("Values survive: bit for bit, or cast exactly, or as the operation says.", source="nn.Module; torch.nn.utils")
 def life_keeps_values(case: LifeCase, out: Outcome) -> Finding:
-    if is_exact(case):
-        expected = case.format.encode(joined([cell.values for cell in cells(case.expected)]))
+    if case.is_exact:
+        expected = case.format.encode(joined([cell.values for cell in case.cells]))
         return identical(out.values, case.format.to_bits(expected))
     return values(case, out.values, case.expected)
 
 
-@law("Parameters stay leaf Parameters of their shape, dtype, strides and requires_grad; no hook appears.",
-     source="nn.Module; torch.preserve_format", obliges={"layout=transposed", "layout=column_slice"})  # fmt: skip
+@law(
+    "Parameters stay leaf Parameters of their shape, dtype, strides and requires_grad; no hook appears.",
+    source="nn.Module; torch.preserve_format",
+    obliges={"layout=transposed", "layout=column_slice"},
+)
 def life_keeps_metadata(case: LifeCase, out: Outcome) -> Finding:
-    expected = cells(case.expected)
+    expected = case.cells
     shapes = [cell.values.shape for cell in expected]
     return every(
         is_true(out.leaves, "a Parameter became something else, or part of a graph"),
@@ -203,18 +204,23 @@ def _of(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
     return [stride for stride, length in zip(strides, shape, strict=True) if length > 1]
 
 
-@law("Gradients survive what keeps the Parameter; copies and new Parameters have none.",
-     source="nn.Module.zero_grad, to; nn.Parameter.__deepcopy__", obliges={"first=graded"})  # fmt: skip
+@law(
+    "Gradients survive what keeps the Parameter; copies and new Parameters have none.",
+    source="nn.Module.zero_grad, to; nn.Parameter.__deepcopy__",
+    obliges={"first=graded"},
+)
 def life_keeps_gradients(case: LifeCase, out: Outcome) -> Finding:
-    expected = [cell.grad for cell in cells(case.expected)]
+    expected = [cell.grad for cell in case.cells]
     return every(
         same(out.graded, [grad is not None for grad in expected]),
         same(out.grads, [grad.tolist() for grad in expected if grad is not None]),
     )
 
 
-@law("Modules keep their paths, types, sizes and flags (padding_idx, sparse, …), and are in training mode as asked.",
-     source="nn.Embedding: attributes; nn.Module.train")  # fmt: skip
+@law(
+    "Modules keep their paths, types, sizes and flags (padding_idx, sparse, …), and are in training mode as asked.",
+    source="nn.Embedding: attributes; nn.Module.train",
+)
 def life_keeps_modules(case: LifeCase, out: Outcome) -> Finding:
     modes = [case.expected.training] * len(out.modes.raw)
     copies = OPERATIONS[case.first].copies or OPERATIONS[case.second].copies
@@ -225,8 +231,12 @@ def life_keeps_modules(case: LifeCase, out: Outcome) -> Finding:
     )
 
 
-@law("The embedding still looks its rows up, and the head still multiplies by the same table.",
-     source="nn.Embedding; nn.Linear", when=is_exact, obliges={"tied"})  # fmt: skip
+@law(
+    "The embedding still looks its rows up, and the head still multiplies by the same table.",
+    source="nn.Embedding; nn.Linear",
+    when=is_exact,
+    obliges={"tied"},
+)
 def life_keeps_function(case: LifeCase, out: Outcome) -> Finding:
     rows = case.expected.slots["E.weight"].values[case.lookup.tokens]
     return every(
@@ -235,10 +245,13 @@ def life_keeps_function(case: LifeCase, out: Outcome) -> Finding:
     )
 
 
-@law("The gradient of a tied Parameter is the sum of both paths; untied ones get their own.",
-     source="autograd: gradients accumulate", obliges={"tied", "padding_hit", "trainable", "sparse"})  # fmt: skip
+@law(
+    "The gradient of a tied Parameter is the sum of both paths; untied ones get their own.",
+    source="autograd: gradients accumulate",
+    obliges={"tied", "padding_hit", "trainable", "sparse"},
+)
 def tied_gradients_add(case: LifeCase, out: Outcome) -> Finding:
-    learned = [cell.grad for cell in cells(case.learned())]
+    learned = [cell.grad for cell in cells(case.learned)]
     return every(
         is_true(out.grads_gone, "zero_grad left a gradient"),
         same(out.collected, [grad is not None for grad in learned]),
@@ -246,35 +259,50 @@ def tied_gradients_add(case: LifeCase, out: Outcome) -> Finding:
     )
 
 
-@law("A step of SGD keeps tied names identical: one step for each Parameter.", source="torch.optim.SGD",
-     when=is_exact, obliges={"tied", "trainable"})  # fmt: skip
+@law(
+    "A step of SGD keeps tied names identical: one step for each Parameter.",
+    source="torch.optim.SGD",
+    when=is_exact,
+    obliges={"tied", "trainable"},
+)
 def tied_names_step_once(case: LifeCase, out: Outcome) -> Finding:
-    return values(case, out.stepped, case.stepped())
+    return values(case, out.stepped, case.stepped)
 
 
-@law("functional_call with one name replaces every name of the same Parameter, and only those.",
-     source="torch.func.functional_call: tie_weights=True", when=is_exact, obliges={"tied"})  # fmt: skip
+@law(
+    "functional_call with one name replaces every name of the same Parameter, and only those.",
+    source="torch.func.functional_call: tie_weights=True",
+    when=is_exact,
+    obliges={"tied"},
+)
 def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
-    state = case.stepped()
-    if state.slots["E.weight"] is state.slots["H.weight"]:
-        state.slots["H.weight"] = tie.Cell(tie.Memory(np.ones_like(state.slots["H.weight"].values)), ())
+    state = case.stepped
+    tied = state.slots["E.weight"] is state.slots["H.weight"]
     rows = np.ones((len(case.lookup.tokens), case.embedding_dim))
-    value, limit = case.logits(state, rows)
+    value, limit = case.logits(state, rows, np.ones((case.num_embeddings, case.embedding_dim)) if tied else None)
     shape = (*case.shape, case.num_embeddings)
     return within(out.replaced, value.reshape(shape), limit.reshape(shape))
 
 
-@law("Writing to the embedding shows under exactly the names that share its memory.", source="nn.Parameter",
-     when=is_exact, obliges={"shares", "tied"})  # fmt: skip
+@law(
+    "Writing to the embedding shows under exactly the names that share its memory.",
+    source="nn.Parameter",
+    when=is_exact,
+    obliges={"shares", "tied"},
+)
 def tied_names_change_together(case: LifeCase, out: Outcome) -> Finding:
-    state = case.stepped()
-    state.slots["E.weight"].memory.values = np.full_like(state.slots["E.weight"].values, 7.0)
-    return values(case, out.filled, state)
+    state = case.stepped
+    written = state.slots["E.weight"].memory
+    after = [np.full_like(c.values, 7.0) if c.memory is written else c.values for c in cells(state)]
+    return same(out.filled, joined(after))
 
 
-@law("A copy moves nothing in what it was made of: values, gradients, versions, flags, hooks.",
-     source="copy.deepcopy; pickle; torch.save",
-     when=lambda case: "copied" not in (case.first, case.second), obliges={"copies"})  # fmt: skip
+@law(
+    "A copy moves nothing in what it was made of: values, gradients, versions, flags, hooks.",
+    source="copy.deepcopy; pickle; torch.save",
+    when=lambda case: "copied" not in (case.first, case.second),
+    obliges={"copies"},
+)
 def copies_leave_the_original_alone(case: LifeCase, out: Outcome) -> Finding:
     return is_true(out.left_alone, "the original changed with its copy")
 
