@@ -210,7 +210,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("Adagrad", "sparse fused", r"`fused` does not support sparse grad"),
     ("Adagrad", "sparse weight_decay", r"weight_decay option is not compatible with sparse gradients"),
     ("SGD", "sparse weight_decay", r"add\(sparse, dense\) is not supported"),
-    ("*", "sparse float16", r"not implemented for 'Half'"),
+    ("*", "sparse_path float16", r"not implemented for 'Half'"),
     ("*", "foreach differentiable", r"_foreach ops don't support autograd"),
     ("SparseAdam", "dense", r"SparseAdam does not support dense gradients, please consider Adam instead"),
     ("*", "capturable", r"If capturable=True, params(,.*)? (and|mus).*must be on supported devices"),

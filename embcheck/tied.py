@@ -160,7 +160,7 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def missing(self) -> list[bool]:
-        """Whether a step finds no gradient at all."""
+        """Whether each step finds no gradient at all."""
         keeps = self.zero in ("to_zeros", "model_to_zeros", "never")
         return [count == 0 and not keeps for count in self.passes]
 
@@ -227,6 +227,7 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
                  if flags.get(name)}  # fmt: skip
         found |= {"sparse" if self.is_sparse else "dense"} | ({"bias"} if self.bias else set())
         found |= {f"tensor_{self.boxed}"} if self.boxed else set()
+        found |= {"sparse_path"} if self.sparse else set()
         several = self.listing in ("bare_groups", "own_rate", "added_last") or self.event == "group_added"
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
@@ -240,6 +241,7 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
             "sparse_gradient": self.is_sparse,
             "several_steps": self.steps > 1,
             "absent_row": absent,
+            "half": self.dtype in ("float16", "bfloat16"),
             "fused_strides": self.flags.get("fused") is True and not self._one_order,
             "flat_gradient": self._flat(self._gradient_strides),
             "no_gradient": any(self.missing),

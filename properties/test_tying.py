@@ -303,15 +303,23 @@ def state_has_the_parameters_type(case: Tying, out: Outcome) -> Finding:
     return Difference("strides", "seen['state_strides']", got_order, order, f"strides {got_order}, expected {order}")
 
 
+def stays_still(case: Tying) -> bool:
+    # The scalar products of L-BFGS overflow in half precision, and infinity times zero is NaN.
+    overflows = case.optimizer == "LBFGS" and case.dtype == "float16"
+    return KINDS[case.optimizer].still and not case.flags.get("weight_decay") and not overflows
+
+
 @tying.law(
     "A row that never had a gradient does not move without weight decay.",
     source="the algorithm boxes with g = 0",
     obliges={"absent_row"},
-    when=lambda case: is_training(case) and KINDS[case.optimizer].still and not case.flags.get("weight_decay"),
+    when=lambda case: is_training(case) and stays_still(case),
 )
 def absent_rows_do_not_move(case: Tying, out: Outcome) -> Finding:
     gradient = np.stack([d.value for d in case.due])
     never = ~(gradient != 0).any((0, 2))
+    if case.is_sparse:  # the terms of a materialized row cancel only up to rounding
+        never[case.data.tokens.ravel()] = False
     start = np.broadcast_to(case.data.weight[never], (case.steps, int(never.sum()), case.shape[1]))
     return same(out.weights[:, never], start)
 
