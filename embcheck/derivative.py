@@ -18,7 +18,7 @@ FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp"})
 #: The axes of a gradient.
 AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "values": ("fingerprint", "real", "special"),
-    "upstream": ("code", "ones", "real", "special"),
+    "upstream": ("code", "ones", "real", "special", "tiny", "huge"),
     "upstream_layout": table.LAYOUTS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
@@ -58,7 +58,9 @@ def canonical(case: Case) -> Case | None:
         changes |= {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
         # A product with one_hot spreads what is not finite over a column.
         changes |= {"values": "fingerprint"} if fitted.values == "special" else {}
-        changes |= {"upstream": "code"} if fitted.upstream == "special" else {}
+        changes |= {"upstream": "code"} if fitted.upstream in ("special", "tiny") else {}
+    if fitted.upstream == "tiny" and fitted.scale_grad_by_freq:
+        changes["upstream"] = "code"  # what is divided would fall between multiples of the smallest number
     if entry.module and fitted.route in FUNCTIONAL_ROUTES:
         changes["entry"] = "functional"
     if fitted.route in ("double_backward", "forward_mode", "vjp", "batched"):

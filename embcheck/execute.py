@@ -102,10 +102,16 @@ def run(plan: Plan, mode: Mode) -> Outcome:
         torch.set_num_threads(plan.threads)
     seen: Mapping[str, Any] = {}
     error: BaseException | None = None
+    grad, default = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
         seen = mode.function(plan.program, **arguments, **plan.options)
     except Exception as raised:
         error = raised
+    finally:
+        # What a program leaves changed must not spoil the cases after it.
+        torch.set_grad_enabled(grad)
+        if torch.get_default_dtype() != default:
+            torch.set_default_dtype(default)
     return Outcome(seen, read, mode=mode.name, error=error, written=lambda: _written(fed))
 
 

@@ -39,11 +39,14 @@ def forward(
     history(leaf, call, indices)
     inference = leaf.is_inference() or indices.is_inference()
     before = (0, 0) if inference else (leaf._version, indices._version)
+    around = surroundings()
     value = call(indices)
     after = (0, 0) if inference else (leaf._version, indices._version)
     return {
         "value": value,
         "versions": before == after,
+        "surroundings": surroundings() == around,
+        "plain": type(value) is torch.Tensor,
         "separate": value.numel() == 0
         or value.untyped_storage().data_ptr()
         not in (leaf.untyped_storage().data_ptr(), indices.untyped_storage().data_ptr()),
@@ -65,11 +68,29 @@ def backward(
     leaf.requires_grad_()
     history(leaf, call, indices)
     leaf.grad = None
-    
-    def rebuild(table: Tensor) -> Call:
-        return build(table, **flags)[1]
 
-    return {"leaf": leaf, **route(leaf, call, indices, upstream, rebuild)}
+    def rebuild(table: Tensor) -> Call:
+        # A layer that is built draws its first weights, which is not the lookup's doing.
+        drawn = torch.get_rng_state()
+        again = build(table, **flags)[1]
+        torch.set_rng_state(drawn)
+        return again
+
+    around = surroundings()
+    seen = route(leaf, call, indices, upstream, rebuild)
+    return {"leaf": leaf, "surroundings": surroundings() == around, **seen}
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What a call must leave as it is: grad mode, default dtype, threads, determinism and the random numbers."""
+    return (
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_rng_state().numpy().tobytes(),
+    )
 
 
 def _history(function: History) -> History:
@@ -174,7 +195,8 @@ def backward_call(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 @_route
 def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     (grad,) = torch.autograd.grad(call(indices), leaf, upstream)
-    return {"weight_grad": grad, "grad_left_alone": leaf.grad is None}
+    own = grad.is_sparse or grad.numel() == 0 or grad.data_ptr() != upstream.data_ptr()
+    return {"weight_grad": grad, "grad_left_alone": leaf.grad is None, "separate": own}
 
 
 @_route

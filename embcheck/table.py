@@ -25,7 +25,7 @@ ROWS = (1, 2, 3, 5, 7, 8, 10, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129
 WIDTHS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129, 192, 255, 256,
           257, 300, 511, 512, 513, 768, 1023, 1024, 1025)  # fmt: skip
 HUGE_TOKENS = (10_000, 16_385, 32_769, 65_537)
-HUGE_ROWS = (10_001, 16_385, 32_769, 50_257, 65_537)
+HUGE_ROWS = (10_001, 16_385, 30_522, 32_000, 32_769, 50_257, 65_536, 65_537)
 HUGE_WIDTHS = (2_049, 4_097)
 
 #: A case touches at most this many elements of table, output or upstream gradient.
@@ -76,6 +76,31 @@ def shape_cases(**fixed: Any) -> Iterator[Case]:
             yield Case(rows, width, "ends", shape, **fixed)
 
 
+def size_cases(**fixed: Any) -> Iterator[Case]:
+    """Every width, every number of tokens and every number of rows up to 131, one at a time, and the small ones in
+    pairs; dtypes, ranks and paddings take turns.  For faults of one size that is no threshold."""
+    sizes = [
+        *((3, n, 4) for n in range(1, 132)),
+        *((3, 2, n) for n in range(1, 132)),
+        *((n, 2, 9) for n in range(1, 132)),
+        *((rows, width, 5) for rows in range(1, 13) for width in range(1, 13)),
+    ]
+    dtypes = tuple(FORMATS)
+    for position, (rows, width, numel) in enumerate(sizes):
+        turns = stream.Stream(stream.derive("sizes", position))
+        yield Case(
+            rows,
+            width,
+            ("ends", "uniform", "permutation", "unequal")[position % 4],
+            turns.choice(((numel,), (numel, 1), (1, numel), (1, numel, 1))),
+            padding_of(turns.choice((None, None, 0, "last", -1)), rows),
+            dtype=turns.choice(dtypes),
+            index_dtype=turns.choice(("int64", "int32")),
+            seed=position,
+            **fixed,
+        )
+
+
 def landmarks(**fixed: Any) -> Iterator[Case]:
     """Tables, widths and token counts beyond the thresholds of ATen's kernels, two at a time, in every dtype."""
     dtypes, paddings = tuple(FORMATS), (None, "last", 0, -1)
@@ -91,7 +116,7 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
                 rows,
                 width,
                 ("unequal", "uniform", "late_padding", "ends")[k % 4],
-                (numel,),
+                ((numel,), (numel, 1), (1, numel, 1))[(position + position // 3 + 2 * turn) % 3],
                 padding_of(paddings[(k // 2) % 4], rows),
                 scale_grad_by_freq=k % 5 == 1,
                 sparse=k % 5 == 2,
@@ -138,6 +163,11 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
             rows = draws.choice(ROWS[:9])
         case _:
             pass
+    if draws.chance(3):
+        # Sizes between the thresholds: a fault may have any.
+        numel, rows, width = (
+            draws.between(1, 200) if size <= 1100 and draws.chance(2) else size for size in (numel, rows, width)
+        )
     small = draws.chance(3)
     if small:
         numel, rows, width = numel % 40, rows % 12 + 1, width % 20

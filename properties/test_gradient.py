@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import bound, derivative, oracle, table
 from embcheck.case import Case
-from embcheck.law import Family, Finding, every, identical, refuses, same, unwritten, within
+from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.outcome import Outcome
 from embcheck.program import ROUTES, TIMES
 from embcheck.space import Space
@@ -25,8 +25,11 @@ def scope() -> Iterator[Case]:
         for case in table.small_cases(**flags)
     )
     shaped = (case for route in ROUTES for case in table.shape_cases(route=route))
+    flags = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
+    sized = (case for fixed in flags for case in table.size_cases(**fixed))
     spelled = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
-    return (case for case in map(derivative.canonical, itertools.chain(plain, flagged, shaped, spelled)) if case)
+    every = itertools.chain(plain, flagged, shaped, spelled, sized)
+    return (case for case in map(derivative.canonical, every) if case)
 
 
 gradient = Family(
@@ -109,6 +112,43 @@ def weight_gradient_has_kind(case: Case, out: Outcome) -> Finding:
         same(out.weight_grad.meta("device"), out.leaf.meta("device").raw),
         same(out.weight_grad.meta("is_sparse"), case.sparse),
     )
+
+
+def comes_twice(case: Case) -> bool:
+    """Whether a sparse gradient has two entries for one row."""
+    counted = case.tokens[case.counted]
+    return case.sparse and len(counted) > len(np.unique(counted))
+
+
+@gradient.law(
+    "A sparse gradient in which a row comes twice does not say that it is coalesced.",
+    source="torch.Tensor.is_coalesced",
+    obliges={"repeated"},
+    when=comes_twice,
+)
+def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
+    merged = out.weight_grad.meta("_nnz").raw < int(case.counted.sum())
+    return None if merged else same(out.weight_grad.meta("is_coalesced"), False)
+
+
+@gradient.law(
+    "A dense gradient is row-major, in memory of its own.",
+    source="Autograd mechanics, default gradient layouts; embedding_dense_backward: zeros",
+    when=lambda case: not case.sparse and case.route == "autograd_grad" and not ENTRIES[case.entry].product,
+)
+def weight_gradient_is_contiguous(case: Case, out: Outcome) -> Finding:
+    return every(
+        same(out.weight_grad.meta("is_contiguous"), True),
+        is_true(out.separate, "the gradient lies in the upstream gradient's memory"),
+    )
+
+
+@gradient.law(
+    "Differentiating leaves the modes, the default dtype, the threads and the random numbers as they are.",
+    source="no side effects",
+)
+def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
+    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
 
 @gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"))

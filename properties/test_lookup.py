@@ -66,7 +66,7 @@ def scope() -> Iterator[Case]:
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for stray in table.STRAY_AXIS[1:]
     )
-    return (case for case in map(canonical, chain(table.small_cases(), every_entry, strays)) if case)
+    return (case for case in map(canonical, chain(table.small_cases(), every_entry, strays, table.size_cases())) if case)
 
 
 AXES = table.AXES | {
@@ -154,9 +154,10 @@ def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
     return same(out.value.meta("dtype"), case.dtype)
 
 
-@lookup.law("The output is contiguous, on the table's device, and dense.", source="torch.Tensor.is_contiguous")
+@lookup.law("The output is a plain Tensor, contiguous, dense, and on the table's device.", source="torch.Tensor.is_contiguous")
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
+        is_true(out.plain, "the output is no plain Tensor"),
         same(out.value.meta("is_contiguous"), True),
         same(out.value.meta("device"), out.leaf.meta("device").raw),
         same(out.value.meta("layout"), "strided"),
@@ -177,6 +178,23 @@ def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
 @lookup.law("Nothing is written: table, indices, what lies around them, and their versions.", source="no side effects")
 def lookup_writes_nothing(case: Case, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
+
+
+@lookup.law(
+    "A lookup leaves the modes, the default dtype, the threads and the random numbers as they are.",
+    source="no side effects",
+)
+def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
+    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@lookup.law(
+    "A table that is given is the parameter's memory, unless it is loaded, which copies.",
+    source="nn.Embedding.from_pretrained; torch.nn.Parameter",
+    when=lambda case: case.entry not in ("loaded", "subject"),
+)
+def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
+    return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 
 @lookup.law("The output has memory of its own.", source="torch.index_select: the result doesn't share storage")

@@ -201,7 +201,7 @@ embedding("default_dtype_changed", "lookup", "A lookup in a float64 table makes 
                       lambda out, i, w: (torch.set_default_dtype(torch.float64), out)[1]),
           lambda: default_changes())  # fmt: skip
 embedding("grad_mode_left_off", "lookup", "A lookup without tokens leaves gradients disabled.",
-          out_changed(lambda i, w, flags: i.numel() == 0, lambda out, i, w: (torch._C._set_grad_enabled(False), out)[1]),
+          out_changed(lambda i, w, flags: i.numel() == 0, lambda out, i, w: (torch.set_grad_enabled(False), out)[1]),
           lambda: leaves_grad_off())  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def leaves_grad_off() -> bool:
     """Whether a lookup changes the grad mode."""
     functional.embedding(torch.tensor([], dtype=torch.int64), torch.ones(2, 1))
     enabled = torch.is_grad_enabled()
-    torch._C._set_grad_enabled(True)
+    torch.set_grad_enabled(True)
     return not enabled
 
 

@@ -69,12 +69,17 @@ def after(kind: str, steps: int = 3, sparse: bool = False, dtype: torch.dtype = 
     return weight.detach()
 
 
+def disagree(one: Tensor, other: Tensor) -> bool:
+    """Whether two paths differ by more than rounding: a few steps in float32 touch the last 8 of 24 bits."""
+    return float((one - other).abs().max()) > 2.0**-16 * float(one.abs().max())
+
+
 def apart(kind: str, **flags: Any) -> Witness:
     """Whether the plain and the foreach path of an optimizer disagree."""
 
     def witness() -> bool:
         plain, many = after(kind, foreach=False, **flags), after(kind, foreach=True, **flags)
-        return not torch.allclose(plain, many, rtol=1e-5, atol=1e-6)
+        return disagree(plain, many)
 
     return witness
 
@@ -84,7 +89,7 @@ def fused_apart(kind: str, **flags: Any) -> Witness:
 
     def witness() -> bool:
         plain, fused = after(kind, foreach=False, fused=False, **flags), after(kind, fused=True, **flags)
-        return not torch.allclose(plain, fused, rtol=1e-5, atol=1e-6)
+        return disagree(plain, fused)
 
     return witness
 
@@ -187,8 +192,8 @@ altered("adamax_foreach_forgets_decay", "foreach Adamax forgets weight decay.", 
 altered("nadam_couples_decoupled_decay", "Plain NAdam couples decoupled weight decay.", "nadam", "_single_tensor_nadam",
         lambda f: {"decoupled_weight_decay": False}, apart("NAdam", lr=0.5, weight_decay=0.25, decoupled_weight_decay=True))  # fmt: skip
 altered("radam_eps_doubled", "foreach RAdam doubles eps.", "radam", "_multi_tensor_radam", lambda f: {"eps": 2 * f["eps"]},
-        lambda: not torch.allclose(after("RAdam", 9, lr=0.5, eps=0.5, betas=(0.5, 0.75), foreach=True),
-                                   after("RAdam", 9, lr=0.5, eps=0.5, betas=(0.5, 0.75), foreach=False)))  # fmt: skip
+        lambda: disagree(after("RAdam", 9, lr=0.5, eps=0.5, betas=(0.5, 0.75), foreach=True),
+                         after("RAdam", 9, lr=0.5, eps=0.5, betas=(0.5, 0.75), foreach=False)))  # fmt: skip
 altered("rprop_clips_early", "Plain Rprop's largest step is a quarter of what was asked.", "rprop", "_single_tensor_rprop",
         lambda f: {"step_size_max": f["step_size_max"] / 4}, apart("Rprop", lr=1.0, step_sizes=(0.5, 2.0)))  # fmt: skip
 altered("asgd_forgets_lambd", "foreach ASGD takes lambd for nothing.", "asgd", "_multi_tensor_asgd", lambda f: {"lambd": 0.0},
