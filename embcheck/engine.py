@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import marshal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from embcheck.verdict import Counterexample, Status, Verdict
 
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.
 _KINDS, _ENOUGH = 5, 500
+#: The first cases of an item, whose facts are all told while an obligation is open; later every eighth one's are.
+_ALL_TOLD = 400
 
 #: Tells how each of some cases would end the process: a symptom, or None.
 Probe = Callable[[list[Any]], list[str | None]]
@@ -115,6 +117,12 @@ class Tally:
     unknown: dict[str, None] = field(default_factory=dict)
     not_applicable: dict[str, int] = field(default_factory=dict)
 
+    def meet(self, facts: Mapping[str, Any]) -> None:
+        """Notes the obligations that a case with these facts meets."""
+        newly = {condition for condition in self.missing if holds(condition, facts)}
+        self.missing -= newly
+        self.met |= newly
+
 
 class Judge:
     """Judges the cases of an item and keeps a tally for each law.
@@ -171,34 +179,38 @@ class Judge:
             if reason is not None:
                 self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
                 return
+        exact: set[str] = set()
         for tally in self.refusals if refused else self.regular:
             if out.error is not None and not refused and tally is not self.accept:
                 continue
-            if tally.law.when(case):
-                if tally.missing:
+            law = tally.law
+            if law.when(case):
+                if tally.missing and (self.cases < _ALL_TOLD or self.cases % 8 == 0):
                     facts = facts or case.facts()
-                self._judge(tally, case, out, facts)
+                    tally.meet(facts)
+                if law.implied_by in exact:
+                    tally.cases += 1
+                elif self._judge(tally, case, out):
+                    exact.add(law.name)
 
-    def _judge(self, tally: Tally, case: Any, out: Any, facts: Any) -> None:
+    def _judge(self, tally: Tally, case: Any, out: Any) -> bool:
+        """Whether a law holds exactly; anything else goes into its tally."""
         if tally.violations >= _ENOUGH:
-            return
+            return False
         tally.cases += 1
-        if tally.missing:
-            newly = {condition for condition in tally.missing if holds(condition, facts)}
-            tally.missing -= newly
-            tally.met |= newly
         try:
             finding = tally.law.judge(case, out)
         except Exception as error:
             tally.unknown[f"the oracle raised {type(error).__name__}: {error} on {case!r}"[:300]] = None
-            return
+            return False
         if finding is None:
-            return
+            return True
         if isinstance(finding, Difference):
             self._violated(tally, case, finding)
         else:
             tally.worst = finding if tally.worst is None else max(tally.worst, finding)
             self.worst = tally.worst
+        return False
 
     def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
         entry = self.ledger.find(tally.law.name, self.mode.name, self.device, found.kind, case.facts())
@@ -315,7 +327,7 @@ def counterexample(
     if reduce:
         case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, found.kind) is not None)
         found = judge.fails(law, case, found.kind) or found
-    also = ()
+    also: tuple[str, ...] = ()
     if reduce:
         others = (other for other in judge.family.laws if other.name != law.name)
         also = tuple(other.name for other in others if isinstance(judge_once(judge.family, judge.mode, other, case), Difference))

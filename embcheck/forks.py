@@ -58,8 +58,8 @@ def _answer(request: dict[str, Any]) -> Any:
         if symptom(family, mode, cases, 2 * limit) is None:
             return [None] * len(cases)
         symptoms: list[str | None] = []
-        for case in cases:
-            symptoms.append(symptom(family, mode, [case], limit))
+        for dangerous in cases:
+            symptoms.append(symptom(family, mode, [dangerous], limit))
             if symptoms[-1] == "hang":
                 break  # each further one would cost as long
         return symptoms

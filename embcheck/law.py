@@ -55,7 +55,8 @@ class Law:
     """A sentence, its source, its judgement, and when it applies.
 
     ``obliges`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
-    the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.
+    the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.  Where the law that
+    ``implied_by`` names holds exactly, this one follows and is not evaluated.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Law:
     modes: frozenset[str] | None = None
     refusal: bool = False
     advisory: bool = False
+    implied_by: str = ""
 
 
 class Plan(NamedTuple):
@@ -118,6 +120,7 @@ class Family:
         modes: Iterable[str] | None = None,
         refusal: bool = False,
         advisory: bool = False,
+        implied_by: str = "",
     ) -> Callable[[Judgement], Judgement]:
         """Adds the decorated judgement to the family, named after it."""
 
@@ -125,7 +128,9 @@ class Family:
             name = judge.__name__ if judge is not accepts else f"{self.name}_is_accepted"
             allowed = frozenset(modes) if modes is not None else None
             obligations = frozenset(obliges)
-            law = Law(name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory)
+            law = Law(
+                name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by
+            )
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge
 
@@ -220,6 +225,14 @@ def within(
         return _where(got, actual, expected, agree, "bound", explain, limit)
     held = (limit > 0) & ~alike & np.isfinite(limit)
     return float((error[held] / limit[held]).max()) if held.any() else None
+
+
+def described(got: Field, **wanted: Any) -> Finding:
+    """The metadata of an observed tensor, each as `Field.meta` gives it: ``described(out.value, is_leaf=False)``."""
+    for name, value in wanted.items():
+        if got.plain(name) != value:
+            return same(got.meta(name), value)
+    return None
 
 
 def is_true(got: Field, words: str) -> Finding:

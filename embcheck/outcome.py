@@ -18,6 +18,9 @@ from embcheck.format import FORMATS, Array, Format
 #: Turns an observed tensor into its elements in storage (`Format.storage` for a floating dtype).
 Reader = Callable[[Any], Array]
 
+#: Metadata that is told as torch spells it.
+_SPELT = frozenset({"dtype", "device", "layout"})
+
 #: What happened to an input whose surroundings changed; its own elements may have changed too.
 AROUND = "memory around it was written"
 
@@ -58,15 +61,22 @@ class Field:
     def meta(self, name: str) -> Field:
         """Metadata of an observed tensor as a plain value: ``shape``, ``dtype``, ``device``, ``layout`` (as torch
         spells them, without the prefix), ``requires_grad``, ``is_leaf``, ``is_sparse``, ``is_contiguous``…"""
-        found = getattr(self.raw, name)
-        called = ""
-        if callable(found):
-            found, called = found(), "()"
+        plain = self.plain(name)
         if name == "shape":
-            return Field(tuple(found), lambda: f"tuple({self.path}.{name})", self._reader)
-        if name in ("dtype", "device", "layout"):
-            return Field(_spelt(found), lambda: f'str({self.path}.{name}).removeprefix("torch.")', self._reader)
-        return Field(found, lambda: f"{self.path}.{name}{called}", self._reader)
+            return Field(plain, lambda: f"tuple({self.path}.{name})", self._reader)
+        if name in _SPELT:
+            return Field(plain, lambda: f'str({self.path}.{name}).removeprefix("torch.")', self._reader)
+        called = "()" if callable(getattr(self.raw, name)) else ""
+        return Field(plain, lambda: f"{self.path}.{name}{called}", self._reader)
+
+    def plain(self, name: str) -> Any:
+        """The metadata itself, without a path."""
+        found = getattr(self.raw, name)
+        if name == "shape":
+            return tuple(found)
+        if name in _SPELT:
+            return _spelt(found)
+        return found() if callable(found) else found
 
     @property
     def is_tensor(self) -> bool:

@@ -99,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from embcheck.item import PROFILES, items_of
 
         profile = PROFILES[settings_of(metafunc.config).profile]
-        items = items_of(family, metafunc.function.engine, profile)  # type: ignore[attr-defined]
+        items = items_of(family, metafunc.function.engine, profile)
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         entries = ledger_of(metafunc.config).entries

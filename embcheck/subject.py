@@ -25,13 +25,15 @@ FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 
 @dataclass(frozen=True)
 class Entry:
-    """One spelling of a lookup: how it is built, which flags it takes, and whether it is a product with one_hot."""
+    """One spelling of a lookup: how it is built, which flags it takes, whether it is a product with one_hot, whether its
+    leaf is a module's parameter, and whether that lies in the memory of the table that was given."""
 
     name: str
     build: Build
     flags: frozenset[str] = frozenset(FLAGS)
     product: bool = False
     module: bool = False
+    aliases: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ ENTRIES: dict[str, Entry] = {}
 
 
 def _entry(
-    name: str, *, flags: tuple[str, ...] = FLAGS, product: bool = False, module: bool = False
+    name: str, *, flags: tuple[str, ...] = FLAGS, product: bool = False, module: bool = False, aliases: bool = True
 ) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
-        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module)
+        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module, aliases)
         return build
 
     return register
@@ -92,7 +94,7 @@ def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     return layer.weight, layer
 
 
-@_entry("loaded", module=True)
+@_entry("loaded", module=True, aliases=False)
 def loaded(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
     layer.load_state_dict({"weight": weight.detach()})
@@ -168,7 +170,7 @@ def table_subject(factory: Callable[..., torch.nn.Module]) -> Subject:
 
     build.script = _TABLE_SCRIPT.format(module=factory.__module__, name=factory.__qualname__)  # type: ignore[attr-defined]
     lacks = {flag: f"{name} takes no {flag}" for flag in FLAGS if flag not in taken}
-    return Subject(name, {name: Entry(name, build, taken, module=True)}, lacks)
+    return Subject(name, {name: Entry(name, build, taken, module=True, aliases=False)}, lacks)
 
 
 #: What a counterexample's script says in place of `table_subject`'s closure.

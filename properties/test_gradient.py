@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import bound, derivative, oracle, table
 from embcheck.case import Case
-from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.law import Family, Finding, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.outcome import Outcome
 from embcheck.program import ROUTES, TIMES
 from embcheck.space import Space
@@ -94,7 +94,12 @@ def weight_gradient_is_scattered(case: Case, out: Outcome) -> Finding:
     return within(out.weight_grad, *oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case))
 
 
-@gradient.law("Rows that were not looked up get exactly zero gradient.", obliges={"untouched_row"}, when=has_weight_grad)
+@gradient.law(
+    "Rows that were not looked up get exactly zero gradient.",
+    obliges={"untouched_row"},
+    when=has_weight_grad,
+    implied_by="weight_gradient_is_scattered",
+)
 def untouched_rows_get_zero(case: Case, out: Outcome) -> Finding:
     return same(out.weight_grad[case.counts == 0], 0)
 
@@ -106,11 +111,12 @@ def untouched_rows_get_zero(case: Case, out: Outcome) -> Finding:
     when=has_weight_grad,
 )
 def weight_gradient_has_kind(case: Case, out: Outcome) -> Finding:
-    return every(
-        same(out.weight_grad.meta("shape"), (case.num_embeddings, case.embedding_dim)),
-        same(out.weight_grad.meta("dtype"), case.dtype),
-        same(out.weight_grad.meta("device"), out.leaf.meta("device").raw),
-        same(out.weight_grad.meta("is_sparse"), case.sparse),
+    return described(
+        out.weight_grad,
+        shape=(case.num_embeddings, case.embedding_dim),
+        dtype=case.dtype,
+        device=out.leaf.plain("device"),
+        is_sparse=case.sparse,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import oracle, table
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten
+from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, same, unwritten
 from embcheck.outcome import Outcome
 from embcheck.program import HISTORIES, forward
 from embcheck.space import Space
@@ -146,21 +146,19 @@ def one_hot_product_selects_rows(case: Case, out: Outcome) -> Finding:
 
 @lookup.law("The output has the index's shape and embedding_dim behind it.", source="nn.Embedding: Shape")
 def lookup_has_shape(case: Case, out: Outcome) -> Finding:
-    return same(out.value.meta("shape"), (*case.shape, case.embedding_dim))
+    return described(out.value, shape=(*case.shape, case.embedding_dim))
 
 
 @lookup.law("The output has the table's dtype.", source="nn.Embedding: Variables")
 def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
-    return same(out.value.meta("dtype"), case.dtype)
+    return described(out.value, dtype=case.dtype)
 
 
 @lookup.law("The output is a plain Tensor, contiguous, dense, and on the table's device.", source="torch.Tensor.is_contiguous")
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
         is_true(out.plain, "the output is no plain Tensor"),
-        same(out.value.meta("is_contiguous"), True),
-        same(out.value.meta("device"), out.leaf.meta("device").raw),
-        same(out.value.meta("layout"), "strided"),
+        described(out.value, is_contiguous=True, device=out.leaf.plain("device"), layout="strided"),
     )
 
 
@@ -169,10 +167,7 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 )
 def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
     expected = case.requires_grad and out.mode == "eager"
-    return every(
-        same(out.value.meta("requires_grad"), expected),
-        same(out.value.meta("is_leaf"), not expected),
-    )
+    return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
 @lookup.law("Nothing is written: table, indices, what lies around them, and their versions.", source="no side effects")
@@ -191,7 +186,7 @@ def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
 @lookup.law(
     "A table that is given is the parameter's memory, unless it is loaded, which copies.",
     source="nn.Embedding.from_pretrained; torch.nn.Parameter",
-    when=lambda case: case.entry not in ("loaded", "subject"),
+    when=lambda case: ENTRIES[case.entry].aliases,
 )
 def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")

@@ -64,22 +64,23 @@ padding = Family(
 
 
 @padding.law(
-    "Padding rows get zero gradient.",
-    source="nn.Embedding: padding_idx doesn't contribute to the gradient",
-    obliges={"padding_hit", "all_padding", "negative_padding", "last_row", "numel>3072", "sparse", "scale_grad_by_freq",
-             "dtype=bfloat16", "dtype=float16", "dtype=float64", "index_dtype=int32", "embedding_dim>128"},
-)  # fmt: skip
-def padding_row_gets_no_gradient(case: Case, out: Outcome) -> Finding:
-    return same(out.weight_grad[case.padding_row], 0)
-
-
-@padding.law(
     "The other rows' gradients are those without the padding tokens.",
     source="nn.Embedding: padding_idx",
     obliges={"padding_hit", "padding_absent", "repeated", "scale_grad_by_freq"},
 )
 def other_rows_ignore_padding_tokens(case: Case, out: Outcome) -> Finding:
     return within(out.weight_grad, *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
+
+
+@padding.law(
+    "Padding rows get zero gradient.",
+    source="nn.Embedding: padding_idx doesn't contribute to the gradient",
+    obliges={"padding_hit", "all_padding", "negative_padding", "last_row", "numel>3072", "sparse", "scale_grad_by_freq",
+             "dtype=bfloat16", "dtype=float16", "dtype=float64", "index_dtype=int32", "embedding_dim>128"},
+    implied_by="other_rows_ignore_padding_tokens",
+)  # fmt: skip
+def padding_row_gets_no_gradient(case: Case, out: Outcome) -> Finding:
+    return same(out.weight_grad[case.padding_row], 0)
 
 
 @padding.law(
