@@ -168,7 +168,7 @@ def load_assign(target: Module, view: Tensor) -> tuple[Tensor, Call]:
 
 @_into(ASSIGNMENTS)
 def swap(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    torch.utils.swap_tensors(target.weight, torch.nn.Parameter(view))  # type: ignore[no-untyped-call]
+    torch.utils.swap_tensors(target.weight, torch.nn.Parameter(view))
     return target.weight, target
 
 

@@ -160,12 +160,12 @@ def module_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str,
 
 @_into(SOURCES)
 def from_pretrained(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, **flags)  # type: ignore[no-untyped-call]
+    return torch.nn.Embedding.from_pretrained(weight, **flags)
 
 
 @_into(SOURCES)
 def from_pretrained_open(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)  # type: ignore[no-untyped-call]
+    return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)
 
 
 @_into(SOURCES)

@@ -120,6 +120,26 @@ def scope() -> Iterator[ConversionCase]:
     return (case for case in map(canonical, itertools.chain(spelled, shaped, mistaken)) if case is not None)
 
 
+def landmarks() -> Iterator[ConversionCase]:
+    """The sizes on both sides of each threshold, one axis at a time and two together, in both directions."""
+    for seed, size in enumerate((16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 257, 1000, 1001)):
+        for direction, bias in (("to_linear", "whole"), ("to_linear", "none"), ("to_embedding", "none")):
+            for rows, width, tokens in ((size, 3, 5), (3, size, 5), (5, 3, size), (size, 2, size), (2, size, size)):
+                yield ConversionCase(
+                    rows, width, direction, "uniform", (tokens,), bias=bias, input_grad=bool(seed % 2), seed=seed
+                )
+
+
+def smaller(case: ConversionCase) -> Iterator[ConversionCase]:
+    """Fewer rows, columns and tokens, the boldest cut first; thresholds are found by bisection."""
+    sizes = {"num_embeddings": case.num_embeddings, "embedding_dim": case.embedding_dim, "tokens": case.numel}
+    for axis, size in sizes.items():
+        step = size - 1
+        while step > 0:
+            yield case.but(shape=(size - step,)) if axis == "tokens" else case.but(**{axis: size - step})
+            step //= 2
+
+
 #: On both sides of where kernels change their path.
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 999, 1000, 1001,
          1025)  # fmt: skip

@@ -104,7 +104,7 @@ def observe(model: Module) -> dict[str, Any]:
         "hooks": sum(len(p._backward_hooks or ()) for _, p in named),
         "values": torch.cat([p.detach().reshape(-1) for _, p in named]),
         "versions": [p._version for _, p in named],
-        "unique": [name for name, _ in model.named_parameters()],
+        "unique": sorted(cells.index(id(p)) for _, p in model.named_parameters()),
         "count": len(list(model.parameters())),
         "keys": sorted(state),
         "state_memory": [memory.index(pointer) if pointer in memory else -1 for pointer in listed],

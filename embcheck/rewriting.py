@@ -180,7 +180,7 @@ def filled(model: Module, embedding: Module, head: Module) -> Module:
 @does(effect.swaps_doubled)
 def swapped(model: Module, embedding: Module, head: Module) -> Module:
     doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
-    torch.utils.swap_tensors(embedding.weight, doubled)  # type: ignore[no-untyped-call]
+    torch.utils.swap_tensors(embedding.weight, doubled)
     return model
 
 
@@ -188,8 +188,8 @@ def swapped(model: Module, embedding: Module, head: Module) -> Module:
 def pruned(model: Module, embedding: Module, head: Module) -> Module:
     mask = torch.ones_like(embedding.weight)
     mask[0, 0] = 0
-    torch.nn.utils.prune.custom_from_mask(embedding, "weight", mask)  # type: ignore[no-untyped-call]
-    torch.nn.utils.prune.remove(embedding, "weight")  # type: ignore[no-untyped-call]
+    torch.nn.utils.prune.custom_from_mask(embedding, "weight", mask)
+    torch.nn.utils.prune.remove(embedding, "weight")
     return model
 
 

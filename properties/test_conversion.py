@@ -8,7 +8,7 @@ import numpy as np
 
 from embcheck.assignment import AT_CALL, RAISES
 from embcheck.conversion_case import ConversionCase, Expected, is_dense
-from embcheck.conversion_space import AXES, canonical, draw, plan, scope
+from embcheck.conversion_space import AXES, canonical, draw, landmarks, plan, scope, smaller
 from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
@@ -20,9 +20,11 @@ conversion = Family(
         {name: values for name, values in AXES.items() if name != "mistake"},
         canonical,
         scope,
+        landmarks,
         flags=("direction", "source", "target_frozen", "company", "bias", "input_grad", "autocast", "dtype"),
         base={"num_embeddings": 3, "embedding_dim": 3, "shape": (2, 2)},
         draw=draw,
+        smaller=smaller,
         strength=2,
     ),
     plan,
