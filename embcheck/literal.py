@@ -23,11 +23,11 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     view = view_of(given.stored.shape, given.layout)
     poison = 'float("nan")' if given.dtype in FORMATS else str(POISONED_INDEX)
     where = f"as_strided({view.shape}, {view.strides}, {view.offset})"
-    fill = f"{name}.copy_({values})" if view.strides and any(view.strides) else f"{name}.fill_({values}.flatten()[0])"
+    fill = f"{name}.copy_({values})"
     if not given.stored.size:
         fill = f"{name}  # empty"
-    elif not view.shape:
-        fill = f"{name}.copy_({values})"
+    elif view.shape and not any(view.strides):  # one element for all: torch refuses to write to such a view
+        fill = f"{name}_memory[{view.offset}] = {values}.flatten()[0]"
     return [
         f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
         f"{name} = {name}_memory.{where}",
@@ -68,7 +68,7 @@ def _formula(flat: Any) -> str | None:
     for period in range(1, min(n // 2, 64) + 1):
         if np.array_equal(flat, np.resize(flat[:period], n)):
             head = [number(x) for x in flat[:period]]
-            return f"torch.tensor([{', '.join(head)}]).repeat({-(-n // period)})[:{n}]"
+            return f"torch.tensor([{', '.join(head)}], dtype=torch.float64).repeat({-(-n // period)})[:{n}]"
     return None
 
 
@@ -79,4 +79,5 @@ def number(value: Any) -> str:
         return 'float("nan")'
     if isinstance(number, float) and math.isinf(number):
         return f'float("{number}")'
-    return repr(int(number)) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else repr(number)
+    whole = isinstance(number, float) and number.is_integer() and abs(number) < 2**53
+    return repr(int(number)) if whole else repr(number)

@@ -85,7 +85,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
                 value = thing.__globals__.get(used)
                 if isinstance(value, types.ModuleType):
                     modules[used] = value
-                elif isinstance(value, types.FunctionType) or _is_constant(value):
+                elif isinstance(value, types.FunctionType) or _is_torch_class(value) or _is_constant(value):
                     visit(used, value)
             del found[name]
         elif isinstance(thing, (dict, tuple, list)):
@@ -109,6 +109,10 @@ def _is_constant(value: Any) -> bool:
         members = list(value.values()) if isinstance(value, dict) else list(value)
         return bool(members) and all(_is_constant(m) or isinstance(m, types.FunctionType) for m in members)
     return isinstance(value, (int, float, str, bool)) and value is not None
+
+
+def _is_torch_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] == "torch"
 
 
 def _imports(plan: Plan, mode: Mode) -> list[str]:
@@ -139,11 +143,15 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
 def _expression(value: Any) -> str:
     if isinstance(value, types.FunctionType):
         return value.__name__
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {_expression(member)}" for key, member in value.items()) + "}"
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(_expression, value))
-        return f"({inner},)" if isinstance(value, tuple) else f"[{inner}]"
+        if isinstance(value, list):
+            return f"[{inner}]"
+        return f"({inner},)" if value else "()"
     return number(value) if isinstance(value, float) else repr(value)
 
 

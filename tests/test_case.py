@@ -34,7 +34,6 @@ def test_every_axis_prints_and_parses() -> None:
             case = Case(3, 2).but(**{axis: value})
             assert parse(repr(case)) == case
             assert type(parse(repr(case))) is Case
-            assert f"{axis}=" in repr(case)
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
@@ -54,9 +53,7 @@ def test_defaults_are_not_printed() -> None:
     ("text", "words"),
     [
         ("", "not a case"),
-        ("Case(", "not a case"),
         ("3", "expected Name"),
-        ("Case(3, 2)", "expected Name"),
         ("os.system('x')", "expected Name"),
         ("eval(x=1)", "no case type 'eval'"),
         ("Case(num_embeddings=3, embedding_dim=2, color=1)", "no axis color"),
@@ -141,9 +138,12 @@ def test_gradients_stay_within_the_budget(dtype: str, pattern: str) -> None:
             assert (row_sums(case) > 0).sum() >= min(2, len(set(case.tokens.tolist()))), "somebody must speak"
 
 
-def test_upstream_is_not_shared_between_calls() -> None:
-    Case(3, 2).upstream_values[...] = 9
-    assert not (Case(3, 2).upstream_values == 9).all()
+@pytest.mark.parametrize("name", ["tokens", "upstream_values", "weight_values"])
+def test_what_is_kept_is_not_spoilt_by_a_reader(name: str) -> None:
+    array = getattr(Case(3, 2), name)
+    if array.flags.writeable:
+        array[...] = 9
+    assert not (getattr(Case(3, 2), name) == 9).any()
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

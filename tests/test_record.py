@@ -59,7 +59,7 @@ def test_only_a_finished_run_is_complete(tmp_path: Path, stopped: str | None) ->
 def test_cut_anywhere_it_reads_as_a_beginning(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole").read_bytes()
     first, last = whole.index(b"\n"), whole.rindex(b"\n")
-    for end in range(first, last):
+    for end in range(first, last, 3):
         path = tmp_path / "cut"
         path.write_bytes(whole[:end])
         record = read(path)

@@ -1,0 +1,173 @@
+"""How the package is built: an order of modules, laws without torch, and no tolerances.
+
+Each guard is shown to fail on something that it must refuse.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import io
+import os
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "embcheck"
+
+#: The modules from left to right: none imports one to its right.  A new module takes its place here; of a package
+#: (faults, report) the modules may import each other.
+LAYERS = (
+    # what is fed and what is expected, in numpy
+    *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table"),
+    # what came out, what the laws say of it, and what is kept of that
+    *("outcome", "law", "verdict", "ledger", "record", "store", "item", "slot"),
+    # expectations of single families, in numpy
+    *("optimizer", "formula", "algorithm", "tie", "effect"),
+    # the programs, in torch and nothing else, and the cases that choose among them
+    *("mode", "program", "subject", "derivative"),
+    *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
+    *("occasion", "interruption", "training", "tied", "tied_space"),
+    *("operation", "rewriting", "life", "life_case"),
+    # execution, reduction, and what takes a process down
+    *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
+    # runs and their reports
+    *("run", "report", "plugin", "session", "conformance", "fault", "faults", "selfcheck", "cli"),
+)
+
+#: What may look back, inside a function: the session is the plug-in's second half, for processes that control a run.
+BACK = {("plugin", "session")}
+
+#: What a machine without torch can import: to read a record, to judge, to plan.
+TORCH_FREE = (
+    *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
+    *("verdict", "ledger", "record", "store", "item", "slot", "optimizer", "formula", "tie", "reduce", "literal"),
+    *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
+)
+
+
+# -- without torch -------------------------------------------------------------------------------------------
+
+
+def without_torch(modules: Iterable[str]) -> str:
+    """Imports modules in a fresh process where torch can't be; the first that tries, or nothing."""
+    program = f"""
+import importlib, sys
+sys.modules["torch"] = None
+for name in {[f"embcheck.{name}" for name in modules]!r}:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        sys.exit(f"{{name}}: {{error}}")
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+def test_case_to_report_imports_no_torch() -> None:
+    assert without_torch(TORCH_FREE) == ""
+
+
+@pytest.mark.parametrize("module", ["execute", "program"])
+def test_the_torch_guard_can_fail(module: str) -> None:
+    assert without_torch(["case", module]).startswith(f"embcheck.{module}: ")
+
+
+# -- the order of modules ------------------------------------------------------------------------------------
+
+
+def imports_of(source: str, package: str, *, inside: bool) -> set[str]:
+    """The package's modules that a source imports, dotted names below the package; ``inside`` functions too.
+
+    What only a type checker sees is not imported.
+    """
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not inside:
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return {name.removeprefix(f"{package}.") for name in found if name.startswith(f"{package}.")}
+
+
+def modules_of(folder: Path) -> dict[str, str]:
+    """The sources of a package by dotted name below it; packages' own files left out."""
+    paths = (path for path in folder.rglob("*.py") if path.name != "__init__.py" and "properties" not in path.parts)
+    return {".".join(path.relative_to(folder).with_suffix("").parts): path.read_text("utf-8") for path in sorted(paths)}
+
+
+def departures(sources: dict[str, str], package: str, layers: tuple[str, ...], back: set[tuple[str, str]]) -> list[str]:
+    """What contradicts the order: modules without a place, and imports to the right."""
+    units = {name.split(".")[0] for name in sources}
+    wrong = [f"{unit} has no place among the layers" for unit in sorted(units - set(layers))]
+    wrong += [f"{layer} is a layer but no module" for layer in layers if layer not in units]
+    place = {layer: position for position, layer in enumerate(layers)}
+    for name, source in sources.items():
+        unit = name.split(".")[0]
+        for target in sorted({found.split(".")[0] for found in imports_of(source, package, inside=True)} & set(place)):
+            if unit in place and place[target] > place[unit] and (unit, target) not in back:
+                wrong.append(f"{name} imports {target}, which lies to its right")
+    return wrong
+
+
+def test_no_module_imports_one_to_its_right() -> None:
+    assert departures(modules_of(PACKAGE), "embcheck", LAYERS, BACK) == []
+
+
+def test_no_module_imports_itself_on_the_way() -> None:
+    """No cycles at module level, inside the packages either."""
+    sources = modules_of(PACKAGE)
+    graph = {}
+    for name, source in sources.items():
+        found = imports_of(source, "embcheck", inside=False)
+        graph[name] = {module for module in sources for target in found if f"{target}.".startswith(f"{module}.")}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(sources)
+
+
+def test_the_order_guard_can_fail() -> None:
+    sources = {"a": "import p.b", "b": "def f():\n    from p import c", "c": "", "d": "from p.a import x", "sub.e": ""}
+    layers = ("a", "b", "c", "sub", "gone")
+    assert departures(sources, "p", layers, set()) == [
+        "d has no place among the layers",
+        "gone is a layer but no module",
+        "a imports b, which lies to its right",
+        "b imports c, which lies to its right",
+    ]
+    ordered = {"a": "if TYPE_CHECKING:\n    import p.b", "b": "import os\nfrom p.a import x", "c": "import p.b"}
+    assert departures(ordered, "p", ("a", "b", "c"), set()) == []
+
+
+# -- no tolerances -------------------------------------------------------------------------------------------
+
+TOLERANT = {"rtol", "atol", "allclose", "isclose", "assert_close", "assert_allclose", "approx"}
+
+
+def tolerances(source: str) -> list[str]:
+    """Names in the code, not in comments or texts, that compare up to a guessed tolerance."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [token.string for token in tokens if token.type == tokenize.NAME and token.string in TOLERANT]
+
+
+def test_nothing_is_compared_up_to_a_guess() -> None:
+    paths = sorted(path for folder in (PACKAGE, ROOT / "properties") for path in folder.rglob("*.py"))
+    assert paths
+    assert {str(path): found for path in paths if (found := tolerances(path.read_text("utf-8")))} == {}
+
+
+def test_the_tolerance_guard_can_fail() -> None:
+    assert tolerances('"""rtol"""  # atol\nok = torch.allclose(a, b, rtol=1e-5)\n') == ["allclose", "rtol"]

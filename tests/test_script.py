@@ -1,0 +1,100 @@
+"""The scripts of counterexamples are Python, import nothing but torch, and define every name that they use."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from embcheck.collect import load_families
+from embcheck.execute import run
+from embcheck.law import Difference
+from embcheck.mode import MODES
+from embcheck.script import script
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but annotations, which a script never evaluates."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for field in node._fields:
+            if field not in ("annotation", "returns", "ctx"):
+                value = getattr(node, field)
+                todo += [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, ast.AST)]
+
+
+@functools.cache
+def names(part: str) -> tuple[set[str], set[str], set[str]]:
+    """The modules that a part of a script imports, the names that it binds, and those that it uses."""
+    imported: set[str] = set()
+    bound: set[str] = set()
+    used: set[str] = set()
+    for node in nodes(ast.parse(part)):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler):
+            bound.add(node.name or "")
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            imported |= {module.split(".")[0] for module in modules}
+            bound |= {(a.asname or a.name).split(".")[0] for a in node.names}
+    return imported, bound, used
+
+
+def foreign(text: str) -> set[str]:
+    """What a script imports beside torch and the standard library, and names that it uses but never defines."""
+    parts = [names(part) for part in text.split("\n\n\n")]  # functions stand apart; most scripts share theirs
+    imported, bound, used = (set().union(*found) for found in zip(*parts, strict=True))
+    return (imported - {"torch"} - sys.stdlib_module_names) | (used - bound - {*dir(builtins), "__file__"})
+
+
+def test_scripts_import_only_torch_and_define_what_they_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every family, mode and value of every axis."""
+    monkeypatch.setattr(inspect, "getsource", functools.cache(inspect.getsource))
+    found = Difference("value", 'seen["x"]', 1, 2, "words")
+    wrong, checked = {}, set()
+    for family in load_families().values():
+        for position, case in enumerate(family.space.cover(1, 0)):
+            mode = MODES[family.modes[position % len(family.modes)]]
+            text = script(family, mode, family.laws[0], case, found)
+            checked.add(family.name)
+            if names := foreign(text):
+                wrong[f"{family.name}: {case!r}"] = names
+    assert wrong == {}
+    assert checked == set(load_families())
+
+
+@pytest.mark.filterwarnings("ignore:grad and param do not obey:UserWarning")
+@pytest.mark.parametrize("name", load_families())
+def test_a_script_does_what_was_executed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It raises where the program raised and nowhere else, which it tells by its exit status."""
+    family = load_families()[name]
+    found = Difference("raised", "error", "words", None, "words")
+    threads = torch.get_num_threads()
+    for position, case in enumerate(family.space.cover(1, 0)):
+        if position % 5 == 0:
+            mode = MODES[family.modes[position // 5 % len(family.modes)]]
+            text = script(family, mode, family.laws[0], case, found)
+            with pytest.raises(SystemExit) as ended:
+                exec(compile(text, "script", "exec"), {"__name__": "__main__"})
+            error = run(family.plan(case), mode).error
+            assert ended.value.code == (error is not None), repr(case)
+            assert f"raised: {type(error).__name__ if error else None}" in capsys.readouterr().out
+    torch.set_num_threads(threads)
+
+
+def test_the_script_guard_can_fail() -> None:
+    text = "import torch, math\nimport numpy as np\nfrom embcheck.case import Case\n"
+    assert foreign(text + "def f(a):\n    return a + math.pi + lost\n") == {"numpy", "embcheck", "lost"}
+    with pytest.raises(SyntaxError):
+        foreign("f(a=(,))")
