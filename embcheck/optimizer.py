@@ -6,7 +6,6 @@ a release changes shows as a departure from the formula, because the defaults ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -228,8 +227,3 @@ def refusals(case: Any, circumstances: frozenset[str]) -> tuple[str, ...]:
         for who, when, pattern in _REFUSALS
         if who in ("*", case.optimizer) and circumstances.issuperset(when.split())
     )
-
-
-def is_refusal(message: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a message is one of the known refusals."""
-    return any(re.search(pattern, message) for pattern in patterns)
