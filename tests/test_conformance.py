@@ -1,0 +1,80 @@
+"""``embcheck.check`` on layers that are right and layers that are wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import embcheck
+from embcheck.conformance import LawViolated
+from embcheck.verdict import Status
+
+
+class Right(torch.nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(num_embeddings, embedding_dim))
+        self.padding_idx = padding_idx
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.embedding(indices, self.table, self.padding_idx)
+
+
+class LearnsPadding(Right):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.embedding(indices, self.table)
+
+
+class Wraps(Right):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return super().forward(indices % self.table.shape[0])
+
+
+class Half(Right):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return super().forward(indices).half().to(self.table.dtype)
+
+
+def test_a_right_layer_passes() -> None:
+    verdicts = embcheck.check(Right)
+    assert verdicts
+    assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
+    assert sum(verdict.cases for verdict in verdicts if verdict.law == "padding_row_gets_no_gradient") > 100
+
+
+@pytest.mark.parametrize(
+    ("layer", "law"),
+    [
+        (LearnsPadding, "padding_row_gets_no_gradient"),
+        (Wraps, "lookup_refuses_strays"),
+        (Half, "lookup_copies_rows"),
+    ],
+)
+def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str) -> None:
+    with pytest.raises(LawViolated) as caught:
+        embcheck.check(layer)
+    violated = {verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED}
+    assert law in violated
+    assert layer.__name__ in str(caught.value)
+    assert "case    Case(num_embeddings=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (lambda count: None, "can't be built as"),
+        (lambda count, width: 3, "expected a torch.nn.Module"),
+        (lambda count, width: torch.nn.Linear(2, 2), "expected one parameter of shape"),
+    ],
+)
+def test_what_is_no_layer_gets_one_clear_line(factory: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        embcheck.check(factory)
+
+
+def test_check_leaves_the_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    embcheck.check(Right)
+    assert torch.get_num_threads() == before
