@@ -75,6 +75,9 @@ def _exit_status(path: Path) -> int | None:
     if not path.read_text():
         return None
     try:
-        return subprocess.run([sys.executable, str(path)], capture_output=True, timeout=_SECONDS, check=False).returncode
+        done = subprocess.run([sys.executable, str(path)], capture_output=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return None
+    # A script that can't run ends in a traceback, with the same status as one that shows the failure.
+    broken = any(words in done.stderr for words in (b"Traceback (most recent call last)", b"SyntaxError: "))
+    return None if broken else done.returncode

@@ -8,15 +8,18 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 
 from embcheck.collect import load_families
+from embcheck.crash import confirmed
 from embcheck.execute import run
 from embcheck.law import Difference
 from embcheck.mode import MODES
 from embcheck.script import script
+from embcheck.verdict import Counterexample
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -91,6 +94,13 @@ def test_a_script_does_what_was_executed(name: str, capsys: pytest.CaptureFixtur
             assert ended.value.code == (error is not None), repr(case)
             assert f"raised: {type(error).__name__ if error else None}" in capsys.readouterr().out
     torch.set_num_threads(threads)
+
+
+def test_only_a_script_that_ran_confirms() -> None:
+    scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": False, "f(,)": False, "": False}
+    example = Counterexample("law", "family", "torch", "eager", "cpu", "Case()", "value", "words")
+    found = confirmed([replace(example, script=text) for text in scripts])
+    assert {example.script: example.script_confirmed for example in found} == scripts
 
 
 def test_the_script_guard_can_fail() -> None:
