@@ -205,7 +205,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         """Which tokens contribute a gradient (all but padding), shape ``(numel,)``."""
         if self.padding_row is None:
             return np.ones(self.numel, np.bool_)
-        return self.tokens != self.padding_row
+        return np.not_equal(self.tokens, self.padding_row)
 
     @cached_property
     def counts(self) -> Ints:

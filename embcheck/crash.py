@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from embcheck.isolate import examine
-from embcheck.store import failure_id
 from embcheck.slot import Running
+from embcheck.store import failure_id
 from embcheck.verdict import Counterexample, Status, Verdict
 
 #: Seconds for the reduction of a crash.

@@ -211,7 +211,7 @@ def within(
 
     Returns the worst ratio of error to bound.
     """
-    actual = got.values
+    actual: npt.NDArray[Any] = got.values
     if actual.shape != expected.shape:
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
     if (actual == expected).all():  # as most are: then no bound matters

@@ -32,7 +32,8 @@ def lookup_bits(case: Case) -> npt.NDArray[Any]:
 def one_hot(case: Case) -> npt.NDArray[np.int64]:
     """one_hot(i): 1 at i, 0 elsewhere, shape ``(*indices.shape, num_embeddings)``."""
     rows = np.arange(case.num_embeddings)
-    return (case.tokens[:, None] == rows).astype(np.int64).reshape(*case.shape, case.num_embeddings)
+    hot = np.equal(case.tokens[:, None], rows).astype(np.int64)
+    return hot.reshape(*case.shape, case.num_embeddings)
 
 
 def accumulate(tokens: npt.NDArray[np.int64], rows: int, upstream: Floats) -> Floats:
