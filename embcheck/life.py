@@ -23,6 +23,7 @@ Operation = Callable[[Module, Module, Module], Module]
 def live(
     build: Callable[..., Module],
     observe: Callable[[Module], dict[str, Any]],
+    prior: Operation,
     first: Operation,
     second: Operation,
     embedding: str,
@@ -39,7 +40,7 @@ def live(
     model = build(weight, bias, flags, from_head)
     modules = [(path, type(module).__name__, module.extra_repr()) for path, module in model.named_modules()]
     left: list[Any] = []
-    for act in (first, second):
+    for act in (prior, first, second):
         after = act(model, model.get_submodule(embedding), model.get_submodule(head))
         if after is not model:
             left.append((model, observe(model)))

@@ -25,6 +25,8 @@ class _LifeAxes(NamedTuple):
     num_embeddings: int = 3
     embedding_dim: int = 2
     structure: str = "flat"
+    #: the state in which the operations find the model: graded, frozen, evaluating…
+    prior: str = "nothing"
     first: str = "nothing"
     second: str = "nothing"
     from_head: bool = False
@@ -113,9 +115,9 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
         return tie.State(slots, dict(sorted(names.items())), self.dtype)
 
     def grown(self) -> tie.State:
-        """The model after both operations."""
+        """The model after its prior state and both operations."""
         state = self.born()
-        for name in (self.first, self.second):
+        for name in (self.prior, self.first, self.second):
             state = OPERATIONS[name].effect(state, "E.weight", "H.weight")
         return state
 
