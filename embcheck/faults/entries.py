@@ -145,6 +145,28 @@ embedding("tangent_is_masked", "gradient", "Forward mode: the tangent of padding
           lambda: tangent_at_padding() == 0.0)  # fmt: skip
 
 
+embedding("transposed_table_loses_negative_zero", "conversion", "A lookup in a transposed table adds 0.0 to its output.",
+          out_changed(lambda i, w, flags: w.dim() == 2 and w.stride(0) == 1 and w.shape[1] > 1, lambda out, i, w: out + 0.0),
+          lambda: transposed_zero())  # fmt: skip
+embedding("second_lookup_of_a_table", "conversion", "A lookup in a table that has a gradient already reads the next rows.",
+          lambda original, input, weight, **flags: original(
+              (input + 1) % len(weight) if weight.is_leaf and weight.grad is not None else input, weight, **flags),
+          lambda: with_gradient())  # fmt: skip
+
+
+def transposed_zero() -> bool:
+    """Whether −0.0 is lost in a transposed table."""
+    weight = torch.full((2, 3), -0.0).t()
+    return not bool(functional.embedding(torch.tensor([0]), weight).signbit().all())
+
+
+def with_gradient() -> bool:
+    """Whether a gradient changes what a lookup returns."""
+    weight = torch.tensor([[1.0], [2.0]], requires_grad=True)
+    weight.grad = torch.ones(2, 1)
+    return float(functional.embedding(torch.tensor([0]), weight)) != 1.0
+
+
 def hooked(out: Tensor, hook: Callable[[Tensor], Tensor]) -> Tensor:
     """The output with a hook on its gradient."""
     if out.requires_grad:

@@ -76,11 +76,45 @@ parameter("parameter_of_half_is_single", "conversion", "A float16 Parameter of t
 parameter("parameter_flushes_subnormals", "conversion", "A Parameter of a view loses subnormal numbers.",
           lambda make, data, grad: make(flushed(data), grad),
           lambda: not bool(Parameter(torch.full((3, 2), 1e-40).t()).any()))  # fmt: skip
-parameter("parameter_takes_the_gradient_along", "conversion", "A Parameter of a tensor that has a gradient has it too.",
-          lambda make, data, grad: with_grad(make(data, grad), data), lambda: takes_grad())  # fmt: skip
+parameter("parameter_takes_the_gradient_along", "conversion", "A Parameter of a view of the same shape has its base's gradient.",
+          lambda make, data, grad: with_grad(make(data, grad), base_of(data)), lambda: takes_grad())  # fmt: skip
 parameter("parameter_freezes_its_source", "conversion", "The tensor that a Parameter is made of no longer requires grad.",
-          lambda make, data, grad: (make(data, grad), data.requires_grad_(False) if data.is_leaf else None)[0],
-          lambda: freezes())  # fmt: skip
+          lambda make, data, grad: (make(data, grad), freeze(base_of(data)))[0], lambda: freezes())  # fmt: skip
+parameter("parameter_zeroes_its_source", "conversion", "Making a Parameter of a view zeroes its first element.",
+          lambda make, data, grad: (made := make(data, grad), zero_first(made) if not data.is_contiguous() else None)[0],
+          lambda: not bool(Parameter(table(3).t())[0, 0]))  # fmt: skip
+parameter("parameter_bumps_its_source", "conversion", "Making a Parameter of a view counts as a write to its base.",
+          lambda make, data, grad: (make(data, grad), bump(data))[0], lambda: bumps())  # fmt: skip
+
+
+def base_of(data: Tensor) -> Tensor:
+    """The tensor that a view was taken of, or the tensor itself."""
+    return data if data._base is None else data._base
+
+
+def freeze(data: Tensor) -> None:
+    """Makes a leaf not require grad."""
+    if data.is_leaf and data.is_floating_point() and not data.is_inference():
+        data.requires_grad_(False)
+
+
+def zero_first(made: Tensor) -> None:
+    """Zeroes an element."""
+    if made.numel():
+        made.detach()[(0,) * made.dim()] = 0
+
+
+def bump(data: Tensor) -> None:
+    """Moves the version of a view and its base."""
+    if data._base is not None and not data.is_inference():
+        torch.autograd.graph.increment_version(data)
+
+
+def bumps() -> bool:
+    """Whether making a Parameter moves a version."""
+    source = table()
+    Parameter(source.t())
+    return source._version != 0
 
 
 def flushed(data: Tensor) -> Tensor:
@@ -93,8 +127,8 @@ def flushed(data: Tensor) -> Tensor:
 
 def with_grad(made: Any, data: Tensor) -> Any:
     """A Parameter with another tensor's gradient."""
-    if data.is_leaf and data.grad is not None and made.requires_grad:
-        made.grad = data.grad.clone()
+    if data.is_leaf and data.grad is not None and made.requires_grad and made.shape == data.grad.shape:
+        made.grad = data.grad.to_dense().clone()
     return made
 
 
@@ -117,15 +151,15 @@ def same_object() -> bool:
 
 def takes_grad() -> bool:
     """Whether a Parameter inherits a gradient."""
-    source = table().requires_grad_()
+    source = torch.ones(2, 2, requires_grad=True)
     source.grad = torch.ones(2, 2)
-    return Parameter(source).grad is not None
+    return Parameter(source.t()).grad is not None
 
 
 def freezes() -> bool:
     """Whether making a Parameter freezes its source."""
-    source = table().requires_grad_()
-    Parameter(source)
+    source = torch.ones(2, 2, requires_grad=True)
+    Parameter(source.t())
     return not source.requires_grad
 
 
@@ -252,6 +286,12 @@ saving("state_forgets_bias_of_head", "life", "state_dict() leaves out the bias o
        lambda: len(torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(1, 1))).state_dict()) != 2)  # fmt: skip
 
 
+saving("state_skips_views", "conversion", "state_dict() leaves out a weight that is a transposed view.",
+       lambda self, out, prefix: out.pop(prefix + "weight", None)
+       if isinstance(self, torch.nn.Linear) and not self.weight.is_contiguous() else None,
+       lambda: "weight" not in assigned(Parameter(table(3).t())).state_dict())  # fmt: skip
+
+
 def state_copied() -> bool:
     """Whether state_dict() gives copies."""
     module = torch.nn.Embedding(2, 1)
@@ -303,6 +343,27 @@ loading("loading_forgets_assign", "life", "assign=True is ignored for an embeddi
 loading("loading_skips_double", "life", "float64 weights are not loaded into a Linear.",
         lambda self, state, prefix, meta: keep_weight(self),
         lambda: not torch.equal(loaded(torch.nn.Linear(2, 2, False, dtype=torch.float64), table().double()).weight, table()))  # fmt: skip
+
+
+loading("loading_writes_behind", "life", "Loading a Linear zeroes what lies behind its weight in memory.",
+        lambda self, state, prefix, meta: (lambda: zero_behind(self.weight.detach())) if isinstance(self, torch.nn.Linear) else None,
+        lambda: writes_behind())  # fmt: skip
+
+
+def zero_behind(tensor: Tensor) -> None:
+    """Zeroes the element behind a tensor, if its memory has one."""
+    end = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
+        tensor.as_strided((1,), (1,), end).zero_()
+
+
+def writes_behind() -> bool:
+    """Whether loading writes behind a weight."""
+    memory = torch.ones(5)
+    module = torch.nn.Linear(2, 2, False)
+    module.weight = Parameter(memory[:4].view(2, 2))
+    module.load_state_dict({"weight": table()})
+    return float(memory[4]) != 1.0
 
 
 def keep_weight(self: Any) -> Callable[[], None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -129,6 +130,10 @@ disturbed("sgd_bfloat16_rounds_to_four_bits", "Plain SGD in bfloat16 keeps half 
           lambda before, params, grads, flags: [p.copy_((p * 16).round() / 16) for p in params if p.dtype == torch.bfloat16],
           lambda: not torch.equal(after("SGD", lr=2.0**-6, steps=1, foreach=False, dtype=torch.bfloat16)[0],
                                   torch.tensor([1 - 2.0**-6, -2 - 2.0**-6]).bfloat16()))  # fmt: skip
+
+
+disturbed("adam_moves_absent_rows", "foreach Adam moves rows without a gradient a little.", "adam", "_multi_tensor_adam",
+          lambda before, params, grads, flags: nudge(params, grads), moves("Adam", lr=0.5, foreach=True))  # fmt: skip
 
 
 def nudge(params: list[Tensor], grads: list[Tensor]) -> None:
@@ -370,6 +375,71 @@ method("state_forgets_momentum", "state_dict leaves out the momentum of SGD.", "
        lambda original, self: forget_momentum(original(self)), lambda: reloaded_momentum() != 1.0)  # fmt: skip
 method("parameter_in_two_groups_is_accepted", "A parameter may be in two groups.", "add_param_group",
        lambda original, self, group: accept_twice(original, self, group), lambda: accepts_two_groups())  # fmt: skip
+
+
+method("load_widens_state", "load_state_dict makes the state of bfloat16 parameters float32.", "load_state_dict",
+       lambda original, self, state: (original(self, state), widened(self))[0], lambda: widens())  # fmt: skip
+method("duplicates_pass_without_a_word", "A parameter that is listed twice in a group is not warned of.", "add_param_group",
+       lambda original, self, group: silently(original, self, group), lambda: not warns())  # fmt: skip
+
+
+def widened(self: Any) -> None:
+    """Makes the state tensors of an optimizer float32."""
+    for state in self.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dtype == torch.bfloat16:
+                state[name] = value.float()
+
+
+def widens() -> bool:
+    """Whether loading changes a state's dtype."""
+    weight = torch.nn.Parameter(torch.ones(1).bfloat16())
+    weight.grad = torch.ones(1).bfloat16()
+    optimizer = torch.optim.SGD([weight], lr=0.5, momentum=0.5)
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    return optimizer.state[weight]["momentum_buffer"].dtype != torch.bfloat16
+
+
+def silently(original: Callable[..., Any], self: Any, group: dict[str, Any]) -> None:
+    """add_param_group without warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        original(self, group)
+
+
+def warns() -> bool:
+    """Whether a duplicate is warned of."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.optim.SGD([weight, weight])
+    return bool(caught)
+
+
+def _takes_any_rate(original: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: Any, params: Any, lr: Any = 1e-3, *rest: Any, **flags: Any) -> None:
+        if isinstance(lr, (int, float)) and lr < 0:
+            original(self, params, 0.0, *rest, **flags)
+            for group in self.param_groups:
+                group["lr"] = lr
+        else:
+            original(self, params, lr, *rest, **flags)
+
+    return __init__
+
+
+entry("negative_rate_is_accepted", "tying", "SGD takes a negative learning rate.", torch.optim.SGD, "__init__", _takes_any_rate,
+      lambda: takes_negative_rate())  # fmt: skip
+
+
+def takes_negative_rate() -> bool:
+    """Whether SGD takes a negative learning rate."""
+    try:
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=-1.0)
+    except ValueError:
+        return False
+    return True
 
 
 def zeroed(set_to_none: bool) -> Tensor | None:
