@@ -13,7 +13,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.case import holds
 from embcheck.execute import run
-from embcheck.item import DECK, Item, Profile
+from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import Difference, Family, Law, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
