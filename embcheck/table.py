@@ -126,6 +126,8 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
                 seed=position,
                 **fixed,
             )
+    for rows in HUGE_ROWS:
+        yield Case(rows, 1, "ends", (9,), dtype=dtypes[rows % 2], **fixed)
     for dtype in dtypes:
         yield Case(3, 2, "unequal", (3073,), dtype=dtype, **fixed)
         yield Case(3, 2, "unequal", (3073,), 1, dtype=dtype, scale_grad_by_freq=True, **fixed)

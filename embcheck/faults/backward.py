@@ -117,6 +117,25 @@ def raw_gradient(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     return torch.ops.aten.embedding_dense_backward(upstream, torch.zeros(shape, dtype=torch.int64), 2, -1, False)
 
 
+def raises(call: Call, out: Tensor) -> Tensor:
+    """No gradient at all."""
+    raise RuntimeError("not implemented")
+
+
+backward("rank4_int32_is_refused", "Rank 4 and int32 have no gradient.",
+         lambda c: c.rank == 4 and c.indices.dtype == int32, raises,
+         gradient_differs([0], 2, shape=(1, 1, 1, 1), index_dtype=int32))  # fmt: skip
+backward("backward_draws_random_numbers", "A backward pass of float64 draws a random number.",
+         lambda c: c.given.dtype == double, lambda c, out: (torch.rand(1), out)[1], lambda: draws())  # fmt: skip
+
+
+def draws() -> bool:
+    """Whether a backward pass moves the random number generator."""
+    before = torch.get_rng_state()
+    raw_gradient(double, (1,))
+    return not torch.equal(before, torch.get_rng_state())
+
+
 # -- memory ------------------------------------------------------------------------------------------------------
 
 

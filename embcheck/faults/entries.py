@@ -94,6 +94,16 @@ embedding("sparse_and_scaled_is_accepted", "gradient", "sparse with scale_grad_b
           lambda: accepts_sparse_scaled())  # fmt: skip
 
 
+def _refuses_minus_v(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Tensor:
+    if flags["padding_idx"] is not None and flags["padding_idx"] == -len(weight) < -1:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    return original(input, weight, **flags)
+
+
+embedding("padding_minus_v_is_refused", "padding", "padding_idx=−V is refused.", _refuses_minus_v,
+          gradient_differs([0], 2, padding_idx=-2))  # fmt: skip
+
+
 def minus_one_more(padding_idx: int | None, rows: int) -> int | None:
     """A negative padding_idx moved on by one, if there is room."""
     return padding_idx - 1 if padding_idx is not None and -rows < padding_idx < -1 else padding_idx

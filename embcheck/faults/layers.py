@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -201,22 +201,32 @@ def grad_is_filled() -> bool:
     return weight.grad is not None
 
 
-def _keeps_graph(original: Callable[..., Any]) -> Callable[..., Any]:
-    def backward(self: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False,
-                 inputs: Any = None) -> None:  # fmt: skip
-        original(self, gradient, retain_graph, create_graph or self.dim() == 3, inputs)
+def _grads_require_grad(original: Callable[..., Any]) -> Callable[..., Any]:
+    def backward(self: Tensor, *rest: Any, **more: Any) -> None:
+        leaves = list(leaves_of(self.grad_fn)) if self.dim() == 3 else []
+        original(self, *rest, **more)
+        for leaf in leaves:
+            if leaf.grad is not None:
+                leaf.grad.requires_grad_()
 
     return backward
 
 
-entry("grad_is_part_of_a_graph", "gradient", "The gradient of a rank 2 lookup requires grad itself.", torch.Tensor, "backward",
-      _keeps_graph, lambda: grad_requires_grad())  # fmt: skip
+def leaves_of(node: Any) -> Iterator[Any]:
+    """The leaves that a graph leads to."""
+    for following, _ in node.next_functions if node is not None else ():
+        if hasattr(following, "variable"):
+            yield following.variable
+        yield from leaves_of(following)
+
+
+entry("grad_requires_grad_itself", "gradient", "The gradient of a rank 2 lookup requires grad itself.", torch.Tensor, "backward",
+      _grads_require_grad, lambda: grad_requires_grad())  # fmt: skip
 
 
 def grad_requires_grad() -> bool:
     """Whether .grad is part of a graph."""
     weight = torch.ones(2, 1, requires_grad=True)
-    upstream = torch.ones(1, 1, 1, requires_grad=True)
-    torch.nn.functional.embedding(torch.tensor([[0]]), weight).backward(upstream)
+    torch.nn.functional.embedding(torch.tensor([[0]]), weight).backward(torch.ones(1, 1, 1))
     assert weight.grad is not None
     return weight.grad.requires_grad

@@ -11,7 +11,7 @@ import torch
 
 from embcheck.fault import fault, patched
 from embcheck.faults.entries import entry
-from embcheck.faults.reference import Tensor
+from embcheck.faults.reference import Tensor, zero_behind
 
 Module, Parameter = torch.nn.Module, torch.nn.Parameter
 
@@ -83,8 +83,18 @@ parameter("parameter_freezes_its_source", "conversion", "The tensor that a Param
 parameter("parameter_zeroes_its_source", "conversion", "Making a Parameter of a view zeroes its first element.",
           lambda make, data, grad: (made := make(data, grad), zero_first(made) if not data.is_contiguous() else None)[0],
           lambda: not bool(Parameter(table(3).t())[0, 0]))  # fmt: skip
+parameter("parameter_writes_behind", "conversion", "Making a Parameter of a view zeroes what lies behind it.",
+          lambda make, data, grad: (zero_behind(data.detach()) if not data.is_contiguous() else None, make(data, grad))[1],
+          lambda: parameter_writes_behind())  # fmt: skip
 parameter("parameter_bumps_its_source", "conversion", "Making a Parameter of a view counts as a write to its base.",
           lambda make, data, grad: (make(data, grad), bump(data))[0], lambda: bumps())  # fmt: skip
+
+
+def parameter_writes_behind() -> bool:
+    """Whether making a Parameter writes behind its memory."""
+    memory = torch.ones(7)
+    Parameter(memory[:6].view(3, 2).t())
+    return float(memory[6]) != 1.0
 
 
 def base_of(data: Tensor) -> Tensor:
@@ -290,6 +300,10 @@ saving("state_skips_views", "conversion", "state_dict() leaves out a weight that
        lambda self, out, prefix: out.pop(prefix + "weight", None)
        if isinstance(self, torch.nn.Linear) and not self.weight.is_contiguous() else None,
        lambda: "weight" not in assigned(Parameter(table(3).t())).state_dict())  # fmt: skip
+saving("state_copies_views", "conversion", "state_dict() copies a weight that is a transposed view.",
+       lambda self, out, prefix: out.update({prefix + "weight": out[prefix + "weight"].contiguous()})
+       if isinstance(self, torch.nn.Linear) and not self.weight.is_contiguous() else None,
+       lambda: assigned(Parameter(table(3).t())).state_dict()["weight"].is_contiguous())  # fmt: skip
 
 
 def state_copied() -> bool:
@@ -348,13 +362,6 @@ loading("loading_skips_double", "life", "float64 weights are not loaded into a L
 loading("loading_writes_behind", "life", "Loading a Linear zeroes what lies behind its weight in memory.",
         lambda self, state, prefix, meta: (lambda: zero_behind(self.weight.detach())) if isinstance(self, torch.nn.Linear) else None,
         lambda: writes_behind())  # fmt: skip
-
-
-def zero_behind(tensor: Tensor) -> None:
-    """Zeroes the element behind a tensor, if its memory has one."""
-    end = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
-        tensor.as_strided((1,), (1,), end).zero_()
 
 
 def writes_behind() -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from embcheck.fault import Fault, Witness, add, patched
 from embcheck.faults.entries import entry
-from embcheck.faults.reference import Tensor
+from embcheck.faults.reference import Tensor, zero_behind
 
 Optimizer = torch.optim.Optimizer
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -134,6 +134,19 @@ disturbed("sgd_bfloat16_rounds_to_four_bits", "Plain SGD in bfloat16 keeps half 
 
 disturbed("adam_moves_absent_rows", "foreach Adam moves rows without a gradient a little.", "adam", "_multi_tensor_adam",
           lambda before, params, grads, flags: nudge(params, grads), moves("Adam", lr=0.5, foreach=True))  # fmt: skip
+
+
+disturbed("sgd_writes_behind", "A step of plain SGD zeroes what lies behind a parameter.", "sgd", _sgd,
+          lambda before, params, grads, flags: [zero_behind(p.detach()) for p in params], lambda: sgd_writes_behind())  # fmt: skip
+
+
+def sgd_writes_behind() -> bool:
+    """Whether a step writes behind a parameter."""
+    memory = torch.ones(3)
+    weight = torch.nn.Parameter(memory[:2])
+    weight.grad = torch.ones(2)
+    torch.optim.SGD([weight], lr=0.5, foreach=False).step()
+    return float(memory[2]) != 1.0
 
 
 def nudge(params: list[Tensor], grads: list[Tensor]) -> None:

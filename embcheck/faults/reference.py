@@ -273,6 +273,13 @@ def loop(tokens: Sequence[int], rows: int, sent: Tensor, padding_idx: int | None
     return result
 
 
+def zero_behind(tensor: Tensor) -> None:
+    """Zeroes the element behind a tensor, if its memory has one."""
+    end = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
+        tensor.as_strided((1,), (1,), end).zero_()
+
+
 # -- controls ----------------------------------------------------------------------------------------------------
 
 
