@@ -34,6 +34,7 @@ LAYERS = (
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
+    *("one_hot",),
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
     # runs and their reports
