@@ -1,8 +1,7 @@
-"""Plants every fault and lets the laws hunt it: a fault that survives, or a law that kills nothing, is a failure.
+"""Plants every fault in turn and reports who killed it: a survivor, or a law that kills nothing, is a failure.
 
-A kill counts only if the same case obeys the law whenever the fault is lifted and breaks it again when it is back, so
-that what torch itself gets wrong, every time or now and then, kills nothing.  Each fault runs in a worker process of its own slot; a fault that ends or blocks its worker costs
-no other fault anything.
+Each fault runs in a worker process of its own slot; a fault that ends or blocks its worker costs no other fault
+anything.
 """
 
 from __future__ import annotations
@@ -14,185 +13,41 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from embcheck.engine import Judge, Tally, cases, decks, feed, judge_once
-from embcheck.fault import Fault, load_faults
-from embcheck.item import PROFILES, Item, Profile, all_items
-from embcheck.law import Difference, Family, Law
+from embcheck.fault import load_faults
+from embcheck.hunt import Ground, Result
+from embcheck.item import PROFILES
+from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
-from embcheck.mode import MODES
 
-#: Seconds after which a fault is given up, and for how many more cases the killing item goes on collecting laws.
-LIMIT, FURTHER = 120, 64
-#: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
-_INNOCENT = 3
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a fault fared: ``status`` is killed, survived, not applicable, or what went wrong.
-
-    ``laws`` are all the laws that the killing item saw violated, the first one first; ``cases`` were judged and
-    ``seconds`` spent until the first of them.
-    """
-
-    fault: str
-    family: str
-    status: str
-    control: bool = False
-    laws: tuple[str, ...] = ()
-    killers: str = ""
-    engine: str = ""
-    mode: str = ""
-    cases: int = 0
-    seconds: float = 0.0
-    example: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether this is as it should be: a fault is killed, a control survives."""
-        if self.status == "not applicable":
-            return True
-        return self.status == ("survived" if self.control else "killed")
-
-
-class Planted:
-    """A fault while it is planted; `lifted` takes it out for a moment."""
-
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-        self._context: AbstractContextManager[None] | None = None
-
-    def __enter__(self) -> Planted:
-        self._context = self.fault.plant()
-        self._context.__enter__()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        context, self._context = self._context, None
-        if context is not None:
-            context.__exit__(None, None, None)
-
-    @contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Without the fault; then it is planted anew, its memory of earlier calls lost."""
-        self.__exit__()
-        try:
-            yield
-        finally:
-            self.__enter__()
-
-
-class Hunt(Judge):
-    """Judges cases until some law is violated by a fault, and a few more, to see which others are."""
-
-    def __init__(self, family: Family, mode: str, ledger: Ledger, planted: Planted) -> None:
-        super().__init__(family, MODES[mode], ledger)
-        self.planted = planted
-        self.laws: dict[str, str] = {}
-        self.killed_after = 0
-
-    def __call__(self, case: Any) -> None:
-        """Executes and judges one case."""
-        super().__call__(case)
-        self.done = bool(self.laws) and self.cases >= self.killed_after + FURTHER
-
-    def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
-        name = tally.law.name
-        if name in self.laws or self.ledger.find(name, self.mode.name, self.device, found.kind, case.facts()):
-            return
-        with self.planted.lifted():
-            if any(self._violates(tally.law, case) for _ in range(_INNOCENT)):
-                return
-        if not self._violates(tally.law, case):
-            return
-        if not self.laws:
-            self.killed_after = self.cases
-        self.laws[name] = f"{case!r}: {found.words}"
-
-    def _violates(self, law: Law, case: Any) -> bool:
-        return isinstance(judge_once(self.family, self.mode, law, case), Difference)
-
-
-def hunting_order(family: Family, profile: Profile) -> list[Item]:
-    """The items of a run, the first part of every mode and engine before the second of any."""
-    engines = ("product", "scope", "random")
-    return sorted(all_items(family, profile), key=lambda item: (item.part, engines.index(item.engine)))
-
-
-def hunt(fault: Fault, families: dict[str, Family], profile: Profile, seed: int, ledger: Ledger) -> Result:
-    """Plants one fault and lets its own family's laws meet it first, then the others'."""
-    started = time.perf_counter()
-
-    def result(status: str, **more: Any) -> Result:
-        return Result(fault.name, fault.family, status, fault.control, seconds=time.perf_counter() - started, **more)
-
-    if not fault.applies():
-        return result("not applicable")
-    if not fault.control and fault.witness():
-        return result("witness true without the fault")
-    if not fault.control:
-        with Planted(fault):
-            shown = fault.witness()
-        if not shown:
-            return result("witness false with the fault")
-    own = [families[fault.family]] if fault.family in families else []
-    order = own + [family for family in families.values() if family.name != fault.family]
-    total = 0
-    found = None
-    for item in (item for family in order for item in hunting_order(family, profile)):
-        found = _meet(fault, families[item.family], item, profile, seed, ledger)
-        if found.laws:
-            where = {"killers": item.family, "engine": item.engine, "mode": item.mode}
-            example = next(iter(found.laws.values()))
-            count = total + found.killed_after
-            ending = result("killed", laws=tuple(found.laws), cases=count, example=example, **where)
-            break
-        total += found.cases
-    else:
-        ending = result("survived", cases=total)
-    if not fault.control and fault.witness():
-        return result("witness true after the fault was lifted")
-    return ending
-
-
-def _meet(fault: Fault, family: Family, item: Item, profile: Profile, seed: int, ledger: Ledger) -> Hunt:
-    with Planted(fault) as planted:
-        judge = Hunt(family, item.mode, ledger, planted)
-        if item.engine == "random":
-            decks(family, item, profile, seed, judge, None)
-        else:
-            feed(judge, cases(family, item, profile, seed), None)
-    return judge
+#: Seconds after which a fault that survives so far is given up, and after which its worker is.
+PATIENCE, LIMIT = 90.0, 180.0
 
 
 # -- in worker processes -----------------------------------------------------------------------------------------
 
-_kept: dict[str, Any] = {}
+#: The hunting grounds of this process, by profile, seed and families.
+_GROUNDS: dict[tuple[str, int, tuple[str, ...]], Ground] = {}
 
 
 def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> Result:
     """Runs in a worker: hunts one fault.  A fault that takes longer than ``limit`` takes the worker with it."""
-    faulthandler.dump_traceback_later(limit, exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    try:
-        if not _kept:
-            _prepare(only)
-        fault = _kept["faults"][name]
-        return hunt(fault, _kept["families"], PROFILES[profile_name], seed, _kept["ledger"])
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
+        try:
+            ground = _GROUNDS.get((profile_name, seed, only)) or _prepare(profile_name, seed, only)
+            return ground.hunt(load_faults()[name], min(PATIENCE, limit / 2))
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
-def _prepare(only: tuple[str, ...]) -> None:
+def _prepare(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
     import warnings
 
     import torch
@@ -203,7 +58,9 @@ def _prepare(only: tuple[str, ...]) -> None:
     warnings.simplefilter("ignore")
     families = {name: family for name, family in load_families().items() if not only or name in only}
     ledger = load(SHIPPED, torch.__version__, date.today()) if SHIPPED.exists() else Ledger()
-    _kept.update(families=families, ledger=ledger, faults=load_faults())
+    ground = Ground(families, PROFILES[profile_name], seed, ledger)
+    _GROUNDS[profile_name, seed, only] = ground
+    return ground
 
 
 def selfcheck(

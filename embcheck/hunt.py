@@ -1,0 +1,220 @@
+"""Lets the laws hunt a planted fault: the cases of a run in another order, until one breaks a law.
+
+A kill counts only if the same case obeys the law whenever the fault is lifted and breaks it again when it is back, so
+that what torch itself gets wrong, every time or now and then, kills nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from embcheck import stream
+from embcheck.engine import Judge, Tally, cases, decks, judge_once
+from embcheck.fault import Fault
+from embcheck.item import Item, Profile, all_items
+from embcheck.law import Difference, Family, Law
+from embcheck.ledger import Ledger
+from embcheck.mode import MODES
+
+#: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
+_FURTHER = 64
+#: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
+_INNOCENT = 3
+#: How many cases a control has to survive.
+_CONTROL = 4000
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a fault fared: ``status`` is killed, survived, not applicable, or what went wrong.
+
+    ``laws`` are all the laws that were seen violated, the killer first; ``cases`` were judged before the kill.
+    """
+
+    fault: str
+    family: str
+    status: str
+    control: bool = False
+    laws: tuple[str, ...] = ()
+    killers: str = ""
+    engine: str = ""
+    mode: str = ""
+    cases: int = 0
+    seconds: float = 0.0
+    example: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether this is as it should be: a fault is killed, a control survives."""
+        if self.status == "not applicable":
+            return True
+        return self.status == ("survived" if self.control else "killed")
+
+
+class Planted:
+    """A fault while it is planted; `lifted` takes it out for a moment."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self._context: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Planted:
+        self._context = self.fault.plant()
+        self._context.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            context.__exit__(None, None, None)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Without the fault; then it is planted anew, its memory of earlier calls lost."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+
+class Hunter(Judge):
+    """Judges cases in one mode while a fault is planted; ``laws`` are those that it violates, with an example."""
+
+    def __init__(self, family: Family, mode: str, ledger: Ledger, planted: Planted) -> None:
+        super().__init__(family, MODES[mode], ledger)
+        self.planted = planted
+        self.laws: dict[str, str] = {}
+
+    def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
+        name = tally.law.name
+        if name in self.laws or self.ledger.find(name, self.mode.name, self.device, found.kind, case.facts()):
+            return
+        with self.planted.lifted():
+            if any(self._violates(tally.law, case) for _ in range(_INNOCENT)):
+                return
+        if self._violates(tally.law, case):
+            self.laws[name] = f"{case!r}: {found.words}"
+
+    def _violates(self, law: Law, case: Any) -> bool:
+        return isinstance(judge_once(self.family, self.mode, law, case), Difference)
+
+
+class _Collector:
+    """Takes the cases of an item without executing them."""
+
+    done = False
+
+    def __init__(self) -> None:
+        self.cases: list[Any] = []
+
+    def __call__(self, case: Any) -> None:
+        self.cases.append(case)
+
+
+@dataclass
+class Ground:
+    """Where faults are hunted: the families, and the cases of a run with a profile and a seed."""
+
+    families: Mapping[str, Family]
+    profile: Profile
+    seed: int
+    ledger: Ledger
+    _kept: dict[str, list[tuple[Item, Any]]] = field(default_factory=dict)
+
+    def quarry(self, family: Family) -> list[tuple[Item, Any]]:
+        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on."""
+        if family.name not in self._kept:
+            found = [(item, case) for item in all_items(family, self.profile) for case in self._cases(family, item)]
+            self._kept[family.name] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), found)
+        return self._kept[family.name]
+
+    def _cases(self, family: Family, item: Item) -> list[Any]:
+        if item.engine != "random":
+            return list(cases(family, item, self.profile, self.seed))
+        collector: Any = _Collector()
+        decks(family, item, self.profile, self.seed, collector, None)
+        return list(collector.cases)
+
+    def hunt(self, fault: Fault, seconds: float) -> Result:
+        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds."""
+        started = time.perf_counter()
+        wrong = _witnessed(fault)
+        if wrong is not None:
+            return Result(fault.name, fault.family, wrong, fault.control)
+        own = [self.families[fault.family]] if fault.family in self.families else []
+        others = [family for family in self.families.values() if family.name != fault.family]
+        judged = 0
+        # A control has to survive all that it meets, so it meets its own family's laws alone.
+        for family in own if fault.control else own + others:
+            quarry = self.quarry(family)[: _CONTROL if fault.control else None]
+            with Planted(fault) as planted:
+                found, count = self._meet(family, quarry, planted, started + seconds)
+            judged += count
+            if found is not None:
+                result = _killed(fault, found[0], found[1], judged)
+                break
+        else:
+            result = Result(fault.name, fault.family, "survived", fault.control, cases=judged)
+        if not fault.control and fault.witness():
+            return Result(fault.name, fault.family, "witness true after the fault was lifted")
+        spent = time.perf_counter() - started
+        return Result(**{**vars(result), "seconds": spent})
+
+    def _meet(
+        self, family: Family, quarry: list[tuple[Item, Any]], planted: Planted, end: float
+    ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
+        """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
+        hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
+        killer: Item | None = None
+        killed_after = left = 0
+        for count, (item, case) in enumerate(quarry, 1):
+            hunter = hunters[item.mode]
+            # A copy, since a case keeps what it once expanded to.
+            hunter(type(case)(*case))
+            if killer is None and hunter.laws:
+                killer, killed_after, left = item, count, _FURTHER
+            elif killer is not None:
+                left -= 1
+                if not left:
+                    break
+            elif count % 64 == 0 and time.perf_counter() > end:
+                return None, count
+        if killer is None:
+            return None, len(quarry)
+        laws = dict(hunters[killer.mode].laws)
+        for hunter in hunters.values():
+            laws |= hunter.laws
+        return (killer, laws), killed_after
+
+
+def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> Result:
+    return Result(
+        fault=fault.name,
+        family=fault.family,
+        status="killed",
+        control=fault.control,
+        laws=tuple(laws),
+        killers=item.family,
+        engine=item.engine,
+        mode=item.mode,
+        cases=judged,
+        example=next(iter(laws.values())),
+    )
+
+
+def _witnessed(fault: Fault) -> str | None:
+    """What is wrong with a fault, by its witness; None if it may be hunted."""
+    if not fault.applies():
+        return "not applicable"
+    if fault.control:
+        return None
+    if fault.witness():
+        return "witness true without the fault"
+    with Planted(fault):
+        shown = fault.witness()
+    return None if shown else "witness false with the fault"
