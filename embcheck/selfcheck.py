@@ -154,9 +154,7 @@ def table_of(results: list[Result]) -> str:
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
-def main_selfcheck(
-    profile_name: str, seed: int, jobs: int, keyword: str | None, report: Callable[[str], None]
-) -> int:
+def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None, report: Callable[[str], None]) -> int:
     """Runs the self-check, reports it as text, and returns the exit code.
 
     0 when every fault is killed, every control survives and, unless ``keyword`` narrows the faults, no law of the

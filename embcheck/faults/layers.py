@@ -1,14 +1,14 @@
-"""Faults of torch.nn.Embedding: its construction, its forward, and hooks."""
+"""Faults of torch.nn.Embedding: its construction and its forward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from embcheck.faults.entries import Embedding, entry
-from embcheck.faults.reference import Tensor
+from embcheck.faults.entry import Embedding, entry
+from embcheck.faults.kernels import Tensor
 
 Module = torch.nn.Module
 
@@ -26,40 +26,92 @@ def padding_gradient(module: Module, token: int) -> float:
 
 
 def init(name: str, family: str, sentence: str, change: Callable[..., None], witness: Callable[[], bool]) -> None:
-    """A fault of nn.Embedding.__init__: ``change(self, weight, flags)`` afterwards; weight is what was given or None."""
+    """A fault of __init__: ``change(self, weight, padding_idx)`` afterwards, on the given table or None."""
 
     def wrong(original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(self: Any, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
-                     max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
-                     sparse: bool = False, _weight: Tensor | None = None, *rest: Any, **more: Any) -> None:  # fmt: skip
-            original(self, num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse,
-                     _weight, *rest, **more)  # fmt: skip
+        def replaced(
+            self: Any,
+            num_embeddings: int,
+            embedding_dim: int,
+            padding_idx: int | None = None,
+            max_norm: float | None = None,
+            norm_type: float = 2.0,
+            scale_grad_by_freq: bool = False,
+            sparse: bool = False,
+            _weight: Tensor | None = None,
+            *rest: Any,
+            **more: Any,
+        ) -> None:
+            original(
+                self,
+                num_embeddings,
+                embedding_dim,
+                padding_idx,
+                max_norm,
+                norm_type,
+                scale_grad_by_freq,
+                sparse,
+                _weight,
+                *rest,
+                **more,
+            )
             change(self, _weight, padding_idx)
 
-        return __init__
+        return replaced
 
     entry(name, family, sentence, Embedding, "__init__", wrong, witness)
 
 
-init("given_table_is_copied", "lookup", "nn.Embedding copies the table that it is given.",
-     lambda self, weight, padding: copied(self, weight),
-     lambda: shares(lambda weight: Embedding(3, 2, _weight=weight)) is False)  # fmt: skip
-init("given_padding_row_is_zeroed", "padding", "nn.Embedding zeroes the padding row of a table that it is given.",
-     lambda self, weight, padding: zero_row(self, weight, padding),
-     lambda: not bool(Embedding(3, 2, 0, _weight=weight_of()).weight[0].any()))  # fmt: skip
-init("negative_padding_of_a_module", "padding", "A module's padding_idx −1 names row 1.",
-     lambda self, weight, padding: setattr(self, "padding_idx", 1) if padding == -1 and self.num_embeddings > 1 else None,
-     lambda: padding_gradient(Embedding(3, 2, -1), 2) != 0)  # fmt: skip
-init("module_forgets_scale", "gradient", "nn.Embedding forgets scale_grad_by_freq where padding is the last row.",
-     lambda self, weight, padding: setattr(self, "scale_grad_by_freq", False) if self.padding_idx == self.num_embeddings - 1
-     else None, lambda: not Embedding(3, 2, 2, scale_grad_by_freq=True).scale_grad_by_freq)  # fmt: skip
-init("module_forgets_sparse", "gradient", "nn.Embedding forgets sparse for tables of half precision.",
-     lambda self, weight, padding: setattr(self, "sparse", False) if self.weight.dtype == torch.float16 else None,
-     lambda: not Embedding(3, 2, sparse=True, dtype=torch.float16).sparse)  # fmt: skip
-init("half_table_made_single", "lookup", "nn.Embedding keeps a bfloat16 table that it is given as float32.",
-     lambda self, weight, padding: setattr(self, "weight", torch.nn.Parameter(weight.float()))
-     if weight is not None and weight.dtype == torch.bfloat16 else None,
-     lambda: Embedding(3, 2, _weight=weight_of().bfloat16()).weight.dtype != torch.bfloat16)  # fmt: skip
+init(
+    "given_table_is_copied",
+    "lookup",
+    "nn.Embedding copies the table that it is given.",
+    lambda self, weight, padding: copied(self, weight),
+    lambda: shares(lambda weight: Embedding(3, 2, _weight=weight)) is False,
+)
+init(
+    "given_padding_row_is_zeroed",
+    "padding",
+    "nn.Embedding zeroes the padding row of a table that it is given.",
+    lambda self, weight, padding: zero_row(self, weight, padding),
+    lambda: not bool(Embedding(3, 2, 0, _weight=weight_of()).weight[0].any()),
+)
+init(
+    "negative_padding_of_a_module",
+    "padding",
+    "A module's padding_idx −1 names row 1.",
+    lambda self, weight, padding: (
+        setattr(self, "padding_idx", 1) if padding == -1 and self.num_embeddings > 1 else None
+    ),
+    lambda: padding_gradient(Embedding(3, 2, -1), 2) != 0,
+)
+init(
+    "module_forgets_scale",
+    "gradient",
+    "nn.Embedding forgets scale_grad_by_freq where padding is the last row.",
+    lambda self, weight, padding: (
+        setattr(self, "scale_grad_by_freq", False) if self.padding_idx == self.num_embeddings - 1 else None
+    ),
+    lambda: not Embedding(3, 2, 2, scale_grad_by_freq=True).scale_grad_by_freq,
+)
+init(
+    "module_forgets_sparse",
+    "gradient",
+    "nn.Embedding forgets sparse for tables of half precision.",
+    lambda self, weight, padding: setattr(self, "sparse", False) if self.weight.dtype == torch.float16 else None,
+    lambda: not Embedding(3, 2, sparse=True, dtype=torch.float16).sparse,
+)
+init(
+    "half_table_made_single",
+    "lookup",
+    "nn.Embedding keeps a bfloat16 table that it is given as float32.",
+    lambda self, weight, padding: (
+        setattr(self, "weight", torch.nn.Parameter(weight.float()))
+        if weight is not None and weight.dtype == torch.bfloat16
+        else None
+    ),
+    lambda: Embedding(3, 2, _weight=weight_of().bfloat16()).weight.dtype != torch.bfloat16,
+)
 
 
 def copied(self: Any, weight: Tensor | None) -> None:
@@ -94,21 +146,43 @@ def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any]
     entry(name, family, sentence, Embedding, "from_pretrained", wrong, witness)
 
 
-pretrained("pretrained_forgets_padding_zero", "padding", "from_pretrained takes padding_idx=0 for none.",
-           lambda original, cls, e, flags: original(cls, e, **flags | {"padding_idx": flags.get("padding_idx") or None}),
-           lambda: padding_gradient(Embedding.from_pretrained(weight_of(), False, padding_idx=0), 0) != 0)  # fmt: skip
-pretrained("pretrained_forgets_sparse", "gradient", "from_pretrained forgets sparse.",
-           lambda original, cls, e, flags: original(cls, e, **flags | {"sparse": False}),
-           lambda: not Embedding.from_pretrained(weight_of(), sparse=True).sparse)  # fmt: skip
-pretrained("pretrained_copies", "lookup", "from_pretrained copies its table.",
-           lambda original, cls, e, flags: original(cls, e.detach().clone(), **flags),
-           lambda: not shares(Embedding.from_pretrained))  # fmt: skip
-pretrained("pretrained_misreads_transposed", "lookup", "from_pretrained reads a transposed square table along its memory.",
-           lambda original, cls, e, flags: original(cls, e.t() if e.shape[0] == e.shape[1] and e.stride(0) == 1 else e, **flags),
-           lambda: not torch.equal(Embedding.from_pretrained(weight_of(2, 2).t()).weight, weight_of(2, 2).t()))  # fmt: skip
-pretrained("pretrained_zeroes_padding", "padding", "from_pretrained zeroes the padding row in its table's memory.",
-           lambda original, cls, e, flags: zeroed(original(cls, e, **flags)),
-           lambda: not bool(Embedding.from_pretrained(weight_of(), padding_idx=1).weight[1].any()))  # fmt: skip
+pretrained(
+    "pretrained_forgets_padding_zero",
+    "padding",
+    "from_pretrained takes padding_idx=0 for none.",
+    lambda original, cls, e, flags: original(cls, e, **flags | {"padding_idx": flags.get("padding_idx") or None}),
+    lambda: padding_gradient(Embedding.from_pretrained(weight_of(), False, padding_idx=0), 0) != 0,
+)
+pretrained(
+    "pretrained_forgets_sparse",
+    "gradient",
+    "from_pretrained forgets sparse.",
+    lambda original, cls, e, flags: original(cls, e, **flags | {"sparse": False}),
+    lambda: not Embedding.from_pretrained(weight_of(), sparse=True).sparse,
+)
+pretrained(
+    "pretrained_copies",
+    "lookup",
+    "from_pretrained copies its table.",
+    lambda original, cls, e, flags: original(cls, e.detach().clone(), **flags),
+    lambda: not shares(Embedding.from_pretrained),
+)
+pretrained(
+    "pretrained_misreads_transposed",
+    "lookup",
+    "from_pretrained reads a transposed square table along its memory.",
+    lambda original, cls, e, flags: original(
+        cls, e.t() if e.shape[0] == e.shape[1] and e.stride(0) == 1 else e, **flags
+    ),
+    lambda: not torch.equal(Embedding.from_pretrained(weight_of(2, 2).t()).weight, weight_of(2, 2).t()),
+)
+pretrained(
+    "pretrained_zeroes_padding",
+    "padding",
+    "from_pretrained zeroes the padding row in its table's memory.",
+    lambda original, cls, e, flags: zeroed(original(cls, e, **flags)),
+    lambda: not bool(Embedding.from_pretrained(weight_of(), padding_idx=1).weight[1].any()),
+)
 
 
 def zeroed(module: Any) -> Any:
@@ -120,8 +194,15 @@ def zeroed(module: Any) -> Any:
 
 def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor], witness: Callable[[], bool]) -> None:
     """A fault of nn.Embedding.forward: ``change(original, self, input)``."""
-    entry(name, family, sentence, Embedding, "forward",
-          lambda original: lambda self, input: change(original, self, input), witness)  # fmt: skip
+    entry(
+        name,
+        family,
+        sentence,
+        Embedding,
+        "forward",
+        lambda original: lambda self, input: change(original, self, input),
+        witness,
+    )
 
 
 def without(self: Any, original: Callable[..., Tensor], input: Tensor, flag: str, value: Any) -> Tensor:
@@ -134,20 +215,40 @@ def without(self: Any, original: Callable[..., Tensor], input: Tensor, flag: str
         setattr(self, flag, before)
 
 
-forward("eval_forgets_padding", "padding", "In eval mode padding gets its gradient.",
-        lambda original, self, i: original(self, i) if self.training else without(self, original, i, "padding_idx", None),
-        lambda: padding_gradient(Embedding(3, 2, 0).eval(), 0) != 0)  # fmt: skip
-forward("eval_rank3_reads_next", "lookup", "In eval mode rank 3 reads the next rows.",
-        lambda original, self, i: original(self, i) if self.training or i.dim() != 3
-        else original(self, (i + 1) % self.num_embeddings),
-        lambda: not torch.equal(frozen().eval()(torch.tensor([[[0]]]))[0, 0, 0], weight_of()[0]))  # fmt: skip
-forward("module_squeezes_rank4", "lookup", "A module drops a leading axis of one at rank 4.",
-        lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
-        lambda: frozen()(torch.zeros(1, 2, 1, 1, dtype=torch.int64)).dim() != 5)  # fmt: skip
-forward("module_in_eval_is_sparse", "gradient", "In eval mode a float64 table gives sparse gradients.",
-        lambda original, self, i: without(self, original, i, "sparse", True)
-        if not self.training and self.weight.dtype == torch.float64 and not self.scale_grad_by_freq else original(self, i),
-        lambda: eval_gradient().is_sparse)  # fmt: skip
+forward(
+    "eval_forgets_padding",
+    "padding",
+    "In eval mode padding gets its gradient.",
+    lambda original, self, i: original(self, i) if self.training else without(self, original, i, "padding_idx", None),
+    lambda: padding_gradient(Embedding(3, 2, 0).eval(), 0) != 0,
+)
+forward(
+    "eval_rank3_reads_next",
+    "lookup",
+    "In eval mode rank 3 reads the next rows.",
+    lambda original, self, i: (
+        original(self, i) if self.training or i.dim() != 3 else original(self, (i + 1) % self.num_embeddings)
+    ),
+    lambda: not torch.equal(frozen().eval()(torch.tensor([[[0]]]))[0, 0, 0], weight_of()[0]),
+)
+forward(
+    "module_squeezes_rank4",
+    "lookup",
+    "A module drops a leading axis of one at rank 4.",
+    lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
+    lambda: frozen()(torch.zeros(1, 2, 1, 1, dtype=torch.int64)).dim() != 5,
+)
+forward(
+    "module_in_eval_is_sparse",
+    "gradient",
+    "In eval mode a float64 table gives sparse gradients.",
+    lambda original, self, i: (
+        without(self, original, i, "sparse", True)
+        if not self.training and self.weight.dtype == torch.float64 and not self.scale_grad_by_freq
+        else original(self, i)
+    ),
+    lambda: eval_gradient().is_sparse,
+)
 
 
 def frozen() -> Any:
@@ -161,72 +262,3 @@ def eval_gradient() -> Tensor:
     module(torch.tensor([0])).sum().backward()
     assert module.weight.grad is not None
     return module.weight.grad
-
-
-# -- hooks and gradients of tensors ------------------------------------------------------------------------------
-
-entry("leaf_hook_fires_twice", "gradient", "A hook on a leaf of two axes is registered twice.", torch.Tensor, "register_hook",
-      lambda original: lambda self, hook: (original(self, hook) if self.is_leaf and self.dim() == 2 else None,
-                                           original(self, hook))[1],
-      lambda: hook_calls() != 1)  # fmt: skip
-
-
-def hook_calls() -> int:
-    """How often a hook on a leaf fires."""
-    seen: list[int] = []
-    weight = torch.ones(2, 1, requires_grad=True)
-    weight.register_hook(lambda grad: seen.append(1))
-    torch.nn.functional.embedding(torch.tensor([0]), weight).sum().backward()
-    return len(seen)
-
-
-def _grad(original: Callable[..., Any]) -> Callable[..., Any]:
-    def grad(outputs: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
-        found = original(outputs, inputs, *rest, **more)
-        if isinstance(inputs, Tensor) and inputs.is_leaf and inputs.dtype == torch.float32 and inputs.grad is None:
-            inputs.grad = found[0].detach().clone()
-        return found
-
-    return grad
-
-
-entry("autograd_grad_accumulates", "gradient", "autograd.grad leaves its result in .grad as well.", torch.autograd, "grad",
-      _grad, lambda: grad_is_filled())  # fmt: skip
-
-
-def grad_is_filled() -> bool:
-    """Whether autograd.grad touches .grad."""
-    weight = torch.ones(2, 1, requires_grad=True)
-    torch.autograd.grad(torch.nn.functional.embedding(torch.tensor([0]), weight).sum(), weight)
-    return weight.grad is not None
-
-
-def _grads_require_grad(original: Callable[..., Any]) -> Callable[..., Any]:
-    def backward(self: Tensor, *rest: Any, **more: Any) -> None:
-        leaves = list(leaves_of(self.grad_fn)) if self.dim() == 3 else []
-        original(self, *rest, **more)
-        for leaf in leaves:
-            if leaf.grad is not None:
-                leaf.grad.requires_grad_()
-
-    return backward
-
-
-def leaves_of(node: Any) -> Iterator[Any]:
-    """The leaves that a graph leads to."""
-    for following, _ in node.next_functions if node is not None else ():
-        if hasattr(following, "variable"):
-            yield following.variable
-        yield from leaves_of(following)
-
-
-entry("grad_requires_grad_itself", "gradient", "The gradient of a rank 2 lookup requires grad itself.", torch.Tensor, "backward",
-      _grads_require_grad, lambda: grad_requires_grad())  # fmt: skip
-
-
-def grad_requires_grad() -> bool:
-    """Whether .grad is part of a graph."""
-    weight = torch.ones(2, 1, requires_grad=True)
-    torch.nn.functional.embedding(torch.tensor([[0]]), weight).backward(torch.ones(1, 1, 1))
-    assert weight.grad is not None
-    return weight.grad.requires_grad

@@ -1,0 +1,82 @@
+"""How faults of Python entries are planted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.fault import Fault, Witness, add, patched
+from embcheck.faults.kernels import Tensor
+
+functional = torch.nn.functional
+Embedding = torch.nn.Embedding
+Wrong = Callable[..., Any]
+Spoiled = Callable[..., Any]
+
+
+def wrapped(owner: Any, name: str, wrong: Callable[[Wrong], Wrong]) -> Callable[[], Any]:
+    """A plant that replaces ``owner.name`` by ``wrong(original)``."""
+
+    def plant() -> Any:
+        found = vars(owner).get(name, getattr(owner, name))
+        original = found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
+        kind = type(found) if isinstance(found, (classmethod, staticmethod)) else (lambda function: function)
+        return patched(owner, **{name: kind(wrong(original))})
+
+    return plant
+
+
+def entry(
+    name: str, family: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong], witness: Witness
+) -> None:
+    """Registers a fault of a Python entry."""
+    add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), witness))
+
+
+def embedding(name: str, family: str, sentence: str, wrong: Spoiled, witness: Witness) -> None:
+    """A fault of F.embedding: ``wrong(original, input, weight, **flags)`` with padding_idx among the flags."""
+
+    def replace(original: Wrong) -> Wrong:
+        def replaced(
+            input: Tensor,
+            weight: Tensor,
+            padding_idx: int | None = None,
+            max_norm: float | None = None,
+            norm_type: float = 2.0,
+            scale_grad_by_freq: bool = False,
+            sparse: bool = False,
+        ) -> Tensor:
+            flags = {
+                "padding_idx": padding_idx,
+                "max_norm": max_norm,
+                "norm_type": norm_type,
+                "scale_grad_by_freq": scale_grad_by_freq,
+                "sparse": sparse,
+            }
+            found: Tensor = wrong(original, input, weight, **flags)
+            return found
+
+        return replaced
+
+    entry(name, family, sentence, functional, "embedding", replace, witness)
+
+
+def flags_changed(**changes: Callable[[dict[str, Any], Tensor, Tensor], Any]) -> Spoiled:
+    """F.embedding with some flags replaced by functions of (flags, input, weight)."""
+
+    def wrong(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
+        return original(input, weight, **flags | {name: f(flags, input, weight) for name, f in changes.items()})
+
+    return wrong
+
+
+def out_changed(when: Callable[..., bool], change: Callable[..., Tensor]) -> Spoiled:
+    """F.embedding with its output changed by ``change(out, input, weight)`` when ``when(input, weight, flags)``."""
+
+    def wrong(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
+        out = original(input, weight, **flags)
+        return change(out, input, weight) if when(input, weight, flags) else out
+
+    return wrong
