@@ -34,7 +34,8 @@ LAYERS = (
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
-    *("one_hot",),
+    *("bag_case", "bag_oracle", "bag_route", "bag", "bag_mistake", "bag_space"),
+    *("one_hot", "renorm", "renorming"),
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
     # runs and their reports

@@ -1,0 +1,355 @@
+"""Renorm: with max_norm a lookup rescales, in place, exactly the rows that it looks up and whose norm is larger."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck import oracle, table
+from embcheck.format import FORMATS, Floats
+from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.layout import LAYOUTS
+from embcheck.outcome import Field, Outcome
+from embcheck.program import HISTORIES
+from embcheck.renorm import RenormCase, Renormed, p_norm
+from embcheck.renorming import SPELLINGS, TAKES, renormalise
+from embcheck.space import Space
+from embcheck.subject import flags_of
+
+MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
+#: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
+NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"))
+
+
+def plan(case: RenormCase) -> Plan:
+    entry = SPELLINGS[case.entry]
+    options = {
+        "build": entry.build,
+        "history": HISTORIES[case.history],
+        "route": TAKES[case.route],
+        "flags": flags_of(case, entry),
+        "requires_grad": case.requires_grad,
+    }
+    inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}
+    return Plan(renormalise, inputs, options, case.threads)
+
+
+def canonical(case: RenormCase) -> RenormCase | None:
+    """The case with entry, route, history and flags that fit each other."""
+    changes: dict[str, Any] = {} if case.route in TAKES else {"route": "plain"}
+    if case.entry.startswith("bag") and not (case.num_embeddings and case.embedding_dim and case.numel):
+        changes["entry"] = "functional"
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"  # rows that share memory can't be written one by one
+    if case.upstream in ("special", "tiny", "huge"):
+        changes["upstream"] = "code"
+    case = case.but(**changes)
+    lacking = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+    case = case.but(**{name: v for name, v in lacking.items() if name not in SPELLINGS[case.entry].flags})
+    if case.sparse and (case.scale_grad_by_freq or case.route != "plain"):
+        case = case.but(sparse=False)
+    if case.values != "mixed" and case.route in ("cloned_before", "used_after"):
+        case = case.but(route="plain")  # squares of what is huge or no number
+    if case.stray is not None or not case.num_embeddings:
+        case = case.but(history="fresh", route="plain")
+    if not case.embedding_dim and case.history != "fresh":
+        case = case.but(history="fresh")
+    if case.history == "indices_changed" and case.index_layout == "expanded":
+        case = case.but(history="fresh")
+    if case.entry.startswith("bag") and case.history in ("other_shape", "after_empty"):
+        case = case.but(history="repeated")
+    fitted: RenormCase | None = table.canonical(case)  # type: ignore[assignment]
+    if fitted is not None and fitted.route == "used_before":
+        # Only a lookup that certainly writes must be refused, and only where the weight is part of a graph.
+        fitted = fitted.but(history="fresh", requires_grad=True)
+        if not fitted.spent:
+            fitted = fitted.but(route="plain")
+    return fitted
+
+
+def scope() -> Iterator[RenormCase]:
+    """Every sequence of up to 4 tokens, every shape, every size, with every spelling, limit and norm in turn."""
+    kinds = itertools.cycle(itertools.product(MAX_NORMS, NORM_TYPES, SPELLINGS))
+    every_case = itertools.chain(
+        table.small_cases(), table.small_cases(), table.shape_cases(), table.size_cases(), table.size_cases()
+    )
+    for seed, case in enumerate(every_case):
+        max_norm, norm_type, entry = next(kinds)
+        changes = {"max_norm": max_norm, "norm_type": norm_type, "entry": entry}
+        yield from _fitted(RenormCase(*case), seed=seed, values="mixed", **changes)
+    strays = itertools.product(table.STRAY_AXIS[1:], SPELLINGS, ((), (1,), (3,), (2, 2)))
+    for seed, (stray, entry, shape) in enumerate(strays):
+        given = RenormCase(3, 2, "cycle", shape, max_norm=1.0, values="mixed")
+        yield from _fitted(given, stray=stray, entry=entry, seed=seed)
+
+
+def _fitted(case: RenormCase, **changes: Any) -> Iterator[RenormCase]:
+    found = canonical(case.but(**changes))
+    if found is not None:
+        yield found
+
+
+def landmarks() -> Iterator[RenormCase]:
+    """What the obligations ask for, in every profile; then tables and token counts beyond the thresholds."""
+    first = RenormCase(14, 3, "permutation", (2, 14), max_norm=5.0, values="mixed")
+    for entry, dtype in itertools.product(SPELLINGS, FORMATS):
+        yield first.but(entry=entry, dtype=dtype, sparse=dtype == "float32", padding_idx=1)
+    for p, max_norm, dtype in itertools.product(NORM_TYPES, MAX_NORMS, FORMATS):
+        yield first.but(norm_type=p, max_norm=max_norm, dtype=dtype, seed=3)
+    for route, requires_grad, indices in itertools.product(TAKES, (True, False), ("unequal", "same", "ends")):
+        yield first.but(route=route, requires_grad=requires_grad, indices=indices, shape=(1, 5, 1, 2))
+    for values, p in itertools.product(("special", "huge"), NORM_TYPES):
+        yield first.but(values=values, norm_type=p)
+    for stray, entry in itertools.product(table.STRAY_AXIS[1:], ("functional", "module", "bag_sum", "renorm_")):
+        yield first.but(stray=stray, entry=entry, max_norm=1.0, shape=(4,), index_dtype="int32")
+    for position, case in enumerate(table.landmarks()):
+        yield RenormCase(*case).but(
+            values="mixed", max_norm=(1.0, 5.0, 0.1)[position % 3], norm_type=(2.0, 1.0, 2.0, 3.0)[position % 4],
+            entry=("functional", "module", "bag_sum")[position % 3],
+        )  # fmt: skip
+    for numel, threads in itertools.product((999, 1000, 1001), (1, 2)):
+        yield RenormCase(7, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
+        yield RenormCase(1001, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
+
+
+AXES: dict[str, tuple[Any, ...]] = table.AXES | {
+    "num_embeddings": (3, 1, 2, 5, 14, 17),
+    "values": ("mixed", "real", "small", "special", "huge"),
+    "max_norm": MAX_NORMS,
+    "norm_type": NORM_TYPES,
+    "upstream": ("code", "ones", "real"),
+    "upstream_layout": LAYOUTS,
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "requires_grad": (True, False),
+    "entry": tuple(SPELLINGS),
+    "route": tuple(TAKES),
+    "history": tuple(HISTORIES),
+    "threads": (1, 2),
+}
+
+renorm = Family(
+    "renorm",
+    Space(
+        RenormCase,
+        AXES,
+        canonical,
+        scope,
+        landmarks,
+        flags=("entry", "norm_type", "padding_idx", "route", "dtype"),
+        base={"num_embeddings": 14, "shape": (2, 7), "max_norm": 5.0},
+        draw=lambda draws: canonical(RenormCase(*table.threshold_case(draws, AXES | {"stray": table.STRAY_AXIS}))),
+        smaller=table.smaller_tables,
+    ),
+    plan,
+    modes=("eager", "no_grad", "inference"),
+    refused=lambda case: case.refused or case.spent,
+    cost=4.0,
+)
+
+
+def floats(observed: Field) -> Floats:
+    """The elements as float64."""
+    return np.asarray(observed.values, np.float64)
+
+
+def fate_of(case: RenormCase, before: Field) -> Renormed:
+    """What the lookup must make of the table that it found."""
+    return case.fate if case.history == "fresh" else case.after(floats(before))
+
+
+def obeys(case: RenormCase, fate: Renormed, before: Field, after: Field) -> Finding:
+    """Whether a table after a lookup is what the table before must become."""
+    unmoved = (before.bits == after.bits).all(1)
+    if not unmoved[fate.kept].all():
+        row = int(np.flatnonzero(fate.kept & ~unmoved)[0])
+        why = "was looked up, but its norm is" if case.looked_up[row] else "was not looked up; its norm is"
+        words = f"row {row} became {after.values[row][:6]} from {before.values[row][:6]} ({why} {fate.norm[row]:g})"
+        return identical(after[row], before.bits[row], lambda actual: words)
+    moved = fate.judged & ~fate.kept & (fate.scaled | ~unmoved)
+    return within(after[moved], fate.value[moved], fate.bound[moved])
+
+
+def judged_by(*routes: str) -> Any:
+    """The condition that a case takes one of these routes and is differentiated."""
+    return lambda case: case.route in routes and case.requires_grad
+
+
+@renorm.law(
+    "Exactly the rows that are looked up and whose p-norm exceeds max_norm become w·max_norm/norm; others are kept.",
+    source="nn.Embedding: max_norm; norm_type",
+    obliges={"over", "within", "at_limit", "spared", "zero_row", "nan_row", "repeated", "padding_hit", "empty",
+             "zero_width", "bag", "max_norm=0", "numel>1000",
+             "num_embeddings>1000", "embedding_dim>128", "norm_type=1", "norm_type=3",
+             "norm_type=inf", "norm_type=0.5", "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
+)  # fmt: skip
+def rows_over_max_norm_are_rescaled(case: RenormCase, out: Outcome) -> Finding:
+    return obeys(case, fate_of(case, out.before), out.before, out.after)
+
+
+@renorm.law(
+    "The table that the lookup finds is the one that was given.",
+    source="nn.Embedding: weight",
+    when=lambda case: case.history == "fresh",
+)
+def renorm_starts_from_the_given_table(case: RenormCase, out: Outcome) -> Finding:
+    return identical(out.before, case.format.to_bits(case.weight_stored))
+
+
+@renorm.law("Rescaling changes no sign.", source="w·max_norm/norm with a factor that is not negative")
+def renorm_keeps_signs(case: RenormCase, out: Outcome) -> Finding:
+    finite = np.isfinite(out.before.values).all(1)
+    signs = np.signbit(out.after.values[finite])
+    wrong = signs != np.signbit(out.before.values[finite])
+    if not wrong.any():
+        return None
+    row = int(np.flatnonzero(finite)[np.flatnonzero(wrong.any(1))[0]])
+    words = f"row {row} changed a sign"
+    return Difference("sign", f"{out.after.path}[{row}].tolist()", out.after.values[row].tolist(),
+                      out.before.values[row].tolist(), words)  # fmt: skip
+
+
+@renorm.law(
+    "After the lookup no row that was looked up has a norm above max_norm, but for rounding.",
+    source="nn.Embedding: max_norm: renormalized to have norm max_norm",
+    when=lambda case: case.max_norm is not None,
+    obliges={"over", "norm_type=1", "norm_type=inf"},
+    implied_by="rows_over_max_norm_are_rescaled",
+)
+def norms_are_at_most_max_norm(case: RenormCase, out: Outcome) -> Finding:
+    fate, limit = fate_of(case, out.before), float(case.max_norm or 0.0)
+    rows = case.looked_up & np.isfinite(out.before.values).all(1)
+    values = floats(out.after)[rows]
+    norms = p_norm(values, float(case.norm_type))
+    slack = p_norm(np.where(fate.kept[rows, None], 0.0, fate.bound[rows]), float(case.norm_type))
+    if float(case.norm_type) < 1:
+        return None  # no triangle inequality
+    # The decision itself may be off by as much as a norm's rounding.
+    high = limit * (1 + fate.tau[rows]) + slack
+    over = norms > high
+    if not over.any():
+        return None
+    worst = float(norms[over][0])
+    return Difference("norm", out.after.path, worst, limit, f"a row of norm {worst:g} remains, with max_norm {limit:g}")
+
+
+@renorm.law(
+    "The output is the lookup in the rescaled table.",
+    source="nn.Embedding: max_norm; F.embedding: this will modify weight in-place",
+    obliges={"over", "bag", "rank>=4"},
+)
+def renorm_comes_before_the_lookup(case: RenormCase, out: Outcome) -> Finding:
+    rows = out.after.values[case.tokens].reshape(*case.shape, case.embedding_dim)
+    if case.entry.startswith("bag"):
+        return same(out.value, rows) if np.isfinite(rows).all() else None
+    bits = out.after.bits[case.tokens].reshape(rows.shape)
+    return identical(out.value, bits)
+
+
+@renorm.law(
+    "The gradient is that of a lookup in the rescaled table: dW = one_hot(i)ᵀ dY.",
+    source="nn.Embedding: max_norm; padding_idx; sparse; scale_grad_by_freq",
+    when=judged_by("plain"),
+    modes={"eager"},
+    obliges={"over", "padding_hit", "repeated", "sparse", "scale_grad_by_freq", "bag"},
+)
+def renorm_is_not_differentiated(case: RenormCase, out: Outcome) -> Finding:
+    return within(out.weight_grad, *oracle.weight_gradient(case))
+
+
+@renorm.law(
+    "A use of the weight's clone before the lookup, or of the weight after it, adds its own gradient.",
+    source="nn.Embedding: weight must be cloned for this to be differentiable",
+    when=judged_by("cloned_before", "used_after"),
+    modes={"eager"},
+    obliges={"over"},
+)
+def renorm_allows_clones_and_later_uses(case: RenormCase, out: Outcome) -> Finding:
+    looked_up, limit = oracle.weight_gradient(case)
+    used = 2 * floats(out.before if case.route == "cloned_before" else out.after)
+    total = looked_up + used
+    u = case.format.unit_roundoff + 2.0**-53
+    # w·g + g·w: two products and their sum, then the sum of both paths.
+    return within(out.weight_grad, total, limit * (1 + u) + 4 * u * (np.abs(looked_up) + np.abs(used)))
+
+
+@renorm.law(
+    "The derivative of an earlier use of the weight is refused.",
+    source="nn.Embedding: tensors needed for gradient computations cannot be modified in-place",
+    when=lambda case: case.spent,
+    modes={"eager"},
+    obliges={"spent"},
+    refusal=True,
+)
+def renorm_refuses_earlier_uses(case: RenormCase, out: Outcome) -> Finding:
+    return refuses(out, RuntimeError)
+
+
+@renorm.law(
+    "The table's version moves when its rows are rescaled, and not without max_norm.",
+    source="Autograd mechanics: in-place correctness checks",
+    modes={"eager", "no_grad"},  # what is made in inference mode has no version
+    obliges={"over"},
+)
+def renorm_moves_the_version(case: RenormCase, out: Outcome) -> Finding:
+    if case.max_norm is None:
+        return same(out.moved, 0)
+    written = bool((out.before.bits != out.after.bits).any())
+    if written and out.moved.raw < 1:
+        return Difference("version", out.moved.path, out.moved.raw, 1, "rows were written, but the version stood still")
+    return None
+
+
+@renorm.law(
+    "The indices, and what lies around table and indices, stay as they are; without max_norm the table too.",
+    source="F.embedding: this will modify weight in-place",
+    obliges={"repeated", "over", "limited"},
+)
+def renorm_writes_to_the_table_only(case: RenormCase, out: Outcome) -> Finding:
+    writes = case.max_norm is not None and SPELLINGS[case.entry].aliases
+    calm = case.history in ("weight_changed", "indices_changed")  # which write and put back
+    return unwritten(out, *(("weight",) if writes else ())) if not calm or writes else None
+
+
+@renorm.law("A second lookup finds the rows rescaled: it moves them by rounding at most.", obliges={"over"})
+def renorm_is_idempotent(case: RenormCase, out: Outcome) -> Finding:
+    moved = bool((out.before.bits != out.after.bits).any())
+    fate = case.after(floats(out.after)) if moved else fate_of(case, out.before)
+    return obeys(case, fate, out.after, out.twice)
+
+
+@renorm.law(
+    "The parameter stays a leaf, its requires_grad and the output's are those of any lookup, which is a copy.",
+    source="nn.Embedding: max_norm; nn.Parameter",
+)
+def renorm_keeps_the_parameter(case: RenormCase, out: Outcome) -> Finding:
+    eager = out.mode == "eager"
+    return every(
+        is_true(out.is_leaf, "the table became part of a graph"),
+        is_true(out.separate, "the output shares memory with the table"),
+        is_true(out.kept, "backward changed the table"),
+        same(out.requires_grad, case.requires_grad and eager),
+        same(out.leaf_requires_grad, case.requires_grad) if eager else None,
+    )
+
+
+@renorm.law("Modes, default dtype, threads and random numbers stay as they are.", source="no side effects")
+def renorm_leaves_surroundings(case: RenormCase, out: Outcome) -> Finding:
+    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@renorm.law(
+    "An index outside [0, num_embeddings) is refused, and nothing is written: no row is rescaled.",
+    source="nn.Embedding: indices are in [0, num_embeddings - 1]",
+    obliges={"refused", "stray=-1", "stray=V", "bag", "index_dtype=int32"},
+    when=lambda case: case.refused,
+    refusal=True,
+)
+def renorm_refuses_strays(case: RenormCase, out: Outcome) -> Finding:
+    return every(refuses(out, IndexError, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = renorm.tests()
