@@ -139,6 +139,7 @@ class Judge:
         *,
         device: str = "cpu",
         before: Callable[[bytes], None] | None = None,
+        probe: Probe | None = None,
         stop_early: bool = False,
     ) -> None:
         self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
@@ -149,7 +150,7 @@ class Judge:
         self.refusals = [tally for tally in self.tallies if tally.law.refusal]
         self.accept = next(tally for tally in self.tallies if tally.law.judge is accepts)
         self.excluded = ledger.excludes([t.law.name for t in self.tallies], mode.name, device)
-        self.before, self.stop_early = before, stop_early
+        self.before, self.probe, self.stop_early = before, probe, stop_early
         self.cases = 0
         self.digest = 0
         self.done = False
@@ -160,7 +161,7 @@ class Judge:
         """Executes one case and judges it."""
         if self.done:
             return
-        name = marshal.dumps((type(case).__name__, tuple(case)), 2)
+        name = named(case)
         self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         facts = None
         for entry in self.excluded:
@@ -233,11 +234,26 @@ class Judge:
 
     def fails(self, law: Law, case: Any, kind: str) -> Difference | None:
         """How a law fails on a case, if it does so in this way and outside the ledger's regions."""
-        found = judge_once(self.family, self.mode, law, case)
-        if not isinstance(found, Difference) or found.kind != kind:
+        found = self.once(law, case)
+        if found is None or found.kind != kind:
             return None
         known = self.ledger.find(law.name, self.mode.name, self.device, kind, case.facts())
         return None if known else found
+
+    def once(self, law: Law, case: Any) -> Difference | None:
+        """How a law fails on one case.  It is noted before it runs, for a smaller case may crash where a larger
+        one did not; after a crash it is tried elsewhere first."""
+        if self.before is not None:
+            self.before(named(case))
+        if self.probe is not None and self.probe([case])[0] is not None:
+            return None
+        found = judge_once(self.family, self.mode, law, case)
+        return found if isinstance(found, Difference) else None
+
+
+def named(case: Any) -> bytes:
+    """A case in bytes, the same in every process, as a crash slot holds it."""
+    return marshal.dumps((type(case).__name__, tuple(case)), 2)
 
 
 def judge_once(family: Family, mode: Mode, law: Law, case: Any) -> Any:
@@ -273,7 +289,7 @@ def run_item(
 
     ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
     """
-    judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, stop_early=stop_early)
+    judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, stop_early=stop_early)
     started = time.perf_counter()
     if item.engine == "random":
         decks(family, item, profile, seed, judge, probe)
@@ -325,12 +341,13 @@ def counterexample(
     # What takes the process down is not run here: the controlling process has reduced it elsewhere.
     reduce = reduce and not found.kind.startswith(("crash", "hang"))
     if reduce:
-        case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, found.kind) is not None)
+        kind = found.kind
+        case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, kind) is not None)
         found = judge.fails(law, case, found.kind) or found
     also: tuple[str, ...] = ()
     if reduce:
         others = (other for other in judge.family.laws if other.name != law.name)
-        also = tuple(other.name for other in others if isinstance(judge_once(judge.family, judge.mode, other, case), Difference))
+        also = tuple(other.name for other in others if judge.once(other, case) is not None)
     return Counterexample(
         law=law.name,
         family=item.family,
