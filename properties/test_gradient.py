@@ -40,7 +40,7 @@ gradient = Family(
         derivative.canonical,
         scope,
         table.landmarks,
-        flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype", "indices"),
+        flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
         base={"shape": (2, 3)},
         draw=lambda draws: derivative.canonical(table.threshold_case(draws, derivative.AXES)),
         smaller=table.smaller_tables,
