@@ -48,7 +48,8 @@ def weight_gradient(
     )
     torch.autograd.backward(value, torch.from_numpy(upstream.copy()))
     grad = table.grad
-    assert grad is not None and grad.is_sparse == sparse
+    assert grad is not None
+    assert grad.is_sparse == sparse
     found: Array = grad.to_dense().numpy()
     return found
 
@@ -72,14 +73,16 @@ def check_lookup(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
     assert value.dtype == torch.float32
     assert value.shape == (*indices.shape, weight.shape[1])
     assert np.array_equal(value.numpy(), weight[indices])
-    assert np.array_equal(weight, kept_weight) and np.array_equal(indices, kept_indices)
+    assert np.array_equal(weight, kept_weight)
+    assert np.array_equal(indices, kept_indices)
 
 
 def check_gradient(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
     """dW = one_hot(i)ᵀ dY."""
     weight, indices, upstream, scaled, _ = drawn
     grad = weight_gradient(*drawn)
-    assert grad.shape == weight.shape and grad.dtype == weight.dtype
+    assert grad.shape == weight.shape
+    assert grad.dtype == weight.dtype
     np.testing.assert_allclose(grad, expected_gradient(weight, indices, upstream, scaled), rtol=RTOL, atol=ATOL)
 
 

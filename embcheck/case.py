@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from functools import cached_property
 else:
 
-    class cached_property:
+    class cached_property:  # noqa: N801  (stands in for functools' own)
         """functools.cached_property without the lock that it takes up to Python 3.11; a case is one thread's."""
 
         def __init__(self, function):
@@ -418,4 +418,3 @@ def _sent(case: Case) -> tuple[Floats, Array]:
 def _read_only(array: Any) -> Any:
     array.flags.writeable = False
     return array
-

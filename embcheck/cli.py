@@ -26,7 +26,9 @@ USAGE, INTERNAL = 4, 3
 
 Profile = Annotated[str, typer.Option("--profile", help="quick, gate or deep: how much is run.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")]
-Keyword = Annotated[str, typer.Option("-k", help="Only what this pytest expression selects, such as 'padding and scope'.")]
+Keyword = Annotated[
+    str, typer.Option("-k", help="Only what this pytest expression selects, such as 'padding and scope'.")
+]
 
 
 def refuse(message: str) -> NoReturn:
@@ -94,7 +96,9 @@ def _file_of(law: str) -> str:
 
 
 @app.command()
-def laws(keyword: Annotated[str, typer.Option("-k", help="Only laws whose name or sentence contains this.")] = "") -> None:
+def laws(
+    keyword: Annotated[str, typer.Option("-k", help="Only laws whose name or sentence contains this.")] = "",
+) -> None:
     """Lists the laws: each a sentence, its source and what it obliges the cases to meet."""
     from embcheck.collect import load_families
     from embcheck.report.terminal import console

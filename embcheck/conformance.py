@@ -1,9 +1,9 @@
 """The laws on a class of your own, in one line of your own test suite.
 
-    from embcheck import check
+from embcheck import check
 
-    def test_my_embedding():
-        check(MyEmbedding)
+def test_my_embedding():
+    check(MyEmbedding)
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def check(subject: Callable[..., torch.nn.Module], *, profile: str = "quick", se
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if bad:
         shown = [failure(example, replayable=False).plain for example in chosen(examples_of(bad))]
-        shown += [f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons)}" for verdict in bad if not verdict.counterexamples]
+        shown += [
+            f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons)}" for verdict in bad if not verdict.counterexamples
+        ]
         raise LawViolated(f"{table.name} breaks {len(bad)} laws\n" + "\n".join(shown), verdicts)
     return verdicts
 
@@ -133,4 +135,3 @@ def adapted(family: Family, entry: Entry, subject: Subject) -> Family | None:
 
 def _or_none(case: Any, canon: Callable[[Any], Any]) -> Any:
     return None if case is None else canon(case)
-

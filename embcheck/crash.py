@@ -21,9 +21,7 @@ _REDUCTION = 20.0
 _CONFIRMED, _SECONDS = 12, 60.0
 
 
-def verdict_of_crash(
-    running: Running, device: str, known: Mapping[tuple[str, str], Counterexample]
-) -> Verdict:
+def verdict_of_crash(running: Running, device: str, known: Mapping[tuple[str, str], Counterexample]) -> Verdict:
     """The verdict about a case that took its worker down: its symptom, and the smallest case with it.
 
     Reduction is spent once for each family and symptom; ``known`` has those that were reduced before.
@@ -53,9 +51,7 @@ def verdict_of_crash(
             script=answer["script"],
             id=failure_id(answer["law"], subject, mode, device, case),
         )
-    return Verdict(
-        example.law, family, subject, mode, engine, Status.VIOLATED, device, 1, counterexamples=(example,)
-    )
+    return Verdict(example.law, family, subject, mode, engine, Status.VIOLATED, device, 1, counterexamples=(example,))
 
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
@@ -65,9 +61,7 @@ def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
         for path, example in zip(scripts, examples, strict=False):
             path.write_text(example.script)
         codes = list(pool.map(_exit_status, scripts))
-    checked = [
-        replace(example, script_confirmed=code == 1) for example, code in zip(examples, codes, strict=False)
-    ]
+    checked = [replace(example, script_confirmed=code == 1) for example, code in zip(examples, codes, strict=False)]
     return checked + examples[len(checked) :]
 
 

@@ -50,7 +50,10 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
 
 
 def _answer(request: dict[str, Any]) -> Any:
-    """``cases``: the symptom of each up to the first that hangs.  ``case`` or ``slot``: its symptom, the smallest case that shares it, and the script."""
+    """Answers ``cases`` with the symptom of each, up to the first that hangs.
+
+    Answers ``case`` or ``slot`` with its symptom, the smallest case that shares it, and the script.
+    """
     family, mode = load_families()[request["family"]], MODES[request["mode"]]
     limit = float(request["limit"])
     if "cases" in request:

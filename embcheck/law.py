@@ -290,7 +290,9 @@ def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str
     digits = fmt.bits.itemsize * 2
     mask = (1 << 4 * digits) - 1
     wanted = fmt.decode(fmt.from_bits([want & mask]))[0]
-    return f"{got.values[position]:g} (bits {have & mask:0{digits}x}), expected {wanted:g} (bits {want & mask:0{digits}x})"
+    return (
+        f"{got.values[position]:g} (bits {have & mask:0{digits}x}), expected {wanted:g} (bits {want & mask:0{digits}x})"
+    )
 
 
 def _first(agree: npt.NDArray[np.bool_]) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class Field:
         self._reader = reader
         self._stored = stored
         self._part = stored is not None
-        self._format: Format | None | Literal[False] = False  # not looked up yet
+        self._format: Format | Literal[False] | None = False  # not looked up yet
 
     @property
     def path(self) -> str:

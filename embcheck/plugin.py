@@ -6,7 +6,6 @@ before a test needs them, and does nothing in a session without families.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from datetime import date
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from embcheck.item import Item
     from embcheck.isolate import Prober
+    from embcheck.item import Item
     from embcheck.ledger import Ledger
     from embcheck.run import Batch
 
@@ -30,7 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--embcheck-profile", default="gate", metavar="NAME", help="quick, gate (default) or deep")
     group.addoption("--embcheck-device", default="cpu", metavar="NAME", help="device to check (default cpu)")
     group.addoption("--embcheck-report", default=None, metavar="DIR", help="where to write the record and failures")
-    group.addoption("--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)")
+    group.addoption(
+        "--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)"
+    )
 
 
 def settings_of(config: pytest.Config) -> Any:
@@ -121,7 +122,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         settings = settings_of(config)
         profile = PROFILES[settings.profile]
         family = FAMILIES[embcheck_item.family]
-        watched = _watched(config, request.node.nodeid, embcheck_item.label, profile.limit)
+        watched = Watched(config, request.node.nodeid, embcheck_item.label, profile.limit)
         with watched as (before, probe):
             verdicts = run_item(
                 family,
@@ -173,7 +174,7 @@ def take_over(report: pytest.TestReport) -> Batch | None:
     return None
 
 
-class _watched:
+class Watched:
     """While an item runs in a worker: the crash slot is filled and the watchdog is awake."""
 
     def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:

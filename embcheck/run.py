@@ -44,7 +44,11 @@ class Settings:
 
     def as_arguments(self) -> list[str]:
         """The pytest options that give these settings."""
-        options = [f"--embcheck-seed={self.seed}", f"--embcheck-profile={self.profile}", f"--embcheck-device={self.device}"]
+        options = [
+            f"--embcheck-seed={self.seed}",
+            f"--embcheck-profile={self.profile}",
+            f"--embcheck-device={self.device}",
+        ]
         if self.report is not None:
             options.append(f"--embcheck-report={self.report}")
         if self.ledger is not None:

@@ -54,7 +54,9 @@ class Session:
             self.writer = Writer(path)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise pytest.UsageError(f"embcheck: can't write the report to {path}: {reason}; name a writable folder") from None
+            raise pytest.UsageError(
+                f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
+            ) from None
         settings = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
         self.writer.header(settings=settings, arguments=sys.argv[1:], **environment())
 

@@ -132,9 +132,7 @@ def _seeded_rows(sizes: list[int], count: int, seed: int) -> Rows:
     return np.stack(columns, axis=1)
 
 
-def _mark(
-    rows: Rows, groups: Iterable[tuple[int, ...]], sizes: list[int], seen: list[npt.NDArray[np.bool_]]
-) -> None:
+def _mark(rows: Rows, groups: Iterable[tuple[int, ...]], sizes: list[int], seen: list[npt.NDArray[np.bool_]]) -> None:
     for group, hit in zip(groups, seen, strict=True):
         code = np.zeros(len(rows), np.int64)
         for axis in group:

@@ -61,7 +61,9 @@ def _entry(
 def flags_of(case: Case, entry: Entry) -> dict[str, Any]:
     """The keywords of a case that differ from their defaults, among those that the entry takes."""
     defaults = case._field_defaults
-    return {name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]}
+    return {
+        name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]
+    }
 
 
 @_entry("functional")

@@ -16,6 +16,7 @@ from embcheck.verdict import Status, Verdict
 
 def look(entry: Entry, device: str = "cpu") -> Verdict:
     """*known* while the witness fails as the entry says, *violated* (stale) when it no longer does."""
+
     def verdict(status: Status, *reasons: str) -> Verdict:
         name = f"ledger: {entry.name}"
         return Verdict(name, "ledger", "torch", "eager", "witness", status, device, 1, 1, reasons=reasons)

@@ -184,7 +184,7 @@ def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
 @gradient.law(
     "The gradient of ⟨dW, R⟩ by dY is R[i], zero at padding: dW is linear in dY.",
     source="double backward by linearity",
-    obliges={"repeated", "padding_hit", "empty"},
+    obliges={"repeated", "padding_hit"},
     when=on("double_backward"),
 )
 def double_backward_gathers(case: Case, out: Outcome) -> Finding:
@@ -205,7 +205,9 @@ def tangent_is_the_tangents_row(case: Case, out: Outcome) -> Finding:
     return same(out.tangent, oracle.lookup(case))
 
 
-@gradient.law("Nothing is written: table, indices, upstream gradient and what lies around them.", source="no side effects")
+@gradient.law(
+    "Nothing is written: table, indices, upstream gradient and what lies around them.", source="no side effects"
+)
 def backward_writes_nothing(case: Case, out: Outcome) -> Finding:
     return unwritten(out)
 

@@ -54,11 +54,7 @@ def canonical(case: Case) -> Case | None:
 
 
 def scope() -> Iterator[Case]:
-    every_entry = (
-        case
-        for entry in ENTRIES
-        for case in table.shape_cases(entry=entry)
-    )
+    every_entry = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
     strays = (
         Case(rows, 2, "cycle", shape, stray=stray, entry=entry, seed=seed)
         for entry in ENTRIES
@@ -66,7 +62,9 @@ def scope() -> Iterator[Case]:
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for stray in table.STRAY_AXIS[1:]
     )
-    return (case for case in map(canonical, chain(table.small_cases(), every_entry, strays, table.size_cases())) if case)
+    return (
+        case for case in map(canonical, chain(table.small_cases(), every_entry, strays, table.size_cases())) if case
+    )
 
 
 AXES = table.AXES | {
@@ -154,7 +152,9 @@ def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
     return described(out.value, dtype=case.dtype)
 
 
-@lookup.law("The output is a plain Tensor, contiguous, dense, and on the table's device.", source="torch.Tensor.is_contiguous")
+@lookup.law(
+    "The output is a plain Tensor, contiguous, dense, and on the table's device.", source="torch.Tensor.is_contiguous"
+)
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
         is_true(out.plain, "the output is no plain Tensor"),

@@ -35,7 +35,9 @@ torch.nn.functional.embedding = embedding
 """
 
 
-def embcheck(*arguments: object, plant: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def embcheck(
+    *arguments: object, plant: Path | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs the command in a child."""
     environment = dict(os.environ)
     if plant is not None:
@@ -169,7 +171,12 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     broken = {**os.environ, "PYTHONPATH": str(plant)}
     assert subprocess.run([sys.executable, script], check=False, env=broken, capture_output=True).returncode == 1
     imported = {line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))}
-    assert imported <= {"import sys", "import torch", "import torch.utils.checkpoint", "from __future__ import annotations"}
+    assert imported <= {
+        "import sys",
+        "import torch",
+        "import torch.utils.checkpoint",
+        "from __future__ import annotations",
+    }
 
 
 def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:

@@ -53,11 +53,19 @@ def test_an_installed_torch_is_never_replaced(tmp_path: Path, version: str) -> N
     binaries = tmp_path / "venv" / "bin"
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     pretended_torch(site, version)
-    environment = {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     environment.pop("PYTHONPATH", None)
     subprocess.run(["bash", "-ec", install], cwd=ROOT, env=environment, check=True, timeout=300)
     found = subprocess.run(
-        [binaries / "python", "-c", "import torch, importlib.metadata as m; print(torch.__version__, m.version('torch'))"],
+        [
+            binaries / "python",
+            "-c",
+            "import torch, importlib.metadata as m; print(torch.__version__, m.version('torch'))",
+        ],
         capture_output=True,
         text=True,
         check=True,

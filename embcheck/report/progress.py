@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 import pytest
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from embcheck.report.terminal import console, summary
@@ -30,7 +31,11 @@ class Progress:
         self.bar: Bar | None = None
         if sys.stdout.isatty():
             self.bar = Bar(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self.out
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=self.out,
             )
             self.task = self.bar.add_task("checking", total=None)
 

@@ -43,7 +43,11 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     for verdict in session.settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             for reason in verdict.reasons:
-                out.print(Text.assemble((f"{verdict.status.word.upper():9}", _STYLE[verdict.status]), f" {verdict.law}: {reason}"))
+                out.print(
+                    Text.assemble(
+                        (f"{verdict.status.word.upper():9}", _STYLE[verdict.status]), f" {verdict.law}: {reason}"
+                    )
+                )
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
     for line in closing_lines(session):
