@@ -10,6 +10,7 @@ from typing import Any
 from embcheck import table
 from embcheck.case import Case
 from embcheck.law import Plan
+from embcheck.layout import LAYOUTS
 from embcheck.program import HISTORIES, ROUTES, backward
 from embcheck.subject import ENTRIES, flags_of
 
@@ -19,7 +20,7 @@ FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp"})
 AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "values": ("fingerprint", "real", "special"),
     "upstream": ("code", "ones", "real", "special", "tiny", "huge"),
-    "upstream_layout": table.LAYOUTS,
+    "upstream_layout": LAYOUTS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
     "entry": tuple(ENTRIES),
