@@ -314,7 +314,7 @@ def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 
 @_route
 def vjp(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value, pull = torch.func.vjp(lambda table: rebuild(table)(indices), leaf.detach())
+    value, pull = torch.func.vjp(lambda table: rebuild(table)(indices), leaf.detach())  # type: ignore[misc]
     (grad,) = pull(upstream)
     return {"value": value, "weight_grad": grad}
 
