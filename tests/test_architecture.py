@@ -34,8 +34,8 @@ LAYERS = (
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
-    *("bag_case", "bag_oracle", "bag_route", "bag", "bag_mistake", "bag_space"),
-    *("one_hot", "renorm", "renorming"),
+    *("bag_cut", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag", "bag_mistake", "bag_space"),
+    *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
     # runs and their reports
