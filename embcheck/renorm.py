@@ -101,7 +101,7 @@ def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArra
 def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | None, p: float, fmt: Format) -> Renormed:
     """What a lookup of the rows that ``looked_up`` marks makes of the table ``rows``."""
     none = np.zeros(len(rows), np.bool_)
-    finite = np.isfinite(rows).all(1)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
     norm = p_norm(np.where(finite[:, None], rows, 0.0), p)
     zero = np.zeros_like(rows)
     if max_norm is None:
@@ -234,7 +234,7 @@ class RenormCase(Case):
             return False
         acc = accumulator(self.format)
         rows = self.weight_values
-        finite = np.isfinite(rows).all(1)
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
         with np.errstate(all="ignore"):
             sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
         large: npt.NDArray[np.bool_] = np.greater_equal(sums, 2.0**acc.emax)

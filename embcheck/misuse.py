@@ -1,0 +1,186 @@
+"""Programs: wrong constructions of a table and wrong calls, and what each must raise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+
+
+def refused(attempt: Callable[[Tensor], Any], weight: Tensor) -> dict[str, Any]:
+    attempt(weight)
+    return {}
+
+
+#: Wrong constructions and calls with what they must raise.
+WRONG: dict[str, tuple[Callable[[Tensor], Any], tuple[type[Exception], ...]]] = {}
+
+
+def _wrong(*errors: type[Exception]) -> Callable[[Callable[[Tensor], Any]], Callable[[Tensor], Any]]:
+    def register(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+        WRONG[function.__name__] = (function, errors)
+        return function
+
+    return register
+
+
+@_wrong(AssertionError)
+def padding_is_v(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=weight.shape[0])
+
+
+@_wrong(AssertionError)
+def padding_below_minus_v(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=-weight.shape[0] - 1)
+
+
+@_wrong(AssertionError)
+def pretrained_padding_is_v(weight: Tensor) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight, padding_idx=weight.shape[0])
+
+
+@_wrong(AssertionError)
+def functional_padding_is_v(weight: Tensor) -> Any:
+    rows = weight.shape[0]
+    return torch.nn.functional.embedding(torch.zeros(0, dtype=torch.int64), weight, padding_idx=rows)
+
+
+@_wrong(AssertionError)
+def functional_padding_below_minus_v(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(0, dtype=torch.int64), weight, padding_idx=-weight.shape[0] - 1)
+
+
+@_wrong(AssertionError)
+def given_table_transposed(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1], _weight=weight)
+
+
+@_wrong(AssertionError)
+def given_table_wider(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1] + 1, _weight=weight)
+
+
+@_wrong(AssertionError)
+def pretrained_vector(weight: Tensor) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight.reshape(-1))
+
+
+@_wrong(AssertionError)
+def pretrained_cube(weight: Tensor) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight.unsqueeze(0))
+
+
+@_wrong(TypeError)
+def other_keywords(weight: Tensor) -> Any:
+    keywords: dict[str, Any] = {"vocab_size": weight.shape[0], "emb_size": weight.shape[1]}
+    return torch.nn.Embedding(**keywords)
+
+
+@_wrong(TypeError)
+def no_width(weight: Tensor) -> Any:
+    arguments: Any = (weight.shape[0],)
+    return torch.nn.Embedding(*arguments)
+
+
+@_wrong(RuntimeError)
+def negative_rows(weight: Tensor) -> Any:
+    return torch.nn.Embedding(-1, weight.shape[1])
+
+
+@_wrong(RuntimeError)
+def negative_width(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0], -1)
+
+
+@_wrong(RuntimeError)
+def loads_another_shape(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1]).load_state_dict({"weight": weight})
+
+
+@_wrong(RuntimeError)
+def loads_an_unknown_name(weight: Tensor) -> Any:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1])
+    return layer.load_state_dict({"weight": weight, "bias": weight})
+
+
+@_wrong(RuntimeError)
+def loads_nothing(weight: Tensor) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1]).load_state_dict({})
+
+
+@_wrong(RuntimeError)
+def integers_that_train(weight: Tensor) -> Any:
+    return torch.nn.Embedding.from_pretrained(torch.ones(3, 2, dtype=torch.int64), freeze=False)
+
+
+@_wrong(AssertionError)
+def padding_zero_of_no_rows(weight: Tensor) -> Any:
+    return torch.nn.Embedding(0, weight.shape[1], padding_idx=0)
+
+
+@_wrong(AssertionError)
+def padding_zero_of_an_empty_table(weight: Tensor) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight[:0], padding_idx=0)
+
+
+@_wrong(RuntimeError)
+def table_vector(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.tensor([0]), weight.reshape(-1))
+
+
+@_wrong(RuntimeError)
+def table_cube(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.tensor([0]), weight.unsqueeze(-1))
+
+
+@_wrong(RuntimeError)
+def index_float32(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float32), weight)
+
+
+@_wrong(RuntimeError)
+def index_float64(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float64), weight)
+
+
+@_wrong(RuntimeError)
+def index_bool(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.bool), weight)
+
+
+@_wrong(RuntimeError)
+def index_int16(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight)
+
+
+@_wrong(RuntimeError)
+def index_int8(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int8), weight)
+
+
+@_wrong(RuntimeError)
+def index_uint8(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.uint8), weight)
+
+
+@_wrong(RuntimeError)
+def index_float16(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float16), weight)
+
+
+@_wrong(RuntimeError)
+def index_complex(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.complex64), weight)
+
+
+@_wrong(RuntimeError)
+def index_float32_with_max_norm(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2), weight, max_norm=0.5)
+
+
+@_wrong(RuntimeError)
+def index_int16_with_max_norm(weight: Tensor) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight, max_norm=0.5)

@@ -1,0 +1,205 @@
+"""First values of a table: their distribution, and what moves the padding row afterwards."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck.case import Input
+from embcheck.construction_case import (
+    InitialCase,
+    PaddingStepCase,
+    allowed_correlation,
+    allowed_distance,
+    distance,
+)
+from embcheck.format import FORMATS
+from embcheck.initialisation import CONSTANTS, INITIALISERS, initialised, trained
+from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same
+from embcheck.outcome import Outcome
+from embcheck.space import Space
+from embcheck.table import padding_of
+
+# -- first values --------------------------------------------------------------------------------------------------
+
+
+def initial_plan(case: InitialCase) -> Plan:
+    options = {"initialise": INITIALISERS[case.name], "rows": case.num_embeddings, "width": case.embedding_dim,
+               "padding_idx": case.padding_idx, "dtype": case.dtype, "seed": case.seed}  # fmt: skip
+    return Plan(initialised, {"weight": case.weight_input}, options)
+
+
+def initial_cases() -> Iterator[InitialCase]:
+    named = itertools.product(INITIALISERS, ("float32", "float64"), (None, 0, 5))
+    for seed, (name, dtype, padding) in enumerate(named):
+        yield InitialCase(64, 256, name, padding, dtype, seed=seed)
+        yield InitialCase(256, 96, name, padding, dtype, seed=seed + 1000)
+    yield InitialCase(512, 512, padding_idx=7, seed=1)
+
+
+initial = Family(
+    "initial",
+    Space(
+        InitialCase,
+        {"num_embeddings": (64, 96, 256, 300), "embedding_dim": (256, 64, 100), "name": tuple(INITIALISERS),
+         "padding_idx": (None, 0, 63), "dtype": ("float32", "float64")},
+        landmarks=initial_cases,
+    ),
+    initial_plan,
+    cost=12.0,
+)  # fmt: skip
+
+
+@initial.law(
+    "The first values of a table are drawn from N(0, 1), those of an initialiser from its distribution.",
+    source="nn.Embedding: initialized from N(0, 1); torch.nn.init; Dvoretzky-Kiefer-Wolfowitz, error below 1e-9",
+    obliges={f"name={name}" for name in INITIALISERS} | {"padded", "dtype=float64", "elements>200000"},
+)
+def values_are_distributed_as_documented(case: InitialCase, out: Outcome) -> Finding:
+    filled = np.asarray(out.values.values, np.float64)
+    drawn = filled[case.drawn] if case.name == "default" else filled
+    spread = case.spread
+    if spread is None:
+        return same(out.values, np.full(out.values.values.shape, CONSTANTS[case.name]))
+    if spread.uniform and np.abs(drawn - spread.mean).max() > spread.scale * (1 + 2 * FORMATS[case.dtype].unit_roundoff):
+        return Difference("range", f"{out.values.path}.abs().max().item()", float(np.abs(drawn).max()), spread.scale,
+                          f"a value lies outside [{spread.mean - spread.scale:g}, {spread.mean + spread.scale:g})")  # fmt: skip
+    far, most = distance(drawn, spread), allowed_distance(drawn.size, FORMATS[case.dtype])
+    if far <= most:
+        return far / most
+    words = f"mean {drawn.mean():g}, deviation {drawn.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
+    return Difference("distribution", f"{out.values.path}.std().item()", float(drawn.std()), spread.scale, words)
+
+
+@initial.law(
+    "Rows, columns and elements side by side are drawn independently.",
+    source="nn.Embedding: initialized from N(0, 1); Chernoff, error below 1e-9",
+    when=lambda case: case.name == "default",
+)
+def values_are_independent(case: InitialCase, out: Outcome) -> Finding:
+    rows = np.asarray(out.values.values, np.float64)[case.drawn]
+    half, side = len(rows) // 2, rows.shape[1] // 2
+    pairs = {"rows apart": (rows[:half], rows[half : 2 * half]), "neighbours": (rows[0::2][:half], rows[1::2][:half]),
+             "columns": (rows[:, :side], rows[:, side : 2 * side]),
+             "next": (rows[:, 0:-1:2], rows[:, 1::2])}  # fmt: skip
+    ratios = []
+    for name, (a, b) in pairs.items():
+        mean, most = abs(float((a * b).mean())), allowed_correlation(a.size)
+        if mean > most:
+            words = f"{name} correlate: {mean:.3g}, at most {most:.3g}"
+            return Difference("correlation", out.values.path, mean, 0.0, words)
+        ratios.append(mean / most)
+    return every(*ratios)
+
+
+@initial.law(
+    "An initialiser fills the tensor that it is given, returns it, and draws the same again from the same state.",
+    source="torch.nn.init: fill the input tensor; torch.set_rng_state",
+)
+def initialisers_work_in_place(case: InitialCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.returned, "another tensor was returned"),
+        is_true(out.in_place, "the Parameter or its memory was exchanged"),
+        is_true(out.moved, "the version did not move"),
+        is_true(out.trains, "the Parameter no longer requires grad, or has a gradient"),
+        identical(out.again, out.values.bits),
+    )
+
+
+@initial.law(
+    "The default leaves the padding row zero; any other initialiser fills it, and then it may be zeroed by hand.",
+    source="nn.Embedding: padding_idx; torch.nn.init",
+    when=lambda case: case.padding_idx is not None,
+    obliges={"padded"},
+)
+def initialisers_fill_the_padding_row(case: InitialCase, out: Outcome) -> Finding:
+    assert case.padding_idx is not None
+    filled = bool(out.values.values[case.padding_idx].any())
+    if case.name in ("default", "data_uniform"):
+        return None if filled == (case.name == "data_uniform") else same(out.values[case.padding_idx], 0)
+    zeroed = same(out.next[case.padding_idx], 0)
+    if zeroed is None and filled == (case.name == "zeros"):
+        path = f"{out.values.path}[{case.padding_idx}].any().item()"
+        return Difference("padding", path, filled, not filled, "the padding row is not what was asked for")
+    return zeroed
+
+
+test_initial_scope, test_initial_product, test_initial_random = initial.tests()
+
+# -- padding in training -------------------------------------------------------------------------------------------
+
+#: Optimizers that leave a Parameter alone where its gradient is, and has always been, zero.
+STILL = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "SparseAdam")
+
+
+def step_plan(case: PaddingStepCase) -> Plan:
+    options: dict[str, Any] = {"lr": 0.5}
+    if case.optimizer == "SGD":
+        options |= {"weight_decay": case.weight_decay, "momentum": case.momentum}
+    if case.optimizer == "AdamW":
+        options["weight_decay"] = 0.0
+    fmt = case.format
+    fed = {"weight": case.weight, "hidden": case.hidden}
+    inputs = {name: Input(fmt.encode(values), case.dtype) for name, values in fed.items()}
+    chosen = {"padding_idx": case.padding_idx, "optimizer": case.optimizer, "options": options, "head": case.head,
+              "sparse": case.sparse, "steps": case.steps}  # fmt: skip
+    return Plan(trained, inputs, chosen)
+
+
+def step_canonical(case: PaddingStepCase) -> PaddingStepCase:
+    """The case with an optimizer and flags that fit each other."""
+    changes: dict[str, Any] = {"padding_idx": padding_of(case.padding_idx, case.num_embeddings)}
+    if case.optimizer != "SGD":
+        changes |= {"weight_decay": 0.0, "momentum": 0.0, "head": False}
+    fitted = case.but(**changes)
+    may = fitted.sparse and fitted.optimizer in ("SGD", "Adagrad") and not (fitted.weight_decay or fitted.head)
+    return fitted.but(sparse=fitted.optimizer == "SparseAdam" or may)
+
+
+padding_training = Family(
+    "padding_training",
+    Space(
+        PaddingStepCase,
+        {"num_embeddings": (3, 1, 5), "embedding_dim": (2, 1, 17), "padding_idx": (0, 1, -1, "-V"), "optimizer": STILL,
+         "filled": (False, True), "weight_decay": (0.0, 0.25), "momentum": (0.0, 0.5), "head": (False, True),
+         "sparse": (False, True), "steps": (1, 2, 3), "dtype": ("float32", "float64")},
+        step_canonical,
+        flags=("optimizer", "filled", "weight_decay", "momentum", "head", "sparse", "steps"),
+    ),
+    step_plan,
+    cost=8.0,
+)  # fmt: skip
+
+
+def is_moved(case: PaddingStepCase) -> bool:
+    """Whether weight decay or a tied head reaches the padding row."""
+    return bool(case.weight_decay) or case.head
+
+
+@padding_training.law(
+    "Training leaves the padding row as it is, bit for bit, whatever it holds, without weight decay and tied head.",
+    source="nn.Embedding: padding_idx is not updated during training, i.e. it remains as a fixed pad",
+    when=lambda case: not is_moved(case),
+    obliges={"filled", "sparse", "negative_padding", "momentum=0.5", "optimizer=Adam", "optimizer=SparseAdam"},
+)
+def training_keeps_the_padding_row(case: PaddingStepCase, out: Outcome) -> Finding:
+    row = case.padding_row
+    kept = case.format.to_bits(case.format.encode(case.weight[row]))
+    return identical(out.steps[:, row], np.broadcast_to(kept, (case.steps, case.embedding_dim)))
+
+
+@padding_training.law(
+    "SGD moves the padding row by weight decay, momentum and the tied head's gradient alone, and other rows by all.",
+    source="torch.optim.SGD; nn.Embedding: padding_idx",
+    when=lambda case: case.optimizer == "SGD",
+    obliges={"head", "decayed", "filled", "momentum=0.5", "steps=3"},
+)
+def padding_moves_by_formula(case: PaddingStepCase, out: Outcome) -> Finding:
+    steps, gradient = case.path
+    return every(same(out.steps, steps), same(out.grad, gradient))
+
+
+test_training_scope, test_training_product, test_training_random = padding_training.tests()
