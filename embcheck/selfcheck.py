@@ -122,7 +122,7 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 
 
 def decorations(results: list[Result], families: dict[str, Family]) -> list[str]:
-    """Laws that killed nothing, among the families that some fault belongs to; advisory laws are left out."""
+    """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
     covered = {result.family for result in results if not result.control}
     useful = {law for result in results for law in result.laws}
     return [
@@ -130,7 +130,7 @@ def decorations(results: list[Result], families: dict[str, Family]) -> list[str]
         for name, family in families.items()
         if name in covered
         for law in family.laws
-        if law.name not in useful and not law.advisory
+        if law.name not in useful and not law.advisory and not law.implied_by
     ]
 
 

@@ -231,6 +231,31 @@ def step_follows_the_formula(case: Tying, out: Outcome) -> Finding:
     return within(out.weights, values, errors)
 
 
+def bias_steps_alike(case: Tying) -> bool:
+    """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
+    elementwise = case.optimizer in formula.FORMULAS and case.optimizer not in ("Muon", "Adafactor", "SparseAdam")
+    apart = case.listing in ("own_rate", "added_last", "bare_groups") or case.event == "group_added"
+    every_time = "lookup" not in case.routes and not any(case.missing)
+    return case.bias and is_training(case) and elementwise and every_time and not apart and case.clip[:4] != "norm"
+
+
+@tying.law(
+    "The bias that is stepped along follows the documented algorithm too.",
+    source="torch.optim: the algorithm boxes; foreach and fused steps take all parameters together",
+    obliges={"several_steps"},
+    when=bias_steps_alike,
+)
+def bias_follows_the_formula(case: Tying, out: Outcome) -> Finding:
+    _, gradients = case.gradients
+    clipped = np.clip(gradients, -2.0, 2.0) if case.clip.startswith("value") else gradients
+    due = [Rounded(gradient, case.format) for gradient in clipped]
+    run = formula.run(
+        case.optimizer, case.flags, case.data.bias, due, case.rates, case.format, case.turns, bool(case.boxed)
+    )
+    errors = MULTIPLE * np.nan_to_num(np.stack([w.error for w in run]), nan=np.inf)
+    return within(out.biases, np.stack([w.value for w in run]), errors)
+
+
 def expected_weights(case: Tying) -> tuple[Floats, Floats]:
     """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
     due = [None if gone else d for d, gone in zip(case.due, case.missing, strict=True)]

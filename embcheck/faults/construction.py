@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from embcheck.faults.entries import Embedding, entry, functional
+from embcheck.faults.entry import Embedding, entry, functional
 from embcheck.faults.layers import init, pretrained, weight_of
-from embcheck.faults.reference import Tensor
+from embcheck.faults.kernels import Tensor
 
 initialisers = torch.nn.init
 

@@ -9,7 +9,7 @@ import torch
 
 from embcheck.faults.entry import Wrong, embedding, flags_changed, functional, out_changed
 from embcheck.faults.kernels import Tensor
-from embcheck.faults.witnesses import gradient_differs
+from embcheck.faults.witnesses import gradient_differs, value_differs
 
 embedding(
     "padding_zero_is_falsy",
@@ -196,6 +196,39 @@ def with_gradient() -> bool:
     weight = torch.tensor([[1.0], [2.0]], requires_grad=True)
     weight.grad = torch.ones(2, 1)
     return float(functional.embedding(torch.tensor([0]), weight)) != 1.0
+
+
+embedding(
+    "vmap_reads_next",
+    "gradient",
+    "Under vmap an embedding reads the next rows.",
+    lambda original, input, weight, **flags: original(
+        (input + 1) % len(weight) if torch._C._functorch.peek_interpreter_stack() is not None else input,
+        weight,
+        **flags,
+    ),
+    lambda: under_vmap() != 1.0,
+)
+embedding(
+    "bfloat16_scalars_are_refused",
+    "lookup",
+    "A 0-dimensional index into bfloat16 is refused.",
+    lambda original, input, weight, **flags: refuse_scalars(original, input, weight, flags),
+    value_differs([0], 2, shape=(), dtype=torch.bfloat16),
+)
+
+
+def under_vmap() -> float:
+    """What a batched lookup of row 0 finds."""
+    weight = torch.tensor([[1.0], [2.0]])
+    return float(torch.vmap(lambda indices: functional.embedding(indices, weight))(torch.tensor([[0]])))
+
+
+def refuse_scalars(original: Wrong, input: Tensor, weight: Tensor, flags: dict[str, Any]) -> Any:
+    """F.embedding that raises for a scalar index into bfloat16."""
+    if input.dim() == 0 and weight.dtype == torch.bfloat16:
+        raise RuntimeError("not implemented for 'BFloat16'")
+    return original(input, weight, **flags)
 
 
 def hooked(out: Tensor, hook: Callable[[Tensor], Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ def one_hot(name: str, sentence: str, wrong: Spoiled, witness: Witness) -> None:
     """A fault of F.one_hot: ``wrong(original, tensor, num_classes)``."""
     entry(
         name,
-        "lookup",
+        "one_hot",
         sentence,
         functional,
         "one_hot",

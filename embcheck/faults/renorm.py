@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 import torch
 
 from embcheck.fault import dispatched, fault
-from embcheck.faults.reference import Tensor
+from embcheck.faults.kernels import Tensor
+
+#: Whether the control is planted, which no result tells.
+_planted = [False]
 
 Scale = Callable[[Tensor, Tensor, float, float], None]
 
@@ -55,9 +58,6 @@ def renorm_by_other_operators() -> Iterator[None]:
             yield
     finally:
         _planted[0] = False
-
-
-_planted = [False]
 
 
 @fault("renorm", lambda: after([0])[1] != [6.0, 8.0])
