@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from embcheck.faults.entry import Embedding, entry, functional
-from embcheck.faults.layers import init, pretrained, weight_of
 from embcheck.faults.kernels import Tensor
+from embcheck.faults.layers import init, pretrained, weight_of
 
 initialisers = torch.nn.init
 
@@ -21,7 +21,7 @@ def seeded(rows: int = 200, width: int = 50, **flags: Any) -> Tensor:
         return Embedding(rows, width, **flags).weight.detach()
 
 
-def first_values(name: str, sentence: str, change: Callable[[Tensor], None], witness: Callable[[], bool]) -> None:
+def first_values(name: str, sentence: str, change: Callable[[Tensor], Any], witness: Callable[[], bool]) -> None:
     """A fault of reset_parameters: ``change(weight)`` before the padding row is zeroed."""
 
     def wrong(original: Callable[..., None]) -> Callable[..., None]:
@@ -39,13 +39,13 @@ def first_values(name: str, sentence: str, change: Callable[[Tensor], None], wit
 
 
 first_values("first_values_are_uniform", "A table is drawn from U(−√3, √3).",
-             lambda weight: weight.uniform_(-(3**0.5), 3**0.5) and None, lambda: float(seeded().abs().max()) < 1.8)  # fmt: skip
-first_values("first_values_are_narrow", "A table is drawn from N(0, 0.9²).", lambda weight: weight.mul_(0.9) and None,
+             lambda weight: weight.uniform_(-(3**0.5), 3**0.5), lambda: float(seeded().abs().max()) < 1.8)  # fmt: skip
+first_values("first_values_are_narrow", "A table is drawn from N(0, 0.9²).", lambda weight: weight.mul_(0.9),
              lambda: float(seeded().std()) < 0.95)  # fmt: skip
 first_values("first_values_are_truncated", "A table's values beyond two deviations are cut off.",
-             lambda weight: weight.clamp_(-2, 2) and None, lambda: float(seeded().abs().max()) <= 2)  # fmt: skip
+             lambda weight: weight.clamp_(-2, 2), lambda: float(seeded().abs().max()) <= 2)  # fmt: skip
 first_values("neighbouring_rows_are_equal", "Every second row of a table of 64 rows is a copy of the first.",
-             lambda weight: weight[1::2].copy_(weight[0:-1:2]) and None if len(weight) == 64 else None,
+             lambda weight: weight[1::2].copy_(weight[0:-1:2]) if len(weight) == 64 else None,
              lambda: torch.equal(seeded(64)[0], seeded(64)[1]))  # fmt: skip
 
 
@@ -78,7 +78,7 @@ replaced("kaiming_normal_takes_no_gain", "initial", "kaiming_normal_ leaves out 
 replaced("initialiser_returns_a_copy", "initial", "uniform_ returns a copy of what it filled.", "uniform_",
          lambda original, *given, **more: original(*given, **more).detach().clone(),
          lambda: not same_returned(torch.nn.init.uniform_))  # fmt: skip
-replaced("ones_are_not_detached_from_grad", "initial", "zeros_ makes its tensor not require grad.", "zeros_",
+replaced("zeros_freeze", "initial", "zeros_ makes its tensor not require grad.", "zeros_",
          lambda original, tensor: original(tensor).requires_grad_(False),
          lambda: not torch.nn.init.zeros_(torch.ones(1, requires_grad=True)).requires_grad)  # fmt: skip
 
@@ -102,18 +102,23 @@ init("max_norm_zero_is_none", "construction", "max_norm=0.0 is stored as None.",
      lambda self, weight, padding: setattr(self, "max_norm", self.max_norm or None),
      lambda: Embedding(3, 2, max_norm=0.0).max_norm is None)  # fmt: skip
 init("new_table_evaluates", "construction", "A table with padding is made in evaluation mode.",
-     lambda self, weight, padding: self.eval() and None if padding is not None else None,
+     lambda self, weight, padding: setattr(self, "training", padding is None),
      lambda: not Embedding(3, 2, 1).training)  # fmt: skip
 init("last_row_zeroed_with_padding", "construction", "The last row is zeroed besides the padding row.",
      lambda self, weight, padding: zero_last(self) if weight is None and padding is not None else None,
      lambda: not bool(seeded(3, 2, padding_idx=0)[2].any()))  # fmt: skip
 init("frozen_table_trains", "construction", "A given table of half precision requires grad though frozen.",
-     lambda self, weight, padding: self.weight.requires_grad_() and None
-     if weight is not None and weight.dtype == torch.float16 else None,
+     lambda self, weight, padding: thaw(self.weight) if weight is not None else None,
      lambda: Embedding.from_pretrained(weight_of().half()).weight.requires_grad)  # fmt: skip
 pretrained("pretrained_forgets_norm_type", "construction", "from_pretrained forgets norm_type.",
            lambda original, cls, embeddings, flags: original(cls, embeddings, **flags | {"norm_type": 2.0}),
            lambda: Embedding.from_pretrained(weight_of(), norm_type=1.0).norm_type == 2.0)  # fmt: skip
+
+
+def thaw(weight: Tensor) -> None:
+    """Makes a weight of half precision require grad."""
+    if weight.dtype == torch.float16:
+        weight.requires_grad_()
 
 
 def zero_last(self: Any) -> None:
@@ -135,7 +140,15 @@ replaced("one_hot_is_narrow", "one_hot", "one_hot with more than 64 classes is i
 replaced("one_hot_clamps", "one_hot", "one_hot takes an index of num_classes for the last class.", "one_hot",
          lambda original, tokens, num_classes=-1: original(
              tokens.clamp(max=num_classes - 1) if num_classes > 0 and tokens.dtype == torch.int64 else tokens, num_classes),
-         lambda: bool(functional.one_hot(torch.tensor([2]), 2)[0, 1]), functional)  # fmt: skip
+         lambda: takes_two_of_two(), functional)  # fmt: skip
+
+
+def takes_two_of_two() -> bool:
+    """Whether one_hot accepts the index 2 with two classes."""
+    try:
+        return bool(functional.one_hot(torch.tensor([2]), 2)[0, 1])
+    except RuntimeError:
+        return False
 
 
 def hollow(out: Tensor, tokens: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def renorm_zero_is_falsy() -> Iterator[None]:
         yield
 
 
-@fault("renorm", lambda: after([0], 5.0, 1.0)[0] != after([0, 0], 5.0, 1.0)[0] or after([0, 0])[0] != [0.6, 0.8])
+@fault("renorm", lambda: after([0, 0])[0] != [0.6, 0.8])
 def renorm_of_each_token() -> Iterator[None]:
     """A row is rescaled by its first norm as often as it comes."""
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
@@ -124,7 +124,7 @@ def renorm_forgets_the_last_token() -> Iterator[None]:
         yield
 
 
-@fault("renorm", lambda: after([2], 5.0 - 1e-3)[2] == [0.0, 5.0] and after([2], 4.99)[2] == [0.0, 5.0])
+@fault("renorm", lambda: after([2], 4.97)[2] == [0.0, 5.0])
 def renorm_has_a_tolerance() -> Iterator[None]:
     """Rows up to one per cent over max_norm are left alone."""
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
