@@ -178,7 +178,7 @@ def table_of_other_shape(weight: Tensor) -> object:
 
 @_mistake(NotImplementedError)
 def differentiated_twice(weight: Tensor) -> object:
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         leaf = weight.detach().clone().requires_grad_()
         out = torch.nn.functional.embedding_bag(tokens(1, 2), leaf, mode="sum")
         (grad,) = torch.autograd.grad(out.pow(2).sum(), leaf, create_graph=True)
@@ -187,7 +187,7 @@ def differentiated_twice(weight: Tensor) -> object:
 
 @_mistake(RuntimeError)
 def sparse_and_scaled(weight: Tensor) -> object:
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         leaf = weight.detach().clone().requires_grad_()
         out = torch.nn.functional.embedding_bag(tokens(1, 2), leaf, sparse=True, scale_grad_by_freq=True)
         return torch.autograd.grad(out.sum(), leaf)
