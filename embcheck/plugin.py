@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from embcheck.ledger import Ledger
     from embcheck.run import Batch
 
-_VERDICTS = "embcheck verdicts"
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("embcheck", "the laws of embeddings")
@@ -87,11 +85,11 @@ _SLOT: pytest.StashKey[Any] = pytest.StashKey()
 def pytest_configure(config: pytest.Config) -> None:
     if is_worker(config):
         return
-    settings_of(config)
+    settings = settings_of(config)
     ledger_of(config)
     from embcheck.session import Session
 
-    config.pluginmanager.register(Session(config), "embcheck-session")
+    config.pluginmanager.register(Session(config, settings), "embcheck-session")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -134,7 +132,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 before=before,
                 probe=probe,
             )
-        hand_over(request.node, Batch(embcheck_item.label, len(all_items(family, profile)), verdicts))
+        Batch(embcheck_item.label, len(all_items(family, profile)), verdicts).attach(request.node)
         text = violations(verdicts)
         if text:
             pytest.fail(text, pytrace=False)
@@ -151,27 +149,11 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
         from embcheck.witness import look
 
         verdict = look(embcheck_entry, settings_of(request.config).device)
-        hand_over(request.node, Batch(verdict.law, 1, [verdict]))
+        Batch(verdict.law, 1, [verdict]).attach(request.node)
         if verdict.reasons:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)
 
     return check
-
-
-def hand_over(node: pytest.Item, batch: Batch) -> None:
-    """Puts verdicts where the controlling process finds them, whichever process runs the test."""
-    node.user_properties.append((_VERDICTS, batch.to_json()))
-
-
-def take_over(report: pytest.TestReport) -> Batch | None:
-    """The verdicts that a report carries, taken out so that no other reporter prints them."""
-    from embcheck.run import Batch
-
-    for position, (name, value) in enumerate(report.user_properties):
-        if name == _VERDICTS:
-            del report.user_properties[position]
-            return Batch.from_json(str(value))
-    return None
 
 
 class Watched:

@@ -15,6 +15,9 @@ from embcheck.verdict import Counterexample, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
 
+#: The property of a test's report in which verdicts travel.
+_VERDICTS = "embcheck verdicts"
+
 
 class UsageError(ValueError):
     """Something asked for does not exist; the message says what was wrong and what would be right."""
@@ -68,6 +71,19 @@ class Batch:
         """As it travels between processes."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
         return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts})
+
+    def attach(self, node: Any) -> None:
+        """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
+        node.user_properties.append((_VERDICTS, self.to_json()))
+
+    @classmethod
+    def detach(cls, report: Any) -> Batch | None:
+        """The batch that a test's report carries, taken out so that no other reporter prints it."""
+        for position, (name, value) in enumerate(report.user_properties):
+            if name == _VERDICTS:
+                del report.user_properties[position]
+                return cls.from_json(str(value))
+        return None
 
     @classmethod
     def from_json(cls, text: str) -> Batch:

@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from embcheck.crash import confirmed, verdict_of_crash
-from embcheck.plugin import settings_of, take_over
 from embcheck.record import Writer
-from embcheck.run import Batch, Results, environment, examples_of, exit_code
+from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
 from embcheck.slot import Running, read_slot
 from embcheck.store import STORE, keep
 from embcheck.verdict import Counterexample, Status, Verdict
@@ -31,9 +30,9 @@ _RESTARTS = 3
 class Session:
     """Registered by the plug-in in the controlling process only."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.config = config
-        self.settings = settings_of(config)
+        self.settings = settings
         self.results = Results(self.settings)
         self.folder = Path(tempfile.mkdtemp(prefix="embcheck-"))
         self.store: Path | None = None
@@ -68,7 +67,7 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        batch = take_over(report)
+        batch = Batch.detach(report)
         # The setup's and teardown's reports carry the same properties again.
         if batch is not None and report.when == "call":
             self.take(batch)

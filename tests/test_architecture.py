@@ -39,11 +39,11 @@ LAYERS = (
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
     # runs and their reports
-    *("run", "report", "plugin", "session", "conformance", "fault", "faults", "selfcheck", "cli"),
+    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck", "cli"),
 )
 
-#: What may look back, inside a function: the session is the plug-in's second half, for processes that control a run.
-BACK = {("plugin", "session")}
+#: What may look back, inside a function.
+BACK: set[tuple[str, str]] = set()
 
 #: What a machine without torch can import: to read a record, to judge, to plan.
 TORCH_FREE = (
