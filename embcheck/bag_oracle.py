@@ -17,13 +17,23 @@ Expected = tuple[Floats, Floats]
 NO_CLAIM = np.inf
 
 
-def _limit(magnitude: Floats, roundings: Floats | int, fmt: Format, exact: npt.NDArray[np.bool_] | bool) -> Floats:
-    """γ_n·Σ|terms| where not exact, with a subnormal's spacing for each product that may underflow."""
+def _limit(
+    magnitude: Floats,
+    roundings: Floats | int,
+    fmt: Format,
+    exact: npt.NDArray[np.bool_] | bool,
+    reach: Floats | None = None,
+) -> Floats:
+    """γ_n·Σ|terms| where not exact, with a subnormal's spacing for each product that may underflow.
+
+    ``reach`` is how large a partial result may get, where that is more than ``magnitude`` (a sum before its division).
+    """
+    reach = magnitude if reach is None else reach
     u = fmt.unit_roundoff + 2.0**-53
     with np.errstate(invalid="ignore"):
         loose = bound.gamma(roundings, u) * magnitude + np.asarray(roundings) * fmt.smallest_subnormal
     loose = np.where(np.isfinite(magnitude), loose, 0.0)
-    loose = np.where(np.isfinite(magnitude) & (magnitude >= 2.0**fmt.emax), NO_CLAIM, loose)  # may overflow
+    loose = np.where(np.isfinite(reach) & (reach >= 2.0**fmt.emax), NO_CLAIM, loose)  # may overflow
     return np.where(exact, 0.0, loose)
 
 
@@ -66,10 +76,11 @@ def value(case: BagCase) -> Expected:
         exact: npt.NDArray[np.bool_] = (magnitude <= fmt.largest_integer) & _whole(rows, samples)
     if case.weights is None:
         exact |= size == 1
+    reach = magnitude
     if case.mode == "mean":
         exact &= case.sizes[:, None] & (case.sizes[:, None] - 1) == 0
         result, magnitude = result / size, magnitude / size
-    return result, _limit(magnitude, size + 2, fmt, exact)
+    return result, _limit(magnitude, size + 2, fmt, exact, reach)
 
 
 def _maximum(case: BagCase, bags: npt.NDArray[np.int64], rows: Floats, shape: tuple[int, int]) -> Expected:
