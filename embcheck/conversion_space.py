@@ -89,6 +89,9 @@ def canonical(case: ConversionCase) -> ConversionCase | None:
     if case.spelling == "stack" and not case.memory_shape[0]:
         changes["spelling"] = "cat"
     fitted = case.but(**changes)
+    if fitted.upstream_layout == "expanded" and 4 * 3 * fitted.numel > fitted.computed.largest_integer:
+        # More ones than the format can count: let fewer tokens speak.
+        fitted = fitted.but(upstream_layout="contiguous")
     if fitted.numel and fitted.lookup.max_count * fitted.passes > fitted.format.largest_integer:
         fitted = fitted.but(company="alone")
     if fitted.grad_mode == "inference" and (not fitted.but(later="nothing").shares or fitted.assign in INTO_PLACE):
