@@ -9,11 +9,11 @@ from embcheck.faults.entry import Spoiled, entry, functional
 from embcheck.faults.kernels import Tensor
 
 
-def one_hot(name: str, sentence: str, wrong: Spoiled, witness: Witness) -> None:
+def one_hot(name: str, sentence: str, wrong: Spoiled, witness: Witness, family: str = "one_hot") -> None:
     """A fault of F.one_hot: ``wrong(original, tensor, num_classes)``."""
     entry(
         name,
-        "one_hot",
+        family,
         sentence,
         functional,
         "one_hot",
@@ -40,12 +40,14 @@ one_hot(
     "one_hot with more than 500 classes leaves out the last.",
     lambda original, t, n: zero_class(original(t, n), n - 1) if n > 500 else original(t, n),
     lambda: not functional.one_hot(torch.tensor([500]), 501).any(),
+    "lookup",
 )
 one_hot(
     "one_hot_rank3_shifted",
     "one_hot at rank 3 marks the next class.",
     lambda original, t, n: original(t, n).roll(1, -1) if t.dim() == 3 else original(t, n),
     lambda: int(functional.one_hot(torch.tensor([[[0]]]), 2)[0, 0, 0, 0]) == 0,
+    "lookup",
 )
 one_hot(
     "one_hot_accepts_a_class_too_many",
@@ -67,6 +69,44 @@ one_hot(
     lambda original, t, n: original(t, n) * 2 if t.dim() == 0 else original(t, n),
     lambda: int(functional.one_hot(torch.tensor(0), 2).sum()) != 1,
 )
+one_hot(
+    "one_hot_of_one_class_is_its_indices",
+    "one_hot with one class gives the memory of its indices, made ones.",
+    lambda original, t, n: (original(t, n), t.fill_(1).unsqueeze(-1))[1] if n == 1 and t.numel() else original(t, n),
+    lambda: one_class_is_view(),
+)
+one_hot(
+    "one_hot_counts_as_a_write",
+    "one_hot at rank 2 counts as a write to its indices.",
+    lambda original, t, n: (original(t, n), t.add_(0) if t.dim() == 2 and not t.is_inference() else t)[0],
+    lambda: one_hot_moves_version(),
+)
+one_hot(
+    "one_hot_draws_random_numbers",
+    "one_hot at rank 2 draws a random number.",
+    lambda original, t, n: (original(t, n), torch.rand(1) if t.dim() == 2 else t)[0],
+    lambda: one_hot_draws(),
+)
+
+
+def one_class_is_view() -> bool:
+    """Whether one_hot gives its indices' memory."""
+    indices = torch.tensor([0, 0])
+    return functional.one_hot(indices, 1).data_ptr() == indices.data_ptr()
+
+
+def one_hot_moves_version() -> bool:
+    """Whether one_hot counts as a write."""
+    indices = torch.tensor([[0]])
+    functional.one_hot(indices, 2)
+    return indices._version != 0
+
+
+def one_hot_draws() -> bool:
+    """Whether one_hot moves the random number generator."""
+    before = torch.get_rng_state()
+    functional.one_hot(torch.tensor([[0]]), 2)
+    return not torch.equal(before, torch.get_rng_state())
 
 
 def zero_class(out: Tensor, number: int) -> Tensor:
