@@ -36,6 +36,8 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     space = family.space
     # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
     stride = profile.stride * (1 if item.mode == family.modes[0] else 3)
+    if profile.name == "gate":
+        stride *= family.stride
     match item.engine:
         case "scope":
             landmarks = filter(None, map(space.canon, space.landmarks()))
@@ -57,7 +59,8 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     import hypothesis
     from hypothesis import strategies as st
 
-    share = max(1, int(profile.random / family.cost / DECK / item.parts))
+    budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else 3)
+    share = max(1, round(budget / DECK / item.parts))
     phases = [hypothesis.Phase.generate] + ([hypothesis.Phase.target] if profile.name == "deep" else [])
 
     @hypothesis.seed(stream.derive(seed, item.label))

@@ -95,6 +95,7 @@ class Family:
     ``space`` enumerates and draws the cases, ``plan`` says what is executed for one, ``modes`` in which modes,
     ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
+    Of what is enumerated every ``stride``-th case is run, but in *deep* all are.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Family:
     modes: tuple[str, ...] = ("eager",)
     refused: Condition = lambda case: False
     cost: float = 1.0
+    stride: int = 1
     laws: list[Law] = field(default_factory=list)
     not_applicable: Callable[[Any, Outcome], str | None] = lambda case, out: None
 

@@ -35,6 +35,7 @@ bag = Family(
     modes=("eager", "no_grad", "inference"),
     refused=lambda case: case.refused,
     cost=3.0,
+    stride=3,
 )
 
 

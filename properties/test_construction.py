@@ -114,10 +114,10 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 construction = Family(
     "construction",
-    Space(ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse")),
+    Space(ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse"), strength=2),
     plan,
     refused=lambda case: case.wrong is not None,
-    cost=1.5,
+    cost=4.0,
 )
 
 

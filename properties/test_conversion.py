@@ -30,6 +30,7 @@ conversion = Family(
     plan,
     refused=lambda case: case.mistake is not None,
     cost=2.0,
+    stride=2,
 )
 law = conversion.law
 

@@ -112,6 +112,7 @@ life = Family(
     ),
     plan,
     cost=3.0,
+    stride=2,
 )
 law = life.law
 

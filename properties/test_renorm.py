@@ -143,11 +143,13 @@ renorm = Family(
         base={"num_embeddings": 14, "shape": (2, 7), "max_norm": 5.0},
         draw=lambda draws: canonical(RenormCase(*table.threshold_case(draws, AXES | {"stray": table.STRAY_AXIS}))),
         smaller=table.smaller_tables,
+        strength=2,
     ),
     plan,
     modes=("eager", "no_grad", "inference"),
     refused=lambda case: case.refused or case.spent,
     cost=4.0,
+    stride=3,
 )
 
 
