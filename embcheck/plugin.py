@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from embcheck.isolate import Prober
     from embcheck.item import Item
     from embcheck.ledger import Ledger
-    from embcheck.run import Batch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
