@@ -35,7 +35,9 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     """The cases of an enumerating item, in order."""
     space = family.space
     # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
-    stride = profile.stride * (1 if item.mode == family.modes[0] else 3)
+    first = item.mode == family.modes[0]
+    stride = profile.stride * (1 if first else 3)
+    strength = min(profile.strength, space.strength, 3 if first else 2)
     if profile.name == "gate":
         stride *= family.stride
     match item.engine:
@@ -44,7 +46,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
             found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride))
         case "product":
             covers = (
-                space.cover(min(profile.strength, space.strength), stream.derive(seed, family.name, item.mode, turn))
+                space.cover(strength, stream.derive(seed, family.name, item.mode, turn))
                 for turn in range(profile.covers)
             )
             found = itertools.chain(itertools.islice(space.product(), 0, None, stride), *covers)

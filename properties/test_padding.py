@@ -53,7 +53,7 @@ padding = Family(
         canonical,
         scope,
         table.landmarks,
-        flags=("padding_idx", "scale_grad_by_freq", "sparse", "dtype", "indices"),
+        flags=("padding_idx", "scale_grad_by_freq", "sparse", "dtype", "index_dtype"),
         base={"shape": (2, 3)},
         draw=lambda draws: canonical(table.threshold_case(draws, AXES)),
         smaller=table.smaller_tables,
