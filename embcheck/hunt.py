@@ -25,7 +25,7 @@ _FURTHER = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _INNOCENT = 3
 #: How many cases a control has to survive.
-_CONTROL = 4000
+_CONTROL = 2000
 
 
 @dataclass(frozen=True)

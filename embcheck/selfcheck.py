@@ -167,6 +167,7 @@ def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None,
     if not chosen:
         report(f"no fault matches {keyword!r}; there are {', '.join(faults)}")
         return 1
+    families = load_families()
     started = time.perf_counter()
     results = selfcheck(profile_name, seed, jobs, chosen)
     report(table_of(results))
@@ -178,7 +179,7 @@ def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None,
     for result in bad:
         what = "a control was killed" if result.control else result.status
         report(f"{what}: {result.fault} - {faults[result.fault].sentence} {result.example}")
-    idle = decorations(results, load_families()) if keyword is None else []
+    idle = decorations(results, families) if keyword is None else []
     for name in idle:
         report(f"decoration: {name} kills nothing")
     return 1 if bad or idle else 0

@@ -180,7 +180,7 @@ linear(
 )
 linear(
     "linear_double_in_single",
-    "conversion",
+    "gradient",
     "float64 is computed in float32 where the weight is not contiguous.",
     lambda original, x, w, b: (
         original(x.float(), w.float(), None if b is None else b.float()).double()
