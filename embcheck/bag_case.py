@@ -268,7 +268,8 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             "zero_width": self.embedding_dim == 0,
             "half": self.dtype in ("float16", "bfloat16"),
             "fast": self.dtype != "float64" and self.mode != "max" and self.padding_idx is None
-            and self.layout not in ("transposed", "strided", "expanded"),
+            and self.layout not in ("transposed", "strided", "expanded")
+            and (self.weights is None or self.weights_layout not in ("strided", "row_strided", "expanded")),
             "goes_back": self.route != "value",
             "nan_in_bag": self.values == "special" and self.mode == "max"
             and bool(np.isnan(self.table_values[self.tokens[: self.numel]]).any()),
