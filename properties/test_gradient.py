@@ -63,6 +63,7 @@ def who_arrived(case: Case) -> Any:
     """Says which token's gradient is missing from, or foreign to, the first row that is wrong."""
     expected, limit = oracle.weight_gradient(case, TIMES.get(case.route, 1))
 
+    @np.errstate(invalid="ignore")
     def explain(actual: Any) -> str:
         wrong = np.flatnonzero(~(np.abs(actual - expected) <= limit).all(axis=1))
         row = int(wrong[0]) if len(wrong) else 0
