@@ -7,7 +7,7 @@ embedding_dim)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -69,7 +69,7 @@ def run(
     name: str,
     flags: Mapping[str, Any],
     weight: Floats,
-    gradients: list[Rounded | None],
+    gradients: Sequence[Rounded | None],
     rates: list[float],
     fmt: Format,
     turns: int = 1,
