@@ -121,6 +121,10 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 # -- the report --------------------------------------------------------------------------------------------------
 
 
+#: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.
+AWAITING = frozenset({"bag", "construction", "initial", "one_hot", "padding_training", "renorm"})
+
+
 def decorations(results: list[Result], families: dict[str, Family]) -> list[str]:
     """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
     covered = {result.family for result in results if not result.control}
@@ -158,7 +162,7 @@ def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None,
     """Runs the self-check, reports it as text, and returns the exit code.
 
     0 when every fault is killed, every control survives and, unless ``keyword`` narrows the faults, no law of the
-    families that have faults is decoration; else 1.
+    families that have faults is decoration, but for those that await theirs; else 1.
     """
     from embcheck.collect import load_families
 
@@ -180,6 +184,7 @@ def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None,
         what = "a control was killed" if result.control else result.status
         report(f"{what}: {result.fault} - {faults[result.fault].sentence} {result.example}")
     idle = decorations(results, families) if keyword is None else []
+    awaiting = {law.name for name in AWAITING & families.keys() for law in families[name].laws}
     for name in idle:
-        report(f"decoration: {name} kills nothing")
-    return 1 if bad or idle else 0
+        report(f"{'no fault yet' if name in awaiting else 'decoration'}: {name} kills nothing")
+    return 1 if bad or set(idle) - awaiting else 0
