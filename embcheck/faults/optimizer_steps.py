@@ -141,3 +141,28 @@ def lbfgs_first_step() -> float:
 
     optimizer.step(closure)
     return float(weight)
+
+
+def counted_in_double(optimizer: Any, p: Any) -> None:
+    count = optimizer.state[p].get("step")
+    if isinstance(count, torch.Tensor):
+        optimizer.state[p]["step"] = count.double()
+
+
+def count_is_double(kind: str) -> bool:
+    """Whether the count of an optimizer's steps is kept in float64 after one."""
+    weight = torch.nn.Parameter(torch.ones(2, 1))
+    weight.grad = torch.ones(2, 1)
+    optimizer = getattr(torch.optim, kind)([weight])
+    optimizer.step()
+    return bool(optimizer.state[weight]["step"].dtype == torch.float64)
+
+
+for _kind in ("Adagrad", "RMSprop", "Adamax"):
+    step_of(
+        f"{_kind.lower()}_counts_in_double",
+        f"{_kind} keeps the count of its steps in float64.",
+        _kind,
+        then(counted_in_double),
+        lambda kind=_kind: count_is_double(kind),  # type: ignore[misc]
+    )
