@@ -124,7 +124,14 @@ def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "gate", "-n", "2", "--report", str(tmp_path)]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell's background jobs, and so some CI runners', ignore SIGINT, and children inherit that.
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     record = tmp_path / "record.ndjson"
     end = time.monotonic() + 120
     while time.monotonic() < end and (not record.is_file() or record.read_text().count("\n") < 3):
