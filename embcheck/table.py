@@ -16,7 +16,7 @@ from embcheck.format import FORMATS
 from embcheck.layout import LAYOUTS
 from embcheck.pattern import PATTERNS, STRAYS
 
-#: Where kernels change their path, from both sides (sources: shared notes on ATen's Embedding.cpp, Embedding.cu,
+#: Where kernels change their path, from both sides (read from ATen's Embedding.cpp, Embedding.cu,
 #: TensorAdvancedIndexing.cpp, EmbeddingBag.cpp), and the powers of two at which others are likely to.
 TOKENS = (0, 1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 511, 512, 513, 767, 768,
           769, 999, 1000, 1001, 1023, 1024, 1025, 2047, 2048, 2049, 3071, 3072, 3073, 4095, 4096, 4097, 5000, 8193)  # fmt: skip
