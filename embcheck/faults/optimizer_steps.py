@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from embcheck.fault import Witness
+from embcheck.fault import Fault, Witness, add, patched
 from embcheck.faults.entry import entry
 from embcheck.faults.kernels import Tensor
 
@@ -166,3 +167,42 @@ for _kind in ("Adagrad", "RMSprop", "Adamax"):
         then(counted_in_double),
         lambda kind=_kind: count_is_double(kind),  # type: ignore[misc]
     )
+
+
+def nudged(optimizer: Any, p: Any) -> None:
+    """Moves the rows without a gradient by one ulp, which no bound of a formula notices."""
+    if p.dim() == 2 and p.dtype in (torch.float32, torch.float64) and not p.grad.is_sparse:
+        with torch.no_grad():
+            still = (p.grad == 0).all(1)
+            p[still] = torch.nextafter(p[still], torch.full_like(p[still], torch.inf))
+
+
+def one_ulp_for_absent_rows() -> Any:
+    plants = contextlib.ExitStack()
+    for kind in ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "Adamax", "Rprop", "NAdam", "RAdam", "Adadelta"):
+        step = getattr(torch.optim, kind).step
+        plants.enter_context(
+            patched(
+                getattr(torch.optim, kind),
+                step=lambda self, closure=None, step=step: then(nudged)(step, self, closure),
+            )
+        )
+    return plants
+
+
+def absent_row_moved() -> bool:
+    weight = torch.nn.Parameter(torch.ones(2, 1))
+    weight.grad = torch.tensor([[1.0], [0.0]])
+    torch.optim.SGD([weight], lr=0.5).step()
+    return bool(weight[1] != 1)
+
+
+add(
+    Fault(
+        "absent_rows_move_by_an_ulp",
+        "tying",
+        "A step moves the rows without a gradient by one ulp.",
+        one_ulp_for_absent_rows,
+        absent_row_moved,
+    )
+)
