@@ -80,8 +80,8 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
         draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
         drawn = (family.space.random(draws) for _ in range(DECK))
         feed(judge, (case for case in drawn if case is not None), probe)
-        if profile.name == "deep" and (ratio := getattr(judge, "worst", None)) is not None:
-            hypothesis.target(ratio)
+        if profile.name == "deep" and judge.worst is not None:
+            hypothesis.target(judge.worst)
 
     deck()
 
@@ -116,7 +116,6 @@ class Tally:
     known: int = 0
     entries: dict[str, int] = field(default_factory=dict)
     worst: float | None = None
-    seconds: float = 0.0
     violations: int = 0
     kinds: dict[str, tuple[Any, Difference]] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)

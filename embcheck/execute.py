@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from embcheck.case import Input
-from embcheck.format import Array
+from embcheck.format import FORMATS, Array
 from embcheck.law import Plan
 from embcheck.layout import View, poison, view_of
 from embcheck.mode import Mode
 from embcheck.outcome import AROUND, Outcome
 
-_NUMPY = {torch.bfloat16: torch.int16}
 _POISON = {
     name: poison(kind, bfloat16=name == "bfloat16")
     for name, kind in {
@@ -72,26 +71,13 @@ def read(tensor: torch.Tensor) -> Array:
     """The elements of an observed tensor in storage; a sparse one is densified in float64, duplicates added."""
     tensor = tensor.detach()
     if tensor.is_sparse:
-        rows, values = tensor._indices()[0].numpy(), read(tensor._values())
-        fmt_values = values if tensor.dtype != torch.bfloat16 else _bfloat16(values)
+        fmt = FORMATS[str(tensor.dtype).removeprefix("torch.")]
         dense = np.zeros(tuple(tensor.shape), np.float64)
-        np.add.at(dense, rows, fmt_values.astype(np.float64))
-        return _as_storage(dense, tensor.dtype)
+        np.add.at(dense, tensor._indices()[0].numpy(), fmt.decode(read(tensor._values())))
+        return fmt.encode(dense)
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy()
     return tensor.numpy()
-
-
-def _bfloat16(stored: Array) -> Array:
-    from embcheck.format import FORMATS
-
-    return FORMATS["bfloat16"].decode(stored)
-
-
-def _as_storage(dense: Array, dtype: torch.dtype) -> Array:
-    from embcheck.format import FORMATS
-
-    return FORMATS[str(dtype).removeprefix("torch.")].encode(dense)
 
 
 def run(plan: Plan, mode: Mode) -> Outcome:
