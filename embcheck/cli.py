@@ -43,6 +43,7 @@ def run(
     seed: Seed = 0,
     keyword: Keyword = "",
     law: Annotated[str, typer.Option("--law", help="Only the family of this law.")] = "",
+    mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
     device: Annotated[str, typer.Option("--device", help="The device to check.")] = "cpu",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
@@ -54,7 +55,7 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger).checked()
+        settings = Settings(seed, profile, device, report, ledger, mode).checked()
     except UsageError as error:
         refuse(str(error))
     if workers != "auto" and (not workers.isdigit() or int(workers) < 1):

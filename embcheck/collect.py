@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def properties_folder() -> Path:
 
 
 def load_families() -> dict[str, Family]:
-    """Every family by name, in the order of the files that hold them."""
+    """Every family by name, in the order of the files that hold them; every mode is registered on the way."""
+    load_modes()
     folder = properties_folder()
     prefix = "embcheck.properties" if folder.parent == _PACKAGE else "properties"
     if prefix == "properties" and str(folder.parent) not in sys.path:
@@ -26,3 +28,10 @@ def load_families() -> dict[str, Family]:
     for path in sorted(folder.glob("test_*.py")):
         importlib.import_module(f"{prefix}.{path.stem}")
     return FAMILIES
+
+
+def load_modes() -> None:
+    """Registers the modes of `embcheck.modes`, in the order of its modules' names."""
+    package = importlib.import_module("embcheck.modes")
+    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"embcheck.modes.{name}")

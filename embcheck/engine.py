@@ -33,6 +33,9 @@ Probe = Callable[[list[Any]], list[str | None]]
 
 def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of an enumerating item, in order."""
+    own = MODES[item.mode].cases
+    if own is not None:
+        return own(family, item, profile, seed)
     space = family.space
     # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
     first = item.mode == family.modes[0]
@@ -174,6 +177,10 @@ class Judge:
                 self.accept.known += 1
                 self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
                 return
+        reason = self.mode.reason(case)
+        if reason is not None:
+            self._inapplicable(reason)
+            return
         if self.before is not None:
             self.before(name)
         self.cases += 1
@@ -182,7 +189,7 @@ class Judge:
         if not refused:
             reason = self.family.not_applicable(case, out)
             if reason is not None:
-                self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
+                self._inapplicable(reason)
                 return
         exact: set[str] = set()
         for tally in self.refusals if refused else self.regular:
@@ -197,6 +204,9 @@ class Judge:
                     tally.cases += 1
                 elif self._judge(tally, case, out):
                     exact.add(law.name)
+
+    def _inapplicable(self, reason: str) -> None:
+        self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
 
     def _judge(self, tally: Tally, case: Any, out: Any) -> bool:
         """Whether a law holds exactly; anything else goes into its tally."""
@@ -262,6 +272,8 @@ def named(case: Any) -> bytes:
 
 def judge_once(family: Family, mode: Mode, law: Law, case: Any) -> Any:
     """What one law finds on one case; None where it does not apply."""
+    if mode.reason(case) is not None:
+        return None
     out = run(family.plan(case), mode)
     refused = family.refused(case)
     if law.refusal != refused or not law.when(case):
@@ -295,7 +307,12 @@ def run_item(
     """
     judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, stop_early=stop_early)
     started = time.perf_counter()
-    if item.engine == "random":
+    lacking = MODES[item.mode].lacking()
+    if lacking is not None:
+        judge._inapplicable(lacking)
+    elif item.engine not in MODES[item.mode].engines:
+        pass
+    elif item.engine == "random" and MODES[item.mode].cases is None:
         decks(family, item, profile, seed, judge, probe)
     else:
         feed(judge, cases(family, item, profile, seed), probe)

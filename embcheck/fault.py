@@ -26,6 +26,7 @@ Witness = Callable[[], bool]
 class Fault:
     """A wrong implementation; ``family`` names the laws that meet it first.
 
+    It lives in ``modes``, by default in the family's own.
     ``control`` marks machinery without a fault, ``applies`` tells whether this release has what the fault spoils.
     """
 
@@ -36,6 +37,7 @@ class Fault:
     witness: Witness
     control: bool = False
     applies: Witness = lambda: True
+    modes: tuple[str, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {}
@@ -54,14 +56,19 @@ def add(found: Fault) -> Fault:
 
 
 def fault(
-    family: str, witness: Witness, *, control: bool = False, applies: Witness = lambda: True
+    family: str,
+    witness: Witness,
+    *,
+    control: bool = False,
+    applies: Witness = lambda: True,
+    modes: tuple[str, ...] = (),
 ) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
     """Registers the decorated generator as a fault: it plants, yields and restores; its docstring is the sentence."""
 
     def register(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
         sentence = " ".join((function.__doc__ or "").split())
         plant = contextmanager(function)
-        add(Fault(function.__name__, family, sentence, plant, witness, control, applies))
+        add(Fault(function.__name__, family, sentence, plant, witness, control, applies, modes))
         return function
 
     return register

@@ -124,17 +124,22 @@ class Ground:
     profile: Profile
     seed: int
     ledger: Ledger
-    _kept: dict[str, list[tuple[Item, Any]]] = field(default_factory=dict)
+    _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
 
-    def quarry(self, family: Family) -> list[tuple[Item, Any]]:
+    def quarry(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
         """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on."""
-        if family.name not in self._kept:
-            found = [(item, case) for item in all_items(family, self.profile) for case in self._cases(family, item)]
-            self._kept[family.name] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), found)
-        return self._kept[family.name]
+        key = family.name, modes
+        if key not in self._kept:
+            items = all_items(family, self.profile, modes)
+            found = [(item, case) for item in items for case in self._cases(family, item)]
+            self._kept[key] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), found)
+        return self._kept[key]
 
     def _cases(self, family: Family, item: Item) -> list[Any]:
-        if item.engine != "random":
+        mode = MODES[item.mode]
+        if mode.lacking() is not None or item.engine not in mode.engines:
+            return []
+        if item.engine != "random" or mode.cases is not None:
             return list(cases(family, item, self.profile, self.seed))
         collector: Any = _Collector()
         decks(family, item, self.profile, self.seed, collector, None)
@@ -151,7 +156,7 @@ class Ground:
         judged = 0
         # A control has to survive all that it meets, so it meets its own family's laws alone.
         for family in own if fault.control else own + others:
-            quarry = self.quarry(family)[: _CONTROL if fault.control else None]
+            quarry = self.quarry(family, fault.modes if family.name == fault.family else ())[: _CONTROL if fault.control else None]
             with Planted(fault) as planted:
                 found, count = self._meet(family, quarry, planted, started + seconds)
             judged += count
@@ -169,7 +174,8 @@ class Ground:
         self, family: Family, quarry: list[tuple[Item, Any]], planted: Planted, end: float
     ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
         """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
-        hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
+        modes = {*family.modes, *(item.mode for item, _ in quarry)}
+        hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in sorted(modes)}
         killer: Item | None = None
         killed_after = left = 0
         for count, (item, case) in enumerate(quarry, 1):

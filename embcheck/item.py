@@ -6,6 +6,7 @@ name and of the run's seed, never the worker's, so that the same seed gives the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,16 +57,18 @@ class Item(NamedTuple):
         return "/".join(map(str, self[:5]))
 
 
-def items_of(family: Family, engine: str, profile: Profile, subject: str = "torch") -> list[Item]:
-    """The items of one engine: every mode, the first one in parts."""
+def items_of(
+    family: Family, engine: str, profile: Profile, modes: Sequence[str] = (), subject: str = "torch"
+) -> list[Item]:
+    """The items of one engine: every mode (by default the family's own), the first one in parts."""
     return [
         Item(family.name, subject, mode, engine, part, parts)
-        for mode in family.modes
+        for mode in modes or family.modes
         for parts in [profile.parts[engine] if mode == family.modes[0] else 1]
         for part in range(parts)
     ]
 
 
-def all_items(family: Family, profile: Profile) -> list[Item]:
+def all_items(family: Family, profile: Profile, modes: Sequence[str] = ()) -> list[Item]:
     """Every item of a family."""
-    return [item for engine in ENGINES for item in items_of(family, engine, profile)]
+    return [item for engine in ENGINES for item in items_of(family, engine, profile, modes)]

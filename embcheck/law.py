@@ -93,6 +93,7 @@ class Family:
     """Laws that are judged on the same execution.
 
     ``space`` enumerates and draws the cases, ``plan`` says what is executed for one, ``modes`` in which modes,
+    ``call`` which kind of call the program's ``build`` gives (empty: none), which decides what further modes there are,
     ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
     Of what is enumerated every ``stride``-th case is run, but in *deep* all are.
@@ -102,6 +103,7 @@ class Family:
     space: Space
     plan: Callable[[Any], Plan]
     modes: tuple[str, ...] = ("eager",)
+    call: str = ""
     refused: Condition = lambda case: False
     cost: float = 1.0
     stride: int = 1

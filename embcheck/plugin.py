@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("embcheck", "the laws of embeddings")
     group.addoption("--embcheck-seed", type=int, default=0, metavar="N", help="seed of the cases (default 0)")
     group.addoption("--embcheck-profile", default="gate", metavar="NAME", help="quick, gate (default) or deep")
+    group.addoption("--embcheck-mode", default="", metavar="NAMES", help="modes: all, or names with commas between")
     group.addoption("--embcheck-device", default="cpu", metavar="NAME", help="device to check (default cpu)")
     group.addoption("--embcheck-report", default=None, metavar="DIR", help="where to write the record and failures")
     group.addoption(
@@ -47,6 +48,7 @@ def settings_of(config: pytest.Config) -> Any:
             device=config.getoption("--embcheck-device"),
             report=Path(folder) if folder else None,
             ledger=Path(ledger) if ledger else None,
+            modes=config.getoption("--embcheck-mode"),
         ).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
@@ -96,10 +98,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
+        from embcheck.collect import load_modes
         from embcheck.item import PROFILES, items_of
+        from embcheck.mode import modes_of
 
-        profile = PROFILES[settings_of(metafunc.config).profile]
-        items = items_of(family, metafunc.function.engine, profile)
+        load_modes()
+        settings = settings_of(metafunc.config)
+        modes = modes_of(family, settings.modes)
+        items = items_of(family, metafunc.function.engine, PROFILES[settings.profile], modes) if modes else []
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         entries = ledger_of(metafunc.config).entries
@@ -114,6 +120,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         from embcheck.engine import run_item
         from embcheck.item import PROFILES, all_items
         from embcheck.law import FAMILIES
+        from embcheck.mode import modes_of
         from embcheck.report.terminal import violations
         from embcheck.run import Batch
 
@@ -133,7 +140,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 before=before,
                 probe=probe,
             )
-        Batch(embcheck_item.label, len(all_items(family, profile)), verdicts).attach(request.node)
+        Batch(embcheck_item.label, len(all_items(family, profile, modes_of(family, settings.modes))), verdicts).attach(request.node)
         text = violations(verdicts)
         if text:
             pytest.fail(text, pytrace=False)

@@ -32,17 +32,26 @@ class Settings:
     device: str = "cpu"
     report: Path | None = None
     ledger: Path | None = None
+    modes: str = ""
 
     def checked(self) -> Settings:
         """The same settings.
 
         Raises:
-            UsageError: for an unknown profile or a device that this torch can't use.
+            UsageError: for an unknown profile or mode, or a device that this torch can't use.
         """
         if self.profile not in PROFILES:
             raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
         if self.device not in DEVICES:
             raise UsageError(f"no device {self.device!r} to check; there are {', '.join(DEVICES)}")
+        if self.modes not in ("", "all"):
+            from embcheck.collect import load_modes
+            from embcheck.mode import MODES
+
+            load_modes()
+            for name in self.modes.split(","):
+                if name not in MODES:
+                    raise UsageError(f"no mode {name!r}; there are all, {', '.join(MODES)}")
         return self
 
     def as_arguments(self) -> list[str]:
@@ -54,6 +63,8 @@ class Settings:
         ]
         if self.report is not None:
             options.append(f"--embcheck-report={self.report}")
+        if self.modes:
+            options.append(f"--embcheck-mode={self.modes}")
         if self.ledger is not None:
             options.append(f"--embcheck-ledger={self.ledger}")
         return options

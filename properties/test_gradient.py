@@ -46,6 +46,7 @@ gradient = Family(
         smaller=table.smaller_tables,
     ),
     derivative.plan,
+    call="table",
     refused=derivative.refused,
 )
 

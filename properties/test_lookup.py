@@ -93,6 +93,7 @@ lookup = Family(
     ),
     plan,
     modes=("eager", "no_grad", "inference"),
+    call="table",
     refused=lambda case: case.refused,
 )
 

@@ -59,6 +59,7 @@ padding = Family(
         smaller=table.smaller_tables,
     ),
     derivative.plan,
+    call="table",
     refused=derivative.refused,
 )
 

@@ -147,6 +147,7 @@ renorm = Family(
     ),
     plan,
     modes=("eager", "no_grad", "inference"),
+    call="table",
     refused=lambda case: case.refused or case.spent,
     cost=4.0,
     stride=3,

@@ -30,7 +30,7 @@ LAYERS = (
     # expectations of single families, in numpy
     *("optimizer", "formula", "algorithm", "tie", "effect"),
     # the programs, in torch and nothing else, and the cases that choose among them
-    *("mode", "program", "subject", "derivative"),
+    *("mode", "program", "subject", "modes", "derivative"),
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
