@@ -27,16 +27,19 @@ _KINDS, _ENOUGH = 5, 500
 #: The first cases of an item, whose facts are all told while an obligation is open; later every eighth one's are.
 _ALL_TOLD = 400
 
+#: A mode beyond the family's own takes one of so many cases (of its cost): they run the same kernels behind another call.
+FURTHER = 10
+
 #: Tells how each of some cases would end the process: a symptom, or None.
 Probe = Callable[[list[Any]], list[str | None]]
 
 
 def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of an enumerating item, in order."""
-    own = MODES[item.mode].cases
-    if own is not None:
-        return own(family, item, profile, seed)
-    space = family.space
+    enumerated = MODES[item.mode].cases
+    if enumerated is not None:
+        return enumerated(family, item, profile, seed)
+    space, own = family.space, item.mode in family.modes
     # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
     first = item.mode == family.modes[0]
     stride = profile.stride * (1 if first else 3)
@@ -46,16 +49,30 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     match item.engine:
         case "scope":
             landmarks = filter(None, map(space.canon, space.landmarks()))
-            found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride))
+            found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride if own else 1))
         case "product":
             covers = (
                 space.cover(strength, stream.derive(seed, family.name, item.mode, turn))
                 for turn in range(profile.covers)
             )
-            found = itertools.chain(itertools.islice(space.product(), 0, None, stride), *covers)
+            found = itertools.chain(itertools.islice(space.product(), 0, None, stride if own else 1), *covers)
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
+    if not own:
+        mean = profile.stride * family.stride * FURTHER * MODES[item.mode].cost
+        found = sampled(found, mean, stream.derive(seed, item.label))
     return itertools.islice(found, item.part, None, item.parts)
+
+
+def sampled(found: Iterable[Any], mean: float, seed: int) -> Iterator[Any]:
+    """One of ``mean`` cases: at gaps that are drawn, since equal ones would fall in step with an axis."""
+    draws, largest = stream.Stream(seed), max(1, round(2 * mean - 1))
+    left = draws.between(1, largest)
+    for case in found:
+        left -= 1
+        if not left:
+            yield case
+            left = draws.between(1, largest)
 
 
 def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
@@ -65,6 +82,8 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     from hypothesis import strategies as st
 
     budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else 3)
+    if item.mode not in family.modes:
+        budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
     share = max(1, round(budget / DECK / item.parts))
     phases = [hypothesis.Phase.generate] + ([hypothesis.Phase.target] if profile.name == "deep" else [])
 
@@ -151,7 +170,7 @@ class Judge:
     ) -> None:
         self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
         self.tallies = [
-            Tally(law, set(law.obliges)) for law in family.laws if law.modes is None or mode.name in law.modes
+            Tally(law, set(law.obliges)) for law in family.laws if mode.unasked(law) is None
         ]
         self.regular = [tally for tally in self.tallies if not tally.law.refusal]
         self.refusals = [tally for tally in self.tallies if tally.law.refusal]
@@ -177,7 +196,7 @@ class Judge:
                 self.accept.known += 1
                 self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
                 return
-        reason = self.mode.reason(case)
+        reason = self.mode.reason(case, self.family)
         if reason is not None:
             self._inapplicable(reason)
             return
@@ -272,7 +291,7 @@ def named(case: Any) -> bytes:
 
 def judge_once(family: Family, mode: Mode, law: Law, case: Any) -> Any:
     """What one law finds on one case; None where it does not apply."""
-    if mode.reason(case) is not None:
+    if mode.reason(case, family) is not None:
         return None
     out = run(family.plan(case), mode)
     refused = family.refused(case)

@@ -98,7 +98,15 @@ def run(plan: Plan, mode: Mode) -> Outcome:
         torch.set_grad_enabled(grad)
         if torch.get_default_dtype() != default:
             torch.set_default_dtype(default)
-    return Outcome(seen, read, mode=mode.name, error=error, written=lambda: _written(fed))
+    return Outcome(
+        seen,
+        read,
+        mode=mode.name,
+        grad=mode.grad,
+        aliases=mode.aliases,
+        error=error,
+        written=lambda: _written(fed),
+    )
 
 
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:

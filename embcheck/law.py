@@ -56,7 +56,7 @@ class Law:
 
     ``obliges`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
     the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.  Where the law that
-    ``implied_by`` names holds exactly, this one follows and is not evaluated.
+    ``implied_by`` names holds exactly, this one follows and is not evaluated.  A law of ``metadata`` reads no elements.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Law:
     refusal: bool = False
     advisory: bool = False
     implied_by: str = ""
+    metadata: bool = False
 
 
 class Plan(NamedTuple):
@@ -112,7 +113,10 @@ class Family:
 
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self
-        self.law("A valid case is accepted: nothing is raised.", source="the function's documentation")(accepts)
+        accepted = self.law(
+            "A valid case is accepted: nothing is raised.", source="the function's documentation", metadata=True
+        )
+        accepted(accepts)
 
     def law(
         self,
@@ -125,6 +129,7 @@ class Family:
         refusal: bool = False,
         advisory: bool = False,
         implied_by: str = "",
+        metadata: bool = False,
     ) -> Callable[[Judgement], Judgement]:
         """Adds the decorated judgement to the family, named after it."""
 
@@ -133,7 +138,18 @@ class Family:
             allowed = frozenset(modes) if modes is not None else None
             obligations = frozenset(obliges)
             law = Law(
-                name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by
+                name,
+                self.name,
+                sentence,
+                judge,
+                source,
+                obligations,
+                when,
+                allowed,
+                refusal,
+                advisory,
+                implied_by,
+                metadata,
             )
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from embcheck.case import holds
-from embcheck.law import Family
+from embcheck.law import Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
 ModeFunction = Callable[..., Mapping[str, Any]]
@@ -25,9 +25,10 @@ ModeFunction = Callable[..., Mapping[str, Any]]
 class Mode:
     """A way of executing.
 
-    ``cannot`` maps a condition on the case's facts (in the language of obligations) to the reason why this mode can't
-    run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is a mode of every family
-    that makes such calls.  ``lacking`` gives the reason why this torch or machine does not have it, or None.
+    ``cannot`` maps a condition on the case's facts (in the language of obligations, several with ``&`` between) to the
+    reason why this mode can't run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is
+    a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
+    metadata only.  ``aliases`` says whether its table is the memory that was given.  ``lacking`` gives the reason why this torch or machine does not have it, or None.
     ``cases`` enumerates the cases of an item where the family's own order would not do, say because each signature
     has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
     """
@@ -35,6 +36,8 @@ class Mode:
     name: str
     function: ModeFunction
     grad: bool = True
+    values: bool = True
+    aliases: bool = True
     cannot: Mapping[str, str] = field(default_factory=dict)
     calls: frozenset[str] = frozenset()
     lacking: Callable[[], str | None] = lambda: None
@@ -42,16 +45,38 @@ class Mode:
     engines: tuple[str, ...] = ("scope", "product", "random")
     cost: float = 1.0
 
-    def reason(self, case: Any) -> str | None:
+    @property
+    def sentence(self) -> str:
+        """What it does, in words."""
+        return " ".join((self.function.__doc__ or "").split())
+
+    def reason(self, case: Any, family: Family) -> str | None:
         """Why this mode can't run the case; None if it can."""
-        if not self.cannot:
-            return None
-        facts = case.facts()
-        for condition, reason in self.cannot.items():
-            # A family whose cases have no such fact has nothing to refuse.
-            if re.split("[<>=]", condition)[0] in facts and holds(condition, facts):
-                return reason
+        if self.cannot:
+            facts = case.facts()
+            for conditions, reason in self.cannot.items():
+                if all(_met(condition.strip(), facts) for condition in conditions.split("&")):
+                    return reason
+        if self.calls and "build" not in family.plan(case).options:
+            return "such a case builds nothing that the mode could change"
         return None
+
+    def unasked(self, law: Law) -> str | None:
+        """Why a law is not asked in this mode; None if it is."""
+        if not self.values and not law.metadata:
+            return "it speaks of values, and there are none"
+        if law.modes is None or self.name in law.modes or (self.grad and GRAPH in law.modes):
+            return None
+        return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
+
+
+#: Stands among a law's modes for all that make a graph.
+GRAPH = "graph"
+
+
+def _met(condition: str, facts: Mapping[str, Any]) -> bool:
+    # A family whose cases have no such fact has nothing to refuse.
+    return re.split("[<>=]", condition)[0] in facts and holds(condition, facts)
 
 
 MODES: dict[str, Mode] = {}
@@ -76,6 +101,17 @@ def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     if chosen == "all":
         return whole
     return tuple(name for name in whole if name in chosen.split(","))
+
+
+def absent(family: Family, found: Mode) -> str | None:
+    """Why a family has not a mode; None if it has."""
+    if found.name in modes_of(family, "all"):
+        return None
+    if not found.calls:
+        return f"it is one of the plain modes, and {family.name} runs in {', '.join(family.modes)}"
+    if not family.call:
+        return f"{family.name} makes no single call that a mode could change: its programs are whole modules' lives"
+    return f"it changes calls of {' and '.join(sorted(found.calls))}, not of a {family.call}"
 
 
 @mode("eager")

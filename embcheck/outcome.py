@@ -137,9 +137,12 @@ class Refused(Exception):
 
 
 class Outcome:
-    """The observations of one execution, the error it raised if any, and what it wrote to its inputs."""
+    """The observations of one execution, the error it raised if any, and what it wrote to its inputs.
 
-    __slots__ = ("_fields", "_reader", "_written", "error", "mode", "seen")
+    ``grad`` says whether the mode makes a graph, ``aliases`` whether its table is the memory that was given.
+    """
+
+    __slots__ = ("_fields", "_reader", "_written", "aliases", "error", "grad", "mode", "seen")
 
     def __init__(
         self,
@@ -147,11 +150,15 @@ class Outcome:
         reader: Reader,
         *,
         mode: str = "eager",
+        grad: bool = True,
+        aliases: bool = True,
         error: BaseException | None = None,
         written: Callable[[], dict[str, str]] | None = None,
     ) -> None:
         self.seen = seen
         self.mode = mode
+        self.grad = grad
+        self.aliases = aliases
         self.error = error
         self._reader = reader
         self._written = written
