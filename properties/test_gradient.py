@@ -111,6 +111,7 @@ def untouched_rows_get_zero(case: Case, out: Outcome) -> Finding:
     source="nn.Embedding: sparse",
     obliges={"sparse"},
     when=has_weight_grad,
+    metadata=True,
 )
 def weight_gradient_has_kind(case: Case, out: Outcome) -> Finding:
     return described(
@@ -154,17 +155,21 @@ def weight_gradient_is_contiguous(case: Case, out: Outcome) -> Finding:
 @gradient.law(
     "Differentiating leaves the modes, the default dtype, the threads and the random numbers as they are.",
     source="no side effects",
+    metadata=True,
 )
 def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
 
-@gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"))
+@gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"),
+              metadata=True)  # fmt: skip
 def weight_gradient_is_detached(case: Case, out: Outcome) -> Finding:
     return same(out.weight_grad.meta("requires_grad"), False)
 
 
-@gradient.law("autograd.grad leaves .grad alone.", source="torch.autograd.grad", when=on("autograd_grad"))
+@gradient.law(
+    "autograd.grad leaves .grad alone.", source="torch.autograd.grad", when=on("autograd_grad"), metadata=True
+)
 def grad_is_left_alone(case: Case, out: Outcome) -> Finding:
     return same(out.grad_left_alone, True)
 
@@ -219,6 +224,7 @@ def backward_writes_nothing(case: Case, out: Outcome) -> Finding:
     source="embedding_backward: scale_grad_by_freq not supported with sparse gradients",
     obliges={"sparse", "scale_grad_by_freq"},
     refusal=True,
+    metadata=True,
 )
 def sparse_and_scaled_is_refused(case: Case, out: Outcome) -> Finding:
     return every(refuses(out, RuntimeError), unwritten(out))

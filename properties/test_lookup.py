@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import oracle, table
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, same, unwritten
+from embcheck.law import Family, Finding, Plan, described, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.outcome import Outcome
 from embcheck.program import HISTORIES, forward
 from embcheck.space import Space
@@ -143,18 +143,22 @@ def one_hot_product_selects_rows(case: Case, out: Outcome) -> Finding:
     return same(out.value, oracle.lookup(case), which_row(case))
 
 
-@lookup.law("The output has the index's shape and embedding_dim behind it.", source="nn.Embedding: Shape")
+@lookup.law(
+    "The output has the index's shape and embedding_dim behind it.", source="nn.Embedding: Shape", metadata=True
+)
 def lookup_has_shape(case: Case, out: Outcome) -> Finding:
     return described(out.value, shape=(*case.shape, case.embedding_dim))
 
 
-@lookup.law("The output has the table's dtype.", source="nn.Embedding: Variables")
+@lookup.law("The output has the table's dtype.", source="nn.Embedding: Variables", metadata=True)
 def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
     return described(out.value, dtype=case.dtype)
 
 
 @lookup.law(
-    "The output is a plain Tensor, contiguous, dense, and on the table's device.", source="torch.Tensor.is_contiguous"
+    "The output is a plain Tensor, contiguous, dense, and on the table's device.",
+    source="torch.Tensor.is_contiguous",
+    metadata=True,
 )
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
@@ -164,10 +168,12 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 
 
 @lookup.law(
-    "The output requires grad exactly when the table does and gradients are enabled.", source="autograd mechanics"
+    "The output requires grad exactly when the table does and gradients are enabled.",
+    source="autograd mechanics",
+    metadata=True,
 )
 def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
-    expected = case.requires_grad and out.mode == "eager"
+    expected = case.requires_grad and out.grad
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
@@ -179,17 +185,22 @@ def lookup_writes_nothing(case: Case, out: Outcome) -> Finding:
 @lookup.law(
     "A lookup leaves the modes, the default dtype, the threads and the random numbers as they are.",
     source="no side effects",
+    metadata=True,
 )
 def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
 
 @lookup.law(
-    "A table that is given is the parameter's memory, unless it is loaded, which copies.",
+    "A table that is given is the parameter's memory, unless it is loaded, which copies; a copy has its own.",
     source="nn.Embedding.from_pretrained; torch.nn.Parameter",
     when=lambda case: ENTRIES[case.entry].aliases,
 )
 def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
+    if not out.aliases:
+        return (
+            is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else None
+        )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 
@@ -203,6 +214,7 @@ def lookup_is_a_copy(case: Case, out: Outcome) -> Finding:
     source="nn.Embedding: indices are in [0, num_embeddings - 1]",
     obliges={"refused", "stray=-1", "stray=V", "rank>=3", "index_dtype=int32"},
     refusal=True,
+    metadata=True,
 )
 def lookup_refuses_strays(case: Case, out: Outcome) -> Finding:
     kinds = (IndexError, RuntimeError) if is_product(case) else (IndexError,)

@@ -256,7 +256,7 @@ def renorm_comes_before_the_lookup(case: RenormCase, out: Outcome) -> Finding:
     "The gradient is that of a lookup in the rescaled table: dW = one_hot(i)ᵀ dY.",
     source="nn.Embedding: max_norm; padding_idx; sparse; scale_grad_by_freq",
     when=judged_by("plain"),
-    modes={"eager"},
+    modes={"graph"},
     obliges={"over", "padding_hit", "repeated", "sparse", "scale_grad_by_freq", "bag"},
 )
 def renorm_is_not_differentiated(case: RenormCase, out: Outcome) -> Finding:
@@ -267,7 +267,7 @@ def renorm_is_not_differentiated(case: RenormCase, out: Outcome) -> Finding:
     "A use of the weight's clone before the lookup, or of the weight after it, adds its own gradient.",
     source="nn.Embedding: weight must be cloned for this to be differentiable",
     when=judged_by("cloned_before", "used_after"),
-    modes={"eager"},
+    modes={"graph"},
     obliges={"over"},
 )
 def renorm_allows_clones_and_later_uses(case: RenormCase, out: Outcome) -> Finding:
@@ -283,7 +283,7 @@ def renorm_allows_clones_and_later_uses(case: RenormCase, out: Outcome) -> Findi
     "The derivative of an earlier use of the weight is refused.",
     source="nn.Embedding: tensors needed for gradient computations cannot be modified in-place",
     when=lambda case: case.spent,
-    modes={"eager"},
+    modes={"graph"},
     obliges={"spent"},
     refusal=True,
 )
@@ -294,7 +294,7 @@ def renorm_refuses_earlier_uses(case: RenormCase, out: Outcome) -> Finding:
 @renorm.law(
     "The table's version moves when its rows are rescaled, and not without max_norm.",
     source="Autograd mechanics: in-place correctness checks",
-    modes={"eager", "no_grad"},  # what is made in inference mode has no version
+    modes={"graph", "no_grad"},  # what is made in inference mode has no version
     obliges={"over"},
 )
 def renorm_moves_the_version(case: RenormCase, out: Outcome) -> Finding:
@@ -329,13 +329,12 @@ def renorm_is_idempotent(case: RenormCase, out: Outcome) -> Finding:
     source="nn.Embedding: max_norm; nn.Parameter",
 )
 def renorm_keeps_the_parameter(case: RenormCase, out: Outcome) -> Finding:
-    eager = out.mode == "eager"
     return every(
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
         is_true(out.kept, "backward changed the table"),
-        same(out.requires_grad, case.requires_grad and eager),
-        same(out.leaf_requires_grad, case.requires_grad) if eager else None,
+        same(out.requires_grad, case.requires_grad and out.grad),
+        same(out.leaf_requires_grad, case.requires_grad) if out.grad else None,
     )
 
 
