@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from embcheck.law import FAMILIES, Family
+from embcheck.verdict import Statement
 
 _PACKAGE = Path(__file__).parent
 
@@ -35,3 +36,8 @@ def load_modes() -> None:
     package = importlib.import_module("embcheck.modes")
     for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"embcheck.modes.{name}")
+
+
+def statements(family: Family) -> list[Statement]:
+    """What the laws of a family say, as a record keeps it."""
+    return [Statement(law.name, family.name, law.sentence, law.source) for law in family.laws]

@@ -93,9 +93,10 @@ def _among(fact: Any, wanted: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The entries that are in force for one torch release."""
+    """The entries that are in force for one torch release, and those that speak of others only."""
 
     entries: tuple[Entry, ...] = ()
+    elsewhere: tuple[Entry, ...] = ()
 
     def find(self, law: str, mode: str, device: str, kind: str, facts: Mapping[str, Any]) -> Entry | None:
         """The first entry that excuses a violation of this kind on a case with these facts."""
@@ -144,7 +145,8 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
     for entry in entries:
         if entry.expires is not None and entry.expires < today and release in entry.torch:
             raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
-    return Ledger(tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True)))
+    in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
+    return Ledger(in_force, tuple(entry for entry in entries if entry not in in_force))
 
 
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:

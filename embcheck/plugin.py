@@ -30,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)"
     )
+    group.addoption("--embcheck-baseline", default=None, metavar="FILE", help="a record: fail only on what is new")
+    group.addoption(
+        "--embcheck-witnesses",
+        default="in force",
+        choices=("in force", "all"),
+        help="all: also the witnesses of ledger entries that speak of other torch releases",
+    )
 
 
 def settings_of(config: pytest.Config) -> Any:
@@ -41,6 +48,7 @@ def settings_of(config: pytest.Config) -> Any:
     from embcheck.run import Settings, UsageError
 
     folder, ledger = config.getoption("--embcheck-report"), config.getoption("--embcheck-ledger")
+    baseline = config.getoption("--embcheck-baseline")
     try:
         return Settings(
             seed=config.getoption("--embcheck-seed"),
@@ -49,6 +57,8 @@ def settings_of(config: pytest.Config) -> Any:
             report=Path(folder) if folder else None,
             ledger=Path(ledger) if ledger else None,
             modes=config.getoption("--embcheck-mode"),
+            baseline=Path(baseline) if baseline else None,
+            witnesses=config.getoption("--embcheck-witnesses"),
         ).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
@@ -108,7 +118,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         items = items_of(family, metafunc.function.engine, PROFILES[settings.profile], modes) if modes else []
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
-        entries = ledger_of(metafunc.config).entries
+        ledger = ledger_of(metafunc.config)
+        surveyed = settings_of(metafunc.config).witnesses == "all"
+        entries = ledger.entries + (ledger.elsewhere if surveyed else ())
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
 
@@ -117,6 +129,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
     """Runs the test's item and fails with the violations, if there are any."""
 
     def judge() -> None:
+        from embcheck.collect import statements
         from embcheck.engine import run_item
         from embcheck.item import PROFILES, all_items
         from embcheck.law import FAMILIES
@@ -140,7 +153,8 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 before=before,
                 probe=probe,
             )
-        Batch(embcheck_item.label, len(all_items(family, profile, modes_of(family, settings.modes))), verdicts).attach(request.node)
+        items = len(all_items(family, profile, modes_of(family, settings.modes)))
+        Batch(embcheck_item.label, items, verdicts, statements(family)).attach(request.node)
         text = violations(verdicts)
         if text:
             pytest.fail(text, pytrace=False)
@@ -154,11 +168,14 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
 
     def check() -> None:
         from embcheck.run import Batch
-        from embcheck.witness import look
+        from embcheck.verdict import Status
+        from embcheck.witness import look, statement
 
-        verdict = look(embcheck_entry, settings_of(request.config).device)
-        Batch(verdict.law, 1, [verdict]).attach(request.node)
-        if verdict.reasons:
+        settings = settings_of(request.config)
+        in_force = embcheck_entry in ledger_of(request.config).entries
+        verdict = look(embcheck_entry, settings.device, in_force=in_force, surveyed=settings.witnesses == "all")
+        Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)]).attach(request.node)
+        if verdict.status == Status.VIOLATED:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)
 
     return check

@@ -1,19 +1,51 @@
-"""The record of a run: lines of JSON, a header first, a footer last, verdicts between.
+"""The record of a run: lines of JSON, a header first, a footer last, verdicts and what the laws say between.
 
 Only the controlling process writes it, a line at a time, so whatever ends a run leaves a valid beginning.  Every
-report is a fold over a record; one without its footer says so.
+report is a fold over a record; one without its footer says so.  ``record.schema.json`` is its schema.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict
 
-from embcheck.verdict import Verdict
+from embcheck.verdict import Statement, Verdict, merge_all
 
 FORMAT = 1
+
+
+class _Format(TypedDict):
+    format: int
+
+
+class Header(_Format, total=False):
+    """The first line: what was run, on what.  ``source`` fingerprints embcheck's own code, ``settings`` are texts."""
+
+    settings: dict[str, str]
+    arguments: list[str]
+    python: str
+    platform: str
+    versions: dict[str, str]
+    time: str
+    source: str
+
+
+class _End(TypedDict):
+    stopped: str
+    exit_code: int
+
+
+class Footer(_End, total=False):
+    """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
+    its cases, and the laws that are unknown or violated once obligations are looked at and scripts were run."""
+
+    seconds: float
+    cases: int
+    digest: str
+    laws: dict[str, int]
+    settled: list[Verdict]
 
 
 class RecordError(ValueError):
@@ -51,6 +83,10 @@ class Writer:
         """The first line: what was run, on what."""
         self.write("header", {"format": FORMAT, **facts})
 
+    def statement(self, statement: Statement) -> None:
+        """What a law says."""
+        self.write("law", {"law": asdict(statement)})
+
     def verdict(self, verdict: Verdict) -> None:
         """A verdict of one item."""
         self.write("verdict", {"verdict": verdict.to_dict()})
@@ -71,18 +107,46 @@ class Record:
     header: dict[str, Any]
     verdicts: list[Verdict] = field(default_factory=list)
     footer: dict[str, Any] | None = None
+    laws: dict[str, Statement] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether the run came to its end and nothing was selected away."""
         return self.footer is not None and self.footer.get("stopped") == "finished"
 
+    @property
+    def shortfall(self) -> str:
+        """Why the record is incomplete, in words; empty if it is complete."""
+        if self.footer is None:
+            return "incomplete: the run was cut off, and what is here is its beginning"
+        return "" if self.complete else f"incomplete: the run did not finish ({self.footer.get('stopped')})"
+
+    @property
+    def torch(self) -> str:
+        """The torch release that was checked."""
+        return str(self.header.get("versions", {}).get("torch", "?"))
+
+    def setting(self, name: str) -> str:
+        """A setting of the run as text; empty if it has none of this name."""
+        return str(self.header.get("settings", {}).get(name, ""))
+
+    def settled(self) -> list[Verdict]:
+        """One verdict for each law, subject, mode and device.
+
+        The footer has the last word on those that are unknown or violated: it has looked at the obligations.
+        """
+        merged = merge_all(self.verdicts)
+        for data in (self.footer or {}).get("settled", ()):
+            verdict = Verdict.from_dict(data)
+            merged[verdict.key] = verdict
+        return list(merged.values())
+
 
 def read(path: Path) -> Record:
     """Reads a record; a torn last line is dropped, for a crash may have cut it.
 
     Raises:
-        RecordError: if it has no header, another format, or a line in its middle that is no JSON or no verdict.
+        RecordError: if it has no header, another format, or a line in its middle that is no JSON, no law or no verdict.
         OSError: if it can't be read.
     """
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -108,6 +172,11 @@ def read(path: Path) -> Record:
                 record.verdicts.append(Verdict.from_dict(data["verdict"]))
             except (AttributeError, KeyError, TypeError) as error:
                 raise RecordError(f"{path}, line {number}: not a verdict: {error}") from error
+        elif kind == "law":
+            try:
+                record.laws[data["law"]["law"]] = Statement(**data["law"])
+            except (KeyError, TypeError) as error:
+                raise RecordError(f"{path}, line {number}: not a law: {error}") from error
         elif kind == "footer":
             record.footer = data
         else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from embcheck.item import PROFILES
-from embcheck.verdict import Counterexample, Status, Verdict, merge_all
+from embcheck.source import digest
+from embcheck.verdict import Counterexample, Statement, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
 
@@ -33,6 +34,8 @@ class Settings:
     report: Path | None = None
     ledger: Path | None = None
     modes: str = ""
+    baseline: Path | None = None
+    witnesses: str = "in force"
 
     def checked(self) -> Settings:
         """The same settings.
@@ -67,21 +70,26 @@ class Settings:
             options.append(f"--embcheck-mode={self.modes}")
         if self.ledger is not None:
             options.append(f"--embcheck-ledger={self.ledger}")
+        if self.baseline is not None:
+            options.append(f"--embcheck-baseline={self.baseline}")
         return options
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one item hands to the controlling process: its verdicts, and of how many items of its family it is one."""
+    """What one item hands to the controlling process: its verdicts, of how many items of its family it is one, and
+    what the laws say."""
 
     item: str
     items: int
     verdicts: list[Verdict]
+    laws: Sequence[Statement] = ()
 
     def to_json(self) -> str:
         """As it travels between processes."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
-        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts})
+        laws = [asdict(statement) for statement in self.laws]
+        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts, "laws": laws})
 
     def attach(self, node: Any) -> None:
         """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
@@ -100,7 +108,8 @@ class Batch:
     def from_json(cls, text: str) -> Batch:
         """What `to_json` wrote."""
         data = json.loads(text)
-        return cls(data["item"], data["items"], [Verdict.from_dict(verdict) for verdict in data["verdicts"]])
+        verdicts = [Verdict.from_dict(verdict) for verdict in data["verdicts"]]
+        return cls(data["item"], data["items"], verdicts, [Statement(**law) for law in data["laws"]])
 
 
 def environment() -> dict[str, Any]:
@@ -119,6 +128,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: installed(name) for name in names},
+        "source": digest(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -179,6 +189,8 @@ def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
     """The counterexamples of settled verdicts: one for each law, case and kind, naming all modes that show it."""
     found: dict[tuple[str, str, str], Counterexample] = {}
     for verdict in verdicts:
+        if verdict.status < Status.VIOLATED:
+            continue  # a ledger entry's witness shows what is known
         for example in verdict.counterexamples:
             key = (example.law, example.case, example.kind)
             held = found.get(key)

@@ -11,13 +11,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from embcheck.compare import Key, excused
 from embcheck.crash import confirmed, verdict_of_crash
-from embcheck.record import Writer
+from embcheck.record import Record, RecordError, Writer, read
 from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
 from embcheck.slot import Running, read_slot
 from embcheck.store import STORE, keep
@@ -43,7 +45,27 @@ class Session:
         self.settled: list[Verdict] = []
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
+        self.baseline = self._read_baseline()
+        self.excused: frozenset[Key] = frozenset()
+        #: Tests that failed without a verdict that says why.
+        self.unaccounted = 0
+        told = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
+        self.record = Record({"settings": told, "arguments": sys.argv[1:], **environment()})
         self._open_record()
+
+    def _read_baseline(self) -> Record | None:
+        path = self.settings.baseline
+        if path is None:
+            return None
+        try:
+            baseline = read(path)
+        except RecordError as error:
+            raise pytest.UsageError(f"embcheck: the baseline is no record: {error}") from None
+        except OSError as error:
+            raise pytest.UsageError(f"embcheck: can't read the baseline {path}: {error.strerror}") from None
+        if baseline.shortfall:
+            self.results.notes.append(f"the baseline is {baseline.shortfall}")
+        return baseline
 
     def _open_record(self) -> None:
         if self.settings.report is None:
@@ -56,8 +78,7 @@ class Session:
             raise pytest.UsageError(
                 f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
             ) from None
-        settings = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
-        self.writer.header(settings=settings, arguments=sys.argv[1:], **environment())
+        self.writer.header(**self.record.header)
 
     # -- workers -------------------------------------------------------------------------------------------------
 
@@ -71,11 +92,18 @@ class Session:
         # The setup's and teardown's reports carry the same properties again.
         if batch is not None and report.when == "call":
             self.take(batch)
+        elif report.failed and not any(name == "embcheck crash" for name, _ in report.user_properties):
+            self.unaccounted += 1
 
     def take(self, batch: Batch) -> None:
         """Verdicts of one item: kept, and written at once."""
         self.results.add(batch)
+        self.record.verdicts += batch.verdicts
+        new = [statement for statement in batch.laws if statement.law not in self.record.laws]
+        self.record.laws.update((statement.law, statement) for statement in new)
         if self.writer is not None:
+            for statement in new:
+                self.writer.statement(statement)
             for verdict in batch.verdicts:
                 self.writer.verdict(verdict)
 
@@ -87,6 +115,7 @@ class Session:
             return
         verdict = verdict_of_crash(running, self.settings.device, known=self.reduced)
         self.results.verdicts.append(verdict)
+        self.record.verdicts.append(verdict)
         if self.writer is not None:
             self.writer.verdict(verdict)
         (example,) = verdict.counterexamples
@@ -120,20 +149,23 @@ class Session:
             self.stopped = "interrupted"
         elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
             self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
-        if exitstatus == pytest.ExitCode.OK and exit_code(self.settled):
+        failing = exit_code(verdict for verdict in self.settled if verdict.key not in self.excused)
+        if exitstatus == pytest.ExitCode.OK and failing:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not failing and not self.unaccounted:
+            session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
+        self.record.footer = {
+            "stopped": self.stopped,
+            "exit_code": int(exitstatus),
+            "seconds": round(time.monotonic() - self.started, 1),
+            "cases": self.results.cases,
+            "digest": self.results.digest,
+            "laws": dict(Counter(verdict.status.word for verdict in self.settled)),
+            "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
+        }
         if self.writer is not None:
-            counts = Counter(verdict.status.word for verdict in self.settled)
-            self.writer.footer(
-                self.stopped,
-                int(exitstatus),
-                seconds=round(time.monotonic() - self.started, 1),
-                cases=self.results.cases,
-                digest=self.results.digest,
-                laws=dict(counts),
-                settled=[verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
-            )
+            self.writer.footer(**self.record.footer)
             if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -141,12 +173,27 @@ class Session:
     def _settle(self) -> None:
         self.settled = self.results.settle()
         self.examples = examples_of(self.settled)
+        if self.baseline is not None:
+            self.excused = excused(self.baseline.settled(), self.settled)
+
+    def in_baseline(self, example: Counterexample) -> bool:
+        """Whether every mode that shows this counterexample failed in the baseline as well."""
+        modes = (example.mode, *example.other_modes)
+        return all((example.law, example.subject, mode, example.device) in self.excused for mode in modes)
 
     def _keep_failures(self) -> None:
         """Confirms the scripts and writes them down; a folder that can't be written costs only the files."""
         if not self.examples:
             return
         self.examples = confirmed(self.examples)
+        ran = {example.id: example.script_confirmed for example in self.examples}
+        self.settled = [
+            replace(
+                verdict,
+                counterexamples=tuple(replace(e, script_confirmed=ran.get(e.id)) for e in verdict.counterexamples),
+            )
+            for verdict in self.settled
+        ]
         folder = (self.settings.report or Path()) / STORE
         try:
             for example in self.examples:

@@ -33,6 +33,20 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
+class Statement:
+    """What a law says, for who reads a record without having the laws.
+
+    Of an entry of the ledger it is the entry's reason, of a claim the claim; ``link`` is where it was reported.
+    """
+
+    law: str
+    family: str
+    sentence: str
+    source: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
 class Counterexample:
     """A case in which a law fails: the smallest that was found.
 

@@ -1,4 +1,4 @@
-"""Looks whether a ledger entry's witness still shows the violation."""
+"""Looks whether a ledger entry's witness still shows the violation, and keeps how it does."""
 
 from __future__ import annotations
 
@@ -8,33 +8,102 @@ from typing import Any
 from embcheck.collect import load_families
 from embcheck.engine import judge_once
 from embcheck.isolate import examine
-from embcheck.law import Difference
+from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Entry, LedgerError
 from embcheck.mode import MODES
-from embcheck.verdict import Status, Verdict
+from embcheck.script import script
+from embcheck.store import failure_id
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 
-def look(entry: Entry, device: str = "cpu") -> Verdict:
-    """*known* while the witness fails as the entry says, *violated* (stale) when it no longer does."""
+def named(entry: Entry) -> str:
+    """What a witness's verdict is filed under."""
+    return f"ledger: {entry.name}"
 
-    def verdict(status: Status, *reasons: str) -> Verdict:
-        name = f"ledger: {entry.name}"
-        return Verdict(name, "ledger", "torch", "eager", "witness", status, device, 1, 1, reasons=reasons)
 
-    families = load_families().values()
+def statement(entry: Entry) -> Statement:
+    """The entry as a record keeps it."""
+    releases = f"; torch {entry.torch}" if str(entry.torch) else ""
+    return Statement(named(entry), "ledger", entry.reason, f"violates {entry.law}{releases}", entry.link)
+
+
+def look(entry: Entry, device: str = "cpu", *, in_force: bool = True, surveyed: bool = False) -> Verdict:
+    """*known* while the witness fails as the entry says, with the case and its script.
+
+    Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here.
+    An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.
+    """
     try:
-        case = entry.case
+        found = _shown(entry, device)
     except LedgerError as error:
-        return verdict(Status.VIOLATED, str(error))
-    for family in families:
+        return _verdict(entry, device, Status.VIOLATED, str(error))
+    if found is not None:
+        if in_force:
+            return _verdict(entry, device, Status.KNOWN, found=found)
+        words = f"it fails in this release too, which the entry's condition, torch {entry.torch}, leaves out"
+        return _verdict(entry, device, Status.VIOLATED, words, found=found)
+    if not in_force:
+        return _verdict(entry, device, Status.HOLDS)
+    if surveyed:
+        return _verdict(entry, device, Status.HOLDS, "right in this release, which the entry's condition does not say")
+    words = f"ledger entry {entry.name} is stale: {entry.case!r} no longer fails; remove the entry"
+    return _verdict(entry, device, Status.VIOLATED, words)
+
+
+def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
+    return Verdict(
+        law=named(entry),
+        family="ledger",
+        subject="torch",
+        mode="eager" if "*" in entry.mode else entry.mode,
+        engine="witness",
+        status=status,
+        device=device,
+        cases=1,
+        known=int(status == Status.KNOWN),
+        reasons=reasons,
+        counterexamples=(found,) if found is not None else (),
+    )
+
+
+def _shown(entry: Entry, device: str) -> Counterexample | None:
+    """The witness as a counterexample, or None if it no longer fails as the entry says.
+
+    Raises:
+        LedgerError: if it is no case, or lies outside the entry's own region.
+    """
+    case = entry.case
+    for family in load_families().values():
         modes = [name for name in family.modes if entry.concerns(entry.law, name, device)]
         if type(case) is not family.space.case_type or not modes:
             continue
         laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
-        if entry.excluded and laws and examine(family.name, modes[0], repr(case), seconds=0)["symptom"]:
-            return verdict(Status.KNOWN)
+        if entry.excluded and laws:
+            answer = examine(family.name, modes[0], repr(case), seconds=0)
+            if answer["symptom"]:
+                words = f"the process died: {answer['symptom']}"
+                lost = Difference(answer["symptom"], "error", words, None, words)
+                return _counterexample(family, laws[0], modes[0], device, case, lost)
         for law in laws if not entry.excluded else ():
             found: Any = judge_once(family, MODES[modes[0]], law, case)
             if isinstance(found, Difference) and fnmatchcase(found.kind, entry.kind):
-                return verdict(Status.KNOWN)
-    return verdict(Status.VIOLATED, f"ledger entry {entry.name} is stale: {case!r} no longer fails; remove the entry")
+                return _counterexample(family, law, modes[0], device, case, found)
+    return None
+
+
+def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any, found: Difference) -> Counterexample:
+    return Counterexample(
+        law=law.name,
+        family=family.name,
+        subject="torch",
+        mode=mode,
+        device=device,
+        case=repr(case),
+        kind=found.kind,
+        words=found.words,
+        path=found.path,
+        got=repr(found.got),
+        expected=repr(found.expected),
+        script=script(family, MODES[mode], law, case, found),
+        id=failure_id(law.name, "torch", mode, device, repr(case)),
+    )

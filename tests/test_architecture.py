@@ -26,18 +26,19 @@ LAYERS = (
     # what is fed and what is expected, in numpy
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table"),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "law", "verdict", "ledger", "record", "store", "item", "slot"),
+    *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "store", "item", "slot"),
     # expectations of single families, in numpy
-    *("optimizer", "formula", "algorithm", "tie", "effect"),
+    *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle"),
     # the programs, in torch and nothing else, and the cases that choose among them
-    *("mode", "program", "subject", "modes", "derivative"),
+    *("mode", "program", "route", "subject", "modes", "derivative", "transform", "curvature"),
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
-    *("bag_cut", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag", "bag_mistake", "bag_space"),
+    *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
+    *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
     # execution, reduction, and what takes a process down
-    *("execute", "reduce", "literal", "script", "engine", "collect", "forks", "isolate", "witness", "crash"),
+    *("execute", "reduce", "literal", "script", "engine", "collect", "source", "forks", "isolate", "witness", "crash"),
     # runs and their reports
     *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck", "cli"),
 )
@@ -48,7 +49,9 @@ BACK: set[tuple[str, str]] = set()
 #: What a machine without torch can import: to read a record, to judge, to plan.
 TORCH_FREE = (
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
-    *("verdict", "ledger", "record", "store", "item", "slot", "optimizer", "formula", "tie", "reduce", "literal"),
+    *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
+    *("reduce", "literal", "source"),
+    *("transform_case", "transform_oracle"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )
 

@@ -39,15 +39,13 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     out = console(colour=colour, width=width)
     out.print(law_table(session.settled))
     for example in chosen(session.examples):
-        out.print(failure(example, session.store))
+        out.print(failure(example, session.store, old=session.in_baseline(example)))
     for verdict in session.settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
+            old = _OLD if verdict.key in session.excused else ""
             for reason in verdict.reasons:
-                out.print(
-                    Text.assemble(
-                        (f"{verdict.status.word.upper():9}", _STYLE[verdict.status]), f" {verdict.law}: {reason}"
-                    )
-                )
+                word = (f"{verdict.status.word.upper():9}", _STYLE[verdict.status])
+                out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}"))
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
     for line in closing_lines(session):
@@ -93,10 +91,16 @@ def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
     return [example for group in by_law.values() for example in sorted(group, key=lambda e: len(e.case))[:_SHOWN]]
 
 
-def failure(example: Counterexample, store: Any = None, *, replayable: bool = True) -> Text:
+#: Said of what fails in the baseline as well.
+_OLD = "   (in the baseline too)"
+
+
+def failure(example: Counterexample, store: Any = None, *, replayable: bool = True, old: bool = False) -> Text:
     """A violation: the law, the smallest case, what came out, how to see it again."""
     where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
-    text = Text.assemble("\n", ("VIOLATED  ", _STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}\n")
+    text = Text.assemble(
+        "\n", ("VIOLATED  ", _STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * old}\n"
+    )
     lines = [
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
@@ -147,6 +151,10 @@ def closing_lines(session: Any) -> list[str]:
     ]
     if session.stopped != "finished":
         lines.append(f"the run did not finish: {session.stopped}")
+    if session.baseline is not None:
+        held = len(session.excused)
+        failing = sum(v.status >= Status.UNKNOWN and v.key not in session.excused for v in session.settled)
+        lines.append(f"against the baseline: {failing} new, {held} known to it ({session.settings.baseline})")
     if session.writer is not None:
         broken = session.writer.broken
         lines.append(f"record: {session.writer.path}" + (f" is cut off: {broken}" if broken else ""))
