@@ -1,4 +1,4 @@
-"""The command line: ``embcheck run``, ``laws``, ``selfcheck``, ``replay``.
+"""The command line: ``embcheck run``, ``laws``, ``selfcheck``, ``replay``; the others are in `embcheck.commands`.
 
 Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown or a stale ledger entry; 2 interrupted;
 3 internal error; 4 usage; 5 nothing selected.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from embcheck import __version__
+from embcheck.commands.diff import diff
+from embcheck.commands.usage import INTERNAL, USAGE, refuse
 
 app = typer.Typer(
     add_completion=False,
@@ -22,19 +24,11 @@ app = typer.Typer(
     help="Proves or refutes, with generated cases, that embeddings obey the laws that the mathematics promises.",
 )
 
-USAGE, INTERNAL = 4, 3
-
 Profile = Annotated[str, typer.Option("--profile", help="quick, gate or deep: how much is run.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")]
 Keyword = Annotated[
     str, typer.Option("-k", help="Only what this pytest expression selects, such as 'padding and scope'.")
 ]
-
-
-def refuse(message: str) -> NoReturn:
-    """One line that says what was wrong and what would be right, and exit code 4."""
-    typer.echo(f"embcheck: {message}", err=True)
-    raise typer.Exit(USAGE)
 
 
 @app.command()
@@ -47,6 +41,7 @@ def run(
     device: Annotated[str, typer.Option("--device", help="The device to check.")] = "cpu",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="A record: fail only on what is new.")] = None,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
@@ -55,7 +50,7 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode).checked()
+        settings = Settings(seed, profile, device, report, ledger, mode, baseline).checked()
     except UsageError as error:
         refuse(str(error))
     if workers != "auto" and (not workers.isdigit() or int(workers) < 1):
@@ -179,6 +174,10 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
         return "FAILED", symptom
     found = judge_once(family, mode, law, case)
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
+
+
+for command in (diff,):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -40,7 +40,7 @@ LAYERS = (
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "source", "forks", "isolate", "witness", "crash"),
     # runs and their reports
-    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck", "cli"),
+    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck", "commands", "cli"),
 )
 
 #: What may look back, inside a function.

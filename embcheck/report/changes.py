@@ -1,0 +1,81 @@
+"""What changed between two runs, for people: a line for each change, the worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich.console import Console
+from rich.text import Text
+
+from embcheck.compare import Change, Move, differences_of_setup
+from embcheck.record import Record
+
+STYLE = {
+    Move.BROKEN: "bold red",
+    Move.UNDECIDED: "magenta",
+    Move.KNOWN: "yellow",
+    Move.FIXED: "green",
+    Move.EASED: "green",
+    Move.DECIDED: "green",
+    Move.NEW: "cyan",
+    Move.GONE: "dim",
+    Move.RATIO: "dim",
+}
+_HEADINGS = {
+    Move.BROKEN: "broken",
+    Move.UNDECIDED: "no longer decided",
+    Move.KNOWN: "broken, as the ledger knows",
+    Move.FIXED: "fixed",
+    Move.EASED: "eased",
+    Move.DECIDED: "decided",
+    Move.NEW: "new",
+    Move.GONE: "gone",
+    Move.RATIO: "worst error/bound ratio",
+}
+
+
+def show(changes: Sequence[Change], before: Record, after: Record, out: Console) -> None:
+    """The setup's differences, the changes under a heading each, and one line that counts them."""
+    for name, record in (("first", before), ("second", after)):
+        if record.shortfall:
+            out.print(Text(f"the {name} record is {record.shortfall}", "bold magenta"))
+    for told in differences_of_setup(before, after):
+        out.print(Text(f"different: {told}", "dim"))
+    for line in lines(changes):
+        out.print(line)
+    out.print(Text(closing(changes)))
+
+
+def lines(changes: Sequence[Change]) -> list[Text]:
+    """Each change with its case, under headings."""
+    found = []
+    for move, group in groupby(changes, lambda change: change.move):
+        found.append(Text.assemble((_HEADINGS[move], STYLE[move])))
+        if move in (Move.NEW, Move.GONE):
+            found.append(Text(f"  {', '.join(dict.fromkeys(change.law for change in group))}"))
+            continue
+        for change in group:
+            mode = "" if change.mode == "eager" else f" · {change.mode}"
+            found.append(Text.assemble("  ", (change.law, "bold"), f"{mode}   {change.words}"))
+            found += [Text(f"      {line}", "dim") for line in evidence(change)]
+    return found
+
+
+def evidence(change: Change) -> list[str]:
+    """The case that shows a change for the worse, or that showed what is better now; or the reasons."""
+    side = change.before if change.move in (Move.FIXED, Move.EASED) else change.after
+    if side is None or change.move in (Move.RATIO, Move.NEW):
+        return []
+    chosen = [example for example in side.counterexamples if not change.kinds or example.kind in change.kinds]
+    told = [f"{example.case}   {example.words}" for example in chosen[:2]]
+    if not told and change.move in (Move.BROKEN, Move.UNDECIDED):
+        told = list(side.reasons[:2])
+    return told
+
+
+def closing(changes: Sequence[Change]) -> str:
+    """One line that counts the changes."""
+    counts = Counter(change.move for change in changes)
+    return ", ".join(f"{counts[move]} {move.value}" for move in Move if counts[move]) or "no law changed"
