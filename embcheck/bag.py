@@ -5,15 +5,15 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from embcheck.bag_route import BagCall, value
+from embcheck.bag_route import BagCall, Tensor, value
 from embcheck.program import surroundings
 
-Tensor = torch.Tensor
 Build = Callable[..., tuple[Tensor, BagCall]]
 
 BAG_ENTRIES: dict[str, Build] = {}
@@ -32,6 +32,7 @@ def bag(
     sample_weights: Tensor | None = None,
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
+    frozen = not leaf.requires_grad
     learning = torch.is_grad_enabled()
     if learning:
         leaf.requires_grad_(learns in ("table", "both"))
@@ -45,7 +46,15 @@ def bag(
     watched = [t for t in (leaf, *given) if t is not None and not t.is_inference()]
     before = [t._version for t in watched]
     around = surroundings()
-    seen = (route if learning else value)(leaf, call, given, upstream)
+
+    def rebuild(table: Tensor) -> BagCall:
+        # A layer that is built draws its first weights, which is not the bag's doing.
+        drawn = torch.get_rng_state()
+        again = build(table, **flags)[1]
+        torch.set_rng_state(drawn)
+        return again
+
+    seen = (route if learning else value)(leaf, call, given, upstream, rebuild)
     memory = [t.untyped_storage().data_ptr() for t in (leaf, *given) if t is not None]
     out = seen["value"]
     seen["separate"] = out.numel() == 0 or out.untyped_storage().data_ptr() not in memory
@@ -56,6 +65,7 @@ def bag(
         "versions": before == [t._version for t in watched],
         "surroundings": surroundings() == around,
         "plain": type(out) is Tensor,
+        "frozen": frozen,
         "shares_table": leaf.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }
@@ -77,9 +87,46 @@ def functional(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 
 
 @_entry
+def keywords(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
+        input=indices, weight=weight, offsets=offsets, per_sample_weights=samples, **flags
+    )
+
+
+@_entry
+def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
+    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
+    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
+        indices, weight, offsets, None, 2.0, scale, mode, sparse, samples, last, padding
+    )
+
+
+@_entry
+def swapped(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the old order is deprecated
+            return torch.nn.functional.embedding_bag(weight, indices, offsets, per_sample_weights=samples, **flags)
+
+    return weight, call
+
+
+@_entry
 def module(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     return layer.weight, layer
+
+
+@_entry
+def module_in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
+    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
+    rows, width = weight.shape
+    layer = torch.nn.EmbeddingBag(rows, width, None, 2.0, scale, mode, sparse, weight, last, padding)
+    return layer.weight, lambda indices, offsets=None, samples=None: layer(
+        input=indices, offsets=offsets, per_sample_weights=samples
+    )
 
 
 @_entry
@@ -91,6 +138,21 @@ def module_eval(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 @_entry
 def from_pretrained(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag.from_pretrained(weight.detach(), freeze=False, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag.from_pretrained(weight, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def from_embedding(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    words = torch.nn.Embedding(
+        weight.shape[0], weight.shape[1], _weight=weight.detach(), padding_idx=flags.pop("padding_idx", None)
+    )
+    layer = torch.nn.EmbeddingBag.from_pretrained(words.weight, freeze=False, padding_idx=words.padding_idx, **flags)
     return layer.weight, layer
 
 
@@ -113,8 +175,11 @@ def nested(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     model = torch.nn.Sequential(layer, torch.nn.Identity())
     leaf = model.get_parameter("0.weight")
-    return leaf, lambda indices, offsets=None, samples=None: (
-        model(indices) if offsets is None and samples is None else model[1](model[0](indices, offsets, samples))
+    return (
+        leaf,
+        lambda indices, offsets=None, samples=None: (
+            model(indices) if offsets is None and samples is None else model[1](model[0](indices, offsets, samples))
+        ),
     )
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
-from embcheck.bag_cut import lengths_of
+from embcheck.bag_cut import WRONG_OFFSETS, lengths_of
+from embcheck.bag_region import facts_of
 from embcheck.case import Axes, Case, Input, coded
 from embcheck.format import FORMATS, Array, Floats, Format
 
 Ints = npt.NDArray[np.int64]
 
 #: Offsets that are none, and indices that are just outside the table: what must be refused, by the arrays that are fed.
-OFFSET_MISTAKES = ("offsets_from_one", "offsets_beyond", "offsets_decrease", "offsets_negative")
+OFFSET_MISTAKES = tuple(WRONG_OFFSETS)
 STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V")
 
 
@@ -202,15 +203,9 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         starts = ends - self.lengths
         if self.include_last_offset:
             starts = np.r_[starts, ends[-1:]] if len(ends) else np.zeros(1, np.int64)
-        match self.mistake:
-            case "offsets_from_one":
-                starts[0] = 1
-            case "offsets_beyond":
-                starts[-1] = self.numel + self.trailing + 1
-            case "offsets_decrease":
-                starts[1:3] = self.numel, min(1, self.numel - 1)
-            case "offsets_negative":
-                starts[1] = -1
+        if self.mistake in WRONG_OFFSETS:
+            several = WRONG_OFFSETS[self.mistake]
+            starts = np.array(several[self.seed % len(several)], np.int64)
         return starts.astype(np.int64)
 
     def inputs(self) -> dict[str, Input]:
@@ -221,7 +216,9 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             tokens = tokens.copy()
             name = self.mistake.removeprefix("stray_")
             tokens[self.seed % self.numel] = stray[name] + (self.num_embeddings if name != "-1" else 0)
-        shape = (len(self.lengths), self.numel // len(self.lengths) if len(self.lengths) else 3) if self.batch else (-1,)
+        shape = (
+            (len(self.lengths), self.numel // len(self.lengths) if len(self.lengths) else 3) if self.batch else (-1,)
+        )
         stored = tokens.astype(self.index_dtype).reshape(shape)
         upstream = self.format.encode(self.upstream_values)
         fed = {
@@ -267,10 +264,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             "mixed_dtypes": self.index_dtype != self.offset_dtype,
             "zero_width": self.embedding_dim == 0,
             "half": self.dtype in ("float16", "bfloat16"),
-            "fast": self.dtype != "float64" and self.mode != "max" and self.padding_idx is None
-            and self.layout not in ("transposed", "strided", "expanded")
-            and (self.weights is None or self.weights_layout not in ("strided", "row_strided", "expanded")),
-            "goes_back": self.route != "value",
             "nan_in_bag": self.values == "special" and self.mode == "max"
             and bool(np.isnan(self.table_values[self.tokens[: self.numel]]).any()),
+            **facts_of(self),
         }  # fmt: skip

@@ -62,3 +62,35 @@ def cuts(numel: int, most: int = 3) -> Iterator[tuple[int, ...]]:
         for lengths in itertools.product(range(numel + 1), repeat=count):
             if sum(lengths) == numel:
                 yield lengths
+
+
+def _mistake_of(offsets: tuple[int, ...], numel: int) -> str | None:
+    """What is wrong with offsets of ``numel`` tokens."""
+    if offsets[0]:
+        return "offsets_from_one"
+    if offsets[-1] > numel:
+        return "offsets_beyond"
+    if max(offsets) > numel:
+        return "offsets_beyond_inside"
+    if min(offsets[:-1], default=0) < 0:
+        return "offsets_negative"
+    if offsets[-1] < 0:
+        return "offsets_negative_last"
+    return "offsets_decrease" if any(b < a for a, b in itertools.pairwise(offsets)) else None
+
+
+def _wrong_offsets(numel: int) -> dict[str, tuple[tuple[int, ...], ...]]:
+    found: dict[str, list[tuple[int, ...]]] = {}
+    for count in (1, 2, 3, 4):
+        values = range(-2, numel + 3) if count < 4 else (0, 1, numel)
+        for offsets in itertools.product(values, repeat=count):
+            name = _mistake_of(offsets, numel)
+            # Of those that start wrong, one of each start says as much as all.
+            if name is not None and (name != "offsets_from_one" or len(set(offsets)) == 1):
+                found.setdefault(name, []).append(offsets)
+    return {name: tuple(several) for name, several in found.items()}
+
+
+#: How many tokens the wrong offsets belong to, and all of up to three of them, by what is wrong.
+WRONGLY_CUT = 4
+WRONG_OFFSETS = _wrong_offsets(WRONGLY_CUT)

@@ -88,11 +88,31 @@ def _maximum(case: BagCase, bags: npt.NDArray[np.int64], rows: Floats, shape: tu
     if bags.size:
         starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
         result[bags[starts]] = np.maximum.reduceat(rows, starts, axis=0)
-    limit = np.zeros(shape)
-    if case.values == "special" and not case.batch:
-        # That a NaN wins is documented by the equivalence with torch.max, and so for two-dimensional input.
-        limit[np.isnan(result) & (case.sizes > 1)[:, None]] = NO_CLAIM
-    return result, limit
+    return result, np.zeros(shape)
+
+
+def late_nan(case: BagCase) -> npt.NDArray[np.bool_]:
+    """Where a NaN stands behind a number in a bag that is reduced to its maximum, shape ``(bags, embedding_dim)``."""
+    shape = (len(case.lengths), case.embedding_dim)
+    late = np.zeros(shape, np.bool_)
+    bags = case.bag_of[case.kept]
+    if case.values != "special" or not bags.size:
+        return late
+    rows = np.isnan(case.table_values[case.tokens[: case.numel][case.kept]])
+    starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
+    late[bags[starts]] = np.logical_or.reduceat(rows, starts, axis=0) & ~rows[starts]
+    return late
+
+
+def column_sums(case: BagCase, times: int) -> Expected:
+    """The sum of the upstream gradients of all bags that are not empty, ``times`` over, by column, shape ``(width,)``.
+
+    Each row's gradient is rounded once for every bag that adds to it, so the bound is that of a sum of all bags.
+    """
+    sent = times * case.upstream_values[case.sizes > 0]
+    magnitude = np.abs(sent).sum(0)
+    exact = _whole(sent) and bool((magnitude <= case.format.largest_integer).all())
+    return sent.sum(0), _limit(magnitude, times * len(sent) + 1, case.format, exact)
 
 
 def _shares(case: BagCase) -> Floats:

@@ -1,4 +1,4 @@
-"""What happens before a bag's call that is judged (histories), and how the derivative of one is taken (routes).
+"""How the derivative of a bag is taken: the routes.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -16,83 +16,13 @@ Tensor = torch.Tensor
 BagCall = Callable[..., Tensor]
 #: Those three arguments.
 Given = tuple[Tensor, "Tensor | None", "Tensor | None"]
+Rebuild = Callable[[Tensor], BagCall]
 
-BAG_HISTORIES: dict[str, Callable[..., None]] = {}
 BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = {}
 #: How many times the upstream gradient arrives, where that is not once.
-BAG_TIMES = {"retained": 2, "two_passes": 2, "two_calls": 2, "doubled": 2}
-
-# -- histories: what happened before the call ----------------------------------------------------------------------
-
-def _history(function: Callable[..., None]) -> Callable[..., None]:
-    BAG_HISTORIES[function.__name__] = function
-    return function
-
-
-@_history
-def fresh(leaf: Tensor, call: BagCall, given: Given) -> None:
-    pass
-
-
-@_history
-def repeated(leaf: Tensor, call: BagCall, given: Given) -> None:
-    call(*given)
-
-
-@_history
-def weight_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
-    with torch.no_grad():
-        kept = leaf.clone()
-        leaf.zero_()
-        call(*given)
-        leaf.copy_(kept)
-
-
-@_history
-def indices_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
-    kept = given[0].clone()
-    given[0].zero_()
-    call(*given)
-    given[0].copy_(kept)
-
-
-@_history
-def other_shape(leaf: Tensor, call: BagCall, given: Given) -> None:
-    call(torch.zeros(3, 2, dtype=given[0].dtype))
-    call(torch.zeros(1, 5, dtype=given[0].dtype))
-
-
-@_history
-def after_backward(leaf: Tensor, call: BagCall, given: Given) -> None:
-    with torch.enable_grad():
-        out = call(*given)
-        if out.requires_grad:
-            out.sum().backward()
-
-
-@_history
-def after_error(leaf: Tensor, call: BagCall, given: Given) -> None:
-    try:
-        call(torch.full((1, 2), leaf.shape[0], dtype=given[0].dtype))
-    except (IndexError, RuntimeError):
-        pass
-
-
-@_history
-def after_empty(leaf: Tensor, call: BagCall, given: Given) -> None:
-    call(torch.zeros(0, 2, dtype=given[0].dtype))
-
-
-@_history
-def output_overwritten(leaf: Tensor, call: BagCall, given: Given) -> None:
-    call(*given).detach().fill_(float("nan"))
-
-
-@_history
-def without_grad(leaf: Tensor, call: BagCall, given: Given) -> None:
-    with torch.no_grad():
-        call(*given)
-
+BAG_TIMES = {"retained": 2, "two_passes": 2, "two_calls": 2, "doubled": 2, "accumulated": 2, "hook_doubles": 2}
+#: Routes that build the bag anew on another table, which a module's parameter would cut from its graph.
+REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode"})
 
 # -- routes: how the derivative is taken ---------------------------------------------------------------------------
 
@@ -103,14 +33,14 @@ def _route(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
 
 
 @_route
-def backward_call(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def backward_call(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     out.backward(upstream)
     return {"value": out}
 
 
 @_route
-def value(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def value(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     return {"value": call(*given)}
 
 
@@ -126,7 +56,7 @@ def named(leaf: Tensor, given: Given, grads: Any) -> dict[str, Any]:
 
 
 @_route
-def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     grads = torch.autograd.grad(out, learners(leaf, given), upstream)
     alone = leaf.grad is None and (given[2] is None or given[2].grad is None)
@@ -134,21 +64,21 @@ def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -
 
 
 @_route
-def create_graph(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def create_graph(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     grads = torch.autograd.grad(out, learners(leaf, given), upstream, create_graph=True)
     return {"value": out, **named(leaf, given, grads)}
 
 
 @_route
-def weighted_sum(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def weighted_sum(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     (out * upstream).sum().backward()
     return {"value": out}
 
 
 @_route
-def retained(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def retained(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     out.backward(upstream, retain_graph=True)
     out.backward(upstream)
@@ -156,7 +86,7 @@ def retained(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dic
 
 
 @_route
-def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(*given).backward(upstream)
     out = call(*given)
     out.backward(upstream)
@@ -164,14 +94,14 @@ def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> d
 
 
 @_route
-def two_calls(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def two_calls(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     first, out = call(*given), call(*given)
     torch.autograd.backward((first, out), (upstream, upstream))
     return {"value": out}
 
 
 @_route
-def doubled(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def doubled(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     kept = out.detach().clone()
     out.mul_(2).backward(upstream)
@@ -179,7 +109,7 @@ def doubled(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict
 
 
 @_route
-def overwritten(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def overwritten(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     kept = out.detach().clone()
     out.detach().fill_(float("nan"))
@@ -188,7 +118,7 @@ def overwritten(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> 
 
 
 @_route
-def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     calls: list[int] = []
     for tensor in learners(leaf, given):
         tensor.register_hook(lambda grad: calls.append(1))
@@ -198,15 +128,128 @@ def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[
 
 
 @_route
-def checkpointed(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def checkpointed(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
     out.backward(upstream)
     return {"value": out}
 
 
 @_route
-def anomaly(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Any]:
+def anomaly(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     with torch.autograd.set_detect_anomaly(True, check_nan=False):
         out = call(*given)
         out.backward(upstream)
     return {"value": out}
+
+
+@_route
+def accumulated(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(*given).backward(upstream)
+    for tensor in learners(leaf, given):
+        tensor.grad = None if tensor.grad is None else tensor.grad.clone()
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def hook_doubles(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    for tensor in learners(leaf, given):
+        tensor.register_hook(lambda grad: grad * 2)
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    seen: list[Tensor] = []
+    out = call(*given)
+    out.register_hook(lambda grad: seen.append(grad.clone()))
+    out.backward(upstream)
+    return {"value": out, "hook_calls": len(seen), "hooks": 1, "hook_grad": seen[0]}
+
+
+@_route
+def saved_hooks(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept.clone(), lambda kept: kept.clone()):
+        out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def through_product(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    samples = given[2] if given[2] is None else given[2] * 1
+    out = rebuild(leaf * 1)(given[0], given[1], samples)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = torch.vmap(lambda tokens: call(tokens, *given[1:]))(torch.stack((given[0], given[0])))
+    out.backward(torch.stack((upstream, torch.zeros_like(upstream))))
+    return {"value": out[0], "batched": out[1]}
+
+
+def pure(leaf: Tensor, given: Given, rebuild: Rebuild) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    learned = learners(leaf, given)
+
+    def call(*tensors: Tensor) -> Tensor:
+        table = tensors[0] if learned[0] is leaf else leaf
+        samples = tensors[-1] if learned[-1] is not leaf else given[2]
+        return rebuild(table)(given[0], given[1], samples)
+
+    return call, tuple(tensor.detach() for tensor in learned)
+
+
+@_route
+def vjp(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    out, pull = torch.func.vjp(function, *arguments)  # type: ignore[misc]
+    return {"value": out, **named(leaf, given, pull(upstream))}
+
+
+@_route
+def func_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    learned = tuple(range(len(arguments)))
+    loss = torch.func.grad(lambda *tensors: (function(*tensors) * upstream).sum(), learned)
+    return {"value": function(*arguments), **named(leaf, given, loss(*arguments))}
+
+
+# -- derivatives of derivatives: refused as not implemented, or else right -----------------------------------------
+
+
+def unless_missing(take: Callable[[], Tensor | None]) -> tuple[bool, Tensor | None]:
+    try:
+        return False, take()
+    except (NotImplementedError, RuntimeError) as error:
+        if isinstance(error, NotImplementedError) or "not implemented" in str(error):
+            return True, None
+        raise
+
+
+@_route
+def double_backward(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    sent = upstream.detach().clone().requires_grad_()
+    out = call(*given)
+    grads = torch.autograd.grad(out, learners(leaf, given), sent, create_graph=True)
+    probes = [tensor.detach().clone() for tensor in learners(leaf, given)]
+    seen = {"value": out, **named(leaf, given, [grad.detach() for grad in grads])}
+    kinds = ("table" if tensor is leaf else "samples" for tensor in learners(leaf, given))
+    for kind, grad, probe in zip(kinds, grads, probes, strict=True):
+        dense = grad.to_dense() if grad.is_sparse else grad
+        take = lambda dense=dense, probe=probe: torch.autograd.grad(dense, sent, probe, retain_graph=True)[0]  # noqa: E731
+        seen[f"{kind}_missing"], seen[f"{kind}_twice"] = unless_missing(take)
+    return seen
+
+
+@_route
+def forward_mode(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    arguments = tuple(primal.clone() for primal in arguments)  # tangents are written to memory like theirs
+    tangents = tuple(primal.clone() for primal in arguments)
+    missing, tangent = unless_missing(lambda: torch.func.jvp(function, arguments, tangents)[1])
+    return {"value": function(*arguments), "tangent_missing": missing, "tangent": tangent}

@@ -8,26 +8,52 @@ from typing import Any
 
 from embcheck import stream, table
 from embcheck.bag import BAG_ENTRIES, bag
+from embcheck.bag_canon import canonical
 from embcheck.bag_case import OFFSET_MISTAKES, STRAYS, BagCase
-from embcheck.bag_cut import BAGS, cuts
+from embcheck.bag_cut import BAGS, WRONG_OFFSETS, cuts
+from embcheck.bag_history import BAG_HISTORIES
 from embcheck.bag_mistake import BAG_MISTAKES, mistaken
-from embcheck.bag_route import BAG_HISTORIES, BAG_ROUTES
+from embcheck.bag_route import BAG_ROUTES
 from embcheck.format import FORMATS
 from embcheck.law import Plan
 from embcheck.layout import LAYOUTS
 
-#: Entries that call an operator by position, without the Python function before it.
-OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
 MODES = ("sum", "mean", "max")
 #: Where the kernels change their path: generated code by width, grain sizes of samples and tokens (EmbeddingBag.cpp).
 WIDTHS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129, 256, 257)
-TOKENS = (0, 1, 2, 3, 5, 8, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 257, 512, 999, 1000, 1001, 1025, 2049, 3072, 3073)
+TOKENS = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    8,
+    16,
+    17,
+    31,
+    33,
+    63,
+    64,
+    65,
+    127,
+    128,
+    129,
+    257,
+    512,
+    999,
+    1000,
+    1001,
+    1025,
+    2049,
+    3072,
+    3073,
+)
 ROWS = (1, 2, 3, 5, 8, 16, 17, 33, 64, 65, 129, 257, 1000, 1001, 2000, 2001, 4097)
 _LARGEST = 1 << 16
 
 AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (3, 1, 2, 5, 8),
-    "embedding_dim": (2, 1, 3, 8, 17),  # 0 is refused now and then: "Expected i < index_size"
+    "embedding_dim": (2, 1, 3, 8, 17, 0),
     "mode": MODES,
     "numel": (4, 0, 1, 2, 3, 6, 8, 12),
     "bags": BAGS,
@@ -77,108 +103,47 @@ def plan(case: BagCase) -> Plan:
     return Plan(bag, fed, options, case.threads)
 
 
-def canonical(case: BagCase) -> BagCase | None:
-    """The case with axes made to fit each other."""
-    if case.mistake is not None:
-        return _mistaken(case)
-    if case.num_embeddings == 0 and case.numel + case.trailing:
-        return None
-    changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
-    if isinstance(case.bags, tuple):
-        changes["numel"] = sum(case.bags)
-        if case.batch and (len(set(case.bags)) != 1):
-            return None
-    if case.batch or not case.include_last_offset or case.scale_grad_by_freq:
-        changes["trailing"] = 0
-    if case.batch:
-        changes |= {"offset_dtype": "int64", "offset_layout": "contiguous"}
-    if case.batch and case.entry in OPERATORS:
-        changes["include_last_offset"] = False
-    if case.mode == "max":
-        changes |= {"scale_grad_by_freq": False, "sparse": False}
-        changes["upstream"] = "code" if case.upstream == "special" else case.upstream  # ties would spread it
-    elif case.sparse and case.scale_grad_by_freq:
-        changes["sparse"] = False
-    if case.mode != "sum" or case.weights is None:
-        changes |= {"weights": None, "weights_layout": "contiguous"}
-        changes["learns"] = "table" if case.learns in ("both", "weights") else case.learns
-    if case.entry == "forward_only":
-        changes["learns"] = "none"
-    if changes.get("learns", case.learns) == "none":
-        changes["route"] = "value"
-    if case.layout == "expanded":
-        changes["layout"] = "column_slice"
-    if case.index_layout == "expanded":
-        changes["indices"] = "same" if isinstance(case.indices, str) else case.indices
-        changes["history"] = "fresh" if case.history == "indices_changed" else case.history
-    if case.upstream_layout == "expanded":
-        changes["upstream"] = "ones"
-    if case.weights_layout == "expanded" and changes.get("weights", case.weights) in ("small", "real"):
-        changes["weights"] = "ones"
-    if "special" in (case.values, changes.get("upstream", case.upstream)) and case.weights in ("small", "zero"):
-        changes["weights"] = "real" if case.mode == "sum" else None  # what 0 times NaN is, no document says
-    trailed = changes.get("trailing", case.trailing) > 0
-    if case.num_embeddings == 0 or (trailed and case.history == "after_backward"):
-        changes["history"] = "fresh"  # the derivative with tokens behind the last bag has a route of its own
-    if case.dtype == "float16" and changes.get("learns", case.learns) in ("both", "weights"):
-        changes["values"] = "small" if case.values == "fingerprint" else case.values  # products overflow soon
-    fitted = case.but(**changes)
-    if isinstance(fitted.indices, tuple) and len(fitted.indices) != fitted.numel + fitted.trailing:
-        return None
-    return fitted
-
-
-def _mistaken(case: BagCase) -> BagCase:
-    """A case that must be refused, in its plainest form: nothing else may be the reason."""
-    rows, width = max(case.num_embeddings, 1), max(case.embedding_dim, 1)
-    layout = "column_slice" if case.layout == "expanded" else case.layout
-    if case.mistake in BAG_MISTAKES:
-        return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake)
-    kept: dict[str, Any] = {"numel": max(case.numel, 1), "batch": case.batch, "bags": case.bags}
-    if case.mistake in OFFSET_MISTAKES:
-        kept = {"numel": 4, "bags": (1, 1, 2)}
-    if kept.get("batch"):
-        kept["bags"] = "one"
-    return BagCase(
-        rows,
-        width,
-        case.mode,
-        include_last_offset=case.include_last_offset and not kept.get("batch"),
-        padding_idx=table.padding_of(case.padding_idx, rows),
-        weights=case.weights if case.mode == "sum" else None,
-        learns="none" if case.entry == "forward_only" or case.learns == "none" else "table",
-        dtype=case.dtype,
-        index_dtype=case.index_dtype,
-        offset_dtype=case.index_dtype,
-        layout=layout,
-        entry=case.entry,
-        route="value",
-        threads=case.threads,
-        mistake=case.mistake,
-        seed=case.seed,
-        **kept,
-    )
-
-
 def small_cases() -> Iterator[BagCase]:
     """Every cut of every sequence of up to 4 tokens in tables of up to 3 rows, for every mode and padding_idx."""
     for numel, rows in sorted(itertools.product(range(5), range(1, 4)), key=lambda pair: (sum(pair), pair)):
         if rows**numel > 16:
             continue
-        for position, (tokens, lengths) in enumerate(itertools.product(itertools.product(range(rows), repeat=numel), cuts(numel))):
+        for position, (tokens, lengths) in enumerate(
+            itertools.product(itertools.product(range(rows), repeat=numel), cuts(numel))
+        ):
             turn: dict[str, Any] = {"seed": position, "include_last_offset": position % 3 == 1}
             turn["dtype"] = tuple(FORMATS)[position % 4]
             for padding, mode in itertools.product((None, *range(-rows, rows)), MODES):
                 yield BagCase(rows, 2, mode, numel, lengths, indices=tokens, padding_idx=padding, **turn)
 
 
+def weighted_cases() -> Iterator[BagCase]:
+    """Every combination of what per_sample_weights meet: what learns, padding, dtype, layout, input, history of flags."""
+    sizes = ((6, "unequal"), (9, "empty_middle"), (64, "pairs"), (65, "empty_last"), (129, "fours"))
+    combinations = itertools.product(
+        ("small", "real"),
+        ("both", "weights", "table"),
+        (None, 0, -1),
+        FORMATS,
+        ("contiguous", "strided", "offset"),
+        (False, True),
+    )
+    for seed, (weights, learns, padding, dtype, layout, batch) in enumerate(combinations):
+        numel, bags = sizes[seed % 5]
+        yield BagCase(
+            3, (2, 17, 1, 8)[seed % 4], "sum", numel, bags, batch, seed % 3 == 1, indices=("unequal", "uniform")[seed % 2],
+            padding_idx=padding, sparse=seed % 7 == 3, scale_grad_by_freq=seed % 5 == 1, weights=weights, learns=learns,
+            dtype=dtype, weights_layout=layout, layout=LAYOUTS[seed % 6], index_dtype=("int64", "int32")[seed % 2], seed=seed,
+        )  # fmt: skip
+
+
 def size_cases() -> Iterator[BagCase]:
     """Every width, number of tokens and number of rows up to 131, one at a time; the other axes take turns."""
     sizes = [
-        *((3, n, 6) for n in range(1, 132)),
+        *((3, n, 6) for n in range(132)),
         *((3, 2, n) for n in range(1, 132)),
         *((n, 2, 9) for n in range(1, 132)),
-        *((rows, width, 5) for rows in range(1, 9) for width in range(1, 9)),
+        *((rows, width, 5) for rows in range(1, 9) for width in range(9)),
     ]
     for position, (rows, width, numel) in enumerate(sizes):
         yield _turning(position, rows, width, numel)
@@ -219,13 +184,23 @@ def scope() -> Iterator[BagCase]:
         )
     )
     wrong = (
-        BagCase(3, 2, mode, 3, padding_idx=padding, weights=weights, dtype=dtype, batch=batch, entry=entry, mistake=mistake)
+        BagCase(
+            3, 2, mode, 3, padding_idx=padding, weights=weights, dtype=dtype, batch=batch, entry=entry, mistake=mistake
+        )
         for mistake in (*OFFSET_MISTAKES, *STRAYS)
         for mode, padding, weights in itertools.product(MODES, (None, 0, -1), (None, "small"))
-        for dtype, batch, entry in itertools.product(FORMATS, (False, True), ("functional", "module", "aten", "forward_only"))
+        for dtype, batch, entry in itertools.product(
+            FORMATS, (False, True), ("functional", "module", "aten", "forward_only")
+        )
         if weights is None or mode == "sum"
     )
-    found = itertools.chain(small_cases(), spelled, size_cases(), wrong)
+    miscut = (
+        BagCase(3, 2, mode, padding_idx=padding, dtype=dtype, include_last_offset=last, mistake=mistake, seed=seed)
+        for mistake, several in WRONG_OFFSETS.items()
+        for seed in range(len(several))
+        for mode, padding, dtype, last in itertools.product(MODES, (None, 1), ("float32", "float64"), (False, True))
+    )
+    found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), wrong, miscut)
     return (case for case in map(canonical, found) if case)
 
 
@@ -243,17 +218,30 @@ def landmarks() -> Iterator[BagCase]:
         for turn in range(3):
             yield _turning(3 * position + turn, rows, width, numel).but(trailing=0)
     for mode, dtype in itertools.product(MODES, FORMATS):
+        yield BagCase(3, 0, mode, 5, "unequal", dtype=dtype, padding_idx=1)
         for k, pattern in enumerate(("empty_first", "empty_middle", "empty_last", "powers")):
             yield BagCase(3, 2, mode, 7, pattern, indices="permutation", padding_idx=(None, -1)[k % 2], dtype=dtype,
                           scale_grad_by_freq=k == 3, sparse=k == 2)  # fmt: skip
         yield BagCase(3, 2, mode, 4, indices="padding", padding_idx=2, dtype=dtype)
         yield BagCase(3, 2, mode, 6, "unequal", indices="late_padding", padding_idx=0, dtype=dtype, values="poisoned")
         yield BagCase(3, 2, mode, 4, batch=True, dtype=dtype, index_dtype="int32", values="special")
-        yield BagCase(3, 2, mode, 4, include_last_offset=True, trailing=2, dtype=dtype, route="value", values="poisoned")
+        yield BagCase(
+            3, 2, mode, 4, include_last_offset=True, trailing=2, dtype=dtype, route="value", values="poisoned"
+        )
+    for mode, dtype, padding, route in itertools.product(MODES, FORMATS, (None, 1), ("value", "backward_call")):
+        for weights in (None, "small"):
+            yield BagCase(4, 2, mode, 5, "unequal", include_last_offset=True, trailing=2, indices="permutation",
+                          padding_idx=padding, dtype=dtype, route=route, weights=weights, learns="both")  # fmt: skip
+        yield BagCase(4, 2, mode, 5, "empty_last", include_last_offset=True, trailing=1, padding_idx=padding, dtype=dtype,
+                      sparse=True)  # fmt: skip
+        yield BagCase(8, 3, mode, 8, "fours", padding_idx=padding, dtype=dtype, values="small", indices="permutation")
+        yield BagCase(8, 3, mode, 8, "fours", batch=True, dtype=dtype, values="special", indices="permutation")
     for dtype, learns in itertools.product(FORMATS, ("table", "both", "weights")):
         for weights in ("small", "real", "zero"):
             yield BagCase(3, 2, numel=6, bags="unequal", weights=weights, learns=learns, dtype=dtype, padding_idx=0)
-            yield BagCase(3, 2, numel=6, weights=weights, learns=learns, dtype=dtype, sparse=True, weights_layout="strided")
+            yield BagCase(
+                3, 2, numel=6, weights=weights, learns=learns, dtype=dtype, sparse=True, weights_layout="strided"
+            )
     for route, mode in itertools.product(BAG_ROUTES, MODES):
         yield BagCase(3, 2, mode, 6, "unequal", route=route, weights="small", learns="both")
 

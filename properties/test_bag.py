@@ -1,4 +1,10 @@
-"""Bag: embedding_bag(i) = reduce(W[i]) over each bag, by sum, mean or max, with the gradients that follow."""
+"""Bag: embedding_bag(i) = reduce(W[i]) over each bag, by sum, mean or max, with the gradients that follow.
+
+What the documentation says and no law repeats in its words: "input and offsets have to be of the same type" is not so
+(they are promoted: obligation *mixed_dtypes*); "include_last_offset is ignored when input is 2D" and "offsets is
+required to be None" are cases with *batch*; "per_sample_weights … of float / double" means the table's own dtype.
+Linearity needs no law of its own: values and gradients are compared with exact integers of every sign.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +13,45 @@ from typing import Any
 import numpy as np
 
 from embcheck import bag_oracle, bag_space
+from embcheck.bag_canon import canonical
 from embcheck.bag_case import OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.bag_mistake import BAG_ERRORS
+from embcheck.bag_oracle import Expected
+from embcheck.bag_region import derived
 from embcheck.bag_route import BAG_TIMES
 from embcheck.bag_smaller import smaller
-from embcheck.law import Family, Finding, described, every, is_true, refuses, same, unwritten, within
+from embcheck.law import (
+    Difference,
+    Family,
+    Finding,
+    described,
+    every,
+    is_false,
+    is_true,
+    refuses,
+    same,
+    unwritten,
+    within,
+)
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
-EAGER = ("eager",)
+#: All modes that make a graph.
+GRAPH = ("graph",)
+
+
+def no_old_order(case: BagCase, out: Outcome) -> str | None:
+    """The old order of the arguments is deprecated: a release without it refuses the call."""
+    gone = case.entry == "swapped" and "'indices'" in str(out.error)  # a floating table is no index
+    return "embedding_bag(weight, input) is gone" if gone else None
+
 
 bag = Family(
     "bag",
     Space(
         BagCase,
         bag_space.AXES,
-        bag_space.canonical,
+        canonical,
         bag_space.scope,
         bag_space.landmarks,
         flags=("mode", "bags", "padding_idx", "scale_grad_by_freq", "sparse", "dtype", "include_last_offset"),
@@ -33,7 +62,9 @@ bag = Family(
     ),
     bag_space.plan,
     modes=("eager", "no_grad", "inference"),
+    call="bag",
     refused=lambda case: case.refused,
+    not_applicable=no_old_order,
     cost=3.0,
     stride=3,
 )
@@ -44,11 +75,30 @@ def times(case: BagCase) -> int:
 
 
 def table_learns(case: BagCase) -> bool:
-    return case.route != "value" and case.learns in ("table", "both")
+    return derived(case) and case.learns in ("table", "both")
 
 
 def samples_learn(case: BagCase) -> bool:
-    return case.route != "value" and case.learns in ("weights", "both")
+    return derived(case) and case.learns in ("weights", "both")
+
+
+def bags_judged(case: BagCase) -> slice:
+    """All bags; with tokens behind the last offset all but the last, of which another law speaks."""
+    return slice(0, max(len(case.lengths) - (case.trailing > 0), 0))
+
+
+def near_the_end(case: BagCase) -> Any:
+    """Which rows the last bag or the tokens behind it hold, shape ``(num_embeddings,)``."""
+    marked = np.zeros(case.num_embeddings, np.bool_)
+    if case.trailing:
+        last = int(case.lengths[-1]) if len(case.lengths) else 0
+        marked[case.tokens[case.numel - last :]] = True
+    return marked
+
+
+def part(expected: Expected, rows: Any) -> Expected:
+    """The same rows of a value and its bound."""
+    return expected[0][rows], expected[1][rows]
 
 
 def is_weighed(case: BagCase) -> bool:
@@ -63,7 +113,7 @@ def which_bag(case: BagCase) -> Any:
     """Says what a wrong bag holds instead: another bag's value, or one that lacks a token or has it twice."""
 
     def explain(actual: Any) -> str:
-        expected, limit = bag_oracle.value(case)
+        expected, limit = part(bag_oracle.value(case), slice(0, len(actual)))
         with np.errstate(invalid="ignore"):
             good = (np.abs(actual - expected) <= limit) | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
         bags = np.flatnonzero(~good.all(axis=1))
@@ -92,27 +142,57 @@ def which_bag(case: BagCase) -> Any:
     when=is_weighed,
 )  # fmt: skip
 def bag_sums_its_rows(case: BagCase, out: Outcome) -> Finding:
-    return within(out.value, *bag_oracle.value(case), which_bag(case))
+    if not case.trailing:
+        return within(out.value, *bag_oracle.value(case), which_bag(case))
+    bags = bags_judged(case)
+    return within(out.value[bags], *part(bag_oracle.value(case), bags), which_bag(case))
 
 
 @bag.law(
     "A bag's maximum is, in each column, the largest of its rows' elements without padding; an empty bag is 0.",
-    source="nn.EmbeddingBag: mode, padding_idx; equivalence with torch.max(dim=1) for two-dimensional input",
+    source="nn.EmbeddingBag: mode, padding_idx; Shape",
     obliges={"empty", "no_bags", "empty_first", "empty_middle", "empty_last", "padding_bag", "padding_hit", "batch",
              "include_last_offset", "trailed", "numel>3072", "dtype=float16", "dtype=bfloat16", "dtype=float64",
              "values=special", "values=poisoned"},
     when=is_maximum,
 )  # fmt: skip
 def bag_takes_the_maximum(case: BagCase, out: Outcome) -> Finding:
-    return within(out.value, *bag_oracle.value(case), which_bag(case))
+    if case.values != "special" and not case.trailing:
+        return within(out.value, *bag_oracle.value(case), which_bag(case))
+    judged = ~bag_oracle.late_nan(case)  # of those another law speaks
+    judged[bags_judged(case).stop :] &= not case.trailing
+    return within(out.value[judged], *part(bag_oracle.value(case), judged))
 
 
-@bag.law("The output has a row for each bag and embedding_dim columns.", source="nn.EmbeddingBag: Shape")
+@bag.law(
+    "A NaN among a bag's rows is its maximum, wherever it stands, for two-dimensional input.",
+    source="nn.EmbeddingBag: equivalent to Embedding followed by torch.max(dim=1), which propagates NaN",
+    obliges={"nan_in_bag"},
+    when=lambda case: is_maximum(case) and case.batch and case.values == "special",
+)
+def maximum_propagates_nan(case: BagCase, out: Outcome) -> Finding:
+    expected, _ = bag_oracle.value(case)
+    return same(out.value[np.isnan(expected)], np.nan)
+
+
+@bag.law(
+    "With include_last_offset the last offset is the end of the last bag: tokens behind it are in none.",
+    source="nn.EmbeddingBag: include_last_offset: the ending index position of the last bag; CSR format",
+    obliges={"trailed", "mode=sum", "mode=mean", "mode=max"},
+    when=lambda case: case.trailing > 0,
+)
+def last_offset_ends_the_last_bag(case: BagCase, out: Outcome) -> Finding:
+    last = slice(bags_judged(case).stop, None)
+    return within(out.value[last], *part(bag_oracle.value(case), last))
+
+
+@bag.law("The output has a row for each bag and embedding_dim columns.", source="nn.EmbeddingBag: Shape", metadata=True)
 def bag_has_shape(case: BagCase, out: Outcome) -> Finding:
     return described(out.value, shape=(len(case.lengths), case.embedding_dim))
 
 
-@bag.law("The output is a plain, dense, contiguous Tensor of the table's dtype.", source="torch.Tensor.is_contiguous")
+@bag.law("The output is a plain, dense, contiguous Tensor of the table's dtype.", source="torch.Tensor.is_contiguous",
+         metadata=True)  # fmt: skip
 def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
         is_true(out.plain, "the output is no plain Tensor"),
@@ -120,11 +200,15 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     )
 
 
-@bag.law("The output requires grad exactly when something learns and gradients are enabled.", source="autograd mechanics")
+@bag.law(
+    "The output requires grad exactly when something learns and gradients are enabled.",
+    source="autograd mechanics",
+    metadata=True,
+)
 def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
-    if case.route in ("doubled", "overwritten"):
+    if case.route in ("doubled", "overwritten", "vjp", "func_grad", "forward_mode"):
         return None  # what is shown is a copy
-    expected = case.learns != "none" and out.mode == "eager"
+    expected = case.learns != "none" and out.grad
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
@@ -133,9 +217,11 @@ def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")
 
 
-@bag.law("A table that is given is the parameter's memory, unless it is loaded, which copies.",
-         source="nn.EmbeddingBag.from_pretrained; torch.nn.Parameter", when=lambda case: case.entry != "loaded")  # fmt: skip
+@bag.law("A table that is given is the parameter's memory, unless it is loaded, which copies; a copy has its own.",
+         source="nn.EmbeddingBag.from_pretrained; torch.nn.Parameter", when=lambda case: case.entry not in ("loaded",))  # fmt: skip
 def bag_keeps_the_given_table(case: BagCase, out: Outcome) -> Finding:
+    if not out.aliases:
+        return is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else None
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 
@@ -145,7 +231,10 @@ def bag_writes_nothing(case: BagCase, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
 
 
-@bag.law("A bag leaves the modes, the default dtype, the threads and the random numbers as they are.", source="no side effects")
+@bag.law(
+    "A bag leaves the modes, the default dtype, the threads and the random numbers as they are.",
+    source="no side effects",
+)
 def bag_leaves_surroundings(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
@@ -158,10 +247,13 @@ def bag_leaves_surroundings(case: BagCase, out: Outcome) -> Finding:
              "negative_padding", "repeated", "untouched_row", "unequal_lengths", "numel>1000", "embedding_dim>64",
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "learns=both"},
     when=lambda case: table_learns(case) and is_weighed(case),
-    modes=EAGER,
+    modes=GRAPH,
 )  # fmt: skip
 def bag_gradient_is_scattered(case: BagCase, out: Outcome) -> Finding:
-    return within(out.weight_grad, *bag_oracle.table_gradient(case, times(case)))
+    if not case.trailing:
+        return within(out.weight_grad, *bag_oracle.table_gradient(case, times(case)))
+    rows = ~near_the_end(case)
+    return within(out.weight_grad[rows], *part(bag_oracle.table_gradient(case, times(case)), rows))
 
 
 @bag.law(
@@ -169,10 +261,45 @@ def bag_gradient_is_scattered(case: BagCase, out: Outcome) -> Finding:
     source="nn.EmbeddingBag: mode; ties between rows are left open",
     obliges={"empty_bag", "padding_bag", "repeated", "untouched_row", "numel>1000", "dtype=float16", "dtype=bfloat16"},
     when=lambda case: table_learns(case) and is_maximum(case),
-    modes=EAGER,
+    modes=GRAPH,
 )
 def maximum_gradient_goes_to_its_row(case: BagCase, out: Outcome) -> Finding:
-    return within(out.weight_grad, *bag_oracle.table_gradient(case, times(case)))
+    if not case.trailing:
+        return within(out.weight_grad, *bag_oracle.table_gradient(case, times(case)))
+    rows = ~near_the_end(case)
+    return within(out.weight_grad[rows], *part(bag_oracle.table_gradient(case, times(case)), rows))
+
+
+@bag.law(
+    "A maximum's gradient is that of one of its rows: over the rows that tie, the shares sum to the bag's gradient.",
+    source="nn.EmbeddingBag: mode; a subgradient of max is a convex combination",
+    obliges={"tied_maximum"},
+    when=lambda case: table_learns(case) and is_maximum(case) and not case.trailing and case.values != "special",
+    modes=GRAPH,
+)
+def tied_gradients_sum_to_the_bags(case: BagCase, out: Outcome) -> Finding:
+    total, limit = bag_oracle.column_sums(case, times(case))
+    got, bound = out.weight_grad.values.sum(0), limit
+    wrong = np.abs(got - total) > bound
+    if not wrong.any():
+        return None
+    k = int(np.flatnonzero(wrong)[0])
+    words = f"column {k} of the gradient sums to {got[k]:g}, the bags' gradients to {total[k]:g}"
+    return Difference(
+        "sum", f"{out.weight_grad.place}[:, {k}].double().sum()", float(got[k]), float(total[k]), words, float(bound[k])
+    )
+
+
+@bag.law(
+    "Tokens behind the last offset get no gradient, and take nothing from the last bag's.",
+    source="nn.EmbeddingBag: include_last_offset: the ending index position of the last bag",
+    obliges={"trailed", "sparse"},
+    when=lambda case: table_learns(case) and case.trailing > 0,
+    modes=GRAPH,
+)
+def tokens_behind_the_last_offset_get_nothing(case: BagCase, out: Outcome) -> Finding:
+    rows = near_the_end(case)
+    return within(out.weight_grad[rows], *part(bag_oracle.table_gradient(case, times(case)), rows))
 
 
 @bag.law(
@@ -180,34 +307,56 @@ def maximum_gradient_goes_to_its_row(case: BagCase, out: Outcome) -> Finding:
     source="nn.EmbeddingBag: padding_idx",
     obliges={"padding_hit", "untouched_row"},
     when=table_learns,
-    modes=EAGER,
+    modes=GRAPH,
 )
 def other_rows_get_zero(case: BagCase, out: Outcome) -> Finding:
-    idle = case.counts == 0
+    idle = (case.counts == 0) & ~near_the_end(case)
     if case.lookup.padding_row is not None and case.num_embeddings:
         idle[case.lookup.padding_row] = True
     return same(out.weight_grad[idle], 0)
 
 
 @bag.law(
-    "The gradient of per_sample_weights is ⟨dY, W[i]⟩ of each token, 0 for padding and behind the last bag.",
+    "The gradient of per_sample_weights is ⟨dY, W[i]⟩ of each token, 0 for padding.",
     source="nn.EmbeddingBag: per_sample_weights",
-    obliges={"padding_hit", "weights=zero", "learns=weights", "learns=both", "sparse", "dtype=float16", "dtype=bfloat16"},
+    obliges={
+        "padding_hit",
+        "weights=zero",
+        "learns=weights",
+        "learns=both",
+        "sparse",
+        "dtype=float16",
+        "dtype=bfloat16",
+    },
     when=samples_learn,
-    modes=EAGER,
+    modes=GRAPH,
 )
 def sample_gradient_is_a_product(case: BagCase, out: Outcome) -> Finding:
     value, limit = bag_oracle.sample_gradient(case, times(case))
+    if case.trailing:
+        return within(out.sample_grad[: case.numel], value[: case.numel], limit[: case.numel])
     shape = case.inputs()["sample_weights"].stored.shape
     return within(out.sample_grad, value.reshape(shape), limit.reshape(shape))
+
+
+@bag.law(
+    "The weights of tokens behind the last offset get no gradient.",
+    source="nn.EmbeddingBag: include_last_offset, per_sample_weights",
+    obliges={"trailed"},
+    when=lambda case: samples_learn(case) and case.trailing > 0,
+    modes=GRAPH,
+)
+def weights_behind_the_last_offset_get_nothing(case: BagCase, out: Outcome) -> Finding:
+    return same(out.sample_grad[case.numel :], 0)
 
 
 @bag.law(
     "Gradients have their leaves' shape and dtype; the table's is sparse exactly when asked; what does not learn gets none.",
     source="nn.EmbeddingBag: sparse; autograd mechanics",
     obliges={"sparse", "learns=weights", "learns=both"},
-    when=lambda case: case.route != "value",
-    modes=EAGER,
+    when=lambda case: case.route not in ("value", "forward_mode"),
+    modes=GRAPH,
+    metadata=True,
 )
 def bag_gradients_have_kind(case: BagCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)
@@ -224,20 +373,71 @@ def bag_gradients_have_kind(case: BagCase, out: Outcome) -> Finding:
     return every(*findings)
 
 
-@bag.law("autograd.grad leaves .grad alone.", source="torch.autograd.grad", modes=EAGER,
+@bag.law("autograd.grad leaves .grad alone.", source="torch.autograd.grad", modes=GRAPH,
          when=lambda case: case.route == "autograd_grad")  # fmt: skip
 def bag_grad_is_left_alone(case: BagCase, out: Outcome) -> Finding:
     return same(out.grad_left_alone, True)
 
 
-@bag.law("A hook fires once for each leaf.", modes=EAGER, when=lambda case: case.route == "hooked")
+@bag.law("A hook fires once for each tensor that has one.", source="torch.Tensor.register_hook", modes=GRAPH,
+         when=lambda case: case.route in ("hooked", "value_hooked"))  # fmt: skip
 def bag_hooks_fire_once(case: BagCase, out: Outcome) -> Finding:
-    return same(out.hook_calls, 2 if case.learns == "both" else 1)
+    return same(out.hook_calls, 2 if case.learns == "both" and case.route == "hooked" else 1)
+
+
+@bag.law("A hook on the output gets the upstream gradient.", source="torch.Tensor.register_hook", modes=GRAPH,
+         when=lambda case: case.route == "value_hooked")  # fmt: skip
+def bag_passes_the_gradient_to_hooks(case: BagCase, out: Outcome) -> Finding:
+    return same(out.hook_grad, case.upstream_values)
+
+
+@bag.law("Under vmap each batch of tokens has the value that it has alone.", source="torch.vmap", modes=GRAPH,
+         when=lambda case: case.route == "batched" and not case.trailing)  # fmt: skip
+def bag_is_batched_by_vmap(case: BagCase, out: Outcome) -> Finding:
+    judged = ~bag_oracle.late_nan(case)
+    return within(out.batched[judged], *part(bag_oracle.value(case), judged))
+
+
+@bag.law(
+    "The derivative of the derivative is refused as not implemented, or it is right: the reduction of the probe.",
+    source="autograd mechanics: dW is linear in dY, and so is ds",
+    when=lambda case: (
+        case.route == "double_backward" and not case.trailing and case.values not in ("special", "poisoned")
+    ),
+    modes=GRAPH,
+)
+def bag_twice_derived_is_refused_or_right(case: BagCase, out: Outcome) -> Finding:
+    findings = []
+    # The probes are the table and the weights themselves, so that each gives the value.
+    for kind in ("table", "samples"):
+        if f"{kind}_missing" in out and not out.seen[f"{kind}_missing"]:
+            findings.append(within(getattr(out, f"{kind}_twice"), *bag_oracle.value(case)))
+    return every(*findings)
+
+
+@bag.law(
+    "Forward mode is refused as not implemented, or it is right: the tangent of W along W is the value.",
+    source="torch.func.jvp; the reduction is linear in W and in the weights, and a maximum is homogeneous",
+    when=lambda case: case.route == "forward_mode" and not case.trailing and case.values not in ("special", "poisoned"),
+    modes=GRAPH,
+)
+def bag_forward_mode_is_refused_or_right(case: BagCase, out: Outcome) -> Finding:
+    if out.tangent_missing.raw:
+        return None
+    value, limit = bag_oracle.value(case)
+    by = 2 if case.learns == "both" else 1  # both factors move
+    return within(out.tangent, by * value, by * limit)
+
+
+@bag.law("from_pretrained freezes the table unless told otherwise.", source="nn.EmbeddingBag.from_pretrained: freeze",
+         modes=GRAPH, when=lambda case: case.entry == "frozen")  # fmt: skip
+def pretrained_bag_is_frozen(case: BagCase, out: Outcome) -> Finding:
+    return is_true(out.frozen, "the table requires grad")
 
 
 def errors(case: BagCase) -> tuple[type[BaseException], ...]:
     """What refuses a mistake: RuntimeError from the operator, or what Python's side documents."""
-    if case.mistake in STRAYS or case.mistake == "offsets_negative":
+    if case.mistake in STRAYS or case.mistake in OFFSET_MISTAKES:
         return (RuntimeError, IndexError)
     return (BAG_ERRORS.get(case.mistake or "", RuntimeError),)
 
