@@ -5,13 +5,14 @@ Shared by the families that take gradients of a table (gradient, padding).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from embcheck import table
 from embcheck.case import Case
 from embcheck.law import Plan
 from embcheck.layout import LAYOUTS
-from embcheck.program import HISTORIES, ROUTES, backward
+from embcheck.program import HISTORIES, ROUTES, Route, backward
 from embcheck.subject import ENTRIES, flags_of
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
@@ -30,13 +31,13 @@ AXES: dict[str, tuple[Any, ...]] = table.AXES | {
 }
 
 
-def plan(case: Case) -> Plan:
+def plan(case: Case, routes: Mapping[str, Route] = ROUTES) -> Plan:
     """The backward program of a case, on its route."""
     entry = ENTRIES[case.entry]
     options = {
         "build": entry.build,
         "history": HISTORIES[case.history],
-        "route": ROUTES[case.route],
+        "route": routes[case.route],
         "flags": flags_of(case, entry),
     }
     inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}

@@ -30,7 +30,7 @@ LAYERS = (
     # expectations of single families, in numpy
     *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle"),
     # the programs, in torch and nothing else, and the cases that choose among them
-    *("mode", "program", "route", "subject", "modes", "derivative", "transform", "curvature"),
+    *("mode", "program", "route", "passage", "subject", "modes", "derivative", "transform", "curvature"),
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
