@@ -174,8 +174,11 @@ def accepts(case: Axes, out: Outcome) -> Finding:
     """Nothing is raised."""
     if out.error is None:
         return None
-    text = str(out.error).strip().splitlines()
-    words = f"raised {type(out.error).__name__}: {text[0][:160] if text else ''}"
+    text = " ".join(str(out.error).split())
+    if text.startswith("does not compile: "):  # as the modes that compile tell it
+        return Difference("does not compile", "error", text[:240], None, text[:240])
+    text = str(out.error).strip().splitlines()[0] if text else ""
+    words = f"raised {type(out.error).__name__}: {text[:160]}"
     return Difference(f"raised {type(out.error).__name__}", "error", words, None, words)
 
 
