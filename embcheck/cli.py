@@ -15,6 +15,9 @@ import typer
 
 from embcheck import __version__
 from embcheck.commands.diff import diff
+from embcheck.commands.findings import findings
+from embcheck.commands.releases import releases
+from embcheck.commands.since import since
 from embcheck.commands.usage import INTERNAL, USAGE, refuse
 
 app = typer.Typer(
@@ -176,7 +179,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
 
 
-for command in (diff,):
+for command in (diff, releases, since, findings):
     app.command()(command)
 
 

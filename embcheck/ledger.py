@@ -124,9 +124,24 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
     """The entries of a ledger file that are in force for a release.
 
     Raises:
-        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a witness that is no
-            expression, or an entry past its date.  Whether a witness builds a case is seen when it is run, since
-            the case types are the laws' own.
+        LedgerError: as `read` does, or for an entry past its date.
+    """
+    release = Version(Version(torch_version).base_version)
+    entries = read(path)
+    for entry in entries:
+        if entry.expires is not None and entry.expires < today and release in entry.torch:
+            raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
+    in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
+    return Ledger(in_force, tuple(entry for entry in entries if entry not in in_force))
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """All entries of a ledger file, whichever release they speak of.
+
+    Raises:
+        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, or a witness that is
+            no expression.  Whether a witness builds a case is seen when it is run, since the case types are the laws'
+            own.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -140,13 +155,7 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
     known = data.get("known", [])
     if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
-    release = Version(Version(torch_version).base_version)
-    entries = [_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1)]
-    for entry in entries:
-        if entry.expires is not None and entry.expires < today and release in entry.torch:
-            raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
-    in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
-    return Ledger(in_force, tuple(entry for entry in entries if entry not in in_force))
+    return tuple(_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
 
 
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:

@@ -7,6 +7,7 @@ from typing import Any
 
 from embcheck.collect import load_families
 from embcheck.engine import judge_once
+from embcheck.findings import kept
 from embcheck.isolate import examine
 from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Entry, LedgerError
@@ -107,3 +108,15 @@ def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any,
         script=script(family, MODES[mode], law, case, found),
         id=failure_id(law.name, "torch", mode, device, repr(case)),
     )
+
+
+def script_of(entry: Entry) -> str:
+    """The script of an entry's witness: as it was kept when it last failed, or as the installed torch fails now.
+
+    Empty if neither has been seen to fail.
+    """
+    held = kept().get(entry.name)
+    if held is not None and held.witness == entry.witness and held.script:
+        return held.script
+    shown = _shown(entry, "cpu")
+    return shown.script if shown is not None else ""

@@ -26,7 +26,7 @@ LAYERS = (
     # what is fed and what is expected, in numpy
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table"),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "store", "item", "slot"),
+    *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "grid", "store", "item", "slot"),
     # expectations of single families, in numpy
     *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle"),
     # the programs, in torch and nothing else, and the cases that choose among them
@@ -38,9 +38,12 @@ LAYERS = (
     *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
     # execution, reduction, and what takes a process down
-    *("execute", "reduce", "literal", "script", "engine", "collect", "source", "forks", "isolate", "witness", "crash"),
+    *("execute", "reduce", "literal", "script", "engine", "collect", "source", "findings", "forks", "isolate"),
+    *("witness", "crash"),
     # runs and their reports
-    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck", "commands", "cli"),
+    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
+    # many runs, many releases
+    *("release", "cell", "trial", "bisect", "commands", "cli"),
 )
 
 #: What may look back, inside a function.
@@ -50,7 +53,8 @@ BACK: set[tuple[str, str]] = set()
 TORCH_FREE = (
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
-    *("reduce", "literal", "source"),
+    *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
+    *("findings", "report.matrix", "commands.releases", "commands.since", "commands.findings"),
     *("transform_case", "transform_oracle"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )

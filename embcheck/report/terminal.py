@@ -12,7 +12,8 @@ from rich.text import Text
 
 from embcheck.verdict import Counterexample, Status, Verdict
 
-_STYLE = {
+#: How a status looks.
+STYLE = {
     Status.NOT_APPLICABLE: "dim",
     Status.HOLDS: "green",
     Status.KNOWN: "yellow",
@@ -44,7 +45,7 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = _OLD if verdict.key in session.excused else ""
             for reason in verdict.reasons:
-                word = (f"{verdict.status.word.upper():9}", _STYLE[verdict.status])
+                word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
                 out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}"))
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
@@ -69,7 +70,7 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
         known = sum(verdict.known for verdict in group)
         table.add_row(
             law,
-            Text(status.word, _STYLE[status]),
+            Text(status.word, STYLE[status]),
             modes,
             f"{sum(verdict.cases for verdict in group):,}",
             f"{known:,}" if known else "",
@@ -99,7 +100,7 @@ def failure(example: Counterexample, store: Any = None, *, replayable: bool = Tr
     """A violation: the law, the smallest case, what came out, how to see it again."""
     where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
     text = Text.assemble(
-        "\n", ("VIOLATED  ", _STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * old}\n"
+        "\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * old}\n"
     )
     lines = [
         ("case", example.case + ("" if not example.first else "   (reduced)")),

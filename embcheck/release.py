@@ -1,0 +1,277 @@
+"""torch releases and the environments that they run in: one for each, made with uv and kept in a cache folder.
+
+A release is asked for as a version (``2.9.1``), as ``nightly`` (with an index that has them), or as the path of an
+interpreter that has a torch already.  An interpreter of somebody else's is never changed: what embcheck needs and
+it lacks goes into a folder of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
+from embcheck.source import requirements
+
+#: Seconds for an installation, and for importing torch.
+_INSTALL, _IMPORT = 1800.0, 300.0
+#: What numpy a release can work with: before 2.3 torch was built for numpy 1.
+_OLD_NUMPY = Version("2.3")
+#: Our own dependencies whose version must be the same everywhere: the random cases are drawn with it.
+_PINNED = ("hypothesis",)
+
+_PROBE = """\
+import importlib.metadata, importlib.util, json, platform, sys
+import torch
+names = json.loads(sys.argv[1])
+lacking = [name for name in names if importlib.util.find_spec(names[name]) is None]
+build = [torch.version.git_version, platform.python_version()]
+for name in ("numpy", "hypothesis"):
+    if importlib.util.find_spec(name) is not None:
+        build.append(importlib.metadata.version(name))
+print(json.dumps({"torch": torch.__version__, "build": " ".join(map(str, build)), "lacking": lacking}))
+"""
+#: Where a distribution's module has another name.
+_MODULES = {"pytest-xdist": "xdist"}
+
+
+class ReleaseError(Exception):
+    """A release that can't be installed or imported; the message says why, in one line."""
+
+
+class UnknownRelease(ValueError):
+    """What was asked for names no release."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as it was asked for: a version, ``nightly``, or an interpreter's path."""
+
+    asked: str
+    index: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        UnknownRelease: if it is neither a version, nor nightly with an index, nor an interpreter.
+        """
+        if self.interpreter is not None:
+            if not os.access(self.interpreter, os.X_OK):
+                raise UnknownRelease(f"no interpreter {self.asked}; give a version of torch or the path of a python")
+        elif self.asked == "nightly":
+            if not self.index:
+                raise UnknownRelease("nightly needs --index, such as https://download.pytorch.org/whl/nightly/cpu")
+        else:
+            try:
+                Version(self.asked)
+            except InvalidVersion:
+                wanted = "a version such as 2.9.1, nightly, or the path of a python"
+                raise UnknownRelease(f"no release {self.asked!r}; expected {wanted}") from None
+
+    @property
+    def interpreter(self) -> Path | None:
+        """The interpreter, if one was given by its path."""
+        return Path(self.asked).expanduser().absolute() if os.sep in self.asked else None
+
+    @property
+    def requirement(self) -> list[str]:
+        """What uv is asked to install."""
+        if self.asked == "nightly":
+            return ["--prerelease=allow", "torch", "numpy"]
+        return [f"torch=={self.asked}", "numpy<2" if Version(self.asked) < _OLD_NUMPY else "numpy"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter with a torch: where it is, what it has, and what must be on its path.
+
+    ``build`` tells apart what has the same version: torch's commit, and the releases of Python and numpy.
+    """
+
+    python: Path
+    torch: str
+    build: str
+    path: tuple[Path, ...] = field(default=())
+
+    def variables(self, *more: Path) -> dict[str, str]:
+        """The environment variables of its processes; ``more`` folders come first on the path."""
+        folders = os.pathsep.join(map(str, (*more, *self.path)))
+        return _clean() | ({"PYTHONPATH": folders} if folders else {})
+
+
+def _clean() -> dict[str, str]:
+    """The environment variables without those that would bring this interpreter's packages into another."""
+    left_out = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return kept | {"PYTHONNOUSERSITE": "1", "NO_COLOR": "1"}
+
+
+class Cache:
+    """The folder that holds environments, copies of embcheck, and finished cells."""
+
+    def __init__(self, folder: Path | None = None, python: str = "") -> None:
+        """``folder`` is by default the user's own cache; ``python`` is what environments are made with."""
+        if folder is None:
+            from platformdirs import user_cache_path
+
+            folder = user_cache_path("embcheck") / "releases"
+        self.folder = folder.expanduser().absolute()
+        self.python = python or sys.executable
+
+    @property
+    def environments(self) -> Path:
+        return self.folder / "environments"
+
+    @property
+    def sources(self) -> Path:
+        return self.folder / "sources"
+
+    @property
+    def cells(self) -> Path:
+        return self.folder / "cells"
+
+    def environment(self, release: Release) -> Environment:
+        """The release's environment, made if it is not there.
+
+        Raises:
+            ReleaseError: if it can't be installed, or its torch can't be imported.
+        """
+        given = release.interpreter
+        if given is not None:
+            return self._adopted(given)
+        from filelock import FileLock
+
+        name = f"{release.asked}-{_short(release.index, self.python)}"
+        folder = self.environments / name
+        self.environments.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.environments / f"{name}.lock"):
+            done = folder / "finished"
+            python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+            if not done.is_file():
+                self._make(release, folder, python)
+                done.touch()
+        found = _probe(python)
+        return Environment(python, str(found["torch"]), str(found["build"]))
+
+    def _make(self, release: Release, folder: Path, python: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        index = ["--index", release.index, "--index-strategy", "unsafe-best-match"] if release.index else []
+        try:
+            _uv("venv", "--python", self.python, str(folder))
+            _uv("pip", "install", "--python", str(python), *index, *release.requirement, *_ours())
+        except ReleaseError:
+            shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
+            raise
+
+    def _adopted(self, python: Path) -> Environment:
+        """Somebody's own interpreter, with what it lacks beside it."""
+        ours = {Requirement(line).name: line for line in _ours()}
+        found = _probe(python, {name: _MODULES.get(name, name) for name in ours})
+        lacking = [ours[name] for name in found["lacking"]]
+        path: tuple[Path, ...] = ()
+        if lacking:
+            folder = self.environments / f"beside-{_short(str(python), *lacking)}"
+            if not (folder / "finished").is_file():
+                _uv("pip", "install", "--python", str(python), "--target", str(folder), *lacking)
+                (folder / "finished").touch()
+            path = (folder,)
+        return Environment(python, str(found["torch"]), str(found["build"]), path)
+
+    def sizes(self) -> dict[str, int]:
+        """The environments with the bytes that each has on the disk."""
+        folders = sorted(path for path in self.environments.glob("*") if path.is_dir())
+        return {folder.name: _size(folder) for folder in folders}
+
+    def remove(self, keep: frozenset[str] = frozenset()) -> list[str]:
+        """Deletes environments, all but those of the releases to keep; what was deleted."""
+        gone = [name for name in self.sizes() if name.rpartition("-")[0] not in keep]
+        for name in gone:
+            shutil.rmtree(self.environments / name, ignore_errors=True)
+        return gone
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _short(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=4).hexdigest()
+
+
+def _ours() -> list[str]:
+    """embcheck's own requirements, with the version at hand where cases depend on it.
+
+    Raises:
+        ReleaseError: if embcheck is not installed, so that nobody knows them.
+    """
+    try:
+        lines = requirements()
+        pinned = {name: version(name) for name in _PINNED}
+    except PackageNotFoundError as error:
+        raise ReleaseError(f"{error} is not installed here; install embcheck, with --no-deps if you like") from error
+    return [f"{name}=={pinned[name]}" if (name := Requirement(line).name) in pinned else line for line in lines]
+
+
+def _uv(*arguments: str) -> None:
+    """Runs uv.
+
+    Raises:
+        ReleaseError: if there is none, or it fails; with its own reason.
+    """
+    try:
+        from uv import find_uv_bin
+
+        program: str | None = find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        program = shutil.which("uv")
+    if program is None:
+        raise ReleaseError("there is no uv: python -m pip install 'embcheck[releases]'")
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise ReleaseError(f"uv {arguments[0]}: no end after {_INSTALL:g} s") from None
+    if done.returncode:
+        raise ReleaseError(f"can't be installed: {_reason(done.stderr)}")
+
+
+def _reason(text: str) -> str:
+    """The words of an error, in one line."""
+    words = " ".join(line.strip(" ×│╰─▶") for line in text.splitlines() if line.strip())
+    return words[-400:] or "no reason was given"
+
+
+def _probe(python: Path, names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What an interpreter has, and which of some modules (by their distributions' names) it lacks.
+
+    Raises:
+        ReleaseError: if it does not run, or can't import torch.
+    """
+    command = [str(python), "-c", _PROBE, json.dumps(dict(names or {}))]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_IMPORT, check=False, env=_clean(), cwd=python.parent
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReleaseError(f"{python} can't be run: {error}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        raise ReleaseError(f"torch can't be imported: {lines[-1][:400]}")
+    data: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return data
