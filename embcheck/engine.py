@@ -8,13 +8,14 @@ import marshal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from embcheck import stream
 from embcheck.case import holds
 from embcheck.execute import run
 from embcheck.item import DECK, ENGINES, Item, Profile
-from embcheck.law import Difference, Family, Law, accepts
+from embcheck.law import FAMILIES, Difference, Family, Law, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
 from embcheck.reduce import reduce_case
@@ -28,7 +29,7 @@ _KINDS, _ENOUGH = 5, 500
 _ALL_TOLD = 400
 
 #: A mode beyond the family's own takes one of so many cases (of its cost): they run the same kernels behind another call.
-FURTHER = 10
+FURTHER = 40
 
 #: Tells how each of some cases would end the process: a symptom, or None.
 Probe = Callable[[list[Any]], list[str | None]]
@@ -39,7 +40,9 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     enumerated = MODES[item.mode].cases
     if enumerated is not None:
         return enumerated(family, item, profile, seed)
-    space, own = family.space, item.mode in family.modes
+    if item.mode not in family.modes:
+        return sampled(family, item, profile, seed)
+    space = family.space
     # Other modes run the same kernels behind the same call, so they take fewer of the enumerated cases.
     first = item.mode == family.modes[0]
     stride = profile.stride * (1 if first else 3)
@@ -49,30 +52,36 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     match item.engine:
         case "scope":
             landmarks = filter(None, map(space.canon, space.landmarks()))
-            found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride if own else 1))
+            found = itertools.chain(landmarks, itertools.islice(space.scope(), 0, None, stride))
         case "product":
             covers = (
                 space.cover(strength, stream.derive(seed, family.name, item.mode, turn))
                 for turn in range(profile.covers)
             )
-            found = itertools.chain(itertools.islice(space.product(), 0, None, stride if own else 1), *covers)
+            found = itertools.chain(itertools.islice(space.product(), 0, None, stride), *covers)
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
-    if not own:
-        mean = profile.stride * family.stride * FURTHER * MODES[item.mode].cost
-        found = sampled(found, mean, stream.derive(seed, item.label))
     return itertools.islice(found, item.part, None, item.parts)
 
 
-def sampled(found: Iterable[Any], mean: float, seed: int) -> Iterator[Any]:
-    """One of ``mean`` cases: at gaps that are drawn, since equal ones would fall in step with an axis."""
-    draws, largest = stream.Stream(seed), max(1, round(2 * mean - 1))
-    left = draws.between(1, largest)
-    for case in found:
-        left -= 1
-        if not left:
-            yield case
-            left = draws.between(1, largest)
+def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """One of so many cases: at gaps that are drawn, since equal ones would fall in step with an axis."""
+    mean = profile.stride * family.stride * FURTHER * MODES[item.mode].cost
+    draws, largest = stream.Stream(stream.derive(seed, item.label)), max(1, round(2 * mean - 1))
+    found = _all_cases(family.name, item.engine, seed)
+    at = draws.between(0, largest - 1)
+    while at < len(found):
+        # A copy, since a case keeps what it once expanded to.
+        yield type(found[at])(*found[at])
+        at += draws.between(1, largest)
+
+
+@lru_cache(maxsize=16)  # for one mode after the other
+def _all_cases(name: str, engine: str, seed: int) -> list[Any]:
+    space = FAMILIES[name].space
+    if engine == "scope":
+        return [*filter(None, map(space.canon, space.landmarks())), *space.scope()]
+    return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]
 
 
 def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
@@ -85,6 +94,7 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     if item.mode not in family.modes:
         budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
     share = max(1, round(budget / DECK / item.parts))
+    size = DECK if item.mode in family.modes else min(DECK, max(4, round(budget)))
     phases = [hypothesis.Phase.generate] + ([hypothesis.Phase.target] if profile.name == "deep" else [])
 
     @hypothesis.seed(stream.derive(seed, item.label))
@@ -100,7 +110,7 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     @hypothesis.given(st.sampled_from(range(1 << 30)))
     def deck(deck_seed: int) -> None:
         draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
-        drawn = (family.space.random(draws) for _ in range(DECK))
+        drawn = (family.space.random(draws) for _ in range(size))
         feed(judge, (case for case in drawn if case is not None), probe)
         if profile.name == "deep" and judge.worst is not None:
             hypothesis.target(judge.worst)
@@ -169,9 +179,7 @@ class Judge:
         stop_early: bool = False,
     ) -> None:
         self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
-        self.tallies = [
-            Tally(law, set(law.obliges)) for law in family.laws if mode.unasked(law) is None
-        ]
+        self.tallies = [Tally(law, set(law.obliges)) for law in family.laws if mode.unasked(law) is None]
         self.regular = [tally for tally in self.tallies if not tally.law.refusal]
         self.refusals = [tally for tally in self.tallies if tally.law.refusal]
         self.accept = next(tally for tally in self.tallies if tally.law.judge is accepts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,9 +29,10 @@ class Mode:
     ``cannot`` maps a condition on the case's facts (in the language of obligations, several with ``&`` between) to the
     reason why this mode can't run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is
     a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
-    metadata only.  ``aliases`` says whether its table is the memory that was given.  ``lacking`` gives the reason why this torch or machine does not have it, or None.
-    ``cases`` enumerates the cases of an item where the family's own order would not do, say because each signature
-    has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
+    metadata only; ``aliases`` says whether its table is the memory that was given; one that ``rebuilds`` makes a module
+    of the call, or hands it another table.  ``lacking`` gives the reason why this torch or machine does not have it, or
+    None.  ``cases`` enumerates the cases of an item where the family's own order would not do, say because each
+    signature has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Mode:
     grad: bool = True
     values: bool = True
     aliases: bool = True
+    rebuilds: bool = False
     cannot: Mapping[str, str] = field(default_factory=dict)
     calls: frozenset[str] = frozenset()
     lacking: Callable[[], str | None] = lambda: None
@@ -57,9 +60,12 @@ class Mode:
             for conditions, reason in self.cannot.items():
                 if all(_met(condition.strip(), facts) for condition in conditions.split("&")):
                     return reason
-        if self.calls and "build" not in family.plan(case).options:
+        if not self.calls:
+            return None
+        build = family.plan(case).options.get("build")
+        if build is None:
             return "such a case builds nothing that the mode could change"
-        return None
+        return obstacle(build) if self.rebuilds else None
 
     def unasked(self, law: Law) -> str | None:
         """Why a law is not asked in this mode; None if it is."""
@@ -68,6 +74,23 @@ class Mode:
         if law.modes is None or self.name in law.modes or (self.grad and GRAPH in law.modes):
             return None
         return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
+
+
+@lru_cache(maxsize=256)
+def obstacle(build: Callable[..., tuple[torch.Tensor, Any]]) -> str | None:
+    """Why what ``build`` gives can't be called as a module, or with another table; None if it can."""
+    table, drawn = torch.zeros(1, 1), torch.get_rng_state()
+    try:
+        leaf, call = build(table)
+        if isinstance(call, torch.nn.Module):
+            return None
+        if leaf is not table:
+            return "its call is no module, but its table belongs to one"
+        if not torch.equal(torch.get_rng_state(), drawn):
+            return "it builds a layer each time, which draws random numbers"
+        return None
+    finally:
+        torch.set_rng_state(drawn)
 
 
 #: Stands among a law's modes for all that make a graph.

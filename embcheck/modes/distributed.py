@@ -1,0 +1,120 @@
+"""Modes of torch.distributed in a single process: distributed tensors and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed
+
+from embcheck.mode import Program, mode
+from embcheck.modes.layer import BOTH, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed
+
+
+def alone() -> None:
+    """The process group of this one process, made once."""
+    if not torch.distributed.is_initialized():
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+
+
+def no_group() -> str | None:
+    """Why there is no process group here."""
+    if not torch.distributed.is_available():
+        return "this torch was built without torch.distributed"
+    try:
+        alone()
+    except (RuntimeError, ValueError, OSError) as error:
+        return f"no process group of one: {str(error).splitlines()[0]}"
+    return None
+
+
+def no_tensor() -> str | None:
+    """Why there are no distributed tensors here."""
+    try:
+        import torch.distributed.tensor  # noqa: F401
+    except ImportError:
+        return "this release has no torch.distributed.tensor"
+    return no_group()
+
+
+def placed(build: Build, placement: str, *axis: int) -> Build:
+    """The table is a distributed tensor on a mesh of one process; the result is taken together."""
+    from torch.distributed import tensor as distributed
+
+    alone()
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    place = getattr(distributed, placement)(*axis)
+
+    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+        spread = distributed.DTensor.from_local(table, mesh, [place])
+        copies = [
+            distributed.DTensor.from_local(g, mesh, [distributed.Replicate()]) if isinstance(g, Tensor) else g
+            for g in given
+        ]
+        return function(spread, *copies).full_tensor()  # type: ignore[attr-defined, no-any-return]
+
+    return handed(build, around)
+
+
+_FIXED = "the result is a view that autograd lets nobody write to"
+_PLACED = {
+    "limited": f"{IN_PLACE}, which here is another",
+    "sparse": "no sharding strategy is registered for sparse gradients",
+    "route=double_backward": "what takes a table apart is not differentiated twice",
+    "route=doubled": _FIXED,
+    "route=overwritten": _FIXED,
+    "history=output_overwritten": _FIXED,
+    "route=forward_mode": "DTensor has no forward mode",
+    "route=vjp": "DTensor is no tensor of torch.func",
+    "route=batched": "DTensor is no tensor of torch.vmap",
+} | {f"entry={name}": "no sharding strategy is registered for it" for name in ("bag_sum", "bag_mean", "bag_max")}
+_DTENSOR: dict[str, Any] = {"calls": TABLE, "rebuilds": True, "lacking": no_tensor, "cost": 6, "cannot": _PLACED}
+
+
+@mode("dtensor_replicate", **_DTENSOR)
+def dtensor_replicate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The table is a DTensor on one process, Replicate()."""
+    return program(build=placed(build, "Replicate"), **arguments)
+
+
+@mode("dtensor_rows", **_DTENSOR)
+def dtensor_rows(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The table is a DTensor on one process, its rows sharded: Shard(0)."""
+    return program(build=placed(build, "Shard", 0), **arguments)
+
+
+@mode("dtensor_columns", **_DTENSOR)
+def dtensor_columns(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The table is a DTensor on one process, its columns sharded: Shard(1)."""
+    return program(build=placed(build, "Shard", 1), **arguments)
+
+
+#: What DistributedDataParallel can't do.
+_MODULE = MODULE | {
+    "requires_grad=False": "DistributedDataParallel refuses a module of which nothing learns",
+    "learns=none": "DistributedDataParallel refuses a module of which nothing learns",
+    "learns=weights": "DistributedDataParallel refuses a module of which nothing learns",
+    "layout=expanded": "rows that share memory can't be sent to one by one",
+} | {
+    f"sparse & entry={name}": "DistributedDataParallel knows sparse gradients by the type of their module"
+    for name in ("functional", "torch_embedding", "aten", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "torch_bag")
+}  # fmt: skip
+
+
+@mode("ddp", calls=BOTH, rebuilds=True, lacking=no_group, cost=3, cannot=_MODULE | {
+    f"route={name}": "DistributedDataParallel takes one backward, into .grad, for each forward"
+    for name in ("retained", "two_lookups", "two_calls", "autograd_grad", "create_graph", "double_backward", "batched")
+})  # fmt: skip
+def ddp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """DistributedDataParallel on one process, find_unused_parameters=True."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        layer = as_module(build, weight, flags)
+        (leaf,) = layer.parameters()
+        leaf.requires_grad_()
+        return leaf, torch.nn.parallel.DistributedDataParallel(layer, find_unused_parameters=True)
+
+    alone()
+    return program(build=built, **arguments)

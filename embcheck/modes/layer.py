@@ -1,0 +1,87 @@
+"""What modes make of a program's ``build``: a call inside a context, a layer as a module, a call with another table.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+Call = Callable[..., Tensor]
+Build = Callable[..., "tuple[Tensor, Call]"]
+
+#: Kinds of call: rows of a table, bags of rows.
+TABLE = frozenset({"table"})
+BOTH = frozenset({"table", "bag"})
+
+#: What no mode can do that makes a module of the table.
+MODULE = {
+    "route=forward_mode": "a parameter of its own has no tangent",
+    "route=vjp": "a parameter of its own is no argument of a function",
+}
+IN_PLACE = "a lookup with max_norm writes to its table"
+
+
+class Held(torch.nn.Module):
+    """A module around a call that has none: its parameter is the table."""
+
+    def __init__(self, build: Build, table: Tensor, flags: dict[str, Any]) -> None:
+        super().__init__()
+        self.build, self.flags = build, flags
+        self.weight = torch.nn.Parameter(table, table.requires_grad)
+
+    def forward(self, *given: Tensor | None) -> Tensor:
+        return self.build(self.weight, **self.flags)[1](*given)
+
+
+def as_module(build: Build, weight: Tensor, flags: dict[str, Any]) -> torch.nn.Module:
+    call = build(weight, **flags)[1]
+    return call if isinstance(call, torch.nn.Module) else Held(build, weight, flags)
+
+
+def through(build: Build, trip: Callable[[torch.nn.Module], torch.nn.Module]) -> Build:
+    """What is called is the layer after a trip."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        layer = trip(as_module(build, weight, flags))
+        (leaf,) = layer.parameters()
+        return leaf, layer
+
+    return built
+
+
+def inside(build: Build, context: Callable[[], AbstractContextManager[Any]]) -> Build:
+    """Each call happens inside a context."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        leaf, call = build(weight, **flags)
+
+        def called(*given: Tensor | None) -> Tensor:
+            with context():
+                return call(*given)
+
+        return leaf, called
+
+    return built
+
+
+def handed(build: Build, around: Callable[[Call, Tensor, tuple[Any, ...]], Tensor]) -> Build:
+    """Each call is ``around(function, table, given)`` with ``function(table, *given)``."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        leaf, call = build(weight, **flags)
+
+        def function(table: Tensor, *given: Tensor | None) -> Tensor:
+            if not isinstance(call, torch.nn.Module):
+                return build(table, **flags)[1](*given)
+            ((name, _),) = call.named_parameters()
+            return torch.func.functional_call(call, {name: table}, given)  # type: ignore[no-any-return]
+
+        return leaf, lambda *given: around(function, leaf, given)
+
+    return built

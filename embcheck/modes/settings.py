@@ -1,0 +1,105 @@
+"""Modes that set something around the call, or about its module, that must not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn.utils import parametrize
+
+from embcheck.mode import Program, mode
+from embcheck.modes.layer import BOTH, MODULE, Build, Tensor, inside, through
+
+Module = torch.nn.Module
+#: Our own spellings and histories that make a tensor of their own.
+_ELSEWHERE = {
+    f"entry={name}": "it makes offsets on the default device itself"
+    for name in ("bag_mean", "torch_bag", "aten_bag", "forward_only", "aten & bag_count>=0")
+}
+
+
+@mode("train", calls=BOTH, rebuilds=True, cannot=MODULE)
+def train(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """layer.train()."""
+    return program(build=through(build, Module.train), **arguments)
+
+
+@mode("eval", calls=BOTH, rebuilds=True, cannot=MODULE)
+def evaluate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """layer.eval(): a table has nothing that trains otherwise."""
+    return program(build=through(build, Module.eval), **arguments)
+
+
+def watched(layer: Module) -> Module:
+    layer.register_forward_pre_hook(lambda module, given: None)
+    layer.register_forward_hook(lambda module, given, value: None)
+    layer.register_state_dict_pre_hook(lambda module, prefix, keep: None)
+    return layer
+
+
+@mode("module_hooks", calls=BOTH, rebuilds=True, cannot=MODULE)
+def module_hooks(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Hooks before and after forward that return None."""
+    return program(build=through(build, watched), **arguments)
+
+
+class Same(torch.nn.Module):
+    def forward(self, table: Tensor) -> Tensor:
+        return table
+
+
+def parametrized_by_itself(layer: Module) -> Module:
+    ((name, _),) = layer.named_parameters()
+    owner, _, attribute = name.rpartition(".")
+    parametrize.register_parametrization(layer.get_submodule(owner), attribute, Same())
+    return layer
+
+
+@mode("parametrize", calls=BOTH, rebuilds=True, cannot=MODULE, cost=1.5)
+def parametrized(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.nn.utils.parametrize with the identity."""
+    return program(build=through(build, parametrized_by_itself), **arguments)
+
+
+@mode("data_parallel", calls=BOTH, rebuilds=True, cannot=MODULE)
+def data_parallel(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.nn.DataParallel without devices, as it is on a CPU."""
+    return program(build=through(build, torch.nn.DataParallel), **arguments)
+
+
+@mode("deterministic", calls=BOTH)
+def deterministic(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.use_deterministic_algorithms, which also fills new memory with NaN."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        return program(build=build, **arguments)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@mode("default_device", calls=BOTH, cannot=_ELSEWHERE)
+def default_device(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The call while the default device is meta: what it makes must lie on the table's."""
+    return program(build=inside(build, lambda: torch.device("meta")), **arguments)
+
+
+def with_default(dtype: torch.dtype, program: Program, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return program(**arguments)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@mode("default_float64", calls=BOTH)
+def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While the default dtype is float64."""
+    return with_default(torch.float64, program, arguments)
+
+
+@mode("default_bfloat16", calls=BOTH)
+def default_bfloat16(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While the default dtype is bfloat16."""
+    return with_default(torch.bfloat16, program, arguments)

@@ -1,0 +1,159 @@
+"""Modes in which the tensors are not plain, or every operator passes through Python: subclasses, torch's own modes,
+fake and meta tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from embcheck.mode import Program, mode
+from embcheck.modes.layer import BOTH, IN_PLACE, Build, Call, Tensor, handed, inside
+
+#: What is not there: elements.
+_NO_VALUES = {
+    "refused": "whether an index lies outside the table can't be seen without its value",
+    "sparse & padded": "how many tokens are not padding can't be counted without their values",
+    "limited": "which rows are rescaled can't be seen without values",
+    "limited=False": "renorm's program compares values",
+}
+
+
+class Plain(torch.Tensor):
+    """A subclass that changes nothing: every function passes through the default __torch_function__."""
+
+
+@mode("subclass", calls=BOTH, cannot={"route=vjp": "a function's own argument is made no leaf"})
+def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The table is a subclass of Tensor with the default __torch_function__; the result is made plain again."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        learns = weight.is_leaf and weight.requires_grad
+        table = weight.detach().as_subclass(Plain).requires_grad_() if learns else weight.as_subclass(Plain)
+        leaf, call = build(table, **flags)
+        return leaf, lambda *given: call(*given).as_subclass(torch.Tensor)
+
+    return program(build=built, **arguments)
+
+
+class Wrapper(torch.Tensor):
+    """A subclass that holds a tensor and hands every operator on to it by __torch_dispatch__."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> Wrapper:
+        made: Wrapper = torch.Tensor._make_wrapper_subclass(
+            cls,
+            held.shape,
+            strides=() if held.is_sparse else held.stride(),
+            storage_offset=0 if held.is_sparse else held.storage_offset(),
+            dtype=held.dtype,
+            layout=held.layout,
+            device=held.device,
+        )
+        made.held = held
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = pytree.tree_map_only(Wrapper, lambda t: t.held, (args, kwargs or {}))
+        return pytree.tree_map_only(torch.Tensor, Wrapper, function(*args, **kwargs))
+
+
+class Wrap(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        return Wrapper(tensor)
+
+    @staticmethod
+    def backward(context: Any, upstream: Any) -> Any:
+        return upstream.held
+
+
+class Unwrap(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, tensor: Any) -> Tensor:
+        return tensor.held  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(context: Any, upstream: Any) -> Any:
+        return Wrapper(upstream)
+
+
+@mode("dispatch_subclass", calls=BOTH, rebuilds=True, cost=2, cannot={
+    "limited": f"{IN_PLACE}, which here is held by another",
+    "sparse": "a wrapper is not sparse",
+    "route=double_backward": "what unwraps a gradient is not differentiated",
+    "route=forward_mode": "torch.autograd.Function: no forward mode",
+    "route=vjp": "torch.autograd.Function: no setup_context",
+    "route=batched": "torch.autograd.Function: no rule for vmap",
+})  # fmt: skip
+def dispatch_subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """The table is a wrapper that hands every operator on by __torch_dispatch__; the result is unwrapped."""
+
+    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+        return Unwrap.apply(function(Wrap.apply(table), *given))  # type: ignore[no-any-return, no-untyped-call]
+
+    return program(build=handed(build, around), **arguments)
+
+
+class PassFunctions(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {}))
+
+
+@mode("function_mode", calls=BOTH)
+def function_mode(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Inside a torch.overrides.TorchFunctionMode that hands every function on."""
+    return program(build=inside(build, PassFunctions), **arguments)
+
+
+class PassOperators(TorchDispatchMode):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {}))
+
+
+@mode("dispatch_mode", calls=BOTH)
+def dispatch_mode(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Forward and backward inside a TorchDispatchMode that hands every operator on."""
+    with PassOperators():
+        return program(build=build, **arguments)
+
+
+@mode("fake", calls=BOTH, values=False, cost=5, cannot=_NO_VALUES)
+def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Fake tensors, which have all but elements: shape, dtype, strides, device, graph and refusals are eager's."""
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    faking = FakeTensorMode(allow_non_fake_inputs=True)
+    given = {n: faking.from_tensor(a) if isinstance(a, Tensor) else a for n, a in arguments.items()}
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        with faking:
+            leaf, call = build(weight, **flags)
+
+        def called(*given: Any) -> Tensor:
+            with faking:
+                # Histories call with tensors of their own.
+                real = [isinstance(g, Tensor) and not isinstance(g, FakeTensor) for g in given]
+                return call(*(faking.from_tensor(g) if r else g for g, r in zip(given, real, strict=True)))
+
+        return leaf, called
+
+    return program(build=built, **given)
+
+
+@mode("meta", calls=BOTH, values=False, cannot=_NO_VALUES)
+def meta(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Tensors on the device meta, which have all but elements."""
+    given = {
+        n: a.detach().to("meta").requires_grad_(a.requires_grad) if isinstance(a, Tensor) else a
+        for n, a in arguments.items()
+    }
+    with torch.device("meta"):
+        return program(build=build, **given)
