@@ -1,0 +1,285 @@
+"""The report as one HTML file that works offline: no font, script or picture comes from elsewhere.
+
+Everything that a record says is escaped by the template engine, and the page's own policy lets no script run but the
+one whose digest it names: a subject called ``<script>`` is text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from embcheck import __version__
+from embcheck.compare import Change, Key, Move
+from embcheck.grid import Column, Grid, Row, Run, Square, Step
+from embcheck.record import Record
+from embcheck.report.changes import evidence
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+#: Families that have a section of their own, with its heading and what it is about.
+LEDGER, CLAIMS = "ledger", "claims"
+
+#: The words of the verdicts with a sign for each, so that colour says nothing alone.
+SIGNS = {"violated": "✗", "unknown": "?", "known": "!", "holds": "✓", "not applicable": "–", "–": "·"}
+
+ENGINES = ("scope", "product", "random", "witness")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A verdict in the table: its word, and what more there is to say."""
+
+    word: str
+    title: str = ""
+    note: str = ""
+
+    @property
+    def sign(self) -> str:
+        return SIGNS[self.word]
+
+    @property
+    def style(self) -> str:
+        return self.word.replace(" ", "-") if self.word != "–" else "none"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One verdict among a law's details: where, what, on how many cases."""
+
+    run: str
+    mode: str
+    mark: Mark
+    verdict: Verdict
+
+    @property
+    def worst(self) -> str:
+        return "exact" if self.verdict.worst is None else f"{self.verdict.worst:.2f}"
+
+    @property
+    def missing(self) -> list[str]:
+        return sorted(set(self.verdict.obliges) - set(self.verdict.met))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A counterexample with the run that shows it."""
+
+    run: str
+    example: Counterexample
+    agree: tuple[str, ...]
+
+    @property
+    def confirmed(self) -> str:
+        """Whether the script was run alone, and what came of it."""
+        words = {True: "run alone, it exits 1", False: "run alone, it exits 0: it needs what ran before it"}
+        return words.get(bool(self.example.script_confirmed), "") if self.example.script_confirmed is not None else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A law with all that the runs say of it."""
+
+    grid: Grid
+    row: Row
+    modes: Sequence[str]
+
+    @property
+    def anchor(self) -> str:
+        return "law-" + re.sub(r"[^A-Za-z0-9_-]+", "-", f"{self.row.family}-{self.row.law}")
+
+    @property
+    def statement(self) -> Statement:
+        law = next((v.law for square in self.row.squares for v in square.verdicts.values()), self.row.law)
+        return self.grid.statements.get(law, Statement(law, self.row.family, ""))
+
+    @property
+    def name(self) -> str:
+        return self.row.law.removeprefix("ledger: ")
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.row.status.word if self.row.status is not None else "–")
+
+    @property
+    def marks(self) -> list[Mark]:
+        """A mark for each run; of a single run, one for each mode."""
+        if len(self.row.squares) > 1:
+            return [_mark(square) for square in self.row.squares]
+        (square,) = self.row.squares
+        return [_mark(Square({m: square.verdicts[m]} if m in square.verdicts else {})) for m in self.modes]
+
+    @property
+    def subject(self) -> str:
+        return next((v.subject for square in self.row.squares for v in square.verdicts.values()), "")
+
+    @property
+    def cases(self) -> int:
+        return max(square.cases for square in self.row.squares)
+
+    @property
+    def worst(self) -> float | None:
+        return max((square.worst for square in self.row.squares if square.worst is not None), default=None)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        return [
+            Line(column.name, mode, Mark(verdict.status.word), verdict)
+            for column, square in zip(self.grid.columns, self.row.squares, strict=True)
+            for mode, verdict in square.verdicts.items()
+        ]
+
+    @property
+    def shown(self) -> list[Shown]:
+        """The counterexamples, the same case of several modes or runs once."""
+        found: dict[tuple[str, str, str], Shown] = {}
+        for line in self.lines:
+            agree = tuple(o.mode for o in self.lines if o.run == line.run and o.verdict.status <= Status.HOLDS)
+            for example in line.verdict.counterexamples:
+                found.setdefault((example.law, example.case, example.kind), Shown(line.run, example, agree))
+        return sorted(found.values(), key=lambda shown: len(shown.example.case))
+
+    @property
+    def entries(self) -> dict[str, int]:
+        """The ledger's entries that excused cases, with how many."""
+        counts: Counter[str] = Counter()
+        for line in self.lines:
+            counts.update(line.verdict.entries)
+        return dict(counts)
+
+    @property
+    def haystack(self) -> str:
+        """What the search looks in."""
+        said = self.statement
+        return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject}".lower()
+
+
+@dataclass(frozen=True)
+class Group:
+    """The laws of a family."""
+
+    name: str
+    sections: Sequence[Section]
+
+    @property
+    def counts(self) -> list[tuple[Mark, int]]:
+        counts = Counter(section.row.status for section in self.sections if section.row.status is not None)
+        return [(Mark(status.word), counts[status]) for status in sorted(counts, reverse=True)]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a chart: its label and its parts, each with a name, a number and its share of the longest bar."""
+
+    label: str
+    parts: Sequence[tuple[str, int, float]]
+
+    @property
+    def total(self) -> int:
+        return sum(number for _, number, _ in self.parts)
+
+
+def _mark(square: Square) -> Mark:
+    told = "; ".join(f"{mode}: {v.status.word}, {v.cases:,} cases" for mode, v in square.verdicts.items())
+    return Mark(square.word, told, ", ".join(square.modes))
+
+
+def cases_by_family(grid: Grid) -> list[Bar]:
+    """How many cases each family's engines judged, over all runs (each case once, whichever laws judge it)."""
+    counts: dict[str, Counter[str]] = {}
+    seen: dict[tuple[str, ...], int] = {}
+    for column in grid.columns:
+        for v in column.record.verdicts if column.record is not None else ():
+            key = (column.name, v.family, v.subject, v.mode, v.engine, v.digest)
+            seen[key] = max(seen.get(key, 0), v.cases)
+    for (_, family, _, _, engine, _), cases in seen.items():
+        if family != LEDGER:
+            counts.setdefault(family, Counter())[engine] += cases
+    longest = max((count.total() for count in counts.values()), default=0) or 1
+    return [
+        Bar(family, [(engine, count[engine], 100 * count[engine] / longest) for engine in ENGINES if count[engine]])
+        for family, count in sorted(counts.items(), key=lambda item: -item[1].total())
+    ]
+
+
+def ratios(grid: Grid) -> tuple[list[Bar], int]:
+    """How near the bounds the laws come: a bar for each tenth, and how many laws are exact."""
+    worst = [row_worst(row) for row in grid.rows if row.family != LEDGER]
+    tenths = Counter(min(int(ratio * 10), 9) for ratio in worst if ratio is not None)
+    longest = max(tenths.values(), default=0) or 1
+    labels = [f"{n / 10:.1f}–{(n + 1) / 10:.1f}" for n in range(10)]
+    bars = [Bar(labels[n], [("laws", tenths[n], 100 * tenths[n] / longest)]) for n in range(10)]
+    return bars, sum(ratio is None for ratio in worst)
+
+
+def row_worst(row: Row) -> float | None:
+    """The worst ratio of a law over all runs; None for an exact law."""
+    return max((square.worst for square in row.squares if square.worst is not None), default=None)
+
+
+def render(
+    columns: Sequence[Column], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
+) -> str:
+    """The page about some runs; ``trials`` has what the scripts of each step's changes said."""
+    grid = Grid(columns)
+    modes = list(dict.fromkeys(mode for row in grid.rows for square in row.squares for mode in square.verdicts))
+    sections = [Section(grid, row, modes) for row in grid.rows]
+    families = dict.fromkeys(section.row.family for section in sections)
+    groups = [Group(family, [s for s in sections if s.row.family == family]) for family in families]
+    bars, exact = ratios(grid)
+    own = files("embcheck.report")
+    style, script = (own.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    template = Environment(
+        loader=PackageLoader("embcheck", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html.j2")
+    return template.render(
+        title=title,
+        version=__version__,
+        grid=grid,
+        heads=[column.name for column in columns] if len(columns) > 1 else modes,
+        single=len(columns) == 1,
+        counts=Group("", sections).counts,
+        laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS[:-1])],
+        findings=[group for group in groups if group.name == LEDGER],
+        claims=[group for group in groups if group.name.startswith(CLAIMS[:-1])],
+        failing=[s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN],
+        steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)],
+        chart=cases_by_family(grid),
+        engines=ENGINES[:-1],
+        ratios=bars,
+        exact=exact,
+        style=style,
+        script=script,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
+    """A step's changes by what happened, with the evidence of each."""
+    moves: dict[Move, list[Change]] = {}
+    for change in step.changes:
+        moves.setdefault(change.move, []).append(change)
+    return {
+        "before": step.before.name,
+        "after": step.after.name,
+        "moves": [
+            (move, [(change, evidence(change), trials.get(change.key, "")) for change in changes])
+            for move, changes in moves.items()
+        ],
+    }
+
+
+def of_record(record: Record, name: str = "") -> Run:
+    """A record as a column, named after its torch."""
+    return Run(name or f"torch {record.torch}", record)
