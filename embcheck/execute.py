@@ -14,19 +14,15 @@ import numpy as np
 import torch
 
 from embcheck.case import Input
-from embcheck.format import FORMATS, Array
+from embcheck.format import CARRIED, FORMATS, STORAGE, Array
 from embcheck.law import Plan
 from embcheck.layout import View, poison, view_of
 from embcheck.mode import Mode
 from embcheck.outcome import AROUND, Outcome
 
-_POISON = {
-    name: poison(kind, bfloat16=name == "bfloat16")
-    for name, kind in {
-        "float64": "float64", "float32": "float32", "float16": "float16", "bfloat16": "int16",
-        "int64": "int64", "int32": "int32",
-    }.items()
-}  # fmt: skip
+_POISON = {name: poison(kind, bfloat16=name == "bfloat16") for name, kind in STORAGE.items()}
+#: The integer dtypes as which tensors are read that numpy has no dtype for.
+_READ_AS = {getattr(torch, name): getattr(torch, STORAGE[name]) for name in sorted(CARRIED) if hasattr(torch, name)}
 
 
 #: Buffers of at most this many elements are copied from one that is kept.
@@ -59,8 +55,8 @@ def feed(given: Input) -> Fed:
         else:
             view.inside(buffer)[...] = given.stored
     base = torch.from_numpy(buffer)
-    if given.dtype == "bfloat16":
-        base = base.view(torch.bfloat16)
+    if given.dtype in CARRIED:
+        base = base.view(getattr(torch, given.dtype))
     tensor = base.as_strided(view.shape, view.strides, view.offset)
     if given.requires_grad:
         tensor.requires_grad_()
@@ -75,9 +71,8 @@ def read(tensor: torch.Tensor) -> Array:
         dense = np.zeros(tuple(tensor.shape), np.float64)
         np.add.at(dense, tensor._indices()[0].numpy(), fmt.decode(read(tensor._values())))
         return fmt.encode(dense)
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy()
-    return tensor.numpy()
+    carrier = _READ_AS.get(tensor.dtype)
+    return (tensor if carrier is None else tensor.view(carrier)).numpy()
 
 
 def run(plan: Plan, mode: Mode) -> Outcome:

@@ -92,6 +92,17 @@ FORMATS: dict[str, Format] = {
     "bfloat16": _format("bfloat16", 8, 8, "int16", "int16"),
 }
 
+#: The numpy dtype that carries the elements of each torch dtype; those without one of their own travel as bits.
+STORAGE: dict[str, str] = {
+    **{name: str(fmt.storage) for name, fmt in FORMATS.items()},
+    **{name: name for name in ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool")},
+    **{name: name for name in ("complex64", "complex128")},
+    "complex32": "int32",
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), "uint8"),
+}
+#: Those that travel as bits.
+CARRIED = frozenset(name for name, carrier in STORAGE.items() if name != carrier)
+
 
 def special_patterns(fmt: Format) -> list[int]:
     """Bit patterns that arithmetic disturbs and a copy must not: signed zeros, infinities, NaNs with payloads

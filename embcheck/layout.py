@@ -90,6 +90,6 @@ def poison(dtype: npt.DTypeLike, *, bfloat16: bool = False) -> npt.NDArray[np.ge
     kind = np.dtype(dtype)
     if bfloat16:
         return np.array(0x7FC1, np.int16)
-    if kind.kind == "f":
+    if kind.kind in "fc":
         return np.array(np.nan, kind)
-    return np.array(POISONED_INDEX, kind)
+    return np.array(POISONED_INDEX & ((1 << min(31, 8 * kind.itemsize - 1)) - 1), kind)

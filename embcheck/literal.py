@@ -11,6 +11,9 @@ from embcheck.case import Input
 from embcheck.format import FORMATS
 from embcheck.layout import POISONED_INDEX, view_of
 
+#: The dtypes whose elements are written as numbers; those of others are written as bytes.
+_COUNTED = frozenset({*FORMATS, "int64", "int32"})
+
 
 def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     """The lines that build an input under ``name``; with ``memory`` the buffer around it is kept and copied, so that
@@ -21,6 +24,7 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     if given.layout == "contiguous" and not memory:
         return [f"{name} = {values}", *grad]
     view = view_of(given.stored.shape, given.layout)
+    itemsize = given.stored.itemsize
     poison = 'float("nan")' if given.dtype in FORMATS else str(POISONED_INDEX)
     where = f"as_strided({view.shape}, {view.strides}, {view.offset})"
     fill = f"{name}.copy_({values})"
@@ -28,9 +32,17 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
         fill = f"{name}  # empty"
     elif view.shape and not any(view.strides):  # one element for all: torch refuses to write to such a view
         fill = f"{name}_memory[{view.offset}] = {values}.flatten()[0]"
-    return [
+        if given.dtype not in _COUNTED:
+            fill = f"{name}_memory.view({dtype})[{view.offset}] = {values}.flatten()[0]"
+    made = [
         f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
         f"{name} = {name}_memory.{where}",
+    ]
+    if given.dtype not in _COUNTED:  # in bytes, as which every dtype can be compared
+        made[0] = f"{name}_memory = torch.full(({view.size * itemsize},), 90, dtype=torch.uint8)"
+        made[1] = f"{name} = {name}_memory.view({dtype}).{where}"
+    return [
+        *made,
         fill,
         *([f"{name}_before = {name}_memory.clone()"] if memory else []),
         *grad,
@@ -43,6 +55,9 @@ def _literal(given: Input) -> str:
     dtype = f"torch.{given.dtype}"
     if not stored.size:
         return f"torch.zeros({shape}, dtype={dtype})"
+    if given.dtype not in _COUNTED:
+        listed = np.ascontiguousarray(stored).reshape(-1).view(np.uint8).tolist()
+        return f"torch.tensor({listed}, dtype=torch.uint8).view({dtype}).reshape({shape})"
     fmt = FORMATS.get(given.dtype)
     values = stored if fmt is None else fmt.decode(stored)
     flat = values.reshape(-1)

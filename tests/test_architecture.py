@@ -28,9 +28,9 @@ LAYERS = (
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "grid", "store", "item", "slot"),
     # expectations of single families, in numpy
-    *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle"),
+    *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle", "storage_case"),
     # the programs, in torch and nothing else, and the cases that choose among them
-    *("mode", "program", "route", "passage", "subject", "modes", "derivative", "transform", "curvature"),
+    *("mode", "program", "route", "passage", "subject", "modes", "derivative", "transform", "curvature", "provenance"),
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
@@ -55,7 +55,7 @@ TORCH_FREE = (
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
     *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
     *("findings", "report.matrix", "commands.releases", "commands.since", "commands.findings"),
-    *("transform_case", "transform_oracle"),
+    *("transform_case", "transform_oracle", "storage_case"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )
 
