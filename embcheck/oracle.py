@@ -14,6 +14,7 @@ import numpy.typing as npt
 from embcheck import bound
 from embcheck.case import Case
 from embcheck.format import Floats, Format
+from embcheck.mathematics import MATHEMATICS
 
 Expected = tuple[Floats, Floats]
 
@@ -27,6 +28,13 @@ def lookup_bits(case: Case) -> npt.NDArray[Any]:
     """The bit patterns of W[i]."""
     bits = case.format.to_bits(case.weight_stored)
     return bits[case.tokens].reshape(*case.shape, case.embedding_dim)
+
+
+def declared_lookup(case: Case) -> Expected:
+    """f(W)[i] for an entry with declared mathematics, and its bound."""
+    value, limit = MATHEMATICS[case.entry].table(case.weight_values, case.format)
+    shape = (*case.shape, case.embedding_dim)
+    return value[case.tokens].reshape(shape), limit[case.tokens].reshape(shape)
 
 
 def one_hot(case: Case) -> npt.NDArray[np.int64]:
@@ -61,7 +69,8 @@ def weight_gradient(case: Case, times: int = 1) -> Expected:
     """dW = one_hot(i)ᵀ dY without the padding tokens, divided by the counts if asked, ``times`` over.
 
     Exact when the products and sums are integers within the budget and every divisor is a power of two; else
-    γ_{c+1}·Σ|g|/c for c tokens, which holds for any order of summation.
+    γ_{c+1}·Σ|g|/c for c tokens, which holds for any order of summation.  An entry with declared mathematics has the
+    pullback of that, with its own roundings.
     """
     tokens, upstream = case.tokens, case.upstream_values
     if case.padding_row is not None:
@@ -70,11 +79,15 @@ def weight_gradient(case: Case, times: int = 1) -> Expected:
     value = accumulate(tokens, case.num_embeddings, upstream)
     if times != 1:
         value *= times
-    if case.upstream != "real" and not case.scale_grad_by_freq:
+    declared = MATHEMATICS.get(case.entry)
+    if case.upstream != "real" and not case.scale_grad_by_freq and declared is None:
         return value, np.zeros(value.shape)
     by = divisor(case)
     value /= by
     count = (case.counts[:, None] * times).astype(np.float64)
+    if declared is not None:
+        terms = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
+        return declared.gradient(case.weight_values, value, terms, count, case.format)
     power_of_two = (case.counts & (case.counts - 1) == 0)[:, None]
     if case.upstream != "real" and power_of_two.all():
         return value, np.zeros(value.shape)

@@ -14,7 +14,11 @@ from typing import Any
 
 import torch
 
+from embcheck import oracle
 from embcheck.case import Case
+from embcheck.law import Finding, identical, within
+from embcheck.mathematics import MATHEMATICS
+from embcheck.outcome import Field
 
 Lookup = Callable[[torch.Tensor], torch.Tensor]
 Build = Callable[..., tuple[torch.Tensor, Lookup]]
@@ -144,6 +148,13 @@ def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     one_hot = torch.nn.functional.one_hot
     rows = weight.shape[0]
     return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
+
+
+def is_looked_up(case: Case, got: Field, explain: Callable[[Any], str] | None = None) -> Finding:
+    """W[i], bit for bit; of a subject that declares what it makes of its weight, f(W)[i] within f's roundings."""
+    if case.entry in MATHEMATICS:
+        return within(got, *oracle.declared_lookup(case), explain)
+    return identical(got, oracle.lookup_bits(case), explain)
 
 
 TORCH_TABLE = Subject("torch.nn.Embedding", ENTRIES)
