@@ -15,7 +15,7 @@ from embcheck import stream
 from embcheck.case import holds
 from embcheck.execute import run
 from embcheck.item import DECK, ENGINES, Item, Profile
-from embcheck.law import FAMILIES, Difference, Family, Law, accepts
+from embcheck.law import FAMILIES, Difference, Family, Law, Loose, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
 from embcheck.reduce import reduce_case
@@ -152,6 +152,8 @@ class Tally:
     kinds: dict[str, tuple[Any, Difference]] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
     not_applicable: dict[str, int] = field(default_factory=dict)
+    #: whether the last finding was under a bound that checks nothing
+    loose: bool = False
 
     def meet(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets."""
@@ -224,13 +226,13 @@ class Judge:
                 continue
             law = tally.law
             if law.when(case):
-                if tally.missing and (self.cases < _ALL_TOLD or self.cases % 8 == 0):
-                    facts = facts or case.facts()
-                    tally.meet(facts)
                 if law.implied_by in exact:
                     tally.cases += 1
                 elif self._judge(tally, case, out):
                     exact.add(law.name)
+                if tally.missing and not tally.loose and (self.cases < _ALL_TOLD or self.cases % 8 == 0):
+                    facts = facts or case.facts()
+                    tally.meet(facts)
 
     def _inapplicable(self, reason: str) -> None:
         self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
@@ -240,6 +242,7 @@ class Judge:
         if tally.violations >= _ENOUGH:
             return False
         tally.cases += 1
+        tally.loose = False
         try:
             finding = tally.law.judge(case, out)
         except Exception as error:
@@ -250,7 +253,8 @@ class Judge:
         if isinstance(finding, Difference):
             self._violated(tally, case, finding)
         else:
-            tally.worst = finding if tally.worst is None else max(tally.worst, finding)
+            tally.loose = isinstance(finding, Loose)
+            tally.worst = float(finding if tally.worst is None else max(tally.worst, finding))
             self.worst = tally.worst
         return False
 

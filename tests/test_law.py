@@ -11,7 +11,19 @@ import torch
 
 from embcheck.execute import read
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, refuses, same, unwritten, within
+from embcheck.law import (
+    Difference,
+    Finding,
+    Loose,
+    every,
+    identical,
+    is_false,
+    is_true,
+    refuses,
+    same,
+    unwritten,
+    within,
+)
 from embcheck.outcome import AROUND, Field, Outcome
 
 NAN, INF = math.nan, math.inf
@@ -124,7 +136,7 @@ def test_within_accepts_and_measures() -> None:
     assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == 0.5
     assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == 1.0
     assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) is None
-    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) is None
+    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == 0.0, "nothing was claimed"
 
 
 @pytest.mark.parametrize(
@@ -179,3 +191,15 @@ def test_every() -> None:
     assert every(None, None) is None
     assert every(None, 0.25, 0.5, 0.0) == 0.5
     assert every(0.5, bad, worse) is bad
+
+
+def test_a_loose_bound_is_told_and_one_strict_part_makes_up_for_it() -> None:
+    got = field(torch.tensor([1.0, 2.0]))
+    loose = within(got, np.array([1.5, 2.5]), np.array([2.0, 3.0]))
+    strict = within(got, np.array([1.5, 2.5]), np.array([2.0, 0.5]))
+    assert isinstance(loose, Loose)
+    assert strict == 1.0
+    assert not isinstance(strict, Loose)
+    assert isinstance(every(loose, loose), Loose)
+    assert not isinstance(every(loose, strict), Loose)
+    assert not isinstance(every(None, loose), Loose)
