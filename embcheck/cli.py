@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from embcheck import __version__
+from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
 from embcheck.commands.findings import findings
 from embcheck.commands.releases import releases
@@ -179,7 +180,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
 
 
-for command in (diff, releases, since, findings):
+for command in (claims, diff, releases, since, findings):
     app.command()(command)
 
 

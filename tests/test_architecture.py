@@ -37,9 +37,10 @@ LAYERS = (
     *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
     *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
+    *("claim_case", "claim", "claims"),
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "source", "findings", "forks", "isolate"),
-    *("witness", "crash"),
+    *("witness", "crash", "appraisal"),
     # runs and their reports
     *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
     # many runs, many releases
@@ -55,7 +56,7 @@ TORCH_FREE = (
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
     *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
     *("findings", "report.matrix", "commands.releases", "commands.since", "commands.findings"),
-    *("transform_case", "transform_oracle", "storage_case"),
+    *("transform_case", "transform_oracle", "storage_case", "claim_case", "claim", "report.claims", "commands.claims"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )
 

@@ -1,0 +1,207 @@
+"""The cases of the claims: which experiment is run, in which situation, on which table; numpy only.
+
+An *experiment* is a torch-only program that several claims are judged on.  Its *situations* are the circumstances
+that its claims may depend on: a claim holds in each, in none, or only in some.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck import stream
+from embcheck.case import Axes, Case, Ints
+from embcheck.format import Array, Floats, Format
+from embcheck.law import Plan
+from embcheck.space import Space
+
+Program = Callable[..., Mapping[str, Any]]
+
+#: Rows and columns of the tables, the usual one first: no row number is a column number too, but in the squares.
+SIZES = ((7, 4), (3, 1), (17, 8), (64, 33))
+SHAPES = ((2, 4), (5,))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A program, its situations, and the sizes, shapes, dtypes and seeds of its cases.
+
+    ``padding`` is the padding_idx of its table and ``pattern`` names the tokens.  One that is ``large`` runs on these
+    sizes alone: no random case is drawn for it.
+    """
+
+    program: Program
+    situations: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    shapes: tuple[tuple[int, ...], ...] = SHAPES
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    padding: int | None = None
+    pattern: str = "uniform"
+    seeds: int = 1
+    large: bool = False
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.program.__name__
+
+    def cases(self) -> Iterator[ClaimCase]:
+        """Every case but those of `firsts`, situation by situation."""
+        firsts = set(self.firsts())
+        axes = itertools.product(self.situations, self.sizes, self.shapes, self.dtypes, range(self.seeds))
+        for situation, (rows, width), shape, dtype, seed in axes:
+            case = ClaimCase(self.name, situation, rows, width, shape, dtype, seed)
+            if case not in firsts:
+                yield case
+
+    def firsts(self) -> Iterator[ClaimCase]:
+        """One case of each situation."""
+        for situation in self.situations:
+            yield ClaimCase(self.name, situation, *self.sizes[0], self.shapes[0], self.dtypes[0])
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def experiment(*situations: str, **fields: Any) -> Callable[[Program], Program]:
+    """Registers the decorated program; without ``situations`` it has one that needs no name."""
+
+    def register(program: Program) -> Program:
+        EXPERIMENTS[program.__name__] = Experiment(program, situations or ("",), **fields)
+        return program
+
+    return register
+
+
+class _ClaimAxes(NamedTuple):
+    """The axes of a claim's case, simplest value first."""
+
+    experiment: str
+    #: a number stands for the experiment's situation of that place
+    situation: str | int = ""
+    num_embeddings: int = 7
+    embedding_dim: int = 4
+    shape: tuple[int, ...] = (2, 4)
+    dtype: str = "float32"
+    seed: int = 0
+
+
+class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
+    """An experiment in one of its situations, with a table and tokens."""
+
+    @cached_property
+    def table(self) -> Case:
+        """The table, the tokens and the upstream gradient."""
+        made = EXPERIMENTS[self.experiment]
+        return Case(self.num_embeddings, self.embedding_dim, made.pattern, self.shape, made.padding,
+                    values="fingerprint", dtype=self.dtype, seed=self.seed)  # fmt: skip
+
+    @property
+    def numel(self) -> int:
+        """How many tokens there are."""
+        return self.table.numel
+
+    @property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return self.table.format
+
+    @property
+    def weight(self) -> Floats:
+        """The table's values, shape (V, D): integers, so that products and sums are exact."""
+        return self.table.weight_values
+
+    @property
+    def tokens(self) -> Ints:
+        """The tokens, shape ``shape``."""
+        return self.table.tokens.reshape(self.shape)
+
+    @property
+    def rows(self) -> Floats:
+        """The rows that the tokens name, shape (*shape, D)."""
+        return self.weight[self.tokens]
+
+    @property
+    def row_bits(self) -> Array:
+        """Their bit patterns."""
+        return self.format.to_bits(self.table.weight_stored[self.tokens])
+
+    @property
+    def upstream(self) -> Floats:
+        """The gradient that is sent into the looked-up rows, integers, shape (numel, D)."""
+        return self.table.upstream_values
+
+    @property
+    def scattered(self) -> Floats:
+        """Its sum over the tokens of each row, shape (V, D)."""
+        total = np.zeros_like(self.weight)
+        np.add.at(total, self.table.tokens, self.upstream)
+        return total
+
+    @property
+    def padding_row(self) -> int:
+        """The table's padding row."""
+        row = self.table.padding_row
+        if row is None:
+            raise ValueError(f"{self.experiment} has no padding")
+        return row
+
+
+def plan(case: ClaimCase) -> Plan:
+    """The experiment's program with what it takes by name: tensors, sizes, the situation, the seed."""
+    program = EXPERIMENTS[case.experiment].program
+    taken = inspect.signature(program).parameters
+    tensors = {"weight": case.table.weight_input, "indices": case.table.index_input,
+               "upstream": case.table.upstream_input}  # fmt: skip
+    options = {"rows": case.num_embeddings, "width": case.embedding_dim, "padding": case.table.padding_idx,
+               "situation": case.situation, "dtype": case.dtype, "seed": case.seed}  # fmt: skip
+    fed = {name: given._replace(requires_grad=False) for name, given in tensors.items() if name in taken}
+    return Plan(program, fed, {name: value for name, value in options.items() if name in taken})
+
+
+def canonical(case: ClaimCase) -> ClaimCase | None:
+    """The case with a situation that its experiment has; None where that is not run on such a table."""
+    made = EXPERIMENTS.get(case.experiment)
+    if made is None:
+        return None
+    if isinstance(case.situation, int):
+        case = case.but(situation=made.situations[case.situation % len(made.situations)])
+    if case.dtype not in made.dtypes:
+        case = case.but(dtype=made.dtypes[0])
+    on_size = (case.num_embeddings, case.embedding_dim) in made.sizes and case.shape in made.shapes
+    return case if case.situation in made.situations and (on_size or not made.large) else None
+
+
+def claim_space(names: tuple[str, ...] | None = None) -> Space:
+    """The cases of all experiments, or of those with these names: one of each situation first."""
+    chosen = [EXPERIMENTS[name] for name in (EXPERIMENTS if names is None else names)]
+    small = tuple(made.name for made in chosen if not made.large)
+    axes: dict[str, tuple[Any, ...]] = {"experiment": tuple(made.name for made in chosen), "situation": tuple(range(4)),
+            "num_embeddings": (7, 3, 12, 40), "embedding_dim": (4, 1, 2, 9, 31), "shape": ((2, 4), (1,), (3, 2, 2), (33,)),
+            "dtype": ("float32", "float64", "bfloat16", "float16")}  # fmt: skip
+
+    def draw(draws: stream.Stream) -> ClaimCase | None:
+        if not small:
+            return None
+        place: dict[str, Any] = {"experiment": draws.choice(small), "situation": draws.between(0, 11)}
+        size: dict[str, Any] = {"num_embeddings": draws.between(3, 80), "embedding_dim": draws.between(1, 40)}
+        shape = tuple(draws.between(1, 6) for _ in range(draws.between(1, 3)))
+        return canonical(
+            ClaimCase(**place, **size, shape=shape, dtype=draws.choice(axes["dtype"]), seed=draws.between(0, 255))
+        )
+
+    return Space(
+        ClaimCase,
+        axes,
+        canonical,
+        scope=lambda: (case for made in chosen for case in made.cases()),
+        landmarks=lambda: (case for made in chosen for case in made.firsts()),
+        draw=draw,
+        strength=2,
+    )

@@ -1,0 +1,98 @@
+"""Programs about the lookup: rows, indices, flags.  They import nothing but torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.claim_case import experiment
+
+Tensor = torch.Tensor
+
+
+@experiment(dtypes=("float32", "float64", "float16", "bfloat16"))
+def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    value = layer(indices)
+    return {
+        "value": value,
+        "singly": torch.cat([layer(token.reshape(1)) for token in indices.reshape(-1)]),
+        "graph": type(value.grad_fn).__name__,
+        "floating": value.is_floating_point(),
+        "requires_grad": value.requires_grad,
+        "table": tuple(layer.weight.shape),
+    }
+
+
+@experiment(sizes=((100, 6),), shapes=((2, 4),), dtypes=("float32",), seeds=8, large=True)
+def two_sentences(seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    embedding = torch.nn.Embedding(100, 6)
+    e = embedding(torch.LongTensor([[1, 2, 4, 5], [4, 3, 2, 3]]))
+    return {"value": e, "weight": embedding.weight}
+
+
+@experiment("int64", "int32", "int16", "uint8", "bool", "float32")
+def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    try:
+        return {"accepted": True, "failed": "", "value": layer(indices.clamp(max=1).to(getattr(torch, situation)))}
+    except (RuntimeError, IndexError) as error:
+        return {"accepted": False, "failed": type(error).__name__}
+
+
+@experiment("first", "last", "one past the last", "-1", sizes=((5000, 2), (7, 4), (3, 1)))
+def edges(weight: Tensor, situation: str) -> dict[str, Any]:
+    rows = weight.shape[0]
+    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
+    index = {"first": 0, "last": rows - 1, "one past the last": rows, "-1": -1}[situation]
+    try:
+        return {"accepted": True, "value": layer(torch.tensor([index]))[0]}
+    except (RuntimeError, IndexError):
+        return {"accepted": False}
+
+
+@experiment("few rows, long sentence", "many rows, short sentence, large index")
+def sentence_lengths(weight: Tensor, situation: str) -> dict[str, Any]:
+    rows = weight.shape[0]
+    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
+    long = situation == "few rows, long sentence"
+    sentence = torch.arange(10 * rows) % rows if long else torch.tensor([rows])
+    try:
+        layer(sentence)
+        return {"accepted": True, "length": len(sentence), "rows": rows}
+    except (RuntimeError, IndexError):
+        return {"accepted": False, "length": len(sentence), "rows": rows}
+
+
+@experiment("1.0", "2.0", "3.0", "inf", "default", dtypes=("float32", "float64"))
+def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {} if situation == "default" else {"norm_type": float(situation)}
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=1.5, _weight=weight.clone(), **chosen)
+    value = layer(indices).detach()
+    return {"value": value, "after": layer.weight.detach().clone(), "norm_type": layer.norm_type}
+
+
+@experiment("looked up", "not looked up", "small norm")
+def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
+    limit = 1e6 if situation == "small norm" else 1.5
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=limit, _weight=weight.clone())
+    layer(torch.tensor([0] if situation == "not looked up" else [weight.shape[0] - 1]))
+    return {"row": layer.weight.detach()[-1].clone(), "limit": limit}
+
+
+@experiment("scale_grad_by_freq", "default", pattern="unequal")
+def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
+    flags = {"scale_grad_by_freq": True} if situation == "scale_grad_by_freq" else {}
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer(indices).backward(upstream)
+    return {"gradient": layer.weight.grad}
+
+
+@experiment("sparse=True", "default")
+def sparse_gradient(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
+    flags = {"sparse": True} if situation == "sparse=True" else {}
+    layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer(indices).backward(upstream)
+    return {"gradient": layer.weight.grad, "sparse": layer.weight.grad.is_sparse}

@@ -1,0 +1,106 @@
+"""Programs about a table that is tied to an output layer.  They import nothing but torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.claim_case import experiment
+
+Tensor = torch.Tensor
+
+
+def pair(rows: int, width: int, tied: bool) -> tuple[Any, Any]:
+    embedding, head = torch.nn.Embedding(rows, width), torch.nn.Linear(width, rows)
+    if tied:
+        embedding.weight = head.weight
+    return embedding, head
+
+
+@experiment("tied", "not tied", sizes=((10, 3), (7, 4), (64, 33)), dtypes=("float32",))
+def counted(rows: int, width: int, situation: str) -> dict[str, Any]:
+    model: Any = torch.nn.Sequential(*pair(rows, width, situation == "tied"))
+    return {
+        "elements": sum(parameter.numel() for parameter in model.parameters()),
+        "shapes": [list(model[0].weight.shape), list(model[1].weight.shape)],
+        "one": model[0].weight is model[1].weight,
+    }
+
+
+@experiment("tied", "not tied", sizes=((10, 3), (7, 4), (64, 33)))
+def unified(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+    embedding, head = pair(weight.shape[0], weight.shape[1], situation == "tied")
+    embedding, head = embedding.to(weight.dtype), head.to(weight.dtype)
+    if situation == "tied":
+        embedding.weight = head.weight
+    with torch.no_grad():
+        embedding.weight.copy_(weight)
+        head.bias.zero_()
+    hidden = torch.ones(1, weight.shape[1], dtype=weight.dtype)
+    return {"rows": embedding(indices), "outputs": head.weight[indices], "logits": head(hidden)[0]}
+
+
+@experiment("tied", "not tied", sizes=((10, 3),), shapes=((2, 3),), dtypes=("float32",), large=True)
+def trained_pair(situation: str, seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    embedding, head = pair(10, 3, situation == "tied")
+    first = head.weight.detach().clone()
+    input_indexes = torch.randint(0, 10, (2, 3))
+    target = torch.nn.functional.one_hot(input_indexes, 10).float()
+    optimizer = torch.optim.Adam(
+        [*{id(p): p for layer in (embedding, head) for p in layer.parameters()}.values()], lr=0.001
+    )
+    equal = []
+    for _ in range(2000):
+        loss = torch.nn.functional.mse_loss(torch.softmax(head(embedding(input_indexes)), -1), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        equal.append(torch.equal(embedding.weight, head.weight))
+    same = embedding.weight == head.weight
+    moved = not torch.equal(first, head.weight)
+    return {"always": all(equal), "ever": any(equal), "elements": int(same.sum()), "moved": moved}
+
+
+@experiment("Model_1, embedding", "Model_2, embedding", sizes=((300, 100),), shapes=((1,),), dtypes=("float32",),
+            large=True)  # fmt: skip
+def first_values_of_pair(rows: int, width: int, situation: str, seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    embedding, _ = pair(rows, width, situation.startswith("Model_2"))
+    return {"values": embedding.weight}
+
+
+@experiment("as written", "same first values", "same first values, random targets", sizes=((10, 3),),
+            shapes=((2, 3),), dtypes=("float32",), large=True)  # fmt: skip
+def race(rows: int, width: int, situation: str, seed: int) -> dict[str, Any]:
+    runs, tokens, steps = 320, 6, 480  # all runs at once: their losses are added, so no gradient meets another's
+    torch.manual_seed(seed)
+    weight = torch.empty(runs, rows, width).uniform_(-(width**-0.5), width**-0.5)
+    bias = torch.empty(runs, rows).uniform_(-(width**-0.5), width**-0.5)
+    normal = torch.randn(runs, rows, width)
+    indices = torch.randint(0, rows, (runs, tokens))
+    labels = torch.randint(0, rows, (runs, tokens)) if "random targets" in situation else indices
+    target = torch.nn.functional.one_hot(labels, rows).float()
+    chosen = indices[..., None].expand(runs, tokens, width)
+    losses = []
+    for tied in (True, False):
+        head, offset = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+        embedding = head if tied else (normal if situation == "as written" else weight).clone().requires_grad_()
+        trained = [head, offset] if tied else [embedding, head, offset]
+        optimizer = torch.optim.Adam(trained, lr=0.001, fused=True)
+        curve = []
+        for _ in range(steps):
+            hidden = embedding.gather(1, chosen)
+            output = torch.softmax(torch.baddbmm(offset[:, None], hidden, head.transpose(1, 2)), -1)
+            loss = (output - target).square().mean((1, 2))
+            curve.append(loss.detach())
+            optimizer.zero_grad()
+            loss.sum().backward()
+            optimizer.step()
+        losses.append(torch.stack(curve))
+    threshold = torch.minimum(losses[0][0], losses[1][0]) / 2
+    reached = [
+        torch.where((curve <= threshold).any(0), (curve <= threshold).float().argmax(0), steps) for curve in losses
+    ]
+    return {"tied": reached[0], "untied": reached[1], "steps": steps}

@@ -1,0 +1,171 @@
+"""``embcheck claims``: what five tutorials say of embeddings, decided by what the installed torch does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcheck.commands.usage import INTERNAL, NOTHING, refuse
+from embcheck.store import STORE
+
+if TYPE_CHECKING:
+    from embcheck.appraisal import Appraised
+    from embcheck.record import Writer
+    from embcheck.run import Results
+
+
+def claims(
+    keyword: Annotated[
+        str, typer.Option("-k", help="Only claims that contain this in id, words, source or verdict.")
+    ] = "",
+    show: Annotated[
+        str, typer.Option("--show", metavar="ID", help="One claim's story, its check and a torch-only program.")
+    ] = "",
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")] = 0,
+    report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
+) -> None:
+    """Decides the claims of five tutorials: each holds, holds only under a condition, or is refuted."""
+    from embcheck.appraisal import chosen, every_claim
+
+    if show:
+        if show not in every_claim():
+            import difflib
+
+            close = difflib.get_close_matches(show, every_claim(), 3)
+            refuse(
+                f"no claim {show!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck claims`")
+            )
+        tell_story(show)
+        return
+    selected = chosen(keyword)
+    if not selected:
+        typer.echo(f"embcheck: no claim contains {keyword!r}", err=True)
+        raise typer.Exit(NOTHING)
+    raise typer.Exit(Run(seed, report).of(selected))
+
+
+def tell_story(name: str) -> None:
+    """Prints a claim's source, verdict, observations, check and program."""
+    from embcheck.appraisal import every_claim, story
+    from embcheck.report.claims import story_lines
+
+    prepare()
+    made = every_claim()[name]
+    typer.echo("\n".join(story_lines(made, *story(made))))
+
+
+def prepare() -> None:
+    """One thread, exact products, and no warnings among the claims."""
+    import warnings
+
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    warnings.simplefilter("ignore")
+
+
+class Run:
+    """A run of claims: it keeps the record, whatever ends it, as ``embcheck run`` does."""
+
+    def __init__(self, seed: int, report: Path | None) -> None:
+        self.seed, self.report = seed, report
+        self.found: list[Appraised] = []
+
+    def of(self, selected: list[Any]) -> int:
+        """Appraises the claims, prints them, and returns the exit code."""
+        from embcheck.run import Results, Settings, environment, exit_code
+
+        prepare()
+        results = Results(Settings(self.seed, report=self.report))
+        writer = self._record()
+        around = environment()
+        if writer is not None:
+            settings = {name: str(value) for name, value in vars(results.settings).items() if value is not None}
+            writer.header(settings=settings, arguments=sys.argv[1:], **around)
+        started, stopped, code = time.monotonic(), "finished", 0
+        try:
+            self._appraise(selected, results, writer)
+            settled = results.settle()
+            code = max(exit_code(settled), int(not all(found.as_stated for found in self.found)))
+        except KeyboardInterrupt:
+            stopped, code = "interrupted", 2
+        except Exception as error:
+            stopped, code = "internal error", INTERNAL
+            typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
+        seconds = round(time.monotonic() - started, 1)
+        self._tell(results, stopped, around["versions"]["torch"])
+        if writer is not None:
+            writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
+            broken = f" is cut off: {writer.broken}" if writer.broken else ""
+            typer.echo(f"record: {writer.path}{broken}")
+            if writer.broken and not code:
+                return INTERNAL  # who asked for a record has none to trust
+        return code
+
+    def _record(self) -> Writer | None:
+        from embcheck.record import Writer
+
+        if self.report is None:
+            return None
+        try:
+            return Writer(self.report / "record.ndjson")
+        except OSError as error:
+            refuse(f"can't write the report to {self.report}: {error.strerror or error}; name a writable folder")
+
+    def _appraise(self, selected: list[Any], results: Results, writer: Writer | None) -> None:
+        from datetime import date
+
+        import torch
+
+        from embcheck.appraisal import appraise
+        from embcheck.ledger import SHIPPED, load
+        from embcheck.run import Batch
+
+        ledger = load(SHIPPED, torch.__version__, date.today())
+        experiments = len({made.experiment for made in selected})
+        for group, accepted in appraise(selected, self.seed, ledger):
+            self.found += group
+            batch = Batch(
+                f"claims/{group[0].claim.experiment}", experiments, [accepted, *(one.verdict for one in group)]
+            )
+            results.add(batch)
+            for verdict in batch.verdicts:
+                if writer is not None:
+                    writer.verdict(verdict)
+
+    def _tell(self, results: Results, stopped: str, release: str) -> None:
+        from embcheck.appraisal import every_claim
+        from embcheck.report.claims import claims_report, closing
+        from embcheck.report.terminal import console, failure
+
+        out = console()
+        order = list(every_claim())
+        self.found.sort(key=lambda found: order.index(found.claim.id))
+        claims_report(out, self.found)
+        examples, store = self._failures(results)
+        for example in examples:
+            out.print(failure(example, store, replayable=store is not None))
+        typer.echo(closing(self.found, release, self.seed, results.digest))
+        if stopped != "finished":
+            typer.echo(f"the run did not finish: {stopped}")
+
+    def _failures(self, results: Results) -> tuple[list[Any], Path | None]:
+        """The counterexamples, their scripts run once, and where they are kept for ``embcheck replay``."""
+        from embcheck.crash import confirmed
+        from embcheck.run import examples_of
+        from embcheck.store import keep
+
+        examples = confirmed(examples_of(results.settle()))
+        folder = (self.report or Path()) / STORE
+        try:
+            for example in examples:
+                keep(example, folder)
+            return examples, folder if examples else None
+        except OSError as error:
+            typer.echo(f"failures can't be kept in {folder}: {error.strerror}", err=True)
+            return examples, None
