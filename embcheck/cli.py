@@ -14,10 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from embcheck import __version__
+from embcheck.commands.audit import audit
 from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
 from embcheck.commands.findings import findings
 from embcheck.commands.releases import releases
+from embcheck.commands.report import report as report_command
 from embcheck.commands.since import since
 from embcheck.commands.usage import INTERNAL, USAGE, refuse
 
@@ -42,6 +44,7 @@ def run(
     keyword: Keyword = "",
     law: Annotated[str, typer.Option("--law", help="Only the family of this law.")] = "",
     mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
+    subject: Annotated[str, typer.Option("--subject", help="A layer of yours: module:factory, or its name.")] = "",
     device: Annotated[str, typer.Option("--device", help="The device to check.")] = "cpu",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
@@ -49,12 +52,12 @@ def run(
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
-    """Checks the installed torch: every law, on all cores."""
+    """Checks the installed torch, or a layer of yours: every law, on all cores."""
     from embcheck.collect import properties_folder
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode, baseline).checked()
+        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject).checked()
     except UsageError as error:
         refuse(str(error))
     if workers != "auto" and (not workers.isdigit() or int(workers) < 1):
@@ -180,7 +183,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
 
 
-for command in (claims, diff, releases, since, findings):
+for command in (audit, claims, diff, releases, report_command, since, findings):
     app.command()(command)
 
 

@@ -6,18 +6,20 @@ place that decides the exit code.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embcheck.compare import Key, excused
+from embcheck.compare import Key, compare, excused
 from embcheck.crash import confirmed, verdict_of_crash
 from embcheck.record import Record, RecordError, Writer, read
 from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
@@ -43,6 +45,7 @@ class Session:
         self.writer: Writer | None = None
         self.started = time.monotonic()
         self.settled: list[Verdict] = []
+        self.absences: dict[str, dict[str, str]] = {}
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
         self.baseline = self._read_baseline()
@@ -162,19 +165,39 @@ class Session:
             "cases": self.results.cases,
             "digest": self.results.digest,
             "laws": dict(Counter(verdict.status.word for verdict in self.settled)),
+            "modes": self._modes(),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
         if self.writer is not None:
             self.writer.footer(**self.record.footer)
             if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
+        if self.results.verdicts:
+            self._publish()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _settle(self) -> None:
         self.settled = self.results.settle()
+        if self.settings.modes:
+            from embcheck.collect import load_families
+            from embcheck.mode import absences
+
+            load_families()
+            self.absences = absences(self.settings.modes, dict.fromkeys(v.family for v in self.settled))
         self.examples = examples_of(self.settled)
         if self.baseline is not None:
             self.excused = excused(self.baseline.settled(), self.settled)
+
+    def _modes(self) -> dict[str, dict[str, Any]]:
+        """For each family: what each mode cost, and the modes that it has not."""
+        from embcheck.report.grid import costs
+
+        found: dict[str, dict[str, Any]] = {}
+        for (family, mode), (cases, seconds) in costs(self.settled).items():
+            found.setdefault(family, {})[mode] = {"cases": cases, "seconds": round(seconds, 2)}
+        for family, reasons in self.absences.items():
+            found.setdefault(family, {}).update({mode: {"absent": reason} for mode, reason in reasons.items()})
+        return found
 
     def in_baseline(self, example: Counterexample) -> bool:
         """Whether every mode that shows this counterexample failed in the baseline as well."""
@@ -202,6 +225,31 @@ class Session:
         except OSError as error:
             self.store = None
             self.results.notes.append(f"failures can't be kept in {folder}: {error.strerror}")
+
+    def _publish(self) -> None:
+        """The page beside the record, if its extra is there, and the summary of a job of GitHub Actions."""
+        from embcheck.report.github import summary
+
+        changes = compare(self.baseline.settled(), self.settled) if self.baseline is not None else None
+        summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
+        try:
+            if summary_file:
+                with Path(summary_file).open("a", encoding="utf-8") as file:
+                    file.write(summary(self.record, changes, self.excused))
+            if self.writer is not None and find_spec("jinja2") is not None:
+                from embcheck.report.page import of_record, render
+
+                self.writer.path.with_name("report.html").write_text(render([of_record(self.record)]), encoding="utf-8")
+        except OSError as error:
+            self.results.notes.append(f"a report can't be written to {error.filename}: {error.strerror}")
+
+    def pytest_unconfigure(self) -> None:
+        """Annotations go to the standard output, which nobody captures any more."""
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from embcheck.report.github import workflow_commands
+
+            for line in workflow_commands(self.settled, self.excused):
+                print(line)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self.results.verdicts:

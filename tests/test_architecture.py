@@ -24,7 +24,7 @@ PACKAGE = ROOT / "embcheck"
 #: (faults, report) the modules may import each other.
 LAYERS = (
     # what is fed and what is expected, in numpy
-    *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table"),
+    *("stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle", "space", "table"),
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "grid", "store", "item", "slot"),
     # expectations of single families, in numpy
@@ -38,11 +38,13 @@ LAYERS = (
     *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
     *("claim_case", "claim", "claims"),
+    # the same programs on what a user wrote
+    "adaptation",
     # execution, reduction, and what takes a process down
     *("execute", "reduce", "literal", "script", "engine", "collect", "source", "findings", "forks", "isolate"),
     *("witness", "crash", "appraisal"),
     # runs and their reports
-    *("run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
+    *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
     # many runs, many releases
     *("release", "cell", "trial", "bisect", "commands", "cli"),
 )
@@ -55,7 +57,8 @@ TORCH_FREE = (
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
     *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
-    *("findings", "report.matrix", "commands.releases", "commands.since", "commands.findings"),
+    *("findings", "report.matrix", "report.changes", "report.github", "report.page"),
+    *("commands.releases", "commands.since", "commands.findings"),
     *("transform_case", "transform_oracle", "storage_case", "claim_case", "claim", "report.claims", "commands.claims"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )

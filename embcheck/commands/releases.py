@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,7 +117,7 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
     out = console(width=max(140, 60 + 16 * len(cells)))
     show(grid, out, every=every, trials=trials)
     if report is not None:
-        _write(report, cells, grid)
+        _write(report, cells, trials)
     if all(cell.problem == "nothing was selected" for cell in cells):
         raise typer.Exit(NOTHING)
     raise typer.Exit(_code(cells, grid))
@@ -153,7 +154,7 @@ def script_of(change: Change) -> str:
     return next((e.script for side in sides for e in side.counterexamples if e.script), "")
 
 
-def _write(report: Path, cells: list[Cell], grid: Grid) -> None:
+def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -> None:
     """Copies the records and failures to a folder, and writes the page if it can be made."""
     try:
         report.mkdir(parents=True, exist_ok=True)
@@ -162,5 +163,9 @@ def _write(report: Path, cells: list[Cell], grid: Grid) -> None:
                 shutil.copyfile(cell.folder / "record.ndjson", report / f"{cell.name}.ndjson")
                 if (cell.folder / ".embcheck").is_dir():
                     shutil.copytree(cell.folder / ".embcheck", report / ".embcheck", dirs_exist_ok=True)
+        if find_spec("jinja2") is not None:
+            from embcheck.report.page import render
+
+            (report / "report.html").write_text(render(cells, trials, "embcheck releases"), encoding="utf-8")
     except OSError as error:
         refuse(f"can't write the report to {report}: {error.strerror}; name a writable folder")

@@ -1,0 +1,85 @@
+"""What GitHub Actions shows of a run: an annotation for each failure, and a summary of the job in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from embcheck.compare import Change, Key
+from embcheck.record import Record
+from embcheck.verdict import Status, Verdict
+
+#: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.
+_SHOWN = 10
+#: Failures that the summary tells in full; a summary may have a mebibyte.
+_FULL = 40
+
+
+def workflow_commands(verdicts: Iterable[Verdict], excused: Collection[Key] = ()) -> list[str]:
+    """A workflow command for each law that fails; a notice where the baseline failed as well."""
+    found = []
+    for verdict in verdicts:
+        if verdict.status >= Status.UNKNOWN:
+            level = "notice" if verdict.key in excused else "error"
+            title = f"{verdict.status.word}: {verdict.law} ({verdict.subject}, {verdict.mode})"
+            told = [f"{example.case}\n{example.words}" for example in verdict.counterexamples[:1]] or verdict.reasons[
+                :2
+            ]
+            found.append(f"::{level} title={_property(title)}::{_data(chr(10).join(told) or verdict.status.word)}")
+    found.sort(key=lambda line: not line.startswith("::error"))
+    return found[:_SHOWN]
+
+
+def _data(text: str) -> str:
+    """As a workflow command's message is escaped."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """As a workflow command's property is escaped."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(record: Record, changes: Sequence[Change] | None = None, excused: Collection[Key] = ()) -> str:
+    """The job's summary: counts, what fails with its cases and scripts, what changed against the baseline."""
+    settled = record.settled()
+    counts = Counter(verdict.status for verdict in settled)
+    footer = record.footer or {}
+    counted = ", ".join(f"{counts[status]} {status.word}" for status in sorted(counts, reverse=True))
+    lines = [
+        f"## embcheck · torch {_text(record.torch)}",
+        "",
+        *([f"> **{record.shortfall}**", ""] if record.shortfall else []),
+        f"{counted} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
+        f"profile {_text(record.setting('profile'))} · {footer.get('seconds', 0):.0f} s",
+        "",
+    ]
+    failing = sorted((v for v in settled if v.status >= Status.UNKNOWN), key=lambda v: (v.key in excused, -v.status))
+    if failing:
+        lines += ["| verdict | law | mode | smallest case, or the reason |", "| --- | --- | --- | --- |"]
+    for verdict in failing[:_FULL]:
+        old = " (in the baseline too)" if verdict.key in excused else ""
+        example = next(iter(verdict.counterexamples), None)
+        told = f"{_code(example.case)} {_text(example.words)}" if example else _text("; ".join(verdict.reasons[:2]))
+        lines.append(f"| **{verdict.status.word}**{old} | {_code(verdict.law)} | {_text(verdict.mode)} | {told} |")
+    if len(failing) > _FULL:
+        lines.append(f"\n… and {len(failing) - _FULL} more, in the record.")
+    if changes is not None:
+        moved = Counter(change.move.value for change in changes)
+        lines += ["", "Against the baseline: " + (", ".join(f"{n} {m}" for m, n in moved.items()) or "no change") + "."]
+    known = sorted(verdict.law.removeprefix("ledger: ") for verdict in settled if verdict.engine == "witness")
+    if known:
+        lines += ["", f"<details><summary>{len(known)} entries of the ledger were looked at</summary>", ""]
+        lines += [", ".join(_code(name) for name in known), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def _text(text: str) -> str:
+    """Text in a cell of a Markdown table, in which nothing is markup."""
+    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;"), ("*", "&#42;")):
+        text = text.replace(sign, entity)
+    return " ".join(text.replace("_", "&#95;").replace("[", "&#91;").split())
+
+
+def _code(text: str) -> str:
+    return f"<code>{_text(text)}</code>"
