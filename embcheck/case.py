@@ -352,7 +352,8 @@ _kept_table = lru_cache(maxsize=4096)(_table)
 
 def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
     """Numbers from 64-bit codes: ``fingerprint`` an integer of up to p bits, ``small`` one of ±1…±3, ``real`` any
-    normal number of magnitude in [1/8, 16) rounded to the format."""
+    normal number of magnitude in [1/8, 16) rounded to the format, ``wide`` an integer of up to p − 12 bits, and three at
+    least: in float64 one that float32 does not hold."""
     sign = np.where(code >> np.uint64(63), -1.0, 1.0)
     body = code & np.uint64((1 << 53) - 1)
     match values:
@@ -360,10 +361,12 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
             return sign * (1 + (body % np.uint64(fmt.largest_integer)).astype(np.float64))
         case "small":
             return sign * (1 + (body % np.uint64(3)).astype(np.float64))
+        case "wide":
+            return sign * (1 + (body % np.uint64(max(8, fmt.largest_integer >> 12))).astype(np.float64))
         case "real":
             exponent = ((code >> np.uint64(54)) % np.uint64(7)).astype(np.int64) - 3
             return fmt.decode(fmt.encode(np.ldexp(sign * (1 + body / 2.0**53), exponent)))
-    raise KeyError(f"no value regime {values!r}; there are fingerprint, small, real and special")
+    raise KeyError(f"no value regime {values!r}; there are fingerprint, small, wide, real and special")
 
 
 @lru_cache(maxsize=2048)
@@ -397,7 +400,8 @@ def _sent(case: Case) -> tuple[Floats, Array]:
     exact = case.upstream not in ("ones", "real")
     budget = case.format.largest_integer >> 2
     most = max(1, case.max_count) if exact else 1
-    span = min(max(1, budget // most), 1000)
+    # In float64 too large for a computation that passes through float32.
+    span = min(max(1, budget // most), 1000 if case.dtype != "float64" else 1 << 36)
     arguments = (case.upstream, case.dtype, case.seed % 64, case.numel, case.embedding_dim, span)
     small = case.numel * case.embedding_dim <= _CACHED
     values, stored = (_kept_upstream if small else _upstream)(*arguments)

@@ -133,7 +133,12 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         code = _code(self.seed % 64, self.numel, self.embedding_dim)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         if room:
-            spoken: Floats = sign * (1 + ((code >> np.uint64(8)) % np.uint64(min(room, 8))).astype(np.float64))
+            spoken: Floats = sign * (
+                1
+                + ((code >> np.uint64(8)) % np.uint64(min(room, 8 if self.dtype != "float64" else 1 << 36))).astype(
+                    np.float64
+                )
+            )
             return spoken
         # Too many tokens for the format: one in so many speaks, another one in each column.
         spread = -(-4 * 3 * max(self.numel, 1) // self.computed.largest_integer)

@@ -54,6 +54,7 @@ def plan(case: ConversionCase) -> Plan:
 def canonical(case: ConversionCase) -> ConversionCase | None:
     """The case with axes made to fit each other."""
     changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
+    small = "wide" if case.dtype == "float64" else "small"  # float32 must not hold what float64 can
     if case.mistake is not None:
         if case.num_embeddings == case.embedding_dim or not case.embedding_dim or case.dtype == "bfloat16":
             return None
@@ -64,14 +65,14 @@ def canonical(case: ConversionCase) -> ConversionCase | None:
     if case.values == "special" and case.to_linear:
         changes["values"] = "fingerprint"
     if case.sparse:
-        changes |= {"scale_grad_by_freq": False, "values": "small"}
+        changes |= {"scale_grad_by_freq": False, "values": small}
         if case.dtype in ("float16", "bfloat16"):
             changes["passes"] = 1  # "cadd_sparse" is not implemented for half, nor "add_out_sparse_cpu" for bfloat16
     if case.autocast or case.input_grad:
-        changes["values"] = "small"
+        changes["values"] = small
     if case.to_linear:
         if case.input == "dense":
-            changes["values"] = "small"
+            changes["values"] = small
         if case.input == "made":
             changes["input_grad"] = False
         if case.input != "dense" and case.input_layout == "expanded":
@@ -195,6 +196,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "layout": LAYOUTS,
     "input_layout": LAYOUTS,
     "upstream_layout": LAYOUTS,
-    "values": ("fingerprint", "small", "special"),
+    "values": ("fingerprint", "small", "special", "wide"),
     "mistake": (None, *MISTAKES),
 }

@@ -64,6 +64,16 @@ def alias(w: Tensor) -> Tensor:
 
 
 @_into(CUTS)
+def wrapped(w: Tensor) -> Tensor:
+    made = torch.nn.Parameter(w)
+    if made is w or made.data_ptr() != w.data_ptr() or made.stride() != w.stride() or made.grad_fn is not None:
+        raise AssertionError("a Parameter of a Parameter is no leaf of its own in the same memory")
+    if type(made) is not torch.nn.Parameter or not made.requires_grad or made.grad is not None:
+        raise AssertionError("a Parameter of a Parameter is no trainable one without a gradient")
+    return made
+
+
+@_into(CUTS)
 def view_as(w: Tensor) -> Tensor:
     return w.view_as(w)
 
