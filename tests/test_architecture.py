@@ -46,7 +46,9 @@ LAYERS = (
     # runs and their reports
     *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
     # many runs, many releases
-    *("release", "cell", "trial", "bisect", "commands", "cli"),
+    *("release", "cell", "trial", "bisect"),
+    # whole models, and the commands of all
+    *("audit", "commands", "cli"),
 )
 
 #: What may look back, inside a function.
@@ -59,6 +61,8 @@ TORCH_FREE = (
     *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
     *("findings", "report.matrix", "report.changes", "report.github", "report.page"),
     *("commands.releases", "commands.since", "commands.findings"),
+    *("audit.tiny", "audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many"),
+    *("audit.report", "commands.audit"),
     *("transform_case", "transform_oracle", "storage_case", "claim_case", "claim", "report.claims", "commands.claims"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
 )

@@ -1,0 +1,89 @@
+"""Asks a template process, and starts another where one hangs: the client of `embcheck.audit.template`."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from typing import Any, NamedTuple
+
+
+class Unbuilt(Exception):
+    """There is no model to audit; the message is one line that says why."""
+
+
+class Listed(NamedTuple):
+    """A law, for who does not judge it: its name, its sentence, the variants of a model that it is asked of."""
+
+    name: str
+    sentence: str
+    variants: tuple[str, ...]
+
+
+class Template:
+    """A process that has imported torch and the factory, and answers each request from a process of its own."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One request, one answer; a factory whose import hangs is told as what it is."""
+        process = self._started()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps({"limit": self.limit, **request}) + "\n")
+            process.stdin.flush()
+            # The template itself ends a request after the limit: more time only passes if an import hangs.
+            line = self._lines.get(timeout=2 * self.limit + 30)
+        except queue.Empty:
+            self.close()
+            return {"unbuilt": f"importing it takes more than {2 * self.limit + 30:g} s"}
+        except (BrokenPipeError, OSError):
+            line = ""
+        if not line:
+            code = process.wait()
+            self.close()
+            return {"unbuilt": f"the process that imports it died (exit {code})"}
+        return json.loads(line)  # type: ignore[no-any-return]
+
+    def prepare(self, source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Listed]]:
+        """The sources that are meant (``--hf all`` means many), and the laws in the order in which they are judged.
+
+        Raises:
+            Unbuilt: if the factory or transformers can't be imported, or there is no such architecture.
+        """
+        answer = self.ask(do="prepare", source=source)
+        if "unbuilt" in answer:
+            raise Unbuilt(answer["unbuilt"])
+        return answer["sources"], [Listed(name, sentence, tuple(kinds)) for name, sentence, kinds in answer["laws"]]
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._lines = queue.Queue()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "embcheck.audit.template"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
+        return self._process
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put("")

@@ -1,0 +1,219 @@
+"""What a model is made of, as far as embeddings go: tables, the head, what is tied and what ought to be.
+
+Found by itself: from getters, from names and types, and from what the forward pass reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from embcheck.audit import hf
+from embcheck.audit.factory import Source, fresh, made
+from embcheck.audit.finding import AS_BUILT
+from embcheck.audit.program import Consulted, Inputs, Model, answer, named, partition, same
+
+#: The number of ids that are fed where a factory gives no inputs.
+_LENGTH = 8
+
+
+@dataclass
+class Facts:
+    """What a law needs to know; JSON-ready.
+
+    ``table`` and ``head`` are the names of the weights, ``path`` the module of the table.  ``pairs`` are names that
+    ``expected`` ("tied", "untied" or "any") speaks of, and ``said`` tells from what that was inferred.
+    """
+
+    cls: str
+    parameters: int
+    table: str = ""
+    path: str = ""
+    rows: int = 0
+    width: int = 0
+    padding: int | None = None
+    head: str = ""
+    found: str = ""
+    logits: int = 0
+    expected: str = "any"
+    said: str = ""
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    tied: bool = False
+    tables: list[str] = field(default_factory=list)
+    padded: list[str] = field(default_factory=list)
+    forward: str = ""
+    exact: bool = False
+    trains: bool = False
+    resizable: bool = False
+    pretrained: bool = False
+    embeds: bool = False
+    meta: bool = False
+    flippable: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it travels between processes."""
+        return asdict(self)
+
+
+def explored(source: Source, expect: str, variant: str) -> Facts:
+    """The facts of a freshly built model."""
+    model, given = made(source, variant)
+    model.eval()
+    facts = Facts(type(model).__name__, sum(p.numel() for p in model.parameters()))
+    facts.meta = any(p.device.type == "meta" for p in model.parameters())
+    _tables(model, facts)
+    inputs = inputs_of(model, given, facts)
+    _head(model, facts, inputs)
+    _expectation(model, facts, expect)
+    _behaviour(source, variant, facts, inputs)
+    facts.resizable = callable(getattr(model, "resize_token_embeddings", None)) and bool(facts.table)
+    facts.pretrained = all(callable(getattr(model, name, None)) for name in ("save_pretrained", "from_pretrained"))
+    facts.embeds = "inputs_embeds" in inspect.signature(model.forward).parameters and "input_ids" in inputs
+    facts.flippable = source["kind"] == "hf" and bool(facts.head) and hf.flippable(source)
+    return facts
+
+
+def inputs_of(model: Model, given: Inputs | None, facts: Facts) -> Inputs:
+    """The inputs that came with the model, or two rows of ids."""
+    if given is not None:
+        return given
+    rows = facts.rows or 8
+    ids = (torch.arange(2 * _LENGTH) * 3 + 1) % max(rows - 1, 1)
+    if facts.padding is not None:
+        ids[ids == facts.padding] = (facts.padding + 1) % max(rows, 1)
+    return {"0": ids.reshape(2, _LENGTH)}
+
+
+def _tables(model: Model, facts: Facts) -> None:
+    """Every nn.Embedding, and which of them holds the tokens."""
+    paths = {id(module): path for path, module in reversed(list(model.named_modules(remove_duplicate=False)))}
+    tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
+    facts.tables = [paths[id(module)] for module in tables]
+    facts.padded = [paths[id(m)] for m in tables if isinstance(m.padding_idx, int) and m.weight.device.type != "meta"]
+    table: Any = None
+    getter = getattr(model, "get_input_embeddings", None)
+    if callable(getter):
+        try:
+            table = getter()
+        except NotImplementedError:
+            table = None
+        facts.found = "get_input_embeddings"
+    if not _is_table(table) and tables:
+        likely = [m for m in tables if any(word in paths[id(m)].lower() for word in ("tok", "word", "wte", "shared"))]
+        table = max(likely or tables, key=lambda m: m.weight.shape[0])
+        facts.found = "the types of its modules"
+    if not _is_table(table):
+        return
+    names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
+    facts.path = paths.get(id(table), "")
+    own = f"{facts.path}.weight"
+    facts.table = own if own in named(model) else names.get(id(table.weight), "")
+    facts.rows, facts.width = table.weight.shape
+    padding = getattr(table, "padding_idx", None)
+    facts.padding = padding if isinstance(padding, int) else None
+
+
+def _is_table(thing: Any) -> bool:
+    weight = getattr(thing, "weight", None)
+    return isinstance(thing, torch.nn.Module) and isinstance(weight, torch.Tensor) and weight.dim() == 2
+
+
+class _Products(Consulted):
+    """Which Parameter made the product whose output has a given width last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[Any, int]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = super().__torch_function__(func, types, args, kwargs)
+        if getattr(func, "__name__", "") in ("linear", "matmul", "__matmul__", "mm") and len(args) > 1:
+            weight = args[1]._base if isinstance(args[1], torch.Tensor) and args[1]._base is not None else args[1]
+            if isinstance(weight, torch.nn.Parameter) and isinstance(out, torch.Tensor):
+                self.made.append((weight, out.shape[-1]))
+        return out
+
+
+def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
+    """The weight whose product with the hidden states are the logits."""
+    names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
+    try:
+        with _Products() as products:
+            logits = answer(model, inputs)
+        facts.logits = logits.shape[-1] if logits.dim() else 0
+    except Exception as error:
+        facts.forward = f"its forward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        products = _Products()
+    getter = getattr(model, "get_output_embeddings", None)
+    head: Any = getter() if callable(getter) else None
+    if isinstance(getattr(head, "weight", None), torch.Tensor):
+        path = next((p for p, m in model.named_modules(remove_duplicate=False) if m is head), "")
+        own = f"{path}.weight"
+        facts.head = own if own in named(model) else names.get(id(head.weight), "")
+        return
+    for weight, width in reversed(products.made):
+        if width == facts.logits and id(weight) in names and facts.rows in weight.shape:
+            facts.head = names[id(weight)]
+            return
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module.weight.shape == (facts.rows, facts.width):
+            facts.head = f"{path}.weight"
+
+
+def _expectation(model: Model, facts: Facts, expect: str) -> None:
+    """Whether table and head ought to be one Parameter, and who says so."""
+    parameters, config = named(model), getattr(model, "config", None)
+    pair = [(facts.head, facts.table)] if facts.head and facts.table else []
+    alike = pair and facts.head in parameters and parameters[facts.head].shape == parameters[facts.table].shape
+    flag = getattr(config, "tie_word_embeddings", None)
+    declared = getattr(model, "_tied_weights_keys", None) or {}
+    facts.tied = bool(pair) and parameters.get(facts.head) is parameters.get(facts.table)
+    if expect in ("tied", "untied"):
+        facts.expected, facts.said, facts.pairs = expect, f"--expect {expect}", pair
+    elif expect == "any":
+        facts.said = "--expect any"
+    elif flag is True:
+        expand = getattr(model, "get_expanded_tied_weights_keys", None)
+        keys = list(expand(all_submodels=True).items()) if callable(expand) else _listed(declared, facts)
+        facts.expected, facts.said = "tied", "config.tie_word_embeddings is True"
+        facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and not facts.tied else [])]))
+    elif flag is False:
+        facts.expected, facts.said = "untied", "config.tie_word_embeddings is False"
+        facts.pairs = pair if alike or facts.tied else []
+    elif declared:
+        facts.expected, facts.said = "tied", "_tied_weights_keys"
+        facts.pairs = _listed(declared, facts)
+    elif pair:
+        facts.said = "nothing declares it; it is " + ("tied" if facts.tied else "untied")
+
+
+def _listed(declared: Any, facts: Facts) -> list[tuple[str, str]]:
+    if isinstance(declared, dict):
+        return list(declared.items())
+    return [(name, facts.table) for name in declared if name != facts.table]
+
+
+def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> None:
+    """Whether the forward pass works, gives the same bits each time, and has a graph."""
+    if facts.forward or facts.meta:
+        facts.forward = facts.forward or "it has parameters without memory (meta)"
+        return
+    one, other = fresh(source, variant), fresh(source, variant)
+    first = answer(one, inputs)
+    facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
+    equal = all(same(p.detach(), named(other)[n].detach()) for n, p in named(one).items() if n in named(other))
+    if not equal:
+        facts.forward = "its factory builds another model each time, although the seeds are set"
+    try:
+        torch.manual_seed(0)
+        from embcheck.audit.program import call
+
+        facts.trains = call(one, inputs).requires_grad
+    except Exception:
+        facts.trains = False
+
+
+__all__ = ["AS_BUILT", "Facts", "explored", "inputs_of", "partition"]

@@ -1,0 +1,178 @@
+"""What an audit says: findings, notes, reasons why a law does not apply; and the register of its laws.
+
+A law of the audit is a function of a `embcheck.audit.subject.Subject` with a sentence.  It returns findings and notes,
+or raises `NotApplicable`.  Knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: The variants of a model: as its factory builds it, and with the tie of its configuration the other way round.
+AS_BUILT, FLIPPED = "as built", "flipped"
+
+
+class NotApplicable(Exception):
+    """The law has nothing to judge in this model; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A violation, as the author of the model needs it.
+
+    ``kind`` and ``where`` (a module's or parameter's path) name the root cause: findings that share both are one.
+    """
+
+    kind: str
+    where: str
+    words: str
+    effect: str
+    remedy: str
+    script: str = ""
+    confirmed: bool | None = None
+
+    @property
+    def cause(self) -> str:
+        """What is one root cause."""
+        return f"{self.kind}: {self.where}" if self.where else self.kind
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is worth knowing and no violation: a design choice, or what every torch model suffers."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class AuditLaw:
+    """A law of the audit: its sentence, the function that judges, and the variants of a model that it is asked of."""
+
+    name: str
+    sentence: str
+    judge: Callable[[Any], list[Finding | Note]]
+    variants: tuple[str, ...] = (AS_BUILT,)
+
+
+#: In the order in which they are judged: of two laws with one root cause the first reports it.
+LAWS: dict[str, AuditLaw] = {}
+
+Judge = Callable[[Any], list[Finding | Note]]
+
+
+def audit_law(sentence: str, *, variants: tuple[str, ...] = (AS_BUILT,)) -> Callable[[Judge], Judge]:
+    """Registers a law under its function's name."""
+
+    def register(judge: Judge) -> Judge:
+        LAWS[judge.__name__] = AuditLaw(judge.__name__, sentence, judge, variants)
+        return judge
+
+    return register
+
+
+#: What each kind of finding does to training or use, and how it is repaired.
+ADVICE: dict[str, tuple[str, str]] = {
+    "tie is missing": (
+        "table and head are trained apart: twice the memory, and the head does not learn from the lookups",
+        "assign the same Parameter: head.weight = table.weight (and declare it in _tied_weights_keys)",
+    ),
+    "tie is undeclared": (
+        "a change of either moves both, which whoever reads the configuration does not expect",
+        "give the head a Parameter of its own where the configuration says untied, or correct the configuration",
+    ),
+    "two Parameters over one memory": (
+        "an optimizer holds two states for one memory and steps it twice; a cast or a copy separates the two",
+        "assign the Parameter itself, not its .data, a view or a new nn.Parameter of it",
+    ),
+    "not among the parameters": (
+        "no optimizer trains it, .to() leaves it behind and state_dict() does not save it",
+        "assign it as an attribute of a module, or put the modules into nn.ModuleList or nn.ModuleDict",
+    ),
+    "listed twice": (
+        "an optimizer that is given the list steps the parameter twice",
+        "list each Parameter once: dict.fromkeys(...) keeps the order",
+    ),
+    "alias is lost": (
+        "after this operation table and head are trained apart, silently",
+        "restore the tie at its end: head.weight = table.weight",
+    ),
+    "alias is made": (
+        "after this operation two parameters that were trained apart are one",
+        "make the tie depend on the configuration",
+    ),
+    "memory is shared": (
+        "training the copy changes the original",
+        "copy the Parameter in __deepcopy__, and hold no tensor outside the registered parameters",
+    ),
+    "copy does not follow": (
+        "the copy computes with a tensor that is not among its parameters: training it has no effect there",
+        "look the weight up through the module at each forward, don't keep a reference or a closure",
+    ),
+    "original moves": ("training the copy changes the original", "hold nothing by reference that a copy shares"),
+    "name is lost": ("a part of the model is gone after this operation", "keep every registered parameter"),
+    "not restored": (
+        "what was trained is lost when the model is loaded again, silently",
+        "save and load it: register it, and don't list it among the keys to ignore or initialise it after loading",
+    ),
+    "load is refused": (
+        "a saved model can't be loaded again",
+        "make the names that are saved those that are expected, aliases included",
+    ),
+    "answers differ": (
+        "the loaded model computes something else than the saved one, although all its parameters are equal",
+        "register as a persistent buffer what the forward pass depends on, or compute it from the configuration",
+    ),
+    "gradient is not the sum": (
+        "the shared weight is trained with a wrong gradient",
+        "let autograd accumulate; don't scale, double or replace the gradient of a shared weight",
+    ),
+    "padding row gets gradient": (
+        "the padding row is trained by the lookups although padding_idx promises a fixed row",
+        "pass padding_idx=self.padding_idx to F.embedding",
+    ),
+    "padding row is not zero": (
+        "until it is overwritten each padded position contributes a random vector, which no lookup ever trains",
+        "zero the row after initialising: weight.data[padding_idx].zero_()",
+    ),
+    "state is missing": ("the optimizer does not train every parameter once", "give each Parameter to one group"),
+    "not the row": (
+        "the embedding is no lookup: its output is not its weight's row times a declared scale",
+        "return F.embedding(ids, weight), and declare a scale as an attribute",
+    ),
+    "inputs_embeds differ": (
+        "prompt tuning, attribution and generation from embeddings compute something else than ids do",
+        "do after the lookup whatever is done to embeddings, on both ways",
+    ),
+    "old rows change": (
+        "what was learnt of the old tokens is lost by a resize",
+        "copy the old rows: new[:n] = old[:n]",
+    ),
+    "padding_idx changes": (
+        "after a resize the padding row is trained, or another row is not",
+        "pass padding_idx to the new table (and leave it where it was)",
+    ),
+    "bias does not follow": (
+        "after a resize the head fails, or the new tokens have no bias that is trained",
+        "resize the bias with the head's weight, and keep one Parameter where it has two names",
+    ),
+    "size is not told": (
+        "what reads the size (losses, generation, saving) works with the old one",
+        "set num_embeddings, out_features and config.vocab_size to the new size",
+    ),
+    "head does not follow": (
+        "after a resize the logits don't cover the new tokens: a loss on them fails or reads another row",
+        "resize the head with the table, and return it from get_output_embeddings",
+    ),
+    "resize fails": ("the vocabulary can't be changed", "support it, or refuse it with a clear message"),
+    "forward fails": ("the model can't be used after this operation", "make forward read the new sizes"),
+    "other values change": ("a resize changes what has nothing to do with it", "touch only the table and the head"),
+    "input is changed": ("whoever passes the ids finds others afterwards", "clone before writing in place"),
+    "weights are written": ("a forward pass in eval mode changes the model", "write only when training"),
+    "cast is partial": ("a part of the model keeps its old dtype", "register every tensor as parameter or buffer"),
+}

@@ -1,0 +1,194 @@
+"""Architectures of transformers: which there are, a tiny model of each, built from a configuration without any hub.
+
+transformers is imported when first needed, by name, for it is an extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import os
+from typing import Any
+
+from embcheck.audit.finding import AS_BUILT
+from embcheck.audit.tiny import VOCABULARY, shrunk
+
+#: Which mapping of transformers holds the models of a task.
+TASKS = {
+    "causal": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "masked": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
+    "seq2seq": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+}
+
+#: A model of more parameters is not tiny: the configuration was not understood.
+LARGEST = 30_000_000
+
+#: Imported before any fork, for most models need them.
+_COMMON = (
+    "modeling_utils",
+    "generation.utils",
+    "cache_utils",
+    "models.llama.modeling_llama",
+    "models.bert.modeling_bert",
+)
+
+
+class Unknown(Exception):
+    """No architecture has that name."""
+
+
+def load() -> Any:
+    """transformers, quiet and offline.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers = importlib.import_module("transformers")
+    transformers.logging.set_verbosity(50)
+    with contextlib.suppress(Exception):
+        transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def warm() -> None:
+    """Imports what most models need, so that forks don't each do it."""
+    load()
+    for name in _COMMON:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"transformers.{name}")
+
+
+def architectures() -> list[dict[str, Any]]:
+    """Every pair of a model type and a class that some mapping holds, as a source for `embcheck.audit.factory`."""
+    load()
+    auto = importlib.import_module("transformers.models.auto.modeling_auto")
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for task, mapping in TASKS.items():
+        for model_type, cls in getattr(auto, mapping).items():
+            source = {"kind": "hf", "type": model_type, "cls": cls, "task": task, "config": None}
+            found.setdefault((model_type, cls), source)
+    return list(found.values())
+
+
+def chosen(name: str) -> list[dict[str, Any]]:
+    """The architectures of a name: ``all``, a model type such as ``llama``, or a class such as ``LlamaForCausalLM``.
+
+    Of a model type with several tasks it is the first of causal, masked and seq2seq that is the type's own, so that
+    ``bert`` is the masked model; a task may be asked for: ``bert:causal``.
+
+    Raises:
+        Unknown: if there is none.
+    """
+    every = architectures()
+    if name == "all":
+        return every
+    model_type, _, task = name.partition(":")
+    fits = [source for source in every if model_type in (source["type"], source["cls"])]
+    fits = [source for source in fits if not task or source["task"] == task]
+    if not fits:
+        import difflib
+
+        close = difflib.get_close_matches(model_type, sorted({source["type"] for source in every}), 3)
+        raise Unknown(f"no architecture {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""))
+    order = {"masked": 0, "seq2seq": 1, "causal": 2}
+    return sorted(fits, key=lambda source: order[source["task"]])[:1]
+
+
+def config_class(source: dict[str, Any]) -> Any:
+    """The class of configuration that the model's constructor takes."""
+    transformers = load()
+    own = getattr(transformers, source["cls"]).config_class
+    listed = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING[source["type"]]
+    return listed if issubclass(listed, own) else own
+
+
+def proposals(source: dict[str, Any]) -> list[dict[str, Any]]:
+    """Keyword arguments for a tiny configuration, the likeliest first."""
+    default = config_class(source)()
+    causal = {"is_decoder": True} if source["task"] == "causal" and hasattr(default, "is_decoder") else {}
+    if source["type"] == "bert-generation":
+        causal = {}
+    tries = [shrunk(default, layers, heads=heads) for layers, heads in ((2, True), (2, False), (4, True), (6, True))]
+    return [{**given, **more} for given in tries for more in ((causal, {}) if causal else ({},))]
+
+
+def build(source: dict[str, Any], variant: str = AS_BUILT) -> tuple[Any, dict[str, Any]]:
+    """A model of the source's configuration and the inputs of its forward pass."""
+    import torch
+
+    transformers = load()
+    config = config_class(source)(**settings(source, variant))
+    model = getattr(transformers, source["cls"])(config)
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [21, 7, 20, 19, 7, 18, 17, 16]])
+    if "input_features" in inspect.signature(model.forward).parameters and source["type"] == "musicgen":
+        ids = ids.reshape(-1, 4)
+    inputs = {"input_ids": ids}
+    if getattr(config, "is_encoder_decoder", False) and source["task"] != "causal":
+        inputs["decoder_input_ids"] = ids.flip(1) + 1
+    return model, inputs
+
+
+def settle(source: dict[str, Any]) -> dict[str, Any]:
+    """The source with the first tiny configuration that builds and runs.
+
+    Raises:
+        Exception: what the last proposal raised, if none does.
+    """
+    import torch
+
+    from embcheck.audit.program import answer
+
+    failure: Exception = ValueError("no configuration")
+    for config in proposals(source):
+        trial = {**source, "config": config}
+        try:
+            with torch.device("meta"):
+                count = sum(p.numel() for p in build(trial)[0].parameters())
+            if count > LARGEST:
+                raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
+            model, inputs = build(trial)
+            answer(model.eval(), inputs)
+        except Exception as error:
+            failure = error
+        else:
+            return trial
+    raise failure
+
+
+def settings(source: dict[str, Any], variant: str) -> dict[str, Any]:
+    """The configuration's keyword arguments; ``flipped`` turns the flag of the tie round.
+
+    It goes through the constructor, for some classes don't let it be turned.
+    """
+    given = dict(source["config"])
+    if variant != AS_BUILT:
+        given["tie_word_embeddings"] = not config_class(source)(**given).tie_word_embeddings
+    return given
+
+
+def flippable(source: dict[str, Any]) -> bool:
+    """Whether the configuration's class lets the flag of the tie be turned round."""
+    try:
+        before = config_class(source)(**source["config"]).tie_word_embeddings
+        after = config_class(source)(**settings(source, "flipped")).tie_word_embeddings
+    except Exception:
+        return False
+    return bool(before != after)
+
+
+def prelude(source: dict[str, Any], variant: str) -> list[str]:
+    """The lines of a script that define ``factory``."""
+    given = ", ".join(f"{name}={value!r}" for name, value in settings(source, variant).items())
+    return [
+        "import transformers",
+        "",
+        "def factory():",
+        f"    config = transformers.{config_class(source).__name__}({given})",
+        f"    return transformers.{source['cls']}(config)",
+    ]
+
+
+__all__ = ["LARGEST", "TASKS", "VOCABULARY", "Unknown", "architectures", "build", "chosen", "load", "prelude", "settle"]

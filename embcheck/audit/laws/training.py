@@ -1,0 +1,56 @@
+"""Laws about gradients and steps."""
+
+from __future__ import annotations
+
+from embcheck.audit.factory import fresh
+from embcheck.audit.finding import Finding, NotApplicable, Note, audit_law
+from embcheck.audit.program import call, named
+from embcheck.audit.program_state import stepped
+from embcheck.audit.program_value import gradient_is_the_sum
+from embcheck.audit.subject import Subject
+
+Result = list[Finding | Note]
+
+#: Nodes of a graph through which a followed lookup or product reaches a weight.
+_FOLLOWED = {
+    *("EmbeddingBackward0", "MmBackward0", "AddmmBackward0", "TBackward0", "PermuteBackward0", "TransposeBackward0"),
+    *("NumpyTBackward0", "BmmBackward0", "ViewBackward0", "UnsafeViewBackward0", "LinearBackward0", "ExpandBackward0"),
+}
+
+
+@audit_law("The gradient of the table is the sum of what its lookups and the head give, without the padding row's "
+           "lookups.")  # fmt: skip
+def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
+    facts = subject.need(forward="", table="it has no table", trains="its output has no gradient")
+    model = fresh(subject.source, subject.variant)
+    weight = named(model).get(facts.table)
+    if weight is None or not weight.requires_grad:
+        raise NotApplicable("the table is frozen")
+    table = model.get_submodule(facts.path)
+    if getattr(table, "scale_grad_by_freq", False):
+        raise NotApplicable("scale_grad_by_freq divides the gradient on purpose")
+    unknown = sorted(_readers(call(model, subject.inputs).grad_fn, weight) - _FOLLOWED)
+    if unknown:
+        raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
+    return [*subject.findings(gradient_is_the_sum, table=facts.table, padding=facts.padding)]
+
+
+def _readers(root: object, weight: object) -> set[str]:
+    """The names of the graph's nodes that hand a gradient to the weight."""
+    found, seen, stack = set(), set(), [root]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for following, _ in node.next_functions:  # type: ignore[attr-defined]
+            if following is not None and getattr(following, "variable", None) is weight:
+                found.add(type(node).__name__)
+            stack.append(following)
+    return found
+
+
+@audit_law("Steps keep what is one Parameter equal, with one state in the optimizer.")
+def steps_keep_the_tie(subject: Subject) -> Result:
+    subject.need(forward="", trains="its output has no gradient")
+    return [*subject.findings(stepped)]

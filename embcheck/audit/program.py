@@ -1,0 +1,270 @@
+"""Programs: what the laws of the audit do to a model.
+
+They import nothing but torch and the standard library, for their source is what a finding's script shows.  ``build``
+makes the model afresh, ``inputs`` are the keyword arguments of its forward pass.  A program returns its problems, each
+a kind (see `embcheck.audit.finding.ADVICE`), the path where it shows and a sentence; none if the law holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+#: A torch module, whose attributes a checker can't tell apart.
+Model = Any
+Build = Callable[[], Model]
+Inputs = dict[str, Any]
+Problems = list[tuple[str, str, str]]
+
+
+def wave(tensor: torch.Tensor, frequency: float) -> torch.Tensor:
+    """Values between -0.1 and 0.1 of the tensor's shape and dtype: the same everywhere, no two rows alike."""
+    steps = torch.arange(1, tensor.numel() + 1, dtype=torch.float64)
+    return (torch.sin(steps * frequency) / 10).reshape(tensor.shape).to(tensor)
+
+
+def vary(model: Model) -> Model:
+    """Gives constant parameters values: a bias of zeros that is lost on reload would come back as zeros."""
+    with torch.no_grad():
+        for count, parameter in enumerate(dict.fromkeys(model.parameters())):
+            if not parameter.is_floating_point() or not parameter.numel() or parameter.device.type == "meta":
+                continue
+            if bool((parameter == parameter.reshape(-1)[0]).all()):
+                parameter += wave(parameter, 12.9898 + count)
+        for module in model.modules():
+            row, weight = getattr(module, "padding_idx", None), getattr(module, "weight", None)
+            if not isinstance(row, int) or not isinstance(weight, torch.nn.Parameter) or weight.dim() != 2:
+                continue
+            if weight.device.type != "meta" and not bool(weight[row].any()):
+                weight[row] = wave(weight[row], 4.1)
+    return model.eval()
+
+
+def disturb(model: Model) -> Model:
+    """Another model of the same class: every parameter moved."""
+    with torch.no_grad():
+        for count, parameter in enumerate(dict.fromkeys(model.parameters())):
+            if parameter.is_floating_point():
+                parameter += wave(parameter, 3.7 + count)
+    return model
+
+
+def align(model: Model) -> Model:
+    """Moves parameters to memory of their own: a file mapped into memory is not aligned as a kernel wants it."""
+    for parameter in dict.fromkeys(model.parameters()):
+        parameter.data = parameter.data.clone()
+    return model.eval()
+
+
+def first_tensor(out: Any) -> torch.Tensor:
+    """The logits of an output, or its first tensor of floating point."""
+    if isinstance(out, torch.Tensor):
+        return out
+    if getattr(out, "logits", None) is not None:
+        return first_tensor(out.logits)
+    for member in out.values() if isinstance(out, dict) else out:
+        if isinstance(member, torch.Tensor) and member.is_floating_point():
+            return member
+    raise TypeError(f"no tensor of floating point in {type(out).__name__}")
+
+
+def call(model: Model, inputs: Inputs) -> torch.Tensor:
+    """What the model computes, with its graph; the inputs are copies."""
+    given = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+    positional = [given.pop(name) for name in sorted(given) if name.isdigit()]
+    return first_tensor(model(*positional, **given))
+
+
+def answer(model: Model, inputs: Inputs) -> torch.Tensor:
+    """What the model computes, without its graph."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return call(model, inputs)
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal as values, NaN to NaN."""
+    return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def backward(model: Model, inputs: Inputs) -> None:
+    """A training step's backward pass, with a loss that weighs every output differently."""
+    torch.manual_seed(0)
+    out = call(model, inputs)
+    if out.is_complex():
+        out = torch.view_as_real(out)
+    (out * wave(out, 1.7)).sum().backward()
+
+
+def named(model: Model) -> dict[str, Any]:
+    """Parameters by every name that they have."""
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def partition(model: Model) -> dict[str, str]:
+    """For each name the first name of the same Parameter: which names are one."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in named(model).items()}
+
+
+def aliases(before: dict[str, str], after: dict[str, str], act: str) -> Problems:
+    """How an operation changed which names are one Parameter."""
+    problems = []
+    for name, first in before.items():
+        if name not in after or first not in after:
+            gone = name if name not in after else first
+            problems.append(("name is lost", gone, f"{act} loses {gone}"))
+        elif after[name] != after[first]:
+            problems.append(("alias is lost", name, f"{act} makes {name} another Parameter than {first}"))
+        elif first == name and after[name] != name and after[name] in before:
+            problems.append(("alias is made", name, f"{act} makes {name} and {after[name]} one Parameter"))
+    return list(dict.fromkeys(problems))
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The names whose values are not bit for bit what they were."""
+    return [n for n, value in before.items() if n in after and not same(value.detach(), after[n].detach())]
+
+
+# -- ties ----------------------------------------------------------------------------------------------------------
+
+
+def tied_as_declared(build: Build, inputs: Inputs, pairs: Any, expected: str, said: str) -> Problems:
+    """Each pair of names is one Parameter if ``tied`` is expected, and two with memories of their own if not."""
+    parameters = named(build())
+    problems = []
+    for one, other in pairs:
+        a, b = parameters.get(one), parameters.get(other)
+        if a is None or b is None:
+            gone = one if a is None else other
+            if expected == "tied":
+                problems.append(("tie is missing", gone, f"{said}, but {gone} is no parameter"))
+        elif a is b and expected == "untied":
+            problems.append(("tie is undeclared", one, f"{said}, but {one} and {other} are one Parameter"))
+        elif a is not b and expected == "tied" and a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+            equal = ", of equal values" if same(a.detach(), b.detach()) else ""
+            problems.append(("tie is missing", one, f"{said}, but {one} and {other} are two Parameters{equal}"))
+    return problems
+
+
+def one_memory_one_parameter(build: Build, inputs: Inputs) -> Problems:
+    """No two Parameters share memory, and parameters() lists each once."""
+    model = build()
+    owner: dict[int, str] = {}
+    problems: Problems = []
+    seen: dict[int, str] = {}
+    for name, parameter in named(model).items():
+        if not parameter.numel() or parameter.device.type == "meta" or id(parameter) in seen:
+            continue
+        seen[id(parameter)] = name
+        first = owner.setdefault(parameter.untyped_storage().data_ptr(), name)
+        if first != name:
+            other = named(model)[first]
+            begin, end = parameter.data_ptr(), parameter.data_ptr() + parameter.numel() * parameter.element_size()
+            if other.data_ptr() < end and begin < other.data_ptr() + other.numel() * other.element_size():
+                problems.append(("two Parameters over one memory", name, f"{name} and {first} are two Parameters"))
+    listed = [id(parameter) for parameter in model.parameters()]
+    for name, parameter in named(model).items():
+        if listed.count(id(parameter)) > 1 and partition(model)[name] == name:
+            problems.append(("listed twice", name, f"parameters() lists {name} {listed.count(id(parameter))} times"))
+    return problems
+
+
+class Consulted(torch.overrides.TorchFunctionMode):
+    """Collects the Parameters that lookups and products read during a forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: dict[int, Any] = {}
+        self.names: dict[int, str] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for given in (*args, *(kwargs or {}).values()):
+            base = given._base if isinstance(given, torch.Tensor) and given._base is not None else given
+            if isinstance(base, torch.nn.Parameter):
+                self.weights[id(base)] = base
+                self.names.setdefault(id(base), getattr(func, "__name__", str(func)))
+        return func(*args, **(kwargs or {}))
+
+
+def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
+    """Every Parameter that the forward pass reads is among the model's parameters."""
+    model = build()
+    known = {id(p) for p in (*model.parameters(), *model.buffers())}
+    with Consulted() as consulted:
+        answer(model, inputs)
+    return [
+        ("not among the parameters", "", f"{consulted.names[key]} reads a Parameter of shape {tuple(weight.shape)} that "
+         "the model does not list")
+        for key, weight in consulted.weights.items() if key not in known
+    ]  # fmt: skip
+
+
+# -- copies --------------------------------------------------------------------------------------------------------
+
+
+def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool) -> Problems:
+    """A copy has the same ties and memory of its own; changing its table changes it as it changes a fresh model."""
+    import copy
+    import io
+    import pickle
+
+    model = build()
+    before = answer(model, inputs) if exact else None
+    if how == "copy.deepcopy":
+        twin = copy.deepcopy(model)
+    elif how == "pickle":
+        twin = pickle.loads(pickle.dumps(model))
+    else:
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        twin = torch.load(file, weights_only=False)
+    problems = aliases(partition(model), partition(twin), how)
+    mine = {p.untyped_storage().data_ptr(): name for name, p in named(model).items() if p.numel()}
+    for name, parameter in named(twin).items():
+        if parameter.numel() and parameter.untyped_storage().data_ptr() in mine:
+            problems.append(("memory is shared", name, f"{how} leaves {name} in the original's memory"))
+    if before is None or problems:
+        return problems
+    other = build()
+    with torch.no_grad():
+        for changed in (twin, other):
+            weight = named(changed)[table]
+            weight += wave(weight, 5.3)
+    if not same(answer(twin, inputs), answer(other, inputs)):
+        problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
+    if not same(answer(model, inputs), before):
+        problems.append(("original moves", table, f"after {how} a change of the copy's {table} moves the original"))
+    if any(p.requires_grad for p in twin.parameters()):
+        backward(twin, inputs)
+        got = [name for name, p in named(model).items() if p.grad is not None]
+        if got:
+            problems.append(
+                ("original moves", got[0], f"after {how} the copy's backward pass gives {got[0]} a gradient")
+            )
+    return problems
+
+
+def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
+    """Casts keep the ties, reach every parameter, and a change of the table shows as in a fresh model."""
+    problems: Problems = []
+    for name, dtype in (("double()", torch.float64), ("bfloat16()", torch.bfloat16)):
+        model = build()
+        before = partition(model)
+        moved = [n for n, p in named(model).items() if p.is_floating_point()]
+        model = getattr(model, name[:-2])()
+        problems += aliases(before, partition(model), name)
+        stayed = [n for n in moved if n in named(model) and named(model)[n].dtype != dtype]
+        problems += [("cast is partial", n, f"{name} leaves {n} in {named(model)[n].dtype}") for n in stayed]
+    if exact and not problems:
+        there, fresh = build().double().float(), build()
+        with torch.no_grad():
+            for changed in (there, fresh):
+                weight = named(changed)[table]
+                weight += wave(weight, 5.3)
+        if not same(answer(there, inputs), answer(fresh, inputs)):
+            problems.append(("copy does not follow", table, f"after double().float() a change of {table} is not seen"))
+    return problems

@@ -1,0 +1,109 @@
+"""An audit in the terminal: what the model is, how each law stands, and each finding as its author needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from embcheck.audit.causes import Cause
+from embcheck.audit.finding import FLIPPED
+from embcheck.audit.session import Audit, status
+from embcheck.report.terminal import STYLE
+from embcheck.verdict import Status
+
+
+def show(audit: Audit, out: Console, store: Path, *, table: bool = True) -> None:
+    """Everything about one model; without ``table`` only what was found."""
+    if table:
+        out.print(Text(title(audit), style="bold"))
+        out.print(law_table(audit))
+    for cause in audit.roots:
+        out.print(told(audit, cause, store))
+    for one in audit.judged:
+        if one.failure:
+            out.print(Text.assemble(("UNKNOWN   ", STYLE[Status.UNKNOWN]), f"{one.law}: {one.failure}"))
+    if table:
+        for note in notes(audit):
+            out.print(Text.assemble(("note      ", "yellow"), note))
+
+
+def title(audit: Audit) -> str:
+    """The model in one line."""
+    facts: dict[str, Any] = audit.facts
+    parts = [f"{audit.subject}  {facts['cls']}", f"{facts['parameters']:,} parameters"]
+    if facts["table"]:
+        padding = "" if facts["padding"] is None else f", padding_idx {facts['padding']}"
+        parts.append(f"table {facts['table']} ({facts['rows']}×{facts['width']}{padding})")
+    if facts["head"]:
+        parts.append(f"head {facts['head']}" + (" (tied)" if facts["tied"] else ""))
+    if facts["said"]:
+        parts.append(f"expected {facts['expected']}: {facts['said']}")
+    return " · ".join(parts)
+
+
+def law_table(audit: Audit) -> Table:
+    """A row for each law and variant."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("law", "verdict", "remark"):
+        table.add_column(name, no_wrap=name != "remark")
+    for one in audit.judged:
+        standing = status(one)
+        name = one.law + (f" ({_turned(audit)})" if one.variant == FLIPPED else "")
+        table.add_row(name, Text(standing.word, STYLE[standing]), one.reason)
+    return table
+
+
+def _turned(audit: Audit) -> str:
+    return "untied" if audit.facts["expected"] == "tied" else "tied"
+
+
+def told(audit: Audit, cause: Cause, store: Path) -> Text:
+    """A finding: what is wrong, where, what it does to training, how to repair it, how to see it."""
+    finding = cause.finding
+    turned = f" · {_turned(audit)} (tie_word_embeddings turned round)" if cause.variant == FLIPPED else ""
+    text = Text.assemble(
+        "\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), (cause.law, "bold"), f"   {audit.subject}{turned}\n"
+    )
+    checked = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}[finding.confirmed]
+    for label, body in (
+        ("where", finding.where or "the model as a whole"),
+        ("what", finding.words),
+        ("effect", finding.effect),
+        ("fix", finding.remedy),
+        ("also", ", ".join(cause.also)),
+        ("script", f"{store}/{audit.id_of(cause)}.py ({checked})"),
+    ):
+        if body:
+            text.append(f"  {label:7} {body}\n")
+    return text
+
+
+def notes(audit: Audit) -> list[str]:
+    """The notes of all laws, each once."""
+    return list(dict.fromkeys(note for one in audit.judged for note in one.notes))
+
+
+def closing(audits: list[Audit]) -> str:
+    """What a reader looks for at the end."""
+    built = [audit for audit in audits if not audit.unbuilt]
+    found = sum(len(audit.roots) for audit in built)
+    bad = sum(bool(audit.roots) for audit in built)
+    unknown = sum(bool(one.failure) for audit in built for one in audit.judged)
+    laws = sum(len(audit.judged) for audit in built)
+    seconds = sorted(audit.cpu for audit in built)
+    parts = [
+        f"{len(built)} models, {laws} judgements" if len(audits) > 1 else f"{laws} judgements",
+        f"{found} findings" + (f" in {bad} models" if len(audits) > 1 else ""),
+        f"{unknown} unknown",
+        f"{sum(len(notes(audit)) for audit in built)} notes",
+    ]
+    if seconds:
+        middle = seconds[len(seconds) // 2]
+        parts.append(f"{middle:.1f} s of CPU" + (" a model in the median" if len(audits) > 1 else ""))
+    if len(built) < len(audits):
+        parts.append(f"{len(audits) - len(built)} not built")
+    return " · ".join(parts)

@@ -1,0 +1,128 @@
+"""An audit of one model: asks for its facts, has every law judged, and makes verdicts of the answers.
+
+Knows no torch: a template process has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from embcheck.audit.causes import Cause, Judged, causes
+from embcheck.audit.client import Listed, Template, Unbuilt
+from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
+from embcheck.store import failure_id
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+FAMILY = "audit"
+
+#: The law that only says whether there is something to audit; the last verdict of a subject.
+BUILT = Statement("a_model_is_built", FAMILY, "The factory builds a model.")
+
+
+@dataclass
+class Audit:
+    """What came of one model."""
+
+    subject: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    judged: list[Judged] = field(default_factory=list)
+    roots: list[Cause] = field(default_factory=list)
+    unbuilt: str = ""
+    cpu: float = 0.0
+
+    def verdicts(self) -> list[Verdict]:
+        """A verdict for each law and variant, and last whether the model was built."""
+        found = [self._verdict(one) for one in self.judged]
+        built = Verdict(
+            BUILT.law, FAMILY, self.subject, AS_BUILT, FAMILY,
+            Status.NOT_APPLICABLE if self.unbuilt else Status.HOLDS,
+            cases=1, seconds=round(self.cpu, 3), reasons=(self.unbuilt,) if self.unbuilt else (),
+        )  # fmt: skip
+        return [*found, built]
+
+    def _verdict(self, one: Judged) -> Verdict:
+        mine = [cause for cause in self.roots if (cause.law, cause.variant) == (one.law, one.variant)]
+        elsewhere = [cause.law for cause in self.roots if cause not in mine] if one.findings and not mine else []
+        reasons = [f"note: {note}" for note in one.notes] + [text for text in (one.reason, one.failure) if text]
+        if elsewhere:
+            reasons.append(f"what {elsewhere[0]} found shows here too")
+        return Verdict(
+            one.law, FAMILY, self.subject, one.variant, FAMILY, status(one), cases=0 if one.reason else 1,
+            seconds=round(one.cpu, 3), reasons=tuple(reasons),
+            counterexamples=tuple(self._example(cause) for cause in mine),
+        )  # fmt: skip
+
+    def _example(self, cause: Cause) -> Counterexample:
+        finding = cause.finding
+        words = f"{finding.words}.  Effect: {finding.effect}.  Fix: {finding.remedy}."
+        return Counterexample(
+            cause.law, FAMILY, self.subject, cause.variant, "cpu",
+            case=f"{self.subject} ({cause.variant}): {finding.where or 'the model'}", kind=finding.cause, words=words,
+            path=finding.where, got=finding.words, script=finding.script, script_confirmed=finding.confirmed,
+            also=tuple(cause.also), id=self.id_of(cause),
+        )  # fmt: skip
+
+    def id_of(self, cause: Cause) -> str:
+        """Six digits that name a finding."""
+        return failure_id(FAMILY, self.subject, cause.variant, cause.law, cause.finding.cause)
+
+
+def status(one: Judged) -> Status:
+    """How a law stands: what failed to be judged is unknown, what had nothing to judge is not applicable."""
+    if one.failure:
+        return Status.UNKNOWN
+    if one.reason:
+        return Status.NOT_APPLICABLE
+    return Status.VIOLATED if one.findings else Status.HOLDS
+
+
+def name_of(source: dict[str, Any]) -> str:
+    """What reports call the model of a source."""
+    return f"hf:{source['type']}:{source['cls']}" if source["kind"] == "hf" else str(source["target"])
+
+
+def audit(template: Template, source: dict[str, Any], laws: list[Listed], expect: str = "auto") -> Audit:
+    """Asks for the facts and has every law judged, each in a process of its own.
+
+    Raises:
+        Unbuilt: if there is no model.
+    """
+    done = Audit(name_of(source))
+    answer = template.ask(do="explore", source=source, expect=expect)
+    done.facts, source, done.cpu = _facts(answer), answer.get("source", source), answer.get("cpu", 0.0)
+    for variant in (AS_BUILT, FLIPPED):
+        facts = done.facts
+        if variant == FLIPPED:
+            if not facts["flippable"]:
+                break
+            answer = template.ask(do="explore", source=source, expect="auto", variant=variant)
+            done.cpu += answer.get("cpu", 0.0)
+            if "facts" not in answer:
+                break
+            facts = answer["facts"]
+        for law in laws:
+            if variant in law.variants:
+                done.judged.append(_judged(template, law, source, facts, variant))
+    done.cpu += sum(one.cpu for one in done.judged)
+    done.roots = causes(done.judged)
+    return done
+
+
+def _facts(answer: dict[str, Any]) -> dict[str, Any]:
+    if "facts" in answer:
+        facts: dict[str, Any] = answer["facts"]
+        return facts
+    for key, words in (("unbuilt", "{}"), ("ended", "it can't be built: {}"), ("error", "looking at it failed: {}")):
+        if key in answer:
+            raise Unbuilt(words.format(answer[key]))
+    raise Unbuilt("no answer")
+
+
+def _judged(template: Template, law: Listed, source: dict[str, Any], facts: dict[str, Any], variant: str) -> Judged:
+    answer = template.ask(do="law", law=law.name, source=source, facts=facts, variant=variant)
+    one = Judged(law.name, variant, cpu=answer.get("cpu", 0.0))
+    one.findings = [Finding(**data) for data in answer.get("findings", ())]
+    one.notes, one.reason = list(answer.get("notes", ())), answer.get("reason", "")
+    one.failure = answer.get("error") or answer.get("ended") or answer.get("unbuilt") or ""
+    return one

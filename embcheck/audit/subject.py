@@ -1,0 +1,180 @@
+"""What a law of the audit is given: the facts of a model, and the way to run a program on fresh ones."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import textwrap
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.audit import hf
+from embcheck.audit.discovery import Facts, inputs_of
+from embcheck.audit.factory import Source, fresh, made
+from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
+from embcheck.audit.program import Inputs, Problems, vary
+
+#: Tensors of more elements are not printed into a script, which then takes them from the factory.
+_PRINTED = 256
+
+
+class Subject:
+    """A model under audit in one of its variants."""
+
+    def __init__(self, source: Source, facts: Facts, variant: str) -> None:
+        self.source, self.facts, self.variant = source, facts, variant
+        model, given = made(source, variant)
+        self._given = given
+        self.inputs: Inputs = inputs_of(model, given, facts)
+        self.model_class = type(model)
+
+    def need(self, **wanted: str) -> Facts:
+        """The facts.
+
+        Raises:
+            NotApplicable: with the reason of the first fact among ``wanted`` that is not there.
+        """
+        for name, reason in wanted.items():
+            value = getattr(self.facts, name)
+            if name == "forward" and value:
+                raise NotApplicable(value)
+            if name != "forward" and (value is False or value in ("", None)):
+                raise NotApplicable(reason)
+        return self.facts
+
+    def problems(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Problems:
+        """What a program finds in fresh models.
+
+        Raises:
+            NotApplicable: if it says by a LookupError that it can't judge this model.
+        """
+        try:
+            return program(lambda: fresh(self.source, self.variant, varied=varied), self.inputs, **options)
+        except (LookupError, NotImplementedError) as error:
+            raise NotApplicable(str(error) or type(error).__name__) from error
+
+    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> list[Finding]:
+        """The same as findings, each with a script that was run."""
+        found = self.problems(program, varied=varied, **options)
+        if not found:
+            return []
+        text = self.script(program, varied, options)
+        confirmed = exit_status(text) == 1
+        return [Finding(kind, where, words, *ADVICE[kind], text, confirmed) for kind, where, words in merged(found)]
+
+    def script(self, program: Callable[..., Problems], varied: bool, options: dict[str, Any]) -> str:
+        """The program as a script that needs torch and the factory only."""
+        literals = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        about = f"{self.facts.cls}, {self.variant}"
+        roots = [program, *([vary] if varied else [])]
+        lines = [
+            f"# {about}: exits 1 while the finding is there, 0 once it is gone",
+            "from __future__ import annotations",
+            "",
+            "import sys",
+            "",
+            "import torch",
+            *self._factory(),
+            "",
+            *sources(roots),
+            "",
+            "def build():",
+            "    torch.manual_seed(0)",
+            "    made = factory()",
+            "    model = made[0] if isinstance(made, tuple) else made",
+            "    return vary(model)" if varied else "    return model.eval()",
+            "",
+            "",
+            *self._inputs(),
+            f"problems = {program.__name__}(build, inputs, {literals})",
+            "for problem in problems:",
+            '    print(": ".join(problem))',
+            "sys.exit(1 if problems else 0)",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _factory(self) -> list[str]:
+        if self.source["kind"] == "hf":
+            return hf.prelude(self.source, self.variant)
+        module, _, name = str(self.source["target"]).partition(":")
+        return ['sys.path.insert(0, ".")', f"import {module}", "", f"factory = {module}.{name}"]
+
+    def _inputs(self) -> list[str]:
+        tensors = [value for value in self.inputs.values() if isinstance(value, torch.Tensor)]
+        if len(tensors) == len(self.inputs) and all(value.numel() <= _PRINTED for value in tensors):
+            pairs = [f"{n!r}: torch.tensor({v.tolist()}, dtype={v.dtype})" for n, v in self.inputs.items()]
+            return [f"inputs = {{{', '.join(pairs)}}}"]
+        return [
+            "inputs = factory()[1]",
+            "if not isinstance(inputs, dict):",
+            "    inputs = [inputs] if isinstance(inputs, torch.Tensor) else inputs",
+            "    inputs = {str(place): value for place, value in enumerate(inputs)}",
+        ]
+
+
+def merged(problems: Problems) -> Problems:
+    """One problem for each kind and place; many of one kind become one, for they have one cause."""
+    groups: dict[str, Problems] = {}
+    for problem in dict.fromkeys(problems):
+        groups.setdefault(problem[0], []).append(problem)
+    shown: Problems = []
+    for kind, group in groups.items():
+        _, where, words = group[0]
+        more = [place for _, place, _ in group[1:] if place != where]
+        shown.append((kind, where, words + (f"; so with {', '.join(more[:4])}" + (" …" if len(more) > 4 else "")
+                                            if more else "")))  # fmt: skip
+    return shown
+
+
+def sources(roots: list[Any]) -> list[str]:
+    """The sources of functions and of all functions and classes of this package that they reach, those first."""
+    found: dict[str, Any] = {}
+
+    def visit(thing: Any) -> None:
+        if thing.__name__ in found:
+            return
+        found[thing.__name__] = None
+        parts = [thing] if isinstance(thing, types.FunctionType) else [
+            member for member in vars(thing).values() if isinstance(member, types.FunctionType)]  # fmt: skip
+        bases = [base for base in getattr(thing, "__bases__", ()) if base.__module__.startswith("embcheck.")]
+        for base in bases:
+            visit(base)
+        for part in parts:
+            for name in names_in(part.__code__):
+                used = part.__globals__.get(name)
+                if isinstance(used, (types.FunctionType, type)) and used.__module__.startswith("embcheck."):
+                    visit(used)
+        del found[thing.__name__]
+        found[thing.__name__] = thing
+
+    for root in roots:
+        visit(root)
+    lines: list[str] = []
+    for thing in found.values():
+        lines += [*textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines(), "", ""]
+    return lines
+
+
+def names_in(code: types.CodeType) -> list[str]:
+    """The global names that a function's code and the functions inside it use."""
+    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in names_in(const)]
+    return [*code.co_names, *inner]
+
+
+def exit_status(text: str) -> int | None:
+    """How a script ends, run in this process; None if it raises."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(text, "script", "exec"), {"__name__": "__main__"})
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:
+        return None
+    return None
+
+
+__all__ = ["AS_BUILT", "Subject", "exit_status", "merged", "sources"]

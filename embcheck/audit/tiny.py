@@ -1,0 +1,158 @@
+"""Small versions of a configuration: the same architecture, in a thousandth of the memory.
+
+A configuration class says by the names of its fields what each number counts, so the numbers are replaced by name.
+What can't be guessed is written down in `SPECIAL`, an override for each model type.  Knows no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+#: Rows of the table of tokens.  No power of two and no other size's, so that a shape says what it counts.
+VOCABULARY = 99
+
+#: The padding token of a configuration that names none, so that its table has a padding row.
+_PADDING = 3
+
+#: What a field counts, and the number that it gets: the first pattern that matches its whole name decides.
+_SIZES: tuple[tuple[str, int], ...] = (
+    (r"(.*_)?(vocab_size|n_vocab|n_words)|n_token|vocab_size_.*", VOCABULARY),
+    (
+        r"(max_|n_)?(.*_)?(position_embeddings|positions|n_ctx|max_seq_len|max_seq_length)|max_source_positions|block_size",
+        64,
+    ),
+    (r"(.*_)?(num_key_value_heads|n_kv_heads?|num_kv_heads|multi_query_group_num|.*num_key_value_heads)", 2),
+    (r"(.*_)?(num_attention_heads|attention_heads|n_heads?|num_heads|heads|num_.*_heads)", 4),
+    (r"(num_|n_)?(.*_)?(hidden_layers|layers|n_layers?|num_blocks|depth|n_layer|num_layer)", 2),
+    (
+        r"(.*_)?(qk_nope_head_dim|qk_rope_head_dim|v_head_dim|qk_head_dim|head_dim|attention_head_dim|d_kv|kv_channels)",
+        8,
+    ),
+    (r".*(lora_rank|_rank)", 16),
+    (r"rotary_dim", 4),
+    (r"attention_window", 8),
+    (r"num_kv_shared_layers|num_nextn_predict_layers", 0),
+    (r"moe_k", 2),
+    (
+        r"(.*_)?(num_experts_per_tok|num_experts_per_token|moe_topk|moe_top_k|top_k_experts|experts_per_token|expert_top_k)",
+        2,
+    ),
+    (r"(.*_)?(num_local_experts|num_experts|n_routed_experts|moe_num_experts|num_routed_experts|.*num_experts)", 4),
+    (r"(.*_)?(n_group|topk_group|n_groups_router)", 1),
+    (
+        r"(.*_)?(intermediate_size|ffn_dim|n_inner|d_ff|ffn_hidden_size|intermediate_dim|dim_feedforward|mlp_hidden_size"
+        r"|ffn_size|hidden_dim|d_inner|expert_hidden_size|moe_ffn_hidden_size|.*intermediate_size)",
+        64,
+    ),
+    (
+        r"(.*_)?(hidden_size|d_model|n_embd|dim|embed_dim|embedding_size|emb_dim|model_dim|word_embed_proj_dim|width"
+        r"|d_embed|projection_dim|output_dim|embedding_dim|.*hidden_size|.*embed_dim|.*_dim)",
+        32,
+    ),
+)
+_PATTERNS = [(re.compile(pattern), size) for pattern, size in _SIZES]
+
+#: Fields of numbers that are no sizes although a pattern matches them.
+_KEPT = re.compile(
+    r".*(dropout|eps|theta|factor|kernel|stride|patch|groups|prob|rate|scale|range|_type|num_labels).*|first_k.*"
+)
+
+_TOKEN = re.compile(r".*(token_id|token_ids|token_index|_index|_token)$|.*_id$")
+
+#: By model type, what names alone don't tell.
+SPECIAL: dict[str, dict[str, Any]] = {
+    "bailing_hybrid": {"num_key_value_heads": 4},
+    "bamba": {"attn_layer_indices": [1]},
+    "deepseek_v2": {"num_key_value_heads": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
+    "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 32},
+    "esmc": {"num_key_value_heads": 4},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": {"num_experts_per_token": 2, "num_expert_group": 1, "topk_group": 1},
+    "led": {"attention_window": [4, 4]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 16, "chunk_size": 16},
+    "minicpm3": {"num_key_value_heads": 4},
+    "ministral": {"head_dim": 8},
+    "mobilebert": {"intra_bottleneck_size": 32},
+    "nemotron": {"num_key_value_heads": 4},
+    "nemotron_h": {"mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 2},
+    "perceiver": {
+        "num_latents": 8, "d_latents": 32, "num_self_attends_per_block": 1, "qk_channels": 32, "v_channels": 32,
+        "num_self_attention_heads": 4, "num_cross_attention_heads": 4,
+    },
+    "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]},
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {"num_hidden_layers": 12},
+    "zamba2": {"num_hidden_layers": 12, "use_mem_rope": False},
+}  # fmt: skip
+
+#: How often a table repeats may be said in lists as long as the layers; those are cut.
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "num_decoder_layers")
+
+
+def shrunk(config: Any, layers: int = 2, *, heads: bool = True) -> dict[str, Any]:
+    """The keyword arguments that make a small configuration of the same class.
+
+    ``layers`` is how many blocks there are; without ``heads`` the numbers and widths of heads stay as they are.
+    """
+    changed: dict[str, Any] = {}
+    old_layers = next((getattr(config, name) for name in _LAYERS if isinstance(getattr(config, name, None), int)), 0)
+    special = SPECIAL.get(getattr(config, "model_type", ""), {})
+    layers = special.get("num_hidden_layers", layers)
+    for name, value in fields(config):
+        if hasattr(value, "to_dict"):
+            changed[name] = {**shrunk(value, layers, heads=heads), "model_type": value.model_type}
+            continue
+        small = _small(name, value, layers, old_layers, heads)
+        if small is not value and small != value:
+            changed[name] = small
+    if getattr(config, "pad_token_id", 0) is None:
+        changed["pad_token_id"] = _PADDING
+    return changed | special
+
+
+def fields(config: Any) -> Iterator[tuple[str, Any]]:
+    """The fields that a configuration's constructor takes, under the names of its class."""
+    for name, value in vars(config).items():
+        if not name.startswith("_") and name not in ("transformers_version", "architectures", "id2label", "label2id"):
+            yield name, value
+
+
+def _small(name: str, value: Any, layers: int, old_layers: int, heads: bool) -> Any:
+    if isinstance(value, bool) or value is None:
+        return value
+    if _TOKEN.match(name):
+        return _in_range(value)
+    if isinstance(value, (list, tuple)) and old_layers and len(value) >= old_layers > layers:
+        return _spread(list(value), layers)
+    if not isinstance(value, int) or _KEPT.match(name):
+        return value
+    for pattern, size in _PATTERNS:
+        if pattern.fullmatch(name):
+            if (size == 2 and "layer" in name) or name in ("depth", "num_blocks"):
+                size = layers
+            if not heads and size in (2, 4, 8) and "head" in name:
+                return value
+            return min(value, size) if value > 0 else value
+    return value
+
+
+def _in_range(value: Any) -> Any:
+    """Special tokens as rows that the small table has: the rest fall on the last rows, each on another."""
+    if isinstance(value, (list, tuple)):
+        return [_in_range(member) for member in value]
+    if isinstance(value, int) and value >= VOCABULARY:
+        return VOCABULARY - 1 - value % 13
+    return value
+
+
+def _spread(values: list[Any], count: int) -> list[Any]:
+    """As many of the layers' values as there are layers, of different kinds where they differ."""
+    kinds = list({repr(value): value for value in values}.values())
+    return kinds[:count] if len(kinds) >= count else values[: count - len(kinds)] + kinds

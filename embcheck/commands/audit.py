@@ -1,0 +1,152 @@
+"""``embcheck audit module:factory``: is the tying and padding of this model right?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcheck.commands.usage import refuse
+
+if TYPE_CHECKING:
+    from embcheck.audit.session import Audit
+
+_EXPECTED = ("auto", "tied", "untied", "any")
+
+
+def audit(
+    factory: Annotated[str, typer.Argument(help="module:factory, a callable that returns a model.")] = "",
+    hf: Annotated[str, typer.Option("--hf", help="A tiny model of this architecture of transformers, or all.")] = "",
+    expect: Annotated[str, typer.Option("--expect", help="tied, untied, any, or auto: what the model says.")] = "auto",
+    report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the scripts.")] = None,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds that one law may take.")] = 60.0,
+    workers: Annotated[int, typer.Option("-n", "--workers", help="Models at a time.")] = os.cpu_count() or 1,
+    selfcheck: Annotated[
+        bool, typer.Option("--selfcheck", help="Plants faults into models and looks for them.")
+    ] = False,
+) -> None:
+    """Audits a model: its ties, its padding, its embeddings, through copies, steps, saves and resizes."""
+    if expect not in _EXPECTED:
+        refuse(f"--expect {expect!r}: expected {', '.join(_EXPECTED)}")
+    if workers < 1 or limit <= 0:
+        refuse("--workers and --limit must be positive")
+    if sum(map(bool, (factory, hf, selfcheck))) != 1:
+        refuse("give a factory such as my_model:build, or --hf llama, or --selfcheck")
+    if selfcheck:
+        from embcheck.audit.selfcheck import main_selfcheck
+
+        raise typer.Exit(main_selfcheck(workers, limit, typer.echo))
+    source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
+    raise typer.Exit(_audit(source, expect, limit, workers, report))
+
+
+def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, report: Path | None) -> int:
+    from embcheck.audit.client import Template, Unbuilt
+
+    template, store = Template(limit), report or Path(".embcheck")
+    try:
+        sources, laws = template.prepare(source)
+        if len(sources) == 1:
+            return _one(template, sources[0], laws, expect, report, store)
+    except Unbuilt as reason:
+        refuse(str(reason))
+    finally:
+        template.close()
+    return _all(sources, laws, expect, limit, workers, report or store / "audit")
+
+
+def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None, store: Path) -> int:
+    from embcheck.audit.report import closing, show
+    from embcheck.audit.session import audit as audit_model
+    from embcheck.report.terminal import console
+
+    done = audit_model(template, source, laws, expect)
+    keep(done, store)
+    if report is not None:
+        keeper = _keeper(report, laws, expect)
+        keeper.add(done.verdicts())
+        keeper.writer.footer("finished", exit_code([done]))
+    out = console()
+    show(done, out, store)
+    out.print(closing([done]))
+    return exit_code([done])
+
+
+def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folder: Path) -> int:
+    from embcheck.audit.many import audited
+    from embcheck.audit.report import closing, show
+    from embcheck.audit.session import name_of
+    from embcheck.report.terminal import console
+    from embcheck.verdict import Status
+
+    out, audits = console(), []
+    keeper = _keeper(folder, laws, expect)
+    left = [source for source in sources if name_of(source) not in keeper.done]
+    if keeper.done:
+        out.print(f"going on with {keeper.writer.path}: {len(keeper.done)} models are done")
+    stopped, code = "interrupted", 2
+    try:
+        for done in followed(audited(left, laws, workers, limit, expect), len(left), out):
+            audits.append(done)
+            keeper.add(done.verdicts())
+            keep(done, folder)
+            show(done, out, folder, table=False)
+        earlier = any(verdict.status >= Status.UNKNOWN for verdict in keeper.before)
+        stopped, code = "finished", max(int(earlier), exit_code(audits))
+    finally:
+        keeper.writer.footer(stopped, code)
+    for done in audits:
+        if done.unbuilt:
+            out.print(f"not built  {done.subject}: {done.unbuilt}")
+    out.print(closing(audits))
+    out.print(
+        f"record: {keeper.writer.path}" + (f" is cut off: {keeper.writer.broken}" if keeper.writer.broken else "")
+    )
+    return code
+
+
+def _keeper(folder: Path, laws: Any, expect: str) -> Any:
+    from embcheck.audit.many import Keeper
+
+    try:
+        return Keeper(folder / "record.ndjson", laws, {"expect": expect, "seed": "0"})
+    except OSError as error:
+        refuse(f"can't write to {folder}: {error.strerror}")
+
+
+def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
+    """The audits, with a progress bar where there is a terminal and a line for each tenth where there is none."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    found = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task("auditing", total=total)
+        for count, done in enumerate(audits, 1):
+            found += len(done.roots)
+            mark = f"  [bold red]{found} findings[/bold red]" if found else ""
+            bar.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
+            if bar.disable and count * 10 // total > (count - 1) * 10 // total:
+                out.print(f"{count}/{total} models, {found} findings")
+            yield done
+
+
+def keep(done: Audit, folder: Path) -> None:
+    """Writes the script of each finding."""
+    from embcheck.store import keep as store
+
+    for verdict in done.verdicts():
+        for example in verdict.counterexamples:
+            try:
+                store(example, folder)
+            except OSError as error:
+                refuse(f"can't write to {folder}: {error.strerror}")
+
+
+def exit_code(audits: list[Audit]) -> int:
+    """1 if anything was found, or could not be judged."""
+    return int(any(done.roots or any(one.failure for one in done.judged) for done in audits))
