@@ -133,17 +133,17 @@ def _section(entry: Entry, found: Finding) -> list[str]:
         f"- **where** `{', '.join(f'{name} = {value!r}' for name, value in entry.where.items())}`",
         f"- **torch** {str(entry.torch) or 'every release'} · tried: {seen}",
         f"- **case** `{entry.witness}`",
-        *([f"- **comes out** {_inline(found.words)}"] if found.words else []),
+        *([f"- **comes out** {inline(found.words)}"] if found.words else []),
         f"- **link** {link}",
     ]
-    parts = [f"## {entry.name}\n", f"{_inline(entry.reason)}\n", "\n".join(facts) + "\n"]
+    parts = [f"## {entry.name}\n", f"{inline(entry.reason)}\n", "\n".join(facts) + "\n"]
     if found.script:
         body = "\n".join(f"    {line}".rstrip() for line in ["```python", *found.script.rstrip().split("\n"), "```"])
         parts.append(f'??? example "script"\n\n{body}\n')
     return parts
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Text in which Markdown sees no markup: values, names with underscores, angle brackets."""
     for sign in "\\`*_[]<>|":
         text = text.replace(sign, f"\\{sign}")

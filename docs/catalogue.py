@@ -1,0 +1,41 @@
+"""A hook of mkdocs: the catalogue of laws is made from the families when the site is built."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds ``laws.md``."""
+    from mkdocs.structure.files import File
+
+    files.append(File.generated(config, "laws.md", content=page()))
+    return files
+
+
+def page() -> str:
+    """Every law as a sentence, with its source, what it obliges its cases to meet, and the function that decides it."""
+    sys.path.insert(0, str(ROOT))
+    from embcheck.collect import load_families
+    from embcheck.findings import inline
+
+    families = load_families().values()
+    count = sum(len(family.laws) for family in families)
+    parts = [
+        f"# The laws\n\n{count} laws in {len(families)} families. A family's laws are judged on the same execution.\n"
+    ]
+    for family in families:
+        parts.append(f"## {family.name}\n\nModes of its own: {', '.join(family.modes)}.\n")
+        for law in family.laws:
+            facts = [f"source: {inline(law.source)}"] if law.source else []
+            facts += [f"obliges: {', '.join(f'`{name}`' for name in sorted(law.obliges))}"] if law.obliges else []
+            facts += ["a refusal: the execution must raise"] if law.refusal else []
+            facts += ["advisory: no document promises it"] if law.advisory else []
+            body = "".join(f"\n    - {fact}" for fact in facts)
+            parts.append(f"- `{law.name}` {inline(law.sentence)}{chr(10) if body else ''}{body}")
+        parts.append("")
+    return "\n".join(parts)
