@@ -76,7 +76,11 @@ def norm_error(p: float, width: int, norm: Floats, fmt: Format) -> tuple[Floats,
         return np.full_like(norm, (width / 2 + 2) * u), float(lost**0.5)
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = np.abs(np.log(np.where(norm > 0, norm, 1.0)))
-    return ((width + 4) / p + logarithm + 4) * u, float(lost ** (1 / p))
+    rounded = ((width + 4) / abs(p) + logarithm + 4) * u
+    if p < 0:  # what underflows is lost beside a sum of norm^p, and the root divides that by |p|
+        with np.errstate(over="ignore"):
+            return rounded + lost * np.where(norm > 0, norm, 0.0) ** -p / abs(p), 0.0
+    return rounded, float(lost ** (1 / p))
 
 
 def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArray[np.bool_]:
@@ -237,7 +241,7 @@ class RenormCase(Case):
         finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
         with np.errstate(all="ignore"):
             sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
-        large: npt.NDArray[np.bool_] = np.greater_equal(sums, 2.0**acc.emax)
+        large: npt.NDArray[np.bool_] = np.greater_equal(sums, 2.0**acc.emax) & (fate.norm > 0)
         large |= fate.norm >= 2.0**self.format.emax
         return bool((large & self.looked_up & finite).any())
 

@@ -138,6 +138,27 @@ def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     return weight, call
 
 
+def bag_twice(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        # Each token twice in its bag, whose maximum is then the row.
+        pairs = indices.reshape(-1, 1).repeat(1, 2)
+        bags = torch.nn.functional.embedding_bag(pairs, weight, mode="max", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_between_empty(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype).repeat_interleave(2)
+        tokens = indices.reshape(-1)
+        layer = torch.nn.functional.embedding_bag
+        bags = layer(tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags)
+        return bags[1::2].reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
     return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
@@ -157,5 +178,7 @@ SPELLINGS: dict[str, Entry] = {
     "bag_sum": Entry("bag_sum", bag_sum, _BAG),
     "bag_mean": Entry("bag_mean", bag_mean, _BAG),
     "bag_max": Entry("bag_max", bag_max, _BAG - {"sparse"}),
+    "bag_twice": Entry("bag_twice", bag_twice, _BAG - {"sparse"}),
+    "bag_between_empty": Entry("bag_between_empty", bag_between_empty, _BAG),
     "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
 }

@@ -19,9 +19,9 @@ from embcheck.renorming import SPELLINGS, TAKES, renormalise
 from embcheck.space import Space
 from embcheck.subject import flags_of
 
-MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
+MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
-NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"))
+NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0)
 
 
 def plan(case: RenormCase) -> Plan:
@@ -110,6 +110,9 @@ def landmarks() -> Iterator[RenormCase]:
             values="mixed", max_norm=(1.0, 5.0, 0.1)[position % 3], norm_type=(2.0, 1.0, 2.0, 3.0)[position % 4],
             entry=("functional", "module", "bag_sum")[position % 3],
         )  # fmt: skip
+    for position, (width, p) in enumerate(itertools.product((64, 65, 129, 257, 513), NORM_TYPES)):
+        yield RenormCase(14, width, "permutation", (14,), max_norm=(2.5, 5.0)[position % 2], norm_type=p, values="mixed",
+                         dtype=tuple(FORMATS)[position // 2 % 4], seed=position)  # fmt: skip
     for numel, threads in itertools.product((999, 1000, 1001), (1, 2)):
         yield RenormCase(7, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
         yield RenormCase(1001, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
@@ -186,8 +189,9 @@ def judged_by(*routes: str) -> Any:
     source="nn.Embedding: max_norm; norm_type",
     obliges={"over", "within", "at_limit", "spared", "zero_row", "nan_row", "repeated", "padding_hit", "empty",
              "zero_width", "bag", "max_norm=0", "numel>1000",
-             "num_embeddings>1000", "embedding_dim>128", "norm_type=1", "norm_type=3",
-             "norm_type=inf", "norm_type=0.5", "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
+             "num_embeddings>1000", "embedding_dim>128",
+             "norm_type=1", "norm_type=3", "norm_type=inf", "norm_type=0.5", "norm_type=-1",
+             "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
 )  # fmt: skip
 def rows_over_max_norm_are_rescaled(case: RenormCase, out: Outcome) -> Finding:
     return obeys(case, fate_of(case, out.before), out.before, out.after)
