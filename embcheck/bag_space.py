@@ -242,8 +242,14 @@ def landmarks() -> Iterator[BagCase]:
             yield BagCase(
                 3, 2, numel=6, weights=weights, learns=learns, dtype=dtype, sparse=True, weights_layout="strided"
             )
-    for route, mode in itertools.product(BAG_ROUTES, MODES):
-        yield BagCase(3, 2, mode, 6, "unequal", route=route, weights="small", learns="both")
+    for route, mode, batch, padding in itertools.product(BAG_ROUTES, MODES, (False, True), (None, 0)):
+        yield BagCase(3, 2, mode, 6, "unequal", batch, route=route, weights="small", learns="both", padding_idx=padding)
+    for dtype, learns in itertools.product(FORMATS, ("both", "weights")):
+        # Padding alone lies behind the last offset, which no kernel counts.
+        yield BagCase(4, 2, numel=5, bags=(2, 3), include_last_offset=True, trailing=2, indices=(0, 1, 2, 3, 0, 1, 1), padding_idx=1,
+                      weights="small", learns=learns, dtype=dtype)  # fmt: skip
+    for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
+        yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
 
 
 def draw(draws: stream.Stream) -> BagCase | None:

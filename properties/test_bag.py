@@ -26,6 +26,7 @@ from embcheck.law import (
     Finding,
     described,
     every,
+    identical,
     is_false,
     is_true,
     refuses,
@@ -165,6 +166,26 @@ def bag_takes_the_maximum(case: BagCase, out: Outcome) -> Finding:
 
 
 @bag.law(
+    "A maximum is copied: its bits, with the sign of zero and the payload of NaN, are those of one of the bag's rows.",
+    source="nn.EmbeddingBag: mode: computes the max value over each bag",
+    obliges={"values=special", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: is_maximum(case) and not case.trailing,
+)
+def maximum_is_copied(case: BagCase, out: Outcome) -> Finding:
+    bags, tokens = case.bag_of[case.kept], case.tokens[: case.numel][case.kept]
+    bits = out.value.bits
+    if not bags.size or bits.shape != (len(case.lengths), case.embedding_dim):
+        return None
+    rows = case.format.to_bits(case.table_stored)[tokens]
+    starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
+    found = np.logical_or.reduceat(rows == bits[bags], starts, axis=0)
+    if found.all():
+        return None
+    wrong = int(bags[starts][np.flatnonzero(~found.all(1))[0]])
+    return identical(out.value[wrong], case.format.to_bits(case.table_stored)[tokens[bags == wrong][0]])
+
+
+@bag.law(
     "A NaN among a bag's rows is its maximum, wherever it stands, for two-dimensional input.",
     source="nn.EmbeddingBag: equivalent to Embedding followed by torch.max(dim=1), which propagates NaN",
     obliges={"nan_in_bag"},
@@ -195,7 +216,7 @@ def bag_has_shape(case: BagCase, out: Outcome) -> Finding:
          metadata=True)  # fmt: skip
 def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
-        is_true(out.plain, "the output is no plain Tensor"),
+        None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, dtype=case.dtype, is_contiguous=True, layout="strided"),
     )
 
