@@ -31,6 +31,9 @@ _ALL_TOLD = 400
 #: A mode beyond the family's own takes one of so many cases (of its cost): they run the same kernels behind another call.
 FURTHER = 40
 
+#: How much coarser than the gate any profile samples them.
+_COARSEST = 3
+
 #: Tells how each of some cases would end the process: a symptom, or None.
 Probe = Callable[[list[Any]], list[str | None]]
 
@@ -66,7 +69,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """One of so many cases: at gaps that are drawn, since equal ones would fall in step with an axis."""
-    mean = profile.stride * family.stride * FURTHER * MODES[item.mode].cost
+    mean = min(profile.stride, _COARSEST) * family.stride * FURTHER * MODES[item.mode].cost
     draws, largest = stream.Stream(stream.derive(seed, item.label)), max(1, round(2 * mean - 1))
     found = _all_cases(family.name, item.engine, seed)
     at = draws.between(0, largest - 1)
@@ -338,8 +341,8 @@ def run_item(
     """
     judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, stop_early=stop_early)
     started = time.perf_counter()
-    lacking = MODES[item.mode].lacking()
-    if lacking is not None:
+    lacking = family.absent or MODES[item.mode].lacking()
+    if lacking:
         judge._inapplicable(lacking)
     elif item.engine not in MODES[item.mode].engines:
         pass
@@ -348,7 +351,28 @@ def run_item(
     else:
         feed(judge, cases(family, item, profile, seed), probe)
     seconds = time.perf_counter() - started
-    return [_verdict(judge, tally, item, seconds, reduce) for tally in judge.tallies]
+    verdicts = [_verdict(judge, tally, item, seconds, reduce) for tally in judge.tallies]
+    return verdicts + (_unasked(judge, item) if item.mode not in family.modes else [])
+
+
+def _unasked(judge: Judge, item: Item) -> list[Verdict]:
+    """The laws that are not asked in a further mode, each with the reason."""
+    asked = {tally.law.name for tally in judge.tallies}
+    return [
+        Verdict(
+            law=law.name,
+            family=item.family,
+            subject=item.subject,
+            mode=item.mode,
+            engine=item.engine,
+            status=Status.NOT_APPLICABLE,
+            device=judge.device,
+            reasons=(f"not applicable: {judge.mode.unasked(law)}",),
+            digest=f"{judge.digest % (1 << 64):016x}",
+        )
+        for law in judge.family.laws
+        if law.name not in asked
+    ]
 
 
 def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, reduce: bool) -> Verdict:

@@ -75,8 +75,15 @@ class Entry:
         return case
 
     def concerns(self, law: str, mode: str, device: str) -> bool:
-        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``."""
-        return fnmatchcase(law, self.law) and fnmatchcase(mode, self.mode) and fnmatchcase(device, self.device)
+        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of modes
+        there may be several, with commas between."""
+        if not fnmatchcase(law, self.law) or not fnmatchcase(device, self.device):
+            return False
+        return any(fnmatchcase(mode, pattern.strip()) for pattern in self.mode.split(","))
+
+    def runs_in(self, modes: Iterable[str]) -> bool:
+        """Whether the entry speaks of one of these modes, so that a run in them shows its witness."""
+        return any(fnmatchcase(mode, pattern.strip()) for pattern in self.mode.split(",") for mode in modes)
 
     def covers(self, facts: Mapping[str, Any]) -> bool:
         """Whether a case with these facts lies in the region."""

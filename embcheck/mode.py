@@ -8,7 +8,7 @@ program calls is then a compiled, exported, batched or copied one.  A new mode i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from embcheck.case import holds
-from embcheck.law import Family, Law
+from embcheck.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
 ModeFunction = Callable[..., Mapping[str, Any]]
@@ -124,6 +124,22 @@ def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     if chosen == "all":
         return whole
     return tuple(name for name in whole if name in chosen.split(","))
+
+
+def running(chosen: str = "") -> tuple[str, ...]:
+    """The names of the modes of a run: the plain ones by default, ``all``, or those in a list with commas."""
+    if chosen == "all":
+        return tuple(MODES)
+    return tuple(chosen.split(",")) if chosen else tuple(name for name, found in MODES.items() if not found.calls)
+
+
+def absences(chosen: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """For each family of these names the modes of the run that it has not, and why."""
+    return {
+        name: {mode: reason for mode in running(chosen) if (reason := absent(FAMILIES[name], MODES[mode])) is not None}
+        for name in names
+        if name in FAMILIES
+    }
 
 
 def absent(family: Family, found: Mode) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--embcheck-seed", type=int, default=0, metavar="N", help="seed of the cases (default 0)")
     group.addoption("--embcheck-profile", default="gate", metavar="NAME", help="quick, gate (default) or deep")
     group.addoption("--embcheck-mode", default="", metavar="NAMES", help="modes: all, or names with commas between")
+    group.addoption("--embcheck-subject", default="", metavar="NAME", help="module:factory, or a configured name")
     group.addoption("--embcheck-device", default="cpu", metavar="NAME", help="device to check (default cpu)")
     group.addoption("--embcheck-report", default=None, metavar="DIR", help="where to write the record and failures")
     group.addoption(
@@ -57,6 +59,7 @@ def settings_of(config: pytest.Config) -> Any:
             report=Path(folder) if folder else None,
             ledger=Path(ledger) if ledger else None,
             modes=config.getoption("--embcheck-mode"),
+            subject=config.getoption("--embcheck-subject"),
             baseline=Path(baseline) if baseline else None,
             witnesses=config.getoption("--embcheck-witnesses"),
         ).checked()
@@ -100,6 +103,15 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     settings = settings_of(config)
     ledger_of(config)
+    if settings.subject:
+        from embcheck.declaration import VARIABLE
+        from embcheck.run import UsageError
+
+        try:
+            settings.rehearsed()
+        except UsageError as error:
+            raise pytest.UsageError(f"embcheck: {error}") from None
+        os.environ[VARIABLE] = settings.subject  # for this process, its workers and whatever they start
     from embcheck.session import Session
 
     config.pluginmanager.register(Session(config, settings), "embcheck-session")
@@ -108,19 +120,30 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
-        from embcheck.collect import load_modes
+        from embcheck.collect import load_families, load_modes
         from embcheck.item import PROFILES, items_of
         from embcheck.mode import modes_of
 
-        load_modes()
         settings = settings_of(metafunc.config)
-        modes = modes_of(family, settings.modes)
-        items = items_of(family, metafunc.function.engine, PROFILES[settings.profile], modes) if modes else []
+        if settings.subject:
+            # Brought to the subject; families that do not speak of its kind are not among them.
+            family = load_families().get(family.name)
+        load_modes()
+        modes = modes_of(family, settings.modes) if family is not None else ()
+        profile, subject = PROFILES[settings.profile], settings.subject or "torch"
+        items = items_of(family, metafunc.function.engine, profile, modes, subject) if modes else []
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
-        ledger = ledger_of(metafunc.config)
+        from embcheck.collect import load_modes
+        from embcheck.ledger import Ledger
+        from embcheck.mode import running
+
+        ledger = ledger_of(metafunc.config) if not settings_of(metafunc.config).subject else Ledger()
         surveyed = settings_of(metafunc.config).witnesses == "all"
         entries = ledger.entries + (ledger.elsewhere if surveyed else ())
+        load_modes()
+        modes = running(settings_of(metafunc.config).modes)
+        entries = tuple(entry for entry in entries if entry.runs_in(modes))
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
 
@@ -153,7 +176,11 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 before=before,
                 probe=probe,
             )
-        items = len(all_items(family, profile, modes_of(family, settings.modes)))
+        modes = modes_of(family, settings.modes)
+        if family.modes[0] not in modes or embcheck_item.mode not in family.modes:
+            # Cases are made to meet the obligations in a family's own modes.
+            verdicts = [replace(verdict, obliges=()) for verdict in verdicts]
+        items = len(all_items(family, profile, modes))
         Batch(embcheck_item.label, items, verdicts, statements(family)).attach(request.node)
         text = violations(verdicts)
         if text:

@@ -11,7 +11,7 @@ from embcheck.findings import kept
 from embcheck.isolate import examine
 from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Entry, LedgerError
-from embcheck.mode import MODES
+from embcheck.mode import MODES, modes_of
 from embcheck.script import script
 from embcheck.store import failure_id
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
@@ -34,6 +34,9 @@ def look(entry: Entry, device: str = "cpu", *, in_force: bool = True, surveyed: 
     Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here.
     An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.
     """
+    reason = lacking(entry)
+    if reason is not None:
+        return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
         found = _shown(entry, device)
     except LedgerError as error:
@@ -51,12 +54,19 @@ def look(entry: Entry, device: str = "cpu", *, in_force: bool = True, surveyed: 
     return _verdict(entry, device, Status.VIOLATED, words)
 
 
+def lacking(entry: Entry) -> str | None:
+    """Why none of the modes that an entry speaks of is here; None if one is."""
+    load_families()
+    reasons = [found.lacking() for found in MODES.values() if entry.runs_in((found.name,))]
+    return None if not reasons or None in reasons else reasons[0]
+
+
 def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
     return Verdict(
         law=named(entry),
         family="ledger",
         subject="torch",
-        mode="eager" if "*" in entry.mode else entry.mode,
+        mode="eager" if set("*,") & set(entry.mode) else entry.mode,
         engine="witness",
         status=status,
         device=device,
@@ -75,9 +85,11 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
     """
     case = entry.case
     for family in load_families().values():
-        modes = [name for name in family.modes if entry.concerns(entry.law, name, device)]
+        names = modes_of(family, "all")
+        modes = [name for name in names if entry.concerns(entry.law, name, device)]
         if type(case) is not family.space.case_type or not modes:
             continue
+        modes = [name for name in modes if MODES[name].lacking() is None] or modes
         laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
         if entry.excluded and laws:
             answer = examine(family.name, modes[0], repr(case), seconds=0)

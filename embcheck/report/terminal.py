@@ -39,6 +39,10 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     """The laws, then the violations, then the last lines: counts, seed, digest, where the record is."""
     out = console(colour=colour, width=width)
     out.print(law_table(session.settled))
+    if session.settings.modes:
+        from embcheck.report.grid import grids
+
+        out.print(grids(session.settled, session.absences))
     for example in chosen(session.examples):
         out.print(failure(example, session.store, old=session.in_baseline(example)))
     for verdict in session.settled:
@@ -51,6 +55,10 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
         out.print(Text(f"note: {note}"))
     for line in closing_lines(session):
         out.print(Text(line))
+
+
+#: Modes that a law's row names.
+_NAMED = 4
 
 
 def law_table(verdicts: Iterable[Verdict]) -> Table:
@@ -66,7 +74,8 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
     for law, group in rows.items():
         status = max(verdict.status for verdict in group)
         ratios = [verdict.worst for verdict in group if verdict.worst is not None]
-        modes = ", ".join(dict.fromkeys(verdict.mode for verdict in group))
+        named = list(dict.fromkeys(verdict.mode for verdict in group))
+        modes = ", ".join(named) if len(named) <= _NAMED else f"{len(named)} modes"
         known = sum(verdict.known for verdict in group)
         table.add_row(
             law,
