@@ -39,11 +39,13 @@ class _End(TypedDict):
 
 class Footer(_End, total=False):
     """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
-    its cases, and the laws that are unknown or violated once obligations are looked at and scripts were run."""
+    its cases, the items that were lost to repeated crashes, and the laws that are unknown or violated once
+    obligations are looked at and scripts were run."""
 
     seconds: float
     cases: int
     digest: str
+    lost: list[str]
     laws: dict[str, int]
     settled: list[Verdict]
 
@@ -119,7 +121,10 @@ class Record:
         """Why the record is incomplete, in words; empty if it is complete."""
         if self.footer is None:
             return "incomplete: the run was cut off, and what is here is its beginning"
-        return "" if self.complete else f"incomplete: the run did not finish ({self.footer.get('stopped')})"
+        if not self.complete:
+            return f"incomplete: the run did not finish ({self.footer.get('stopped')})"
+        lost = self.footer.get("lost", ())
+        return f"incomplete: given up after repeated crashes: {', '.join(lost)}" if lost else ""
 
     @property
     def torch(self) -> str:

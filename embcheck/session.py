@@ -41,6 +41,7 @@ class Session:
         self.folder = Path(tempfile.mkdtemp(prefix="embcheck-"))
         self.store: Path | None = None
         self.crashes: Counter[str] = Counter()
+        self.lost: list[str] = []
         self.reduced: dict[tuple[str, str], Counterexample] = {}
         self.writer: Writer | None = None
         self.started = time.monotonic()
@@ -131,6 +132,8 @@ class Session:
         self.crashes[crashitem] += 1
         if self.crashes[crashitem] <= _RESTARTS:
             sched.mark_test_pending(crashitem)
+        else:
+            self.lost.append(running.label)
 
     def _running(self, nodeid: str) -> Running | None:
         """What the dead worker was doing; its slot is used up."""
@@ -158,12 +161,15 @@ class Session:
         elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not failing and not self.unaccounted:
             session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
+        if self.lost:
+            self.results.notes.append(f"given up after {_RESTARTS + 1} crashes each: {', '.join(self.lost)}")
         self.record.footer = {
             "stopped": self.stopped,
             "exit_code": int(exitstatus),
             "seconds": round(time.monotonic() - self.started, 1),
             "cases": self.results.cases,
             "digest": self.results.digest,
+            **({"lost": self.lost} if self.lost else {}),
             "laws": dict(Counter(verdict.status.word for verdict in self.settled)),
             "modes": self._modes(),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
