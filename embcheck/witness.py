@@ -83,11 +83,14 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
     Raises:
         LedgerError: if it is no case, or lies outside the entry's own region.
     """
+    families = load_families().values()  # first of all: they bring the case types
     case = entry.case
-    for family in load_families().values():
+    for family in families:
         names = modes_of(family, "all")
         modes = [name for name in names if entry.concerns(entry.law, name, device)]
         if type(case) is not family.space.case_type or not modes:
+            continue
+        if not _plans(family, case):
             continue
         modes = [name for name in modes if MODES[name].lacking() is None] or modes
         laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
@@ -102,6 +105,15 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
             if isinstance(found, Difference) and fnmatchcase(found.kind, entry.kind):
                 return _counterexample(family, law, modes[0], device, case, found)
     return None
+
+
+def _plans(family: Family, case: Any) -> bool:
+    """Whether a family has the program that a case names; others have cases of the same type, and other routes."""
+    try:
+        family.plan(case)
+    except KeyError:
+        return False
+    return True
 
 
 def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any, found: Difference) -> Counterexample:
