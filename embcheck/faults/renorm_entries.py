@@ -116,13 +116,13 @@ lookup_fault(
 def made_smaller(original: Callable[..., None]) -> Callable[..., None]:
     """nn.Embedding.__init__ that rescales a table that is given with max_norm."""
 
-    def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
+    def made(self: Any, *arguments: Any, **keywords: Any) -> None:
         original(self, *arguments, **keywords)
         if self.max_norm is not None and keywords.get("_weight") is not None:
             with torch.no_grad():
                 self.weight[:1].mul_(0.5)
 
-    return __init__
+    return made
 
 
 entry(
