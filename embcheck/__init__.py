@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from embcheck.conformance import check
+    from embcheck.conformance import check, parametrize
+    from embcheck.declaration import subject
 
 try:
     __version__ = version("embcheck")
@@ -14,13 +16,14 @@ except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0+unknown"
 
 
-def __getattr__(name: str) -> object:
-    # Importing torch takes seconds: only who calls check() pays for it.
-    if name == "check":
-        from embcheck.conformance import check
+#: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
+_OFFERED = {"check": "conformance", "parametrize": "conformance", "subject": "declaration"}
 
-        return check
+
+def __getattr__(name: str) -> object:
+    if name in _OFFERED:
+        return getattr(import_module(f"embcheck.{_OFFERED[name]}"), name)
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
 
 
-__all__ = ["__version__", "check"]
+__all__ = ["__version__", "check", "parametrize", "subject"]

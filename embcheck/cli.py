@@ -167,9 +167,15 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     from embcheck.engine import judge_once
     from embcheck.isolate import examine
     from embcheck.law import Difference
+    from embcheck.declaration import VARIABLE, SubjectError
     from embcheck.mode import MODES
 
-    families = load_families()
+    if record["subject"] != "torch":
+        os.environ[VARIABLE] = record["subject"]  # for this process and the one that tries the case first
+    try:
+        families = load_families()
+    except SubjectError as error:
+        return "ERROR", str(error)
     try:
         family, mode, case = families[record["family"]], MODES[record["mode"]], parse(record["case"])
         law = next(law for law in family.laws if law.name == record["law"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from pathlib import Path
 
+from embcheck.declaration import VARIABLE
 from embcheck.law import FAMILIES, Family
 from embcheck.verdict import Statement
 
@@ -20,7 +22,10 @@ def properties_folder() -> Path:
 
 
 def load_families() -> dict[str, Family]:
-    """Every family by name, in the order of the files that hold them; every mode is registered on the way."""
+    """Every family by name, in the order of the files that hold them; every mode is registered on the way.
+
+    In a run that is about a subject of the user's, they are those that speak of its kind, brought to it.
+    """
     load_modes()
     folder = properties_folder()
     prefix = "embcheck.properties" if folder.parent == _PACKAGE else "properties"
@@ -28,6 +33,11 @@ def load_families() -> dict[str, Family]:
         sys.path.insert(0, str(folder.parent))
     for path in sorted(folder.glob("test_*.py")):
         importlib.import_module(f"{prefix}.{path.stem}")
+    subject = os.environ.get(VARIABLE)
+    if subject:
+        from embcheck.adaptation import activate
+
+        activate(subject)
     return FAMILIES
 
 

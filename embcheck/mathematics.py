@@ -26,13 +26,15 @@ class Mathematics:
 
     Each element of f(W) comes from ``roundings`` operations, whose terms have the magnitudes that ``magnitude`` adds
     up: |f(W)| where nothing cancels.  Then |got − f(W)| ≤ γ_roundings·magnitude + roundings·η (Higham, Accuracy and
-    Stability of Numerical Algorithms, §3.1), with η for products that underflow.
+    Stability of Numerical Algorithms, §3.1), with η for products that underflow.  ``steepness`` likewise adds up the
+    terms of f': 1 + tanh² for the 1 − tanh² of a tanh; by default |f'|, where nothing cancels.
     """
 
     value: Value
     pullback: Pullback
     roundings: int
     magnitude: Value
+    steepness: Value | None = None
 
     def table(self, weight: Floats, fmt: Format) -> tuple[Floats, Floats]:
         """f(W) and its bound; a format's own overflow is an infinity."""
@@ -48,7 +50,8 @@ class Mathematics:
         The layer may pull back before the sum or after it, so each term takes f's roundings, the sum's, and the two of
         a division by the frequency.
         """
-        expected, size = self.pullback(weight, value), np.abs(self.pullback(weight, terms))
+        expected = self.pullback(weight, value)
+        size = np.abs(self.pullback(weight, terms)) if self.steepness is None else self.steepness(weight) * terms
         limit = gamma(self.roundings + count + 2, fmt.unit_roundoff + 2.0**-53) * size
         return expected, limit + (self.roundings + count) * fmt.smallest_subnormal * (size > 0)
 
@@ -71,14 +74,4 @@ def affine(scale: Callable[[int], float] | float = 1.0, offset: Callable[[int], 
         pullback=lambda w, g: at(scale, w) * g,
         roundings=3,
         magnitude=lambda w: np.abs(at(scale, w) * w) + abs(at(offset, w)),
-    )
-
-
-def elementwise(value: Value, derivative: Value, roundings: int) -> Mathematics:
-    """f applied to each element, f' its derivative, computed by ``roundings`` operations on terms no larger than |f|."""
-    return Mathematics(
-        value=value,
-        pullback=lambda w, g: derivative(w) * g,
-        roundings=roundings,
-        magnitude=lambda w: np.abs(value(w)),
     )

@@ -36,6 +36,7 @@ class Settings:
     modes: str = ""
     baseline: Path | None = None
     witnesses: str = "in force"
+    subject: str = ""
 
     def checked(self) -> Settings:
         """The same settings.
@@ -57,6 +58,22 @@ class Settings:
                     raise UsageError(f"no mode {name!r}; there are all, {', '.join(MODES)}")
         return self
 
+    def rehearsed(self) -> Settings:
+        """The same settings, after the subject has been built and called once in a child process.
+
+        Raises:
+            UsageError: for a subject that can't be.
+        """
+        if self.subject:
+            from embcheck.declaration import SubjectError
+            from embcheck.rehearsal import rehearse_apart
+
+            try:
+                rehearse_apart(self.subject)
+            except SubjectError as error:
+                raise UsageError(str(error)) from None
+        return self
+
     def as_arguments(self) -> list[str]:
         """The pytest options that give these settings."""
         options = [
@@ -70,6 +87,8 @@ class Settings:
             options.append(f"--embcheck-mode={self.modes}")
         if self.ledger is not None:
             options.append(f"--embcheck-ledger={self.ledger}")
+        if self.subject:
+            options.append(f"--embcheck-subject={self.subject}")
         if self.baseline is not None:
             options.append(f"--embcheck-baseline={self.baseline}")
         return options
@@ -153,7 +172,8 @@ class Results:
     def settle(self) -> list[Verdict]:
         """One verdict for each law and mode; a law with an obligation that no case met is *unknown*.
 
-        Obligations are only asked of families of which every item ran, for else the user chose otherwise.
+        Obligations are only asked of torch's own layers (another subject need not have what they speak of) and of
+        families of which every item ran, for else the user chose otherwise.
         """
         merged = merge_all(self.verdicts)
         met: dict[str, set[str]] = {}
@@ -163,7 +183,7 @@ class Results:
         for verdict in merged.values():
             whole = len(self._done.get(verdict.family, ())) >= self._whole.get(verdict.family, 1)
             missing = sorted(set(verdict.obliges) - met[verdict.law])
-            if whole and missing and verdict.status < Status.UNKNOWN:
+            if whole and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
                 reason = f"no case met: {', '.join(missing)}"
                 verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
             settled.append(verdict)

@@ -7,7 +7,6 @@ nothing but torch, since their source becomes part of a counterexample's script.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from embcheck import oracle
 from embcheck.case import Case
+from embcheck.declaration import Declaration, declaration_of, name_of, takes
 from embcheck.law import Finding, identical, within
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Field
@@ -160,20 +160,19 @@ def is_looked_up(case: Case, got: Field, explain: Callable[[Any], str] | None = 
 TORCH_TABLE = Subject("torch.nn.Embedding", ENTRIES)
 
 
-def table_subject(factory: Callable[..., torch.nn.Module]) -> Subject:
+def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration | None = None) -> Subject:
     """A subject from a user's class or factory ``(num_embeddings, embedding_dim, **flags) -> module``.
 
     The module must have one parameter of shape ``(num_embeddings, embedding_dim)``, into which the case's table is
-    copied.  Flags that the signature does not take are declared as lacking.
+    copied.  Flags that neither the signature takes nor the declaration fixes are lacking, with the reason.
     """
-    name = f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', repr(factory))}"
-    parameters = inspect.signature(factory).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = frozenset(flag for flag in FLAGS if open_ended or flag in parameters)
+    declared = declared or declaration_of(factory)
+    name = name_of(factory)
+    taken = takes(factory, FLAGS) - declared.lacks.keys() - declared.fixed.keys()
 
     def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
         rows, width = weight.shape
-        layer = factory(rows, width, **flags)
+        layer = factory(rows, width, **{flag: value for flag, value in flags.items() if flag in taken})
         table = table_of(layer, (rows, width), name)
         with torch.no_grad():
             layer.to(weight.dtype)
@@ -181,9 +180,15 @@ def table_subject(factory: Callable[..., torch.nn.Module]) -> Subject:
             table.copy_(weight)
         return table, layer
 
-    build.script = _TABLE_SCRIPT.format(module=factory.__module__, name=factory.__qualname__)  # type: ignore[attr-defined]
-    lacks = {flag: f"{name} takes no {flag}" for flag in FLAGS if flag not in taken}
-    return Subject(name, {name: Entry(name, build, taken, module=True, aliases=False)}, lacks)
+    build.script = _TABLE_SCRIPT.format(
+        module=factory.__module__, name=factory.__qualname__, taken=sorted(taken)
+    )  # type: ignore[attr-defined]
+    lacks = {
+        flag: declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
+        for flag in FLAGS
+        if flag not in taken and flag not in declared.fixed
+    }
+    return Subject(name, {name: Entry(name, build, taken | declared.fixed.keys(), module=True, aliases=False)}, lacks)
 
 
 #: What a counterexample's script says in place of `table_subject`'s closure.
@@ -192,6 +197,7 @@ from {module} import {name}
 
 
 def build(weight, **flags):
+    flags = {{flag: value for flag, value in flags.items() if flag in {taken}}}
     layer = {name}(weight.shape[0], weight.shape[1], **flags).to(weight.dtype)
     (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
     with torch.no_grad():

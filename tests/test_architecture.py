@@ -34,6 +34,8 @@ LAYERS = (
     *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
     *("occasion", "interruption", "training", "tied", "tied_space"),
     *("operation", "rewriting", "life", "life_case"),
+    *("company", "company_case", "membership", "membership_case", "checkpoint", "checkpoint_case"),
+    *("leaf", "leaf_wrong", "leaf_case", "affine", "affine_case"),
     *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
     *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),

@@ -1,0 +1,178 @@
+"""What the author of a layer says of it: which laws it is about, what it has not, and what it makes of its weight.
+
+    @embcheck.subject(scale=math.sqrt, lacks={"sparse": "the optimizer of this model takes dense gradients only"})
+    class ScaledEmbedding(torch.nn.Module): ...
+
+Nothing has to be declared of a class whose constructor is ``(num_embeddings, embedding_dim, **flags)`` and which looks
+rows of its one table up: the flags that it takes are read off its signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+from embcheck.mathematics import Mathematics, affine
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a subject may be, and what its factory is called with.
+KINDS = {
+    "table": "(num_embeddings, embedding_dim, **flags) -> module(indices)",
+    "bag": "(num_embeddings, embedding_dim, mode=…, **flags) -> module(indices, offsets, per_sample_weights)",
+    "conversion": "(embedding) -> linear, its weight the transposed table",
+    "tied": "(num_embeddings, embedding_dim, **flags) -> model with an embedding and a head of one weight",
+}
+#: The environment variable that names the subject to every process of a run.
+VARIABLE = "EMBCHECK_SUBJECT"
+#: The group of entry points, and the table of a pyproject.toml, that name subjects.
+GROUP, TABLE = "embcheck.subjects", "subjects"
+_ATTRIBUTE = "__embcheck__"
+
+
+class SubjectError(ValueError):
+    """A subject that can't be found, built or called; the message says what was wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a subject is.
+
+    ``kind`` is one of `KINDS`; ``lacks`` gives the reason for each flag that it has not; ``fixed`` the value of each
+    flag that it sets itself; ``mathematics`` what it makes of its weight (None: nothing).  ``table`` and ``head`` are
+    the paths of submodules: of a tied model its embedding and its head.  ``copies`` says that a conversion has memory
+    of its own.
+    """
+
+    kind: str = "table"
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    mathematics: Mathematics | None = None
+    table: str = "embedding"
+    head: str = "head"
+    copies: bool = False
+
+
+def subject(
+    kind: str = "table",
+    *,
+    lacks: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    scale: Callable[[int], float] | float = 1.0,
+    offset: Callable[[int], float] | float = 0.0,
+    mathematics: Mathematics | None = None,
+    table: str = "embedding",
+    head: str = "head",
+    copies: bool = False,
+) -> Callable[[F], F]:
+    """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
+
+    Raises:
+        SubjectError: for an unknown kind, or a scale beside ``mathematics``.
+    """
+    if kind not in KINDS:
+        raise SubjectError(f"no kind of subject {kind!r}; there are {', '.join(KINDS)}")
+    plain = not callable(scale) and scale == 1.0 and not callable(offset) and offset == 0.0
+    if not plain and mathematics is not None:
+        raise SubjectError("give either scale and offset, or mathematics, which says all")
+    declared = Declaration(
+        kind,
+        dict(lacks or {}),
+        dict(fixed or {}),
+        mathematics if plain else affine(scale, offset),
+        table,
+        head,
+        copies,
+    )
+
+    def declare(factory: F) -> F:
+        setattr(factory, _ATTRIBUTE, declared)
+        return factory
+
+    return declare
+
+
+def declaration_of(factory: Any) -> Declaration:
+    """What was declared of a class or factory itself, not of what it inherits from."""
+    found = vars(factory).get(_ATTRIBUTE) if hasattr(factory, "__dict__") else None
+    return found if isinstance(found, Declaration) else Declaration()
+
+
+def name_of(factory: Any) -> str:
+    """``module:qualified name``, which finds the subject again."""
+    return f"{getattr(factory, '__module__', '?')}:{getattr(factory, '__qualname__', type(factory).__name__)}"
+
+
+def takes(factory: Any, flags: tuple[str, ...]) -> frozenset[str]:
+    """Those of ``flags`` that the factory's signature takes."""
+    parameters = inspect.signature(factory).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return frozenset(flag for flag in flags if open_ended or flag in parameters)
+
+
+def resolve(name: str, folder: Path | None = None) -> Any:
+    """The class or factory of a name: ``module:factory``, or one that a pyproject.toml or an entry point gives it.
+
+    Raises:
+        SubjectError: if there is none; the message has no more than one line.
+    """
+    place = configured(folder or Path.cwd()).get(name, name)
+    if ":" not in place:
+        known = ", ".join(sorted(configured(folder or Path.cwd()))) or "none"
+        raise SubjectError(f"no subject {name!r}: expected module:factory, or a name that is configured ({known})")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = resolve_name(place)
+    except ModuleNotFoundError as error:
+        raise SubjectError(f"subject {place!r}: no module {error.name!r}") from None
+    except AttributeError:
+        module, _, attribute = place.partition(":")
+        raise SubjectError(f"subject {place!r}: module {module!r} has no {attribute!r}") from None
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {first[0][:200] if first else ''}"
+        raise SubjectError(f"subject {place!r}: importing it raised {reason}") from None
+    if not callable(found):
+        raise SubjectError(f"subject {place!r} is {type(found).__name__}; expected a class or a function")
+    return found
+
+
+def configured(folder: Path) -> dict[str, str]:
+    """Subjects by name: those of installed packages, then those of the nearest pyproject.toml upwards.
+
+    Raises:
+        SubjectError: for a pyproject.toml that can't be read, or a table of another form.
+    """
+    found = {point.name: point.value for point in entry_points(group=GROUP)}
+    for place in (folder, *folder.parents):
+        path = place / "pyproject.toml"
+        if not path.is_file():
+            continue
+        try:
+            named = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("embcheck", {}).get(TABLE, {})
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise SubjectError(f"{path}: {error}") from None
+        if not isinstance(named, dict) or not all(isinstance(value, str) for value in named.values()):
+            raise SubjectError(f'{path}: expected [tool.embcheck.{TABLE}] with lines like name = "module:factory"')
+        found |= named
+        break
+    return found
+
+
+def root(width: int) -> float:
+    """√d, the usual scale of token embeddings."""
+    return math.sqrt(width)

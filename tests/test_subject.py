@@ -1,0 +1,211 @@
+"""Subjects: worked examples obey the laws, wrong layers are refuted by the law that they break, bad ones get one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import embcheck
+from embcheck.conformance import LawViolated, judged
+from embcheck.declaration import SubjectError, configured, resolve, root, subject
+from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel
+from embcheck.rehearsal import rehearse_apart
+from embcheck.verdict import Status
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
+def test_the_examples_obey_the_laws(example: Any) -> None:
+    verdicts = embcheck.check(example)
+    assert sum(verdict.cases for verdict in verdicts) > 1000
+
+
+# -- wrong layers ------------------------------------------------------------------------------------------------
+
+
+@subject(scale=lambda width: width)
+class ScaledByTheWidth(ScaledEmbedding):
+    """Declares another scale than it has."""
+
+
+@subject(scale=root)
+class ForgetsTheScaleInTheGradient(ScaledEmbedding):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        rows = self.table(indices)
+        return rows + (rows * (self.table.embedding_dim**0.5 - 1)).detach()
+
+
+@subject("bag")
+class DividesByTheBatch(Bag):
+    def forward(self, indices: Any, offsets: Any = None, per_sample_weights: Any = None) -> torch.Tensor:
+        bags = super().forward(indices, offsets, per_sample_weights)
+        return bags / 2 if self.words.mode == "mean" and len(bags) > 2 else bags
+
+
+@subject("tied", table="embedding", head="fc")
+class CopiesTheWeight(TiedModel):
+    def __init__(self, vocab_size: int, d_model: int) -> None:
+        super().__init__(vocab_size, d_model)
+        self.fc.weight = torch.nn.Parameter(self.embedding.weight.detach().clone())
+
+
+@subject("conversion")
+def to_a_frozen_linear(embedding: torch.nn.Embedding) -> torch.nn.Linear:
+    linear = torch.nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
+    linear.weight = torch.nn.Parameter(embedding.weight.T, requires_grad=False)
+    return linear
+
+
+class IgnoresMaxNorm(torch.nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(num_embeddings, embedding_dim)
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.table(indices)
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("layer", "law"),
+    [
+        (ScaledByTheWidth, "lookup_copies_rows"),
+        (ForgetsTheScaleInTheGradient, "weight_gradient_is_scattered"),
+        (DividesByTheBatch, "bag_sums_its_rows"),
+        (CopiesTheWeight, "tied_pair_is_one_parameter"),
+        (to_a_frozen_linear, "converted_is_a_leaf"),
+        (IgnoresMaxNorm, "rows_over_max_norm_are_rescaled"),
+    ],
+)
+def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str) -> None:
+    with pytest.raises(LawViolated) as caught:
+        embcheck.check(layer)
+    violated = {verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED}
+    assert law in violated
+    assert "case  " in str(caught.value)
+
+
+def test_what_a_subject_lacks_is_told() -> None:
+    said = {reason for verdict in judged(TiedModel) for reason in verdict.reasons}
+    assert not any("max_norm" in reason for reason in said)
+    told = {reason for verdict in judged(ScaledEmbedding) for reason in verdict.reasons}
+    assert any("ScaledEmbedding has no max_norm" in reason for reason in told)
+
+
+# -- subjects that are none ----------------------------------------------------------------------------------------
+
+BROKEN = """
+import time
+import torch
+
+def raises(count, width):
+    raise RuntimeError("no table today")
+
+def hangs(count, width):
+    time.sleep(1000)
+
+def wrong_type(count, width):
+    return 3
+
+def ends(count, width):
+    import os
+    os._exit(7)
+
+class Prints(torch.nn.Embedding):
+    def forward(self, indices):
+        print("looking up")
+        return super().forward(indices)
+
+class Mutates(torch.nn.Embedding):
+    def forward(self, indices):
+        return super().forward(indices.add_(1))
+
+not_callable = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "broken_subjects.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raises", "no table today"),
+        ("wrong_type", "returned int; expected a torch.nn.Module"),
+        ("ends", "status 7"),
+        ("Prints", "prints 'looking up'"),
+        ("Mutates", "changes its indices"),
+        ("not_callable", "is int; expected a class or a function"),
+        ("missing", "has no 'missing'"),
+    ],
+)
+def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str) -> None:
+    with pytest.raises(SubjectError) as caught:
+        rehearse_apart(f"broken_subjects:{name}")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_factory_that_hangs_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.rehearsal.LIMIT", 0.5)
+    with pytest.raises(SubjectError, match=r"took longer than 0\.5 s"):
+        rehearse_apart("broken_subjects:hangs")
+
+
+def test_an_unknown_subject_is_exit_code_4(folder: Path) -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "nowhere:Layer"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.strip() == "embcheck: subject 'nowhere:Layer': no module 'nowhere'"
+
+
+# -- names and the command line ------------------------------------------------------------------------------------
+
+
+def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.embcheck.subjects]\nours = "embcheck.examples:TokenEmbedding"\n')
+    assert configured(tmp_path / "deeper")["ours"] == "embcheck.examples:TokenEmbedding"
+    assert resolve("ours", tmp_path) is EXAMPLES[0]
+    (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nsubjects = 3\n")
+    with pytest.raises(SubjectError, match="expected \\[tool.embcheck.subjects\\]"):
+        configured(tmp_path)
+
+
+def test_a_run_on_a_subject_reports_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "embcheck.examples:TokenEmbedding"]
+    command += ["--profile", "quick", "-n", "2", "--report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "record.ndjson").read_text().splitlines()]
+    subjects = {line["verdict"]["subject"] for line in lines if line["kind"] == "verdict"}
+    assert subjects == {"embcheck.examples:TokenEmbedding"}
+
+
+def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:
+    (folder / "wrong.py").write_text(
+        "import torch\n\nclass Wraps(torch.nn.Embedding):\n"
+        "    def __init__(self, count, width):\n        super().__init__(count, width)\n\n"
+        "    def forward(self, indices):\n        return super().forward(indices % self.num_embeddings)\n"
+    )
+    command = [sys.executable, "-m", "embcheck.cli"]
+    run = [*command, "run", "--subject", "wrong:Wraps", "--profile", "quick", "-n", "1", "-k", "lookup"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "lookup_refuses_strays" in done.stdout
+    found = next(line.split()[-1] for line in done.stdout.splitlines() if "embcheck replay" in line)
+    again = subprocess.run([*command, "replay", found], capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout.split()[0]) == (1, "FAILED"), again.stdout + again.stderr
+
+
+@embcheck.parametrize(TiedModel)
+def test_one_test_for_each_law(law: Any) -> None:
+    law()
