@@ -1,0 +1,216 @@
+"""Programs: a linear layer is called, as a module or as a function, several times.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+Call = Callable[[Module, Tensor, Tensor, Tensor | None], Tensor]
+
+CALLS: dict[str, Call] = {}
+BETWEEN: dict[str, Callable[[Module], None]] = {}
+#: What must be refused.
+MISFITS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {}
+
+
+def affine(
+    call: Call,
+    between: Callable[[Module], None],
+    trains: tuple[bool, bool, bool],
+    evaluating: bool,
+    grad_mode: str,
+    autocast: str,
+    times: int,
+    x: Tensor,
+    weight: Tensor,
+    upstream: Tensor,
+    bias: Tensor | None = None,
+) -> dict[str, Any]:
+    layer: Module = torch.nn.Linear(1, 1, bias is not None)
+    layer.in_features, layer.out_features = weight.shape[-1], weight.shape[0]
+    layer.weight = torch.nn.Parameter(weight, requires_grad=trains[1])
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(bias, requires_grad=trains[2])
+    layer.train(not evaluating)
+    x.requires_grad_(trains[0])
+    parts = [x, layer.weight, *([] if bias is None else [layer.bias])]
+    versions = [part._version for part in parts]
+    guard: Any = {"enabled": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}[grad_mode]
+    values, strides, kinds = [], [], []
+    graded = False
+    for turn in range(times):
+        if turn:
+            between(layer)
+            versions = [part._version for part in parts]
+        with guard(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast == "on"):
+            value = call(layer, x, layer.weight, layer.bias)
+        values.append(value.detach().clone())
+        strides.append(value.stride())
+        kinds.append((str(value.dtype).removeprefix("torch."), value.requires_grad, value.is_leaf))
+        if value.requires_grad:
+            value.backward(upstream)
+            graded = True
+    unmoved = versions == [part._version for part in parts]
+    pointers = [part.data_ptr() for part in parts if part.numel()]
+    before = [part.detach().clone() for part in parts]
+    apart = not value.numel() or value.data_ptr() not in pointers
+    if value.numel():
+        with torch.inference_mode(value.is_inference()), torch.no_grad():
+            value.fill_(7.0)
+    kept = all(
+        torch.equal(part.detach().nan_to_num(9.0), old.nan_to_num(9.0)) for part, old in zip(parts, before, strict=True)
+    )
+    filled = not value.numel() or bool((value == 7).all())
+    return {
+        "values": torch.stack(values),
+        "strides": strides,
+        "kinds": kinds,
+        "unmoved": unmoved,
+        "apart": apart,
+        "kept": kept,
+        "filled": filled,
+        "graded": graded,
+        "input_grad": x.grad,
+        "weight_grad": layer.weight.grad,
+        "bias_grad": None if bias is None else layer.bias.grad,
+        "training": layer.training is not evaluating,
+    }
+
+
+def misfit(attempt: Callable[[Tensor, Tensor, Tensor], Any], x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Any]:
+    return {"accepted": attempt(x, weight, bias)}
+
+
+def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
+    def register(function: Any) -> Any:
+        registry[function.__name__.removesuffix("_")] = function
+        return function
+
+    return register
+
+
+@_into(CALLS)
+def module(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return layer(x)  # type: ignore[no-any-return]
+
+
+@_into(CALLS)
+def forward(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return layer.forward(x)  # type: ignore[no-any-return]
+
+
+@_into(CALLS)
+def function(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+@_into(CALLS)
+def keywords(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.functional.linear(bias=bias, weight=weight, input=x)
+
+
+@_into(CALLS)
+def sequential(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.Sequential(torch.nn.Identity(), layer)(x)  # type: ignore[no-any-return]
+
+
+@_into(CALLS)
+def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    return torch.func.functional_call(layer, given, (x,))  # type: ignore[no-any-return]
+
+
+@_into(CALLS)
+def operator(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.aten.linear(x, weight, bias)  # type: ignore[no-any-return]
+
+
+@_into(BETWEEN)
+def nothing(layer: Module) -> None:
+    pass
+
+
+@_into(BETWEEN)
+def doubled(layer: Module) -> None:
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        if layer.bias is not None:
+            layer.bias.mul_(2)
+
+
+@_into(BETWEEN)
+def doubled_data(layer: Module) -> None:
+    layer.weight.data *= 2
+    if layer.bias is not None:
+        layer.bias.data *= 2
+
+
+@_into(BETWEEN)
+def toggled(layer: Module) -> None:
+    layer.train(not layer.training).train(not layer.training)
+
+
+# -- what must be refused ----------------------------------------------------------------------------------------------
+
+
+@_into(MISFITS)
+def scalar_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.sum(), weight[:, :1])
+
+
+@_into(MISFITS)
+def wider_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(torch.cat([x, x[..., :1]], -1), weight, bias)
+
+
+@_into(MISFITS)
+def narrower_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x[..., 1:], weight, bias)
+
+
+@_into(MISFITS)
+def transposed_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight.t(), bias)
+
+
+@_into(MISFITS)
+def weight_of_rank_3(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight[None], bias)
+
+
+@_into(MISFITS)
+def longer_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight, torch.cat([bias, bias[:1]]))
+
+
+@_into(MISFITS)
+def shorter_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight, bias[1:])
+
+
+@_into(MISFITS)
+def integer_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.long(), weight, bias)
+
+
+@_into(MISFITS)
+def double_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.float(), weight.double(), None)
+
+
+@_into(MISFITS)
+def double_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.float(), weight.float(), bias.double())
+
+
+@_into(MISFITS)
+def half_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.bfloat16(), weight.float(), None)

@@ -1,0 +1,178 @@
+"""A linear layer's calls as a case: sizes, ranks, memory, what trains; and y = xAᵀ + b with its gradients."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck import oracle, stream
+from embcheck.case import Axes, Input
+from embcheck.format import FORMATS, Floats, Format
+
+#: Shapes of the input before its last axis, of ranks 0 to 4.
+LEADS: tuple[tuple[int, ...], ...] = (
+    (2,), (), (1,), (3,), (0,), (2, 2), (1, 1), (3, 1), (1, 3), (0, 2), (2, 0), (2, 1, 2), (1, 1, 1), (2, 2, 3), (2, 0, 1),
+    (2, 1, 1, 3), (5,), (17,), (65,),
+)  # fmt: skip
+#: Sizes on both sides of where kernels change their path.
+SIZES = (3, 2, 1, 0, 4, 5, 8, 15, 16, 17, 31, 33, 64, 65)
+
+
+class _AffineAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    width: int = 3
+    outputs: int = 2
+    lead: tuple[int, ...] = (2,)
+    bias: bool = False
+    call: str = "module"
+    between: str = "nothing"
+    times: int = 1
+    #: whether the input, the weight and the bias require grad
+    trains: tuple[bool, bool, bool] = (False, True, True)
+    evaluating: bool = False
+    grad_mode: str = "enabled"
+    autocast: str = "off"
+    dtype: str = "float32"
+    input_layout: str = "contiguous"
+    weight_layout: str = "contiguous"
+    bias_layout: str = "contiguous"
+    upstream_layout: str = "contiguous"
+    #: small integers, or one NaN or infinity in the input, the weight or the bias
+    values: str = "small"
+    misfit: str | None = None
+    seed: int = 0
+
+
+class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
+    """``times`` calls of a linear layer with ``width`` input and ``outputs`` output features."""
+
+    @property
+    def format(self) -> Format:
+        """The number format of the layer."""
+        return FORMATS[self.dtype]
+
+    @property
+    def computed(self) -> Format:
+        """The format of the output: bfloat16 under autocast, but for float64."""
+        return FORMATS["bfloat16"] if self.autocast == "on" and self.dtype != "float64" else self.format
+
+    @property
+    def rows(self) -> int:
+        """How many vectors are fed."""
+        return math.prod(self.lead)
+
+    @cached_property
+    def x(self) -> Floats:
+        """The input, shape (rows, width)."""
+        same = self.input_layout == "expanded"
+        return self._spoilt(
+            "input", np.ones((self.rows, self.width)) if same else _small("x", self.seed, self.rows, self.width)
+        )
+
+    @cached_property
+    def weight(self) -> Floats:
+        """The weight at first, shape (outputs, width)."""
+        return self._spoilt("weight", _small("weight", self.seed, self.outputs, self.width))
+
+    @cached_property
+    def bias_values(self) -> Floats:
+        """The bias at first, shape (outputs,)."""
+        return self._spoilt(
+            "bias", _small("bias", self.seed, 1, self.outputs)[0] if self.bias else np.zeros(self.outputs)
+        )
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The upstream gradient, shape (rows, outputs)."""
+        if self.upstream_layout == "expanded":
+            return np.ones((self.rows, self.outputs))
+        return _small("upstream", self.seed, self.rows, self.outputs)
+
+    def _spoilt(self, part: str, numbers: Floats) -> Floats:
+        where, _, what = self.values.partition("_")
+        if where == part and numbers.size:
+            numbers = numbers.copy()
+            numbers.flat[self.seed % numbers.size] = float(what)
+        return numbers
+
+    def factor(self, turn: int) -> float:
+        """By what weight and bias were multiplied before a call."""
+        return 2.0**turn if self.between.startswith("doubled") else 1.0
+
+    def value(self, turn: int) -> tuple[Floats, Floats]:
+        """What a call returns, with its bound, shape (*lead, outputs)."""
+        scale, shape = self.factor(turn), (*self.lead, self.outputs)
+        if self.values != "small":
+            with np.errstate(invalid="ignore"):
+                exact = (self.x[:, None, :] * (scale * self.weight)[None]).sum(
+                    -1
+                ) + scale * self.bias_values * self.bias
+            return exact.reshape(shape), np.zeros(shape)
+        ones = np.ones((self.rows, 1))
+        table = np.hstack([scale * self.weight, scale * self.bias_values[:, None]])
+        found, limit = oracle.product(np.hstack([self.x, ones]), table.T, self.computed)
+        return found.reshape(shape), limit.reshape(shape)
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether there is a graph."""
+        trains = self.trains[0] or self.trains[1] or (self.trains[2] and self.bias)
+        return trains and self.grad_mode == "enabled"
+
+    def gradients(self) -> dict[str, tuple[Floats, Floats] | None]:
+        """The gradients of the input, the weight and the bias after all calls; None where there is none."""
+        g, fmt = self.upstream, self.computed
+        scales = [self.factor(turn) for turn in range(self.times)]
+        found: dict[str, tuple[Floats, Floats] | None] = {"input": None, "weight": None, "bias": None}
+        if not self.learns:
+            return found
+        if self.trains[0]:
+            value, limit = oracle.product(sum(scales) * g, self.weight, fmt)
+            found["input"] = value.reshape(*self.lead, self.width), limit.reshape(*self.lead, self.width)
+        if self.trains[1]:
+            found["weight"] = oracle.product(self.times * g.T, self.x, fmt)
+        if self.trains[2] and self.bias:
+            value, limit = oracle.product(self.times * np.ones((1, self.rows)), g, fmt)
+            found["bias"] = value[0], limit[0]
+        return found
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed."""
+        encode, dtype = self.format.encode, self.dtype
+        upstream = self.computed.encode(self.upstream.reshape(*self.lead, self.outputs))
+        fed = {
+            "x": Input(encode(self.x.reshape(*self.lead, self.width)), dtype, self.input_layout),
+            "weight": Input(encode(self.weight), dtype, self.weight_layout),
+            "upstream": Input(upstream, self.computed.name, self.upstream_layout),
+        }
+        if self.bias or self.misfit is not None:
+            fed["bias"] = Input(encode(self.bias_values), dtype, self.bias_layout)
+        return fed
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone."""
+        first, second, third = self.trains
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("lead", "trains")},
+            "rank": len(self.lead) + 1,
+            "rows": self.rows,
+            "empty": not self.rows,
+            "refused": self.misfit is not None,
+            "learns": self.learns,
+            "bias_alone": self.bias and third and not (first or second),
+            "input_alone": first and not (second or (third and self.bias)),
+            "special": self.values != "small",
+        }
+
+
+@lru_cache(maxsize=2048)
+def _small(name: str, seed: int, rows: int, columns: int) -> Floats:
+    """Integers ±1…±3."""
+    words = stream.words(stream.derive("affine", name, seed % 64), rows * columns).reshape(rows, columns)
+    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+    values: Floats = sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)).astype(np.float64))
+    return values

@@ -1,0 +1,242 @@
+"""Programs: several parameters with one optimizer, and each of them with an optimizer of its own.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+#: What comes before step 1: ``(optimizer, build) -> optimizer``.
+Break = Callable[[Any, Callable[..., Any]], Any]
+
+BREAKS: dict[str, Break] = {}
+
+
+def accompany(
+    kind: str,
+    flags: dict[str, Any],
+    groups: tuple[tuple[tuple[int, ...], dict[str, Any]], ...],
+    late: int,
+    given: tuple[tuple[bool, ...], ...],
+    frozen: tuple[int, ...],
+    held: bool,
+    interrupt: Break,
+    closure: str,
+    hooked: bool,
+    watch: Callable[..., Callable[..., None]],
+    alone: Callable[..., dict[str, Any]],
+    settled: Callable[..., dict[str, Any]],
+    **fed: Tensor,
+) -> dict[str, Any]:
+    def build(members: Any, **changes: Any) -> Any:
+        return getattr(torch.optim, kind)(members, **{**flags, **changes})
+
+    count = len(given[0])
+    members = [torch.nn.Parameter(fed[f"weight{m}"], requires_grad=m not in frozen) for m in range(count)]
+    starts = [p.detach().clone() for p in members]
+    listed = [{"params": [members[m] for m in names], **own} for names, own in groups]
+    calls: list[str] = []
+    optimizer = build(listed[:late])
+    values: list[list[Tensor]] = [[] for _ in members]
+    kept = moved = returned = True
+    modes = []
+    for k, gradients in enumerate(given):
+        if k == 1:
+            for group in listed[late:]:
+                optimizer.add_param_group(group)
+            optimizer = interrupt(optimizer, build)
+        if held:
+            optimizer.zero_grad(set_to_none=False)
+        else:
+            optimizer.zero_grad()
+        for m, p in enumerate(members):
+            if gradients[m]:
+                fresh = torch.empty_like(p).copy_(fed[f"gradient{m}"][k])
+                if p.grad is None:
+                    p.grad = fresh
+                else:
+                    p.grad.add_(fresh)
+            elif held:
+                p.grad = None
+        before = [p.detach().clone() for p in members]
+        grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
+        marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
+        versions = [p._version for p in members]
+        handles = []
+        if hooked:
+            handles = [
+                optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)),
+                optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)),
+            ]
+        loss = None if closure == "none" else torch.zeros(()) if closure == "tensor" else 0.0
+
+        def compute(before: Any = before, loss: Any = loss) -> Any:
+            modes.append(torch.is_grad_enabled())
+            modes.append(all(torch.equal(p, b) for p, b in zip(members, before, strict=True)))
+            return loss
+
+        with torch.no_grad():
+            result = optimizer.step(compute) if closure else optimizer.step()
+        for handle in handles:
+            handle.remove()
+        returned = returned and (result is loss if closure else result is None)
+        for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
+            kept = kept and p.grad is grad and (grad is None or copy is None or torch.equal(grad, copy))
+            kept = kept and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
+            moved = moved and (p._version > version or torch.equal(p.detach(), old))
+        for m, p in enumerate(members):
+            values[m].append(p.detach().clone())
+    seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
+    seen |= {"kept": kept, "moved": moved, "returned": returned, "modes": modes, "calls": calls}
+    seen |= settled(optimizer, members)
+    for m, start in enumerate(starts):
+        place, own = next((i, own) for i, (names, own) in enumerate(groups) if m in names)
+        joins = 1 if place >= late else 0
+        pairs = [(k, fed[f"gradient{m}"][k] if has[m] else None) for k, has in enumerate(given)]
+        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins)
+    return seen
+
+
+def watch(
+    word: str, optimizer: Any, members: list[Tensor], before: list[Tensor], calls: list[str]
+) -> Callable[..., None]:
+    """A hook that notes which one it is, and whether the members moved."""
+
+    def hook(caller: Any, arguments: Any, keywords: Any) -> None:
+        stands = all(torch.equal(p, old) for p, old in zip(members, before, strict=True))
+        calls.append(word if caller is optimizer else "another")
+        calls.append("unmoved" if stands else "moved")
+
+    return hook
+
+
+def settled(optimizer: Any, members: list[Tensor]) -> dict[str, Any]:
+    """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
+    tensors = [
+        (m, name, value)
+        for m, p in enumerate(members)
+        for name, value in optimizer.state.get(p, {}).items()
+        if isinstance(value, Tensor) and value.numel()
+    ]
+    taken = [p.data_ptr() for p in members if p.numel()]
+    taken += [p.grad.data_ptr() for p in members if p.grad is not None and p.numel()]
+    pointers = [value.data_ptr() for _, _, value in tensors]
+    packed = optimizer.state_dict()
+    order = [p for group in optimizer.param_groups for p in group["params"]]
+    return {
+        "options": [{n: v for n, v in group.items() if n != "params"} for group in optimizer.param_groups],
+        "packed_options": [{n: v for n, v in group.items() if n != "params"} for group in packed["param_groups"]],
+        "packed_ids": [group["params"] for group in packed["param_groups"]],
+        "order": [next(m for m, p in enumerate(members) if p is member) for member in order],
+        "packed_state": sorted(packed["state"]),
+        "stateful": [m for m, p in enumerate(members) if p in optimizer.state],
+        "apart": len(set(pointers)) == len(pointers) and not set(pointers) & set(taken),
+        "attached": any(value.requires_grad or value.grad_fn is not None for _, _, value in tensors),
+        "steps": [float(value) for _, name, value in tensors if name == "step"],
+        "state_types": [
+            (m, name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for m, name, value in tensors
+        ],
+    }
+
+
+def alone(
+    m: int,
+    build: Callable[..., Any],
+    own: dict[str, Any],
+    like: Tensor,
+    start: Tensor,
+    pairs: list[tuple[int, Tensor | None]],
+    joins: int,
+) -> dict[str, Any]:
+    p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
+    optimizer = build([{"params": [p], **own}])
+    steps = []
+    for k, gradient in pairs:
+        if k >= joins:
+            p.grad = None if gradient is None else torch.empty_like(p).copy_(gradient)
+            optimizer.step()
+        steps.append(p.detach().clone())
+    return {f"alone{m}": torch.stack(steps)}
+
+
+def _break(act: Break) -> Break:
+    BREAKS[act.__name__] = act
+    return act
+
+
+@_break
+def nothing(optimizer: Any, build: Callable[..., Any]) -> Any:
+    return optimizer
+
+
+@_break
+def reloaded(optimizer: Any, build: Callable[..., Any]) -> Any:
+    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
+    fresh.load_state_dict(optimizer.state_dict())
+    return fresh
+
+
+@_break
+def saved(optimizer: Any, build: Callable[..., Any]) -> Any:
+    import io
+
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
+    fresh.load_state_dict(torch.load(file, weights_only=True))
+    return fresh
+
+
+@_break
+def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
+    import copy
+
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    return optimizer
+
+
+@_break
+def shown(optimizer: Any, build: Callable[..., Any]) -> Any:
+    repr(optimizer), optimizer.state_dict(), dict(optimizer.state), optimizer.__getstate__()
+    return optimizer
+
+
+@_break
+def ruled_twice(optimizer: Any, build: Callable[..., Any]) -> Any:
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * 2
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] / 2
+    return optimizer
+
+
+@_break
+def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
+    state = optimizer.state_dict()
+    wrong = [
+        {"state": {}, "param_groups": state["param_groups"] * 2},
+        {"state": {}, "param_groups": [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]},
+    ]
+    for each in wrong:
+        try:
+            optimizer.load_state_dict(each)
+        except ValueError:
+            continue
+        raise AssertionError("a state of another size was loaded")
+    members = optimizer.param_groups[0]["params"]
+    product = members[0].detach().requires_grad_() * 2
+    wrong_lists: list[Any] = [members, set(), [1.0], [product]]
+    attempts: list[Any] = [{"params": wrong_list} for wrong_list in wrong_lists]
+    for attempt in [*attempts, members[:1]]:
+        try:
+            optimizer.add_param_group(attempt)
+        except (ValueError, TypeError):
+            continue
+        raise AssertionError("a wrong group was added")
+    return optimizer

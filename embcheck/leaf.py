@@ -1,0 +1,288 @@
+"""Programs: a Parameter is made of a tensor, and put into a module.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+
+ORIGINS: dict[str, Callable[[Tensor], Tensor]] = {}
+MAKINGS: dict[str, Callable[[Tensor, bool], Tensor]] = {}
+UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = {}
+PLACES: dict[str, Callable[[Module, str, Tensor], None]] = {}
+
+
+def leafed(
+    origin: Callable[[Tensor], Tensor],
+    make: Callable[[Tensor, bool], Tensor],
+    under: Callable[[Callable[[], Any]], Any],
+    place: Callable[[Module, str, Tensor], None],
+    requires_grad: bool,
+    slot: str,
+    slot_before: str,
+    evaluating: bool,
+    times: int,
+    data: Tensor,
+    upstream: Tensor,
+) -> dict[str, Any]:
+    import copy
+    import io
+
+    source = origin(data)
+    marks = (source.requires_grad, source.is_leaf, source.grad_fn, source._version, source.grad, source._base is None)
+    made = [under(lambda: make(source, requires_grad)) for _ in range(times)]
+    leaf = made[-1]
+    seen: dict[str, Any] = {
+        "leaf": leaf,
+        "kinds": all(type(p) is torch.nn.Parameter and isinstance(p, torch.nn.Parameter) for p in made),
+        "apart": len({id(p) for p in [*made, source]}) == times + 1,
+        "rooted": all(p.is_leaf and p.grad_fn is None and p.grad is None and p.output_nr == 0 for p in made),
+        "hookless": all(not p._backward_hooks for p in made),
+        "trains": [p.requires_grad for p in made],
+        "places": [p.data_ptr() == source.data_ptr() and p.storage_offset() == source.storage_offset() for p in made],
+        "shapes": all(p.shape == source.shape and p.stride() == source.stride() for p in made),
+        "types": all(p.dtype == source.dtype and p.device == source.device and p.layout == source.layout for p in made),
+        "views": any(p._is_view() for p in made),
+        "source_kept": marks
+        == (source.requires_grad, source.is_leaf, source.grad_fn, source._version, source.grad, source._base is None),
+        "shown": repr(leaf).startswith("Parameter containing:\ntensor("),
+        "values": leaf.detach().clone(),
+    }
+    # -- into a module
+    module: Module = torch.nn.Module()
+    module.first = torch.nn.Parameter(torch.zeros(1))
+    before = {
+        "none": None,
+        "alike": torch.nn.Parameter(torch.zeros_like(data)),
+        "double": torch.nn.Parameter(torch.zeros(data.shape, dtype=torch.float64)),
+        "frozen": torch.nn.Parameter(torch.zeros_like(data), requires_grad=False),
+        "other_shape": torch.nn.Parameter(torch.zeros(7)),
+        "absent": None,
+    }[slot_before]
+    if slot_before != "absent":
+        module.register_parameter(slot, before)
+    if before is not None and before.requires_grad:
+        before.grad = torch.ones_like(before)
+    module.last = torch.nn.Parameter(torch.zeros(1))
+    module.train(not evaluating)
+    under(lambda: place(module, slot, leaf))
+    state = module.state_dict()
+    listed = dict(module.named_parameters())
+    seen |= {
+        "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf,
+        "names": list(listed),
+        "keys": list(state),
+        "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
+        "still": leaf.requires_grad == requires_grad and leaf.grad is None and leaf.is_leaf,
+        "replaced_kept": before is None
+        or (
+            (
+                not before.requires_grad
+                or (before.grad is not None and torch.equal(before.grad, torch.ones_like(before)))
+            )
+            and before.requires_grad == (slot_before != "frozen")
+            and not bool(before.any())
+        ),
+        "mode_kept": module.training is not evaluating,
+    }
+    # -- its copies
+    file = io.BytesIO()
+    torch.save(leaf, file)
+    file.seek(0)
+    copies = {"deepcopied": copy.deepcopy(leaf), "saved": torch.load(file, weights_only=True)}
+    for name, other in copies.items():
+        seen[name] = other.detach().clone()
+        seen[f"{name}_well"] = (
+            type(other) is torch.nn.Parameter
+            and other.requires_grad == leaf.requires_grad
+            and other.is_leaf
+            and other.grad is None
+            and (not leaf.numel() or other.data_ptr() != leaf.data_ptr())
+        )
+        seen[f"{name}_strides"] = other.stride()
+    # -- its gradient, and what writes to it show
+    if leaf.requires_grad:
+        for _ in range(2):
+            leaf.backward(upstream) if leaf.dim() == 0 else (leaf * upstream).sum().backward()
+    seen |= {
+        "graded": leaf.grad is not None,
+        "own_grad": leaf.grad,
+        "others_graded": any(p.grad is not None for p in made[:-1]) or source.grad is not marks[4],
+    }
+    version, old = leaf._version, source._version
+    one = source.numel() > 0 and any(
+        step == 0 and length > 1 for step, length in zip(source.stride(), source.shape, strict=True)
+    )
+    with torch.no_grad():
+        # Of an expanded tensor there is one element in memory.
+        (source.as_strided((1,), (1,), source.storage_offset()) if one else source).mul_(2)
+        seen["counted"] = leaf._version > version and source._version > old
+        seen["doubled"] = leaf.detach().clone()
+        (leaf.as_strided((1,), (1,), leaf.storage_offset()) if one else leaf).zero_()
+        seen["zeroed"] = source.detach().clone()
+    # -- and out again
+    setattr(module, slot, None)
+    seen["out"] = getattr(module, slot) is None and slot in module._parameters and slot not in module.state_dict()
+    seen["names_out"] = [name for name, _ in module.named_parameters()]
+    return seen
+
+
+def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
+    def register(function: Any) -> Any:
+        registry[function.__name__.removesuffix("_")] = function
+        return function
+
+    return register
+
+
+# -- what it is made of ----------------------------------------------------------------------------------------------
+
+
+@_into(ORIGINS)
+def plain(data: Tensor) -> Tensor:
+    return data
+
+
+@_into(ORIGINS)
+def leaf(data: Tensor) -> Tensor:
+    return data.requires_grad_()
+
+
+@_into(ORIGINS)
+def product(data: Tensor) -> Tensor:
+    return data.detach().requires_grad_().view_as(data)
+
+
+@_into(ORIGINS)
+def parameter(data: Tensor) -> Tensor:
+    return torch.nn.Parameter(data)
+
+
+@_into(ORIGINS)
+def frozen(data: Tensor) -> Tensor:
+    return torch.nn.Parameter(data, requires_grad=False)
+
+
+@_into(ORIGINS)
+def graded(data: Tensor) -> Tensor:
+    made = torch.nn.Parameter(data)
+    made.grad = torch.ones_like(made)
+    return made
+
+
+@_into(ORIGINS)
+def hooked(data: Tensor) -> Tensor:
+    made = torch.nn.Parameter(data)
+    made.register_hook(lambda grad: grad * 3)
+    return made
+
+
+@_into(ORIGINS)
+def detached(data: Tensor) -> Tensor:
+    return torch.nn.Parameter(data).detach()
+
+
+@_into(ORIGINS)
+def raw(data: Tensor) -> Tensor:
+    return torch.nn.Parameter(data).data
+
+
+@_into(ORIGINS)
+def buffer(data: Tensor) -> Tensor:
+    module: Module = torch.nn.Module()
+    module.register_buffer("mean", data)
+    return module.mean  # type: ignore[no-any-return]
+
+
+# -- how it is made ----------------------------------------------------------------------------------------------------
+
+
+@_into(MAKINGS)
+def keyword(source: Tensor, requires_grad: bool) -> Tensor:
+    return torch.nn.Parameter(source, requires_grad=requires_grad)
+
+
+@_into(MAKINGS)
+def positional(source: Tensor, requires_grad: bool) -> Tensor:
+    return torch.nn.Parameter(source, requires_grad)
+
+
+@_into(MAKINGS)
+def by_default(source: Tensor, requires_grad: bool) -> Tensor:
+    made = torch.nn.Parameter(source)
+    return made if requires_grad else made.requires_grad_(False)
+
+
+@_into(MAKINGS)
+def all_keywords(source: Tensor, requires_grad: bool) -> Tensor:
+    return torch.nn.Parameter(requires_grad=requires_grad, data=source)
+
+
+@_into(MAKINGS)
+def set_after(source: Tensor, requires_grad: bool) -> Tensor:
+    made = torch.nn.Parameter(source, not requires_grad)
+    made.requires_grad = requires_grad
+    return made
+
+
+@_into(UNDER)
+def enabled(act: Callable[[], Any]) -> Any:
+    return act()
+
+
+@_into(UNDER)
+def no_grad(act: Callable[[], Any]) -> Any:
+    with torch.no_grad():
+        return act()
+
+
+@_into(UNDER)
+def inference(act: Callable[[], Any]) -> Any:
+    with torch.inference_mode():
+        return act()
+
+
+# -- how it is put into a module -----------------------------------------------------------------------------------------
+
+
+@_into(PLACES)
+def assigned(module: Module, slot: str, made: Tensor) -> None:
+    setattr(module, slot, made)
+
+
+@_into(PLACES)
+def registered(module: Module, slot: str, made: Tensor) -> None:
+    module.register_parameter(slot, made)
+
+
+@_into(PLACES)
+def deleted_first(module: Module, slot: str, made: Tensor) -> None:
+    if slot in module._parameters:
+        delattr(module, slot)
+    setattr(module, slot, made)
+
+
+@_into(PLACES)
+def none_first(module: Module, slot: str, made: Tensor) -> None:
+    if slot in module._parameters:
+        setattr(module, slot, None)
+    setattr(module, slot, made)
+
+
+@_into(PLACES)
+def twice(module: Module, slot: str, made: Tensor) -> None:
+    setattr(module, slot, made)
+    setattr(module, slot, made)
+
+
+@_into(PLACES)
+def in_the_dict(module: Module, slot: str, made: Tensor) -> None:
+    module._parameters[slot] = made

@@ -1,0 +1,230 @@
+"""Affine: a linear layer is xAᵀ + b for inputs of every rank, whatever trains and however it is called."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck import stream
+from embcheck.affine import BETWEEN, CALLS, MISFITS, affine, misfit
+from embcheck.affine_case import LEADS, SIZES, AffineCase
+from embcheck.format import FORMATS
+from embcheck.law import Difference, Family, Finding, Plan, every, is_true, refuses, same, unwritten, within
+from embcheck.layout import LAYOUTS
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+from embcheck.tie import row_major
+
+TRAINS = tuple((a, b, c) for a in (False, True) for b in (False, True) for c in (False, True))
+VALUES = ("small", "input_nan", "weight_nan", "bias_nan", "input_inf", "weight_-inf", "bias_inf")
+
+
+def plan(case: AffineCase) -> Plan:
+    if case.misfit is not None:
+        fed = {name: given for name, given in case.inputs().items() if name != "upstream"}
+        return Plan(misfit, fed, {"attempt": MISFITS[case.misfit]})
+    options = {
+        "call": CALLS[case.call],
+        "between": BETWEEN[case.between],
+        "trains": case.trains,
+        "evaluating": case.evaluating,
+        "grad_mode": case.grad_mode,
+        "autocast": case.autocast,
+        "times": case.times,
+    }
+    return Plan(affine, case.inputs(), options)
+
+
+def canonical(case: AffineCase) -> AffineCase | None:
+    """The case with layouts that its numbers can have."""
+    changes: dict[str, Any] = {}
+    if case.misfit is not None:
+        lead = case.lead or (2,)
+        sizes: dict[str, Any] = {
+            "width": max(case.width, 2),
+            "outputs": max(case.width, 2) + 1,
+            "lead": lead if 0 not in lead else (2,),
+        }
+        return AffineCase(dtype=case.dtype, misfit=case.misfit, bias=True, seed=case.seed, **sizes)
+    if case.weight_layout == "expanded":
+        changes["weight_layout"] = "column_slice"
+    if case.bias_layout == "expanded":
+        changes["bias_layout"] = "strided"
+    if case.values != "small":
+        changes |= {"trains": (False, case.trains[1], case.trains[2]), "grad_mode": "no_grad"}
+        if case.values.startswith("bias"):
+            changes["bias"] = True
+        if case.input_layout == "expanded":
+            changes["input_layout"] = "strided"
+    if case.upstream_layout == "expanded" and not case.outputs:
+        changes["upstream_layout"] = "contiguous"
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "width": SIZES,
+    "outputs": SIZES[1:],
+    "lead": LEADS,
+    "bias": (False, True),
+    "call": tuple(CALLS),
+    "between": tuple(BETWEEN),
+    "times": (1, 2, 3, 4),
+    "trains": TRAINS,
+    "evaluating": (False, True),
+    "grad_mode": ("enabled", "no_grad", "inference"),
+    "autocast": ("off", "on"),
+    "dtype": tuple(FORMATS),
+    "input_layout": LAYOUTS,
+    "weight_layout": LAYOUTS,
+    "bias_layout": ("contiguous", "strided", "offset"),
+    "upstream_layout": LAYOUTS,
+    "values": VALUES,
+}
+
+
+def scope() -> Iterator[AffineCase]:
+    """Every rank with everything that may train, in every dtype; every small size; every misfit."""
+    shaped = itertools.product(LEADS, TRAINS, (False, True))
+    for seed, (lead, trains, bias) in enumerate(shaped):
+        layout = LAYOUTS[seed % 6]
+        dtype = tuple(FORMATS)[seed % 4]
+        yield from _fitted(
+            AffineCase(lead=lead, trains=trains, bias=bias, dtype=dtype, weight_layout=layout, seed=seed)
+        )
+    for width, outputs, lead, bias in itertools.product(range(4), range(4), LEADS[:12], (False, True)):
+        yield from _fitted(AffineCase(width, outputs, lead, bias, trains=(True, True, True), seed=width + outputs))
+    calls = itertools.product(CALLS, BETWEEN, (False, True), AXES["grad_mode"], AXES["autocast"], LEADS[:6])
+    for seed, (call, between, evaluating, mode, autocast, lead) in enumerate(calls):
+        axes = {"call": call, "between": between, "evaluating": evaluating, "grad_mode": mode, "autocast": autocast}
+        layout, dtype = ("transposed", "contiguous")[seed % 2], tuple(FORMATS)[seed % 3]
+        case = AffineCase(3, 3, lead, bool(seed % 3), **axes, times=3, weight_layout=layout, dtype=dtype, seed=seed)
+        yield from _fitted(case)
+    spoilt = itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)
+    for seed, (values, lead, layout, dtype) in enumerate(spoilt):
+        case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)
+        yield from _fitted(case)
+    for name, dtype, lead in itertools.product(MISFITS, FORMATS, ((2,), (), (2, 2), (1, 2, 3))):
+        yield from _fitted(AffineCase(misfit=name, dtype=dtype, lead=lead))
+
+
+def _fitted(case: AffineCase) -> Iterator[AffineCase]:
+    fitted = canonical(case)
+    if fitted is not None:
+        yield fitted
+
+
+def draw(draws: stream.Stream) -> AffineCase | None:
+    """A random case: each axis at its first value half of the time."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    return canonical(AffineCase(**chosen, seed=draws.between(0, 255)))
+
+
+affine_family = Family(
+    "affine",
+    Space(AffineCase, AXES, canonical, scope, flags=("bias", "trains", "dtype", "grad_mode"), draw=draw, strength=2),
+    plan,
+    refused=lambda case: case.misfit is not None,
+    cost=3.0,
+    stride=2,
+)
+law = affine_family.law
+
+
+@law(
+    "Every call of a linear layer gives xAᵀ + b with the weight and bias of that moment; NaN and infinity spread as they do.",
+    source="nn.Linear: y = xAᵀ + b; input (*, H_in), output (*, H_out)",
+    obliges={
+        "rank=1",
+        "rank=4",
+        "rank=5",
+        "empty",
+        "width=0",
+        "outputs=0",
+        "times=3",
+        "special",
+        "between=doubled_data",
+        "bias",
+    },
+)
+def layer_is_affine(case: AffineCase, out: Outcome) -> Finding:
+    found = [within(out.values[turn], *case.value(turn)) for turn in range(case.times)]
+    return every(*found)
+
+
+@law(
+    "The output is new and row-major, of the layer's dtype (bfloat16 under autocast), and part of a graph if anything trains.",
+    source="nn.Linear; Automatic Mixed Precision: CPU ops that autocast to bfloat16",
+    obliges={"bias_alone", "input_alone", "grad_mode=inference", "autocast=on", "empty"},
+)
+def affine_output_is_new(case: AffineCase, out: Outcome) -> Finding:
+    shape = (*case.lead, case.outputs)
+    kinds = [(case.computed.name, case.learns, not case.learns)] * case.times
+    return every(
+        same(out.kinds, kinds),
+        _row_major(out, shape, case.times),
+        is_true(out.apart, "the output lies in the memory of an input or a parameter"),
+        is_true(out.kept, "what is written to the output shows in an input or a parameter"),
+        is_true(out.filled, "the output's elements share memory"),
+    )
+
+
+def _row_major(out: Outcome, shape: tuple[int, ...], times: int) -> Finding:
+    wide = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
+    got = [[strides[axis] for axis in wide] for strides in out.strides.raw]
+    wanted = [[row_major(shape)[axis] for axis in wide]] * times
+    return same(Field(got, "seen['strides']", lambda raw: raw), wanted)
+
+
+@law(
+    "Input, weight and bias collect Gᵀ-products of every call, where they train, and nothing where they do not.",
+    source="nn.Linear: the chain rule",
+    obliges={
+        "bias_alone",
+        "input_alone",
+        "rank=1",
+        "rank=4",
+        "rank=5",
+        "empty",
+        "times=3",
+        "between=doubled",
+        "width=0",
+    },
+    when=lambda case: case.values == "small",
+)
+def affine_parts_collect(case: AffineCase, out: Outcome) -> Finding:
+    findings = [same(out.graded, case.learns)]
+    for name, expected in case.gradients().items():
+        got = getattr(out, f"{name}_grad")
+        if (got.raw is None) != (expected is None):
+            words = f"the {name} has {'no' if got.raw is None else 'a'} gradient"
+            return Difference("gradient", f"seen['{name}_grad'] is None", got.raw is None, expected is None, words)
+        if expected is not None:
+            findings += [same(got.meta("dtype"), case.dtype), within(got, *expected)]
+    return every(*findings)
+
+
+@law(
+    "A call writes nothing: not to its input, weight, bias or upstream gradient, nor to what lies around them.",
+    source="no side effects",
+)
+def affine_writes_nothing(case: AffineCase, out: Outcome) -> Finding:
+    written = ("weight", "bias") if case.between.startswith("doubled") else ()
+    return every(
+        is_true(out.unmoved, "a call counted as a write"),
+        is_true(out.training, "a call changed the mode"),
+        unwritten(out, *written),
+    )
+
+
+@law(
+    "A scalar input, another width, a bias of another length and mixed dtypes are refused.",
+    source="nn.Linear: shape; F.linear",
+    obliges={f"misfit={name}" for name in MISFITS},
+    refusal=True,
+)
+def misfits_of_a_layer_are_refused(case: AffineCase, out: Outcome) -> Finding:
+    return every(refuses(out, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = affine_family.tests()

@@ -1,0 +1,270 @@
+"""Company: several parameters with one optimizer step as each would alone, with the options of their groups."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck import stream
+from embcheck.company import BREAKS, accompany, alone, settled, watch
+from embcheck.company_case import ABSENCES, GROUPINGS, MIXES, Company
+from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, same, unwritten, within
+from embcheck.optimizer import KINDS
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+
+#: Optimizers that step each element by itself; Adafactor, Muon and L-BFGS look at the whole.
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")
+#: Flags of the path, not of the algorithm; a group of its own is given none of them.
+_PATHS = ("foreach", "fused", "differentiable", "capturable")
+#: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
+MULTIPLE = 2.0
+
+
+def plan(case: Company) -> Plan:
+    options = {
+        "kind": case.optimizer,
+        "flags": case.asked,
+        "groups": case.groups,
+        "late": case.late,
+        "given": case.given,
+        "frozen": case.frozen_members,
+        "held": case.held,
+        "interrupt": BREAKS[case.interrupt],
+        "closure": case.closure,
+        "hooked": case.hooked,
+        "watch": watch,
+        "alone": alone,
+        "settled": settled,
+    }
+    return Plan(accompany, case.inputs(), options)
+
+
+def canonical(case: Company) -> Company | None:
+    """The case with flags that the optimizer has, in ranges that it accepts."""
+    known = KINDS[case.optimizer].flags
+    flags = {
+        name: value for name, value in case.flags if name in known and name not in ("differentiable", "capturable")
+    }
+    own = {name: value for name, value in case.own if name in known and name not in _PATHS}
+    if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
+        flags["momentum"], flags["dampening"] = 0.5, 0
+    if own.get("nesterov") and not own.get("momentum"):
+        own["momentum"] = 0.5
+    if flags.get("fused") and (flags.get("foreach") or case.mix in ("layouts", "turned")):
+        flags["fused"] = False  # fused kernels take one order for granted: see the ledger
+    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items())}
+    if case.grouping in ("together", "reversed") or len(MIXES[case.mix]) == 1:
+        changes["own"] = ()
+    if case.steps < 2:
+        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
+    return case.but(**changes)
+
+
+def scope() -> Iterator[Company]:
+    """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
+    paths: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("foreach", True),), (("fused", True),))
+    fitted: list[Company] = []
+    for seed, (name, mix, flags) in enumerate(itertools.product(ELEMENTWISE, MIXES, paths)):
+        for held, frozen in ((False, False), (True, bool(seed % 2))):
+            fitted.append(Company(name, mix, flags=flags, held=held, frozen=frozen, seed=seed))
+    for seed, (name, grouping, absence, flags) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, paths)):
+        fitted.append(Company(name, "pair" if seed % 3 else "ranks", grouping, absence, flags, seed=seed))
+    for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
+        fitted.append(
+            Company(name, "pair", grouping, interrupt=interrupt, closure=_CLOSURES[seed % 4], hooked=True, seed=seed)
+        )
+    for name in ELEMENTWISE:
+        for flag, values in KINDS[name].flags.items():
+            for seed, (value, other) in enumerate(itertools.product(values, values) if flag not in _PATHS else ()):
+                # The group's own value beside another one for everybody: a falsy value is a value.
+                fitted.append(Company(name, "pair", "each", flags=((flag, other),), own=((flag, value),), seed=seed))
+                fitted.append(Company(name, "pair", "late", flags=((flag, other),), own=((flag, value),), seed=seed))
+            for seed, value in enumerate(values):
+                fitted.append(Company(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed))
+    return (case for case in map(canonical, fitted) if case is not None)
+
+
+_CLOSURES = ("", "tensor", "zero", "none")
+AXES: dict[str, tuple[Any, ...]] = {
+    "optimizer": ELEMENTWISE,
+    "mix": tuple(MIXES),
+    "grouping": GROUPINGS,
+    "absence": ABSENCES,
+    "interrupt": tuple(BREAKS),
+    "steps": (3, 1, 2, 4, 6),
+    "held": (False, True),
+    "frozen": (False, True),
+    "closure": _CLOSURES,
+    "hooked": (False, True),
+}
+
+
+def draw(draws: stream.Stream) -> Company | None:
+    """A random case: each axis and each flag at another value half of the time."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    chosen["optimizer"] = draws.choice(ELEMENTWISE)
+    known = KINDS[chosen["optimizer"]].flags
+    flags = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(3))
+    own = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(4))
+    return canonical(Company(**chosen, flags=flags, own=own, seed=draws.between(0, 255)))
+
+
+company = Family(
+    "company",
+    Space(Company, AXES, canonical, scope, flags=("optimizer", "grouping", "absence"), draw=draw, strength=2),
+    plan,
+    cost=8.0,
+)
+law = company.law
+
+
+def members(case: Company) -> range:
+    return range(len(case.members))
+
+
+@law(
+    "Each of several parameters moves by the documented algorithm, with the options of its group.",
+    source="torch.optim: the algorithm boxes; per-parameter options",
+    obliges={
+        "several_groups",
+        "own_option",
+        "falsy_option",
+        "absent",
+        "held",
+        "frozen",
+        "scalar",
+        "mixed_dtypes",
+        "mix=turned",
+    },
+)
+def each_steps_by_its_formula(case: Company, out: Outcome) -> Finding:
+    findings = []
+    for m in members(case):
+        values, errors = case.due(m)
+        findings.append(within(getattr(out, f"values{m}"), values, MULTIPLE * errors))
+    return every(*findings)
+
+
+@law(
+    "A parameter in company steps, bit for bit, as it does with an optimizer of its own.",
+    source="torch.optim: parameters are updated one by one",
+    when=lambda case: not (case.asked.get("foreach") or case.asked.get("fused")),
+    obliges={"several_groups", "absent", "mix=pair", "mix=layouts"},
+)
+def each_steps_as_alone(case: Company, out: Outcome) -> Finding:
+    return every(*(identical(getattr(out, f"values{m}"), getattr(out, f"alone{m}").bits) for m in members(case)))
+
+
+@law(
+    "A step leaves gradients, memory, strides, dtypes and flags; it moves parameters in place and writes nothing else.",
+    source="torch.optim.Optimizer.step",
+)
+def company_is_kept(case: Company, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kept, "a gradient, or a parameter's memory, strides, dtype or flags changed"),
+        unwritten(out, *(f"weight{m}" for m in members(case))),
+    )
+
+
+@law(
+    "A step that moves a parameter counts as a write to it: a graph that saved it before is refused.",
+    source="Autograd mechanics: in-place correctness checks, version counters",
+)
+def steps_count_as_writes(case: Company, out: Outcome) -> Finding:
+    return is_true(out.moved, "a parameter moved without a new version")
+
+
+@law(
+    "Every group has its own options, the defaults for the others, and state_dict tells them.",
+    source="torch.optim: per-parameter options; Optimizer.state_dict",
+    obliges={"own_option", "falsy_option"},
+)
+def groups_keep_their_options(case: Company, out: Outcome) -> Finding:
+    kept = []
+    for place, (names, own) in enumerate(case.groups):
+        wanted = case.asked | own
+        got = {name: out.options.raw[place].get(name) for name in wanted}
+        kept.append(same(Field(got, f"seen['options'][{place}]", lambda raw: raw), wanted))
+        kept.append(_typed(out, place, wanted) if case.interrupt != "ruled_twice" else None)
+        kept.append(
+            same(
+                Field(len(out.packed_ids.raw[place]), f"len(seen['packed_ids'][{place}])", lambda raw: raw), len(names)
+            )
+        )
+    order = [m for names, _ in case.groups for m in names]
+    ids = [k for packed in out.packed_ids.raw for k in packed]
+    return every(
+        *kept,
+        same(out.order, order),
+        same(Field(ids, "sum(seen['packed_ids'], [])", lambda raw: raw), list(range(len(order)))),
+        same(out.packed_options, out.options.raw),
+    )
+
+
+def _typed(out: Outcome, place: int, wanted: dict[str, Any]) -> Finding:
+    """False and 0.0 are equal, but not the same option."""
+    got = {name: type(out.options.raw[place].get(name)).__name__ for name in wanted}
+    field = Field(got, f"seen['options'][{place}]", lambda raw: raw)
+    return same(field, {name: type(value).__name__ for name, value in wanted.items()})
+
+
+@law(
+    "A parameter has a state once it had a gradient, and only then; it is listed under its place in the groups.",
+    source="torch.optim.Optimizer.state; state_dict",
+    when=lambda case: case.optimizer not in ("SGD", "Adagrad"),  # whose states begin with a momentum, or at once
+    obliges={"absent", "grouping=late"},
+)
+def state_is_of_the_stepped(case: Company, out: Outcome) -> Finding:
+    stepped = [m for m in members(case) if any(has[m] for has in case.given[case.joins(m) :])]
+    order = [m for names, _ in case.groups for m in names]
+    counts = [float(sum(has[m] for has in case.given[case.joins(m) :])) for m in stepped]
+    return every(
+        same(out.stateful, stepped),
+        same(out.packed_state, sorted(order.index(m) for m in stepped)),
+        same(out.steps, counts) if KINDS[case.optimizer].counts else None,
+    )
+
+
+@law(
+    "State tensors have memory of their own: no gradient's, no parameter's, no other state's; and no graph.",
+    source="torch.optim.Optimizer.state",
+    obliges={"held"},
+)
+def states_are_apart(case: Company, out: Outcome) -> Finding:
+    return every(is_true(out.apart, "a state shares memory"), is_false(out.attached, "a state is part of a graph"))
+
+
+@law(
+    "A closure is called once, with gradients on and before anything moves, and step() returns what it returned.",
+    source="Optimizer.step: closure reevaluates the model and returns the loss",
+    obliges={"closure=tensor", "closure=zero", "closure=none"},
+)
+def closure_comes_first(case: Company, out: Outcome) -> Finding:
+    return every(
+        same(out.modes, [True, True] * case.steps if case.closure else []),
+        is_true(out.returned, "step() returned something else"),
+    )
+
+
+@law(
+    "Hooks for before and after a step are called once each, with the optimizer, around the step.",
+    source="Optimizer.register_step_pre_hook, register_step_post_hook",
+    when=lambda case: case.hooked,
+)
+def hooks_surround_a_step(case: Company, out: Outcome) -> Finding:
+    pairs = list(zip(out.calls.raw[0::2], out.calls.raw[1::2], strict=True))
+    every_step = [("pre", "post")] * case.steps
+    called = list(zip([name for name, _ in pairs[0::2]], [name for name, _ in pairs[1::2]], strict=True))
+    early = [stands for name, stands in pairs if name == "pre"]
+    moves = case.absence == "none" and case.mix == "pair" and float(case.options(0)["lr"]) != 0
+    late = [stands for name, stands in pairs if name == "post"]
+    return every(
+        same(Field(called, "seen['calls']", lambda raw: raw), every_step),
+        same(Field(early, "seen['calls']", lambda raw: raw), ["unmoved"] * case.steps),
+        same(Field(late, "seen['calls']", lambda raw: raw), ["moved"] * case.steps) if moves else None,
+    )
+
+
+test_scope, test_product, test_random = company.tests()

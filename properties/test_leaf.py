@@ -1,0 +1,256 @@
+"""Leaf: a Parameter of a tensor is a leaf over its memory, and a module takes it as it is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck.format import FORMATS
+from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.layout import LAYOUTS
+from embcheck.leaf import MAKINGS, ORIGINS, PLACES, UNDER, leafed
+from embcheck.leaf_case import SHAPES, LeafCase
+from embcheck.leaf_wrong import WRONG, wrongly
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+from embcheck.tie import dense
+
+
+def plan(case: LeafCase) -> Plan:
+    fed = case.inputs()
+    if case.wrong is not None:
+        return Plan(wrongly, {"data": fed["data"]}, {"attempt": WRONG[case.wrong][0]})
+    options = {
+        "origin": ORIGINS[case.origin],
+        "make": MAKINGS[case.make],
+        "under": UNDER[case.under],
+        "place": PLACES[case.place],
+        "requires_grad": case.requires_grad,
+        "slot": case.slot,
+        "slot_before": case.before,
+        "evaluating": case.evaluating,
+        "times": case.times,
+    }
+    return Plan(leafed, fed, options)
+
+
+def canonical(case: LeafCase) -> LeafCase | None:
+    """The case; what is attempted wrongly has simple axes otherwise."""
+    if case.wrong is not None:
+        return LeafCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
+    return case
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "shape": SHAPES,
+    "origin": tuple(ORIGINS),
+    "make": tuple(MAKINGS),
+    "requires_grad": (True, False),
+    "under": tuple(UNDER),
+    "times": (1, 2, 3, 5),
+    "place": tuple(PLACES),
+    "slot": ("weight", "bias", "embeddings"),
+    "before": ("none", "alike", "double", "frozen", "other_shape", "absent"),
+    "evaluating": (False, True),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "values": ("small", "special"),
+}
+
+
+def scope() -> Iterator[LeafCase]:
+    """Every shape in every layout and dtype of every origin; every place; everything that must be refused."""
+    origins = tuple(ORIGINS)
+    for seed, (shape, layout, dtype) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMATS)):
+        yield LeafCase(
+            shape, origins[seed % len(origins)], dtype=dtype, layout=layout, requires_grad=bool(seed % 3), seed=seed
+        )
+    for seed, (origin, make, under, grad) in enumerate(itertools.product(ORIGINS, MAKINGS, UNDER, (True, False))):
+        layout = ("contiguous", "transposed", "offset")[seed % 3]
+        yield LeafCase(
+            (2, 3), origin, make, grad, under, times=1 + seed % 3, layout=layout, values="special", seed=seed
+        )
+    for place, before, slot, grad, mode in itertools.product(
+        PLACES, AXES["before"], AXES["slot"], (True, False), (False, True)
+    ):
+        yield LeafCase(
+            (2, 2), requires_grad=grad, place=place, before=before, slot=slot, evaluating=mode, layout="transposed"
+        )
+    for wrong, shape in itertools.product(WRONG, ((2, 3), (), (0,))):
+        yield LeafCase(shape, wrong=wrong)
+
+
+leaf = Family(
+    "leaf",
+    Space(LeafCase, AXES, canonical, scope, flags=("origin", "under", "requires_grad", "dtype"), strength=2),
+    plan,
+    refused=lambda case: case.wrong is not None,
+    cost=4.0,
+)
+law = leaf.law
+
+
+@law(
+    "A Parameter is a leaf of its own: no graph, no base, no gradient and no hook of the tensor that it is made of.",
+    source="torch.nn.Parameter; tensors that the user creates are leaves",
+    obliges={"origin=graded", "origin=hooked", "origin=product", "under=inference", "times=3"},
+)
+def parameter_is_a_leaf(case: LeafCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kinds, "no Parameter"),
+        is_true(out.apart, "a Parameter is the tensor that it was made of, or one that was made before"),
+        is_true(out.rooted, "part of a graph, or with a gradient"),
+        is_true(out.hookless, "with a hook"),
+        is_false(out.views, "a view"),
+        is_true(out.shown, "shown as something else"),
+    )
+
+
+@law(
+    "A Parameter requires grad as asked, whatever its tensor does and under whatever grad mode.",
+    source="torch.nn.Parameter: requires_grad defaults to True; not affected by no_grad",
+    obliges={"under=no_grad", "under=inference", "origin=frozen", "empty", "rank=0", "make=by_default"},
+)
+def parameter_trains_as_asked(case: LeafCase, out: Outcome) -> Finding:
+    return same(out.trains, [case.requires_grad] * case.times)
+
+
+@law(
+    "A Parameter lies where its tensor does: memory, offset, shape, strides, dtype; and holds its bits.",
+    source="torch.nn.Parameter: data",
+    obliges={
+        "empty",
+        "rank=0",
+        "layout=expanded",
+        "layout=offset",
+        "layout=transposed",
+        "values=special",
+        "dtype=bfloat16",
+    },
+)
+def parameter_lies_where_its_tensor_does(case: LeafCase, out: Outcome) -> Finding:
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
+    return every(
+        same(out.places, [True] * case.times),
+        is_true(out.shapes, "another shape or other strides than its tensor"),
+        is_true(out.types, "another dtype, device or layout than its tensor"),
+        same(out.leaf.meta("shape"), case.shape),
+        same(out.leaf.meta("dtype"), case.dtype),
+        same(_strides(out.leaf.raw.stride(), wide, "leaf"), [case.strides[axis] for axis in wide]),
+        identical(out.values, case.format.to_bits(case.stored)),
+    )
+
+
+def _strides(got: Any, wide: list[int], name: str) -> Field:
+    return Field([got[axis] for axis in wide], f"seen['{name}']", lambda raw: raw)
+
+
+@law(
+    "Making a Parameter leaves its tensor: requires_grad, graph, version and gradient.",
+    source="no side effects",
+    obliges={"origin=leaf", "origin=graded"},
+)
+def parameter_leaves_its_tensor(case: LeafCase, out: Outcome) -> Finding:
+    return is_true(out.source_kept, "the tensor's flags, graph, version or gradient changed")
+
+
+@law(
+    "A module takes a Parameter as it is, in the slot's place; the one before stays as it was.",
+    source="nn.Module.__setattr__, register_parameter",
+    obliges={
+        "before=double",
+        "before=frozen",
+        "before=absent",
+        "place=registered",
+        "evaluating",
+        "place=deleted_first",
+    },
+)
+def module_takes_it_as_it_is(case: LeafCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.held, "the module holds another Parameter"),
+        same(out.names, case.names),
+        same(out.keys, case.names),
+        is_true(out.state, "state_dict holds another tensor"),
+        is_true(out.still, "the Parameter's flags or gradient changed"),
+        is_true(out.replaced_kept, "the Parameter before changed"),
+        is_true(out.mode_kept, "the module's mode changed"),
+    )
+
+
+@law(
+    "None takes a Parameter out; its slot stays, without a name in parameters() and state_dict().",
+    source="nn.Module.register_parameter: None is not in state_dict",
+)
+def none_takes_it_out(case: LeafCase, out: Outcome) -> Finding:
+    return every(is_true(out.out, "None was not stored"), same(out.names_out, ["first", "last"]))
+
+
+@law(
+    "Deep copies and saved ones are Parameters with memory, bits and requires_grad of their own.",
+    source="nn.Parameter.__deepcopy__; torch.save",
+    obliges={"values=special", "empty", "layout=transposed", "dtype=bfloat16"},
+)
+def copies_of_it_are_alike(case: LeafCase, out: Outcome) -> Finding:
+    bits = case.format.to_bits(case.stored)
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
+    copied = dense(case.strides, case.shape)
+    findings = [
+        same(_strides(out.saved_strides.raw, wide, "saved_strides"), [case.strides[axis] for axis in wide]),
+        same(_strides(out.deepcopied_strides.raw, wide, "deepcopied_strides"), [copied[axis] for axis in wide])
+        if case.layout != "expanded"
+        else None,
+    ]
+    for name in ("deepcopied", "saved"):
+        findings.append(identical(getattr(out, name), bits))
+        findings.append(is_true(getattr(out, f"{name}_well"), "no Parameter, frozen otherwise, or in the same memory"))
+    return every(*findings)
+
+
+@law(
+    "A Parameter that trains collects its own gradient, and nothing else does.",
+    source="autograd: leaves collect",
+    obliges={"rank=0", "empty", "origin=leaf", "origin=product", "under=no_grad"},
+)
+def parameter_collects_its_gradient(case: LeafCase, out: Outcome) -> Finding:
+    return every(
+        same(out.graded, case.requires_grad),
+        is_false(out.others_graded, "another tensor collected a gradient"),
+        same(out.own_grad, 2 * case.upstream) if case.requires_grad else None,
+    )
+
+
+@law(
+    "What is written to one shows in the other, and counts as a write to both.",
+    source="torch.nn.Parameter: shares memory; Tensor._version",
+    obliges={"rank=0", "layout=transposed", "layout=expanded", "under=inference"},
+)
+def writes_show_in_both(case: LeafCase, out: Outcome) -> Finding:
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubled = case.format.decode(case.format.encode(2 * case.number))
+    return every(
+        is_true(out.counted, "a write to the tensor is not counted by its Parameter"),
+        same(out.doubled, doubled),
+        same(out.zeroed, 0.0),
+    )
+
+
+@law("Only the tensor itself is written, not what lies around it.", source="no side effects")
+def leaf_writes_nothing_around(case: LeafCase, out: Outcome) -> Finding:
+    return unwritten(out, "data")
+
+
+@law(
+    "A wrong name, a tensor in a Parameter's place and integers that train are refused, and the module stays as it is.",
+    source="nn.Module.register_parameter, register_buffer, add_module, __setattr__; Tensor.requires_grad",
+    obliges={f"wrong={name}" for name in WRONG},
+    refusal=True,
+)
+def wrong_members_are_refused(case: LeafCase, out: Outcome) -> Finding:
+    return every(refuses(out, *WRONG[str(case.wrong)][1]), unwritten(out))
+
+
+test_scope, test_product, test_random = leaf.tests()

@@ -1,0 +1,208 @@
+"""Membership: a module lists its parts in order, under every name, shared ones once, and its state holds them all."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck import stream
+from embcheck.format import FORMATS
+from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten
+from embcheck.layout import LAYOUTS
+from embcheck.membership import CONVERSIONS, build, membered
+from embcheck.membership_case import DTYPES, TREES, Membership, grow
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+
+PREFIXES = ("", "m", "m.", "a.b", "a.b.")
+
+
+def plan(case: Membership) -> Plan:
+    options = {
+        "build": build,
+        "nodes": tuple(case.parts.values()),
+        "frozen": case.frozen,
+        "evaluating": case.evaluating,
+        "dtype": case.dtype,
+        "prefix": case.prefix,
+        "convert": CONVERSIONS[case.convert],
+    }
+    return Plan(membered, {"table": case.weight}, options)
+
+
+def canonical(case: Membership) -> Membership | None:
+    """The case with a layout in which a table can be converted, and frozen tensors that are there."""
+    there = {tensor for _, _, tensors, _ in case.parts.values() for _, tensor in tensors}
+    changes: dict[str, Any] = {"frozen": tuple(name for name in case.frozen if name in there)}
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "tree": tuple(TREES),
+    "prefix": PREFIXES,
+    "evaluating": (False, True),
+    "frozen": ((), ("table",), ("p_bias", "p_scale")),
+    "convert": tuple(CONVERSIONS),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+}
+
+
+def scope() -> Iterator[Membership]:
+    """Every tree with every prefix and conversion, training or not; trees that grow at random."""
+    for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
+        yield Membership(tree, prefix, evaluating)
+    for seed in range(64):
+        yield Membership(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
+
+
+def draw(draws: stream.Stream) -> Membership | None:
+    """A random tree, and each axis at any value."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    nodes = grow(draws) if draws.chance(2) else ()
+    return canonical(Membership(**chosen, nodes=nodes, seed=draws.between(0, 255)))
+
+
+membership = Family(
+    "membership",
+    Space(Membership, AXES, canonical, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2),
+    plan,
+    cost=6.0,
+)
+law = membership.law
+
+
+def names(case: Membership) -> list[str]:
+    """The Parameters, each once."""
+    return [tensor for _, tensor in case.tensors("parameters", "", True, True)]
+
+
+@law(
+    "parameters(), named_parameters(), buffers() and named_buffers() list what there is: in order, shared things once, or "
+    "under each name; below a prefix; with or without what lies deeper.",
+    source="nn.Module.named_parameters: prefix, recurse, remove_duplicate",
+    obliges={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers"},
+)
+def tensors_are_listed(case: Membership, out: Outcome) -> Finding:
+    findings = []
+    for what, (word, recurse) in itertools.product(("parameters", "buffers"), (("deep", True), ("own", False))):
+        plain = [tensor for _, tensor in case.tensors(what, "", recurse, True)]
+        findings.append(same(getattr(out, f"{what}_{word}"), plain))
+        for once, removed in (("once", True), ("all", False)):
+            got = getattr(out, f"named_{what}_{word}_{once}")
+            findings.append(same(got, case.tensors(what, case.prefix, recurse, removed)))
+    return every(*findings)
+
+
+@law(
+    "modules(), named_modules(), children() and named_children() list what there is, parents first, shared ones once.",
+    source="nn.Module.named_modules: remove_duplicate; named_children",
+    obliges={"shared_module", "deep", "nameless"},
+)
+def modules_are_listed(case: Membership, out: Outcome) -> Finding:
+    return every(
+        same(out.modules, [node for _, node in case.modules("", True)]),
+        same(out.named_modules_once, case.modules(case.prefix, True)),
+        same(out.named_modules_all, case.modules(case.prefix, False)),
+        same(out.children, [child for _, child in case.children]),
+        same(out.named_children, case.children),
+        is_true(out.gets, "get_submodule, get_parameter or get_buffer gave another thing"),
+    )
+
+
+@law(
+    "apply() calls the function on children before their parents, and returns the module.",
+    source="nn.Module.apply: applied recursively to every submodule as well as self",
+    obliges={"shared_module"},
+)
+def apply_goes_upwards(case: Membership, out: Outcome) -> Finding:
+    return every(same(out.applied, case.applied()), is_true(out.applied_to_itself, "apply() returned another module"))
+
+
+@law(
+    "state_dict() has parameters, then persistent buffers, then the children's, under every name; as they lie in memory; "
+    "detached, or themselves with keep_vars.",
+    source="nn.Module.state_dict: prefix, keep_vars, destination; register_buffer: persistent",
+    obliges={"shared_tensor", "shared_module", "frozen", "prefix=m.", "layout=transposed", "tree=buffers"},
+)
+def state_holds_every_name(case: Membership, out: Outcome) -> Finding:
+    wanted = case.state(case.prefix)
+    count = len(wanted)
+    grads = [tensor.startswith(("table", "p")) and tensor not in case.frozen for _, tensor in wanted]
+    findings = []
+    for word, kept in (("plain", False), ("kept", True)):
+        findings += [
+            same(getattr(out, f"state_{word}"), wanted),
+            same(getattr(out, f"state_{word}_same"), [kept] * count),
+            same(getattr(out, f"state_{word}_graph"), grads if kept else [False] * count),
+            same(getattr(out, f"state_{word}_kinds"), [case.described(tensor) for _, tensor in wanted]),
+            same(getattr(out, f"state_{word}_metadata"), sorted(set(case.metadata(case.prefix)))),
+            same(getattr(out, f"state_{word}_type"), "OrderedDict"),
+        ]
+    return every(
+        *findings,
+        is_true(out.destination, "another dict than the given one was returned"),
+        same(out.destination_keys, list(dict.fromkeys(["before", *(name for name, _ in wanted)]))),
+    )
+
+
+@law(
+    "eval() and train(mode) reach every module; what is no bool is refused and changes nothing.",
+    source="nn.Module.train",
+    obliges={"deep", "evaluating"},
+)
+def modes_reach_every_module(case: Membership, out: Outcome) -> Finding:
+    count = len(case.modules("", True))
+    return every(
+        same(out.modes, [not case.evaluating] * count),
+        is_true(out.mode_refused, "train() accepted what is no bool"),
+        same(out.modes_after, [not case.evaluating] * count),
+        same(out.flipped, [case.evaluating] * count),
+    )
+
+
+@law(
+    "requires_grad_() and zero_grad() reach every Parameter, frozen ones too.",
+    source="nn.Module.requires_grad_, zero_grad",
+    obliges={"deep", "frozen"},
+)
+def gradients_reach_every_parameter(case: Membership, out: Outcome) -> Finding:
+    count = len(names(case))
+    wanted = {"thawed": True, "frozen": False, "zeroed": True, "forgotten": True}
+    return every(*(same(getattr(out, name), [value] * count) for name, value in wanted.items()))
+
+
+@law(
+    "A conversion of the dtype converts every number, integers stay; Parameters stay the same objects.",
+    source="nn.Module.to: only accepts and casts floating point; double, half, bfloat16, float",
+    obliges={"tree=buffers", "convert=to_like", "convert=half", "shared_tensor"},
+)
+def conversion_reaches_every_number(case: Membership, out: Outcome) -> Finding:
+    dtype = DTYPES[case.convert] or case.dtype
+    findings = [is_true(out.converted_itself, "the conversion returned another module")]
+    for what in ("parameters", "buffers"):
+        wanted = [
+            (name, "int64" if tensor.startswith("integers") else dtype)
+            for name, tensor in case.tensors(what, "", True, True)
+        ]
+        got = getattr(out, f"converted_{what}")
+        # A shared buffer is converted into one for each slot.
+        findings.append(same(got, wanted) if what == "parameters" else _each(got, wanted))
+    return every(*findings, same(out.converted_same, names(case)))
+
+
+def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
+    """The buffers that are listed, and perhaps more names of them."""
+    kept = [pair for pair in got.raw if pair[0] in dict(wanted)]
+    return same(Field(kept, got.path, lambda raw: raw), wanted)
+
+
+@law("Looking at a module writes nothing.", source="no side effects")
+def membership_writes_nothing(case: Membership, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+test_scope, test_product, test_random = membership.tests()
