@@ -101,7 +101,8 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
 
 def _names(code: types.CodeType) -> list[str]:
     inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _names(const)]
-    return [*code.co_names, *inner]
+    # A function's attribute __name__ is not the module's.
+    return [name for name in (*code.co_names, *inner) if not name.startswith("__")]
 
 
 def _is_constant(value: Any) -> bool:

@@ -11,11 +11,16 @@ from embcheck.claim_case import experiment
 Tensor = torch.Tensor
 
 
+@experiment()
+def layer_shapes(rows: int, width: int) -> dict[str, Any]:
+    embedding, linear = torch.nn.Embedding(rows, width), torch.nn.Linear(rows, width)
+    return {"embedding": list(embedding.weight.shape), "linear": list(linear.weight.shape)}
+
+
 @experiment("without detach", "with detach")
 def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
     linear = torch.nn.Linear(weight.shape[0], weight.shape[1], bias=False, dtype=weight.dtype)
-    shapes = [list(embedding.weight.shape), list(linear.weight.shape)]
     if situation == "with detach":
         linear.weight = torch.nn.Parameter(embedding.weight.T.detach())
     else:
@@ -26,7 +31,6 @@ def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str)
     made = linear.weight.detach().clone()
     torch.optim.SGD(linear.parameters(), lr=1.0).step()
     return {
-        "shapes": shapes,
         "value": value,
         "made": made,
         "parameter": type(linear.weight) is torch.nn.Parameter,
@@ -91,7 +95,8 @@ def detached(weight: Tensor) -> dict[str, Any]:
     embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
     apart = embedding.weight.T.detach()
     shares = apart.data_ptr() == embedding.weight.data_ptr()
-    apart[0, 0] = 99.0
+    with torch.no_grad():
+        apart[0, 0] = 99.0
     return {
         "shares": shares,
         "requires_grad": apart.requires_grad,

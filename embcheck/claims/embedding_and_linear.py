@@ -50,9 +50,8 @@ def unchanged(case: ClaimCase, out: Outcome) -> Finding:
        f"{np.square(out.after.values - 1).sum():.3g}")  # fmt: skip
 def vectors_improve(case: ClaimCase, out: Outcome) -> Finding:
     before, after = (float(np.square(field.values - 1).sum()) for field in (out.before, out.after))
-    return (
-        None if after < before else Difference("worse", out.after.path, after, before, f"{before:g} became {after:g}")
-    )
+    closer = " < ".join(f"({field.path} - 1).square().sum()" for field in (out.after, out.before))
+    return None if after < before else Difference("worse", closer, False, True, f"{before:g} became {after:g}")
 
 
 @claim("linear.special_case", "An embedding is a special case of a fully connected layer.", f"{PAGE}:11",

@@ -6,7 +6,15 @@ import numpy as np
 
 from embcheck.claim import claim
 from embcheck.claim_case import ClaimCase
-from embcheck.claims.conversions import as_linear, converted, detached, frozen, multiplied, untransposed
+from embcheck.claims.conversions import (
+    as_linear,
+    converted,
+    detached,
+    frozen,
+    layer_shapes,
+    multiplied,
+    untransposed,
+)
 from embcheck.claims.lookups import looked_up
 from embcheck.format import Floats
 from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same
@@ -56,17 +64,17 @@ def same_map(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.embedding_shape", "An embedding's weight has the shape (vocab_size, embedding_dim).", f"{PAGE}:6",
-       "Embedding层的权重矩阵形状为(vocab_size, embedding_dim)", converted,
-       tells=lambda case, out: f"shape {tuple(out.shapes.raw[0])}")  # fmt: skip
+       "Embedding层的权重矩阵形状为(vocab_size, embedding_dim)", layer_shapes,
+       tells=lambda case, out: f"Embedding({case.num_embeddings}, {case.embedding_dim}): {out.embedding.raw}")  # fmt: skip
 def embedding_shape(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.shapes, [[case.num_embeddings, case.embedding_dim], out.shapes.raw[1]])
+    return same(out.embedding, [case.num_embeddings, case.embedding_dim])
 
 
-@claim("conversion.linear_shape", "A linear layer's weight has the shape (output_features, input_features).",
-       f"{PAGE}:7", "Linear层的权重矩阵形状为(output_features, input_features)", converted,
-       tells=lambda case, out: f"Linear({case.num_embeddings}, {case.embedding_dim}): {tuple(out.shapes.raw[1])}")  # fmt: skip
+@claim("conversion.linear_shape", "A linear layer's weight has the shape (output_features, input_features).", f"{PAGE}:7",
+       "Linear层的权重矩阵形状为(output_features, input_features)", layer_shapes,
+       tells=lambda case, out: f"Linear({case.num_embeddings}, {case.embedding_dim}): {out.linear.raw}")  # fmt: skip
 def linear_shape(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.shapes, [out.shapes.raw[0], [case.embedding_dim, case.num_embeddings]])
+    return same(out.linear, [case.embedding_dim, case.num_embeddings])
 
 
 def fits_as_it_is(case: ClaimCase, out: Outcome) -> Finding:

@@ -21,7 +21,6 @@ def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
         "graph": type(value.grad_fn).__name__,
         "floating": value.is_floating_point(),
         "requires_grad": value.requires_grad,
-        "table": tuple(layer.weight.shape),
     }
 
 
@@ -40,6 +39,13 @@ def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, An
         return {"accepted": True, "failed": "", "value": layer(indices.clamp(max=1).to(getattr(torch, situation)))}
     except (RuntimeError, IndexError) as error:
         return {"accepted": False, "failed": type(error).__name__}
+
+
+@experiment("eval()", "eval() and no_grad()", padding=1, pattern="late_padding")
+def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight).eval()
+    with torch.set_grad_enabled("no_grad" not in situation):
+        return {"value": layer(indices)}
 
 
 @experiment("first", "last", "one past the last", "-1", sizes=((5000, 2), (7, 4), (3, 1)))

@@ -6,6 +6,7 @@ import numpy as np
 
 from embcheck.claim import claim, measured, numbers
 from embcheck.claim_case import ClaimCase
+from embcheck.claims.conversions import layer_shapes
 from embcheck.claims.lookups import (
     edges,
     index_kinds,
@@ -51,11 +52,10 @@ def normally_distributed(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("full.sizes", "num_embeddings is the number of vectors and embedding_dim their length.", f"{PAGE}:13-18",
-       "生成num_embeddings个嵌入向量", looked_up,
-       tells=lambda case, out: f"Embedding({case.num_embeddings}, {case.embedding_dim}): {out.table.raw[0]} vectors "
-       f"of {out.table.raw[1]}")  # fmt: skip
+       "生成num_embeddings个嵌入向量", layer_shapes,
+       tells=lambda case, out: f"Embedding({case.num_embeddings}, {case.embedding_dim}): {out.embedding.raw}")  # fmt: skip
 def sizes(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.table, (case.num_embeddings, case.embedding_dim))
+    return same(out.embedding, [case.num_embeddings, case.embedding_dim])
 
 
 @claim("full.padding_no_gradient", "Entries at padding_idx do not contribute to the gradient.", f"{PAGE}:19",
@@ -252,12 +252,9 @@ def integer_indices(case: ClaimCase, out: Outcome) -> Finding:
 @claim("full.training_changes", "Training changes the weights.", f"{PAGE}:42", "在训练过程中会发生变化", simple_train,
        tells=lambda case, out: f"by up to {abs(numbers(out.trained) - numbers(out.before)).max():.3f} in 100 steps")  # fmt: skip
 def training_changes(case: ClaimCase, out: Outcome) -> Finding:
-    moved = (numbers(out.trained) != numbers(out.before)).any(1)
-    return (
-        None
-        if moved.all()
-        else Difference("still", out.trained.path, moved.tolist(), [True] * 5, f"rows moved: {moved.tolist()}")
-    )
+    moved = (numbers(out.trained) != numbers(out.before)).any(1).tolist()
+    path = f"({out.trained.path} != {out.before.path}).any(1).tolist()"
+    return None if all(moved) else Difference("still", path, moved, [True] * 5, f"rows moved: {moved}")
 
 
 def written_in_forward(case: ClaimCase, out: Outcome) -> Finding:
@@ -293,12 +290,9 @@ def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
     most = max(np.abs(numbers(out.trained)).max(), np.abs(numbers(out.before)).max())
     cross = change[:, :, None] * vec - change[:, None, :] * vec[:, None]
     bound = 110 * case.format.unit_roundoff * most * (np.abs(vec)[:, None] + np.abs(vec))
-    ratio = np.max(np.abs(cross) / np.maximum(bound, np.finfo(float).tiny))
-    return (
-        float(ratio)
-        if ratio <= 1
-        else Difference("rank", out.trained.path, float(ratio), 1.0, f"rank above 1: {ratio:.3g} of the bound")
-    )
+    ratio = float(np.max(np.abs(cross) / np.maximum(bound, np.finfo(float).tiny)))
+    path = f"torch.linalg.svdvals({out.trained.path} - {out.before.path})[1]"
+    return ratio if ratio <= 1 else Difference("rank", path, ratio, 0.0, f"rank above 1: {ratio:.3g} of the bound")
 
 
 def how_far(case: ClaimCase, out: Outcome) -> str:
@@ -337,12 +331,9 @@ def needless(case: ClaimCase, out: Outcome) -> Finding:
        tells=lambda case, out: f"{(out.trained.bits != out.trained_without.bits).sum()} of 15 weights differ without "
        f"it")  # fmt: skip
 def retain_graph_needed(case: ClaimCase, out: Outcome) -> Finding:
-    same_table = (out.trained.bits == out.trained_without.bits).all()
-    return (
-        Difference("same", out.trained_without.path, "the same", "other weights", "the same weights")
-        if same_table
-        else None
-    )
+    path = f"torch.equal({out.trained.path}, {out.trained_without.path})"
+    alike = (out.trained.bits == out.trained_without.bits).all()
+    return Difference("same", path, True, False, "the same weights without it") if alike else None
 
 
 @claim("full.loaded_equals_saved", "Loaded weights equal the saved ones.", f"{PAGE}:45",
@@ -366,7 +357,8 @@ def hundred_predictions(case: ClaimCase, out: Outcome) -> Finding:
 def eval_keeps(case: ClaimCase, out: Outcome) -> Finding:
     kept = bool((out.after.values == case.weight).all())
     wanted = case.situation != "still train()"
-    return None if kept == wanted else Difference("kept", out.after.path, kept, wanted, f"kept: {kept}")
+    path = f"torch.equal({out.after.path}, weight)"
+    return None if kept == wanted else Difference("kept", path, kept, wanted, f"kept: {kept}")
 
 
 def eval_is_no_matter(case: ClaimCase, out: Outcome) -> Finding:

@@ -159,8 +159,7 @@ def masked(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
         with counter:
             value = padded(tokens)
             after(value)
-        shape = list(padded(indices).shape)
-        return {"value": value, "unpadded": plain(tokens), "flops": counter.get_total_flops(), "shape": shape}
+        return {"value": value, "unpadded": plain(tokens), "flops": counter.get_total_flops()}
 
 
 @experiment("summed, zero row", "summed, filled row", "averaged, zero row", "attended to, zero row")

@@ -108,7 +108,7 @@ def tables_of_numbers(weight: Tensor, indices: Tensor, situation: str) -> dict[s
         layer = torch.nn.Embedding.from_pretrained(table, freeze="trained" not in situation)
         return {"works": True, "value": layer(indices)}
     except RuntimeError:
-        return {"works": False}
+        return {"works": False, "value": torch.zeros(0)}
 
 
 @experiment("vocab_size=, emb_size=", "vocab_size, emb_size", "num_embeddings=, embedding_dim=", dtypes=("float32",))

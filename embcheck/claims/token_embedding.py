@@ -9,7 +9,7 @@ import numpy as np
 from embcheck.claim import claim, distributed, measured
 from embcheck.claim_case import ClaimCase
 from embcheck.claims.costs import autocast, elements_held, elements_made
-from embcheck.claims.lookups import edges, looked_up
+from embcheck.claims.lookups import edges, evaluated, looked_up
 from embcheck.claims.paddings import (
     all_rows_trained,
     inherited,
@@ -235,7 +235,9 @@ def scaling_aligns_dimensions(case: ClaimCase, out: Outcome) -> Finding:
     return (
         None
         if before != after
-        else Difference("shape", out.scaled.path, str(after), "another shape", f"{after} both times")
+        else Difference(
+            "shape", f"str(tuple({out.scaled.path}.shape))", str(after), "another shape", f"{after} both times"
+        )
     )
 
 
@@ -384,11 +386,10 @@ def training_skips_padding(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.flops, 4 * case.embedding_dim * int((case.tokens != 1).sum()))
 
 
-@claim("token.inference_keeps_shape", "In inference the sequence keeps its shape.", f"{PAGE}:148",
-       "推理阶段维持序列形状一致性", masked, where=("eval", "no_grad"),
-       tells=lambda case, out: f"{case.shape} gives {tuple(out.shape.raw)}")  # fmt: skip
+@claim("token.inference_keeps_shape", "In inference the sequence keeps its shape.", f"{PAGE}:148", "推理阶段维持序列形状一致性",
+       evaluated, tells=lambda case, out: f"{case.shape} gives {tuple(out.value.raw.shape)}")  # fmt: skip
 def inference_keeps_shape(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.shape, [*case.shape, case.embedding_dim])
+    return same(out.value.meta("shape"), (*case.shape, case.embedding_dim))
 
 
 def with_whole_gradient(case: ClaimCase, out: Outcome) -> Finding:

@@ -111,6 +111,11 @@ def by_chance(wins: int, losses: int) -> float:
     return float(sum(math.comb(games, k) for k in range(wins, games + 1)) / 2**games)
 
 
+def wins_of(out: Outcome) -> str:
+    """The expression that counts the races won, for a script."""
+    return f"int(({out.tied.path} < {out.untied.path}).sum())"
+
+
 def raced(out: Outcome) -> tuple[int, int]:
     """How often the tied and the untied pair came first to half of the smaller first loss."""
     tied, untied = numbers(out.tied), numbers(out.untied)
@@ -124,7 +129,7 @@ def untied_first(case: ClaimCase, out: Outcome) -> Finding:
     return (
         chance / CHANCE
         if chance <= CHANCE
-        else Difference("race", out.tied.path, wins, losses, f"won {losses} of {wins + losses}")
+        else Difference("race", wins_of(out), wins, losses, f"won {losses} of {wins + losses}")
     )
 
 
@@ -148,4 +153,4 @@ def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
     wins, losses = raced(out)
     chance = by_chance(wins, losses)
     words = f"won {wins} and lost {losses}; chance {chance:.2g}, at most {CHANCE:g}"
-    return chance / CHANCE if chance <= CHANCE else Difference("race", out.tied.path, wins, losses, words)
+    return chance / CHANCE if chance <= CHANCE else Difference("race", wins_of(out), wins, losses, words)

@@ -1,0 +1,232 @@
+"""The claims: every one can turn, the table says what is observed, and each has a program that runs alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from embcheck.appraisal import appraise, chosen, every_claim, story
+from embcheck.claim import ONLY_IF, Claim, Observations, claim
+from embcheck.claim_case import EXPERIMENTS, plan
+from embcheck.collect import load_families
+from embcheck.execute import run
+from embcheck.fault import load_faults
+from embcheck.law import Difference
+from embcheck.ledger import Ledger
+from embcheck.mode import MODES
+from embcheck.record import read
+from embcheck.report.claims import claims_report, story_lines
+from embcheck.report.terminal import console
+from embcheck.verdict import Status
+
+CLAIMS = every_claim()
+FAULTS = {name: fault for name, fault in load_faults().items() if fault.family == "claims"}
+#: Experiments that take seconds: only the faults of their optimizer meet them.
+SLOW = {"race", "trained_pair"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    torch.set_num_threads(before)
+
+
+def embcheck(
+    *arguments: object, cwd: Path | None = None, plant: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a child."""
+    environment = dict(os.environ) | ({"PYTHONPATH": str(plant)} if plant else {})
+    command = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300, check=False)
+
+
+def turned(experiments: set[str]) -> set[str]:
+    """The claims that come out otherwise than stated, by one case of each situation."""
+    found = set()
+    for name in experiments:
+        group = [made for made in CLAIMS.values() if made.experiment == name]
+        for case in EXPERIMENTS[name].firsts():
+            out = run(plan(case), MODES["eager"])
+            for made in group if out.error is None else ():
+                if case.situation in made.where and made.id not in found:
+                    with contextlib.suppress(Exception):  # an oracle may not cope with what a fault makes
+                        found |= {made.id} if isinstance(made.judge(case, out), Difference) else set()
+    return found
+
+
+def test_every_claim_turns_under_some_fault_and_every_fault_turns_a_claim() -> None:
+    assert turned(set(EXPERIMENTS) - SLOW) == set()
+    by_fault = {}
+    for name, fault in FAULTS.items():
+        assert not fault.witness(), name
+        with fault.plant():
+            assert fault.witness(), name
+            by_fault[name] = turned(SLOW if "adam" in name or "assignment" in name else set(EXPERIMENTS) - SLOW)
+        assert not fault.witness(), name
+    assert [name for name, found in by_fault.items() if not found] == []
+    assert set(CLAIMS) - set().union(*by_fault.values()) == set()
+
+
+def test_each_verdict_is_stated_with_its_source() -> None:
+    assert len(CLAIMS) >= 100
+    assert {made.source.split(":")[0] for made in CLAIMS.values()} == {
+        "embedding-and-linear.md",
+        "embedding-to-linear-conversion.md",
+        "nn-embedding-in-full.md",
+        "token-embedding.md",
+        "weight-tying.md",
+    }
+    for made in CLAIMS.values():
+        assert re.fullmatch(r"[a-z-]+\.md:\d+(-\d+)?(,\d+(-\d+)?)*", made.source), made.id
+        assert made.sentence.endswith("."), made.id
+        assert made.phrase
+    laws = [law for law in load_families()["claims"].laws if law.name != "claims_is_accepted"]
+    assert [law.name for law in laws] == [made.law for made in CLAIMS.values()]
+
+
+def test_a_condition_is_shown_from_both_sides() -> None:
+    for made in CLAIMS.values():
+        if made.verdict == ONLY_IF:
+            assert made.fails
+            assert set(made.where) - set(made.fails), made.id
+
+
+def appraised(made: Claim, seed: int = 0) -> list[str]:
+    """The lines that a claim's appraisal prints."""
+    out = console(width=200, colour=False)
+    found = [one for group, _ in appraise([made], seed, Ledger()) for one in group]
+    with out.capture() as captured:
+        claims_report(out, found)
+    return captured.get().splitlines()
+
+
+def test_same_seed_same_output() -> None:
+    for name in ("full.scale_grad_by_freq", "token.default_uniform", "full.trained_to_the_best"):
+        assert appraised(CLAIMS[name]) == appraised(CLAIMS[name])
+    assert appraised(CLAIMS["full.scale_grad_by_freq"], 1) != appraised(CLAIMS["full.scale_grad_by_freq"], 2)
+
+
+def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
+    made = CLAIMS["token.default_uniform"]
+    with FAULTS["claimed_first_values_are_uniform"].plant():
+        ((one,),) = [group for group, _ in appraise([made], 0, Ledger())]
+        (line, *_) = appraised(made)
+    assert one.verdict.status == Status.VIOLATED
+    assert one.shown.verdict == "holds"
+    assert not one.as_stated
+    assert line.startswith("VIOLATED (stated: refuted, seen: holds)  token.default_uniform")
+
+
+def test_a_program_that_raises_leaves_its_claims_undecided() -> None:
+    with FAULTS["claimed_lookup_is_cut_off"].plant():
+        ((one,),) = [group for group, _ in appraise([CLAIMS["full.sparse"]], 0, Ledger())]
+    assert one.verdict.status == Status.UNKNOWN
+    assert "raised RuntimeError" in one.reason
+
+
+@pytest.mark.parametrize("name", [name for name, made in CLAIMS.items() if made.experiment not in SLOW])
+def test_each_program_runs_alone(name: str) -> None:
+    made = CLAIMS[name]
+    checks, found = story(made)
+    assert len(found) == len(made.where)
+    for case, words, program in found:
+        imported = {line for line in program.splitlines() if line.startswith(("import ", "from "))}
+        assert all("torch" in line or line.split()[1] in ("sys", "io", "copy", "__future__") for line in imported)
+        code = 0
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            try:
+                exec(compile(program, name, "exec"), {"__name__": "__main__"})
+            except SystemExit as stopped:
+                code = int(stopped.code or 0)
+        false = case.situation in made.fails
+        assert code == int(false), (case, words)
+        assert printed.getvalue()
+        assert words.startswith("false" if false else "true")
+    assert checks
+
+
+def test_a_claim_must_fit_its_experiment() -> None:
+    program = EXPERIMENTS["looked_up"].program
+    with pytest.raises(ValueError, match="needs the condition"):
+        claim("test.none", "A claim.", "x.md:1", "x", program, fails=("",))(lambda case, out: None)
+    with pytest.raises(ValueError, match="do not fit"):
+        claim("test.place", "A claim.", "x.md:1", "x", program, where=("elsewhere",))(lambda case, out: None)
+    with pytest.raises(ValueError, match="two claims"):
+        claim("full.sparse", "A claim.", "x.md:1", "x", program)(lambda case, out: None)
+
+
+def test_observations_decide() -> None:
+    seen = Observations()
+    assert seen.verdict is None
+    seen.note("here", True, "exactly")
+    assert seen.verdict == "holds"
+    seen.note("there", False, "3, expected 4")
+    assert seen.verdict == "holds only if"
+    assert seen.lines == ("true: here: exactly (1 case)", "false: there: 3, expected 4 (1 case)")
+
+
+def test_plain_output_and_table() -> None:
+    found = [one for group, _ in appraise(chosen("retain_graph"), 0, Ledger()) for one in group]
+    assert [one.claim.id for one in found] == ["full.retain_graph_needed"]
+    out = console(width=160, colour=True)
+    with out.capture() as captured:
+        claims_report(out, found)
+    assert "\x1b[31mrefuted" in captured.get()
+    lines = story_lines(found[0].claim, *story(found[0].claim))
+    assert lines[0].startswith("# full.retain_graph_needed: ")
+    assert any("def retain_graph_needed" in line for line in lines)
+
+
+def test_command(tmp_path: Path) -> None:
+    done = embcheck("claims", "-k", "detach", "--report", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "refuted  conversion.detach_copies  detach() makes a copy." in done.stdout
+    assert "\x1b" not in done.stdout
+    record = read(tmp_path / "record.ndjson")
+    assert record.complete
+    law = next(verdict for verdict in record.verdicts if verdict.law == "conversion_detach_copies_is_refuted")
+    assert law.status == Status.HOLDS
+    assert any("shares memory True" in reason for reason in law.reasons)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("-k", "no such claim"), 5, "no claim contains 'no such claim'"),
+        (("--show", "full.sparce"), 4, "no claim 'full.sparce'; did you mean full.sparse"),
+        (("--seed", "x"), 4, "Invalid value for '--seed'"),
+        (("-k", "detach", "--report", "/dev/null/x"), 4, "can't write the report"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = embcheck("claims", *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_violation_exits_with_one_and_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch\ntorch.nn.Embedding.reset_parameters = lambda self: torch.nn.init.uniform_(self.weight, -0.01, 0.01)\n"
+    )
+    done = embcheck("claims", "-k", "full.normally_distributed", "--report", tmp_path / "out", plant=tmp_path)
+    assert done.returncode == 1
+    assert "VIOLATED (stated: holds, seen: refuted)  full.normally_distributed" in done.stdout
+    assert list((tmp_path / "out" / ".embcheck").glob("*.py"))
+    record = read(tmp_path / "out" / "record.ndjson")
+    assert record.footer is not None
+    assert record.footer["exit_code"] == 1
