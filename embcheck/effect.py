@@ -282,9 +282,12 @@ def prunes(state: State, embedding: str, head: str) -> State:
 
 
 def steps(state: State, embedding: str, head: str) -> State:
-    """SGD with a rate of 1 and gradients of one: each Parameter steps once, though two may share their memory."""
+    """SGD with a rate of 1: each Parameter that has a gradient steps once, though two may share their memory.
+
+    One that was frozen after its gradient came still has it, and moves: freezing stops gradients, not optimizers.
+    """
     gains_gradients(state, embedding, head)
     for cell in state.cells():
-        if cell.requires_grad:
-            cell.memory.values = state.rounded(cell.values - 1)
+        if cell.grad is not None:
+            cell.memory.values = state.rounded(cell.values - cell.grad)
     return state
