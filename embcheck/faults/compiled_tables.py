@@ -1,0 +1,224 @@
+"""Faults of decomposition tables, inductor's lowerings and dynamo's guards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.fault import Fault, add, patched
+from embcheck.faults.compiled_graphs import (
+    forget_graphs,
+    forgets_frequency,
+    forgets_padding,
+    seen,
+    takes_negatives,
+)
+from embcheck.mode import MODES
+
+Decomposition = Callable[..., Any]
+Spoil = Callable[[Decomposition], Decomposition]
+
+_DENSE = torch.ops.aten.embedding_dense_backward.default
+_LOOKUP = torch.ops.aten.embedding.default
+
+
+@contextlib.contextmanager
+def entry(table: Any, operator: Any, spoil: Spoil) -> Iterator[None]:
+    """A table with another entry for an operator."""
+    before = table.get(operator)
+    table[operator] = spoil(before)
+    forget_graphs()
+    try:
+        yield
+    finally:
+        if before is None:
+            del table[operator]
+        else:
+            table[operator] = before
+        forget_graphs()
+
+
+@contextlib.contextmanager
+def core_entry(operator: Any, spoil: Spoil) -> Iterator[None]:
+    """core_aten_decompositions with another entry for an operator."""
+    made = torch._decomp.core_aten_decompositions
+
+    def spoiled() -> Any:
+        table = dict(made())
+        table[operator] = spoil(table.get(operator))  # type: ignore[arg-type]
+        return table
+
+    with patched(torch._decomp, core_aten_decompositions=spoiled):
+        forget_graphs()
+        try:
+            yield
+        finally:
+            forget_graphs()
+
+
+def table_of(mode: str, operator: Any, spoil: Spoil) -> contextlib.AbstractContextManager[None]:
+    """The table that a mode takes its decompositions from, with another entry."""
+    if mode == "core_decompositions":
+        return core_entry(operator, spoil)
+    if mode == "decompositions":
+        return entry(torch._decomp.decomposition_table, operator, spoil)
+    from torch._inductor.decomposition import decompositions
+
+    return entry(decompositions, operator, spoil)
+
+
+# -- entries that are wrong --------------------------------------------------------------------------------------
+
+
+def no_padding(dense: Decomposition) -> Decomposition:
+    return lambda grad, indices, rows, padding, scale: dense(grad, indices, rows, -1, scale)
+
+
+def no_frequency(dense: Decomposition) -> Decomposition:
+    return lambda grad, indices, rows, padding, scale: dense(grad, indices, rows, padding, False)
+
+
+def padding_is_the_last(dense: Decomposition) -> Decomposition:
+    """-1, which means none below the Python function, counts from the end."""
+    return lambda grad, indices, rows, padding, scale: dense(grad, indices, rows, padding % max(rows, 1), scale)
+
+
+def _last_row(mode: str) -> bool:
+    found = seen(mode, 0, 3)
+    return found is not None and not found["grad"][3].any()
+
+
+#: Of a wrong entry: what it does, the family that sees it, the spoilt entry, the witness for a mode.
+ENTRIES: dict[str, tuple[str, str, Spoil, Callable[[str], bool]]] = {
+    "ignores_padding": ("ignores padding_idx", "padding", no_padding, forgets_padding),
+    "ignores_frequency": ("ignores scale_grad_by_freq", "gradient", no_frequency, forgets_frequency),
+    "pads_the_last_row": (
+        "takes the last row for padding where there is none",
+        "gradient",
+        padding_is_the_last,
+        _last_row,
+    ),
+}
+
+
+def _add(
+    name: str,
+    mode: str,
+    family: str,
+    sentence: str,
+    plant: Callable[[], contextlib.AbstractContextManager[None]],
+    witness: Callable[[], bool],
+) -> None:
+    lacking = MODES[mode].lacking
+    add(Fault(name, family, sentence, plant, witness, applies=lambda: lacking() is None, modes=(mode,)))
+
+
+def _wrong_entry(mode: str, kind: str) -> None:
+    words, family, spoil, witness = ENTRIES[kind]
+    _add(
+        f"{mode}_{kind}",
+        mode,
+        family,
+        f"The decomposition of embedding_dense_backward, as {mode} has it, {words}.",
+        lambda: table_of(mode, _DENSE, spoil),
+        lambda: witness(mode),
+    )
+
+
+for _mode in ("decompositions", "core_decompositions", "inductor_decompositions", "aot_decomposed", "inductor"):
+    for _kind in ENTRIES:
+        _wrong_entry(_mode, _kind)
+
+
+# -- inductor's lowering -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """inductor without the bounds check of its indirect loads."""
+    from torch._inductor import config
+
+    with config.patch(assert_indirect_indexing=False):
+        forget_graphs()
+        try:
+            yield
+        finally:
+            forget_graphs()
+
+
+def lowered(spoil: Spoil) -> contextlib.AbstractContextManager[None]:
+    """inductor's lowering of a lookup, spoilt."""
+    from torch._inductor.lowering import lowerings
+
+    return entry(lowerings, _LOOKUP, spoil)
+
+
+def ends_swapped(lower: Decomposition) -> Decomposition:
+    """The first column of a wide table is also its second."""
+
+    def spoiled(weight: Any, indices: Any, *flags: Any, **keywords: Any) -> Any:
+        out = lower(weight, indices, *flags, **keywords)
+        load = out.data.data.inner_fn if hasattr(out.data, "data") else out.data.inner_fn
+        from torch._inductor.ir import Pointwise
+
+        return Pointwise.create(
+            device=out.get_device(),
+            dtype=out.get_dtype(),
+            inner_fn=lambda at: load([*at[:-1], at[-1] - at[-1] % 2]),
+            ranges=out.get_size(),
+        )
+
+    return spoiled
+
+
+def _columns(mode: str) -> bool:
+    def program(build: Any) -> dict[str, Any]:
+        table = torch.arange(8.0).reshape(4, 2)
+        return {"value": build(table)[1](torch.tensor([1, 2]))}
+
+    from embcheck.subject import ENTRIES as SPELLINGS
+
+    value = MODES[mode].function(program, build=SPELLINGS["functional"].build)["value"]
+    return bool(value[0, 1] != 3)
+
+
+for _mode in ("inductor", "inductor_static"):
+    _add(f"{_mode}_without_bounds", _mode, "lookup", "inductor's loads are not checked against the table's bounds.",
+         unchecked, lambda mode=_mode: takes_negatives(mode))  # type: ignore[misc]  # fmt: skip
+    _add(f"{_mode}_reads_even_columns", _mode, "lookup", "inductor's lookup reads each even column twice.",
+         lambda: lowered(ends_swapped), lambda mode=_mode: _columns(mode))  # type: ignore[misc]  # fmt: skip
+
+
+# -- dynamo's guards ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def unguarded() -> Iterator[None]:
+    """dynamo without the guards on constants."""
+    from torch._dynamo.guards import GuardBuilder
+
+    def nothing(self: Any, guard: Any, *given: Any, **keywords: Any) -> None:
+        return None
+
+    names = [
+        name for name in ("EQUALS_MATCH", "CONSTANT_MATCH", "BOOL_MATCH", "NONE_MATCH") if hasattr(GuardBuilder, name)
+    ]
+    with patched(GuardBuilder, **dict.fromkeys(names, nothing)):
+        forget_graphs()
+        try:
+            yield
+        finally:
+            forget_graphs()
+
+
+def _reused(mode: str) -> bool:
+    seen(mode, 0, 1, padding_idx=2)
+    return forgets_padding(mode)
+
+
+for _mode in ("compile_eager", "aot_eager"):
+    _add(f"{_mode}_guards_no_constants", _mode, "padding", "What was compiled with one padding_idx serves another.",
+         unguarded, lambda mode=_mode: _reused(mode))  # type: ignore[misc]  # fmt: skip

@@ -1,0 +1,162 @@
+"""Modes that compile: torch.compile with each of its backends.
+
+Every call goes through one function that is compiled: what may be reused of its graphs, and what must be compiled anew,
+dynamo's guards decide, which is how they are put to the test.  That a graph ran is counted: there is no silent way back
+to eager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from embcheck.mode import Program, mode
+from embcheck.modes.lattice import lattice
+from embcheck.modes.lifting import CALLS, NO_TRANSFORMS
+from embcheck.subject import Build
+
+Tensor = torch.Tensor
+Backend = Callable[..., Callable[..., Any]]
+
+#: How many graphs that a backend compiled have run.
+RAN = [0]
+
+_ONCE = "AOTAutograd's backward can't be differentiated again"
+_CANNOT = NO_TRANSFORMS | {"route=double_backward": _ONCE}
+
+
+@mode("compile_eager", calls=CALLS, cases=lattice(10, 60, 12), engines=("product",), cost=10.0, cannot=NO_TRANSFORMS)
+def compile_eager(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="eager": dynamo's graphs and guards, run as they are."""
+    return program(build=compiled(build, dynamo_backend, True), **arguments)
+
+
+@mode("aot_eager", calls=CALLS, cases=lattice(6, 40, 16), engines=("product",), cost=20.0, cannot=_CANNOT)
+def aot_eager(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="aot_eager": forward and backward recorded."""
+    return program(build=compiled(build, aot_backend, True), **arguments)
+
+
+@mode("aot_decomposed", calls=CALLS, cases=lattice(6, 40, 16), engines=("product",), cost=20.0, cannot=_CANNOT)
+def aot_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="aot_eager_decomp_partition": with inductor's decompositions and partitions."""
+    return program(build=compiled(build, decomposing_backend, True), **arguments)
+
+
+def no_compiler() -> str | None:
+    """Why inductor can't compile here; None if it can.  The first compilation sets it up, which may take half a minute."""
+    import faulthandler
+
+    faulthandler.cancel_dump_traceback_later()  # no case runs: the next one sets the alarm anew
+    try:
+        seen = inductor(lambda build: {"value": build(torch.ones(3, 2))[1](torch.tensor([1, 2]))}, _probe)
+    except Exception as error:
+        text = str(error).strip().splitlines() or [""]
+        return f"inductor compiles nothing here: {type(error).__name__}: {text[0][:120]}"
+    return None if seen["value"].shape == (2, 2) else "inductor compiles nothing here"
+
+
+def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+    return weight, lambda indices: weight[indices] + 1
+
+
+@mode(
+    "inductor",
+    calls=CALLS,
+    cases=lattice(3, 16, 60),
+    engines=("product",),
+    cost=60.0,
+    cannot=_CANNOT,
+    lacking=no_compiler,
+)
+def inductor(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="inductor" and dynamic shapes."""
+    return program(build=compiled(build, inductor_backend, True), **arguments)
+
+
+@mode(
+    "inductor_static",
+    calls=CALLS,
+    cases=lattice(2, 8, 8),
+    engines=("product",),
+    cost=200.0,
+    cannot=_CANNOT,
+    lacking=no_compiler,
+)
+def inductor_static(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="inductor", each size a constant."""
+    return program(build=compiled(build, inductor_backend, False), **arguments)
+
+
+def compiled(build: Build, backend: Backend, dynamic: bool) -> Build:
+    def run(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        return call(*inputs)
+
+    running = torch.compile(run, backend=backend, dynamic=dynamic, fullgraph=True)
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+        leaf, call = build(weight, **flags)
+
+        def again(*inputs: Tensor | None) -> Tensor:
+            before = RAN[0]
+            with settings():
+                try:
+                    value = running(call, *inputs)
+                except torch._dynamo.exc.TorchDynamoException as error:
+                    raise RuntimeError(f"does not compile: {type(error).__name__}: {error}") from error
+            if RAN[0] == before:
+                raise AssertionError("no compiled graph ran")
+            return value
+
+        return leaf, again
+
+    return built
+
+
+def settings() -> Any:
+    """No limit after which dynamo goes back to eager, no errors suppressed, nothing compiled in other processes."""
+    known = torch._dynamo.config
+    wanted = {
+        "recompile_limit": 1 << 16,
+        "accumulated_recompile_limit": 1 << 20,
+        "cache_size_limit": 1 << 16,
+        "accumulated_cache_size_limit": 1 << 20,
+        "fail_on_recompile_limit_hit": True,
+        "suppress_errors": False,
+    }
+    return known.patch({name: value for name, value in wanted.items() if hasattr(known, name)})
+
+
+def counted(graph: Callable[..., Any]) -> Callable[..., Any]:
+    def ran(*inputs: Any) -> Any:
+        RAN[0] += 1
+        return graph(*inputs)
+
+    return ran
+
+
+def dynamo_backend(graph: Any, example: Any) -> Callable[..., Any]:
+    # Of a graph module that recompiles lazily, forward prints what it raises until it has done so.
+    getattr(graph, "real_recompile", graph.recompile)()
+    return counted(graph.forward)
+
+
+def aot_backend(graph: Any, example: Any) -> Callable[..., Any]:
+    return counted(torch._dynamo.lookup_backend("aot_eager")(graph, example))
+
+
+def decomposing_backend(graph: Any, example: Any) -> Callable[..., Any]:
+    return counted(torch._dynamo.lookup_backend("aot_eager_decomp_partition")(graph, example))
+
+
+def inductor_backend(graph: Any, example: Any) -> Callable[..., Any]:
+    import torch._functorch.config
+    import torch._inductor.config
+
+    known = torch._inductor.config
+    wanted = {"compile_threads": 1, "fx_graph_cache": False, "fx_graph_remote_cache": False}
+    found = {name: value for name, value in wanted.items() if hasattr(known, name)}
+    with known.patch(found), torch._functorch.config.patch({"enable_autograd_cache": False}):
+        return counted(torch._dynamo.lookup_backend("inductor")(graph, example))

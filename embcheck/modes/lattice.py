@@ -1,0 +1,129 @@
+"""The cases of modes that compile: signatures that cover the axes pairwise, and many cases for each.
+
+A *signature* is what makes another graph: entry, flags, dtypes, rank, layouts.  A compiled graph then serves all cases
+of its signature, which differ in sizes, tokens and values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck import stream
+from embcheck.item import Item, Profile
+from embcheck.law import Family
+from embcheck.pattern import STRAYS
+from embcheck.space import covering_rows
+
+#: Axes whose values give no other graph, or are chosen for each case of a signature.
+_FREE = frozenset(
+    {"num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "stray", "history", "threads"}
+)
+#: Histories that change no shape and no mode, so that they ask for no further graph.
+CALM = (
+    "fresh",
+    "fresh",
+    "repeated",
+    "weight_changed",
+    "indices_changed",
+    "other_order",
+    "other_table",
+    "output_overwritten",
+)
+
+#: Routes that no compiled call can take.
+_TRANSFORMED = frozenset({"forward_mode", "vjp", "batched"})
+
+_TOKENS = (2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 129, 257, 300, 513, 769, 1001, 1025)
+_TABLES = ((5, 3), (3, 2), (9, 8), (8, 17), (17, 5), (33, 16), (65, 33), (257, 4), (1001, 3), (2049, 2))
+
+Cases = Callable[[Family, Item, Profile, int], Iterator[Any]]
+
+
+def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CALM, **fixed: tuple[Any, ...]) -> Cases:
+    """``quick`` or ``gate`` signatures (four times as many in *deep*) with ``each`` cases, half of that in quick."""
+
+    def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+        count = {"quick": quick, "gate": gate}.get(profile.name, 4 * gate)
+        most = max(2, each // 2) if profile.name == "quick" else each
+        for position, signature in enumerate(signatures(family, count, stream.derive(seed, item.label), fixed)):
+            yield from _cases_of(family, signature, position, most, histories)
+
+    return cases
+
+
+def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """So many signatures of a family, the first ones covering pairs of values as well as so few can."""
+    axes = {name: values for name, values in family.space.axes.items() if name not in _FREE}
+    if "route" in axes:
+        axes["route"] = tuple(route for route in axes["route"] if route not in _TRANSFORMED)
+    # A row without flags, of which most is seen, should not be one in many.
+    for name, simplest in (("padding_idx", None), ("sparse", False), ("scale_grad_by_freq", False)):
+        if simplest in axes.get(name, ()):
+            axes[name] = (simplest,) * (len(axes[name]) // 2) + axes[name]
+    axes["rank"] = (1, 2, 0, 3)
+    axes["sizes"] = ("many", "many", "many", "one", "none", "narrow")
+    for name, values in fixed.items():
+        if name in axes:
+            axes[name] = tuple(value for value in axes[name] if value in values)
+    found: list[dict[str, Any]] = []
+    turn = 0
+    while len(found) < count:
+        rows = covering_rows([len(values) for values in axes.values()], 2, stream.derive(seed, turn))
+        rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
+        found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
+        turn += 1
+    return found[:count]
+
+
+def _cases_of(
+    family: Family, signature: dict[str, Any], position: int, most: int, histories: tuple[str, ...]
+) -> Iterator[Any]:
+    space = family.space
+    draws = stream.Stream(stream.derive("lattice", family.name, position))
+    graph = dict(signature)
+    rank, sizes = graph.pop("rank"), graph.pop("sizes")
+    tables = (
+        [draws.choice(_TABLES)] * 3 if "module" in str(graph.get("entry")) else [draws.choice(_TABLES) for _ in "abc"]
+    )
+    plain = graph.get("layout", "contiguous") == graph.get("index_layout", "contiguous") == "contiguous"
+    numels = [draws.choice(_TOKENS) for _ in range(most if plain else 2)]
+    names = space.case_type._fields
+    histories = tuple(name for name in histories if name in space.axes.get("history", ()))
+    strays = any("stray=-1" in law.obliges for law in family.laws)
+    for turn in range(most):
+        rows, width = tables[turn % 3]
+        shape = _shape(rank, numels[turn % len(numels)], sizes)
+        if sizes == "narrow":
+            width = (1, 0)[position % 2]
+        chosen = graph | {
+            name: draws.choice(values)
+            for name, values in space.axes.items()
+            if name in ("indices", "values", "upstream", "numel", "bags")
+        }
+        chosen |= {"num_embeddings": rows, "embedding_dim": width, "shape": shape, "seed": position + 7 * turn}
+        if histories:
+            chosen["history"] = draws.choice(histories)
+        if strays and (position + turn) % 5 == 1:
+            chosen["stray"] = draws.choice(tuple(STRAYS))
+        case = space.canon(space.case_type(**{name: value for name, value in chosen.items() if name in names}))
+        if case is not None:
+            yield case
+
+
+def _shape(rank: int, numel: int, sizes: str) -> tuple[int, ...]:
+    if sizes == "none" and rank:
+        return (0,) if rank == 1 else (0, *(2,) * (rank - 1))
+    if sizes == "one" and rank:
+        return (1,) * rank if numel % 2 else (1, *(3,) * (rank - 1))
+    side = max(2, round(numel ** (1 / max(rank, 1))))
+    return (
+        (numel,)
+        if rank == 1
+        else tuple(side + k for k in range(rank))
+        if math.prod((side,) * rank) < 1 << 12
+        else (2,) * rank
+    )

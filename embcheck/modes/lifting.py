@@ -1,0 +1,92 @@
+"""Calls as functions of their table, which is what tracers and exporters take.
+
+Nothing but torch is imported by what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.subject import Build
+
+Tensor = torch.Tensor
+#: A lookup as a function of its table and of its inputs that are tensors.
+Lifted = Callable[..., Tensor]
+#: Makes an artefact of a lifted lookup and an example of its arguments.
+Maker = Callable[[Lifted, "tuple[Tensor, ...]"], Lifted]
+
+#: Kinds of call that can be compiled: rows of a table, bags of rows.
+CALLS = frozenset({"table", "bag"})
+TABLE = frozenset({"table"})
+
+_TRANSFORMED = "functorch does not look into what is recorded or compiled"
+#: Ways to take a derivative that transform the call from outside.
+NO_TRANSFORMS = {f"route={name}": _TRANSFORMED for name in ("forward_mode", "vjp", "batched")}
+
+
+def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | None, ...]) -> Lifted:
+    """The call as a function of its table and of those inputs that are tensors.
+
+    In a module the table takes the place of the parameter, in a closure that of the cell.
+    """
+    given = [position for position, tensor in enumerate(inputs) if tensor is not None]
+    count = len(inputs)
+    cells = () if isinstance(call, torch.nn.Module) else (call.__closure__ or ())
+    inner = [call] if isinstance(call, torch.nn.Module) else [cell.cell_contents for cell in cells]
+    holder = torch.nn.Module()
+    for position, module in enumerate(inner):
+        if isinstance(module, torch.nn.Module):
+            holder.add_module(f"module{position}", module)
+    names = [name for name, parameter in holder.named_parameters(remove_duplicate=False) if parameter is leaf]
+    object.__setattr__(holder, "forward", call)  # not registered as one more module
+
+    def function(table: Tensor, *tensors: Tensor) -> Tensor:
+        arguments: list[Tensor | None] = [None] * count
+        for position, tensor in zip(given, tensors, strict=True):
+            arguments[position] = tensor
+        if names:
+            value: Tensor = torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
+            return value
+        swapped = tuple(types.CellType(table) if cell.cell_contents is leaf else cell for cell in cells)
+        again: Lifted = types.FunctionType(call.__code__, call.__globals__, call.__name__, call.__defaults__, swapped)
+        return again(*arguments)
+
+    return function
+
+
+def through(build: Build, make: Maker, make_module: Callable[..., Lifted] | None = None) -> Build:
+    """The layers that ``build`` builds, each call going through an artefact made by ``make`` from another example.
+
+    ``make_module`` is for layers that are modules: their artefact has the layer's parameters.
+    """
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+        leaf, call = build(weight, **flags)
+
+        def again(*inputs: Tensor | None) -> Tensor:
+            tensors = [tensor for tensor in inputs if tensor is not None]
+            example = tuple(map(alike, tensors))
+            if make_module is not None and isinstance(call, torch.nn.Module):
+                return made(make_module, call, example)(*inputs)
+            return made(make, lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
+
+        return leaf, again
+
+    return built
+
+
+def made(make: Callable[..., Lifted], function: Lifted, example: tuple[Tensor, ...]) -> Lifted:
+    try:
+        return make(function, example)
+    except Exception as error:
+        raise RuntimeError(f"does not compile: {type(error).__name__}: {error}") from error
+
+
+def alike(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, strides and dtype that holds zeros."""
+    other = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=tensor.device).zero_()
+    return other.requires_grad_() if tensor.requires_grad else other

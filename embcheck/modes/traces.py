@@ -1,0 +1,162 @@
+"""Modes that record a lookup as a graph and run the graph: jit.trace, jit.script, fx, make_fx, AOTAutograd.
+
+Each artefact is made from an example that holds zeros in place of the table, the tokens and all else, so that what is
+recorded as a constant shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch._functorch.aot_autograd as aot_autograd
+import torch._functorch.compilers as compilers
+import torch.fx.experimental.proxy_tensor as proxy_tensor
+
+from embcheck.mode import Program, mode
+from embcheck.modes.lattice import lattice
+from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, TABLE, Lifted, through
+from embcheck.subject import Build
+
+Tensor = torch.Tensor
+Example = tuple[Tensor, ...]
+
+#: Entries whose call is a module.
+_MODULES = ("module", "module_eval", "from_pretrained", "assigned", "loaded", "nested")
+_FORGETS = "a recording forgets no_grad"
+_NO_CLOSURES = "TorchScript compiles modules, not closures"
+
+
+@mode("jit_trace", calls=TABLE, cases=lattice(24, 160, 8), engines=("product",), cost=2.0,
+      cannot=NO_TRANSFORMS | {
+          "entry=functional_call": "functional_call takes no module that is being traced",
+          "entry=renorm_": _FORGETS,
+      })  # fmt: skip
+def jit_trace(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through torch.jit.trace."""
+    return program(build=through(build, traced, trace_module), **arguments)
+
+
+def traced(function: Lifted, example: Example) -> Lifted:
+    return torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-any-return]
+
+
+def trace_module(layer: torch.nn.Module, example: Example) -> Lifted:
+    (table,) = layer.parameters()
+    before = table.detach().clone()
+    # Tracing runs the layer, which writes to the table if it has max_norm.
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter(table), torch.no_grad():
+        traced_layer: Lifted = torch.jit.trace(layer, example, check_trace=False)
+        table.copy_(before)
+    return traced_layer
+
+
+@mode(
+    "jit_script",
+    calls=TABLE,
+    cases=lattice(24, 160, 8, entry=_MODULES),
+    engines=("product",),
+    cost=3.0,
+    cannot=NO_TRANSFORMS
+    | {
+        f"entry={name}": _NO_CLOSURES
+        for name in ("functional", "functional_call", "torch_embedding", "torch_bag", "aten", "forward_only",
+                     "one_hot_product", "linear", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max",
+                     "bag_module")
+    },
+)  # fmt: skip
+def jit_script(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Modules through torch.jit.script."""
+    return program(build=scripted(build), **arguments)
+
+
+def scripted(build: Build) -> Build:
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+        leaf, call = build(weight, **flags)
+        return leaf, torch.jit.script(call)
+
+    return built
+
+
+_BRANCHES = "a proxy has no size that Python could look at"
+
+
+@mode(
+    "fx",
+    calls=TABLE,
+    cases=lattice(24, 160, 8),
+    engines=("product",),
+    cost=2.0,
+    cannot=NO_TRANSFORMS
+    | {"entry=functional_call": "functional_call takes no proxies", "entry=renorm_": _FORGETS}
+    | {
+        f"entry={name}": _BRANCHES
+        for name in ("bag_sum", "bag_mean", "bag_max", "bag_module", "torch_bag", "forward_only")
+    },
+)
+def through_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through torch.fx.symbolic_trace."""
+    return program(build=through(build, symbolic, symbolic_module), **arguments)
+
+
+def symbolic(function: Lifted, example: Example) -> Lifted:
+    # Not the graph module itself, which prints what its forward raises.
+    if len(example) == 2:
+        return torch.fx.symbolic_trace(lambda table, indices: function(table, indices)).forward
+    if len(example) == 3:
+        return torch.fx.symbolic_trace(lambda table, indices, more: function(table, indices, more)).forward
+    return torch.fx.symbolic_trace(lambda table, indices, more, most: function(table, indices, more, most)).forward
+
+
+def symbolic_module(layer: torch.nn.Module, example: Example) -> Lifted:
+    return torch.fx.symbolic_trace(layer).forward
+
+
+_RECORDED = NO_TRANSFORMS | {"entry=renorm_": _FORGETS}
+
+
+@mode("make_fx", calls=CALLS, cases=lattice(16, 100, 6), engines=("product",), cannot=_RECORDED, cost=5.0)
+def through_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through make_fx, traced with tensors."""
+    return program(build=through(build, real), **arguments)
+
+
+@mode("make_fx_fake", calls=CALLS, cases=lattice(16, 100, 6), engines=("product",), cannot=_RECORDED, cost=8.0)
+def through_fake_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through make_fx, traced with fake tensors."""
+    return program(build=through(build, faked), **arguments)
+
+
+@mode("make_fx_symbolic", calls=CALLS, cases=lattice(12, 60, 6), engines=("product",), cannot=_RECORDED, cost=12.0)
+def through_symbolic_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through make_fx, traced with fake tensors of symbolic sizes."""
+    return program(build=through(build, unsized), **arguments)
+
+
+def real(function: Lifted, example: Example) -> Lifted:
+    return proxy_tensor.make_fx(function)(*example).forward
+
+
+def faked(function: Lifted, example: Example) -> Lifted:
+    return proxy_tensor.make_fx(function, tracing_mode="fake")(*example).forward
+
+
+def unsized(function: Lifted, example: Example) -> Lifted:
+    return proxy_tensor.make_fx(function, tracing_mode="symbolic")(*example).forward
+
+
+_ONCE = "AOTAutograd's backward can't be differentiated again"
+
+
+@mode("aot", calls=CALLS, cases=lattice(10, 60, 6), engines=("product",), cost=20.0,
+      cannot=_RECORDED | {"route=double_backward": _ONCE})  # fmt: skip
+def aot_traced(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Through AOTAutograd, forward and backward both recorded and run as they are."""
+    return program(build=through(build, joint), **arguments)
+
+
+def joint(function: Lifted, example: Example) -> Lifted:
+    ran: Lifted = aot_autograd.aot_function(function, fw_compiler=compilers.nop, bw_compiler=compilers.nop)
+    ran(*example)
+    return ran
