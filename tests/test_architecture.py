@@ -37,7 +37,7 @@ LAYERS = (
     *("company", "company_case", "membership", "membership_case", "checkpoint", "checkpoint_case"),
     *("leaf", "leaf_wrong", "leaf_case", "affine", "affine_case"),
     *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
-    *("bag_mistake", "bag_misfit", "bag_canon", "bag_space"),
+    *("bag_mistake", "bag_misfit", "bag_canon", "bag_space", "bag_layer"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
     *("claim_case", "claim", "claims"),
     # the same programs on what a user wrote
