@@ -45,12 +45,13 @@ def keep(findings: Mapping[str, Finding], path: Path = KEPT) -> None:
 
 
 def outdated(entries: Iterable[Entry], findings: Mapping[str, Finding]) -> list[str]:
-    """The entries whose witness was never run as it stands, or shows nothing."""
-    return [
-        entry.name
-        for entry in entries
-        if (found := findings.get(entry.name)) is None or found.witness != entry.witness or not found.script
-    ]
+    """The entries whose witness was never run as it stands."""
+    return [e.name for e in entries if (found := findings.get(e.name)) is None or found.witness != e.witness]
+
+
+def unseen(entries: Iterable[Entry], findings: Mapping[str, Finding]) -> list[str]:
+    """The entries whose witness was not seen to fail in any release: there is no script."""
+    return [e.name for e in entries if (found := findings.get(e.name)) is None or not found.script]
 
 
 def updated(

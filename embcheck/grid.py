@@ -13,6 +13,10 @@ from embcheck.record import Record
 from embcheck.verdict import Statement, Status, Verdict
 
 
+#: The family under which the witnesses of the ledger's entries are filed.
+LEDGER = "ledger"
+
+
 class Column(Protocol):
     """A run: its name, its record, and what kept it from having one (or a complete one)."""
 
@@ -105,12 +109,15 @@ class Grid:
                 key = (verdict.law, verdict.subject, verdict.family)
                 row = squares.setdefault(key, [{} for _ in self.columns])
                 row[number][verdict.mode] = verdict
+        families = dict.fromkeys(family for _, _, family in squares)
+        order = {family: (family == LEDGER, number) for number, family in enumerate(families)}
         subjects: dict[str, set[str]] = {}
         for law, subject, _ in squares:
             subjects.setdefault(law, set()).add(subject)
         return [
             Row(law if len(subjects[law]) == 1 else f"{law} · {subject}", family, tuple(map(Square, row)))
-            for (law, subject, family), row in squares.items()
+            # Each family's together, the ledger's last: the engines' order mixes them.
+            for (law, subject, family), row in sorted(squares.items(), key=lambda item: order[item[0][2]])
         ]
 
     @cached_property

@@ -113,7 +113,7 @@ def _clean() -> dict[str, str]:
     """The environment variables without those that would bring this interpreter's packages into another."""
     left_out = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return kept | {"PYTHONNOUSERSITE": "1", "NO_COLOR": "1"}
+    return kept | {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 class Cache:

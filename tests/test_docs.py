@@ -44,7 +44,8 @@ def test_what_is_not_run_compiles(path: Path) -> None:
 def test_commands_and_links_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert set(re.findall(r"(?:`|^)embcheck ([a-z]+)", text, re.MULTILINE)) <= known
+    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert set(re.findall(r"`embcheck ([a-z]+)", text) + re.findall(r"\bembcheck ([a-z]+)", shell)) <= known
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert target == "laws.md" or (path.parent / target).is_file(), target
     for name in re.findall(r"`((?:embcheck|ci|properties)/[\w./-]*)`", text):

@@ -20,14 +20,14 @@ def findings(
 
     Entries that no record speaks of are looked at with the installed torch.
     """
-    from embcheck.findings import keep, kept, of_records, outdated, page, updated
+    from embcheck.findings import keep, kept, of_records, outdated, page, unseen, updated
     from embcheck.ledger import SHIPPED, read
     from embcheck.run import environment
     from embcheck.witness import look
 
     entries = read(SHIPPED)
     found = updated(entries, kept(), of_records(record_at(path) for path in records or ()))
-    missing = set(outdated(entries, found))
+    missing = {*outdated(entries, found), *unseen(entries, found)}
     if missing:
         here = environment()["versions"]["torch"]
         looked = [look(entry, surveyed=True) for entry in entries if entry.name in missing]
@@ -39,5 +39,5 @@ def findings(
     except OSError as error:
         refuse(f"can't write {error.filename}: {error.strerror}")
     typer.echo(f"{output}: {len(entries)} findings, {len(missing)} looked at now")
-    for name in outdated(entries, found):
+    for name in unseen(entries, found):
         typer.echo(f"no release that was tried shows {name}: give a record of one that does", err=True)

@@ -19,13 +19,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embcheck import __version__
 from embcheck.compare import Change, Key, Move
-from embcheck.grid import Column, Grid, Row, Run, Square, Step
+from embcheck.grid import LEDGER, Column, Grid, Row, Run, Square, Step
 from embcheck.record import Record
 from embcheck.report.changes import evidence
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
-#: Families that have a section of their own, with its heading and what it is about.
-LEDGER, CLAIMS = "ledger", "claims"
+#: The families that start so have a section of their own, as the ledger has.
+CLAIMS = "claim"
 
 #: The words of the verdicts with a sign for each, so that colour says nothing alone.
 SIGNS = {"violated": "✗", "unknown": "?", "known": "!", "holds": "✓", "not applicable": "–", "–": "·"}
@@ -250,9 +250,9 @@ def render(
         heads=[column.name for column in columns] if len(columns) > 1 else modes,
         single=len(columns) == 1,
         counts=Group("", [section for section in sections if section.row.family != LEDGER]).counts,
-        laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS[:-1])],
+        laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS)],
         findings=[group for group in groups if group.name == LEDGER],
-        claims=[group for group in groups if group.name.startswith(CLAIMS[:-1])],
+        claims=[group for group in groups if group.name.startswith(CLAIMS)],
         failing=sorted(
             (s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN),
             key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0)),
