@@ -93,20 +93,26 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @cached_property
     def tables(self) -> Floats:
-        """The tables, shape ``(count, V, D)``: distinct integers up to 100, alternating in sign."""
+        """The tables, shape ``(count, V, D)``: distinct integers up to 100, alternating in sign; in float64 times one that no
+        narrower format holds."""
         shape = (self.count("weight"), self.num_embeddings, self.embedding_dim)
         number = np.arange(math.prod(shape), dtype=np.float64)
-        return ((1 + number % 100) * np.where(number % 2, -1.0, 1.0)).reshape(shape)
+        unit = 2.0**33 + 1 if self.dtype == "float64" else 1.0
+        return (unit * (1 + number % 100) * np.where(number % 2, -1.0, 1.0)).reshape(shape)
 
     @cached_property
     def tangents(self) -> Floats:
-        """The tangents, of the tables' shape: ±1…±3."""
-        return _small("tangent", self.seed, self.tables.shape)
+        """The tangents, of the tables' shape: ±1…±3, in float64 with an odd seed times 2^24 + 1."""
+        return self._unit(1) * _small("tangent", self.seed, self.tables.shape)
 
     @cached_property
     def upstreams(self) -> Floats:
-        """The upstream gradients, shape ``(count, n, D)``: ±1…±3."""
-        return _small("upstream", self.seed, (self.count("upstream"), self.numel, self.embedding_dim))
+        """The upstream gradients, shape ``(count, n, D)``: ±1…±3, in float64 with an even seed times 2^24 + 1."""
+        return self._unit(0) * _small("upstream", self.seed, (self.count("upstream"), self.numel, self.embedding_dim))
+
+    def _unit(self, odd: int) -> float:
+        """What no float32 holds three times; of tangents and upstream gradients one, for their products have to fit."""
+        return 2.0**24 + 1 if self.dtype == "float64" and self.seed % 2 == odd else 1.0
 
     @cached_property
     def samples(self) -> list[Sample]:

@@ -88,7 +88,7 @@ def canonical(case: TransformCase) -> TransformCase | None:
     if fitted.transform in WIDE and wide > 1 << 14:
         fitted = fitted.but(transform="vjp", mapped=())
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
-    if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > fitted.format.largest_integer:
+    if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):
         fitted = fitted.but(dtype="float32")
     return fitted
 
@@ -211,7 +211,7 @@ transforms = Family(
     plan,
     refused=lambda case: case.refused,
     cost=8.0,
-    stride=12,
+    stride=7,
 )
 
 

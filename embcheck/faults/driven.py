@@ -1,0 +1,226 @@
+"""Faults of how autograd is driven: accumulation, threads, grad modes, refusals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.faults.entry import Wrong, entry, functional
+from embcheck.faults.hooks import leaves_of
+from embcheck.faults.kernels import Tensor
+
+half, double = torch.float16, torch.float64
+
+
+def lookup(weight: Tensor, tokens: Any = (0, 1, 1), **flags: Any) -> Tensor:
+    """A lookup of some rows, by whatever F.embedding is now."""
+    return functional.embedding(torch.as_tensor(tokens), weight, **flags)
+
+
+def leaf(dtype: torch.dtype = torch.float32) -> Tensor:
+    """A table of ones."""
+    return torch.ones(3, 2, dtype=dtype, requires_grad=True)
+
+
+def driven(name: str, sentence: str, wrong: Callable[[Wrong], Wrong], witness: Callable[[], bool]) -> None:
+    """A fault of Tensor.backward."""
+    entry(name, "autograd", sentence, Tensor, "backward", wrong, witness)
+
+
+def _settled(change: Callable[[Tensor, Tensor | None], None]) -> Callable[[Wrong], Wrong]:
+    """backward that changes each leaf afterwards, given what .grad was before."""
+
+    def wrong(original: Wrong) -> Wrong:
+        def backward(self: Tensor, *rest: Any, **more: Any) -> None:
+            leaves = [x for x in leaves_of(self.grad_fn) if x.dim() == 2]
+            before = [x.grad for x in leaves]
+            original(self, *rest, **more)
+            for variable, was in zip(leaves, before, strict=True):
+                change(variable, was)
+
+        return backward
+
+    return wrong
+
+
+def _renewed(variable: Tensor, was: Tensor | None) -> None:
+    if was is not None and not was.is_contiguous() and variable.grad is was:
+        variable.grad = was.clone(memory_format=torch.contiguous_format)
+
+
+def preset(grad: Tensor, **flags: Any) -> Tensor | None:
+    """What becomes of a gradient that was there before a backward pass."""
+    weight = leaf(grad.dtype)
+    weight.grad = grad
+    lookup(weight, **flags).sum().backward()
+    return weight.grad
+
+
+def _is_renewed() -> bool:
+    grad = torch.zeros(2, 3).t()
+    return preset(grad) is not grad
+
+
+driven(
+    "strided_gradient_is_renewed",
+    "A gradient preset with other strides is replaced by a contiguous one.",
+    _settled(_renewed),
+    _is_renewed,
+)
+
+
+def _view_renewed(variable: Tensor, was: Tensor | None) -> None:
+    if was is not None and was._base is not None and was.is_contiguous() and was.dtype == half:
+        kept = was.clone()
+        was.zero_()
+        variable.grad = kept
+
+
+def _bucket_is_left() -> bool:
+    bucket = torch.zeros(8, dtype=half)
+    preset(bucket[1:7].view(3, 2))
+    return not bucket.any().item()
+
+
+driven(
+    "half_bucket_is_left_empty",
+    "In float16 a gradient that views a bucket leaves the bucket.",
+    _settled(_view_renewed),
+    _bucket_is_left,
+)
+
+
+def _sparse_lost(variable: Tensor, was: Tensor | None) -> None:
+    if was is not None and was.is_sparse and variable.grad is not None and not variable.grad.is_sparse:
+        variable.grad.zero_()
+
+
+def _sparse_then_dense() -> bool:
+    weight = leaf()
+    lookup(weight, sparse=True).sum().backward()
+    weight.mul(0).sum().backward()
+    return weight.grad is not None and not weight.grad.any().item()
+
+
+driven(
+    "sparse_is_lost_in_dense",
+    "A sparse gradient is lost when a dense one is added.",
+    _settled(_sparse_lost),
+    _sparse_then_dense,
+)
+
+
+def _given(change: Callable[[Tensor, dict[str, Any]], None]) -> Callable[[Wrong], Wrong]:
+    """backward with its keywords changed, the upstream gradient among them."""
+
+    def wrong(original: Wrong) -> Wrong:
+        def backward(
+            self: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
+        ) -> None:
+            flags = {"gradient": gradient, "retain_graph": retain_graph, "create_graph": create_graph, "inputs": inputs}
+            change(self, flags)
+            original(self, **flags)
+
+        return backward
+
+    return wrong
+
+
+def _doubled(flags: dict[str, Any]) -> None:
+    if flags["gradient"] is not None:
+        flags["gradient"] = flags["gradient"] * 2
+
+
+def thread_gradient() -> bool:
+    """Whether another thread computes another gradient."""
+    weight = leaf()
+    value = lookup(weight)
+    thread = threading.Thread(target=lambda: value.backward(torch.ones_like(value)))
+    thread.start()
+    thread.join()
+    return weight.grad is None or float(weight.grad[0, 0]) != 1.0
+
+
+driven(
+    "other_thread_doubles",
+    "backward in another thread doubles the upstream gradient.",
+    _given(lambda self, f: _doubled(f) if threading.current_thread() is not threading.main_thread() else None),
+    thread_gradient,
+)
+
+
+def no_grad_gradient(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether backward under no_grad gives another gradient."""
+    weight = leaf(dtype)
+    value = lookup(weight)
+    with torch.no_grad():
+        value.backward(torch.ones_like(value))
+    return weight.grad is None or float(weight.grad[0, 0]) != 1.0
+
+
+driven(
+    "no_grad_backward_doubles_float64",
+    "backward under no_grad doubles the upstream gradient in float64.",
+    _given(lambda self, f: _doubled(f) if not torch.is_grad_enabled() and self.dtype == double else None),
+    lambda: no_grad_gradient(double),
+)
+
+
+def second_pass_raises() -> bool:
+    """Whether a second pass over a freed graph raises."""
+    value = lookup(leaf()).sum()
+    value.backward()
+    try:
+        value.backward()
+    except RuntimeError:
+        return True
+    return False
+
+
+driven(
+    "graph_is_never_freed",
+    "backward keeps the graph though it was not asked to.",
+    _given(lambda self, f: f.update(retain_graph=True) if f["retain_graph"] is None else None),
+    lambda: not second_pass_raises(),
+)
+
+
+def others_gradient() -> bool:
+    """Whether backward with inputs accumulates elsewhere."""
+    weight, beside = leaf(), torch.zeros((), requires_grad=True)
+    (lookup(weight) + beside).sum().backward(inputs=[weight])
+    return beside.grad is not None
+
+
+driven(
+    "inputs_are_ignored",
+    "backward accumulates into every leaf though inputs are given.",
+    _given(lambda self, f: f.update(inputs=None)),
+    others_gradient,
+)
+
+
+def _fitted(self: Tensor, flags: dict[str, Any]) -> None:
+    sent = flags["gradient"]
+    if isinstance(sent, Tensor) and sent.shape != self.shape and sent.dim() == self.dim():
+        flags["gradient"] = sent[..., : self.shape[-1]]
+
+
+def longer_accepted() -> bool:
+    """Whether an upstream gradient of twice the width is accepted."""
+    try:
+        lookup(leaf()).backward(torch.ones(3, 4))
+    except RuntimeError:
+        return False
+    return True
+
+
+driven(
+    "longer_upstream_is_cut",
+    "An upstream gradient that is too wide is cut to the width.",
+    _given(_fitted),
+    longer_accepted,
+)

@@ -1,0 +1,145 @@
+"""Faults of tables of less common dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.fault import Witness
+from embcheck.faults.entry import functional
+from embcheck.faults.kernels import Spoil, Tensor, When, forward
+
+int8, uint8, int16, int32, int64 = torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64
+half, double = torch.float16, torch.float64
+
+
+def differs(make: Callable[[], Tensor], tokens: Any = (1, 0), dtype: torch.dtype = int64) -> Witness:
+    """Whether a lookup gives other bytes than the rows, another class, or raises."""
+
+    def witness() -> bool:
+        table = make()
+        indices = torch.tensor(tokens, dtype=dtype)
+        wanted = torch.stack([table[int(token)] for token in indices.reshape(-1)])
+        try:
+            found = functional.embedding(indices, table)
+        except Exception:
+            return True
+        return type(found) is not type(wanted) or raw(found) != raw(wanted)
+
+    return witness
+
+
+def raw(tensor: Tensor) -> list[int]:
+    """The bytes of a tensor."""
+    plain = tensor.detach().as_subclass(Tensor).resolve_conj().resolve_neg().contiguous().flatten()
+    return (torch.view_as_real(plain).flatten() if plain.is_complex() else plain).view(uint8).tolist()
+
+
+def of(dtype: torch.dtype, *numbers: complex, width: int = 1) -> Callable[[], Tensor]:
+    """A table of one column of these numbers."""
+    exact = torch.complex128 if any(isinstance(x, complex) for x in numbers) else None
+    return lambda: torch.tensor([numbers] * width, dtype=exact).T.contiguous().to(dtype)
+
+
+def stored(
+    name: str, sentence: str, when: When, spoil: Spoil, make: Callable[[], Tensor], tokens: Any = (1, 0)
+) -> None:
+    """A fault of the forward kernel for one kind of table."""
+    forward(name, sentence, lambda c: c.numel * c.width > 0 and when(c), spoil, differs(make, tokens), "storage")
+
+
+def through(dtype: torch.dtype) -> Spoil:
+    """The output converted to another dtype and back."""
+    return lambda call, out: out.to(dtype).to(out.dtype)
+
+
+def kind(dtype: torch.dtype) -> When:
+    """Tables of a dtype."""
+    return lambda call: call.given.dtype == dtype
+
+
+stored(
+    "bool_inverted_at_rank_0",
+    "A bool table is inverted for an index without axes.",
+    lambda c: c.given.dtype == torch.bool and c.rank == 0,
+    lambda c, out: ~out,
+    of(torch.bool, 0, 1),
+    1,
+)
+stored("int8_wraps_to_absolute", "An int8 table loses its sign.", kind(int8), lambda c, out: out.abs(), of(int8, 3, -3))
+stored(
+    "uint8_saturates",
+    "A uint8 table saturates at 127.",
+    kind(uint8),
+    lambda c, out: out.clamp(max=127),
+    of(uint8, 255, 0),
+)
+stored(
+    "int16_through_half",
+    "An int16 table of one column passes through float16.",
+    lambda c: c.given.dtype == int16 and c.width == 1,
+    through(half),
+    of(int16, 4097, 0),
+)
+stored(
+    "int32_through_single",
+    "An int32 table passes through float32.",
+    kind(int32),
+    through(torch.float32),
+    of(int32, 2**25 + 1, 0),
+)
+stored(
+    "int64_through_double",
+    "An int64 table passes through float64.",
+    kind(int64),
+    through(double),
+    of(int64, 2**60 + 1, 0),
+)
+stored(
+    "complex64_conjugated_at_rank_2",
+    "A complex64 table is conjugated for indices of two axes.",
+    lambda c: c.given.dtype == torch.complex64 and c.rank == 2,
+    lambda c, out: out.conj().resolve_conj(),
+    of(torch.complex64, 1j, 2j),
+    [[0]],
+)
+stored(
+    "complex128_in_single",
+    "A complex128 table passes through complex64.",
+    kind(torch.complex128),
+    through(torch.complex64),
+    of(torch.complex128, 1 + 1e-9j, 2j),
+)
+stored(
+    "complex32_loses_its_imaginary_part",
+    "A complex32 table loses its imaginary part.",
+    kind(torch.complex32),
+    lambda c, out: torch.complex(out.real, torch.zeros_like(out.real)),
+    of(torch.complex32, 1j, 2j),
+)
+
+
+def _bits(change: Callable[[Tensor], Tensor]) -> Spoil:
+    return lambda call, out: change(out.contiguous().view(uint8)).view(out.dtype)
+
+
+def _byte_table(dtype: torch.dtype, *content: int) -> Callable[[], Tensor]:
+    return lambda: torch.tensor(content, dtype=uint8).reshape(-1, 1).view(dtype)
+
+
+for _name, _wrong, _bytes in (
+    ("e4m3fn", lambda b: torch.where(b == 0xFF, 0x7F, b), (0xFF, 0)),
+    ("e5m2", lambda b: torch.where(b & 0x7F > 0x7C, 0x7E, b), (0xFF, 0)),
+    ("e4m3fnuz", lambda b: torch.where(b == 0x80, 0, b), (0x80, 0)),
+    ("e5m2fnuz", lambda b: torch.where(b == 1, 0, b), (1, 0)),
+):  # the NaNs and the smallest numbers, as a conversion there and back would leave them
+    _dtype = getattr(torch, f"float8_{_name}")
+    stored(
+        f"float8_{_name}_converted",
+        f"A float8_{_name} table is not copied but converted.",
+        kind(_dtype),
+        _bits(_wrong),
+        _byte_table(_dtype, *_bytes),
+    )
