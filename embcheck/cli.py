@@ -18,6 +18,8 @@ from embcheck.commands.audit import audit
 from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
 from embcheck.commands.findings import findings
+from embcheck.commands.merge import merge
+from embcheck.commands.modes import modes
 from embcheck.commands.releases import releases
 from embcheck.commands.report import report as report_command
 from embcheck.commands.since import since
@@ -49,6 +51,7 @@ def run(
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="A record: fail only on what is new.")] = None,
+    shard: Annotated[str, typer.Option("--shard", help="k/N: every N-th item, from the k-th on; see merge.")] = "",
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
@@ -57,7 +60,7 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject).checked()
+        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard).checked()
     except UsageError as error:
         refuse(str(error))
     if workers != "auto" and (not workers.isdigit() or int(workers) < 1):
@@ -189,7 +192,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
 
 
-for command in (audit, claims, diff, releases, report_command, since, findings):
+for command in (audit, claims, diff, merge, modes, releases, report_command, since, findings):
     app.command()(command)
 
 

@@ -77,22 +77,34 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
         if name in found:
             return
         code = getattr(thing, "__code__", None)
-        if hasattr(thing, "script"):  # a user's subject says itself how it is built
+        if _is_own_class(thing):
+            found[name] = None
+            for base in thing.__bases__:
+                if base.__module__ not in ("builtins", "torch", "torch.nn.modules.module", "torch.autograd.function"):
+                    visit(base.__name__, base)
+            for member in vars(thing).values():
+                refers(getattr(member, "__func__", member))
+            del found[name]
+        elif hasattr(thing, "script"):  # a user's subject says itself how it is built
             found[name] = thing
         elif code is not None:
             found[name] = None  # a place, against cycles
-            for used in _names(code):
-                value = thing.__globals__.get(used)
-                if isinstance(value, types.ModuleType):
-                    modules[used] = value
-                elif isinstance(value, types.FunctionType) or _is_torch_class(value) or _is_constant(value):
-                    visit(used, value)
+            refers(thing)
             del found[name]
         elif isinstance(thing, (dict, tuple, list)):
             for member in thing.values() if isinstance(thing, dict) else thing:
                 if isinstance(member, types.FunctionType):
                     visit(member.__name__, member)
         found[name] = thing
+
+    def refers(function: Any) -> None:
+        code = getattr(function, "__code__", None)
+        for used in _names(code) if code is not None else ():
+            value = function.__globals__.get(used)
+            if isinstance(value, types.ModuleType):
+                modules[used] = value
+            elif isinstance(value, types.FunctionType) or _is_class(value) or _is_constant(value):
+                visit(used, value)
 
     for function in _roots(plan, mode):
         visit(function.__name__, function)
@@ -112,17 +124,22 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, (int, float, str, bool)) and value is not None
 
 
-def _is_torch_class(value: Any) -> bool:
-    return isinstance(value, type) and value.__module__.split(".")[0] == "torch"
+def _is_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] in ("torch", "embcheck")
+
+
+def _is_own_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] == "embcheck"
 
 
 def _imports(plan: Plan, mode: Mode) -> list[str]:
-    _, modules = _reached(plan, mode)
+    found, modules = _reached(plan, mode)
     lines = []
     for name, module in sorted(modules.items()):
         if name != "torch":
             lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
-    if any("checkpoint" in str(function.__code__.co_names) for function in _roots(plan, mode)):
+    functions = [thing for thing in found.values() if isinstance(thing, types.FunctionType)]
+    if any("checkpoint" in _names(function.__code__) for function in functions):
         lines.append("import torch.utils.checkpoint")
     return lines
 
@@ -133,6 +150,8 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     for name, thing in found.items():
         if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
             lines += ["", *thing.script.splitlines(), ""]
+        elif _is_own_class(thing):
+            lines += ["", *textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines(), ""]
         elif isinstance(thing, types.FunctionType):
             source = textwrap.dedent(inspect.getsource(thing))
             lines += ["", *source[source.index("def ") :].rstrip().splitlines(), ""]

@@ -1,0 +1,145 @@
+"""Modes: what they may run, what they say of themselves, and that their scripts stand alone."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from embcheck.case import Case
+from embcheck.collect import load_families, load_modes
+from embcheck.engine import judge_once, sampled
+from embcheck.execute import run
+from embcheck.fault import load_faults
+from embcheck.item import PROFILES, Item
+from embcheck.law import Difference, accepts
+from embcheck.mode import MODES, absent, modes_of, running
+from embcheck.script import script
+
+load_modes()
+FAMILIES = load_families()
+LOOKUP, GRADIENT, PADDING = (FAMILIES[name] for name in ("lookup", "gradient", "padding"))
+#: The modes that change what is called, but for those that compile or trace.
+CALLED = [
+    name
+    for name, mode in MODES.items()
+    if mode.calls and mode.function.__module__.rpartition(".")[2] in
+    ("transforms", "copies", "settings", "wrappers", "distributed")
+]  # fmt: skip
+
+
+def test_by_default_only_the_plain_modes_run() -> None:
+    assert modes_of(LOOKUP) == ("eager", "no_grad", "inference") == running()
+    assert set(running("all")) == set(MODES)
+    assert modes_of(LOOKUP, "deepcopy,eager") == ("eager", "deepcopy")
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_every_mode_tells_what_it_is(name: str) -> None:
+    mode = MODES[name]
+    assert mode.sentence.endswith(".")
+    assert all(reason.strip() for reason in mode.cannot.values())
+    assert mode.calls <= {family.call for family in FAMILIES.values()}
+
+
+def test_a_family_without_a_mode_has_a_reason() -> None:
+    for family, mode in itertools.product(FAMILIES.values(), MODES.values()):
+        has = mode.name in modes_of(family, "all")
+        assert (absent(family, mode) is None) == has
+
+
+def test_conditions_may_be_joined() -> None:
+    mode = MODES["func_grad"]
+    case = Case(2, 2, sparse=True, scale_grad_by_freq=True)
+    assert mode.reason(case, LOOKUP) == "it has no derivative"
+    assert mode.reason(case.but(sparse=False), LOOKUP) is None
+
+
+def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
+    reason = MODES["deepcopy"].reason(Case(2, 2, entry="functional_call"), LOOKUP)
+    assert reason == "it builds a layer each time, which draws random numbers"
+    assert MODES["deepcopy"].reason(Case(2, 2, entry="module"), LOOKUP) is None
+
+
+def test_laws_of_values_are_not_asked_without_values() -> None:
+    unasked = {law.name for law in LOOKUP.laws if MODES["meta"].unasked(law)}
+    assert "lookup_copies_rows" in unasked
+    assert "lookup_has_shape" not in unasked
+    assert MODES["no_grad"].unasked(next(law for law in FAMILIES["renorm"].laws if law.modes == {"graph"}))
+
+
+def test_a_mode_samples_the_cases_by_its_cost() -> None:
+    gate = PROFILES["gate"]
+    few = list(sampled(LOOKUP, Item("lookup", "torch", "dtensor_rows", "scope"), gate, 0))
+    many = list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
+    assert 10 < len(few) < len(many)
+    assert many == list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_plain_case_obeys_every_law(name: str) -> None:
+    mode = MODES[name]
+    if mode.lacking():
+        pytest.skip(str(mode.lacking()))
+    for entry, family in itertools.product(("functional", "module", "nested"), (LOOKUP, GRADIENT, PADDING)):
+        case = Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, entry=entry)
+        for law in family.laws:
+            if mode.unasked(law) is None and not (name == "vmap_tables_and_indices" and family is not LOOKUP):
+                assert not isinstance(judge_once(family, mode, law, case), Difference), (law.name, entry)
+
+
+#: Runs scripts one after the other and tells which of them did not end with 0.
+_RUNNER = """
+import runpy, sys
+for path in sys.argv[1:]:
+    try:
+        runpy.run_path(path, run_name="__main__")
+        print("no end", path)
+    except SystemExit as end:
+        if end.code:
+            print(end.code, path)
+    except BaseException as error:
+        print(repr(error), path)
+"""
+
+
+def test_scripts_run_without_embcheck(tmp_path: Path) -> None:
+    law = next(law for law in GRADIENT.laws if law.judge is accepts)
+    none = Difference("raised", "error", "raised", None, "raised")
+    paths = []
+    for name in (name for name in CALLED if MODES[name].lacking() is None):
+        text = script(GRADIENT, MODES[name], law, Case(3, 2, (0, 2, 1, 2), (2, 2)), none)
+        assert "embcheck" not in text, name
+        paths.append(tmp_path / f"{name}.py")
+        paths[-1].write_text(text)
+    command = [sys.executable, "-I", "-c", _RUNNER, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "/" not in done.stdout, done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_mode_has_three_faults_of_its_own() -> None:
+    faults = load_faults().values()
+    counts = {name: sum(fault.modes == (name,) for fault in faults) for name in CALLED}
+    assert {name: count for name, count in counts.items() if count < 3} == {}
+
+
+def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
+    known = {"vmap_tables_and_indices"}
+    for name in CALLED:
+        mode, case = MODES[name], Case(3, 2, (0, 1), (2,), stray="V")
+        if mode.lacking() is None and mode.reason(case, LOOKUP) is None:
+            error = run(LOOKUP.plan(case), mode).error
+            assert isinstance(error, IndexError) != (name in known), name
+
+
+def test_the_default_dtype_and_device_are_put_back() -> None:
+    for name in ("default_float64", "default_bfloat16", "default_device", "deterministic"):
+        run(LOOKUP.plan(Case(3, 2, stray="V")), MODES[name])
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.get_default_device().type == "cpu"
+    assert not torch.are_deterministic_algorithms_enabled()
