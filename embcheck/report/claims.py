@@ -76,7 +76,8 @@ def closing(appraised: list[Appraised], release: str, seed: int, digest: str) ->
         f"{counts[word]} {word}" for word in (HOLDS, ONLY_IF, REFUTED, "otherwise than stated") if counts[word]
     )
     cases = sum(found.shown.cases for found in appraised)
-    return f"{len(appraised)} claim{'s' if len(appraised) != 1 else ''}: {words} · {cases:,} judgements · torch {release} · seed {seed} · cases {digest}"
+    number = f"{len(appraised)} claim{'s' if len(appraised) != 1 else ''}"
+    return f"{number}: {words} · {cases:,} judgements · torch {release} · seed {seed} · cases {digest}"
 
 
 def story_lines(made: Claim, checks: list[Any], found: list[tuple[Any, str, str]]) -> list[str]:
