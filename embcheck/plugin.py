@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)"
     )
     group.addoption("--embcheck-baseline", default=None, metavar="FILE", help="a record: fail only on what is new")
+    group.addoption("--embcheck-shard", default="", metavar="k/N", help="the k-th of N shares of the items")
     group.addoption(
         "--embcheck-witnesses",
         default="in force",
@@ -62,6 +63,7 @@ def settings_of(config: pytest.Config) -> Any:
             subject=config.getoption("--embcheck-subject"),
             baseline=Path(baseline) if baseline else None,
             witnesses=config.getoption("--embcheck-witnesses"),
+            shard=config.getoption("--embcheck-shard"),
         ).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
@@ -145,6 +147,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         modes = running(settings_of(metafunc.config).modes)
         entries = tuple(entry for entry in entries if entry.runs_in(modes))
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves this shard's share: every N-th of what was selected, so that every shard has some of each family."""
+    text = config.getoption("--embcheck-shard")
+    if text:
+        from embcheck.run import shard_of
+
+        number, count = shard_of(text)
+        config.hook.pytest_deselected(items=[item for place, item in enumerate(items) if place % count != number - 1])
+        items[:] = items[number - 1 :: count]
 
 
 @pytest.fixture

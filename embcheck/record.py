@@ -39,13 +39,14 @@ class _End(TypedDict):
 
 class Footer(_End, total=False):
     """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
-    its cases, the items that were lost to repeated crashes, and the laws that are unknown or violated once
-    obligations are looked at and scripts were run."""
+    its cases, the items that were lost to repeated crashes, of each family how many items ran and how many there are,
+    and the laws that are unknown or violated once obligations are looked at and scripts were run."""
 
     seconds: float
     cases: int
     digest: str
     lost: list[str]
+    families: dict[str, list[int]]
     laws: dict[str, int]
     settled: list[Verdict]
 

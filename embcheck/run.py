@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +37,7 @@ class Settings:
     baseline: Path | None = None
     witnesses: str = "in force"
     subject: str = ""
+    shard: str = ""
 
     def checked(self) -> Settings:
         """The same settings.
@@ -56,6 +57,8 @@ class Settings:
             for name in self.modes.split(","):
                 if name not in MODES:
                     raise UsageError(f"no mode {name!r}; there are all, {', '.join(MODES)}")
+        if self.shard:
+            shard_of(self.shard)
         return self
 
     def rehearsed(self) -> Settings:
@@ -91,7 +94,21 @@ class Settings:
             options.append(f"--embcheck-subject={self.subject}")
         if self.baseline is not None:
             options.append(f"--embcheck-baseline={self.baseline}")
+        if self.shard:
+            options.append(f"--embcheck-shard={self.shard}")
         return options
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """The number of a shard, counted from 1, and of how many it is: ``2/4``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"no shard {text!r}; expected k/N, such as 1/4, with k from 1 to N")
+    return int(number), int(count)
 
 
 @dataclass(frozen=True)
@@ -175,19 +192,15 @@ class Results:
         Obligations are only asked of torch's own layers (another subject need not have what they speak of) and of
         families of which every item ran, for else the user chose otherwise.
         """
-        merged = merge_all(self.verdicts)
-        met: dict[str, set[str]] = {}
-        for verdict in merged.values():
-            met.setdefault(verdict.law, set()).update(verdict.met)
-        settled = []
-        for verdict in merged.values():
-            whole = len(self._done.get(verdict.family, ())) >= self._whole.get(verdict.family, 1)
-            missing = sorted(set(verdict.obliges) - met[verdict.law])
-            if whole and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
-                reason = f"no case met: {', '.join(missing)}"
-                verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
-            settled.append(verdict)
-        return settled
+        return settle(
+            self.verdicts, {family for family, (done, all_of_it) in self.families.items() if done >= all_of_it}
+        )
+
+    @property
+    def families(self) -> dict[str, tuple[int, int]]:
+        """Of each family how many items ran, and how many it has: shards of a run add up."""
+        names = dict.fromkeys(verdict.family for verdict in self.verdicts)
+        return {name: (len(self._done.get(name, ())), self._whole.get(name, 1)) for name in names}
 
     @property
     def cases(self) -> int:
@@ -203,6 +216,22 @@ class Results:
         """A fingerprint of all cases of the run, whoever ran them in which order."""
         keys = {(v.family, v.subject, v.mode, v.engine, v.digest) for v in self.verdicts}
         return hashlib.blake2b(repr(sorted(keys)).encode(), digest_size=8).hexdigest()
+
+
+def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
+    """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown."""
+    merged = merge_all(verdicts)
+    met: dict[str, set[str]] = {}
+    for verdict in merged.values():
+        met.setdefault(verdict.law, set()).update(verdict.met)
+    settled = []
+    for verdict in merged.values():
+        missing = sorted(set(verdict.obliges) - met[verdict.law])
+        if verdict.family in whole and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
+            reason = f"no case met: {', '.join(missing)}"
+            verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
+        settled.append(verdict)
+    return settled
 
 
 def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:

@@ -170,6 +170,7 @@ class Session:
             "cases": self.results.cases,
             "digest": self.results.digest,
             **({"lost": self.lost} if self.lost else {}),
+            "families": {name: list(counts) for name, counts in self.results.families.items()},
             "laws": dict(Counter(verdict.status.word for verdict in self.settled)),
             "modes": self._modes(),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],

@@ -60,7 +60,7 @@ BACK: set[tuple[str, str]] = set()
 TORCH_FREE = (
     *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
-    *("reduce", "literal", "source", "grid", "release", "cell", "trial", "bisect"),
+    *("reduce", "literal", "source", "grid", "shards", "release", "cell", "trial", "bisect"),
     *("findings", "report.matrix", "report.changes", "report.github", "report.page"),
     *("commands.releases", "commands.since", "commands.findings"),
     *("audit.tiny", "audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many"),

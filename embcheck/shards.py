@@ -1,0 +1,67 @@
+"""Records of the shards of one run, made one again: the lattice of verdicts does not care who judged what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embcheck.record import Record
+from embcheck.run import Results, Settings, exit_code, settle, shard_of
+from embcheck.verdict import Status
+
+
+class ShardError(ValueError):
+    """Records that are no shards of one run; the message says which and why."""
+
+
+def merged(records: Sequence[Record]) -> Record:
+    """The record of the whole run; incomplete, in words, if a shard is missing or did not finish.
+
+    Raises:
+        ShardError: if they are shards of different runs, or one of them twice.
+    """
+    first = records[0]
+    told = [shard_of(record.setting("shard") or "1/1") for record in records]
+    count = told[0][1]
+    numbers = [number for number, _ in told]
+    if any(of != count for _, of in told) or len(set(numbers)) != len(numbers):
+        raise ShardError(f"no shards of one run: {', '.join(f'{number}/{of}' for number, of in told)}")
+    for record in records[1:]:
+        if (reason := _stranger(first, record)) is not None:
+            raise ShardError(f"shards of different runs: {reason}")
+    results = Results(Settings(), verdicts=[verdict for record in records for verdict in record.verdicts])
+    settled = settle(results.verdicts, _whole(records))
+    missing = sorted(set(range(1, count + 1)) - set(numbers))
+    stopped = next((r.shortfall for r in records if not r.complete), "finished")
+    footer = {
+        "stopped": f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else stopped,
+        "exit_code": exit_code(settled),
+        "seconds": round(sum((record.footer or {}).get("seconds", 0) for record in records), 1),
+        "cases": results.cases,
+        "digest": results.digest,
+        "lost": [item for record in records for item in (record.footer or {}).get("lost", ())],
+        "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
+    }
+    header = {**first.header, "settings": {k: v for k, v in first.header["settings"].items() if k != "shard"}}
+    laws = {name: law for record in records for name, law in record.laws.items()}
+    return Record(header, results.verdicts, footer, laws)
+
+
+def _stranger(first: Record, other: Record) -> str | None:
+    """What tells a record apart from the first one's run."""
+    for name in ("seed", "profile", "device", "modes", "subject", "ledger"):
+        if first.setting(name) != other.setting(name):
+            return f"{name} {first.setting(name) or '–'} and {other.setting(name) or '–'}"
+    if first.torch != other.torch or first.header.get("source") != other.header.get("source"):
+        return f"torch {first.torch} and {other.torch}, or another embcheck"
+    return None
+
+
+def _whole(records: Sequence[Record]) -> set[str]:
+    """The families of which every item ran, in whichever shard."""
+    done: dict[str, int] = {}
+    items: dict[str, int] = {}
+    for record in records:
+        for family, (ran, of) in (record.footer or {}).get("families", {}).items():
+            done[family] = done.get(family, 0) + ran
+            items[family] = max(items.get(family, 1), of)
+    return {family for family, ran in done.items() if ran >= items[family]}
