@@ -69,7 +69,7 @@ def test_laws_of_values_are_not_asked_without_values() -> None:
     unasked = {law.name for law in LOOKUP.laws if MODES["meta"].unasked(law)}
     assert "lookup_copies_rows" in unasked
     assert "lookup_has_shape" not in unasked
-    assert MODES["no_grad"].unasked(next(law for law in FAMILIES["renorm"].laws if law.modes == {"graph"}))
+    assert MODES["no_grad"].unasked(next(law for law in FAMILIES["renorm"].laws if law.modes == frozenset({"graph"})))
 
 
 def test_a_mode_samples_the_cases_by_its_cost() -> None:

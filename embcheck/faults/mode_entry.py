@@ -43,7 +43,7 @@ def tokens_rolled(out: Tensor) -> Tensor:
 
 def gradient_doubled(out: Tensor) -> Tensor:
     """The value is right, its gradient comes twice."""
-    return Twice.apply(out) if out.requires_grad else out  # type: ignore[no-any-return, no-untyped-call]
+    return Twice.apply(out) if out.requires_grad else out  # type: ignore[no-untyped-call]
 
 
 class Twice(torch.autograd.Function):
@@ -82,9 +82,10 @@ def padding_lost(layer: torch.nn.Module) -> None:
     """padding_idx is gone."""
     for part in layer.modules():
         if getattr(part, "padding_idx", None) is not None:
-            part.padding_idx = None
-        if isinstance(getattr(part, "flags", None), dict):
-            part.flags = {name: value for name, value in part.flags.items() if name != "padding_idx"}  # type: ignore[union-attr]
+            vars(part)["padding_idx"] = None
+        flags = vars(part).get("flags")
+        if flags is not None:
+            flags.pop("padding_idx", None)
 
 
 def last_row_zero(layer: torch.nn.Module) -> None:

@@ -172,7 +172,7 @@ def _misdescribed(name: str) -> Witness:
     def witness() -> bool:
         given = {"weight": torch.ones(3, 2), "indices": torch.tensor([[0, 1, 2]])}
         seen = MODES[name].function(_described, build=functional, **given)
-        return seen["kind"] != (torch.float32, (1, 3, 2), (6, 2, 1))
+        return bool(seen["kind"] != (torch.float32, (1, 3, 2), (6, 2, 1)))
 
     return witness
 

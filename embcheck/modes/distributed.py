@@ -15,7 +15,7 @@ from embcheck.modes.layer import BOTH, IN_PLACE, MODULE, TABLE, Build, Call, Ten
 def alone() -> None:
     """The process group of this one process, made once."""
     if not torch.distributed.is_initialized():
-        store = torch.distributed.HashStore()
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
         torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
 
 

@@ -150,7 +150,7 @@ def jvp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """The primal output of torch.func.jvp by the table."""
 
     def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        return torch.func.jvp(lambda one: function(one, *given), (table,), (torch.ones_like(table),))[0]
+        return torch.func.jvp(lambda one: function(one, *given), (table,), (torch.ones_like(table),))[0]  # type: ignore[no-any-return]
 
     return program(build=handed(build, around), **arguments)
 
@@ -181,7 +181,7 @@ def func_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, 
             value = function(one, *given)
             return value.sum(), value
 
-        return torch.func.grad(loss, has_aux=True)(table)[1]
+        return torch.func.grad(loss, has_aux=True)(table)[1]  # type: ignore[no-any-return]
 
     return program(build=handed(build, around), **arguments)
 

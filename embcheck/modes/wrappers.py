@@ -60,7 +60,9 @@ class Wrapper(torch.Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         args, kwargs = pytree.tree_map_only(Wrapper, lambda t: t.held, (args, kwargs or {}))
         return pytree.tree_map_only(torch.Tensor, Wrapper, function(*args, **kwargs))
 
@@ -121,7 +123,7 @@ class PassOperators(TorchDispatchMode):
 @mode("dispatch_mode", calls=BOTH)
 def dispatch_mode(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Forward and backward inside a TorchDispatchMode that hands every operator on."""
-    with PassOperators():
+    with PassOperators():  # type: ignore[no-untyped-call]
         return program(build=build, **arguments)
 
 
