@@ -167,10 +167,10 @@ def replay(
 def _replayed(record: dict[str, str]) -> tuple[str, str]:
     from embcheck.case import parse
     from embcheck.collect import load_families
+    from embcheck.declaration import VARIABLE, SubjectError
     from embcheck.engine import judge_once
     from embcheck.isolate import examine
     from embcheck.law import Difference
-    from embcheck.declaration import VARIABLE, SubjectError
     from embcheck.mode import MODES
 
     if record["subject"] != "torch":

@@ -12,7 +12,6 @@ from embcheck.compare import Change, Move, compare
 from embcheck.record import Record
 from embcheck.verdict import Statement, Status, Verdict
 
-
 #: The family under which the witnesses of the ledger's entries are filed.
 LEDGER = "ledger"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from test_cli import embcheck, planted
+
 from embcheck.record import read
-from tests.test_cli import embcheck, planted
 
 ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager", "-n", "1")
 
