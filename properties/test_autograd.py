@@ -36,9 +36,10 @@ def canonical(case: Case) -> Case | None:
         changes["route"] = "token_by_token"
     if case.route in PARTIAL:
         changes["scale_grad_by_freq"] = False  # each part has counts of its own
-    if (case.route == "token_by_token" and case.numel * (1 + case.num_embeddings * case.embedding_dim) > 4096) or (
-        case.route == "in_parts" and not 0 < case.embedding_dim < 65
-    ):
+    if (
+        case.route == "token_by_token"
+        and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
+    ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
         changes["route"] = "through_view"
     if (case.route == "through_double" and entry.module) or (case.route == "indices_mutated" and entry.product):
         changes["entry"] = "functional"
@@ -92,7 +93,7 @@ autograd = Family(
     ),
     plan,
     cost=6.0,
-    stride=4,
+    stride=13,
 )
 
 

@@ -144,6 +144,10 @@ def landmarks() -> Iterator[StorageCase]:
     for seed, dtype in enumerate(DTYPES):
         for rows, width, numel in ((5, 65, 257), (1025, 3, 33), (3, 1, 1001), (2, 1025, 5)):
             yield StorageCase(rows, width, dtype, "uniform", (numel,), INDEX_DTYPES[(seed + rows) % 2], seed=seed)
+    for seed, index_dtype in enumerate(DTYPES):
+        if index_dtype not in INDEX_DTYPES:
+            yield StorageCase(3, 2, shape=((0,), (2, 0))[seed % 2], index_dtype=index_dtype)
+            yield StorageCase(3, 2, shape=((2, 2), ())[seed % 2], index_dtype=index_dtype)
     for dtype, width in (("uint8", 1), ("float32", 2), ("float16", 64)):
         yield StorageCase(4, width, dtype, "ends", (5,), origin="mapped_tall")
         yield StorageCase(4, width, dtype, "ends", (5,), origin="tall")
@@ -213,7 +217,7 @@ storage = Family(
     plan,
     refused=lambda case: case.refused,
     cost=4.0,
-    stride=3,
+    stride=5,
 )
 
 
