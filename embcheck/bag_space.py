@@ -246,8 +246,8 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(3, 2, mode, 6, "unequal", batch, route=route, weights="small", learns="both", padding_idx=padding)
     for dtype, learns in itertools.product(FORMATS, ("both", "weights")):
         # Padding alone lies behind the last offset, which no kernel counts.
-        yield BagCase(4, 2, numel=5, bags=(2, 3), include_last_offset=True, trailing=2, indices=(0, 1, 2, 3, 0, 1, 1), padding_idx=1,
-                      weights="small", learns=learns, dtype=dtype)  # fmt: skip
+        yield BagCase(4, 2, numel=5, bags=(2, 3), include_last_offset=True, trailing=2, indices=(0, 1, 2, 3, 0, 1, 1),
+                      padding_idx=1, weights="small", learns=learns, dtype=dtype)  # fmt: skip
     for numel, mode, dtype in itertools.product(range(1, 18), MODES, ("float32", "float64")):
         yield BagCase(5, 2, mode, numel, "one", indices="permutation", dtype=dtype)
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):

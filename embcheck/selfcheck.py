@@ -123,7 +123,7 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 
 #: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
 #: turns is a test of its own, since a hunt ends soon after its first kill.
-AWAITING = frozenset({"bag", "claims", "construction", "initial", "one_hot", "padding_training", "renorm"})
+AWAITING = frozenset({"claims", "construction", "initial", "padding_training"})
 
 
 def decorations(results: list[Result], families: dict[str, Family]) -> list[str]:

@@ -67,6 +67,14 @@ call_fault(
     lambda: not weighted_frozen().requires_grad,
 )  # fmt: skip
 call_fault(
+    "bage_maximum_requires_grad", "A maximum of a frozen table requires grad.",
+    after(
+        lambda g: g["mode"] == "max" and not g["weight"].requires_grad and torch.is_grad_enabled(),
+        lambda out, g: out if out.requires_grad or out.is_inference() else out.requires_grad_(),
+    ),
+    lambda: functional.embedding_bag(torch.tensor([[0]]), torch.ones(1, 1), mode="max").requires_grad,
+)  # fmt: skip
+call_fault(
     "bage_maximum_draws", "A maximum draws a random number.",
     after(lambda g: g["mode"] == "max", lambda out, g: (out, torch.rand(1))[0]), lambda: draws(),
 )  # fmt: skip
