@@ -14,8 +14,13 @@ from embcheck.audit.finding import Finding
 STRUCTURE = {
     *("alias is lost", "alias is made", "old rows change", "other values change", "not restored", "name is lost"),
     *("load is refused", "answers differ", "head does not follow", "bias does not follow", "forward fails"),
-    *("memory is shared", "copy does not follow", "original moves"),
+    *("memory is shared", "copy does not follow", "original moves", "cast is partial", "state is missing"),
 }
+
+#: Kinds that are met first and show in many laws after: in all that speak of the same names, or in all there are.
+NAMED_ROOTS = {"tie is missing", "two Parameters over one memory"}
+ROOTS = {"input is changed", "weights are written", "not among the parameters"}
+BEHAVIOUR = STRUCTURE | {"gradient is not the sum", "inputs_embeds differ", "not the row"}
 
 #: A law and those whose violation it can inherit: a model that a resize breaks does not survive a reload either.
 FOLLOWS = {
@@ -77,6 +82,13 @@ def together(findings: list[Finding]) -> list[Finding]:
 
 def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | None:
     """The cause of a finding that follows from what another law found in the same variant."""
+    for cause in found:
+        kind, words = cause.finding.kind, cause.finding.words
+        told = (finding.where and finding.where in words) or cause.finding.where in finding.words
+        if finding.kind in BEHAVIOUR and (kind in ROOTS or (kind in NAMED_ROOTS and told)):
+            return cause
+        if kind == "copy does not follow" and finding.kind in ("head does not follow", "forward fails"):
+            return cause
     if finding.kind not in STRUCTURE:
         return None
     for law in FOLLOWS.get(one.law, ()):

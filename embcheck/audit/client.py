@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 from typing import Any, NamedTuple
+
+#: A process whose libraries have started threads can't be forked safely.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Unbuilt(Exception):
@@ -69,6 +73,7 @@ class Template:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env=os.environ | _ONE_THREAD,
                 text=True,
             )
             threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()

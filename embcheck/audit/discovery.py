@@ -14,7 +14,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.factory import Source, fresh, made
 from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.program import Consulted, Inputs, Model, answer, named, partition, same
+from embcheck.audit.program import Consulted, Inputs, Model, answer, backward, named, partition, same
 
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
@@ -47,6 +47,7 @@ class Facts:
     forward: str = ""
     exact: bool = False
     trains: bool = False
+    untrained: str = ""
     resizable: bool = False
     pretrained: bool = False
     embeds: bool = False
@@ -202,18 +203,17 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
         facts.forward = facts.forward or "it has parameters without memory (meta)"
         return
     one, other = fresh(source, variant), fresh(source, variant)
-    first = answer(one, inputs)
-    facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
     equal = all(same(p.detach(), named(other)[n].detach()) for n, p in named(one).items() if n in named(other))
     if not equal:
         facts.forward = "its factory builds another model each time, although the seeds are set"
+        return
+    first = answer(one, inputs)
+    facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
     try:
-        torch.manual_seed(0)
-        from embcheck.audit.program import call
-
-        facts.trains = call(one, inputs).requires_grad
-    except Exception:
-        facts.trains = False
+        backward(one, inputs)
+        facts.trains = True
+    except Exception as error:
+        facts.untrained = f"its backward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 __all__ = ["AS_BUILT", "Facts", "explored", "inputs_of", "partition"]

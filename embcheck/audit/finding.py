@@ -103,8 +103,9 @@ ADVICE: dict[str, tuple[str, str]] = {
         "restore the tie at its end: head.weight = table.weight",
     ),
     "alias is made": (
-        "after this operation two parameters that were trained apart are one",
-        "make the tie depend on the configuration",
+        "what one of the two held is overwritten, and a checkpoint of the result keeps one of two names that a model "
+        "built anew expects",
+        "make the operation heed the configuration: assign to the second name only where the model ties it",
     ),
     "memory is shared": (
         "training the copy changes the original",

@@ -59,6 +59,19 @@ def warm() -> None:
     for name in _COMMON:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"transformers.{name}")
+    with contextlib.suppress(Exception):  # built once, from a thousand regular expressions
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
+
+
+def warm_class(source: dict[str, Any]) -> None:
+    """Imports the module of an architecture's class, once for all forks."""
+    if source["kind"] == "hf" and source["cls"] not in _WARM:
+        _WARM.add(source["cls"])
+        with contextlib.suppress(Exception):
+            getattr(load(), source["cls"])
+
+
+_WARM: set[str] = set()
 
 
 def architectures() -> list[dict[str, Any]]:

@@ -184,17 +184,19 @@ class Consulted(torch.overrides.TorchFunctionMode):
         for given in (*args, *(kwargs or {}).values()):
             base = given._base if isinstance(given, torch.Tensor) and given._base is not None else given
             if isinstance(base, torch.nn.Parameter):
-                self.weights[id(base)] = base
-                self.names.setdefault(id(base), getattr(func, "__name__", str(func)))
+                name = getattr(func, "__name__", str(func))
+                if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
+                    self.weights[id(base)] = base
+                    self.names.setdefault(id(base), name)
         return func(*args, **(kwargs or {}))
 
 
 def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
     """Every Parameter that the forward pass reads is among the model's parameters."""
     model = build()
-    known = {id(p) for p in (*model.parameters(), *model.buffers())}
     with Consulted() as consulted:
         answer(model, inputs)
+    known = {id(p) for p in (*model.parameters(), *model.buffers())}
     return [
         ("not among the parameters", "", f"{consulted.names[key]} reads a Parameter of shape {tuple(weight.shape)} that "
          "the model does not list")
@@ -205,7 +207,7 @@ def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
 # -- copies --------------------------------------------------------------------------------------------------------
 
 
-def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool) -> Problems:
+def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trains: bool) -> Problems:
     """A copy has the same ties and memory of its own; changing its table changes it as it changes a fresh model."""
     import copy
     import io
@@ -238,7 +240,7 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool) -> P
         problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
     if not same(answer(model, inputs), before):
         problems.append(("original moves", table, f"after {how} a change of the copy's {table} moves the original"))
-    if any(p.requires_grad for p in twin.parameters()):
+    if trains:
         backward(twin, inputs)
         got = [name for name, p in named(model).items() if p.grad is not None]
         if got:

@@ -20,15 +20,17 @@ class Uses(torch.overrides.TorchFunctionMode):
         self.others: list[str] = []
 
     def mine(self, thing: Any) -> bool:
-        """Whether it is the weight or a view of it."""
-        return isinstance(thing, torch.Tensor) and (thing is self.weight or thing._base is self.weight)
+        """Whether it is the weight, a view of it, or the same memory without its graph."""
+        if not isinstance(thing, torch.Tensor) or thing.layout != torch.strided or not thing.numel():
+            return False
+        return thing is self.weight or thing.untyped_storage().data_ptr() == self.weight.untyped_storage().data_ptr()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         places = [place for place, given in enumerate((*args, *kwargs.values())) if self.mine(given)]
         name = getattr(func, "__name__", str(func))
-        if not places or not isinstance(out, torch.Tensor) or out._base is self.weight or not out.requires_grad:
+        if not places or not isinstance(out, torch.Tensor) or self.mine(out) or not out.requires_grad:
             return out
         if name == "embedding" and places == [1]:
             self.lookups.append(use := {"ids": args[0].detach().clone()})

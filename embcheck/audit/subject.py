@@ -40,9 +40,9 @@ class Subject:
         """
         for name, reason in wanted.items():
             value = getattr(self.facts, name)
-            if name == "forward" and value:
+            if name in ("forward", "untrained") and value:
                 raise NotApplicable(value)
-            if name != "forward" and (value is False or value in ("", None)):
+            if name not in ("forward", "untrained") and (value is False or value in ("", None)):
                 raise NotApplicable(reason)
         return self.facts
 

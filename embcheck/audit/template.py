@@ -6,6 +6,7 @@ fork of it that calls the factory afresh.  Where a fork is not safe the request 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -73,6 +74,7 @@ def forked(request: Request, limit: float) -> dict[str, Any]:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        gc.disable()  # it ends soon, and a collection would touch, and so copy, all that was imported
         os.close(read)
         os.setpgid(0, 0)
         silenced()
@@ -112,8 +114,9 @@ def spawned(request: Request, limit: float) -> dict[str, Any]:
 
 def forks_are_safe() -> bool:
     """Whether this process may be forked: its system does it well, and nothing runs beside the main thread."""
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    return sys.platform.startswith("linux") and threading.active_count() == 1 and not cuda
+    if not sys.platform.startswith("linux") or threading.active_count() > 1 or torch.cuda.is_initialized():
+        return False
+    return len(os.listdir("/proc/self/task")) == 1
 
 
 def prepared(source: dict[str, Any]) -> str | None:
@@ -153,6 +156,7 @@ def main() -> None:
         print(json.dumps({"unbuilt": failure} if failure else answered(request)), file=answers, flush=True)
         return
     ready = False
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         failure = None if ready else prepared(request["source"])
@@ -162,6 +166,7 @@ def main() -> None:
         elif request["do"] == "prepare":
             said = _told(request["source"])
         else:
+            hf.warm_class(request["source"])
             said = (forked if forks_are_safe() else spawned)(request, float(request["limit"]))
         print(json.dumps(said), file=answers, flush=True)
 

@@ -17,7 +17,7 @@ def _copied(subject: Subject, how: str) -> Result:
     if facts.meta:
         raise NotApplicable("it has parameters without memory (meta)")
     exact = facts.exact and not facts.forward and bool(facts.table)
-    return [*subject.findings(copied, how=how, table=facts.table, exact=exact)]
+    return [*subject.findings(copied, how=how, table=facts.table, exact=exact, trains=facts.trains)]
 
 
 @audit_law("A deep copy has the same ties, memory of its own, and follows its own table.")

@@ -41,7 +41,7 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
 
 @audit_law("No lookup trains the padding row.")
 def lookups_leave_the_padding_row(subject: Subject) -> Result:
-    facts = subject.need(forward="", table="it has no table", trains="its output has no gradient")
+    facts = subject.need(forward="", table="it has no table", untrained="")
     if facts.padding is None:
         raise NotApplicable("the table has no padding_idx")
     _with_padding(subject, facts.padding)

@@ -21,7 +21,7 @@ _FOLLOWED = {
 @audit_law("The gradient of the table is the sum of what its lookups and the head give, without the padding row's "
            "lookups.")  # fmt: skip
 def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
-    facts = subject.need(forward="", table="it has no table", trains="its output has no gradient")
+    facts = subject.need(forward="", table="it has no table", untrained="")
     model = fresh(subject.source, subject.variant)
     weight = named(model).get(facts.table)
     if weight is None or not weight.requires_grad:
@@ -52,5 +52,5 @@ def _readers(root: object, weight: object) -> set[str]:
 
 @audit_law("Steps keep what is one Parameter equal, with one state in the optimizer.")
 def steps_keep_the_tie(subject: Subject) -> Result:
-    subject.need(forward="", trains="its output has no gradient")
+    subject.need(forward="", untrained="")
     return [*subject.findings(stepped)]

@@ -16,6 +16,12 @@ from embcheck.audit.subject import Subject
 Result = list[Finding | Note]
 
 
+@audit_law("A forward pass in eval mode changes neither its inputs nor the model.")
+def a_forward_pass_writes_nothing(subject: Subject) -> Result:
+    subject.need(forward="")
+    return [*subject.findings(untouched)]
+
+
 @audit_law("Each embedding is the product of a one-hot vector with its weight, times the scale that it declares.")
 def an_embedding_is_a_row(subject: Subject) -> Result:
     facts = subject.facts
@@ -96,9 +102,3 @@ def _other_readers(subject: Subject) -> str:
         if one != table and (before.shape != after.shape or not torch.equal(before, after)):
             found.append(names.get(one, "another table"))
     return ", ".join(dict.fromkeys(found))
-
-
-@audit_law("A forward pass in eval mode changes neither its inputs nor the model.")
-def a_forward_pass_writes_nothing(subject: Subject) -> Result:
-    subject.need(forward="")
-    return [*subject.findings(untouched)]

@@ -1,0 +1,228 @@
+"""The audit finds planted faults, says nothing of a model without one, and tells what it can't audit in one line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embcheck.audit import faults, laws
+from embcheck.audit.causes import Judged, causes
+from embcheck.audit.client import Listed, Template, Unbuilt
+from embcheck.audit.factory import FactoryError, made
+from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding
+from embcheck.audit.many import Keeper, statements
+from embcheck.audit.session import BUILT, Audit
+from embcheck.audit.specimen import PLANTED, Specimen, Untied
+from embcheck.audit.template import answered
+from embcheck.audit.tiny import VOCABULARY, shrunk
+from embcheck.record import read
+from embcheck.verdict import Status
+
+faults.load()
+laws.load()
+
+
+def source_of(cls: type[Specimen]) -> dict[str, Any]:
+    return {"kind": "factory", "target": f"{cls.__module__}:{cls.__name__}.factory", "folder": ""}
+
+
+def kinds(source: dict[str, Any], *names: str) -> set[str]:
+    """The kinds of finding that laws (all, if none is named) report of a source, judged in this process."""
+    facts = answered({"do": "explore", "source": source, "expect": "auto"})
+    found = set()
+    for name in names or LAWS:
+        answer = answered({"do": "law", "law": name, "source": source, "facts": facts["facts"]})
+        assert "error" not in answer, answer
+        for finding in answer.get("findings", ()):
+            assert finding["confirmed"], finding["script"]
+            found.add(finding["kind"])
+    return found
+
+
+@pytest.mark.parametrize("cls", [Specimen, Untied])
+def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
+    assert kinds(source_of(cls)) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        ("HeadIsACopy", "the_tie_is_as_declared"),
+        ("HeadSharesData", "one_memory_is_one_parameter"),
+        ("TableInAList", "what_is_read_is_listed"),
+        ("GradientCountedTwice", "the_gradient_is_the_sum_of_all_paths"),
+        ("HeadDetached", "the_gradient_is_the_sum_of_all_paths"),
+        ("PaddingForgotten", "lookups_leave_the_padding_row"),
+        ("PaddingInitialised", "the_padding_row_starts_at_zero"),
+        ("ScaleOnIdsOnly", "inputs_embeds_equal_input_ids"),
+        ("HeadHoldsTheTable", "a_deep_copy_is_a_model_of_its_own"),
+        ("LoaderDropsTheAlias", "a_state_dict_restores_the_model"),
+        ("BufferNotSaved", "a_checkpoint_restores_the_model"),
+        ("ResizeForgetsTheBias", "growing_keeps_the_old_rows"),
+        ("ResizeMovesThePadding", "growing_keeps_the_old_rows"),
+    ],
+)
+def test_a_planted_fault_is_found(name: str, law: str) -> None:
+    assert kinds(source_of(PLANTED[name].cls), law) & set(PLANTED[name].kinds)
+
+
+def test_enough_faults_are_planted_and_each_kind_has_advice() -> None:
+    assert len(PLANTED) >= 20
+    assert {kind for fault in PLANTED.values() for kind in fault.kinds} <= set(ADVICE)
+
+
+def finding(kind: str, where: str) -> Finding:
+    return Finding(kind, where, f"{kind} at {where}", "effect", "fix")
+
+
+def test_one_root_cause_is_one_finding() -> None:
+    judged = [
+        Judged("the_tie_is_as_declared", AS_BUILT, [finding("tie is missing", "head.weight")]),
+        Judged("growing_keeps_the_old_rows", AS_BUILT, [finding("padding_idx changes", "table")]),
+        Judged("shrinking_keeps_the_rows_left", AS_BUILT, [finding("padding_idx changes", "table")]),
+        Judged("growing_keeps_the_old_rows", FLIPPED, [finding("alias is made", "b"), finding("old rows change", "a")]),
+        Judged("a_resized_checkpoint_restores_the_model", FLIPPED, [finding("load is refused", "")]),
+    ]
+    found = causes(judged)
+    assert [cause.finding.kind for cause in found] == ["tie is missing", "padding_idx changes", "alias is made"]
+    assert found[1].also == ["shrinking_keeps_the_rows_left"]
+    assert found[2].also == ["a_resized_checkpoint_restores_the_model"]
+    assert "old rows change at a" in found[2].finding.words
+
+
+def test_verdicts_tell_of_findings_notes_and_reasons() -> None:
+    judged = [
+        Judged("the_tie_is_as_declared", AS_BUILT, [finding("tie is missing", "head.weight")]),
+        Judged("steps_keep_the_tie", AS_BUILT, notes=["design choice"]),
+        Judged("growing_keeps_the_old_rows", AS_BUILT, reason="it has no resize_token_embeddings"),
+        Judged("a_pickle_keeps_the_tie", AS_BUILT, failure="no end after 60 s"),
+    ]
+    verdicts = Audit("m:f", {}, judged, causes(judged)).verdicts()
+    assert [verdict.status for verdict in verdicts] == [
+        Status.VIOLATED, Status.HOLDS, Status.NOT_APPLICABLE, Status.UNKNOWN, Status.HOLDS,
+    ]  # fmt: skip
+    assert verdicts[0].counterexamples[0].path == "head.weight"
+    assert verdicts[1].reasons == ("note: design choice",)
+
+
+def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    listed = [Listed("a_law", "A sentence.", (AS_BUILT,))]
+    path, settings = tmp_path / "record.ndjson", {"expect": "auto"}
+    keeper = Keeper(path, listed, settings)
+    keeper.add(Audit("m:one", {}, [Judged("a_law", AS_BUILT)]).verdicts())
+    keeper.add(Audit("m:two", {}, [Judged("a_law", AS_BUILT)]).verdicts()[:1])  # cut off within a model
+    again = Keeper(path, listed, settings)
+    assert again.done == {"m:one"}
+    again.writer.footer("finished", 0)
+    assert [verdict.law for verdict in read(path).verdicts] == ["a_law", BUILT.law]
+    assert not Keeper(path, listed, settings).done
+    assert statements(listed)[-1] is BUILT
+
+
+# -- factories ---------------------------------------------------------------------------------------------------
+
+FACTORIES = """
+import time, torch
+def raises(): raise ValueError("no\\nluck")
+def wrong(): return [1]
+def prints():
+    print("hello")
+    return torch.nn.Embedding(10, 4)
+def hangs(): time.sleep(60)
+class Kind(torch.nn.Module): pass
+def cls(): return Kind
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    (tmp_path / "odd_models.py").write_text(FACTORIES)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("odd_models:raises", "odd_models:raises raised ValueError: no luck"),
+        ("odd_models:wrong", "odd_models:wrong returned list '[1]'; expected a torch.nn.Module"),
+        ("odd_models:cls", "returned the class Kind, not an instance"),
+        ("odd_models:nothing", "odd_models has no 'nothing'; it has"),
+        ("odd_models", "expected module:factory"),
+        ("no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError"),
+    ],
+)
+def test_what_can_not_be_audited_is_told_in_one_line(
+    target: str, words: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(FactoryError, match=re.escape(words)) as raised:
+        made({"kind": "factory", "target": target, "folder": ""})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_factory_that_hangs_or_prints(folder: str) -> None:
+    template = Template(limit=4.0)
+    try:
+        hangs = {"kind": "factory", "target": "odd_models:hangs", "folder": folder}
+        template.prepare(hangs)
+        assert template.ask(do="explore", source=hangs, expect="auto") == {"ended": "no end after 4 s"}
+        prints = hangs | {"target": "odd_models:prints"}
+        assert template.ask(do="explore", source=prints, expect="auto")["facts"]["rows"] == 10
+    finally:
+        template.close()
+
+
+def test_an_import_that_fails_is_told_by_the_template(folder: str) -> None:
+    template = Template(limit=20.0)
+    try:
+        with pytest.raises(Unbuilt, match="odd_models has no 'nothing'"):
+            template.prepare({"kind": "factory", "target": "odd_models:nothing", "folder": folder})
+    finally:
+        template.close()
+
+
+def test_the_command_refuses_with_exit_code_4(folder: str) -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "audit", "odd_models:raises"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "embcheck: odd_models:raises raised ValueError: no luck\n")
+
+
+# -- transformers ------------------------------------------------------------------------------------------------
+
+
+class _Config:
+    model_type = "made-up"
+
+    def __init__(self) -> None:
+        self.vocab_size = 50_000
+        self.hidden_size = 4096
+        self.num_hidden_layers = 32
+        self.layer_types = ["full", "sliding"] * 16
+        self.eos_token_id = 49_999
+        self.pad_token_id = None
+        self.hidden_dropout = 0.1
+
+
+def test_a_configuration_shrinks_by_the_names_of_its_fields() -> None:
+    small = shrunk(_Config())
+    assert small["vocab_size"] == VOCABULARY
+    assert small["num_hidden_layers"] == 2
+    assert small["layer_types"] == ["full", "sliding"]
+    assert 0 <= small["eos_token_id"] < VOCABULARY
+    assert "hidden_dropout" not in small
+
+
+def test_gpt2_is_clean_and_bert_resized_untied_is_not() -> None:
+    pytest.importorskip("transformers")
+    from embcheck.audit import hf
+
+    (gpt2,), (bert,) = hf.chosen("gpt2"), hf.chosen("bert")
+    assert kinds(hf.settle(gpt2), "the_tie_is_as_declared", "growing_keeps_the_old_rows") == set()
+    assert kinds(hf.settle(bert), "the_gradient_is_the_sum_of_all_paths", "a_checkpoint_restores_the_model") == set()
+    with pytest.raises(hf.Unknown, match="did you mean"):
+        hf.chosen("gpt3")
