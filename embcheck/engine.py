@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import itertools
 import marshal
@@ -13,11 +14,13 @@ from typing import Any
 
 from embcheck import stream
 from embcheck.case import holds
-from embcheck.execute import run
+from embcheck.execute import read, run
+from embcheck.isolate import confined
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import FAMILIES, Difference, Family, Law, Loose, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
+from embcheck.outcome import Outcome
 from embcheck.reduce import reduce_case
 from embcheck.script import script
 from embcheck.store import failure_id
@@ -216,8 +219,8 @@ class Judge:
         if self.before is not None:
             self.before(name)
         self.cases += 1
-        out = run(self.family.plan(case), self.mode)
         refused = self.family.refused(case)
+        out = executed(self.family, self.mode, case, self.device)
         if not refused:
             reason = self.family.not_applicable(case, out)
             if reason is not None:
@@ -295,7 +298,7 @@ class Judge:
             self.before(named(case))
         if self.probe is not None and self.probe([case])[0] is not None:
             return None
-        found = judge_once(self.family, self.mode, law, case)
+        found = judge_once(self.family, self.mode, law, case, self.device)
         return found if isinstance(found, Difference) else None
 
 
@@ -304,12 +307,24 @@ def named(case: Any) -> bytes:
     return marshal.dumps((type(case).__name__, tuple(case)), 2)
 
 
-def judge_once(family: Family, mode: Mode, law: Law, case: Any) -> Any:
+def executed(family: Family, mode: Mode, case: Any, device: str) -> Outcome:
+    """The outcome of a case; on a device a case that must be refused is executed in a process of its own, for what
+    a device asserts leaves its process unable to use it."""
+    if device == "cpu" or not family.refused(case):
+        return run(family.plan(case), mode, device)
+    answer = confined(family.name, mode.name, repr(case), device)
+    kind = getattr(builtins, answer["error"] or "", RuntimeError)
+    error = kind(answer["message"]) if answer["error"] else None
+    written = answer["written"]
+    return Outcome({}, read, mode=mode.name, grad=mode.grad, device=device, error=error, written=lambda: dict(written))
+
+
+def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "cpu") -> Any:
     """What one law finds on one case; None where it does not apply."""
     if mode.reason(case, family) is not None:
         return None
-    out = run(family.plan(case), mode)
     refused = family.refused(case)
+    out = executed(family, mode, case, device)
     if law.refusal != refused or not law.when(case):
         return None
     if out.error is not None and not refused and law.judge is not accepts:

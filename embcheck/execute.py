@@ -43,10 +43,16 @@ class Fed(NamedTuple):
     buffer: Array
     before: bytes
     view: View
+    #: the whole buffer on a device, of which ``buffer`` is what it held before
+    there: torch.Tensor | None = None
+
+    def now(self) -> Array:
+        """The buffer as it is now."""
+        return self.buffer if self.there is None else read(self.there)
 
 
-def feed(given: Input) -> Fed:
-    """Lays an input out in a poisoned buffer and makes the tensor that views it."""
+def feed(given: Input, device: str = "cpu") -> Fed:
+    """Lays an input out in a poisoned buffer and makes the tensor that views it, or its copy on a device."""
     view = view_of(given.stored.shape, given.layout)
     buffer = _poisoned(given.dtype, view.size).copy() if view.size <= _SMALL else _poison(given.dtype, view.size)
     if given.stored.size:
@@ -57,10 +63,11 @@ def feed(given: Input) -> Fed:
     base = torch.from_numpy(buffer)
     if given.dtype in CARRIED:
         base = base.view(getattr(torch, given.dtype))
-    tensor = base.as_strided(view.shape, view.strides, view.offset)
+    there = None if device == "cpu" else base.to(device, copy=True)
+    tensor = (base if there is None else there).as_strided(view.shape, view.strides, view.offset)
     if given.requires_grad:
         tensor.requires_grad_()
-    return Fed(tensor, buffer, buffer.tobytes(), view)
+    return Fed(tensor, buffer, buffer.tobytes(), view, there)
 
 
 def read(tensor: torch.Tensor) -> Array:
@@ -69,15 +76,20 @@ def read(tensor: torch.Tensor) -> Array:
     if tensor.is_sparse:
         fmt = FORMATS[str(tensor.dtype).removeprefix("torch.")]
         dense = np.zeros(tuple(tensor.shape), np.float64)
-        np.add.at(dense, tensor._indices()[0].numpy(), fmt.decode(read(tensor._values())))
+        np.add.at(dense, tensor._indices()[0].cpu().numpy(), fmt.decode(read(tensor._values())))
         return fmt.encode(dense)
+    if tensor.device.type not in ("cpu", "meta"):
+        tensor = tensor.cpu()
     carrier = _READ_AS.get(tensor.dtype)
     return (tensor if carrier is None else tensor.view(carrier)).numpy()
 
 
-def run(plan: Plan, mode: Mode) -> Outcome:
-    """Executes the plan's program in a mode.  What it raises becomes the outcome's error."""
-    fed = {name: feed(given) for name, given in plan.inputs.items()}
+def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
+    """Executes the plan's program in a mode.  What it raises becomes the outcome's error.
+
+    On a device the program's own tensors are made there too, and what the device reports late is waited for.
+    """
+    fed = {name: feed(given, device) for name, given in plan.inputs.items()}
     arguments = {name: made.tensor for name, made in fed.items()}
     if plan.threads != torch.get_num_threads():
         torch.set_num_threads(plan.threads)
@@ -85,7 +97,13 @@ def run(plan: Plan, mode: Mode) -> Outcome:
     error: BaseException | None = None
     grad, default = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
-        seen = mode.function(plan.program, **arguments, **plan.options)
+        if device == "cpu":
+            seen = mode.function(plan.program, **arguments, **plan.options)
+        else:
+            with torch.device(device):
+                seen = mode.function(plan.program, **arguments, **plan.options)
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
     except Exception as raised:
         error = raised
     finally:
@@ -99,6 +117,7 @@ def run(plan: Plan, mode: Mode) -> Outcome:
         mode=mode.name,
         grad=mode.grad,
         aliases=mode.aliases,
+        device=device,
         error=error,
         written=lambda: _written(fed),
     )
@@ -107,9 +126,9 @@ def run(plan: Plan, mode: Mode) -> Outcome:
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:
     changed = {}
     for name, made in fed.items():
-        if made.buffer.tobytes() == made.before:
+        after = made.now().copy()
+        if after.tobytes() == made.before:
             continue
-        after = made.buffer.copy()
         before = np.frombuffer(made.before, after.dtype).copy()
         inside_after = made.view.inside(after)
         elements = made.view.inside(before).tobytes() != inside_after.tobytes()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -49,6 +50,33 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
     return "hang"
 
 
+def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
+    """How a case ends on a device: the error's name and message, or none, and what was written to its inputs."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            out = run(family.plan(case), mode, device)
+            name = type(out.error).__name__ if out.error is not None else ""
+            told = {"error": name, "message": str(out.error)[:300], "written": {}}
+            with contextlib.suppress(Exception):  # after a device's assertion nothing can be read
+                told["written"] = out.written()
+            os.write(writing, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], limit)
+    answer = os.read(reading, 1 << 16) if ready else b""
+    os.close(reading)
+    if not ready:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if answer:
+        found: dict[str, Any] = json.loads(answer)
+        return found
+    how = signal.Signals(status & 127).name if os.WIFSIGNALED(status) else "without an answer"
+    return {"error": "SystemError", "message": f"the process ended: {how}", "written": {}}
+
+
 def _answer(request: dict[str, Any]) -> Any:
     """Answers ``cases`` with the symptom of each, up to the first that hangs.
 
@@ -56,6 +84,8 @@ def _answer(request: dict[str, Any]) -> Any:
     """
     family, mode = load_families()[request["family"]], MODES[request["mode"]]
     limit = float(request["limit"])
+    if "refusal" in request:
+        return ended(family, mode, parse(request["refusal"]), request["device"], limit)
     if "cases" in request:
         cases = [parse(text) for text in request["cases"]]
         if symptom(family, mode, cases, 2 * limit) is None:

@@ -49,6 +49,18 @@ class Prober:
             self._process.communicate()
 
 
+_SERVERS: dict[tuple[str, str], Prober] = {}
+
+
+def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
+    """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
+    server = _SERVERS.get((family, mode))
+    if server is None:
+        server = _SERVERS[family, mode] = Prober(family, mode, limit=60.0)
+    answer: dict[str, Any] = server.ask(refusal=case, device=device)
+    return answer
+
+
 def examine(family: str, mode: str, case: str | bytes, *, limit: float = 5.0, seconds: float = 20.0) -> dict[str, Any]:
     """A case's symptom in a child, the smallest case found within ``seconds`` that shares it, and its script.
 

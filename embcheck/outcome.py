@@ -139,10 +139,11 @@ class Refused(Exception):
 class Outcome:
     """The observations of one execution, the error it raised if any, and what it wrote to its inputs.
 
-    ``grad`` says whether the mode makes a graph, ``aliases`` whether its table is the memory that was given.
+    ``grad`` says whether the mode makes a graph, ``aliases`` whether its table is the memory that was given, ``device``
+    where it ran.
     """
 
-    __slots__ = ("_fields", "_reader", "_written", "aliases", "error", "grad", "mode", "seen")
+    __slots__ = ("_fields", "_reader", "_written", "aliases", "device", "error", "grad", "mode", "seen")
 
     def __init__(
         self,
@@ -152,6 +153,7 @@ class Outcome:
         mode: str = "eager",
         grad: bool = True,
         aliases: bool = True,
+        device: str = "cpu",
         error: BaseException | None = None,
         written: Callable[[], dict[str, str]] | None = None,
     ) -> None:
@@ -159,6 +161,7 @@ class Outcome:
         self.mode = mode
         self.grad = grad
         self.aliases = aliases
+        self.device = device
         self.error = error
         self._reader = reader
         self._written = written

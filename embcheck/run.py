@@ -24,6 +24,15 @@ class UsageError(ValueError):
     """Something asked for does not exist; the message says what was wrong and what would be right."""
 
 
+def usable(device: str) -> bool:
+    """Whether the installed torch can use a device beyond the CPU."""
+    if device.partition(":")[0] != "cuda":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user may choose."""
@@ -47,7 +56,7 @@ class Settings:
         """
         if self.profile not in PROFILES:
             raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
-        if self.device not in DEVICES:
+        if self.device not in DEVICES and not usable(self.device):
             raise UsageError(f"no device {self.device!r} to check; there are {', '.join(DEVICES)}")
         if self.modes not in ("", "all"):
             from embcheck.collect import load_modes

@@ -12,17 +12,18 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families, load_modes
-from embcheck.engine import judge_once, sampled
+from embcheck.engine import executed, judge_once, sampled
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
 from embcheck.law import Difference, accepts
 from embcheck.mode import MODES, absent, modes_of, running
+from embcheck.renorm import RenormCase
 from embcheck.script import script
 
 load_modes()
 FAMILIES = load_families()
-LOOKUP, GRADIENT, PADDING = (FAMILIES[name] for name in ("lookup", "gradient", "padding"))
+LOOKUP, GRADIENT, PADDING, RENORM = (FAMILIES[name] for name in ("lookup", "gradient", "padding", "renorm"))
 #: The modes that change what is called, but for those that compile or trace.
 CALLED = [
     name
@@ -143,3 +144,20 @@ def test_the_default_dtype_and_device_are_put_back() -> None:
     assert torch.get_default_dtype() == torch.float32
     assert torch.get_default_device().type == "cpu"
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "column_slice", "transposed"])
+def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
+    """Whatever is not called "cpu" takes the way of a device: copies there and back."""
+    case = GRADIENT.space.canon(Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, layout=layout, dtype="bfloat16"))
+    for law in GRADIENT.laws:
+        assert not isinstance(judge_once(GRADIENT, MODES["eager"], law, case, "cpu:0"), Difference)
+    written = RENORM.space.canon(RenormCase(3, 2, (0, 2), (2,), max_norm=0.5, values="mixed", layout=layout))
+    out = run(RENORM.plan(written), MODES["eager"], "cpu:0")
+    assert out.written() == {"weight": "its elements changed"}
+
+
+def test_on_a_device_a_refused_case_ends_elsewhere() -> None:
+    out = executed(LOOKUP, MODES["eager"], Case(3, 2, (0, 1), (2,), stray="V"), "cpu:0")
+    assert isinstance(out.error, IndexError)
+    assert out.written() == {}

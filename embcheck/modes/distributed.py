@@ -61,6 +61,7 @@ def placed(build: Build, placement: str, *axis: int) -> Build:
 _FIXED = "the result is a view that autograd lets nobody write to"
 _PLACED = {
     "limited": f"{IN_PLACE}, which here is another",
+    "limited=False": "renorm's spellings are bags too, for which no sharding strategy is registered",
     "sparse": "no sharding strategy is registered for sparse gradients",
     "route=double_backward": "what takes a table apart is not differentiated twice",
     "route=doubled": _FIXED,

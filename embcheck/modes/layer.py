@@ -23,6 +23,8 @@ BOTH = frozenset({"table", "bag"})
 MODULE = {
     "route=forward_mode": "a parameter of its own has no tangent",
     "route=vjp": "a parameter of its own is no argument of a function",
+    "route=func_grad": "a parameter of its own is no argument of a function",
+    "route=through_product": "a parameter of its own is no result of a product",
 }
 IN_PLACE = "a lookup with max_norm writes to its table"
 
