@@ -234,6 +234,7 @@ PLACES: dict[str, Any] = {
     "export_decomposed": after(torch.export.ExportedProgram, "run_decompositions"),
     "export_saved": after(torch.export, "load"),
     "compile_eager": handed_over,
+    "compile_guarded": handed_over,
     "aot_eager": compiled_by("aot_eager"),
     "aot_decomposed": compiled_by("aot_eager_decomp_partition"),
     "inductor": compiled_by("inductor"),

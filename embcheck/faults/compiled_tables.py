@@ -25,12 +25,22 @@ _DENSE = torch.ops.aten.embedding_dense_backward.default
 _LOOKUP = torch.ops.aten.embedding.default
 
 
+def forget_tables() -> None:
+    """inductor copies its table once."""
+    from torch._inductor import decomposition
+
+    copy: Any = getattr(decomposition, "fast_random_decomps", None)
+    if hasattr(copy, "cache_clear"):
+        copy.cache_clear()
+    forget_graphs()
+
+
 @contextlib.contextmanager
 def entry(table: Any, operator: Any, spoil: Spoil) -> Iterator[None]:
     """A table with another entry for an operator."""
     before = table.get(operator)
     table[operator] = spoil(before)
-    forget_graphs()
+    forget_tables()
     try:
         yield
     finally:
@@ -38,7 +48,7 @@ def entry(table: Any, operator: Any, spoil: Spoil) -> Iterator[None]:
             del table[operator]
         else:
             table[operator] = before
-        forget_graphs()
+        forget_tables()
 
 
 @contextlib.contextmanager
@@ -214,11 +224,19 @@ def unguarded() -> Iterator[None]:
             forget_graphs()
 
 
-def _reused(mode: str) -> bool:
-    seen(mode, 0, 1, padding_idx=2)
-    return forgets_padding(mode)
+_GUARDED = "compile_guarded"
 
 
-for _mode in ("compile_eager", "aot_eager"):
-    _add(f"{_mode}_guards_no_constants", _mode, "padding", "What was compiled with one padding_idx serves another.",
-         unguarded, lambda mode=_mode: _reused(mode))  # type: ignore[misc]  # fmt: skip
+def _frequency_reused() -> bool:
+    return forgets_frequency(_GUARDED)
+
+
+def _dense() -> bool:
+    found = seen(_GUARDED, 0, 1, sparse=True)
+    return found is not None and not found["grad"].is_sparse
+
+
+_add("guards_ignore_frequency", _GUARDED, "gradient", "What was compiled without scale_grad_by_freq serves it.",
+     unguarded, _frequency_reused)  # fmt: skip
+_add("guards_ignore_sparse", _GUARDED, "gradient", "What was compiled with dense gradients serves sparse ones.",
+     unguarded, _dense)  # fmt: skip

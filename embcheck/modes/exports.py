@@ -33,31 +33,33 @@ def lacks_export() -> str | None:
 _CANNOT = NO_TRANSFORMS | {
     "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own"
 }
+_NO_WARNINGS = "dynamo does not trace warnings.catch_warnings"
 _NO_CONSTRUCTION = "dynamo builds no module inside of what it exports"
 
 
-@mode("export", calls=CALLS, cases=lattice(10, 60, 20), engines=("product",), cost=8.0, cannot=_CANNOT,
+@mode("export", calls=CALLS, cases=lattice(8, 24, 60), engines=("product",), cost=8.0, cannot=_CANNOT,
       lacking=lacks_export)  # fmt: skip
 def export_dynamic(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export with dynamic shapes, not strict."""
     return program(build=exported(build, False, as_it_is), **arguments)
 
 
-@mode("export_strict", calls=CALLS, cases=lattice(6, 40, 16), engines=("product",), cost=20.0,
-      cannot=_CANNOT | {"entry=functional_call": _NO_CONSTRUCTION}, lacking=lacks_export)  # fmt: skip
+@mode("export_strict", calls=CALLS, cases=lattice(4, 9, 40), engines=("product",), cost=20.0,
+      cannot=_CANNOT | {"entry=functional_call": _NO_CONSTRUCTION, "entry=swapped": _NO_WARNINGS},
+      lacking=lacks_export)  # fmt: skip
 def export_strict(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export with dynamic shapes, strict."""
     return program(build=exported(build, True, as_it_is), **arguments)
 
 
-@mode("export_decomposed", calls=CALLS, cases=lattice(4, 24, 20), engines=("product",), cost=30.0,
+@mode("export_decomposed", calls=CALLS, cases=lattice(2, 6, 60), engines=("product",), cost=30.0,
       cannot=_CANNOT, lacking=lacks_export)  # fmt: skip
 def export_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export and run_decompositions."""
     return program(build=exported(build, False, decomposed), **arguments)
 
 
-@mode("export_saved", calls=CALLS, cases=lattice(6, 40, 16), engines=("product",), cost=12.0, cannot=_CANNOT,
+@mode("export_saved", calls=CALLS, cases=lattice(4, 14, 40), engines=("product",), cost=12.0, cannot=_CANNOT,
       lacking=lacks_export)  # fmt: skip
 def export_saved(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export, saved and loaded."""
@@ -123,7 +125,7 @@ def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bo
     try:
         return torch.export.export(layer, fed, dynamic_shapes=tuple(sizes), strict=strict)
     except Exception as error:
-        raise RuntimeError(f"does not compile: {type(error).__name__}: {error}") from error
+        raise RuntimeError(f"does not compile: {type(error).__qualname__}: {error}") from error
 
 
 def like_table(table: Tensor) -> Tensor:

@@ -34,11 +34,21 @@ CALM = (
     "output_overwritten",
 )
 
+#: What the first signatures have, so that few of them meet every flag.
+_ANCHORS: tuple[dict[str, Any], ...] = (
+    {"entry": "functional", "padding_idx": 1, "sparse": False, "scale_grad_by_freq": False, "max_norm": 1.0,
+     "route": "backward_call", "sizes": "many", "requires_grad": True, "rank": 1, "norm_type": 2.0},
+    {"entry": "module", "padding_idx": 0, "sparse": False, "scale_grad_by_freq": True, "max_norm": 0.5,
+     "route": "autograd_grad", "sizes": "many", "requires_grad": True, "rank": 2, "norm_type": 2.0},
+)  # fmt: skip
 #: Routes that no compiled call can take.
-_TRANSFORMED = frozenset({"forward_mode", "vjp", "batched"})
+_TRANSFORMED = frozenset({"forward_mode", "vjp", "batched", "func_grad"})
 
 _TOKENS = (2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 129, 257, 300, 513, 769, 1001, 1025)
 _TABLES = ((5, 3), (3, 2), (9, 8), (8, 17), (17, 5), (33, 16), (65, 33), (257, 4), (1001, 3), (2049, 2))
+
+#: Entries whose table has any size in one graph.
+_FREE_TABLES = ("functional", "torch_embedding", "torch_bag", "aten", "one_hot_product", "linear")
 
 Cases = Callable[[Family, Item, Profile, int], Iterator[Any]]
 
@@ -76,6 +86,8 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
         rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
         found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
         turn += 1
+    for row, anchor in zip(found, _ANCHORS, strict=False):
+        row.update({name: value for name, value in anchor.items() if value in axes.get(name, ())})
     return found[:count]
 
 
@@ -86,16 +98,15 @@ def _cases_of(
     draws = stream.Stream(stream.derive("lattice", family.name, position))
     graph = dict(signature)
     rank, sizes = graph.pop("rank"), graph.pop("sizes")
-    tables = (
-        [draws.choice(_TABLES)] * 3 if "module" in str(graph.get("entry")) else [draws.choice(_TABLES) for _ in "abc"]
-    )
+    # The sizes of a module's table are constants of its graph.
+    tables = [draws.choice(_TABLES) for _ in range(3 if graph.get("entry") in _FREE_TABLES else 1)]
     plain = graph.get("layout", "contiguous") == graph.get("index_layout", "contiguous") == "contiguous"
     numels = [draws.choice(_TOKENS) for _ in range(most if plain else 2)]
     names = space.case_type._fields
     histories = tuple(name for name in histories if name in space.axes.get("history", ()))
     strays = any("stray=-1" in law.obliges for law in family.laws)
     for turn in range(most):
-        rows, width = tables[turn % 3]
+        rows, width = tables[turn % len(tables)]
         shape = _shape(rank, numels[turn % len(numels)], sizes)
         if sizes == "narrow":
             width = (1, 0)[position % 2]

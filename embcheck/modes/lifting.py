@@ -25,7 +25,7 @@ TABLE = frozenset({"table"})
 
 _TRANSFORMED = "functorch does not look into what is recorded or compiled"
 #: Ways to take a derivative that transform the call from outside.
-NO_TRANSFORMS = {f"route={name}": _TRANSFORMED for name in ("forward_mode", "vjp", "batched")}
+NO_TRANSFORMS = {f"route={name}": _TRANSFORMED for name in ("forward_mode", "vjp", "batched", "func_grad")}
 
 
 def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | None, ...]) -> Lifted:
@@ -52,7 +52,9 @@ def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | Non
             value: Tensor = torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
             return value
         swapped = tuple(types.CellType(table) if cell.cell_contents is leaf else cell for cell in cells)
-        again: Lifted = types.FunctionType(call.__code__, call.__globals__, call.__name__, call.__defaults__, swapped)
+        again: Lifted = types.FunctionType(
+            call.__code__, call.__globals__, call.__qualname__, call.__defaults__, swapped
+        )
         return again(*arguments)
 
     return function
@@ -83,7 +85,7 @@ def made(make: Callable[..., Lifted], function: Lifted, example: tuple[Tensor, .
     try:
         return make(function, example)
     except Exception as error:
-        raise RuntimeError(f"does not compile: {type(error).__name__}: {error}") from error
+        raise RuntimeError(f"does not compile: {type(error).__qualname__}: {error}") from error
 
 
 def alike(tensor: Tensor) -> Tensor:

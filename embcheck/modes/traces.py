@@ -28,10 +28,11 @@ _FORGETS = "a recording forgets no_grad"
 _NO_CLOSURES = "TorchScript compiles modules, not closures"
 
 
-@mode("jit_trace", calls=TABLE, cases=lattice(24, 160, 8), engines=("product",), cost=2.0,
+@mode("jit_trace", calls=TABLE, cases=lattice(24, 70, 8), engines=("product",), cost=2.0,
       cannot=NO_TRANSFORMS | {
           "entry=functional_call": "functional_call takes no module that is being traced",
           "entry=renorm_": _FORGETS,
+          "entry=bag_module": "functional_call takes no module that is being traced",
       })  # fmt: skip
 def jit_trace(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.jit.trace."""
@@ -55,7 +56,7 @@ def trace_module(layer: torch.nn.Module, example: Example) -> Lifted:
 @mode(
     "jit_script",
     calls=TABLE,
-    cases=lattice(24, 160, 8, entry=_MODULES),
+    cases=lattice(24, 70, 8, entry=_MODULES),
     engines=("product",),
     cost=3.0,
     cannot=NO_TRANSFORMS
@@ -85,11 +86,15 @@ _BRANCHES = "a proxy has no size that Python could look at"
 @mode(
     "fx",
     calls=TABLE,
-    cases=lattice(24, 160, 8),
+    cases=lattice(24, 48, 8),
     engines=("product",),
     cost=2.0,
     cannot=NO_TRANSFORMS
-    | {"entry=functional_call": "functional_call takes no proxies", "entry=renorm_": _FORGETS}
+    | {
+        "entry=functional_call": "functional_call takes no proxies",
+        "entry=renorm_": _FORGETS,
+        "entry=aten_renorm_": "increment_version takes no proxies",
+    }
     | {
         f"entry={name}": _BRANCHES
         for name in ("bag_sum", "bag_mean", "bag_max", "bag_module", "torch_bag", "forward_only")
@@ -116,19 +121,19 @@ def symbolic_module(layer: torch.nn.Module, example: Example) -> Lifted:
 _RECORDED = NO_TRANSFORMS | {"entry=renorm_": _FORGETS}
 
 
-@mode("make_fx", calls=CALLS, cases=lattice(16, 100, 6), engines=("product",), cannot=_RECORDED, cost=5.0)
+@mode("make_fx", calls=CALLS, cases=lattice(12, 24, 6), engines=("product",), cannot=_RECORDED, cost=5.0)
 def through_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through make_fx, traced with tensors."""
     return program(build=through(build, real), **arguments)
 
 
-@mode("make_fx_fake", calls=CALLS, cases=lattice(16, 100, 6), engines=("product",), cannot=_RECORDED, cost=8.0)
+@mode("make_fx_fake", calls=CALLS, cases=lattice(12, 24, 6), engines=("product",), cannot=_RECORDED, cost=8.0)
 def through_fake_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through make_fx, traced with fake tensors."""
     return program(build=through(build, faked), **arguments)
 
 
-@mode("make_fx_symbolic", calls=CALLS, cases=lattice(12, 60, 6), engines=("product",), cannot=_RECORDED, cost=12.0)
+@mode("make_fx_symbolic", calls=CALLS, cases=lattice(6, 12, 6), engines=("product",), cannot=_RECORDED, cost=12.0)
 def through_symbolic_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through make_fx, traced with fake tensors of symbolic sizes."""
     return program(build=through(build, unsized), **arguments)
@@ -149,7 +154,7 @@ def unsized(function: Lifted, example: Example) -> Lifted:
 _ONCE = "AOTAutograd's backward can't be differentiated again"
 
 
-@mode("aot", calls=CALLS, cases=lattice(10, 60, 6), engines=("product",), cost=20.0,
+@mode("aot", calls=CALLS, cases=lattice(6, 10, 6), engines=("product",), cost=20.0,
       cannot=_RECORDED | {"route=double_backward": _ONCE})  # fmt: skip
 def aot_traced(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through AOTAutograd, forward and backward both recorded and run as they are."""

@@ -1,0 +1,131 @@
+"""Modes that compile: that they compute, refuse, reuse what they compiled, and can be shown to be wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from embcheck.case import Case
+from embcheck.collect import load_families
+from embcheck.engine import judge_once
+from embcheck.execute import run
+from embcheck.fault import load_faults
+from embcheck.faults.compiled_graphs import seen
+from embcheck.item import PROFILES, Item
+from embcheck.law import Difference
+from embcheck.mode import MODES
+from embcheck.modes import compilers, exports
+from embcheck.modes.lattice import lattice
+from embcheck.script import script
+from embcheck.subject import ENTRIES
+
+FAMILIES = load_families()
+COMPILING = tuple(
+    name
+    for name, found in MODES.items()
+    if found.function.__module__.rpartition(".")[2] in ("traces", "exports", "compilers", "decompositions")
+)
+QUICK = tuple(name for name in COMPILING if "inductor" not in name or name == "inductor_decompositions")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    torch._dynamo.reset()
+    exports.KEPT.clear()
+
+
+def skip_lacking(name: str) -> None:
+    reason = MODES[name].lacking()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_lookup_and_its_gradient(name: str) -> None:
+    skip_lacking(name)
+    found = seen(name, 0, 1, 1, 2, padding_idx=2)
+    assert found is not None
+    assert found["value"].tolist() == [[1, 1]] * 4
+    assert found["grad"].tolist() == [[1, 1], [2, 2], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("stray", [-1, 4])
+def test_what_eager_refuses_is_refused(name: str, stray: int) -> None:
+    skip_lacking(name)
+    if name == "decompositions" and stray == -1:
+        pytest.skip("decomposed-embedding-strays: index_select's decomposition takes it")
+    assert seen(name, 0, stray) is None
+
+
+def test_a_graph_that_does_not_run_is_noticed() -> None:
+    build = compilers.compiled(ENTRIES["functional"].build, lambda graph, example: graph.forward, True)
+    with pytest.raises(AssertionError, match="no compiled graph ran"):
+        build(torch.ones(3, 2))[1](torch.tensor([1]))
+
+
+def test_what_does_not_compile_says_so() -> None:
+    def broken(graph: object, example: object) -> None:
+        raise NotImplementedError("not today")
+
+    build = compilers.compiled(ENTRIES["functional"].build, broken, True)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="does not compile: BackendCompilerFailed"):
+        build(torch.ones(3, 2))[1](torch.tensor([1]))
+
+
+def test_one_graph_serves_many_sizes() -> None:
+    compiled: list[int] = []
+
+    def backend(graph: object, example: object) -> object:
+        compiled.append(1)
+        return compilers.dynamo_backend(graph, example)
+
+    built = compilers.compiled(ENTRIES["functional"].build, backend, True)  # type: ignore[arg-type]
+    for rows in range(4, 12):
+        built(torch.ones(rows, 3))[1](torch.arange(rows - 2))
+    assert len(compiled) == 1
+
+
+def test_one_program_serves_many_sizes() -> None:
+    skip_lacking("export")
+    for numel in range(5):
+        seen("export", *range(min(numel, 4)))
+    assert len(exports.KEPT) == 1
+
+
+def test_a_lattice_is_the_same_every_time() -> None:
+    cases = lattice(4, 8, 6)
+    item = Item("lookup", "torch", "export", "product")
+    first = list(cases(FAMILIES["lookup"], item, PROFILES["quick"], 0))
+    assert first == list(cases(FAMILIES["lookup"], item, PROFILES["quick"], 0))
+    assert 0 < len(first) <= 4 * 3
+    whole = list(cases(FAMILIES["lookup"], item, PROFILES["gate"], 0))
+    assert len(whole) > 3 * len(first)
+    assert any(case.refused for case in whole)
+
+
+@pytest.mark.parametrize("name", COMPILING)
+def test_three_faults_live_in_each_mode(name: str) -> None:
+    assert len([fault for fault in load_faults().values() if fault.modes == (name,)]) >= 3
+
+
+@pytest.mark.parametrize("name", ["export", "compile_eager", "fx"])
+def test_a_script_needs_torch_alone(name: str, tmp_path: Path) -> None:
+    """A law that asks for the wrong value fails in the mode's script, and for no other reason."""
+    skip_lacking(name)
+    family = FAMILIES["lookup"]
+    case = Case(3, 2, (0, 2), (2,), entry="module")
+    law = next(law for law in family.laws if law.name == "lookup_has_dtype")
+    assert judge_once(family, MODES[name], law, case) is None
+    assert run(family.plan(case), MODES[name]).error is None
+    wrong = Difference("value", 'seen["value"][0, 0]', 1.0, 7.0, "1, expected 7")
+    path = tmp_path / "shown.py"
+    path.write_text(script(family, MODES[name], law, case, wrong))
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "embcheck" not in path.read_text()
