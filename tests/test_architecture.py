@@ -44,7 +44,7 @@ LAYERS = (
     # the same programs on what a user wrote
     *("examples", "adaptation"),
     # execution, reduction, and what takes a process down
-    *("execute", "reduce", "literal", "script", "engine", "collect", "source", "findings", "forks", "isolate"),
+    *("execute", "reduce", "literal", "script", "isolate", "engine", "collect", "source", "findings", "forks"),
     *("witness", "crash", "appraisal"),
     # runs and their reports
     *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
@@ -68,6 +68,7 @@ TORCH_FREE = (
     *("audit.report", "commands.audit"),
     *("transform_case", "transform_oracle", "storage_case", "claim_case", "claim", "report.claims", "commands.claims"),
     *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
+    *("report.grid", "commands.modes"),
 )
 
 
