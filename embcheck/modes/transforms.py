@@ -86,7 +86,7 @@ def vmap(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     return program(build=built, **arguments)
 
 
-@mode("vmap_chunks", calls=TABLE, cannot=_MAPPED | {"sparse": "the chunks' gradients are added"})
+@mode("vmap_chunks", calls=TABLE, cost=3, cannot=_MAPPED | {"sparse": "the chunks' gradients are added"})
 def vmap_chunks(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.vmap over the first axis of the indices, two entries at a time."""
 
