@@ -127,7 +127,9 @@ def dispatch_mode(program: Program, build: Build, **arguments: Any) -> Mapping[s
         return program(build=build, **arguments)
 
 
-@mode("fake", calls=BOTH, values=False, cost=5, cannot=_NO_VALUES)
+@mode(
+    "fake", calls=BOTH, values=False, cost=5, cannot=_NO_VALUES | {"route=batched": "a batched tensor is not made fake"}
+)
 def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Fake tensors, which have all but elements: shape, dtype, strides, device, graph and refusals are eager's."""
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
