@@ -159,8 +159,9 @@ class Cache:
             python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
             if not done.is_file():
                 self._make(release, folder, python)
-                done.touch()
-        found = _probe(python)
+                done.write_text(json.dumps(_probe(python)))
+        # Nobody changes it, so torch need not be imported again to know what is there.
+        found = json.loads(done.read_text())
         return Environment(python, str(found["torch"]), str(found["build"]))
 
     def _make(self, release: Release, folder: Path, python: Path) -> None:
@@ -253,7 +254,8 @@ def _uv(*arguments: str) -> None:
 
 def _reason(text: str) -> str:
     """The words of an error, in one line."""
-    words = " ".join(line.strip(" ×│╰─▶") for line in text.splitlines() if line.strip())
+    lines = [line.strip(" ×│╰─▶") for line in text.splitlines() if not line.startswith("Using Python")]
+    words = " ".join(line for line in lines if line)
     return words[-400:] or "no reason was given"
 
 

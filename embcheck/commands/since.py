@@ -38,10 +38,12 @@ def since(
         except OSError as error:
             refuse(f"can't list torch's releases ({error}); name them, from old to new")
     held, wanted = resources(asked, index, python, cache, needed=True)
+    names = [release.asked for release in wanted]
 
     def attempt(number: int) -> Outcome:
         write_line(f"{wanted[number].asked}: …")
-        return outcome(held, wanted[number], script)
+        names[number], found = outcome(held, wanted[number], script)
+        return found
 
     if every:
         tried = {number: attempt(number) for number in range(len(wanted))}
@@ -49,21 +51,22 @@ def since(
         turn = Turn(tried, turn.last_before, turn.first_after)
     else:
         turn = bisect(len(wanted), attempt)
-    show(turn, [release.asked for release in wanted])
+    show(turn, names)
     raise typer.Exit(0 if turn.first_after is not None else 1 if decided(turn) else INTERNAL)
 
 
-def outcome(cache: Cache, release: Release, script: str) -> Outcome:
-    """What the script says in a release; a release that can't be installed decides nothing."""
+def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
+    """A release's own name and what the script says in it; one that can't be installed decides nothing."""
     from embcheck.cell import write_line
     from embcheck.release import ReleaseError
     from embcheck.trial import Outcome, try_script
 
     try:
-        return try_script(script, cache.environment(release), cache.folder / "trials")
+        environment = cache.environment(release)
+        return environment.torch, try_script(script, environment, cache.folder / "trials")
     except ReleaseError as error:
         write_line(f"{release.asked}: {error}")
-        return Outcome.UNDECIDED
+        return release.asked, Outcome.UNDECIDED
 
 
 def decided(turn: Turn) -> bool:
