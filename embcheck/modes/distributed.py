@@ -97,7 +97,8 @@ _MODULE = MODULE | {
     "requires_grad=False": "DistributedDataParallel refuses a module of which nothing learns",
     "learns=none": "DistributedDataParallel refuses a module of which nothing learns",
     "learns=weights": "DistributedDataParallel refuses a module of which nothing learns",
-    "layout=expanded": "rows that share memory can't be sent to one by one",
+    "num_embeddings=1": "a single row may have a stride that DistributedDataParallel takes for shared memory",
+        "layout=expanded": "rows that share memory can't be sent to one by one",
 } | {
     f"sparse & entry={name}": "DistributedDataParallel knows sparse gradients by the type of their module"
     for name in ("functional", "torch_embedding", "aten", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "torch_bag")
