@@ -44,6 +44,9 @@ def affine(
     parts = [x, layer.weight, *([] if bias is None else [layer.bias])]
     versions = [part._version for part in parts]
     guard: Any = {"enabled": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}[grad_mode]
+    calls: list[str] = []
+    layer.register_forward_pre_hook(lambda *given: calls.append("before"))
+    layer.register_forward_hook(lambda *given: calls.append("after"))
     values, strides, kinds = [], [], []
     graded = False
     for turn in range(times):
@@ -78,6 +81,7 @@ def affine(
         "kept": kept,
         "filled": filled,
         "graded": graded,
+        "calls": calls,
         "input_grad": x.grad,
         "weight_grad": layer.weight.grad,
         "bias_grad": None if bias is None else layer.bias.grad,

@@ -41,7 +41,7 @@ class _AffineAxes(NamedTuple):
     weight_layout: str = "contiguous"
     bias_layout: str = "contiguous"
     upstream_layout: str = "contiguous"
-    #: small integers, or one NaN or infinity in the input, the weight or the bias
+    #: small integers, fine ones (with digits behind the point), or one NaN or infinity in the input, weight or bias
     values: str = "small"
     misfit: str | None = None
     seed: int = 0
@@ -61,6 +61,11 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         return FORMATS["bfloat16"] if self.autocast == "on" and self.dtype != "float64" else self.format
 
     @property
+    def is_special(self) -> bool:
+        """Whether there is a NaN or an infinity."""
+        return self.values not in ("small", "fine")
+
+    @property
     def rows(self) -> int:
         """How many vectors are fed."""
         return math.prod(self.lead)
@@ -76,7 +81,10 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
     @cached_property
     def weight(self) -> Floats:
         """The weight at first, shape (outputs, width)."""
-        return self._spoilt("weight", _small("weight", self.seed, self.outputs, self.width))
+        numbers = _small("weight", self.seed, self.outputs, self.width)
+        if self.values == "fine":  # what half the format's digits can't hold
+            numbers = numbers + 2.0 ** -(self.format.precision // 2)
+        return self._spoilt("weight", numbers)
 
     @cached_property
     def bias_values(self) -> Floats:
@@ -106,7 +114,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
     def value(self, turn: int) -> tuple[Floats, Floats]:
         """What a call returns, with its bound, shape (*lead, outputs)."""
         scale, shape = self.factor(turn), (*self.lead, self.outputs)
-        if self.values != "small":
+        if self.is_special:
             with np.errstate(invalid="ignore"):
                 exact = (self.x[:, None, :] * (scale * self.weight)[None]).sum(
                     -1
@@ -165,7 +173,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             "learns": self.learns,
             "bias_alone": self.bias and third and not (first or second),
             "input_alone": first and not (second or (third and self.bias)),
-            "special": self.values != "small",
+            "special": self.is_special,
         }
 
 

@@ -51,7 +51,11 @@ def accompany(
                 optimizer.add_param_group(group)
             optimizer = interrupt(optimizer, build)
         if held:
+            standing = [p.grad for p in members]
             optimizer.zero_grad(set_to_none=False)
+            kept = kept and all(
+                p.grad is g and (g is None or not g.any()) for p, g in zip(members, standing, strict=True)
+            )
         else:
             optimizer.zero_grad()
         for m, p in enumerate(members):
@@ -73,7 +77,9 @@ def accompany(
                 optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)),
                 optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)),
             ]
-        loss = None if closure == "none" else torch.zeros(()) if closure == "tensor" else 0.0
+        loss = {"": None, "none": None, "tensor": torch.ones(()), "zeros": torch.zeros(()), "zero": 0.0, "one": 1.5}[
+            closure
+        ]
 
         def compute(before: Any = before, loss: Any = loss) -> Any:
             modes.append(torch.is_grad_enabled())

@@ -61,6 +61,8 @@ class _CompanyAxes(NamedTuple):
     mix: str = "pair"
     grouping: str = "together"
     absence: str = "none"
+    #: which path is asked for: foreach, fused, or none
+    path: str = ""
     flags: tuple[tuple[str, Any], ...] = ()
     own: tuple[tuple[str, Any], ...] = ()
     interrupt: str = "nothing"
@@ -85,6 +87,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
     def asked(self) -> dict[str, Any]:
         """The flags that are passed to the constructor; an eps that half precision can hold."""
         flags = {"lr": 0.5, **dict(self.flags)} if self.optimizer != "Adadelta" else dict(self.flags)
+        flags |= {self.path: True} if self.path else {}
         narrow = any(member.dtype == "float16" for member in self.members)
         return {**({"eps": 2.0**-6} if narrow and "eps" in KINDS[self.optimizer].flags else {}), **flags}
 

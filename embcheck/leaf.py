@@ -17,6 +17,7 @@ Module = Any
 ORIGINS: dict[str, Callable[[Tensor], Tensor]] = {}
 MAKINGS: dict[str, Callable[[Tensor, bool], Tensor]] = {}
 UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = {}
+OWNERS: dict[str, Callable[[], Module]] = {}
 PLACES: dict[str, Callable[[Module, str, Tensor], None]] = {}
 
 
@@ -25,6 +26,7 @@ def leafed(
     make: Callable[[Tensor, bool], Tensor],
     under: Callable[[Callable[[], Any]], Any],
     place: Callable[[Module, str, Tensor], None],
+    owner: Callable[[], Module],
     requires_grad: bool,
     slot: str,
     slot_before: str,
@@ -57,7 +59,7 @@ def leafed(
         "values": leaf.detach().clone(),
     }
     # -- into a module
-    module: Module = torch.nn.Module()
+    module = owner()
     module.first = torch.nn.Parameter(torch.zeros(1))
     before = {
         "none": None,
@@ -248,6 +250,33 @@ def no_grad(act: Callable[[], Any]) -> Any:
 def inference(act: Callable[[], Any]) -> Any:
     with torch.inference_mode():
         return act()
+
+
+# -- whose it becomes: modules without parameters so far ----------------------------------------------------------------
+
+
+@_into(OWNERS)
+def bare() -> Module:
+    return torch.nn.Module()
+
+
+@_into(OWNERS)
+def table() -> Module:
+    made = torch.nn.Embedding(1, 1)
+    del made.weight
+    return made
+
+
+@_into(OWNERS)
+def line() -> Module:
+    made = torch.nn.Linear(1, 1)
+    del made.weight, made.bias
+    return made
+
+
+@_into(OWNERS)
+def sequence() -> Module:
+    return torch.nn.Sequential()
 
 
 # -- how it is put into a module -----------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class _LeafAxes(NamedTuple):
     times: int = 1
     #: how it is put into a module, under which name, and what was there
     place: str = "assigned"
+    owner: str = "bare"
     slot: str = "weight"
     before: str = "none"
     evaluating: bool = False

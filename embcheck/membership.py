@@ -75,6 +75,9 @@ def membered(
         ]
         seen[f"state_{word}_metadata"] = sorted(getattr(state, "_metadata", {"none": 0}))
         seen[f"state_{word}_type"] = type(state).__name__
+    simple = model.state_dict()
+    seen["simple"] = (list(simple), type(simple).__name__, sorted(getattr(simple, "_metadata", {"none": 0})))
+    seen["versions"] = all("version" in kept for kept in getattr(simple, "_metadata", {}).values())
     own: dict[str, Any] = {"before": torch.zeros(1)}
     seen["destination"] = model.state_dict(destination=own, prefix=prefix) is own
     seen["destination_keys"] = list(own)
@@ -95,10 +98,11 @@ def membered(
     seen["mode_refused"] = len(refused) == 3
     seen["modes_after"] = [module.training for module in model.modules()]
     seen["flipped"] = [module.training for module in model.train(evaluating).modules()]
-    seen["thawed"] = [p.requires_grad for p in model.requires_grad_().parameters()]
-    seen["frozen"] = [p.requires_grad for p in model.requires_grad_(False).parameters()]
     for p in model.parameters():
         p.grad = torch.ones_like(p)
+    seen["thawed"] = [p.requires_grad for p in model.requires_grad_().parameters()]
+    seen["frozen"] = [p.requires_grad for p in model.requires_grad_(False).parameters()]
+    seen["grads_kept"] = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
     model.zero_grad(set_to_none=False)
     seen["zeroed"] = [p.grad is not None and not p.grad.any() for p in model.parameters()]
     model.zero_grad()

@@ -56,6 +56,8 @@ def aliased(model: Module, embedding: Module, head: Module) -> Module:
 @does(effect.norms_head)
 def normed(model: Module, embedding: Module, head: Module) -> Module:
     normed = torch.nn.utils.parametrizations.weight_norm(head)
+    if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
+        raise AssertionError("the magnitudes are not those of the rows")
     torch.nn.utils.parametrize.remove_parametrizations(normed, "weight")
     return model
 

@@ -17,7 +17,9 @@ from embcheck.space import Space
 from embcheck.tie import row_major
 
 TRAINS = tuple((a, b, c) for a in (False, True) for b in (False, True) for c in (False, True))
-VALUES = ("small", "input_nan", "weight_nan", "bias_nan", "input_inf", "weight_-inf", "bias_inf")
+#: Ways to call a layer that call its hooks.
+HOOKED = ("module", "sequential", "functional_call")
+VALUES = ("small", "fine", "input_nan", "weight_nan", "bias_nan", "input_inf", "weight_-inf", "bias_inf")
 
 
 def plan(case: AffineCase) -> Plan:
@@ -51,7 +53,9 @@ def canonical(case: AffineCase) -> AffineCase | None:
         changes["weight_layout"] = "column_slice"
     if case.bias_layout == "expanded":
         changes["bias_layout"] = "strided"
-    if case.values != "small":
+    if case.values == "fine":
+        changes["autocast"] = "off"  # which rounds the weight
+    if case.is_special:
         changes |= {"trains": (False, case.trains[1], case.trains[2]), "grad_mode": "no_grad"}
         if case.values.startswith("bias"):
             changes["bias"] = True
@@ -165,6 +169,7 @@ def affine_output_is_new(case: AffineCase, out: Outcome) -> Finding:
         _row_major(out, shape, case.times),
         is_true(out.apart, "the output lies in the memory of an input or a parameter"),
         is_true(out.kept, "what is written to the output shows in an input or a parameter"),
+        same(out.calls, ["before", "after"] * (case.times if case.call in HOOKED else 0)),
         is_true(out.filled, "the output's elements share memory"),
     )
 
@@ -190,7 +195,7 @@ def _row_major(out: Outcome, shape: tuple[int, ...], times: int) -> Finding:
         "between=doubled",
         "width=0",
     },
-    when=lambda case: case.values == "small",
+    when=lambda case: not case.is_special,
 )
 def affine_parts_collect(case: AffineCase, out: Outcome) -> Finding:
     findings = [same(out.graded, case.learns)]

@@ -17,7 +17,16 @@ from embcheck.space import Space
 #: Optimizers that step each element by itself; Adafactor, Muon and L-BFGS look at the whole.
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
-_PATHS = ("foreach", "fused", "differentiable", "capturable")
+_OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
+PATHS = ("", "foreach", "fused")
+#: Flags with which an optimizer keeps more than it must.
+RICH: dict[str, tuple[tuple[str, Any], ...]] = {
+    "SGD": (("momentum", 0.5),),
+    "Adam": (("amsgrad", True),),
+    "AdamW": (("amsgrad", True),),
+    "RMSprop": (("momentum", 0.5), ("centered", True)),
+}
+CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
 MULTIPLE = 2.0
 
@@ -47,14 +56,17 @@ def canonical(case: Company) -> Company | None:
     flags = {
         name: value for name, value in case.flags if name in known and name not in ("differentiable", "capturable")
     }
-    own = {name: value for name, value in case.own if name in known and name not in _PATHS}
+    own = {name: value for name, value in case.own if name in known and name not in _OF_THE_PATH}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
     if own.get("nesterov") and not own.get("momentum"):
         own["momentum"] = 0.5
-    if flags.get("fused") and (flags.get("foreach") or case.mix in ("layouts", "turned")):
-        flags["fused"] = False  # fused kernels take one order for granted: see the ledger
-    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items())}
+    path = case.path if case.path in known else ""
+    if path or (flags.get("fused") and (flags.get("foreach") or case.mix in ("layouts", "turned"))):
+        flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
+    if path == "fused" and case.mix in ("layouts", "turned"):
+        path = ""  # fused kernels take one order for granted: see the ledger
+    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
     if case.grouping in ("together", "reversed") or len(MIXES[case.mix]) == 1:
         changes["own"] = ()
     if case.steps < 2:
@@ -64,20 +76,37 @@ def canonical(case: Company) -> Company | None:
 
 def scope() -> Iterator[Company]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
-    paths: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("foreach", True),), (("fused", True),))
     fitted: list[Company] = []
-    for seed, (name, mix, flags) in enumerate(itertools.product(ELEMENTWISE, MIXES, paths)):
+    for seed, (name, mix, path) in enumerate(itertools.product(ELEMENTWISE, MIXES, PATHS)):
         for held, frozen in ((False, False), (True, bool(seed % 2))):
-            fitted.append(Company(name, mix, flags=flags, held=held, frozen=frozen, seed=seed))
-    for seed, (name, grouping, absence, flags) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, paths)):
-        fitted.append(Company(name, "pair" if seed % 3 else "ranks", grouping, absence, flags, seed=seed))
+            rich = RICH.get(name, ()) if held else ()
+            fitted.append(Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, seed=seed))
+    for seed, (name, grouping, absence, path) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, PATHS)):
+        fitted.append(Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, seed=seed))
     for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
         fitted.append(
-            Company(name, "pair", grouping, interrupt=interrupt, closure=_CLOSURES[seed % 4], hooked=True, seed=seed)
+            Company(name, "pair", grouping, interrupt=interrupt, closure=CLOSURES[seed % 6], hooked=True, seed=seed)
         )
+    for name, path in itertools.product(ELEMENTWISE, PATHS):
+        fitted.append(
+            Company(name, "pair", path=path, flags=(("eps", 0.0), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
+        )
+        for flag in ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay"):
+            # Every switch beside weight decay and momentum, on every path.
+            flags = (
+                (flag, True),
+                ("weight_decay", 0.25),
+                ("momentum", 0.5),
+                ("dampening", 0.5),
+                ("momentum_decay", 0.5),
+            )
+            fitted.append(Company(name, "pair", path=path, flags=flags if flag != "nesterov" else flags[:3], steps=8))
+            fitted.append(Company(name, "vectors", path=path, flags=(("maximize", True), *flags), steps=8, seed=1))
     for name in ELEMENTWISE:
         for flag, values in KINDS[name].flags.items():
-            for seed, (value, other) in enumerate(itertools.product(values, values) if flag not in _PATHS else ()):
+            for seed, (value, other) in enumerate(
+                itertools.product(values, values) if flag not in _OF_THE_PATH else ()
+            ):
                 # The group's own value beside another one for everybody: a falsy value is a value.
                 fitted.append(Company(name, "pair", "each", flags=((flag, other),), own=((flag, value),), seed=seed))
                 fitted.append(Company(name, "pair", "late", flags=((flag, other),), own=((flag, value),), seed=seed))
@@ -86,17 +115,17 @@ def scope() -> Iterator[Company]:
     return (case for case in map(canonical, fitted) if case is not None)
 
 
-_CLOSURES = ("", "tensor", "zero", "none")
 AXES: dict[str, tuple[Any, ...]] = {
     "optimizer": ELEMENTWISE,
     "mix": tuple(MIXES),
     "grouping": GROUPINGS,
     "absence": ABSENCES,
+    "path": PATHS,
     "interrupt": tuple(BREAKS),
     "steps": (3, 1, 2, 4, 6),
     "held": (False, True),
     "frozen": (False, True),
-    "closure": _CLOSURES,
+    "closure": CLOSURES,
     "hooked": (False, True),
 }
 
@@ -113,7 +142,7 @@ def draw(draws: stream.Stream) -> Company | None:
 
 company = Family(
     "company",
-    Space(Company, AXES, canonical, scope, flags=("optimizer", "grouping", "absence"), draw=draw, strength=2),
+    Space(Company, AXES, canonical, scope, flags=("optimizer", "mix", "path"), draw=draw, strength=2),
     plan,
     cost=8.0,
 )
@@ -239,7 +268,7 @@ def states_are_apart(case: Company, out: Outcome) -> Finding:
 @law(
     "A closure is called once, with gradients on and before anything moves, and step() returns what it returned.",
     source="Optimizer.step: closure reevaluates the model and returns the loss",
-    obliges={"closure=tensor", "closure=zero", "closure=none"},
+    obliges={"closure=tensor", "closure=zero", "closure=none", "closure=zeros", "closure=one"},
 )
 def closure_comes_first(case: Company, out: Outcome) -> Finding:
     return every(

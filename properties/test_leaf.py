@@ -11,7 +11,7 @@ import numpy as np
 from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.layout import LAYOUTS
-from embcheck.leaf import MAKINGS, ORIGINS, PLACES, UNDER, leafed
+from embcheck.leaf import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER, leafed
 from embcheck.leaf_case import SHAPES, LeafCase
 from embcheck.leaf_wrong import WRONG, wrongly
 from embcheck.outcome import Field, Outcome
@@ -28,6 +28,7 @@ def plan(case: LeafCase) -> Plan:
         "make": MAKINGS[case.make],
         "under": UNDER[case.under],
         "place": PLACES[case.place],
+        "owner": OWNERS[case.owner],
         "requires_grad": case.requires_grad,
         "slot": case.slot,
         "slot_before": case.before,
@@ -52,6 +53,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "under": tuple(UNDER),
     "times": (1, 2, 3, 5),
     "place": tuple(PLACES),
+    "owner": tuple(OWNERS),
     "slot": ("weight", "bias", "embeddings"),
     "before": ("none", "alike", "double", "frozen", "other_shape", "absent"),
     "evaluating": (False, True),
@@ -73,12 +75,10 @@ def scope() -> Iterator[LeafCase]:
         yield LeafCase(
             (2, 3), origin, make, grad, under, times=1 + seed % 3, layout=layout, values="special", seed=seed
         )
-    for place, before, slot, grad, mode in itertools.product(
-        PLACES, AXES["before"], AXES["slot"], (True, False), (False, True)
-    ):
-        yield LeafCase(
-            (2, 2), requires_grad=grad, place=place, before=before, slot=slot, evaluating=mode, layout="transposed"
-        )
+    owned = itertools.product(PLACES, AXES["before"], OWNERS, (True, False), (False, True))
+    for seed, (place, before, owner, grad, mode) in enumerate(owned):
+        axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
+        yield LeafCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
     for wrong, shape in itertools.product(WRONG, ((2, 3), (), (0,))):
         yield LeafCase(shape, wrong=wrong)
 

@@ -142,8 +142,11 @@ def state_holds_every_name(case: Membership, out: Outcome) -> Finding:
             same(getattr(out, f"state_{word}_metadata"), sorted(set(case.metadata(case.prefix)))),
             same(getattr(out, f"state_{word}_type"), "OrderedDict"),
         ]
+    names = [name for name, _ in case.state("")]
     return every(
         *findings,
+        same(out.simple, (names, "OrderedDict", sorted(set(case.metadata(""))))),
+        is_true(out.versions, "a module's metadata has no version"),
         is_true(out.destination, "another dict than the given one was returned"),
         same(out.destination_keys, list(dict.fromkeys(["before", *(name for name, _ in wanted)]))),
     )
@@ -165,13 +168,13 @@ def modes_reach_every_module(case: Membership, out: Outcome) -> Finding:
 
 
 @law(
-    "requires_grad_() and zero_grad() reach every Parameter, frozen ones too.",
+    "requires_grad_() and zero_grad() reach every Parameter, frozen ones too; freezing keeps gradients.",
     source="nn.Module.requires_grad_, zero_grad",
     obliges={"deep", "frozen"},
 )
 def gradients_reach_every_parameter(case: Membership, out: Outcome) -> Finding:
     count = len(names(case))
-    wanted = {"thawed": True, "frozen": False, "zeroed": True, "forgotten": True}
+    wanted = {"thawed": True, "frozen": False, "grads_kept": True, "zeroed": True, "forgotten": True}
     return every(*(same(getattr(out, name), [value] * count) for name, value in wanted.items()))
 
 

@@ -37,7 +37,7 @@ def deviation(*given: Any, **flags: Any) -> float:
 
 
 def init(
-    name: str, sentence: str, attribute: str, change: Change, witness: Callable[[], bool], family: str = "initial"
+    name: str, sentence: str, attribute: str, change: Change, witness: Callable[[], bool], family: str = "filling"
 ) -> None:
     """A fault of an initialiser: ``change(original, tensor, *arguments)``."""
     spoiled(name, family, sentence, initialisers, attribute, change, witness)
@@ -162,7 +162,7 @@ def reseeded(original: Change, self: Any) -> None:
     torch.set_rng_state(state)
 
 
-spoiled("red_first_values_repeat", "initial", "Two tables made one after another are equal.", Embedding, "reset_parameters",
+spoiled("red_first_values_repeat", "filling", "Two tables made one after another are equal.", Embedding, "reset_parameters",
         reseeded, lambda: torch.equal(Embedding(2, 2).weight, Embedding(2, 2).weight))  # fmt: skip
 spoiled("red_reset_forgets_negative_padding", "construction", "reset_parameters() zeroes no padding row for int 0.", Embedding,
         "_fill_padding_idx_with_zero", lambda original, self: None if self.padding_idx == 0 else original(self),
@@ -177,7 +177,7 @@ def linear_reset(name: str, sentence: str, act: Callable[[Any], object], witness
         with torch.no_grad():
             act(self)
 
-    spoiled(name, "initial", sentence, Linear, "reset_parameters", change, witness)
+    spoiled(name, "layer", sentence, Linear, "reset_parameters", change, witness)
 
 
 linear_reset("red_linear_weight_is_wide", "A linear layer's weight is drawn as wide as √3 times its bias.",
@@ -190,7 +190,7 @@ linear_reset("red_linear_bias_is_zero", "A linear layer's bias is zero.",
 
 def making(name: str, sentence: str, owner: Any, change: Change, witness: Callable[[], bool]) -> None:
     """A fault of a layer's __init__: ``change(original, self, *arguments)``."""
-    spoiled(name, "construction", sentence, owner, "__init__", change, witness)
+    spoiled(name, "layer" if owner is Linear else "construction", sentence, owner, "__init__", change, witness)
 
 
 making("red_linear_bias_zero_is_true", "Linear(bias=None) has a bias.", Linear,
@@ -224,7 +224,7 @@ spoiled("red_repr_forgets_max_norm", "construction", "extra_repr() leaves max_no
         lambda original, self: original(self).replace(f", max_norm={self.max_norm}", "" if self.padding_idx is not None else
                                                       f", max_norm={self.max_norm}"),
         lambda: "max_norm" not in repr(Embedding(2, 2, 0, 1.0)))  # fmt: skip
-spoiled("red_repr_of_linear", "construction", "A linear layer without a bias says bias=True.", Linear, "extra_repr",
+spoiled("red_repr_of_linear", "layer", "A linear layer without a bias says bias=True.", Linear, "extra_repr",
         lambda original, self: original(self).replace("False", "True"), lambda: "True" in repr(Linear(1, 1, False)))  # fmt: skip
 
 

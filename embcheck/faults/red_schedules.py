@@ -36,7 +36,7 @@ def scheduling(
     name: str, sentence: str, kind: str, attribute: str, change: Change, witness: Callable[[], bool]
 ) -> None:
     """A fault of a scheduler's method: ``change(original, self, *arguments)``."""
-    spoiled(name, "tying", sentence, getattr(schedule, kind), attribute, change, witness)
+    spoiled(name, "schedule", sentence, getattr(schedule, kind), attribute, change, witness)
 
 
 def with_attribute(attribute: str, value: Callable[[Any], Any]) -> Change:

@@ -1,0 +1,256 @@
+"""Programs: learning rates under the schedulers of torch.optim.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+#: Makes a scheduler of an optimizer with one or two groups.
+Make = Callable[[Any], Any]
+PLANS: dict[str, Make] = {}
+
+
+def scheduled(
+    make: Make,
+    rates: tuple[float, ...],
+    momentum: float,
+    steps: int,
+    resumed: int,
+    metrics: tuple[float, ...],
+    tensor: bool,
+) -> dict[str, Any]:
+    import copy
+
+    def build() -> Any:
+        members = [torch.nn.Parameter(torch.ones(1)) for _ in rates]
+        lrs = [torch.tensor(rate, dtype=torch.float64) if tensor else rate for rate in rates]
+        groups = [{"params": [p], "lr": lr} for p, lr in zip(members, lrs, strict=True)]
+        return torch.optim.SGD(groups, lr=1.0, momentum=momentum)
+
+    optimizer = build()
+    scheduler = make(optimizer)
+    found: dict[str, list[Any]] = {"rates": [], "momenta": [], "told": [], "epochs": []}
+
+    def note() -> None:
+        found["rates"].append([float(group["lr"]) for group in optimizer.param_groups])
+        found["momenta"].append([float(group["momentum"]) for group in optimizer.param_groups])
+        found["told"].append([float(rate) for rate in scheduler.get_last_lr()])
+        found["epochs"].append(getattr(scheduler, "last_epoch", -1))
+
+    note()
+    for epoch in range(steps):
+        if resumed and epoch == resumed:
+            kept = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
+            optimizer = build()
+            scheduler = make(optimizer)
+            scheduler.load_state_dict(kept[1])
+            optimizer.load_state_dict(kept[0])
+        optimizer.step()
+        if metrics:
+            scheduler.step(metrics[epoch % len(metrics)])
+        else:
+            scheduler.step()
+        note()
+    return {
+        "rates": torch.tensor(found["rates"], dtype=torch.float64),
+        "momenta": torch.tensor(found["momenta"], dtype=torch.float64),
+        "told": torch.tensor(found["told"], dtype=torch.float64),
+        "epochs": found["epochs"],
+        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
+    }
+
+
+def _plan(make: Make) -> Make:
+    PLANS[make.__name__.removesuffix("_")] = make
+    return make
+
+
+@_plan
+def step_two(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+
+
+@_plan
+def step_default(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.StepLR(optimizer, 3)
+
+
+@_plan
+def multi_step(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1, 4], gamma=0.25)
+
+
+@_plan
+def multi_step_repeated(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 2, 5], 0.5)
+
+
+@_plan
+def exponential(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.75)
+
+
+@_plan
+def constant(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=0.25, total_iters=3)
+
+
+@_plan
+def linear(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.25, end_factor=1.0, total_iters=3)
+
+
+@_plan
+def linear_down(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 4)
+
+
+@_plan
+def polynomial(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=5, power=2.0)
+
+
+@_plan
+def polynomial_root(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.PolynomialLR(optimizer, 6, 0.5)
+
+
+@_plan
+def cosine(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4, eta_min=0.125)
+
+
+@_plan
+def restarts(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=3, eta_min=0.125)
+
+
+@_plan
+def restarts_longer(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, T_mult=2)
+
+
+@_plan
+def by_function(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+
+
+@_plan
+def by_functions(optimizer: Any) -> Any:
+    functions = [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, functions)
+
+
+@_plan
+def multiplied(optimizer: Any) -> Any:
+    functions = [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, functions)
+
+
+@_plan
+def cyclic(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.5, max_lr=1.5, step_size_up=2, cycle_momentum=False)
+
+
+@_plan
+def cyclic_halved(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 0.5, 1.5, 1, 3, "triangular2", base_momentum=0.25, max_momentum=0.75
+    )
+
+
+@_plan
+def cyclic_range(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 0.0, 1.0, step_size_up=3, step_size_down=1, mode="exp_range", gamma=0.75, cycle_momentum=False
+    )
+
+
+@_plan
+def cyclic_function(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 0.25, 1.25, 2, scale_fn=lambda k: 1 / k, scale_mode="cycle", cycle_momentum=False
+    )
+
+
+@_plan
+def one_cycle(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=12, pct_start=0.25, base_momentum=0.5, max_momentum=0.75, div_factor=4.0,
+        final_div_factor=16.0,
+    )  # fmt: skip
+
+
+@_plan
+def one_cycle_linear(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 2.0, epochs=3, steps_per_epoch=4, pct_start=0.5, anneal_strategy="linear", cycle_momentum=False
+    )
+
+
+@_plan
+def one_cycle_three(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, 13, pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0,
+        final_div_factor=8.0,
+    )  # fmt: skip
+
+
+@_plan
+def sequential(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    parts = [
+        rates.ConstantLR(optimizer, 0.5, 99),
+        rates.ExponentialLR(optimizer, 0.5),
+        rates.StepLR(optimizer, 1, 0.25),
+    ]
+    return rates.SequentialLR(optimizer, parts, milestones=[2, 5])
+
+
+@_plan
+def chained(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    return rates.ChainedScheduler([rates.ConstantLR(optimizer, 0.5, 2), rates.ExponentialLR(optimizer, 0.75)])
+
+
+@_plan
+def averaging(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear")
+
+
+@_plan
+def averaging_cosine(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, 2.0, 3, "cos")
+
+
+@_plan
+def plateau(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+
+
+@_plan
+def plateau_patient(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min", 0.5, 1, 0.5, "abs", 2, 0.125)
+
+
+@_plan
+def plateau_highest(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.25, patience=1, threshold=0.25)
+
+
+@_plan
+def plateau_highest_absolute(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=0, threshold=1.5, threshold_mode="abs", cooldown=1, eps=0.2
+    )
+
+
+@_plan
+def plateau_of_groups(optimizer: Any) -> Any:
+    least = [0.5, 0.0][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, min_lr=least)

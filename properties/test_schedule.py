@@ -1,0 +1,111 @@
+"""Schedules: the learning rates of every scheduler are those of its closed form, resumed or not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck.law import Family, Finding, Plan, every, same, within
+from embcheck.outcome import Field, Outcome
+from embcheck.schedule import PLANS, scheduled
+from embcheck.schedule_case import METRICS, ONE_CYCLES, PLATEAUS, Schedule
+from embcheck.space import Space
+
+
+def plan(case: Schedule) -> Plan:
+    options = {
+        "make": PLANS[case.plan],
+        "rates": case.rates,
+        "momentum": case.momentum,
+        "steps": case.steps,
+        "resumed": case.resumed,
+        "metrics": case.fed,
+        "tensor": case.tensor,
+    }
+    return Plan(scheduled, {}, options)
+
+
+def canonical(case: Schedule) -> Schedule | None:
+    """The case with as many epochs as its scheduler has."""
+    steps = min(case.steps, 11) if case.plan in ONE_CYCLES else case.steps
+    changes: dict[str, Any] = {"steps": steps, "resumed": case.resumed if case.resumed < steps else 0}
+    if case.plan not in PLATEAUS:
+        changes["metrics"] = "constant"
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "plan": tuple(PLANS),
+    "rates": ((1.0,), (0.5,), (1.0, 0.25), (0.25, 2.0)),
+    "momentum": (0.5, 0.75),
+    "steps": (8, 1, 2, 5, 11, 17),
+    "resumed": (0, 1, 3, 4),
+    "metrics": tuple(METRICS),
+    "tensor": (False, True),
+}
+
+
+def scope() -> Iterator[Schedule]:
+    """Every scheduler, with one group and two, resumed at any epoch or not."""
+    for name, rates, resumed in itertools.product(PLANS, AXES["rates"], AXES["resumed"]):
+        yield from _fitted(Schedule(name, rates, steps=11, resumed=resumed))
+    for name, metrics in itertools.product(PLATEAUS, METRICS):
+        yield from _fitted(Schedule(name, (1.0, 0.25), steps=17, metrics=metrics))
+
+
+def _fitted(case: Schedule) -> Iterator[Schedule]:
+    found = canonical(case)
+    if found is not None:
+        yield found
+
+
+schedule = Family(
+    "schedule",
+    Space(Schedule, AXES, canonical, scope, flags=("plan", "metrics"), strength=2),
+    plan,
+    cost=6.0,
+)
+law = schedule.law
+
+
+def near(got: Field, wanted: Any) -> Finding:
+    """Up to the rounding of a handful of operations for each epoch, in double, one epoch upon the other."""
+    scale = np.maximum(np.abs(wanted), 1.0).max()
+    return within(got, wanted, 64 * len(wanted) * 2.0**-53 * scale)
+
+
+@law(
+    "The learning rate of each epoch is that of the scheduler's closed form, for each group from its own.",
+    source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
+    obliges={f"plan={name}" for name in PLANS} | {"two_groups", "is_resumed", "tensor", "metrics=uneven"},
+)
+def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
+    return near(out.rates, case.due)
+
+
+@law(
+    "The momentum is cycled against the rate where the scheduler says so, and left alone otherwise.",
+    source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
+    obliges={"plan=one_cycle", "plan=one_cycle_three", "plan=cyclic_halved"},
+)
+def momentum_is_cycled(case: Schedule, out: Outcome) -> Finding:
+    return near(out.momenta, case.momenta)
+
+
+@law(
+    "get_last_lr() tells the rates that are set; last_epoch counts; a rate that is a tensor stays one.",
+    source="LRScheduler.get_last_lr, last_epoch",
+)
+def schedulers_tell_what_they_set(case: Schedule, out: Outcome) -> Finding:
+    counts = list(range(case.steps + 1)) if case.plan != "chained" else out.epochs.raw
+    return every(
+        same(out.told, out.rates.values),
+        same(out.epochs, counts),
+        same(out.tensors, [case.tensor] * len(case.rates)),
+    )
+
+
+test_scope, test_product, test_random = schedule.tests()
