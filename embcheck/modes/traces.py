@@ -64,7 +64,7 @@ def trace_module(layer: torch.nn.Module, example: Example) -> Lifted:
         f"entry={name}": _NO_CLOSURES
         for name in ("functional", "functional_call", "torch_embedding", "torch_bag", "aten", "forward_only",
                      "one_hot_product", "linear", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max",
-                     "bag_module")
+                     "bag_twice", "bag_between_empty", "bag_module")
     },
 )  # fmt: skip
 def jit_script(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
@@ -97,7 +97,7 @@ _BRANCHES = "a proxy has no size that Python could look at"
     }
     | {
         f"entry={name}": _BRANCHES
-        for name in ("bag_sum", "bag_mean", "bag_max", "bag_module", "torch_bag", "forward_only")
+        for name in ("bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module")
     },
 )
 def through_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
