@@ -49,7 +49,7 @@ LAYERS = (
     # runs and their reports
     *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
     # many runs, many releases
-    *("release", "cell", "trial", "bisect"),
+    *("shards", "release", "cell", "trial", "bisect"),
     # whole models, and the commands of all
     *("audit", "commands", "cli"),
 )
