@@ -208,6 +208,10 @@ def top(version: Annotated[bool, typer.Option("--version", help="Print the versi
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+#: What typer makes of an interruption, as a shell would.
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """The console script: usage errors of the command line itself exit with 4, as documented."""
     try:
@@ -217,6 +221,8 @@ def main() -> None:
             typer.echo(f"embcheck: {error.format_message()}; see `embcheck --help`", err=True)
         sys.exit(USAGE)
     except (typer.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         typer.echo("embcheck: interrupted", err=True)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
