@@ -168,6 +168,10 @@ def scope() -> Iterator[Tying]:
             # With an eps that shows: only the rectified steps, from the sixth on, add it.
             case = Tying("RAdam", steps=steps, betas=betas, eps=2.0**-6, weight_decay=0.25)
             yield from _some(case.but(**{flag: True}))
+    for name, kind in KINDS.items():
+        if "capturable" in kind.flags:  # refused on the CPU, by every path
+            for foreach in (UNSET, True, False):
+                yield from _some(Tying(name, steps=2, foreach=foreach, capturable=True))
     yield from _refusals()
 
 
