@@ -130,17 +130,16 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
         return []
     except Exception as error:
         return [("resize fails", table, f"{act}: {type(error).__name__}: {str(error)[:200]}")]
-    after, kept = {**named(model), **model.state_dict()}, min(count, rows)
+    after = {**named(model), **model.state_dict()}
     problems = aliases(before, partition(model), act)
     for name, value in values.items():
         if name not in after or before.get(name, name) != name:
             continue
         now = after[name].detach()
-        grown = [
-            axis for axis in range(value.dim()) if value.dim() == now.dim() and value.shape[axis] != now.shape[axis]
-        ]
-        if grown and [(value.shape[axis], now.shape[axis]) for axis in grown] == [(count, rows)]:
-            value, now = value.narrow(grown[0], 0, kept), now.narrow(grown[0], 0, kept)
+        grown = value.dim() == now.dim() and [k for k in range(value.dim()) if value.shape[k] != now.shape[k]]
+        if grown and len(grown) == 1:
+            part = min(value.shape[grown[0]], now.shape[grown[0]])
+            value, now = value.narrow(grown[0], 0, part), now.narrow(grown[0], 0, part)
         if not same(value.detach(), now):
             kind = "old rows change" if grown or name == table else "other values change"
             problems.append((kind, name, f"{act} changes {name}" + (" in its old part" if grown else "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ def audit(
         from embcheck.audit.selfcheck import main_selfcheck
 
         raise typer.Exit(main_selfcheck(workers, limit, typer.echo))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
     raise typer.Exit(_audit(source, expect, limit, workers, report))
 
