@@ -115,7 +115,8 @@ def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | N
     relative = relative + (u if fmt is not accumulator(fmt) else 0.0) + _ORACLE
     exact = exact_norms(rows, p, norm, fmt)
     with np.errstate(over="ignore"):
-        low = np.where(exact, norm, norm * (1 - relative) - absolute)
+        # A norm is rounded to the table's format, where it may underflow.
+        low = np.where(exact, norm, norm * (1 - relative) - absolute - fmt.smallest_subnormal)
         high = np.where(exact, norm, norm * (1 + relative) + absolute + fmt.smallest_subnormal * (norm > 0))
     has_nan = np.isnan(rows).any(1)  # no norm exceeds anything
     judged = ~looked_up | finite | has_nan
