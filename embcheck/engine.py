@@ -316,7 +316,7 @@ def executed(family: Family, mode: Mode, case: Any, device: str) -> Outcome:
     kind = getattr(builtins, answer["error"] or "", RuntimeError)
     error = kind(answer["message"]) if answer["error"] else None
     written = answer["written"]
-    return Outcome({}, read, mode=mode.name, grad=mode.grad, device=device, error=error, written=lambda: dict(written))
+    return Outcome({}, read, mode=mode.name, makes_graph=mode.grad, device=device, error=error, written=lambda: dict(written))
 
 
 def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "cpu") -> Any:

@@ -136,14 +136,21 @@ class Refused(Exception):
     """A law asked for an observation of a program that raised."""
 
 
+#: What an outcome has itself.
+_OWN = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "written"})
+
+
 class Outcome:
     """The observations of one execution, the error it raised if any, and what it wrote to its inputs.
 
-    ``grad`` says whether the mode makes a graph, ``aliases`` whether its table is the memory that was given, ``device``
-    where it ran.
+    ``makes_graph`` says whether the mode makes a graph, ``keeps_memory`` whether its table is the memory that was
+    given, ``device`` where it ran.
+
+    Raises:
+        ValueError: for an observation with one of these names, which no law could see.
     """
 
-    __slots__ = ("_fields", "_reader", "_written", "aliases", "device", "error", "grad", "mode", "seen")
+    __slots__ = ("_fields", "_reader", "_written", "device", "error", "keeps_memory", "makes_graph", "mode", "seen")
 
     def __init__(
         self,
@@ -151,16 +158,18 @@ class Outcome:
         reader: Reader,
         *,
         mode: str = "eager",
-        grad: bool = True,
-        aliases: bool = True,
+        makes_graph: bool = True,
+        keeps_memory: bool = True,
         device: str = "cpu",
         error: BaseException | None = None,
         written: Callable[[], dict[str, str]] | None = None,
     ) -> None:
+        if not _OWN.isdisjoint(seen):
+            raise ValueError(f"an observation can't be called {', '.join(sorted(_OWN & seen.keys()))}")
         self.seen = seen
         self.mode = mode
-        self.grad = grad
-        self.aliases = aliases
+        self.makes_graph = makes_graph
+        self.keeps_memory = keeps_memory
         self.device = device
         self.error = error
         self._reader = reader

@@ -229,7 +229,7 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
 def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
     if case.route in ("doubled", "overwritten", "vjp", "func_grad", "forward_mode"):
         return None  # what is shown is a copy
-    expected = case.learns != "none" and out.grad
+    expected = case.learns != "none" and out.makes_graph
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
@@ -241,7 +241,7 @@ def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
 @bag.law("A table that is given is the parameter's memory, unless it is loaded, which copies; a copy has its own.",
          source="nn.EmbeddingBag.from_pretrained; torch.nn.Parameter", when=lambda case: case.entry not in ("loaded",))  # fmt: skip
 def bag_keeps_the_given_table(case: BagCase, out: Outcome) -> Finding:
-    if not out.aliases:
+    if not out.keeps_memory:
         return is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else None
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 

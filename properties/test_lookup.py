@@ -173,7 +173,7 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     metadata=True,
 )
 def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
-    expected = case.requires_grad and out.grad
+    expected = case.requires_grad and out.makes_graph
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
@@ -197,7 +197,7 @@ def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     when=lambda case: ENTRIES[case.entry].aliases,
 )
 def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
-    if not out.aliases:
+    if not out.keeps_memory:
         return (
             is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else None
         )

@@ -337,8 +337,8 @@ def renorm_keeps_the_parameter(case: RenormCase, out: Outcome) -> Finding:
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
         is_true(out.kept, "backward changed the table"),
-        same(out.requires_grad, case.requires_grad and out.grad),
-        same(out.leaf_requires_grad, case.requires_grad) if out.grad else None,
+        same(out.requires_grad, case.requires_grad and out.makes_graph),
+        same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else None,
     )
 
 

@@ -48,9 +48,11 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     for verdict in session.settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = _OLD if verdict.key in session.excused else ""
-            for reason in verdict.reasons:
+            further = len(verdict.reasons) - _SHOWN
+            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            for reason in verdict.reasons[:_SHOWN]:
                 word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
-                out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}"))
+                out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}{more}"))
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
     for line in closing_lines(session):
@@ -89,7 +91,7 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
     return table
 
 
-#: Kinds of difference of one law that are shown; the record and the store have all.
+#: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
 _SHOWN = 2
 
 
