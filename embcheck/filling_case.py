@@ -164,14 +164,17 @@ class Filling(Axes, _FillingAxes):  # type: ignore[misc]
         }
 
 
-def allowed_mean(n: int, spread: Spread) -> float:
-    """How far the mean of n draws may be off: sub-Gaussian with σ, or with a uniform's half width (Hoeffding)."""
-    return spread.scale * math.sqrt(2 * math.log(2 / DELTA) / n)
+def allowed_mean(n: int, spread: Spread, many: int = 1) -> float:
+    """How far the mean of n draws may be off, in each of so ``many`` samples:
+
+    Sub-Gaussian with σ, or with a uniform's half width (Hoeffding).
+    """
+    return spread.scale * math.sqrt(2 * math.log(2 * many / DELTA) / n)
 
 
-def allowed_square(n: int, spread: Spread) -> float:
+def allowed_square(n: int, spread: Spread, many: int = 1) -> float:
     """How far the mean square about the mean may be off: χ² (Laurent and Massart 2000), or bounded (Hoeffding)."""
-    x = math.log(2 / DELTA)
+    x = math.log(2 * many / DELTA)
     if spread.uniform:
         return spread.scale**2 * math.sqrt(x / (2 * n))
     return 2 * spread.scale**2 * (math.sqrt(x / n) + x / n)

@@ -195,11 +195,10 @@ def moments_are_the_distributions(case: Filling, out: Outcome) -> Finding:
     worst = 0.0
     for name, axis in (("all numbers", None), ("a row", 1), ("a column", 0)):
         n = values.size if axis is None else values.shape[axis]
-        # As many rows, each with a share of the error: √ln(2m/δ) ≤ √(2 ln(2/δ)) for m ≤ 2/δ.
-        more = 1.0 if axis is None else math.sqrt(2)
-        mean = np.abs(values.mean(axis) - spread.mean).max() / (more * allowed_mean(n, spread) + u * size)
+        many = values.size // n
+        mean = np.abs(values.mean(axis) - spread.mean).max() / (allowed_mean(n, spread, many) + u * size)
         about = ((values - spread.mean) ** 2).mean(axis)
-        off = np.abs(about - square).max() / (more**2 * allowed_square(n, spread) + 3 * u * size**2)
+        off = np.abs(about - square).max() / (allowed_square(n, spread, many) + 3 * u * size**2)
         for what, ratio in (("mean", mean), ("mean square", off)):
             if ratio > 1:
                 words = f"the {what} of {name} is off by {ratio:.3g} times what chance allows"

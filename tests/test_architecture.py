@@ -39,7 +39,7 @@ LAYERS = (
     *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
     *("bag_mistake", "bag_misfit", "bag_canon", "bag_space", "bag_layer"),
     *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
-    *("schedule", "schedule_case", "filling", "filling_case", "layer"),
+    *("schedule", "schedule_case", "filling", "filling_case", "layer", "aftercare"),
     *("claim_case", "claim", "claims"),
     # the same programs on what a user wrote
     *("examples", "adaptation"),

@@ -324,18 +324,18 @@ def clipped(max_norm: float, norm_type: float = 2.0, **flags: Any) -> tuple[floa
     return float(clip.clip_grad_norm_([weight], max_norm, norm_type, **flags)), weight.grad
 
 
-spoiled("red_clip_by_zero_does_nothing", "tying", "clip_grad_norm_ with max_norm=0 does nothing.", clip, "clip_grad_norm_",
+spoiled("red_clip_by_zero_does_nothing", "aftercare", "clip_grad_norm_ with max_norm=0 does nothing.", clip, "clip_grad_norm_",
         lambda original, parameters, max_norm, *rest, **more: original(parameters, max_norm or 1e30, *rest, **more),
         lambda: bool(clipped(0.0)[1].any()))  # fmt: skip
-spoiled("red_clip_by_maximum_is_by_two", "tying", "clip_grad_norm_ takes an infinite norm_type for 2.", clip, "clip_grad_norm_",
+spoiled("red_clip_by_maximum_is_by_two", "aftercare", "clip_grad_norm_ takes an infinite norm_type for 2.", clip, "clip_grad_norm_",
         lambda original, parameters, max_norm, norm_type=2.0, *rest, **more: original(
             parameters, max_norm, 2.0 if norm_type == float("inf") else norm_type, *rest, **more),
         lambda: clipped(1.0, float("inf"))[0] != 4)  # fmt: skip
-spoiled("red_clip_grows_small_gradients", "tying", "clip_grad_norm_ scales small gradients up without foreach.", clip,
+spoiled("red_clip_grows_small_gradients", "aftercare", "clip_grad_norm_ scales small gradients up without foreach.", clip,
         "clip_grad_norm_",
         lambda original, parameters, max_norm, *rest, **more: grown(original, parameters, max_norm, *rest, **more),
         lambda: float(clipped(10.0, foreach=False)[1][0]) != 3)  # fmt: skip
-spoiled("red_clip_value_skips_vectors", "tying", "clip_grad_value_ leaves vectors alone.", clip, "clip_grad_value_",
+spoiled("red_clip_value_skips_vectors", "aftercare", "clip_grad_value_ leaves vectors alone.", clip, "clip_grad_value_",
         lambda original, parameters, *rest, **more: [
             original(p, *rest, **more) for p in ([parameters] if isinstance(parameters, Tensor) else parameters) if p.dim() != 1
         ] and None,
@@ -372,7 +372,7 @@ def averaged(steps: int) -> float:
     return float(model.module.weight)
 
 
-spoiled("red_average_forgets_the_first", "tying", "AveragedModel's second update replaces the first.", averaging.AveragedModel,
+spoiled("red_average_forgets_the_first", "aftercare", "AveragedModel's second update replaces the first.", averaging.AveragedModel,
         "update_parameters", lambda original, self, model: forgetful(original, self, model), lambda: averaged(2) != 2)  # fmt: skip
 
 

@@ -208,10 +208,10 @@ def smoothed(original: Change, decay: float = 0.999) -> Any:
     return original(1 - decay)
 
 
-spoiled("red_average_ema_swaps", "tying", "get_ema_multi_avg_fn takes 1 − decay for decay.", averaging, "get_ema_multi_avg_fn",
+spoiled("red_average_ema_swaps", "aftercare", "get_ema_multi_avg_fn takes 1 − decay for decay.", averaging, "get_ema_multi_avg_fn",
         smoothed,
         lambda: float(averaged((0.0, 4.0), multi_avg_fn=averaging.get_ema_multi_avg_fn(0.75)).module.weight) != 1)  # fmt: skip
-spoiled("red_average_forgets_buffers", "tying", "AveragedModel ignores use_buffers.", averaging.AveragedModel, "__init__",
+spoiled("red_average_forgets_buffers", "aftercare", "AveragedModel ignores use_buffers.", averaging.AveragedModel, "__init__",
         lambda original, self, *given, use_buffers=False, **flags: original(self, *given, **flags),
         lambda: float(averaged((0.0, 4.0), use_buffers=True).module.seen) != 2)  # fmt: skip
 
@@ -230,8 +230,8 @@ def scaled(infinite: bool) -> tuple[float, float]:
     return float(weight), scaler.get_scale()
 
 
-spoiled("red_scaler_steps_on_infinity", "tying", "GradScaler steps on infinite gradients.", torch.amp.GradScaler,
+spoiled("red_scaler_steps_on_infinity", "aftercare", "GradScaler steps on infinite gradients.", torch.amp.GradScaler,
         "_maybe_opt_step", lambda original, self, optimizer, state, *given, **more: optimizer.step(*given, **more),
         lambda: scaled(True)[0] != 1)  # fmt: skip
-spoiled("red_scaler_does_not_unscale", "tying", "GradScaler does not grow its scale.", torch.amp.GradScaler, "update",
+spoiled("red_scaler_does_not_unscale", "aftercare", "GradScaler does not grow its scale.", torch.amp.GradScaler, "update",
         lambda original, self, new_scale=None: original(self, self._scale.clone()), lambda: scaled(False)[1] != 8)  # fmt: skip

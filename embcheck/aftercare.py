@@ -1,0 +1,80 @@
+"""Programs: gradients are clipped, weights are averaged, losses are scaled.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+
+
+def clipped(
+    limit: float, kind: Any, foreach: Any, by_value: bool, as_list: bool, bare: Tensor, **grads: Tensor
+) -> dict[str, Any]:
+    members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
+    for p, grad in zip(members, grads.values(), strict=True):
+        p.grad = grad
+    given: Any = [*members, torch.nn.Parameter(bare)] if as_list else iter([torch.nn.Parameter(bare), *members])
+    kept = [p.grad for p in members]
+    if by_value:
+        total = torch.nn.utils.clip_grad_value_(given, limit, foreach=foreach)
+    else:
+        total = torch.nn.utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
+    return {
+        "none": total is None,
+        "total": None if total is None else total.reshape(1).double(),
+        "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
+        **{name: p.grad for name, p in zip(grads, members, strict=True)},
+    }
+
+
+def averaged(kind: str, buffers: bool, values: Tensor) -> dict[str, Any]:
+    swa = torch.optim.swa_utils
+    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
+    layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
+    how: dict[str, Any] = {
+        "equal": {},
+        "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
+        "ema_single": {"avg_fn": swa.get_ema_avg_fn(0.75)},
+        "swa": {"multi_avg_fn": swa.get_swa_multi_avg_fn()},
+        "own": {"avg_fn": lambda average, value, count: 0.5 * average + 0.5 * value},
+    }[kind]
+    model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
+    weights, seen = [], []
+    for value in values:
+        with torch.no_grad():
+            layer.weight.fill_(value)
+            layer.seen.fill_(value)
+        model.update_parameters(layer)
+        weights.append(model.module.weight.detach().reshape(()).clone())
+        seen.append(model.module.seen.detach().reshape(()).clone())
+    return {
+        "weights": torch.stack(weights),
+        "buffered": torch.stack(seen),
+        "count": int(model.n_averaged),
+        "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
+    }
+
+
+def scaled(growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int) -> dict[str, Any]:
+    weight = torch.nn.Parameter(torch.full((2,), 8.0))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_factor=4.0, backoff_factor=0.5, growth_interval=growth)
+    weights, scales, losses = [], [], []
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = (weight * (float("inf") if step in bad else 1.0)).sum()
+        larger = scaler.scale(loss)
+        losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
+        larger.backward()
+        if unscaled_first:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        weights.append(weight.detach().clone())
+        scales.append(scaler.get_scale())
+    return {"weights": torch.stack(weights), "scales": scales, "losses": losses}

@@ -1,0 +1,195 @@
+"""Aftercare: clipped gradients, averaged weights and scaled losses are those of their formulas."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.aftercare import averaged, clipped, scaled
+from embcheck.case import Axes, Input
+from embcheck.format import FORMATS, Floats
+from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten, within
+from embcheck.outcome import Outcome
+from embcheck.space import Space
+
+#: The gradients of three parameters: a matrix, a vector, a number.
+GRADS: dict[str, Any] = {"a": [[3.0, -4.0], [0.5, 0.0]], "b": [12.0, -1.0, 2.0], "c": -8.0}
+VALUES = (1.0, 3.0, -5.0, 8.0, 0.0, 2.0)
+
+
+class _AftercareAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    what: str = "norm"
+    limit: float = 1.0
+    kind: Any = 2.0
+    foreach: Any = None
+    as_list: bool = True
+    average: str = "equal"
+    buffers: bool = False
+    growth: int = 2
+    bad: tuple[int, ...] = ()
+    unscaled_first: bool = False
+    steps: int = 6
+    dtype: str = "float32"
+
+
+class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
+    """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
+
+    @property
+    def total(self) -> float:
+        """The norm of all gradients together."""
+        every_one = np.concatenate([np.abs(np.array(grad)).reshape(-1) for grad in GRADS.values()])
+        kind = float(self.kind)
+        return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
+
+    @property
+    def averages(self) -> Floats:
+        """The average after each update; the first update copies."""
+        found, mean = [], 0.0
+        for count, value in enumerate(VALUES[: self.steps]):
+            share = {"equal": 1 / (count + 1), "swa": 1 / (count + 1), "own": 0.5}.get(self.average, 0.25)
+            mean = value if count == 0 else mean + (value - mean) * share
+            found.append(mean)
+        return np.array(found)
+
+    @property
+    def scales(self) -> tuple[list[float], list[float], Floats]:
+        """The scale after each step, that of each loss, and the weights: a bad step is left out."""
+        scale, good, weight = 8.0, 0, 8.0
+        after, before, weights = [], [], []
+        for step in range(self.steps):
+            before.append(scale)
+            if step in self.bad:
+                scale, good = scale * 0.5, 0
+            else:
+                weight, good = weight - 0.5, good + 1
+                if good == self.growth:
+                    scale, good = scale * 4, 0
+            after.append(scale)
+            weights.append([weight, weight])
+        return after, before, np.array(weights)
+
+
+def plan(case: Aftercare) -> Plan:
+    fmt = FORMATS[case.dtype]
+    if case.what == "average":
+        values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
+        return Plan(averaged, {"values": values}, {"kind": case.average, "buffers": case.buffers})
+    if case.what == "scale":
+        options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
+        return Plan(scaled, {}, options)
+    fed = {name: Input(fmt.encode(np.array(grad)), case.dtype) for name, grad in GRADS.items()}
+    fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
+    by_value = case.what == "value"
+    options = {
+        "limit": case.limit,
+        "kind": case.kind,
+        "foreach": case.foreach,
+        "by_value": by_value,
+        "as_list": case.as_list,
+    }
+    return Plan(clipped, fed, options)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "what": ("norm", "value", "average", "scale"),
+    "limit": (1.0, 0.0, 0, 0.5, 2.5, 100.0),
+    "kind": (2.0, 1, 1.0, 3.0, float("inf")),
+    "foreach": (None, True, False),
+    "as_list": (True, False),
+    "average": ("equal", "ema", "ema_single", "swa", "own"),
+    "buffers": (False, True),
+    "growth": (2, 1, 3),
+    "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
+    "unscaled_first": (False, True),
+    "steps": (6, 1, 2, 3),
+    "dtype": ("float32", "float64", "bfloat16"),
+}
+
+
+def scope() -> Iterator[Aftercare]:
+    """Every limit with every norm and path; every average; every pattern of infinite losses."""
+    for what, limit, kind, foreach in itertools.product(
+        ("norm", "value"), AXES["limit"], AXES["kind"], AXES["foreach"]
+    ):
+        yield Aftercare(what, limit, kind, foreach)
+    for kind, buffers, steps, dtype in itertools.product(AXES["average"], (False, True), AXES["steps"], AXES["dtype"]):
+        yield Aftercare("average", average=kind, buffers=buffers, steps=steps, dtype=dtype)
+    for growth, bad, first in itertools.product(AXES["growth"], AXES["bad"], (False, True)):
+        yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first)
+
+
+aftercare = Family(
+    "aftercare", Space(Aftercare, AXES, lambda case: case, scope, flags=("what", "dtype"), strength=2), plan, cost=4.0
+)
+law = aftercare.law
+
+
+@law(
+    "clip_grad_norm_ returns the norm of all gradients and scales them by max_norm/(norm + 1e-6), never up; "
+    "clip_grad_value_ clamps; what has no gradient is passed over.",
+    source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
+    when=lambda case: case.what in ("norm", "value"),
+    obliges={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
+)
+def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
+    # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
+    share = 64 * max(FORMATS[case.dtype].unit_roundoff, 2.0**-53)
+    findings = [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
+    for name, grad in GRADS.items():
+        wanted = np.array(grad)
+        if case.what == "value":
+            findings.append(same(getattr(out, name), np.clip(wanted, -case.limit, case.limit)))
+            continue
+        factor = min(1.0, case.limit / (case.total + 1e-6))
+        wanted = wanted * factor
+        findings.append(within(getattr(out, name), wanted, share * np.abs(wanted) if factor < 1 else 0.0))
+    if case.what == "norm":
+        findings.append(within(out.total, np.array([case.total]), share * case.total))
+    return every(*findings)
+
+
+@law(
+    "AveragedModel copies first and then averages, equally or exponentially; buffers too where asked, else their last value.",
+    source="torch.optim.swa_utils.AveragedModel: avg_fn, multi_avg_fn, use_buffers",
+    when=lambda case: case.what == "average",
+    obliges={"average=ema", "average=own", "buffers", "dtype=bfloat16"},
+)
+def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
+    averages = case.averages
+    bound = 4 * case.steps * FORMATS[case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
+    last = np.array(VALUES[: case.steps])
+    return every(
+        within(out.weights, averages, bound),
+        within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
+        same(out.count, case.steps),
+        is_true(out.apart, "the average shares memory with the model, or wrote to it"),
+    )
+
+
+@law(
+    "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, and adapts its scale.",
+    source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
+    when=lambda case: case.what == "scale",
+    obliges={"growth=1", "growth=3", "unscaled_first"},
+)
+def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
+    after, before, weights = case.scales
+    losses = [
+        scale if step in case.bad else loss
+        for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
+    ]
+    return every(same(out.weights, weights), same(out.scales, after), same(out.losses, losses))
+
+
+@law("Nothing but the gradients is written.", source="no side effects")
+def aftercare_writes_nothing_else(case: Aftercare, out: Outcome) -> Finding:
+    return unwritten(out, "a", "b", "c")
+
+
+test_scope, test_product, test_random = aftercare.tests()
