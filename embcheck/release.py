@@ -120,10 +120,16 @@ class Cache:
     """The folder that holds environments, copies of embcheck, and finished cells."""
 
     def __init__(self, folder: Path | None = None, python: str = "") -> None:
-        """``folder`` is by default the user's own cache; ``python`` is what environments are made with."""
-        if folder is None:
-            from platformdirs import user_cache_path
+        """``folder`` is by default the user's own cache; ``python`` is what environments are made with.
 
+        Raises:
+            ImportError: without the extra ``releases``.
+        """
+        from filelock import FileLock
+        from platformdirs import user_cache_path
+
+        self._lock = FileLock
+        if folder is None:
             folder = user_cache_path("embcheck") / "releases"
         self.folder = folder.expanduser().absolute()
         self.python = python or sys.executable
@@ -149,12 +155,10 @@ class Cache:
         given = release.interpreter
         if given is not None:
             return self._adopted(given)
-        from filelock import FileLock
-
         name = f"{release.asked}-{_short(release.index, self.python)}"
         folder = self.environments / name
         self.environments.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.environments / f"{name}.lock"):
+        with self._lock(self.environments / f"{name}.lock"):
             done = folder / "finished"
             python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
             if not done.is_file():
