@@ -19,6 +19,8 @@ ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 PATHS = ("", "foreach", "fused")
+#: Options of the last group beside those of the others.
+OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)), ())
 #: Flags with which an optimizer keeps more than it must.
 RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "SGD": (("momentum", 0.5),),
@@ -84,9 +86,8 @@ def scope() -> Iterator[Company]:
     for seed, (name, grouping, absence, path) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, PATHS)):
         fitted.append(Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, seed=seed))
     for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
-        fitted.append(
-            Company(name, "pair", grouping, interrupt=interrupt, closure=CLOSURES[seed % 6], hooked=True, seed=seed)
-        )
+        axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
+        fitted.append(Company(name, "pair", grouping, own=OWN[seed % 3], **axes))
     for name, path in itertools.product(ELEMENTWISE, PATHS):
         fitted.append(
             Company(name, "pair", path=path, flags=(("eps", 0.0), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
