@@ -249,7 +249,7 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Any]:
         given = {flag: value for flag, value in flags.items() if flag in taken}
         layer = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-        table = table_of(layer, tuple(weight.shape), name)
+        table = table_of(layer, (weight.shape[0], weight.shape[1]), name)
         table.data = weight.detach()
 
         def call(indices: Any, offsets: Any = None, samples: Any = None) -> Any:
@@ -281,9 +281,9 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     def make(weight: torch.Tensor, bias: torch.Tensor | None, flags: dict[str, Any]) -> torch.nn.Module:
         given = dict(flags) | ({"bias": bias is not None} if "bias" in taken else {})
         made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-        made.get_submodule(declared.table).weight.data = weight.detach()  # type: ignore[union-attr]
+        made.get_submodule(declared.table).weight.data = weight.detach()
         if bias is not None:
-            made.get_submodule(declared.head).bias.data = bias.detach()  # type: ignore[union-attr]
+            made.get_submodule(declared.head).bias.data = bias.detach()
         return made
 
     def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:
@@ -334,7 +334,7 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     def assign(target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
         rows, width = weight.shape
         embedding = torch.nn.Embedding(rows, width, device="meta", dtype=weight.dtype)
-        embedding.weight = weight  # type: ignore[assignment]
+        embedding.weight = weight
         linear = factory(embedding)
         target.weight = linear.weight
         return linear.weight, linear

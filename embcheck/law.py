@@ -102,7 +102,8 @@ class Family:
     ``call`` which kind of call the program's ``build`` gives (empty: none), which decides what further modes there are,
     ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
-    ``absent`` is the reason why a subject has none of its cases.  Of what is enumerated every ``stride``-th case is run, but in *deep* all are.
+    ``absent`` is the reason why a subject has none of its cases.  Of what is enumerated every ``stride``-th case is
+    run, but in *deep* all are.
     """
 
     name: str

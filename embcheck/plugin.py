@@ -133,7 +133,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         load_modes()
         modes = modes_of(family, settings.modes) if family is not None else ()
         profile, subject = PROFILES[settings.profile], settings.subject or "torch"
-        items = items_of(family, metafunc.function.engine, profile, modes, subject) if modes else []
+        items = items_of(family, metafunc.function.engine, profile, modes, subject) if family and modes else []
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         from embcheck.collect import load_modes

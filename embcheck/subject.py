@@ -180,9 +180,8 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
             table.copy_(weight)
         return table, layer
 
-    build.script = _TABLE_SCRIPT.format(
-        module=factory.__module__, name=factory.__qualname__, taken=sorted(taken)
-    )  # type: ignore[attr-defined]
+    place = {"module": factory.__module__, "name": factory.__qualname__, "taken": sorted(taken)}
+    build.script = _TABLE_SCRIPT.format(**place)  # type: ignore[attr-defined]
     lacks = {
         flag: declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
         for flag in FLAGS

@@ -36,8 +36,9 @@ class ScaledByTheWidth(ScaledEmbedding):
 @subject(scale=root)
 class ForgetsTheScaleInTheGradient(ScaledEmbedding):
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
-        rows = self.table(indices)
-        return rows + (rows * (self.table.embedding_dim**0.5 - 1)).detach()
+        rows: torch.Tensor = self.table(indices)
+        scaled: torch.Tensor = rows + (rows * (self.table.embedding_dim**0.5 - 1)).detach()
+        return scaled
 
 
 @subject("bag")
@@ -176,7 +177,7 @@ def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
     assert configured(tmp_path / "deeper")["ours"] == "embcheck.examples:TokenEmbedding"
     assert resolve("ours", tmp_path) is EXAMPLES[0]
     (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nsubjects = 3\n")
-    with pytest.raises(SubjectError, match="expected \\[tool.embcheck.subjects\\]"):
+    with pytest.raises(SubjectError, match=r"expected \[tool\.embcheck\.subjects\]"):
         configured(tmp_path)
 
 
@@ -206,6 +207,6 @@ def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:
     assert (again.returncode, again.stdout.split()[0]) == (1, "FAILED"), again.stdout + again.stderr
 
 
-@embcheck.parametrize(TiedModel)
+@embcheck.parametrize(TiedModel)  # type: ignore[untyped-decorator]
 def test_one_test_for_each_law(law: Any) -> None:
     law()
