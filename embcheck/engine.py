@@ -28,7 +28,8 @@ from embcheck.verdict import Counterexample, Status, Verdict
 
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.
 _KINDS, _ENOUGH = 5, 500
-#: The first cases of an item, whose facts are all told while an obligation is open; later every eighth one's are.
+#: The first cases of an item, whose facts are all told while an obligation is open; later every eighth one's are,
+#: and those of refusals, which are few.
 _ALL_TOLD = 400
 
 #: A mode beyond the family's own takes one of so many cases (of its cost): they run the same kernels behind another call.
@@ -236,7 +237,8 @@ class Judge:
                     tally.cases += 1
                 elif self._judge(tally, case, out):
                     exact.add(law.name)
-                if tally.missing and not tally.loose and (self.cases < _ALL_TOLD or self.cases % 8 == 0):
+                told = refused or self.cases < _ALL_TOLD or self.cases % 8 == 0
+                if tally.missing and not tally.loose and told:
                     facts = facts or case.facts()
                     tally.meet(facts)
 
