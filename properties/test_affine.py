@@ -108,6 +108,10 @@ def scope() -> Iterator[AffineCase]:
     for seed, (values, lead, layout, dtype) in enumerate(spoilt):
         case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)
         yield from _fitted(case)
+
+
+def landmarks() -> Iterator[AffineCase]:
+    """Every misfit, in every profile."""
     for name, dtype, lead in itertools.product(MISFITS, FORMATS, ((2,), (), (2, 2), (1, 2, 3))):
         yield from _fitted(AffineCase(misfit=name, dtype=dtype, lead=lead))
 
@@ -126,7 +130,16 @@ def draw(draws: stream.Stream) -> AffineCase | None:
 
 affine_family = Family(
     "affine",
-    Space(AffineCase, AXES, canonical, scope, flags=("bias", "trains", "dtype", "grad_mode"), draw=draw, strength=2),
+    Space(
+        AffineCase,
+        AXES,
+        canonical,
+        scope,
+        landmarks,
+        flags=("bias", "trains", "dtype", "grad_mode"),
+        draw=draw,
+        strength=2,
+    ),
     plan,
     refused=lambda case: case.misfit is not None,
     cost=3.0,

@@ -79,13 +79,19 @@ def scope() -> Iterator[LeafCase]:
     for seed, (place, before, owner, grad, mode) in enumerate(owned):
         axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
         yield LeafCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
-    for wrong, shape in itertools.product(WRONG, ((2, 3), (), (0,))):
+    for wrong, shape in itertools.product(WRONG, ((), (0,))):
         yield LeafCase(shape, wrong=wrong)
+
+
+def landmarks() -> Iterator[LeafCase]:
+    """Everything that must be refused, in every profile."""
+    for wrong in WRONG:
+        yield LeafCase((2, 3), wrong=wrong)
 
 
 leaf = Family(
     "leaf",
-    Space(LeafCase, AXES, canonical, scope, flags=("origin", "under", "requires_grad", "dtype"), strength=2),
+    Space(LeafCase, AXES, canonical, scope, landmarks, flags=("origin", "under", "requires_grad", "dtype"), strength=2),
     plan,
     refused=lambda case: case.wrong is not None,
     cost=4.0,
