@@ -146,6 +146,7 @@ company = Family(
     Space(Company, AXES, canonical, scope, flags=("optimizer", "mix", "path"), draw=draw, strength=2),
     plan,
     cost=8.0,
+    stride=2,
 )
 law = company.law
 
