@@ -70,9 +70,10 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
     _behaviour(source, variant, facts, inputs)
-    facts.resizable = callable(getattr(model, "resize_token_embeddings", None)) and bool(facts.table)
+    getter = facts.found == "get_input_embeddings" and bool(facts.table)
+    facts.resizable = callable(getattr(model, "resize_token_embeddings", None)) and getter
     facts.pretrained = all(callable(getattr(model, name, None)) for name in ("save_pretrained", "from_pretrained"))
-    facts.embeds = "inputs_embeds" in inspect.signature(model.forward).parameters and "input_ids" in inputs
+    facts.embeds = "inputs_embeds" in inspect.signature(model.forward).parameters and "input_ids" in inputs and getter
     facts.flippable = source["kind"] == "hf" and bool(facts.head) and hf.flippable(source)
     return facts
 
@@ -101,7 +102,7 @@ def _tables(model: Model, facts: Facts) -> None:
             table = getter()
         except NotImplementedError:
             table = None
-        facts.found = "get_input_embeddings"
+        facts.found = "get_input_embeddings" if _is_table(table) else ""
     if not _is_table(table) and tables:
         likely = [m for m in tables if any(word in paths[id(m)].lower() for word in ("tok", "word", "wte", "shared"))]
         table = max(likely or tables, key=lambda m: m.weight.shape[0])
@@ -180,7 +181,9 @@ def _expectation(model: Model, facts: Facts, expect: str) -> None:
         expand = getattr(model, "get_expanded_tied_weights_keys", None)
         keys = list(expand(all_submodels=True).items()) if callable(expand) else _listed(declared, facts)
         facts.expected, facts.said = "tied", "config.tie_word_embeddings is True"
-        facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and not facts.tied else [])]))
+        # A head may be tied to another table than that of the getter: of the decoder, say.
+        elsewhere = any(model.get_submodule(path).weight is parameters.get(facts.head) for path in facts.tables)
+        facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and not elsewhere else [])]))
     elif flag is False:
         facts.expected, facts.said = "untied", "config.tie_word_embeddings is False"
         facts.pairs = pair if alike or facts.tied else []

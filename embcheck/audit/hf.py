@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import os
 from typing import Any
 
@@ -136,8 +135,8 @@ def build(source: dict[str, Any], variant: str = AS_BUILT) -> tuple[Any, dict[st
     config = config_class(source)(**settings(source, variant))
     model = getattr(transformers, source["cls"])(config)
     ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [21, 7, 20, 19, 7, 18, 17, 16]])
-    if "input_features" in inspect.signature(model.forward).parameters and source["type"] == "musicgen":
-        ids = ids.reshape(-1, 4)
+    if source["type"].startswith("musicgen"):
+        ids = ids.repeat(4, 1)  # a row for each codebook
     inputs = {"input_ids": ids}
     if getattr(config, "is_encoder_decoder", False) and source["task"] != "causal":
         inputs["decoder_input_ids"] = ids.flip(1) + 1

@@ -28,7 +28,9 @@ class Uses(torch.overrides.TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        places = [place for place, given in enumerate((*args, *kwargs.values())) if self.mine(given)]
+        flat = [(place, one) for place, given in enumerate((*args, *kwargs.values()))
+                for one in (given if isinstance(given, (list, tuple)) else (given,))]  # fmt: skip
+        places = [place for place, one in flat if self.mine(one)]
         name = getattr(func, "__name__", str(func))
         if not places or not isinstance(out, torch.Tensor) or self.mine(out) or not out.requires_grad:
             return out
@@ -59,7 +61,7 @@ def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int |
     loss.backward()
     if uses.others or not (uses.lookups or uses.products):
         raise LookupError(", ".join(dict.fromkeys(uses.others)) or "no operator that is followed")
-    got = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
+    got = torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense()
     total = torch.zeros(weight.shape, dtype=torch.float64)
     size, count = torch.zeros_like(total), torch.zeros(weight.shape[0], 1, dtype=torch.float64)
     for use in uses.lookups:

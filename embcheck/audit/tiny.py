@@ -18,6 +18,7 @@ _PADDING = 3
 
 #: What a field counts, and the number that it gets: the first pattern that matches its whole name decides.
 _SIZES: tuple[tuple[str, int], ...] = (
+    (r"entity_vocab_size", 41),
     (r"(.*_)?(vocab_size|n_vocab|n_words)|n_token|vocab_size_.*", VOCABULARY),
     (
         r"(max_|n_)?(.*_)?(position_embeddings|positions|n_ctx|max_seq_len|max_seq_length)|max_source_positions|block_size",
@@ -63,12 +64,17 @@ _TOKEN = re.compile(r".*(token_id|token_ids|token_index|_index|_token)$|.*_id$")
 
 #: By model type, what names alone don't tell.
 SPECIAL: dict[str, dict[str, Any]] = {
-    "bailing_hybrid": {"num_key_value_heads": 4},
+    "bailing_hybrid": {"num_key_value_heads": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
     "bamba": {"attn_layer_indices": [1]},
-    "deepseek_v2": {"num_key_value_heads": 4},
+
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
+    "dots3_note_text": {"num_key_value_heads": 4},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
     "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 32},
     "esmc": {"num_key_value_heads": 4},
+    "gemma3n_text": {"num_hidden_layers": 4, "num_kv_shared_layers": 0,
+                     "layer_types": ["sliding_attention", "full_attention"] * 2},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
@@ -88,8 +94,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     },
     "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]},
     "xmod": {"default_language": "en_XX"},
-    "zamba": {"num_hidden_layers": 12},
-    "zamba2": {"num_hidden_layers": 12, "use_mem_rope": False},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2},
+    "zamba": {"num_hidden_layers": 12, "attention_hidden_size": 64, "attention_head_dim": 16},
+    "zamba2": {"num_hidden_layers": 12, "attention_hidden_size": 64, "attention_head_dim": 16},
 }  # fmt: skip
 
 #: How often a table repeats may be said in lists as long as the layers; those are cut.

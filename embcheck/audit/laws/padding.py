@@ -6,7 +6,7 @@ import torch
 
 from embcheck.audit.factory import fresh
 from embcheck.audit.finding import Finding, NotApplicable, Note, audit_law
-from embcheck.audit.program import named
+from embcheck.audit.program import answer, named
 from embcheck.audit.program_state import moved_row
 from embcheck.audit.program_value import gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
@@ -46,6 +46,11 @@ def lookups_leave_the_padding_row(subject: Subject) -> Result:
         raise NotApplicable("the table has no padding_idx")
     _with_padding(subject, facts.padding)
     model = fresh(subject.source, subject.variant)
+    try:
+        answer(model, subject.inputs)
+    except Exception as error:
+        words = " ".join(str(error).split())[:120]
+        raise NotApplicable(f"its forward pass refuses padding ids: {type(error).__name__}: {words}") from error
     weight = named(model).get(facts.table)
     if weight is None or not weight.requires_grad:
         raise NotApplicable("the table is frozen")

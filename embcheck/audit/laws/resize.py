@@ -5,7 +5,7 @@ from __future__ import annotations
 from embcheck.audit.factory import fresh
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, audit_law
 from embcheck.audit.laws.reload import restored
-from embcheck.audit.program import named
+from embcheck.audit.program import answer, named
 from embcheck.audit.program_state import resized
 from embcheck.audit.subject import Subject
 
@@ -13,12 +13,16 @@ Result = list[Finding | Note]
 
 
 def _resized(subject: Subject, rows: int) -> Result:
-    facts = subject.need(resizable="it has no resize_token_embeddings", forward="")
+    facts = subject.need(
+        resizable="it has no resize_token_embeddings, or no single table that its getter returns", forward=""
+    )
     model = fresh(subject.source, subject.variant)
     try:
         model.resize_token_embeddings(rows)
     except NotImplementedError as error:
         raise NotApplicable(f"it refuses to be resized: {' '.join(str(error).split())[:100]}") from error
+    except Exception:
+        pass  # the program tells of it
     before = named(fresh(subject.source, subject.variant))
     covers = facts.head in before and facts.rows in before[facts.head].shape
     return [*subject.findings(resized, table=facts.table, rows=rows, covers=covers)]
@@ -40,9 +44,13 @@ def shrinking_keeps_the_rows_left(subject: Subject) -> Result:
 
 @audit_law("A resized model saves, loads and computes the same.", variants=(AS_BUILT, FLIPPED))
 def a_resized_checkpoint_restores_the_model(subject: Subject) -> Result:
-    facts = subject.need(resizable="it has no resize_token_embeddings")
+    facts = subject.need(resizable="it has no resize_token_embeddings, or no single table that its getter returns")
+    model = fresh(subject.source, subject.variant)
     try:
-        fresh(subject.source, subject.variant).resize_token_embeddings(facts.rows + 3)
+        model.resize_token_embeddings(facts.rows + 3)
+        if not facts.forward:
+            answer(model, subject.inputs)
     except Exception as error:
-        raise NotApplicable(f"it refuses to be resized: {type(error).__name__}") from error
+        words = " ".join(str(error).split())[:100]
+        raise NotApplicable(f"resized it can't be used: {type(error).__name__}: {words}") from error
     return restored(subject, "save_pretrained" if facts.pretrained else "state_dict", facts.rows + 3)

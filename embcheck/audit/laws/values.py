@@ -56,7 +56,11 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
 
 @audit_law("The rows of the ids given as inputs_embeds compute what the ids compute.")
 def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
-    facts = subject.need(forward="", embeds="its forward pass takes no inputs_embeds", table="it has no table")
+    facts = subject.need(
+        forward="",
+        embeds="its forward pass takes no inputs_embeds, or its getter returns no single table",
+        table="it has no table",
+    )
     subject.need(exact="its logits differ between two calls")
     model = fresh(subject.source, subject.variant)
     rows = model.get_input_embeddings()(subject.inputs["input_ids"])
