@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -188,7 +189,8 @@ def test_an_import_that_fails_is_told_by_the_template(folder: str) -> None:
 
 def test_the_command_refuses_with_exit_code_4(folder: str) -> None:
     command = [sys.executable, "-m", "embcheck.cli", "audit", "odd_models:raises"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (4, "embcheck: odd_models:raises raised ValueError: no luck\n")
 
 

@@ -94,6 +94,6 @@ def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | Non
     for law in FOLLOWS.get(one.law, ()):
         for cause in found:
             places = [(cause.law, cause.variant), *((name.partition(" (")[0], one.variant) for name in cause.also)]
-            if (law, one.variant) in places and cause.finding.kind in STRUCTURE:
+            if (law, one.variant) in places and cause.finding.kind in STRUCTURE | {"size is not told"}:
                 return cause
     return None

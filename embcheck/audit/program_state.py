@@ -47,6 +47,14 @@ def round_trip(model: Model, build: Build, how: str) -> Model:
         return align(twin)
 
 
+def place(before: torch.Tensor, after: torch.Tensor) -> str:
+    """Which row of a matrix changed, if it is one."""
+    if before.dim() != 2 or before.shape != after.shape:
+        return ""
+    rows = (before != after).any(1).nonzero().flatten().tolist()
+    return f"row {rows[0]} of " if len(rows) == 1 else ""
+
+
 def reloaded(build: Build, inputs: Inputs, how: str, rows: int | None, exact: bool) -> Problems:
     """A saved and loaded model (resized to ``rows`` first) has the same values, the same ties and the same answers."""
 
@@ -70,7 +78,7 @@ def reloaded(build: Build, inputs: Inputs, how: str, rows: int | None, exact: bo
     lost = differing(before, after)
     first = partition(model)
     lost = [name for name in lost if first.get(name, name) not in lost or first.get(name, name) == name]
-    problems += [("not restored", name, f"{act} does not bring {name} back") for name in lost]
+    problems += [("not restored", n, f"{act} does not bring {place(before[n], after[n])}{n} back") for n in lost]
     if expected is not None and not problems and not same(answer(twin, inputs), expected):
         problems.append(("answers differ", "", f"after {act} all values are equal, but the answers are not"))
     return problems
@@ -143,10 +151,10 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
         if not same(value.detach(), now):
             kind = "old rows change" if grown or name == table else "other values change"
             problems.append((kind, name, f"{act} changes {name}" + (" in its old part" if grown else "")))
-    if covers:
+    problems += sizes(model, table, rows, padding, covers, act)
+    if covers and "head does not follow" not in [kind for kind, _, _ in problems]:
         stale = [n for n, v in after.items() if n.endswith("bias") and v.dim() == 1 and len(v) == count and n in values]
         problems += [("bias does not follow", n, f"{act} leaves {n} with {count} entries") for n in stale]
-    problems += sizes(model, table, rows, padding, covers, act)
     return problems + widths(model, inputs, rows, width == count, act)
 
 

@@ -124,7 +124,7 @@ def merged(problems: Problems) -> Problems:
     shown: Problems = []
     for kind, group in groups.items():
         _, where, words = group[0]
-        more = [place for _, place, _ in group[1:] if place != where]
+        more = [place for _, place, _ in group[1:] if place not in ("", where)]
         shown.append((kind, where, words + (f"; so with {', '.join(more[:4])}" + (" …" if len(more) > 4 else "")
                                             if more else "")))  # fmt: skip
     return shown
