@@ -54,7 +54,7 @@ def test_commands_and_links_exist(path: Path) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": (\w+\.md)$", navigation, re.MULTILINE))
+    assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE))
 
 
 def test_the_findings_are_the_ledger_s() -> None:
