@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from embcheck.conformance import check, parametrize
-    from embcheck.declaration import subject
+    from embcheck.declaration import declare
 
 try:
     __version__ = version("embcheck")
@@ -17,7 +17,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 
 #: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
-_OFFERED = {"check": "conformance", "parametrize": "conformance", "subject": "declaration"}
+_OFFERED = {"check": "conformance", "parametrize": "conformance", "declare": "declaration"}
 
 
 def __getattr__(name: str) -> object:
@@ -26,4 +26,4 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
 
 
-__all__ = ["__version__", "check", "parametrize", "subject"]
+__all__ = ["__version__", "check", "declare", "parametrize"]

@@ -42,7 +42,7 @@ def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Ve
 
     Undeclared, ``subject(num_embeddings, embedding_dim, **flags)`` must return a module with one parameter of shape
     ``(num_embeddings, embedding_dim)``; of the flags (padding_idx, scale_grad_by_freq, sparse…) it gets those that
-    its signature takes, and laws about the others are not applicable.  `embcheck.subject` declares anything else.
+    its signature takes, and laws about the others are not applicable.  `embcheck.declare` says anything else.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.

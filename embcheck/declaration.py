@@ -1,6 +1,6 @@
 """What the author of a layer says of it: which laws it is about, what it has not, and what it makes of its weight.
 
-    @embcheck.subject(scale=math.sqrt, lacks={"sparse": "the optimizer of this model takes dense gradients only"})
+    @embcheck.declare(scale=math.sqrt, lacks={"sparse": "the optimizer of this model takes dense gradients only"})
     class ScaledEmbedding(torch.nn.Module): ...
 
 Nothing has to be declared of a class whose constructor is ``(num_embeddings, embedding_dim, **flags)`` and which looks
@@ -66,7 +66,7 @@ class Declaration:
     copies: bool = False
 
 
-def subject(
+def declare(
     kind: str = "table",
     *,
     lacks: Mapping[str, str] | None = None,
@@ -98,11 +98,11 @@ def subject(
         copies,
     )
 
-    def declare(factory: F) -> F:
+    def mark(factory: F) -> F:
         setattr(factory, _ATTRIBUTE, declared)
         return factory
 
-    return declare
+    return mark
 
 
 def declaration_of(factory: Any) -> Declaration:

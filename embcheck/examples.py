@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.nn.utils import parametrize
 
-from embcheck.declaration import root, subject
+from embcheck.declaration import declare, root
 from embcheck.format import Floats
 from embcheck.mathematics import Mathematics
 
 
-@subject(fixed={"padding_idx": 1})
+@declare(fixed={"padding_idx": 1})
 class TokenEmbedding(torch.nn.Embedding):
     """The tutorials' token embedding: a table whose padding_idx is always 1."""
 
@@ -24,7 +24,7 @@ class TokenEmbedding(torch.nn.Embedding):
         super().__init__(vocab_size, d_model, padding_idx=1)
 
 
-@subject(scale=root)
+@declare(scale=root)
 class ScaledEmbedding(torch.nn.Module):
     """Token embeddings times √d_model, as transformers add positions to them."""
 
@@ -52,7 +52,7 @@ _TANH = Mathematics(
 )
 
 
-@subject(mathematics=_TANH, lacks={"sparse": "a parametrization's gradient is dense"})
+@declare(mathematics=_TANH, lacks={"sparse": "a parametrization's gradient is dense"})
 def bounded(num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> torch.nn.Module:
     """A parametrized embedding: rows of tanh(W)."""
     layer = torch.nn.Embedding(num_embeddings, embedding_dim, padding_idx)
@@ -65,7 +65,7 @@ def _kept(w: Floats) -> Floats:
     return mask
 
 
-@subject(
+@declare(
     mathematics=Mathematics(
         value=lambda w: _kept(w) * w,
         pullback=lambda w, g: _kept(w) * g,
@@ -83,7 +83,7 @@ def pruned(num_embeddings: int, embedding_dim: int, padding_idx: int | None = No
     return prune.custom_from_mask(layer, "weight", mask)  # type: ignore[no-any-return]
 
 
-@subject("conversion")
+@declare("conversion")
 def to_linear(embedding: torch.nn.Embedding) -> torch.nn.Linear:
     """The conversion of the tutorials: a Linear whose weight is the embedding's, transposed."""
     linear = torch.nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
@@ -91,7 +91,7 @@ def to_linear(embedding: torch.nn.Embedding) -> torch.nn.Linear:
     return linear
 
 
-@subject("bag")
+@declare("bag")
 class Bag(torch.nn.Module):
     """A bag of a layer that holds the table itself."""
 
@@ -111,7 +111,7 @@ class Bag(torch.nn.Module):
         return bags
 
 
-@subject("tied", table="embedding", head="fc")
+@declare("tied", table="embedding", head="fc")
 class TiedModel(torch.nn.Module):
     """The tutorials' Model_2: the head's weight is the embedding's."""
 

@@ -95,7 +95,7 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
             weight = getattr(model.get_submodule(path), "weight", None)
         except AttributeError:
             there = ", ".join(name for name, _ in model.named_modules() if name)
-            return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.subject(table=…, head=…)"
+            return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
         if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != (ROWS, WIDTH):
             return f"{path}.weight is no tensor of shape {(ROWS, WIDTH)}"
     return None

@@ -13,7 +13,7 @@ import torch
 
 import embcheck
 from embcheck.conformance import LawViolated, judged
-from embcheck.declaration import SubjectError, configured, resolve, root, subject
+from embcheck.declaration import SubjectError, configured, declare, resolve, root
 from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel
 from embcheck.rehearsal import rehearse_apart
 from embcheck.verdict import Status
@@ -28,12 +28,12 @@ def test_the_examples_obey_the_laws(example: Any) -> None:
 # -- wrong layers ------------------------------------------------------------------------------------------------
 
 
-@subject(scale=lambda width: width)
+@declare(scale=lambda width: width)
 class ScaledByTheWidth(ScaledEmbedding):
     """Declares another scale than it has."""
 
 
-@subject(scale=root)
+@declare(scale=root)
 class ForgetsTheScaleInTheGradient(ScaledEmbedding):
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         rows: torch.Tensor = self.table(indices)
@@ -41,21 +41,21 @@ class ForgetsTheScaleInTheGradient(ScaledEmbedding):
         return scaled
 
 
-@subject("bag")
+@declare("bag")
 class DividesByTheBatch(Bag):
     def forward(self, indices: Any, offsets: Any = None, per_sample_weights: Any = None) -> torch.Tensor:
         bags = super().forward(indices, offsets, per_sample_weights)
         return bags / 2 if self.words.mode == "mean" and len(bags) > 2 else bags
 
 
-@subject("tied", table="embedding", head="fc")
+@declare("tied", table="embedding", head="fc")
 class CopiesTheWeight(TiedModel):
     def __init__(self, vocab_size: int, d_model: int) -> None:
         super().__init__(vocab_size, d_model)
         self.fc.weight = torch.nn.Parameter(self.embedding.weight.detach().clone())
 
 
-@subject("conversion")
+@declare("conversion")
 def to_a_frozen_linear(embedding: torch.nn.Embedding) -> torch.nn.Linear:
     linear = torch.nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
     linear.weight = torch.nn.Parameter(embedding.weight.T, requires_grad=False)
