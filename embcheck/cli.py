@@ -60,7 +60,8 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard).checked()
+        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard)
+        settings = settings.checked().rehearsed()
     except UsageError as error:
         refuse(str(error))
     if workers != "auto" and (not workers.isdigit() or int(workers) < 1):

@@ -106,14 +106,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     ledger_of(config)
     if settings.subject:
-        from embcheck.declaration import VARIABLE
         from embcheck.run import UsageError
 
         try:
             settings.rehearsed()
         except UsageError as error:
             raise pytest.UsageError(f"embcheck: {error}") from None
-        os.environ[VARIABLE] = settings.subject  # for this process, its workers and whatever they start
     from embcheck.session import Session
 
     config.pluginmanager.register(Session(config, settings), "embcheck-session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -71,19 +72,22 @@ class Settings:
         return self
 
     def rehearsed(self) -> Settings:
-        """The same settings, after the subject has been built and called once in a child process.
+        """The same settings, after the subject has been built and called once in a child process and made known to all.
 
         Raises:
             UsageError: for a subject that can't be.
         """
         if self.subject:
-            from embcheck.declaration import SubjectError
+            from embcheck.declaration import VARIABLE, SubjectError
             from embcheck.rehearsal import rehearse_apart
 
+            if os.environ.get(VARIABLE) == self.subject:
+                return self  # it was
             try:
                 rehearse_apart(self.subject)
             except SubjectError as error:
                 raise UsageError(str(error)) from None
+            os.environ[VARIABLE] = self.subject  # for this process, its workers and whatever they start
         return self
 
     def as_arguments(self) -> list[str]:

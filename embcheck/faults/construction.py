@@ -21,7 +21,13 @@ def seeded(rows: int = 200, width: int = 50, **flags: Any) -> Tensor:
         return Embedding(rows, width, **flags).weight.detach()
 
 
-def first_values(name: str, sentence: str, change: Callable[[Tensor], Any], witness: Callable[[], bool]) -> None:
+def first_values(
+    name: str,
+    sentence: str,
+    change: Callable[[Tensor], Any],
+    witness: Callable[[], bool],
+    family: str = "initial",
+) -> None:
     """A fault of reset_parameters: ``change(weight)`` before the padding row is zeroed."""
 
     def wrong(original: Callable[..., None]) -> Callable[..., None]:
@@ -35,7 +41,7 @@ def first_values(name: str, sentence: str, change: Callable[[Tensor], Any], witn
 
         return reset_parameters
 
-    entry(name, "initial", sentence, Embedding, "reset_parameters", wrong, witness)
+    entry(name, family, sentence, Embedding, "reset_parameters", wrong, witness)
 
 
 first_values("first_values_are_uniform", "A table is drawn from U(−√3, √3).",
