@@ -142,7 +142,8 @@ first_values("red_first_values_are_wider_by_a_fiftieth", "A table is drawn from 
 first_values("red_first_values_are_off_centre", "A table is drawn from N(1/50, 1).", lambda weight: weight.add_(0.02),
              lambda: float(seeded(500, 500).mean()) > 0.015)  # fmt: skip
 first_values("red_last_row_is_not_drawn", "The last row of more than 100 is zero.",
-             lambda weight: weight[-1:].zero_() if len(weight) > 100 else None, lambda: not seeded()[-1].any(), "filling")  # fmt: skip
+             lambda weight: weight[-1:].zero_() if len(weight) > 100 else None,
+             lambda: not seeded()[-1].any(), "filling")  # fmt: skip
 first_values("red_last_column_is_not_drawn", "The last column repeats the first beyond 16.",
              lambda weight: weight[:, -1:].copy_(weight[:, :1]) if weight.dim() == 2 and weight.shape[1] > 16 else None,
              lambda: torch.equal((w := seeded())[:, -1], w[:, 0]))  # fmt: skip
