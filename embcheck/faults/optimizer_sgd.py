@@ -21,7 +21,9 @@ def module_of(kind: str) -> Any:
     return importlib.import_module(f"torch.optim.{kind}")
 
 
-def altered(name: str, sentence: str, kind: str, path: str, change: Change, witness: Witness) -> None:
+def altered(
+    name: str, sentence: str, kind: str, path: str, change: Change, witness: Witness, family: str = "tying"
+) -> None:
     """A fault of one path of an optimizer, which works with other hyperparameters."""
     module = module_of(kind)
 
@@ -36,7 +38,7 @@ def altered(name: str, sentence: str, kind: str, path: str, change: Change, witn
 
         return patched(module, **{path: replaced})
 
-    add(Fault(name, "tying", sentence, plant, witness, applies=applies))
+    add(Fault(name, family, sentence, plant, witness, applies=applies))
 
 
 def disturbed(name: str, sentence: str, kind: str, path: str, disturb: Callable[..., object], witness: Witness) -> None:

@@ -146,7 +146,7 @@ first_values("red_last_row_is_not_drawn", "The last row of more than 100 is zero
              lambda: not seeded()[-1].any(), "filling")  # fmt: skip
 first_values("red_last_column_is_not_drawn", "The last column repeats the first beyond 16.",
              lambda weight: weight[:, -1:].copy_(weight[:, :1]) if weight.dim() == 2 and weight.shape[1] > 16 else None,
-             lambda: torch.equal((w := seeded())[:, -1], w[:, 0]))  # fmt: skip
+             lambda: torch.equal((w := seeded())[:, -1], w[:, 0]), "filling")  # fmt: skip
 first_values("red_rows_are_opposite", "The second half of the rows is the first's negative.",
              lambda weight: weight[len(weight) // 2 :].copy_(-weight[: len(weight) - len(weight) // 2])
              if len(weight) > 1 and len(weight) % 2 == 0 else None,

@@ -42,7 +42,7 @@ altered("red_adam_tensor_rate_is_an_integer", "Plain Adam truncates a learning r
         differ("Adam", {"lr": torch.tensor(0.5)}, {"lr": 0.5}, foreach=False))  # fmt: skip
 altered("red_sgd_foreach_forgets_dampening_with_decay", "foreach SGD forgets dampening beside weight decay.", "sgd",
         "_multi_tensor_sgd", without("dampening", lambda f: f["weight_decay"] != 0),
-        apart("SGD", lr=0.5, momentum=0.5, dampening=0.5, weight_decay=0.25))  # fmt: skip
+        apart("SGD", lr=0.5, momentum=0.5, dampening=0.5, weight_decay=0.25), "company")  # fmt: skip
 altered("red_sgd_fused_forgets_nesterov", "Fused SGD forgets nesterov where it maximizes.", "sgd", "_fused_sgd",
         without("nesterov", lambda f: f["maximize"]),
         fused_apart("SGD", lr=0.5, momentum=0.5, nesterov=True, maximize=True))  # fmt: skip
@@ -61,7 +61,7 @@ altered("red_adam_plain_zero_beta2", "Plain Adam takes beta2 = 0 for 0.999.", "a
         lambda f: {"beta2": f["beta2"] or 0.999}, apart("Adam", lr=0.5, betas=(0.5, 0.0)))  # fmt: skip
 altered("red_adam_zero_eps", "Plain Adam takes eps = 0 for 1e-2.", "adam", _adam,
         lambda f: {"eps": f["eps"] or 1e-2},
-        lambda: disagree(shrinking("Adam", eps=0.0), shrinking("Adam", True, eps=0.0)))  # fmt: skip
+        lambda: disagree(shrinking("Adam", eps=0.0), shrinking("Adam", True, eps=0.0)), "company")  # fmt: skip
 altered("red_rmsprop_foreach_forgets_maximize", "foreach RMSprop minimizes beside momentum.", "rmsprop", "_multi_tensor_rmsprop",
         without("maximize", lambda f: f["momentum"] != 0), apart("RMSprop", lr=0.5, momentum=0.5, maximize=True))  # fmt: skip
 altered("red_rmsprop_forgets_decay_centered", "foreach RMSprop forgets weight decay where it is centered.", "rmsprop",
