@@ -26,7 +26,8 @@ Witness = Callable[[], bool]
 class Fault:
     """A wrong implementation; ``family`` names the laws that meet it first.
 
-    It lives in ``modes``, by default in the family's own.
+    It lives in ``modes``, by default in the family's own.  A ``fatal`` one takes the process down, which a run reports
+    as the verdict about the case: to die of it is to see it.
     ``control`` marks machinery without a fault, ``applies`` tells whether this release has what the fault spoils.
     """
 
@@ -38,6 +39,7 @@ class Fault:
     control: bool = False
     applies: Witness = lambda: True
     modes: tuple[str, ...] = ()
+    fatal: bool = False
 
 
 FAULTS: dict[str, Fault] = {}

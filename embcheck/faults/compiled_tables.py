@@ -121,9 +121,11 @@ def _add(
     sentence: str,
     plant: Callable[[], contextlib.AbstractContextManager[None]],
     witness: Callable[[], bool],
+    fatal: bool = False,
 ) -> None:
     lacking = MODES[mode].lacking
-    add(Fault(name, family, sentence, plant, witness, applies=lambda: lacking() is None, modes=(mode,)))
+    applies = lambda: lacking() is None  # noqa: E731
+    add(Fault(name, family, sentence, plant, witness, applies=applies, modes=(mode,), fatal=fatal))
 
 
 def _wrong_entry(mode: str, kind: str) -> None:
@@ -197,7 +199,7 @@ def _columns(mode: str) -> bool:
 
 for _mode in ("inductor", "inductor_static"):
     _add(f"{_mode}_without_bounds", _mode, "lookup", "inductor's loads are not checked against the table's bounds.",
-         unchecked, lambda mode=_mode: takes_negatives(mode))  # type: ignore[misc]  # fmt: skip
+         unchecked, lambda mode=_mode: takes_negatives(mode), fatal=True)  # type: ignore[misc]  # fmt: skip
     _add(f"{_mode}_reads_even_columns", _mode, "lookup", "inductor's lookup reads each even column twice.",
          lambda: lowered(ends_swapped), lambda mode=_mode: _columns(mode))  # type: ignore[misc]  # fmt: skip
 
