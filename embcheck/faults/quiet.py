@@ -62,20 +62,24 @@ def _twice() -> bool:
     weight, bags = _bag()
     upstream = torch.ones(1, 2, requires_grad=True)
     (first,) = torch.autograd.grad(bags, weight, upstream, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), upstream)
-    return float(second.sum()) != 4.0
+    try:
+        torch.autograd.grad(first.sum(), upstream)
+    except NotImplementedError:
+        return False
+    return True
 
 
 @fault("bag", _twice)
-def second_derivatives_are_doubled() -> Iterator[None]:
-    """The gradient that torch.autograd.grad makes a graph of is right, and its derivative twice what it should be."""
+def bags_have_a_wrong_second_derivative() -> Iterator[None]:
+    """The gradient that torch.autograd.grad makes a graph of has a second derivative, and that is one everywhere."""
     original = torch.autograd.grad
 
-    def grad(outputs: Any, inputs: Any, *rest: Any, **keywords: Any) -> Any:
-        found = original(outputs, inputs, *rest, **keywords)
-        if not keywords.get("create_graph"):
+    def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, *rest: Any, **keywords: Any) -> Any:
+        found = original(outputs, inputs, grad_outputs, *rest, **keywords)
+        if not keywords.get("create_graph") or not isinstance(grad_outputs, torch.Tensor):
             return found
-        return tuple(g if g is None or g.is_sparse else g * 2 - g.detach() for g in found)
+        ones = grad_outputs.sum() - grad_outputs.detach().sum()
+        return tuple(g if g is None or g.is_sparse else g.detach() + ones for g in found)
 
     with patched(torch.autograd, grad=grad):
         yield
