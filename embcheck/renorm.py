@@ -52,7 +52,8 @@ def p_norm(rows: Floats, p: float) -> Floats:
         return np.asarray(magnitude.max(1))
     if p == -np.inf:
         return np.asarray(magnitude.min(1))
-    largest = magnitude.max(1)
+    # In units of the element that decides the norm: the largest, or with a negative p the smallest.
+    largest = magnitude.max(1) if p > 0 else magnitude.min(1)
     unit = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     with np.errstate(all="ignore"):
         return np.asarray(unit * ((magnitude / unit[:, None]) ** p).sum(1) ** (1 / p))
