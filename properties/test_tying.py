@@ -276,7 +276,8 @@ def expected_weights(case: Tying) -> tuple[Floats, Floats]:
     # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.  And 0·∞ is NaN:
     # no bound.
     multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
-    return np.stack([w.value for w in run]), multiple * np.nan_to_num(np.stack([w.error for w in run]), nan=np.inf)
+    errors = np.stack([np.broadcast_to(w.error, w.value.shape) for w in run])
+    return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
 
 
 def present(gradient: Rounded, tokens: Any) -> Rounded:
