@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -93,56 +95,48 @@ def misfit(attempt: Callable[[Tensor, Tensor, Tensor], Any], x: Tensor, weight: 
     return {"accepted": attempt(x, weight, bias)}
 
 
-def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
-    def register(function: Any) -> Any:
-        registry[function.__name__.removesuffix("_")] = function
-        return function
-
-    return register
-
-
-@_into(CALLS)
+@into(CALLS)
 def module(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return layer(x)  # type: ignore[no-any-return]
 
 
-@_into(CALLS)
+@into(CALLS)
 def forward(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return layer.forward(x)  # type: ignore[no-any-return]
 
 
-@_into(CALLS)
+@into(CALLS)
 def function(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.nn.functional.linear(x, weight, bias)
 
 
-@_into(CALLS)
+@into(CALLS)
 def keywords(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.nn.functional.linear(bias=bias, weight=weight, input=x)
 
 
-@_into(CALLS)
+@into(CALLS)
 def sequential(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.nn.Sequential(torch.nn.Identity(), layer)(x)  # type: ignore[no-any-return]
 
 
-@_into(CALLS)
+@into(CALLS)
 def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return torch.func.functional_call(layer, given, (x,))  # type: ignore[no-any-return]
 
 
-@_into(CALLS)
+@into(CALLS)
 def operator(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.aten.linear(x, weight, bias)  # type: ignore[no-any-return]
 
 
-@_into(BETWEEN)
+@into(BETWEEN)
 def nothing(layer: Module) -> None:
     pass
 
 
-@_into(BETWEEN)
+@into(BETWEEN)
 def doubled(layer: Module) -> None:
     with torch.no_grad():
         layer.weight.mul_(2)
@@ -150,14 +144,14 @@ def doubled(layer: Module) -> None:
             layer.bias.mul_(2)
 
 
-@_into(BETWEEN)
+@into(BETWEEN)
 def doubled_data(layer: Module) -> None:
     layer.weight.data *= 2
     if layer.bias is not None:
         layer.bias.data *= 2
 
 
-@_into(BETWEEN)
+@into(BETWEEN)
 def toggled(layer: Module) -> None:
     layer.train(not layer.training).train(not layer.training)
 
@@ -165,56 +159,56 @@ def toggled(layer: Module) -> None:
 # -- what must be refused ----------------------------------------------------------------------------------------------
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def scalar_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x.sum(), weight[:, :1])
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def wider_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(torch.cat([x, x[..., :1]], -1), weight, bias)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def narrower_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x[..., 1:], weight, bias)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def transposed_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x, weight.t(), bias)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def weight_of_rank_3(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x, weight[None], bias)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def longer_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x, weight, torch.cat([bias, bias[:1]]))
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def shorter_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x, weight, bias[1:])
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def integer_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x.long(), weight, bias)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def double_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x.float(), weight.double(), None)
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def double_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x.float(), weight.float(), bias.double())
 
 
-@_into(MISFITS)
+@into(MISFITS)
 def half_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
     return torch.nn.functional.linear(x.bfloat16(), weight.float(), None)

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -59,126 +61,118 @@ def mistake(make: Mistake, replaces: bool, weight: Tensor, x: Tensor) -> dict[st
     return {"made": made}
 
 
-def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
-    def register(function: Any) -> Any:
-        registry[function.__name__.removesuffix("_")] = function
-        return function
-
-    return register
-
-
 # -- how it becomes the target's weight ----------------------------------------------------------------------------
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def attribute(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight = torch.nn.Parameter(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def keyword_frozen(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight = torch.nn.Parameter(view, requires_grad=False)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def frozen_after(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight = torch.nn.Parameter(view)
     target.weight.requires_grad_(False)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def reopened(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight = torch.nn.Parameter(view, False)
     target.weight.requires_grad = True
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def twice(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight = torch.nn.Parameter(torch.nn.Parameter(view))
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def register(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.register_parameter("weight", torch.nn.Parameter(view))
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def deleted(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     del target.weight
     target.weight = torch.nn.Parameter(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def item(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target._parameters["weight"] = torch.nn.Parameter(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def nested(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     model = torch.nn.Sequential(torch.nn.ModuleDict({"out": target}), torch.nn.Identity())
     model.get_submodule("0.out").weight = torch.nn.Parameter(view)
     return model.get_parameter("0.out.weight"), target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def data_(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight.data = view
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def set_(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     with torch.no_grad():
         target.weight.set_(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def copy(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     with torch.no_grad():
         target.weight.copy_(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def copy_data(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight.data.copy_(view)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def load(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.load_state_dict({"weight": view}, strict=False)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def load_assign(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.load_state_dict({"weight": view}, strict=False, assign=True)
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def swap(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     torch.utils.swap_tensors(target.weight, torch.nn.Parameter(view))
     return target.weight, target
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def functional_call(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     leaf = torch.nn.Parameter(view)
     return leaf, lambda x: torch.func.functional_call(target, {"weight": leaf}, (x,))
 
 
-@_into(ASSIGNMENTS)
+@into(ASSIGNMENTS)
 def functional(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     leaf = torch.nn.Parameter(view)
     if isinstance(target, torch.nn.Linear):
@@ -190,68 +184,68 @@ def functional(target: Module, view: Tensor) -> tuple[Tensor, Call]:
 # -- what must be refused --------------------------------------------------------------------------------------------
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = torch.nn.Parameter(weight)
     return target(x)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def plain_tensor(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = weight.T
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def detached_tensor(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = torch.nn.Parameter(weight.T).detach()
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def plain_registered(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.register_parameter("weight", weight.T)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def array(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = weight.T.tolist()
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def integers(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = torch.nn.Parameter(weight.T.long())
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def integers_required(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = torch.nn.Parameter(weight.T.long(), requires_grad=True)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def integer_data(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight.data = weight.T.long()
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def load_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.load_state_dict({"weight": weight}, strict=False)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def load_assign_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.load_state_dict({"weight": weight}, strict=False, assign=True)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def copy_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
     with torch.no_grad():
         target.weight.copy_(weight)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def copy_tracked(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight.copy_(weight.T)
 
 
-@_into(MISTAKES)
+@into(MISTAKES)
 def load_other_name(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.load_state_dict({"weights": weight.T, "bias": target.bias.detach()})

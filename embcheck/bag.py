@@ -13,6 +13,7 @@ import torch
 
 from embcheck.bag_route import BagCall, Tensor, value
 from embcheck.program import surroundings
+from embcheck.registry import into
 
 Build = Callable[..., tuple[Tensor, BagCall]]
 
@@ -74,9 +75,7 @@ def bag(
 # -- spellings ---------------------------------------------------------------------------------------------------
 
 
-def _entry(build: Build) -> Build:
-    BAG_ENTRIES[build.__name__] = build
-    return build
+_entry = into(BAG_ENTRIES)
 
 
 @_entry

@@ -10,13 +10,12 @@ from collections.abc import Callable
 import torch
 
 from embcheck.bag_route import BagCall, Given, Tensor
+from embcheck.registry import into
 
 BAG_HISTORIES: dict[str, Callable[..., None]] = {}
 
 
-def _history(function: Callable[..., None]) -> Callable[..., None]:
-    BAG_HISTORIES[function.__name__] = function
-    return function
+_history = into(BAG_HISTORIES)
 
 
 @_history

@@ -12,6 +12,7 @@ import torch
 from embcheck.case import Axes, Case, Input
 from embcheck.format import FORMATS, Array, Format
 from embcheck.program import surroundings
+from embcheck.registry import into
 
 Tensor = torch.Tensor
 Layer = torch.nn.EmbeddingBag
@@ -46,9 +47,7 @@ def describe(make: Make, act: Callable[[Layer], Layer], weight: Tensor, flags: d
     }
 
 
-def _make(function: Make) -> Make:
-    MAKES[function.__name__] = function
-    return function
+_make = into(MAKES)
 
 
 @_make
@@ -85,9 +84,7 @@ def pretrained_learning(weight: Tensor, **flags: Any) -> Layer:
     return torch.nn.EmbeddingBag.from_pretrained(embeddings=weight, freeze=False, **flags)
 
 
-def _act(function: Callable[[Layer], Layer]) -> Callable[[Layer], Layer]:
-    ACTS[function.__name__] = function
-    return function
+_act = into(ACTS)
 
 
 @_act

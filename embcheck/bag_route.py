@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: ``call(indices, offsets, per_sample_weights)``
 BagCall = Callable[..., Tensor]
@@ -27,9 +29,7 @@ REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode"})
 # -- routes: how the derivative is taken ---------------------------------------------------------------------------
 
 
-def _route(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    BAG_ROUTES[function.__name__] = function
-    return function
+_route = into(BAG_ROUTES)
 
 
 @_route

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -117,9 +119,7 @@ def restored(
     return seen | {f"value{k}": thing.detach().clone() for k, thing in enumerate(after.values())}
 
 
-def _edit(act: Edit) -> Edit:
-    EDITS[act.__name__] = act
-    return act
+_edit = into(EDITS)
 
 
 @_edit

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: What comes before step 1: ``(optimizer, build) -> optimizer``.
 Break = Callable[[Any, Callable[..., Any]], Any]
@@ -170,9 +172,7 @@ def alone(
     return {f"alone{m}": torch.stack(steps)}
 
 
-def _break(act: Break) -> Break:
-    BREAKS[act.__name__] = act
-    return act
+_break = into(BREAKS)
 
 
 @_break

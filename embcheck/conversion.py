@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -130,45 +132,37 @@ def new_embedding(
     return torch.nn.Embedding(rows, width, dtype=dtype, **flags)
 
 
-def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
-    def register(function: Any) -> Any:
-        registry[function.__name__.removesuffix("_")] = function
-        return function
-
-    return register
-
-
 # -- where the table is --------------------------------------------------------------------------------------------
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def embedding(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def embedding_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     source = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     source.weight.requires_grad = False
     return source
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def module_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags).requires_grad_(False)
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def from_pretrained(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding.from_pretrained(weight, **flags)
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def from_pretrained_open(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def linear(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0] or 1, bias is not None, dtype=weight.dtype)
     linear.weight = torch.nn.Parameter(weight)
@@ -177,7 +171,7 @@ def linear(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) 
     return linear
 
 
-@_into(SOURCES)
+@into(SOURCES)
 def linear_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0] or 1, bias is not None, dtype=weight.dtype)
     linear.weight = torch.nn.Parameter(weight, requires_grad=False)
@@ -189,31 +183,31 @@ def linear_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str,
 # -- under which grad mode -----------------------------------------------------------------------------------------
 
 
-@_into(GRAD_MODES)
+@into(GRAD_MODES)
 def enabled(act: Callable[[], Any]) -> Any:
     with torch.enable_grad():
         return act()
 
 
-@_into(GRAD_MODES)
+@into(GRAD_MODES)
 def no_grad(act: Callable[[], Any]) -> Any:
     with torch.no_grad():
         return act()
 
 
-@_into(GRAD_MODES)
+@into(GRAD_MODES)
 def inference(act: Callable[[], Any]) -> Any:
     with torch.inference_mode():
         return act()
 
 
-@_into(GRAD_MODES)
+@into(GRAD_MODES)
 def set_off(act: Callable[[], Any]) -> Any:
     with torch.set_grad_enabled(False):
         return act()
 
 
-@_into(GRAD_MODES)
+@into(GRAD_MODES)
 def enabled_inside(act: Callable[[], Any]) -> Any:
     with torch.no_grad(), torch.enable_grad():
         return act()
@@ -222,19 +216,19 @@ def enabled_inside(act: Callable[[], Any]) -> Any:
 # -- what happens between the conversion and the call --------------------------------------------------------------
 
 
-@_into(LATER)
+@into(LATER)
 def nothing(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     return source, target, leaf, call
 
 
-@_into(LATER)
+@into(LATER)
 def there_and_back(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     middle = torch.nn.Parameter(target.weight.T)
     target.weight = torch.nn.Parameter(middle.T, leaf.requires_grad)
     return source, target, target.weight, target
 
 
-@_into(LATER)
+@into(LATER)
 def deepcopied(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     import copy
 
@@ -242,7 +236,7 @@ def deepcopied(source: Module, target: Module, leaf: Tensor, call: Call) -> tupl
     return pair[0], pair[1], pair[1].weight, pair[1]
 
 
-@_into(LATER)
+@into(LATER)
 def called(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     with torch.no_grad():
         linear = isinstance(target, torch.nn.Linear)
@@ -250,7 +244,7 @@ def called(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Mo
     return source, target, leaf, call
 
 
-@_into(LATER)
+@into(LATER)
 def toggled(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     wanted = leaf.requires_grad
     leaf.requires_grad_(not wanted)
@@ -258,21 +252,21 @@ def toggled(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[M
     return source, target.eval().train(), leaf, call
 
 
-@_into(LATER)
+@into(LATER)
 def zeroed(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     target.zero_grad()
     source.zero_grad(set_to_none=False)
     return source, target, leaf, call
 
 
-@_into(LATER)
+@into(LATER)
 def moved(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     target.to("cpu", leaf.dtype)
     source.cpu()
     return source, target, leaf, call
 
 
-@_into(LATER)
+@into(LATER)
 def reloaded(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     target.load_state_dict(target.state_dict())
     return source, target, leaf, call

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: Fills a tensor, with a generator or with torch's own.
 Fill = Callable[[Tensor, Any], Any]
@@ -57,9 +59,7 @@ def gained(names: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
     return {"gains": torch.tensor([float(gain) for gain in gains], dtype=torch.float64), "refused": refused}
 
 
-def _fill(act: Fill) -> Fill:
-    FILLS[act.__name__.removesuffix("_")] = act
-    return act
+_fill = into(FILLS)
 
 
 @_fill

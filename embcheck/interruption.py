@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
-from embcheck.occasion import EVENTS, Function, Tensor, _into
+from embcheck.occasion import EVENTS, Function, Tensor
+from embcheck.registry import into
 
 SCHEDULES: dict[str, Function] = {}
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def rate_halved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         for group in optimizer.param_groups:
@@ -28,7 +29,7 @@ def rate_halved(k: int, model: Any, optimizer: Any, build: Function, table: str,
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def reloaded(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         groups = [{"params": group["params"]} for group in optimizer.param_groups]
@@ -38,7 +39,7 @@ def reloaded(k: int, model: Any, optimizer: Any, build: Function, table: str, in
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def reloaded_always(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     groups = [{"params": group["params"]} for group in optimizer.param_groups]
     fresh = build(groups, lr=8.0)
@@ -46,7 +47,7 @@ def reloaded_always(k: int, model: Any, optimizer: Any, build: Function, table: 
     return model, fresh
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def reloaded_pickled(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import pickle
 
@@ -57,7 +58,7 @@ def reloaded_pickled(k: int, model: Any, optimizer: Any, build: Function, table:
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def reloaded_saved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import io
 
@@ -75,7 +76,7 @@ def reloaded_saved(k: int, model: Any, optimizer: Any, build: Function, table: s
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def rewound(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import copy
 
@@ -95,21 +96,21 @@ def rewound(k: int, model: Any, optimizer: Any, build: Function, table: str, ind
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def copied(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import copy
 
     return copy.deepcopy((model, optimizer)) if k == 1 else (model, optimizer)
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def pickled(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import pickle
 
     return pickle.loads(pickle.dumps((model, optimizer))) if k == 1 else (model, optimizer)
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def saved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import io
 
@@ -121,7 +122,7 @@ def saved(k: int, model: Any, optimizer: Any, build: Function, table: str, indic
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def copy_trained(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     import copy
 
@@ -133,7 +134,7 @@ def copy_trained(k: int, model: Any, optimizer: Any, build: Function, table: str
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def model_reloaded(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -144,7 +145,7 @@ def model_reloaded(k: int, model: Any, optimizer: Any, build: Function, table: s
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def evaluated(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     model.eval()
     with torch.no_grad():
@@ -153,34 +154,34 @@ def evaluated(k: int, model: Any, optimizer: Any, build: Function, table: str, i
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def moved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     model.to("cpu").to(model.get_submodule(table).weight.dtype).requires_grad_(True)
     return model.apply(lambda module: None), optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def frozen(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     model.requires_grad_(k != 1)
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def skipped(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def accumulated(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def alternating(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def group_added(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         weight = model.get_submodule(table).weight
@@ -193,13 +194,13 @@ def group_added(k: int, model: Any, optimizer: Any, build: Function, table: str,
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def looked_at(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     repr(optimizer), repr(model), optimizer.state_dict(), model.state_dict(), list(model.named_parameters())
     return model, optimizer
 
 
-@_into(EVENTS)
+@into(EVENTS)
 def hooked(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 0:
         model.calls = calls = {"before": 0, "after": 0}
@@ -213,80 +214,80 @@ def hooked(k: int, model: Any, optimizer: Any, build: Function, table: str, indi
 # -- schedules ---------------------------------------------------------------------------------------------------
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def constant(optimizer: Any) -> Any:
     return None
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def step_lr(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def step_lr_two(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.25).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def multi_step(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], 0.5).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def constant_lr(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 2).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def linear(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 2).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def exponential(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def polynomial(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.PolynomialLR(optimizer, 4, 1.0).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def cosine(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def warm_restarts(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def harmonic(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (k + 1)).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def multiplicative(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda k: 0.5).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def plateau(optimizer: Any) -> Any:
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
     return lambda: scheduler.step(1.0)
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def sequential(optimizer: Any) -> Any:
     rates = torch.optim.lr_scheduler
     parts = [rates.ConstantLR(optimizer, 0.5, 8), rates.ExponentialLR(optimizer, 0.5)]
     return rates.SequentialLR(optimizer, parts, [2]).step
 
 
-@_into(SCHEDULES)
+@into(SCHEDULES)
 def chained(optimizer: Any) -> Any:
     rates = torch.optim.lr_scheduler
     return rates.ChainedScheduler([rates.ConstantLR(optimizer, 0.5, 2), rates.ExponentialLR(optimizer, 0.5)]).step

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Make = Callable[[int, int, Any, torch.dtype], Any]
 LAYERS: dict[str, Make] = {}
 
@@ -58,9 +60,7 @@ def layered(make: Make, inputs: int, outputs: int, bias: Any, dtype: str, seed: 
     }
 
 
-def _layer(make: Make) -> Make:
-    LAYERS[make.__name__] = make
-    return make
+_layer = into(LAYERS)
 
 
 @_layer

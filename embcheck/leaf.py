@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -137,67 +139,59 @@ def leafed(
     return seen
 
 
-def _into(registry: dict[str, Any]) -> Callable[[Any], Any]:
-    def register(function: Any) -> Any:
-        registry[function.__name__.removesuffix("_")] = function
-        return function
-
-    return register
-
-
 # -- what it is made of ----------------------------------------------------------------------------------------------
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def plain(data: Tensor) -> Tensor:
     return data
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def leaf(data: Tensor) -> Tensor:
     return data.requires_grad_()
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def product(data: Tensor) -> Tensor:
     return data.detach().requires_grad_().view_as(data)
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def parameter(data: Tensor) -> Tensor:
     return torch.nn.Parameter(data)
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def frozen(data: Tensor) -> Tensor:
     return torch.nn.Parameter(data, requires_grad=False)
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def graded(data: Tensor) -> Tensor:
     made = torch.nn.Parameter(data)
     made.grad = torch.ones_like(made)
     return made
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def hooked(data: Tensor) -> Tensor:
     made = torch.nn.Parameter(data)
     made.register_hook(lambda grad: grad * 3)
     return made
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def detached(data: Tensor) -> Tensor:
     return torch.nn.Parameter(data).detach()
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def raw(data: Tensor) -> Tensor:
     return torch.nn.Parameter(data).data
 
 
-@_into(ORIGINS)
+@into(ORIGINS)
 def buffer(data: Tensor) -> Tensor:
     module: Module = torch.nn.Module()
     module.register_buffer("mean", data)
@@ -207,46 +201,46 @@ def buffer(data: Tensor) -> Tensor:
 # -- how it is made ----------------------------------------------------------------------------------------------------
 
 
-@_into(MAKINGS)
+@into(MAKINGS)
 def keyword(source: Tensor, requires_grad: bool) -> Tensor:
     return torch.nn.Parameter(source, requires_grad=requires_grad)
 
 
-@_into(MAKINGS)
+@into(MAKINGS)
 def positional(source: Tensor, requires_grad: bool) -> Tensor:
     return torch.nn.Parameter(source, requires_grad)
 
 
-@_into(MAKINGS)
+@into(MAKINGS)
 def by_default(source: Tensor, requires_grad: bool) -> Tensor:
     made = torch.nn.Parameter(source)
     return made if requires_grad else made.requires_grad_(False)
 
 
-@_into(MAKINGS)
+@into(MAKINGS)
 def all_keywords(source: Tensor, requires_grad: bool) -> Tensor:
     return torch.nn.Parameter(requires_grad=requires_grad, data=source)
 
 
-@_into(MAKINGS)
+@into(MAKINGS)
 def set_after(source: Tensor, requires_grad: bool) -> Tensor:
     made = torch.nn.Parameter(source, not requires_grad)
     made.requires_grad = requires_grad
     return made
 
 
-@_into(UNDER)
+@into(UNDER)
 def enabled(act: Callable[[], Any]) -> Any:
     return act()
 
 
-@_into(UNDER)
+@into(UNDER)
 def no_grad(act: Callable[[], Any]) -> Any:
     with torch.no_grad():
         return act()
 
 
-@_into(UNDER)
+@into(UNDER)
 def inference(act: Callable[[], Any]) -> Any:
     with torch.inference_mode():
         return act()
@@ -255,26 +249,26 @@ def inference(act: Callable[[], Any]) -> Any:
 # -- whose it becomes: modules without parameters so far ----------------------------------------------------------------
 
 
-@_into(OWNERS)
+@into(OWNERS)
 def bare() -> Module:
     return torch.nn.Module()
 
 
-@_into(OWNERS)
+@into(OWNERS)
 def table() -> Module:
     made = torch.nn.Embedding(1, 1)
     del made.weight
     return made
 
 
-@_into(OWNERS)
+@into(OWNERS)
 def line() -> Module:
     made = torch.nn.Linear(1, 1)
     del made.weight, made.bias
     return made
 
 
-@_into(OWNERS)
+@into(OWNERS)
 def sequence() -> Module:
     return torch.nn.Sequential()
 
@@ -282,36 +276,36 @@ def sequence() -> Module:
 # -- how it is put into a module -----------------------------------------------------------------------------------------
 
 
-@_into(PLACES)
+@into(PLACES)
 def assigned(module: Module, slot: str, made: Tensor) -> None:
     setattr(module, slot, made)
 
 
-@_into(PLACES)
+@into(PLACES)
 def registered(module: Module, slot: str, made: Tensor) -> None:
     module.register_parameter(slot, made)
 
 
-@_into(PLACES)
+@into(PLACES)
 def deleted_first(module: Module, slot: str, made: Tensor) -> None:
     if slot in module._parameters:
         delattr(module, slot)
     setattr(module, slot, made)
 
 
-@_into(PLACES)
+@into(PLACES)
 def none_first(module: Module, slot: str, made: Tensor) -> None:
     if slot in module._parameters:
         setattr(module, slot, None)
     setattr(module, slot, made)
 
 
-@_into(PLACES)
+@into(PLACES)
 def twice(module: Module, slot: str, made: Tensor) -> None:
     setattr(module, slot, made)
     setattr(module, slot, made)
 
 
-@_into(PLACES)
+@into(PLACES)
 def in_the_dict(module: Module, slot: str, made: Tensor) -> None:
     module._parameters[slot] = made

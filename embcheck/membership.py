@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -163,9 +165,7 @@ def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
 CONVERSIONS: dict[str, Callable[[Module], Module]] = {}
 
 
-def _into(act: Callable[[Module], Module]) -> Callable[[Module], Module]:
-    CONVERSIONS[act.__name__.removesuffix("_")] = act
-    return act
+_into = into(CONVERSIONS)
 
 
 @_into

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 Tied = tuple[torch.nn.Module, str, str]
 Function = Callable[..., Any]
@@ -26,18 +28,10 @@ CLIPS: dict[str, Function] = {}
 ZEROS: dict[str, Function] = {}
 
 
-def _into(registry: dict[str, Function]) -> Callable[[F], F]:
-    def register(function: F) -> F:
-        registry[function.__name__.rstrip("_")] = function
-        return function
-
-    return register
-
-
 # -- ties --------------------------------------------------------------------------------------------------------
 
 
-@_into(TIES)
+@into(TIES)
 def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
     model.embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
@@ -48,7 +42,7 @@ def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> T
     return model, "embedding", "head"
 
 
-@_into(TIES)
+@into(TIES)
 def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
     model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
@@ -60,7 +54,7 @@ def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> T
     return model, "embedding", "head"
 
 
-@_into(TIES)
+@into(TIES)
 def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
     embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
@@ -73,7 +67,7 @@ def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     return model, "encoder.1.words", "decoder.1"
 
 
-@_into(TIES)
+@into(TIES)
 def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
     model.source = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
@@ -85,7 +79,7 @@ def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     return model, "source", "head"
 
 
-@_into(TIES)
+@into(TIES)
 def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Module()
     model.source = model.target = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
@@ -96,7 +90,7 @@ def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied
     return model, "target", "head"
 
 
-@_into(TIES)
+@into(TIES)
 def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
     model = torch.nn.Sequential()
     model.add_module("0", torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach()))
@@ -113,43 +107,43 @@ def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 # -- listings ----------------------------------------------------------------------------------------------------
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def parameters(build: Function, model: Any, table: str, top: str) -> Any:
     return build(model.parameters())
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def listed(build: Function, model: Any, table: str, top: str) -> Any:
     return build(list(model.parameters()))
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def named(build: Function, model: Any, table: str, top: str) -> Any:
     return build(model.named_parameters())
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def from_head(build: Function, model: Any, table: str, top: str) -> Any:
     return build(model.get_submodule(top).parameters())
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def unique(build: Function, model: Any, table: str, top: str) -> Any:
     pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
     return build(list(dict.fromkeys(pair)))
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def one_group(build: Function, model: Any, table: str, top: str) -> Any:
     return build([{"params": list(model.parameters())}])
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def bare_groups(build: Function, model: Any, table: str, top: str) -> Any:
     return build([{"params": parameter} for parameter in model.parameters()])
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     weight, bias = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     if bias is None:
@@ -159,7 +153,7 @@ def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     return optimizer
 
 
-@_into(LISTINGS)
+@into(LISTINGS)
 def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
     rate = build(model.parameters()).param_groups[0]["lr"]
     return build([{"params": [p], "lr": rate} for p in reversed(list(model.parameters()))], lr=1.0)
@@ -168,7 +162,7 @@ def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
 # -- laps --------------------------------------------------------------------------------------------------------
 
 
-@_into(LAPS)
+@into(LAPS)
 def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     outputs = [m(indices) for m in model.modules() if isinstance(m, torch.nn.Embedding)] if use != "head" else []
     upstream = [below] * len(outputs)
@@ -179,7 +173,7 @@ def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tens
     return outputs[0].detach().sum()
 
 
-@_into(LAPS)
+@into(LAPS)
 def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     loss = torch.zeros((), dtype=below.dtype)
     for m in model.modules():
@@ -191,7 +185,7 @@ def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
     return loss
 
 
-@_into(LAPS)
+@into(LAPS)
 def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
     for m in model.modules():
@@ -204,7 +198,7 @@ def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
     return value.detach().sum()
 
 
-@_into(LAPS)
+@into(LAPS)
 def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
     for m in reversed(list(model.modules())):
@@ -218,7 +212,7 @@ def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above
     return value.detach().sum()
 
 
-@_into(LAPS)
+@into(LAPS)
 def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     embedding = next(m for m in model.modules() if isinstance(m, torch.nn.Embedding))
     head = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
@@ -230,33 +224,33 @@ def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: 
 # -- clearing gradients ------------------------------------------------------------------------------------------
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def to_none(model: Any, optimizer: Any) -> None:
     optimizer.zero_grad()
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def to_zeros(model: Any, optimizer: Any) -> None:
     optimizer.zero_grad(set_to_none=False)
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def model_to_none(model: Any, optimizer: Any) -> None:
     model.zero_grad()
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def model_to_zeros(model: Any, optimizer: Any) -> None:
     model.zero_grad(set_to_none=False)
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def by_hand(model: Any, optimizer: Any) -> None:
     for parameter in model.parameters():
         parameter.grad = None
 
 
-@_into(ZEROS)
+@into(ZEROS)
 def never(model: Any, optimizer: Any) -> None:
     pass
 
@@ -264,41 +258,41 @@ def never(model: Any, optimizer: Any) -> None:
 # -- clips -------------------------------------------------------------------------------------------------------
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def unclipped(parameters: list[Tensor]) -> Any:
     return None
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def value(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_value_(parameters, 2.0)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def value_plain(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_value_(parameters, 2.0, foreach=False)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def loose(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_norm_(parameters, 2.0**14)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def norm(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_norm_(parameters, 0.5)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def norm_plain(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_norm_(iter(parameters), 0.5, foreach=False)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def norm_one(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_norm_(parameters, 0.5, norm_type=1)
 
 
-@_into(CLIPS)
+@into(CLIPS)
 def norm_largest(parameters: list[Tensor]) -> Any:
     return torch.nn.utils.clip_grad_norm_(parameters, 0.5, norm_type=float("inf"))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
+from embcheck.registry import into
 
 Ints = npt.NDArray[np.int64]
 Pattern = Callable[[int, int, "int | None", int], Ints]
@@ -20,9 +21,7 @@ Pattern = Callable[[int, int, "int | None", int], Ints]
 PATTERNS: dict[str, Pattern] = {}
 
 
-def _pattern(function: Pattern) -> Pattern:
-    PATTERNS[function.__name__] = function
-    return function
+_pattern = into(PATTERNS)
 
 
 @_pattern

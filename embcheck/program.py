@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
 Rebuild = Callable[[Tensor], Call]
@@ -93,14 +95,10 @@ def surroundings() -> tuple[Any, ...]:
     )
 
 
-def _history(function: History) -> History:
-    HISTORIES[function.__name__] = function
-    return function
+_history = into(HISTORIES)
 
 
-def _route(function: Route) -> Route:
-    ROUTES[function.__name__] = function
-    return function
+_route = into(ROUTES)
 
 
 # -- histories ---------------------------------------------------------------------------------------------------

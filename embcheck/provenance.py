@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 
@@ -65,19 +67,13 @@ def in_bytes(tensor: Tensor) -> Tensor:
     return (plain if plain.dim() else plain[None]).view(torch.uint8)
 
 
-def _origin(function: Origin) -> Origin:
-    ORIGINS[function.__name__] = function
-    return function
+_origin = into(ORIGINS)
 
 
-def _misshapen(function: Origin) -> Origin:
-    MISSHAPEN[function.__name__] = function
-    return function
+_misshapen = into(MISSHAPEN)
 
 
-def _looker(function: Callable[..., Any]) -> Callable[..., Any]:
-    LOOKERS[function.__name__] = function
-    return function
+_looker = into(LOOKERS)
 
 
 # -- where a tensor comes from -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 import torch.utils.checkpoint
 
 from embcheck.program import Call, Rebuild, Route, Tensor
+from embcheck.registry import into
 
 Seen = dict[str, Any]
 FURTHER: dict[str, Route] = {}
@@ -23,10 +24,8 @@ FURTHER_TIMES = {
 }
 
 
-def further(function: Route) -> Route:
-    """Registers a route."""
-    FURTHER[function.__name__] = function
-    return function
+#: Registers a route.
+further = into(FURTHER)
 
 
 def layer_of(call: Call) -> Any:

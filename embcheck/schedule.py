@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 #: Makes a scheduler of an optimizer with one or two groups.
 Make = Callable[[Any], Any]
 PLANS: dict[str, Make] = {}
@@ -65,9 +67,7 @@ def scheduled(
     }
 
 
-def _plan(make: Make) -> Make:
-    PLANS[make.__name__.removesuffix("_")] = make
-    return make
+_plan = into(PLANS)
 
 
 @_plan

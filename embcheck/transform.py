@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from embcheck.program import surroundings
+from embcheck.registry import into
 
 Tensor = torch.Tensor
 Seen = dict[str, Any]
@@ -64,9 +65,7 @@ def weighted(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda table, tokens, sent: (look(table, tokens) * sent).sum()
 
 
-def _look(function: Callable[..., Look]) -> Callable[..., Look]:
-    LOOKS[function.__name__] = function
-    return function
+_look = into(LOOKS)
 
 
 def transform(function: Transform) -> Transform:

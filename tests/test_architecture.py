@@ -24,7 +24,8 @@ PACKAGE = ROOT / "embcheck"
 #: (faults, report) the modules may import each other.
 LAYERS = (
     # what is fed and what is expected, in numpy
-    *("stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle", "space", "table"),
+    *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
+    *("space", "table"),
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "grid", "store", "item", "slot"),
     # expectations of single families, in numpy
@@ -59,7 +60,8 @@ BACK: set[tuple[str, str]] = set()
 
 #: What a machine without torch can import: to read a record, to judge, to plan.
 TORCH_FREE = (
-    *("stream", "format", "layout", "pattern", "case", "bound", "oracle", "space", "table", "outcome", "law"),
+    *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
+    *("space", "table", "outcome", "law"),
     *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
     *("reduce", "literal", "source", "grid", "shards", "release", "cell", "trial", "bisect"),
     *("findings", "report.matrix", "report.changes", "report.github", "report.page"),
