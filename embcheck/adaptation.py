@@ -93,7 +93,7 @@ def assign(target, weight):
 
 #: Turns a case into one that speaks of the subject, or None.
 Fit = Callable[[Any], Any]
-#: The families of each kind, each with the axis that names the entry.
+#: The families that speak of any table, and the flags of a bag.
 TABLE_FAMILIES = ("lookup", "gradient", "padding", "renorm")
 BAG_FLAGS = ("mode", "include_last_offset", "padding_idx", "scale_grad_by_freq", "sparse")
 
@@ -106,11 +106,10 @@ def adapted(factory: Callable[..., Any]) -> Iterator[dict[str, Family]]:
         SubjectError: if nothing can be built, or what is built is not of the declared kind.
     """
     declared, name = declaration_of(factory), name_of(factory)
-    registries = _REGISTRIES[declared.kind]
     try:
         yield {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
     finally:
-        for registry in (*registries, MATHEMATICS):
+        for registry in _REGISTRIES:
             registry.pop(name, None)
 
 
@@ -297,7 +296,8 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     structure.script = _STRUCTURE_SCRIPT.format(**place)  # type: ignore[attr-defined]
     TIES[name] = tie
     fixed = {} if "bias" in taken else {"bias": biased}
-    lacking = {flag: None if flag == "padding_idx" else False for flag in FLAGS[:1] + FLAGS[3:] if flag not in taken}
+    defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+    lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
     plain = _fixed(declared, {**lacking, **fixed})
     yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name))
     expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
@@ -360,9 +360,5 @@ def _untransposed(plan: Any) -> Any:
 
 
 _ADAPTERS = {"table": tables, "bag": bags, "tied": ties, "conversion": conversions}
-_REGISTRIES: dict[str, tuple[dict[str, Any], ...]] = {
-    "table": (ENTRIES, SPELLINGS),
-    "bag": (BAG_ENTRIES,),
-    "tied": (TIES, STRUCTURES),
-    "conversion": (ASSIGNMENTS,),
-}
+#: Where an entry of a subject may be registered.
+_REGISTRIES: tuple[dict[str, Any], ...] = (ENTRIES, SPELLINGS, MATHEMATICS, BAG_ENTRIES, TIES, STRUCTURES, ASSIGNMENTS)

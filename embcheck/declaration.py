@@ -10,7 +10,6 @@ rows of its one table up: the flags that it takes are read off its signature.
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -171,8 +170,3 @@ def configured(folder: Path) -> dict[str, str]:
         found |= named
         break
     return found
-
-
-def root(width: int) -> float:
-    """√d, the usual scale of token embeddings."""
-    return math.sqrt(width)

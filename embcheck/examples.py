@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils import parametrize
 
-from embcheck.declaration import declare, root
+from embcheck.declaration import declare
 from embcheck.format import Floats
 from embcheck.mathematics import Mathematics
 
@@ -24,7 +24,7 @@ class TokenEmbedding(torch.nn.Embedding):
         super().__init__(vocab_size, d_model, padding_idx=1)
 
 
-@declare(scale=root)
+@declare(scale=math.sqrt)
 class ScaledEmbedding(torch.nn.Module):
     """Token embeddings times √d_model, as transformers add positions to them."""
 

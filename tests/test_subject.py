@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 import embcheck
 from embcheck.conformance import LawViolated, judged
-from embcheck.declaration import SubjectError, configured, declare, resolve, root
+from embcheck.declaration import SubjectError, configured, declare, resolve
 from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel
 from embcheck.rehearsal import rehearse_apart
 from embcheck.verdict import Status
@@ -33,7 +34,7 @@ class ScaledByTheWidth(ScaledEmbedding):
     """Declares another scale than it has."""
 
 
-@declare(scale=root)
+@declare(scale=math.sqrt)
 class ForgetsTheScaleInTheGradient(ScaledEmbedding):
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         rows: torch.Tensor = self.table(indices)
