@@ -21,9 +21,9 @@ from embcheck.case import Case
 from embcheck.format import Format, special_patterns
 from embcheck.law import FAMILIES
 from embcheck.layout import view_of
+from embcheck.lookup.entry import ENTRIES, flags_of
+from embcheck.lookup.program import HISTORIES, ROUTES, TIMES, backward, forward
 from embcheck.pattern import STRAYS
-from embcheck.program import HISTORIES, ROUTES, TIMES, backward, forward
-from embcheck.subject import ENTRIES, flags_of
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...] | None

@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from embcheck.assignment import ASSIGNMENTS
-from embcheck.bag import BAG_ENTRIES
-from embcheck.bag_case import BagCase
+from embcheck.bag.case import BagCase
+from embcheck.bag.program import BAG_ENTRIES
 from embcheck.case import Case
+from embcheck.conversion.assignment import ASSIGNMENTS
 from embcheck.declaration import Declaration, declaration_of, name_of, resolve, takes
 from embcheck.law import FAMILIES, Family
-from embcheck.life import STRUCTURES, Structure
+from embcheck.life.program import STRUCTURES, Structure
+from embcheck.lookup.entry import ENTRIES, FLAGS, Entry, Subject, table_of, table_subject
 from embcheck.mathematics import MATHEMATICS
-from embcheck.occasion import TIES
-from embcheck.renorming import SPELLINGS
-from embcheck.subject import ENTRIES, FLAGS, Entry, Subject, table_of, table_subject
+from embcheck.renorm.program import SPELLINGS
+from embcheck.training.occasion import TIES
 
 
 def _place(factory: Any) -> dict[str, str]:

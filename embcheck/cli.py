@@ -151,7 +151,7 @@ def replay(
     store: Annotated[Path, typer.Option("--store", help="Where failures are kept.")] = Path(".embcheck"),
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
-    from embcheck.store import recorded
+    from embcheck.records.store import recorded
 
     try:
         record = recorded(failure, store)
@@ -168,9 +168,9 @@ def replay(
 def _replayed(record: dict[str, str]) -> tuple[str, str]:
     from embcheck.case import parse
     from embcheck.collect import load_families
+    from embcheck.crashes.isolate import examine
     from embcheck.declaration import VARIABLE, SubjectError
     from embcheck.engine import judge_once
-    from embcheck.isolate import examine
     from embcheck.law import Difference
     from embcheck.mode import MODES
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from embcheck import stream
 from embcheck.case import holds
+from embcheck.crashes.isolate import confined
 from embcheck.execute import read, run
-from embcheck.isolate import confined
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import FAMILIES, Difference, Family, Law, Loose, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES, Mode
 from embcheck.outcome import Outcome
+from embcheck.records.store import failure_id
 from embcheck.reduce import reduce_case
 from embcheck.script import script
-from embcheck.store import failure_id
 from embcheck.verdict import Counterexample, Status, Verdict
 
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.

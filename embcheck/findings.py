@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from embcheck.ledger import Entry
-from embcheck.record import Record
+from embcheck.records.record import Record
 from embcheck.verdict import Status, Verdict
 
 KEPT = Path(__file__).with_name("findings.json")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from embcheck.isolate import Prober
+    from embcheck.crashes.isolate import Prober
     from embcheck.item import Item
     from embcheck.ledger import Ledger
 
@@ -237,8 +237,8 @@ class Watched:
         torch.set_float32_matmul_precision("highest")
         if not is_worker(self.config):
             return None, None
-        from embcheck.isolate import Prober
-        from embcheck.slot import Slot, Watchdog
+        from embcheck.crashes.isolate import Prober
+        from embcheck.crashes.slot import Slot, Watchdog
 
         inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
         folder = Path(inputs["embcheck_run"])

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from embcheck.compare import Key, compare, excused
-from embcheck.crash import confirmed, verdict_of_crash
-from embcheck.record import Record, RecordError, Writer, read
+from embcheck.crashes.crash import confirmed, verdict_of_crash
+from embcheck.crashes.slot import Running, read_slot
+from embcheck.records.compare import Key, compare, excused
+from embcheck.records.record import Record, RecordError, Writer, read
+from embcheck.records.store import STORE, keep
 from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
-from embcheck.slot import Running, read_slot
-from embcheck.store import STORE, keep
 from embcheck.verdict import Counterexample, Status, Verdict
 
 #: How often an item is taken up again after it crashed a worker.

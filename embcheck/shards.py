@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embcheck.record import Record
+from embcheck.records.record import Record
 from embcheck.run import Results, Settings, exit_code, settle, shard_of
 from embcheck.verdict import Status
 

@@ -6,14 +6,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from embcheck.collect import load_families
+from embcheck.crashes.isolate import examine
 from embcheck.engine import judge_once
 from embcheck.findings import kept
-from embcheck.isolate import examine
 from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Entry, LedgerError
 from embcheck.mode import MODES, modes_of
+from embcheck.records.store import failure_id
 from embcheck.script import script
-from embcheck.store import failure_id
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 

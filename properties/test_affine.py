@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.affine import BETWEEN, CALLS, MISFITS, affine, misfit
-from embcheck.affine_case import LEADS, SIZES, AffineCase
+from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
+from embcheck.construction.affine_case import LEADS, SIZES, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Difference, Family, Finding, Plan, every, is_true, refuses, same, unwritten, within
 from embcheck.layout import LAYOUTS
+from embcheck.life.tie import row_major
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
-from embcheck.tie import row_major
 
 TRAINS = tuple((a, b, c) for a in (False, True) for b in (False, True) for c in (False, True))
 #: Ways to call a layer that call its hooks.

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.aftercare import averaged, clipped, scaled
 from embcheck.case import Axes, Input
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten, within
 from embcheck.outcome import Outcome
 from embcheck.space import Space
+from embcheck.training.aftercare import averaged, clipped, scaled
 
 #: The gradients of three parameters: a matrix, a vector, a number.
 GRADS: dict[str, Any] = {"a": [[3.0, -4.0], [0.5, 0.0]], "b": [12.0, -1.0, 2.0], "c": -8.0}

@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck import derivative, oracle, passage, table
+from embcheck import oracle
 from embcheck.case import Case
 from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, same, unwritten, within
+from embcheck.lookup import derivative, passage, table
+from embcheck.lookup.entry import ENTRIES
+from embcheck.lookup.route import FURTHER, FURTHER_TIMES
 from embcheck.outcome import Outcome
-from embcheck.route import FURTHER, FURTHER_TIMES
 from embcheck.space import Space
-from embcheck.subject import ENTRIES
 
 assert "frozen" in FURTHER, passage  # which registers it
 #: Routes that leave no gradient, for they speak of a refusal.

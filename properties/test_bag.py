@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import bag_oracle, bag_space
-from embcheck.bag_canon import canonical
-from embcheck.bag_case import OFFSET_MISTAKES, STRAYS, BagCase
-from embcheck.bag_mistake import BAG_ERRORS
-from embcheck.bag_oracle import Expected
-from embcheck.bag_region import derived
-from embcheck.bag_route import BAG_TIMES
-from embcheck.bag_smaller import smaller
+from embcheck.bag import oracle as bag_oracle
+from embcheck.bag import space as bag_space
+from embcheck.bag.canon import canonical
+from embcheck.bag.case import OFFSET_MISTAKES, STRAYS, BagCase
+from embcheck.bag.mistake import BAG_ERRORS
+from embcheck.bag.oracle import Expected
+from embcheck.bag.region import derived
+from embcheck.bag.route import BAG_TIMES
+from embcheck.bag.smaller import smaller
 from embcheck.law import (
     Difference,
     Family,

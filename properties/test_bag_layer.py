@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from embcheck import table
-from embcheck.bag_layer import ACTS, MAKES, BagLayerCase, describe
+from embcheck.bag.layer import ACTS, MAKES, BagLayerCase, describe
 from embcheck.format import FORMATS
 from embcheck.law import Difference, Family, Finding, Plan, described, every, identical, is_false, is_true, same
 from embcheck.layout import LAYOUTS
+from embcheck.lookup import table
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

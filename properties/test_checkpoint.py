@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.checkpoint import EDITS, restored
-from embcheck.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, SLOTS, Checkpoint
 from embcheck.format import FORMATS
 from embcheck.law import Difference, Family, Finding, Plan, every, is_true, refuses, same, unwritten
 from embcheck.layout import LAYOUTS
+from embcheck.module.checkpoint import EDITS, restored
+from embcheck.module.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, SLOTS, Checkpoint
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from embcheck.claim import CLAIMS, add_law
-from embcheck.claim_case import claim_space, plan
 from embcheck.claims import (  # noqa: F401  (each adds its claims)
     embedding_and_linear,
     embedding_to_linear_conversion,
@@ -11,6 +9,8 @@ from embcheck.claims import (  # noqa: F401  (each adds its claims)
     token_embedding,
     weight_tying,
 )
+from embcheck.claims.case import claim_space, plan
+from embcheck.claims.claim import CLAIMS, add_law
 from embcheck.law import Family
 
 claims = Family("claims", claim_space(), plan, cost=6.0)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.company import BREAKS, accompany, alone, settled, watch
-from embcheck.company_case import ABSENCES, GROUPINGS, MIXES, Company
 from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, same, unwritten, within
-from embcheck.optimizer import KINDS
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
+from embcheck.training.company import BREAKS, accompany, alone, settled, watch
+from embcheck.training.company_case import ABSENCES, GROUPINGS, MIXES, Company
+from embcheck.training.optimizer import KINDS
 
 #: Optimizers that step each element by itself; Adafactor, Muon and L-BFGS look at the whole.
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")

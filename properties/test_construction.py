@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.construction import ACTS, CASTS, DRAWN, FREEZING, GIVEN, MAKES, constructed
-from embcheck.construction_case import (
+from embcheck.construction.case import (
     ConstructionCase,
 )
+from embcheck.construction.misuse import WRONG, refused
+from embcheck.construction.program import ACTS, CASTS, DRAWN, FREEZING, GIVEN, MAKES, constructed
 from embcheck.format import FORMATS
 from embcheck.law import (
     Difference,
@@ -28,10 +29,9 @@ from embcheck.law import (
     unwritten,
 )
 from embcheck.layout import LAYOUTS
-from embcheck.misuse import WRONG, refused
+from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome
 from embcheck.space import Space
-from embcheck.table import padding_of
 
 # -- how a table is made -------------------------------------------------------------------------------------------
 

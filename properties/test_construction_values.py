@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from embcheck.case import Input
-from embcheck.construction_case import (
+from embcheck.construction.case import (
     InitialCase,
     PaddingStepCase,
     allowed_correlation,
     allowed_distance,
     distance,
 )
+from embcheck.construction.initialisation import CONSTANTS, INITIALISERS, initialised, trained
 from embcheck.format import FORMATS
-from embcheck.initialisation import CONSTANTS, INITIALISERS, initialised, trained
 from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same
+from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome
 from embcheck.space import Space
-from embcheck.table import padding_of
 
 # -- first values --------------------------------------------------------------------------------------------------
 

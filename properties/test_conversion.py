@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.assignment import AT_CALL, RAISES
-from embcheck.conversion_case import ConversionCase, Expected, is_dense
-from embcheck.conversion_space import AXES, canonical, draw, landmarks, plan, scope, smaller
+from embcheck.conversion.assignment import AT_CALL, RAISES
+from embcheck.conversion.case import ConversionCase, Expected, is_dense
+from embcheck.conversion.space import AXES, canonical, draw, landmarks, plan, scope, smaller
 from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space

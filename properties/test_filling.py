@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.construction_case import Spread, allowed_distance, distance
-from embcheck.filling import FILLS, filled, gained
-from embcheck.filling_case import (
+from embcheck.construction.case import Spread, allowed_distance, distance
+from embcheck.construction.filling import FILLS, filled, gained
+from embcheck.construction.filling_case import (
     DISTRIBUTIONS,
     FANNED,
     GAINS,

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import bound, derivative, oracle, table
+from embcheck import bound, oracle
 from embcheck.case import Case
 from embcheck.law import Family, Finding, described, every, is_true, refuses, same, unwritten, within
+from embcheck.lookup import derivative, table
+from embcheck.lookup.entry import ENTRIES, is_looked_up
+from embcheck.lookup.program import ROUTES, TIMES
 from embcheck.outcome import Outcome
-from embcheck.program import ROUTES, TIMES
 from embcheck.space import Space
-from embcheck.subject import ENTRIES, is_looked_up
 
 
 def scope() -> Iterator[Case]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.case import Axes
+from embcheck.construction.layer import LAYERS, layered
 from embcheck.format import FORMATS
 from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same
-from embcheck.layer import LAYERS, layered
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

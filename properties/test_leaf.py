@@ -11,12 +11,12 @@ import numpy as np
 from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.layout import LAYOUTS
-from embcheck.leaf import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER, leafed
-from embcheck.leaf_case import SHAPES, LeafCase
-from embcheck.leaf_wrong import WRONG, wrongly
+from embcheck.life.tie import dense
+from embcheck.module.leaf import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER, leafed
+from embcheck.module.leaf_case import SHAPES, LeafCase
+from embcheck.module.leaf_wrong import WRONG, wrongly
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
-from embcheck.tie import dense
 
 
 def plan(case: LeafCase) -> Plan:

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import stream, table, tie
+from embcheck import stream
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Finding, Plan, every, identical, is_true, same, unwritten, within
 from embcheck.layout import LAYOUTS
-from embcheck.life import STRUCTURES, live, observe
-from embcheck.life_case import LifeCase
+from embcheck.life import tie
+from embcheck.life.case import LifeCase
+from embcheck.life.program import STRUCTURES, live, observe
+from embcheck.life.rewriting import OPERATIONS
+from embcheck.lookup import table
 from embcheck.outcome import Field, Outcome
-from embcheck.rewriting import OPERATIONS
 from embcheck.space import Space
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import oracle, table
+from embcheck import oracle
 from embcheck.case import Case
 from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.lookup import table
+from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
+from embcheck.lookup.program import HISTORIES, forward
 from embcheck.outcome import Outcome
-from embcheck.program import HISTORIES, forward
 from embcheck.space import Space
-from embcheck.subject import ENTRIES, flags_of, is_looked_up
 
 
 def plan(case: Case) -> Plan:

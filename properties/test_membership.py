@@ -10,8 +10,8 @@ from embcheck import stream
 from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten
 from embcheck.layout import LAYOUTS
-from embcheck.membership import CONVERSIONS, build, membered
-from embcheck.membership_case import DTYPES, TREES, Membership, grow
+from embcheck.module.membership import CONVERSIONS, build, membered
+from embcheck.module.membership_case import DTYPES, TREES, Membership, grow
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 

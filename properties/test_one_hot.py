@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import stream, table
+from embcheck import stream
 from embcheck.law import Family, Finding, Plan, described, every, is_true, refuses, same, unwritten
 from embcheck.layout import LAYOUTS
-from embcheck.one_hot import CLASSES, ENCODERS, HISTORIES, OneHotCase, encoded
+from embcheck.lookup import table
+from embcheck.lookup.one_hot import CLASSES, ENCODERS, HISTORIES, OneHotCase, encoded
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

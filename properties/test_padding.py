@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from embcheck import derivative, oracle, table
+from embcheck import oracle
 from embcheck.case import Case
 from embcheck.law import Family, Finding, same, within
+from embcheck.lookup import derivative, table
+from embcheck.lookup.entry import ENTRIES, is_looked_up
+from embcheck.lookup.program import TIMES
 from embcheck.outcome import Outcome
-from embcheck.program import TIMES
 from embcheck.space import Space
-from embcheck.subject import ENTRIES, is_looked_up
 
 #: Routes whose gradient is masked: all that go backward.
 ROUTES = tuple(route for route in derivative.AXES["route"] if route != "forward_mode")

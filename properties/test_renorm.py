@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import oracle, table
+from embcheck import oracle
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.layout import LAYOUTS
+from embcheck.lookup import table
+from embcheck.lookup.entry import flags_of
+from embcheck.lookup.program import HISTORIES
 from embcheck.outcome import Field, Outcome
-from embcheck.program import HISTORIES
-from embcheck.renorm import RenormCase, Renormed, p_norm
-from embcheck.renorming import SPELLINGS, TAKES, renormalise
+from embcheck.renorm.case import RenormCase, Renormed, p_norm
+from embcheck.renorm.program import SPELLINGS, TAKES, renormalise
 from embcheck.space import Space
-from embcheck.subject import flags_of
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.

@@ -10,9 +10,9 @@ import numpy as np
 
 from embcheck.law import Family, Finding, Plan, every, same, within
 from embcheck.outcome import Field, Outcome
-from embcheck.schedule import PLANS, scheduled
-from embcheck.schedule_case import METRICS, ONE_CYCLES, PLATEAUS, Schedule
 from embcheck.space import Space
+from embcheck.training.schedule import PLANS, scheduled
+from embcheck.training.schedule_case import METRICS, ONE_CYCLES, PLATEAUS, Schedule
 
 
 def plan(case: Schedule) -> Plan:

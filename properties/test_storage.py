@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from embcheck import table
 from embcheck.format import STORAGE
 from embcheck.law import Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten
 from embcheck.layout import LAYOUTS
+from embcheck.lookup import table
+from embcheck.lookup.provenance import LOOKERS, MISSHAPEN, ORIGINS, looked_up
+from embcheck.lookup.storage_case import INDEX_DTYPES, OF_COMPLEX, PARTS, StorageCase
 from embcheck.outcome import Outcome
-from embcheck.provenance import LOOKERS, MISSHAPEN, ORIGINS, looked_up
 from embcheck.space import Space
-from embcheck.storage_case import INDEX_DTYPES, OF_COMPLEX, PARTS, StorageCase
 from embcheck.stream import Stream
 
 #: The dtypes of this release, the simplest first.

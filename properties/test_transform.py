@@ -6,15 +6,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck import curvature, table, transform
 from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, unwritten, within
 from embcheck.layout import LAYOUTS
-from embcheck.outcome import Outcome
-from embcheck.space import Space
-from embcheck.stream import Stream
-from embcheck.transform_case import PARTS, TransformCase
-from embcheck.transform_oracle import (
+from embcheck.lookup import curvature, table, transform
+from embcheck.lookup.transform_case import PARTS, TransformCase
+from embcheck.lookup.transform_oracle import (
     DENSE,
     LOOKS_AT_VALUES,
     MAPPED,
@@ -27,6 +24,9 @@ from embcheck.transform_oracle import (
     WITHOUT_UPSTREAM,
     expected,
 )
+from embcheck.outcome import Outcome
+from embcheck.space import Space
+from embcheck.stream import Stream
 
 assert "hessian" in transform.TRANSFORMS, curvature  # which registers it
 #: Products with one_hot, which have no flags.

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import algorithm, formula
 from embcheck.bound import Rounded
 from embcheck.format import Floats
-from embcheck.interruption import SCHEDULES
 from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.layout import view_of
-from embcheck.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
-from embcheck.optimizer import KINDS, chosen, refusals
 from embcheck.outcome import Outcome
-from embcheck.tied import Tying
-from embcheck.tied_space import COPIES, SPACE
-from embcheck.training import advance, construct, follow, list_twice, report, train
+from embcheck.training import algorithm, formula
+from embcheck.training.case import Tying
+from embcheck.training.interruption import SCHEDULES
+from embcheck.training.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
+from embcheck.training.optimizer import KINDS, chosen, refusals
+from embcheck.training.program import advance, construct, follow, list_twice, report, train
+from embcheck.training.space import COPIES, SPACE
 
 
 def plan(case: Tying) -> Plan:

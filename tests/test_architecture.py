@@ -25,34 +25,20 @@ PACKAGE = ROOT / "embcheck"
 LAYERS = (
     # what is fed and what is expected, in numpy
     *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
-    *("space", "table"),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "law", "verdict", "ledger", "record", "schema", "compare", "grid", "store", "item", "slot"),
-    # expectations of single families, in numpy
-    *("optimizer", "formula", "algorithm", "tie", "effect", "transform_case", "transform_oracle", "storage_case"),
-    # the programs, in torch and nothing else, and the cases that choose among them
-    *("mode", "program", "route", "passage", "subject", "modes", "derivative", "transform", "curvature", "provenance"),
-    *("transposition", "assignment", "conversion", "conversion_case", "conversion_space"),
-    *("occasion", "interruption", "training", "tied", "tied_space"),
-    *("operation", "rewriting", "life", "life_case"),
-    *("company", "company_case", "membership", "membership_case", "checkpoint", "checkpoint_case"),
-    *("leaf", "leaf_wrong", "leaf_case", "affine", "affine_case"),
-    *("bag_cut", "bag_region", "bag_case", "bag_oracle", "bag_smaller", "bag_route", "bag_history", "bag"),
-    *("bag_mistake", "bag_misfit", "bag_canon", "bag_space", "bag_layer"),
-    *("one_hot", "renorm", "renorming", "construction", "construction_case", "initialisation", "misuse"),
-    *("schedule", "schedule_case", "filling", "filling_case", "layer", "aftercare"),
-    *("claim_case", "claim", "claims"),
+    *("outcome", "space", "law", "verdict", "ledger", "records", "item"),
+    # the families: cases and expectations in numpy, programs in torch and nothing else
+    *("life", "training", "mode", "module", "lookup", "renorm", "bag", "conversion", "construction", "modes"),
     # the same programs on what a user wrote
-    *("examples", "adaptation"),
+    *("examples", "adaptation", "collect"),
     # execution, reduction, and what takes a process down
-    *("execute", "reduce", "literal", "script", "isolate", "engine", "collect", "source", "findings", "forks"),
-    *("witness", "crash", "appraisal"),
+    *("execute", "reduce", "literal", "script", "crashes", "engine", "source", "findings", "witness"),
+    # what tutorials claim
+    "claims",
     # runs and their reports
     *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
-    # many runs, many releases
-    *("shards", "release", "cell", "trial", "bisect"),
-    # whole models, and the commands of all
-    *("audit", "commands", "cli"),
+    # many records, many releases, whole models, and the commands of all
+    *("shards", "releases", "audit", "commands", "cli"),
 )
 
 #: What may look back, inside a function.
@@ -61,16 +47,15 @@ BACK: set[tuple[str, str]] = set()
 #: What a machine without torch can import: to read a record, to judge, to plan.
 TORCH_FREE = (
     *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
-    *("space", "table", "outcome", "law"),
-    *("verdict", "ledger", "record", "schema", "compare", "store", "item", "slot", "optimizer", "formula", "tie"),
-    *("reduce", "literal", "source", "grid", "shards", "release", "cell", "trial", "bisect"),
-    *("findings", "report.matrix", "report.changes", "report.github", "report.page"),
-    *("commands.releases", "commands.since", "commands.findings"),
-    *("audit.tiny", "audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many"),
-    *("audit.report", "commands.audit"),
-    *("transform_case", "transform_oracle", "storage_case", "claim_case", "claim", "report.claims", "commands.claims"),
-    *("script", "collect", "isolate", "crash", "run", "report.terminal", "report.progress", "plugin", "session", "cli"),
-    *("report.grid", "commands.modes"),
+    *("space", "lookup.table", "outcome", "law", "verdict", "ledger", "records.record", "records.schema"),
+    *("records.compare", "records.store", "item", "crashes.slot", "training.optimizer", "training.formula"),
+    *("life.tie", "reduce", "literal", "source", "records.grid", "shards", "releases.environment"),
+    *("releases.cell", "releases.trial", "releases.bisect", "findings", "report.matrix", "report.changes"),
+    *("report.github", "report.page", "commands.releases", "commands.since", "commands.findings", "audit.tiny"),
+    *("audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many", "audit.report"),
+    *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
+    *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
+    *("run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 
 

@@ -21,7 +21,7 @@ from embcheck.audit.session import BUILT, Audit
 from embcheck.audit.specimen import PLANTED, Specimen, Untied
 from embcheck.audit.template import answered
 from embcheck.audit.tiny import VOCABULARY, shrunk
-from embcheck.record import read
+from embcheck.records.record import read
 from embcheck.verdict import Status
 
 faults.load()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck import table
 from embcheck.case import Case, coded, holds, parse
 from embcheck.format import FORMATS
 from embcheck.layout import LAYOUTS
+from embcheck.lookup import table
 from embcheck.pattern import PATTERNS, STRAYS
 
 #: Two values of each axis that are not its default; an axis without an entry here makes a test fail.

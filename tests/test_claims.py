@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from embcheck.appraisal import appraise, chosen, every_claim, story
-from embcheck.claim import ONLY_IF, Claim, Observations, claim
-from embcheck.claim_case import EXPERIMENTS, plan
+from embcheck.claims.appraisal import appraise, chosen, every_claim, story
+from embcheck.claims.case import EXPERIMENTS, plan
+from embcheck.claims.claim import ONLY_IF, Claim, Observations, claim
 from embcheck.collect import load_families
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.law import Difference
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
-from embcheck.record import read
+from embcheck.records.record import read
 from embcheck.report.claims import claims_report, story_lines
 from embcheck.report.terminal import console
 from embcheck.verdict import Status

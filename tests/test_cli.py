@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.record import read
+from embcheck.records.record import read
 from embcheck.verdict import Status
 
 #: A selection that takes a few seconds.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from embcheck.compare import Move, compare, differences_of_setup, excused
-from embcheck.record import Record
+from embcheck.records.compare import Move, compare, differences_of_setup, excused
+from embcheck.records.record import Record
 from embcheck.verdict import Counterexample, Status, Verdict
 
 NA, HOLDS, KNOWN, UNKNOWN, VIOLATED = Status

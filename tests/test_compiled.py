@@ -17,11 +17,11 @@ from embcheck.fault import load_faults
 from embcheck.faults.compiled_graphs import seen
 from embcheck.item import PROFILES, Item
 from embcheck.law import Difference
+from embcheck.lookup.entry import ENTRIES
 from embcheck.mode import MODES
 from embcheck.modes import compilers, exports
 from embcheck.modes.lattice import lattice
 from embcheck.script import script
-from embcheck.subject import ENTRIES
 
 FAMILIES = load_families()
 COMPILING = tuple(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from test_cli import embcheck, planted
 
-from embcheck.record import read
+from embcheck.records.record import read
 
 ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager", "-n", "1")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embcheck.record import Record
+from embcheck.records.record import Record
 from embcheck.report.github import summary, workflow_commands
 from embcheck.verdict import Counterexample, Status, Verdict
 

@@ -18,7 +18,7 @@ from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
 from embcheck.law import Difference, accepts
 from embcheck.mode import MODES, absent, modes_of, running
-from embcheck.renorm import RenormCase
+from embcheck.renorm.case import RenormCase
 from embcheck.script import script
 
 load_modes()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.grid import Run
-from embcheck.record import Record, Writer, read
+from embcheck.records.grid import Run
+from embcheck.records.record import Record, Writer, read
 from embcheck.report.page import render
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.record import FORMAT, Record, RecordError, Writer, read
+from embcheck.records.record import FORMAT, Record, RecordError, Writer, read
 from embcheck.verdict import Counterexample, Status, Verdict
 
 EXAMPLE = Counterexample(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from embcheck import derivative, table
 from embcheck.case import Case
+from embcheck.lookup import derivative, table
 from embcheck.reduce import reduce_case, size
 from embcheck.space import Space
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from embcheck.bisect import bisect, last_patches
-from embcheck.cell import Cell, Selection, run_cell
 from embcheck.commands.releases import _code
-from embcheck.grid import Grid, Run
-from embcheck.record import Record, Writer
-from embcheck.release import Cache, Environment, Release, ReleaseError, UnknownRelease
+from embcheck.records.grid import Grid, Run
+from embcheck.records.record import Record, Writer
+from embcheck.releases.bisect import bisect, last_patches
+from embcheck.releases.cell import Cell, Selection, run_cell
+from embcheck.releases.environment import Cache, Environment, Release, ReleaseError, UnknownRelease
+from embcheck.releases.trial import Outcome, try_script
 from embcheck.source import contents, copy, digest
-from embcheck.trial import Outcome, try_script
 from embcheck.verdict import Status, Verdict
 
 HERE = Environment(Path(sys.executable), "2.13.0", "a build")
@@ -57,7 +57,7 @@ class Laboratory:
         self.runs = 0
         self.status, self.stopped, self.said = 0, "finished", ""
         monkeypatch.setattr(self.cache, "environment", lambda release: HERE)
-        monkeypatch.setattr("embcheck.cell.subprocess.Popen", self.popen)
+        monkeypatch.setattr("embcheck.releases.cell.subprocess.Popen", self.popen)
 
     def popen(self, command: list[str], **options: Any) -> Laboratory:
         self.runs += 1

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from embcheck import schema
-from embcheck.record import Writer
+from embcheck.records import schema
+from embcheck.records.record import Writer
 from embcheck.run import environment
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
@@ -31,7 +31,7 @@ def lines(path: Path) -> Iterator[Any]:
 
 def test_what_is_published_is_what_the_code_says() -> None:
     published = schema.PUBLISHED.read_text(encoding="utf-8")
-    assert published == schema.text(), "run: python -m embcheck.schema"
+    assert published == schema.text(), "run: python -m embcheck.records.schema"
 
 
 def test_a_record_obeys_it(tmp_path: Path) -> None:

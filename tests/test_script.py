@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from embcheck.collect import load_families
-from embcheck.crash import confirmed
+from embcheck.crashes.crash import confirmed
 from embcheck.execute import run
 from embcheck.law import Difference
 from embcheck.mode import MODES

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck import stream, table
+from embcheck import stream
 from embcheck.case import Axes, Case
+from embcheck.lookup import table
 from embcheck.reduce import size
 from embcheck.space import Space, covering_rows
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.session import BUILT, FAMILY, Audit, audit, name_of
-from embcheck.record import RecordError, Writer, read
+from embcheck.records.record import RecordError, Writer, read
 from embcheck.run import environment
 from embcheck.verdict import Statement, Verdict
 

@@ -11,7 +11,7 @@ from typing import Any
 from embcheck.audit.causes import Cause, Judged, causes
 from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
-from embcheck.store import failure_id
+from embcheck.records.store import failure_id
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 FAMILY = "audit"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.claim import claim, distributed, measured
-from embcheck.claim_case import ClaimCase
+from embcheck.claims.case import ClaimCase
+from embcheck.claims.claim import claim, distributed, measured
 from embcheck.claims.conversions import as_linear
 from embcheck.claims.costs import elements_for_lookup
 from embcheck.claims.embedding_to_linear_conversion import with_bias
@@ -21,7 +21,7 @@ from embcheck.claims.starts import (
     tables_of_numbers,
 )
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
-from embcheck.construction_case import Spread
+from embcheck.construction.case import Spread
 from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.outcome import Outcome
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.claim import claim
-from embcheck.claim_case import ClaimCase
+from embcheck.claims.case import ClaimCase
+from embcheck.claims.claim import claim
 from embcheck.claims.conversions import (
     as_linear,
     converted,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.claim import claim, measured, numbers
-from embcheck.claim_case import ClaimCase
+from embcheck.claims.case import ClaimCase
+from embcheck.claims.claim import claim, measured, numbers
 from embcheck.claims.conversions import layer_shapes
 from embcheck.claims.lookups import (
     edges,
@@ -30,7 +30,7 @@ from embcheck.claims.token_embedding import as_moved, is_normal, normal
 from embcheck.claims.trainings import einsummed, predicted, simple_train, stepped
 from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same, within
 from embcheck.outcome import Outcome
-from embcheck.renorm import renormed as by_definition
+from embcheck.renorm.case import renormed as by_definition
 
 PAGE = "nn-embedding-in-full.md"
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils import flop_counter
 
-from embcheck.claim_case import experiment
+from embcheck.claims.case import experiment
 
 Tensor = torch.Tensor
 

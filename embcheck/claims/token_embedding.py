@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from embcheck.claim import claim, distributed, measured
-from embcheck.claim_case import ClaimCase
+from embcheck.claims.case import ClaimCase
+from embcheck.claims.claim import claim, distributed, measured
 from embcheck.claims.costs import autocast, elements_held, elements_made
 from embcheck.claims.lookups import edges, evaluated, looked_up
 from embcheck.claims.paddings import (
@@ -24,7 +24,7 @@ from embcheck.claims.paddings import (
 )
 from embcheck.claims.starts import drawn, zeroed_afterwards
 from embcheck.claims.trainings import differentiated, stepped
-from embcheck.construction_case import Spread
+from embcheck.construction.case import Spread
 from embcheck.format import Floats
 from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same, within
 from embcheck.outcome import Outcome

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from embcheck.claim_case import experiment
+from embcheck.claims.case import experiment
 
 Tensor = torch.Tensor
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from embcheck.claim import claim, distributed, measured, numbers
-from embcheck.claim_case import ClaimCase
+from embcheck.claims.case import ClaimCase
+from embcheck.claims.claim import claim, distributed, measured, numbers
 from embcheck.claims.conversions import multiplied, untransposed
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.ties import counted, first_values_of_pair, race, trained_pair, unified

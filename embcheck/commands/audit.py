@@ -139,7 +139,7 @@ def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
 
 def keep(done: Audit, folder: Path) -> None:
     """Writes the script of each finding."""
-    from embcheck.store import keep as store
+    from embcheck.records.store import keep as store
 
     for verdict in done.verdicts():
         for example in verdict.counterexamples:

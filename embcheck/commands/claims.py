@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcheck.commands.usage import INTERNAL, NOTHING, refuse
-from embcheck.store import STORE
+from embcheck.records.store import STORE
 
 if TYPE_CHECKING:
-    from embcheck.appraisal import Appraised
-    from embcheck.record import Writer
+    from embcheck.claims.appraisal import Appraised
+    from embcheck.records.record import Writer
     from embcheck.run import Results
 
 
@@ -29,7 +29,7 @@ def claims(
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
 ) -> None:
     """Decides the claims of five tutorials: each holds, holds only under a condition, or is refuted."""
-    from embcheck.appraisal import chosen, every_claim
+    from embcheck.claims.appraisal import chosen, every_claim
 
     if show:
         if show not in every_claim():
@@ -50,7 +50,7 @@ def claims(
 
 def tell_story(name: str) -> None:
     """Prints a claim's source, verdict, observations, check and program."""
-    from embcheck.appraisal import every_claim, story
+    from embcheck.claims.appraisal import every_claim, story
     from embcheck.report.claims import story_lines
 
     prepare()
@@ -108,7 +108,7 @@ class Run:
         return code
 
     def _record(self) -> Writer | None:
-        from embcheck.record import Writer
+        from embcheck.records.record import Writer
 
         if self.report is None:
             return None
@@ -122,7 +122,7 @@ class Run:
 
         import torch
 
-        from embcheck.appraisal import appraise
+        from embcheck.claims.appraisal import appraise
         from embcheck.ledger import SHIPPED, load
         from embcheck.run import Batch
 
@@ -139,7 +139,7 @@ class Run:
                     writer.verdict(verdict)
 
     def _tell(self, results: Results, stopped: str, release: str) -> None:
-        from embcheck.appraisal import every_claim
+        from embcheck.claims.appraisal import every_claim
         from embcheck.report.claims import claims_report, closing
         from embcheck.report.terminal import console, failure
 
@@ -156,9 +156,9 @@ class Run:
 
     def _failures(self, results: Results) -> tuple[list[Any], Path | None]:
         """The counterexamples, their scripts run once, and where they are kept for ``embcheck replay``."""
-        from embcheck.crash import confirmed
+        from embcheck.crashes.crash import confirmed
+        from embcheck.records.store import keep
         from embcheck.run import examples_of
-        from embcheck.store import keep
 
         examples = confirmed(examples_of(results.settle()))
         folder = (self.report or Path()) / STORE

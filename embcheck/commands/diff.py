@@ -16,7 +16,7 @@ def diff(
     ratios: Annotated[bool, typer.Option("--ratios/--no-ratios", help="Also show changed error/bound ratios.")] = True,
 ) -> None:
     """Compares two records law by law: exit 1 if something broke or is no longer decided."""
-    from embcheck.compare import Move, compare
+    from embcheck.records.compare import Move, compare
     from embcheck.report.changes import show
     from embcheck.report.terminal import console
 

@@ -15,7 +15,7 @@ def merge(
     output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
 ) -> None:
     """Makes the shards of a run one record, and exits as the whole run would have."""
-    from embcheck.record import Writer
+    from embcheck.records.record import Writer
     from embcheck.run import UsageError
     from embcheck.shards import ShardError, merged
 

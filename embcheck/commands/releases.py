@@ -12,10 +12,10 @@ import typer
 from embcheck.commands.usage import NOTHING, lacks, refuse
 
 if TYPE_CHECKING:
-    from embcheck.cell import Cell, Selection
-    from embcheck.compare import Change, Key
-    from embcheck.grid import Grid, Step
-    from embcheck.release import Cache, Release
+    from embcheck.records.compare import Change, Key
+    from embcheck.records.grid import Grid, Step
+    from embcheck.releases.cell import Cell, Selection
+    from embcheck.releases.environment import Cache, Release
 
 #: Changes of one step whose scripts are run.
 _TRIED = 12
@@ -54,7 +54,7 @@ def releases(
     Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, or the
     last release violates one or could not be run.
     """
-    from embcheck.cell import Selection
+    from embcheck.releases.cell import Selection
     from embcheck.run import Settings, UsageError
 
     try:
@@ -76,7 +76,7 @@ def resources(
     asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool
 ) -> tuple[Cache, list[Release]]:
     """The cache and the releases that the command line names; bad ones are refused."""
-    from embcheck.release import Cache, Release, UnknownRelease
+    from embcheck.releases.environment import Cache, Release, UnknownRelease
 
     try:
         held = Cache(cache, python)
@@ -99,7 +99,7 @@ def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
 
 
 def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: str) -> list[Cell]:
-    from embcheck.cell import run_cell, write_line
+    from embcheck.releases.cell import run_cell, write_line
     from embcheck.source import copy
 
     # A copy, so that an edit in the checkout does not change what a long run compares.
@@ -108,7 +108,7 @@ def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: s
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
-    from embcheck.grid import Grid
+    from embcheck.records.grid import Grid
     from embcheck.report.matrix import show
     from embcheck.report.terminal import console
 
@@ -133,7 +133,7 @@ def _code(cells: list[Cell], grid: Grid) -> int:
 
 def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
     """What the scripts of a step's changes say in the two releases: the change seen without embcheck."""
-    from embcheck.trial import try_script
+    from embcheck.releases.trial import try_script
 
     by_name = {cell.name: cell for cell in cells}
     sides = [by_name[column.name] for column in (step.before, step.after)]

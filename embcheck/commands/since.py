@@ -11,9 +11,9 @@ from embcheck.commands.releases import CacheFolder, Index, Python, resources
 from embcheck.commands.usage import INTERNAL, refuse
 
 if TYPE_CHECKING:
-    from embcheck.bisect import Turn
-    from embcheck.release import Cache, Release
-    from embcheck.trial import Outcome
+    from embcheck.releases.bisect import Turn
+    from embcheck.releases.environment import Cache, Release
+    from embcheck.releases.trial import Outcome
 
 
 def since(
@@ -28,8 +28,8 @@ def since(
     cache: CacheFolder = None,
 ) -> None:
     """Bisects the releases with the failure's script: exit 0 if a first one was found, 1 if nothing changes."""
-    from embcheck.bisect import Turn, bisect, minor_releases
-    from embcheck.cell import write_line
+    from embcheck.releases.bisect import Turn, bisect, minor_releases
+    from embcheck.releases.cell import write_line
 
     script = script_of_failure(failure, store)
     if not asked:
@@ -57,9 +57,9 @@ def since(
 
 def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
     """A release's own name and what the script says in it; one that can't be installed decides nothing."""
-    from embcheck.cell import write_line
-    from embcheck.release import ReleaseError
-    from embcheck.trial import Outcome, try_script
+    from embcheck.releases.cell import write_line
+    from embcheck.releases.environment import ReleaseError
+    from embcheck.releases.trial import Outcome, try_script
 
     try:
         environment = cache.environment(release)
@@ -71,7 +71,7 @@ def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
 
 def decided(turn: Turn) -> bool:
     """Whether any release said anything."""
-    from embcheck.trial import Outcome
+    from embcheck.releases.trial import Outcome
 
     return any(outcome is not Outcome.UNDECIDED for outcome in turn.outcomes.values())
 
@@ -80,8 +80,8 @@ def show(turn: Turn, names: list[str]) -> None:
     """The line of releases with what the script said, and where it turns."""
     from rich.text import Text
 
+    from embcheck.releases.trial import Outcome
     from embcheck.report.terminal import console
-    from embcheck.trial import Outcome
 
     styles = {Outcome.FAILS: "bold red", Outcome.RIGHT: "green", Outcome.UNDECIDED: "magenta", None: "dim"}
     out = console()
@@ -103,7 +103,7 @@ def show(turn: Turn, names: list[str]) -> None:
 
 def script_of_failure(failure: str, store: Path) -> str:
     """The script of a kept failure, of a ledger entry, or in a file; anything else is refused."""
-    from embcheck.store import recorded
+    from embcheck.records.store import recorded
 
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():

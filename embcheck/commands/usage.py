@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from embcheck.record import Record, RecordError, read
+from embcheck.records.record import Record, RecordError, read
 
 #: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
 USAGE, INTERNAL, NOTHING = 4, 3, 5

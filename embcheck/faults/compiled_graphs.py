@@ -11,9 +11,9 @@ import torch.fx.experimental.proxy_tensor as proxy_tensor
 
 from embcheck.collect import load_modes
 from embcheck.fault import Fault, add, patched
+from embcheck.lookup.entry import ENTRIES
 from embcheck.mode import MODES
 from embcheck.modes import decompositions, exports
-from embcheck.subject import ENTRIES
 
 Edit = Callable[[torch.fx.Node], None]
 Surgery = Callable[[torch.fx.GraphModule], None]

@@ -191,7 +191,7 @@ def _columns(mode: str) -> bool:
         table = torch.arange(8.0).reshape(4, 2)
         return {"value": build(table)[1](torch.tensor([1, 2]))}
 
-    from embcheck.subject import ENTRIES as SPELLINGS
+    from embcheck.lookup.entry import ENTRIES as SPELLINGS
 
     value = MODES[mode].function(program, build=SPELLINGS["functional"].build)["value"]
     return bool(value[0, 1] != 3)

@@ -14,8 +14,8 @@ import torch
 from embcheck.collect import load_modes
 from embcheck.fault import Fault, Plant, Witness, add, patched
 from embcheck.faults.kernels import Tensor
+from embcheck.lookup.entry import functional, module
 from embcheck.mode import MODES
-from embcheck.subject import functional, module
 
 load_modes()
 

@@ -167,7 +167,7 @@ def _described(build: Any, weight: Tensor, indices: Tensor) -> dict[str, Any]:
 
 
 def _misdescribed(name: str) -> Witness:
-    from embcheck.subject import functional
+    from embcheck.lookup.entry import functional
 
     def witness() -> bool:
         given = {"weight": torch.ones(3, 2), "indices": torch.tensor([[0, 1, 2]])}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from embcheck.subject import Build
+from embcheck.lookup.entry import Build
 
 Tensor = torch.Tensor
 #: A lookup as a function of its table and of its inputs that are tensors.

@@ -14,10 +14,10 @@ import torch._functorch.aot_autograd as aot_autograd
 import torch._functorch.compilers as compilers
 import torch.fx.experimental.proxy_tensor as proxy_tensor
 
+from embcheck.lookup.entry import Build
 from embcheck.mode import Program, mode
 from embcheck.modes.lattice import lattice
 from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, TABLE, Lifted, through
-from embcheck.subject import Build
 
 Tensor = torch.Tensor
 Example = tuple[Tensor, ...]

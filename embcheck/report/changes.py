@@ -9,8 +9,8 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from embcheck.compare import Change, Key, Move, differences_of_setup
-from embcheck.record import Record
+from embcheck.records.compare import Change, Key, Move, differences_of_setup
+from embcheck.records.record import Record
 
 STYLE = {
     Move.BROKEN: "bold red",

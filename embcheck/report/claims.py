@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.claim import HOLDS, ONLY_IF, REFUTED, Claim
+from embcheck.claims.claim import HOLDS, ONLY_IF, REFUTED, Claim
 
 if TYPE_CHECKING:
-    from embcheck.appraisal import Appraised
+    from embcheck.claims.appraisal import Appraised
 
 _STYLE = {HOLDS: "green", ONLY_IF: "yellow", REFUTED: "red"}
 _OTHERWISE = "bold reverse red"

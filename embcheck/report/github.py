@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from embcheck.compare import Change, Key
-from embcheck.record import Record
+from embcheck.records.compare import Change, Key
+from embcheck.records.record import Record
 from embcheck.verdict import Status, Verdict
 
 #: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.compare import Key
-from embcheck.grid import Grid, Square
+from embcheck.records.compare import Key
+from embcheck.records.grid import Grid, Square
 from embcheck.report.changes import closing, lines
 from embcheck.report.terminal import STYLE
 from embcheck.verdict import Status

@@ -18,9 +18,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embcheck import __version__
-from embcheck.compare import Change, Key, Move
-from embcheck.grid import LEDGER, Column, Grid, Row, Run, Square, Step
-from embcheck.record import Record
+from embcheck.records.compare import Change, Key, Move
+from embcheck.records.grid import LEDGER, Column, Grid, Row, Run, Square, Step
+from embcheck.records.record import Record
 from embcheck.report.changes import evidence
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 

@@ -1,0 +1,1 @@
+"""Embedding bags: their cases, what is due, and the programs."""

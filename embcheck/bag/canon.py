@@ -1,0 +1,126 @@
+"""The axes of a bag's case made to fit each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embcheck.bag import misfit as bag_misfit
+from embcheck.bag.case import OFFSET_MISTAKES, BagCase
+from embcheck.bag.cut import WRONGLY_CUT
+from embcheck.bag.mistake import BAG_MISTAKES
+from embcheck.bag.region import reads_beyond
+from embcheck.bag.route import REBUILT
+from embcheck.layout import GUARD
+from embcheck.lookup import table
+
+assert bag_misfit  # which adds to the mistakes
+
+#: Entries that call an operator by position, without the Python function before it.
+OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
+#: Entries whose leaf is the table that they are given, and not a parameter made of it.
+PURE = ("functional", "keywords", "in_order", "functional_call", "torch_bag", "aten")
+
+
+def canonical(case: BagCase) -> BagCase | None:
+    """The case with axes made to fit each other."""
+    if case.mistake is not None:
+        return _mistaken(case)
+    if case.num_embeddings == 0 and case.numel + case.trailing:
+        return None
+    changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
+    if isinstance(case.bags, tuple):
+        changes["numel"] = sum(case.bags)
+        if case.batch and (len(set(case.bags)) != 1):
+            return None
+    if case.batch or not case.include_last_offset or case.scale_grad_by_freq:
+        changes["trailing"] = 0
+    if case.batch:
+        changes |= {"offset_dtype": "int64", "offset_layout": "contiguous"}
+    if case.batch and case.entry in OPERATORS:
+        changes["include_last_offset"] = False
+    if case.mode == "max":
+        changes |= {"scale_grad_by_freq": False, "sparse": False}
+        changes["upstream"] = "code" if case.upstream == "special" else case.upstream  # ties would spread it
+    elif case.sparse and case.scale_grad_by_freq:
+        changes["sparse"] = False
+    if case.mode != "sum" or case.weights is None:
+        changes |= {"weights": None, "weights_layout": "contiguous"}
+        changes["learns"] = "table" if case.learns in ("both", "weights") else case.learns
+    if case.entry in ("forward_only", "frozen"):
+        changes["learns"] = "none" if changes.get("learns", case.learns) in ("none", "table") else "weights"
+    if case.entry == "forward_only":
+        changes["learns"] = "none"  # it has no derivative
+    if case.entry == "swapped":
+        changes["index_dtype"] = "int64"  # by which the old order is told
+    if changes.get("learns", case.learns) == "none":
+        changes["route"] = "value"
+    if case.route in REBUILT and case.entry not in PURE:
+        changes["entry"] = "functional"
+    if case.route in ("through_product", "batched"):
+        changes["trailing"] = 0  # other memory is fed
+    if case.route in ("double_backward", "forward_mode"):
+        changes["scale_grad_by_freq"] = False
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    if case.index_layout == "expanded":
+        changes["indices"] = "same" if isinstance(case.indices, str) else case.indices
+        changes["history"] = "fresh" if case.history == "indices_changed" else case.history
+    if case.upstream_layout == "expanded":
+        changes["upstream"] = "ones"
+    if case.weights_layout == "expanded" and changes.get("weights", case.weights) in ("small", "real"):
+        changes["weights"] = "ones"
+    if "special" in (case.values, changes.get("upstream", case.upstream)) and case.weights in ("small", "zero"):
+        changes["weights"] = "real" if case.mode == "sum" else None  # what 0 times NaN is, no document says
+    trailed = changes.get("trailing", case.trailing) > 0
+    if not case.num_embeddings or not case.embedding_dim or (trailed and case.history == "after_backward"):
+        changes["history"] = (
+            "fresh"  # what is known of no columns, and of tokens behind the last bag, must not come twice
+        )
+    if case.dtype == "float16" and changes.get("learns", case.learns) in ("both", "weights"):
+        changes["values"] = "small" if case.values == "fingerprint" else case.values  # products overflow soon
+    fitted = case.but(**changes)
+    if fitted.trailing and reads_beyond(fitted):
+        # What is read beyond the upstream gradient must be the poison that is there.
+        changes |= {
+            "embedding_dim": min(case.embedding_dim, GUARD),
+            "upstream_layout": "contiguous",
+            "history": "fresh",
+        }
+        changes["route"] = "backward_call" if case.route != "autograd_grad" else case.route
+        fitted = fitted.but(**changes)
+    if isinstance(fitted.indices, tuple) and len(fitted.indices) != fitted.numel + fitted.trailing:
+        return None
+    return fitted
+
+
+def _mistaken(case: BagCase) -> BagCase:
+    """A case that must be refused, in its plainest form: nothing else may be the reason."""
+    rows, width = max(case.num_embeddings, 1), case.embedding_dim
+    layout = "column_slice" if case.layout == "expanded" else case.layout
+    if case.mistake in BAG_MISTAKES:
+        width = max(width, 1)
+        return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake)
+    kept: dict[str, Any] = {"numel": max(case.numel, 1), "batch": case.batch, "bags": case.bags}
+    if case.mistake in OFFSET_MISTAKES:
+        kept = {"numel": WRONGLY_CUT, "bags": (1, 1, 2)}
+    if kept.get("batch"):
+        kept["bags"] = "one"
+    return BagCase(
+        rows,
+        width,
+        case.mode,
+        include_last_offset=case.include_last_offset and not kept.get("batch"),
+        padding_idx=table.padding_of(case.padding_idx, rows),
+        weights=case.weights if case.mode == "sum" else None,
+        learns="none" if case.entry == "forward_only" or case.learns == "none" else "table",
+        dtype=case.dtype,
+        index_dtype=case.index_dtype,
+        offset_dtype=case.index_dtype,
+        layout=layout,
+        entry=case.entry,
+        route="value",
+        threads=case.threads,
+        mistake=case.mistake,
+        seed=case.seed,
+        **kept,
+    )

@@ -1,0 +1,242 @@
+"""Claims: what a tutorial says of an embedding, and a check that decides whether torch agrees.
+
+    @claim("token.default_uniform", "The table is drawn from U(−√(1/d), √(1/d)).", "token-embedding.md:125", "默认采用均匀分布",
+           drawn, where=("Embedding",), fails=("Embedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal)
+    def default_uniform(case, out):
+        return distributed(out.values, uniform(case))
+
+The decorated function is the claim itself, judged like a law: None or a ratio where it is true of what torch did,
+a `Difference` where it is not.  In the situations that ``fails`` names it must come out false, and ``instead`` says
+what is true there.  A claim that comes out otherwise than stated is a violated law.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
+from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
+from embcheck.format import Floats
+from embcheck.law import Difference, Family, Finding, Judgement
+from embcheck.outcome import Field, Outcome
+
+HOLDS, ONLY_IF, REFUTED = "holds", "holds only if", "refuted"
+#: How the law of a claim with such a verdict is called.
+_SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
+
+Telling = Callable[[Any, Outcome], str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a tutorial says, where, and what becomes of it.
+
+    ``source`` is the file and its lines, ``phrase`` the original words.  It is judged on the ``experiment`` in the
+    situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the condition under which it holds,
+    or what is true in place of it.  ``tells`` puts what was measured on a case into words.
+    """
+
+    id: str
+    sentence: str
+    source: str
+    phrase: str
+    experiment: str
+    claimed: Judgement
+    where: tuple[str, ...]
+    fails: tuple[str, ...] = ()
+    otherwise: str = ""
+    instead: Judgement | None = None
+    tells: Telling | None = None
+
+    def __post_init__(self) -> None:
+        unknown = {*self.where, *self.fails} - set(EXPERIMENTS[self.experiment].situations)
+        if unknown or not set(self.fails) <= set(self.where):
+            raise ValueError(
+                f"{self.id}: situations of where and fails do not fit those of {self.experiment}: {unknown}"
+            )
+        if bool(self.fails) != (self.instead is not None) or bool(self.fails) != bool(self.otherwise):
+            raise ValueError(f"{self.id}: what fails somewhere needs the condition and what is true there instead")
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that is stated: holds, holds only if, refuted."""
+        return verdict_of(len(self.fails) < len(self.where), bool(self.fails))
+
+    @property
+    def law(self) -> str:
+        """The name of the law that the verdict is right."""
+        return f"{self.id.replace('.', '_')}_{_SUFFIX[self.verdict]}"
+
+    @property
+    def stated(self) -> str:
+        """The verdict as a sentence's beginning."""
+        return f"{self.verdict} {self.otherwise}" if self.verdict == ONLY_IF else self.verdict
+
+    @property
+    def law_sentence(self) -> str:
+        """What the law says: the claim, and its verdict if it does not simply hold."""
+        match self.verdict:
+            case "holds":
+                return self.sentence
+            case "refuted":
+                return f"Refuted: “{self.sentence}” Instead: {self.otherwise}."
+        return f"Only if {self.otherwise}: “{self.sentence}”"
+
+    def judge(self, case: ClaimCase, out: Outcome) -> Finding:
+        """None or a ratio if the case comes out as stated."""
+        claimed = self.claimed(case, out)
+        if case.situation not in self.fails:
+            return claimed
+        assert self.instead is not None
+        true = self.instead(case, out)
+        if isinstance(true, Difference):
+            return true
+        if isinstance(claimed, Difference):
+            return None
+        words = f"the claim holds here, though stated as false: {self.sentence}"
+        return Difference("claim holds", '"the claim"', "holds", "fails", words)
+
+    def observed(self, case: ClaimCase, out: Outcome) -> tuple[bool, str]:
+        """Whether the claim is true of a case, and what was measured, in words."""
+        found = self.claimed(case, out)
+        true = not isinstance(found, Difference)
+        if self.tells is not None:
+            return true, self.tells(case, out)
+        if isinstance(found, Difference):
+            return true, found.words
+        return true, "exactly" if found is None else f"error at most {found:.2g} of its bound"
+
+
+def verdict_of(true_somewhere: bool, false_somewhere: bool) -> str:
+    """The verdict on a claim that was seen true in some case, and false in some."""
+    if true_somewhere and false_somewhere:
+        return ONLY_IF
+    return REFUTED if false_somewhere else HOLDS
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    id: str,
+    sentence: str,
+    source: str,
+    phrase: str,
+    experiment: Program,
+    *,
+    where: tuple[str, ...] = (),
+    fails: tuple[str, ...] = (),
+    otherwise: str = "",
+    instead: Judgement | None = None,
+    tells: Telling | None = None,
+) -> Callable[[Judgement], Judgement]:
+    """Registers the decorated function as a claim; ``where`` is by default every situation of its experiment.
+
+    Raises:
+        ValueError: if the id is taken, or what the claim says of situations does not fit.
+    """
+    name = experiment.__name__
+    if id in CLAIMS:
+        raise ValueError(f"there are two claims {id!r}")
+
+    def register(claimed: Judgement) -> Judgement:
+        places = where or EXPERIMENTS[name].situations
+        CLAIMS[id] = Claim(
+            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells
+        )  # fmt: skip
+        return claimed
+
+    return register
+
+
+def add_law(family: Family, made: Claim) -> None:
+    """Gives a family the law that a claim comes out as stated."""
+
+    def judge(case: ClaimCase, out: Outcome) -> Finding:
+        return made.judge(case, out)
+
+    judge.__name__ = made.law
+    judge.__doc__ = made.law_sentence
+    family.law(
+        made.law_sentence,
+        source=f"{made.source} {made.phrase}",
+        obliges={f"situation={place}" for place in made.where if place},
+        when=lambda case: case.experiment == made.experiment and case.situation in made.where,
+    )(judge)
+
+
+@dataclass
+class Observations:
+    """What a claim's cases showed: for each situation and truth value how many, and the first in words."""
+
+    seen: dict[tuple[str, bool], tuple[int, str]] = field(default_factory=dict)
+
+    def note(self, situation: str, true: bool, words: str) -> None:
+        """Notes a case."""
+        count, first = self.seen.get((situation, true), (0, words))
+        self.seen[situation, true] = (count + 1, first)
+
+    @property
+    def cases(self) -> int:
+        """How many cases there were."""
+        return sum(count for count, _ in self.seen.values())
+
+    @property
+    def verdict(self) -> str | None:
+        """The verdict that the cases give; None without any."""
+        truths = {true for _, true in self.seen}
+        return verdict_of(True in truths, False in truths) if truths else None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The evidence: a line for each situation and truth value."""
+        found = []
+        for (situation, true), (count, words) in self.seen.items():
+            place = f"{situation}: " if situation else ""
+            found.append(f"{'true' if true else 'false'}: {place}{words} ({count} case{'s' if count > 1 else ''})")
+        return tuple(found)
+
+
+# -- statistics ----------------------------------------------------------------------------------------------------
+
+
+def distributed(got: Field, spread: Spread, case: ClaimCase) -> Finding:
+    """The elements are drawn from a distribution: Kolmogorov and Smirnov's distance is within the bound of Dvoretzky,
+    Kiefer and Wolfowitz, which a correct generator exceeds with a probability below 1e-13."""
+    values = numbers(got)
+    far, most = distance(values, spread), allowed_distance(values.size, case.format)
+    if far <= most:
+        return far / most
+    words = f"distance {far:.3g} from {named(spread)}, at most {most:.3g} by chance (error {DELTA:g})"
+    return Difference("distribution", f"{got.path}.std().item()", float(values.std()), spread.scale, words)
+
+
+def numbers(got: Field) -> Floats:
+    """An observation's elements in float64."""
+    return np.asarray(got.values, np.float64)
+
+
+def named(spread: Spread) -> str:
+    """A distribution as one writes it."""
+    if spread.uniform:
+        return f"U({spread.mean - spread.scale:.3g}, {spread.mean + spread.scale:.3g})"
+    return f"N({spread.mean:g}, {spread.scale**2:.3g})"
+
+
+def measured(name: str, *spreads: Callable[[ClaimCase], Spread]) -> Telling:
+    """Tells mean, deviation and range of an observation, and its distance from distributions."""
+
+    def tell(case: ClaimCase, out: Outcome) -> str:
+        values = numbers(getattr(out, name))
+        distances = [f"distance {distance(values, spread(case)):.3f} from {named(spread(case))}" for spread in spreads]
+        most = allowed_distance(values.size, case.format)
+        return (
+            f"{case.num_embeddings}×{case.embedding_dim}: std {values.std():.3f}, max {abs(values).max():.2f}; "
+            f"{', '.join(distances)}; {most:.3f} may be chance"
+        )
+
+    return tell

@@ -1,0 +1,1 @@
+"""Crashes and hangs: what was running, how it ends, and the verdict that it becomes."""

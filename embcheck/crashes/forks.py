@@ -1,0 +1,128 @@
+"""Executes cases in forks of a process that has imported torch but run nothing: ``python -m embcheck.crashes.forks``.
+
+It answers requests, one JSON object a line, as `embcheck.crashes.isolate.Prober` sends them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+
+from embcheck.case import parse
+from embcheck.collect import load_families
+from embcheck.crashes.slot import case_of
+from embcheck.execute import run
+from embcheck.law import Difference, accepts
+from embcheck.mode import MODES
+from embcheck.reduce import reduce_case
+from embcheck.script import script
+
+
+def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | None:
+    """How executing cases in one fork ends: ``crash SIGSEGV``, ``hang``, or None if it comes back."""
+    child = os.fork()
+    if child == 0:
+        status = 3
+        with contextlib.suppress(BaseException):
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+            for case in cases:
+                run(family.plan(case), mode)
+            status = 0
+        os._exit(status)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return f"crash {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else None
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "hang"
+
+
+def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
+    """How a case ends on a device: the error's name and message, or none, and what was written to its inputs."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            out = run(family.plan(case), mode, device)
+            name = type(out.error).__name__ if out.error is not None else ""
+            told = {"error": name, "message": str(out.error)[:300], "written": {}}
+            with contextlib.suppress(Exception):  # after a device's assertion nothing can be read
+                told["written"] = out.written()
+            os.write(writing, json.dumps(told).encode())
+        os._exit(0)
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], limit)
+    answer = os.read(reading, 1 << 16) if ready else b""
+    os.close(reading)
+    if not ready:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if answer:
+        found: dict[str, Any] = json.loads(answer)
+        return found
+    how = signal.Signals(status & 127).name if os.WIFSIGNALED(status) else "without an answer"
+    return {"error": "SystemError", "message": f"the process ended: {how}", "written": {}}
+
+
+def _answer(request: dict[str, Any]) -> Any:
+    """Answers ``cases`` with the symptom of each, up to the first that hangs.
+
+    Answers ``case`` or ``slot`` with its symptom, the smallest case that shares it, and the script.
+    """
+    family, mode = load_families()[request["family"]], MODES[request["mode"]]
+    limit = float(request["limit"])
+    if "refusal" in request:
+        return ended(family, mode, parse(request["refusal"]), request["device"], limit)
+    if "cases" in request:
+        cases = [parse(text) for text in request["cases"]]
+        if symptom(family, mode, cases, 2 * limit) is None:
+            return [None] * len(cases)
+        symptoms: list[str | None] = []
+        for dangerous in cases:
+            symptoms.append(symptom(family, mode, [dangerous], limit))
+            if symptoms[-1] == "hang":
+                break  # each further one would cost as long
+        return symptoms
+    case: Any = parse(request["case"]) if "case" in request else case_of(bytes.fromhex(request["slot"]))
+    first = repr(case)
+    found, tried = symptom(family, mode, [case], limit), 0
+    if found is not None and request["seconds"]:
+        case, tried = reduce_case(
+            case,
+            family.space,
+            lambda smaller: symptom(family, mode, [smaller], limit) == found,
+            seconds=request["seconds"],
+        )
+    law = next(law for law in family.laws if law.judge is accepts)
+    words = f"no end after {limit:g} s" if found == "hang" else f"the process died: {found}"
+    kind = found or "crash"
+    program = script(family, mode, law, case, Difference(kind, "error", words, None, words))
+    return {
+        "symptom": found,
+        "first": first,
+        "case": repr(case),
+        "tried": tried,
+        "law": law.name,
+        "words": words,
+        "script": program,
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    answers, sys.stdout = sys.stdout, sys.stderr  # nothing but answers on the pipe
+    for line in sys.stdin:
+        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)

@@ -1,0 +1,82 @@
+"""Which parameters are one: a model of modules, Parameters and memory, and what each operation does to it.
+
+A *slot* is a place in a module (``head.weight``), a *cell* a Parameter object, a *memory* the storage that a cell
+views.  Tied slots hold one cell; cells that were made of one another may share a memory.  `embcheck.life.effect` says what
+each operation of `torch.nn` does to the three.  Knows numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embcheck.format import FORMATS, Floats
+
+
+@dataclass(eq=False)
+class Memory:
+    """A storage's values; ``loose`` once they were computed with rounding."""
+
+    values: Floats
+    loose: bool = False
+
+
+@dataclass(eq=False)
+class Cell:
+    """A Parameter."""
+
+    memory: Memory
+    strides: tuple[int, ...]
+    requires_grad: bool = True
+    grad: Floats | None = None
+
+    @property
+    def values(self) -> Floats:
+        """What the Parameter holds."""
+        return self.memory.values
+
+
+@dataclass(eq=False)
+class State:
+    """A module: its slots, the names under which each is listed, its dtype and training flag."""
+
+    slots: dict[str, Cell]
+    names: dict[str, str]
+    dtype: str
+    training: bool = True
+    #: what happened on the way that torch is known to trip over, by name
+    noted: set[str] = field(default_factory=set)
+
+    def cells(self) -> list[Cell]:
+        """The distinct Parameters, in the order of the slots."""
+        return list(dict.fromkeys(self.slots.values()))
+
+    def cell(self, name: str) -> Cell:
+        """The Parameter of that name."""
+        return self.slots[self.names[name]]
+
+    def rounded(self, values: Floats) -> Floats:
+        """Values as the module's dtype holds them."""
+        return FORMATS[self.dtype].decode(FORMATS[self.dtype].encode(values))
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a contiguous array, in elements."""
+    return tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
+
+
+def dense(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a copy that preserves the format: without gaps, the axes in the order that they had."""
+    result, step = [1] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
+        result[axis] = step
+        step *= shape[axis]
+    return tuple(result)
+
+
+def groups(things: Sequence[object]) -> list[int]:
+    """For each thing, the position of the first that is the same object."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(thing), position) for position, thing in enumerate(things)]

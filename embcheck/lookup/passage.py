@@ -1,0 +1,199 @@
+"""Further routes: threads, grad modes, partial graphs, and what autograd must refuse."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+
+from embcheck.lookup.program import Call, Rebuild, Tensor
+from embcheck.lookup.route import Seen, further
+
+
+@further
+def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value, raised = call(indices), []
+
+    def work() -> None:
+        try:
+            value.backward(upstream)
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def whole_in_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    made: list[Tensor] = []
+
+    def work() -> None:
+        value = call(indices)
+        value.backward(upstream)
+        made.append(value)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return {"value": made[0], "weight_grad": leaf.grad}
+
+
+@further
+def one_thread_only(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.autograd.set_multithreading_enabled(False):
+        call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@further
+def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    with torch.no_grad():
+        value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def grad_mode_inside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.no_grad(), torch.enable_grad():
+        value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.inference_mode():
+        inferred = call(indices)
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": inferred.is_inference() and not inferred.requires_grad}
+
+
+@further
+def inputs_given(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
+    (call(indices) + other).backward(upstream, inputs=[leaf])
+    return {"weight_grad": leaf.grad, "kept": other.grad is None}
+
+
+@further
+def others_given(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
+    value = call(indices)
+    (value + other).backward(upstream, inputs=[other], retain_graph=True)
+    untouched = leaf.grad is None
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": untouched}
+
+
+@further
+def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
+    grad, zeros = torch.autograd.grad(call(indices), [leaf, other], upstream, materialize_grads=True)
+    return {"weight_grad": grad, "kept": zeros.shape == other.shape and not zeros.any().item()}
+
+
+@further
+def detached_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    first, second = call(indices), call(indices).detach()
+    (first + second).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": not second.requires_grad and second.is_leaf}
+
+
+@further
+def second_unused(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    first, second = call(indices), call(indices)
+    first.backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": second.requires_grad}
+
+
+@further
+def through_double(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    table = leaf + leaf
+    rebuild(table)(indices).backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@further
+def through_view(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    value.transpose(0, -1).backward(upstream.transpose(0, -1))
+    return {"weight_grad": leaf.grad}
+
+
+@further
+def in_parts(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    torch.autograd.backward(value.unbind(-1), upstream.unbind(-1))
+    return {"weight_grad": leaf.grad}
+
+
+@further
+def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    sent = upstream.clone()
+    call(indices).backward(sent)
+    found = leaf.grad
+    assert found is not None
+    found = found.clone()
+    sent.fill_(float("nan"))
+    own = torch.equal(leaf.grad.to_dense(), found.to_dense()) or bool(found.to_dense().isnan().any())  # type: ignore[union-attr]
+    return {"weight_grad": found, "kept": own}
+
+
+# -- what must be refused ----------------------------------------------------------------------------------------------
+
+
+@further
+def indices_mutated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    tokens = indices.clone()
+    value = call(tokens)
+    tokens.add_(0)
+    return {"refused": raises(lambda: value.backward(upstream)) and leaf.grad is None}
+
+
+@further
+def graph_freed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    value.backward(upstream)
+    found = leaf.grad
+    assert found is not None
+    found = found.clone()
+    return {"weight_grad": found, "refused": raises(lambda: value.backward(upstream))}
+
+
+@further
+def frozen(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    leaf.requires_grad_(False)
+    value = call(indices)
+    refused = not value.requires_grad and value.grad_fn is None and raises(lambda: value.backward(upstream))
+    return {"value": value, "refused": refused and leaf.grad is None}
+
+
+@further
+def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    longer = torch.cat([upstream, upstream], -1) if leaf.shape[1] else upstream[None]
+    return {"refused": raises(lambda: value.backward(longer)) and leaf.grad is None}
+
+
+@further
+def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.inference_mode():
+        value = call(indices)
+    return {"value": value.clone(), "refused": not value.requires_grad and raises(lambda: value.backward(upstream))}
+
+
+def raises(act: Any) -> bool:
+    """Whether an act raises RuntimeError."""
+    try:
+        act()
+    except RuntimeError:
+        return True
+    return False

@@ -1,0 +1,301 @@
+"""Transforms: torch.func, vmap, forward mode and torch.autograd.functional applied to a lookup.
+
+A *look* is a lookup as a function of table and tokens; a *transform* applies one derivative, or a composition of
+several, to it and returns what came out as ``result``.  They import nothing but torch, for their source is what a
+counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.lookup.program import surroundings
+from embcheck.registry import into
+
+Tensor = torch.Tensor
+Seen = dict[str, Any]
+Look = Callable[[Tensor, Tensor], Tensor]
+#: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
+#: (look_dims) and of the upstream gradient as well (all_dims); and where the result has them (out_dim).
+At = Any
+Transform = Callable[[Look, At], Seen]
+
+LOOKS: dict[str, Callable[..., Look]] = {}
+TRANSFORMS: dict[str, Transform] = {}
+
+
+def transformed(
+    make: Callable[..., Look],
+    transform: Transform,
+    weight: Tensor,
+    indices: Tensor,
+    upstream: Tensor,
+    tangent: Tensor,
+    rows: int,
+    width: int,
+    flags: dict[str, Any],
+    dims: tuple[int | None, ...],
+    out_dim: int,
+) -> Seen:
+    look = make(rows, width, weight.dtype, flags)
+    at = types.SimpleNamespace(weight=weight, indices=indices, upstream=upstream, tangent=tangent)
+    at.all_dims, at.look_dims, at.out_dim = dims, dims[:2], out_dim
+    around = surroundings()
+    seen = transform(look, at)
+    result = seen["result"]
+    return {
+        "surroundings": surroundings() == around,
+        "plain": type(result) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(result),
+        "inputs_as_before": not any(x.requires_grad or x.grad_fn is not None for x in (weight, upstream, tangent)),
+        **seen,
+    }
+
+
+def linear_form(look: Look, at: At) -> Callable[[Tensor], Tensor]:
+    """⟨upstream, W[i]⟩ as a function of W."""
+    return lambda table: (look(table, at.indices) * at.upstream).sum()
+
+
+def weighted(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """⟨upstream, W[i]⟩ as a function of W, i and the upstream gradient."""
+    return lambda table, tokens, sent: (look(table, tokens) * sent).sum()
+
+
+_look = into(LOOKS)
+
+
+def transform(function: Transform) -> Transform:
+    """Registers a transform."""
+    TRANSFORMS[function.__name__] = function
+    return function
+
+
+# -- what is differentiated ----------------------------------------------------------------------------------------
+
+
+@_look
+def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
+
+
+@_look
+def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+    return lambda table, tokens: torch.func.functional_call(layer, {"weight": table}, (tokens,))
+
+
+@_look
+def torch_embedding(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    row = flags.get("padding_idx")
+    row = -1 if row is None else row % rows
+    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
+    return lambda table, tokens: torch.embedding(table, tokens, row, scale, sparse)
+
+
+@_look
+def aten(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    row = flags.get("padding_idx")
+    row = -1 if row is None else row % rows
+    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
+    return lambda table, tokens: torch.ops.aten.embedding.default(table, tokens, row, scale, sparse)
+
+
+@_look
+def one_hot_product(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    return lambda table, tokens: torch.nn.functional.one_hot(tokens.long(), rows).to(table.dtype) @ table
+
+
+@_look
+def linear(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    one_hot, product = torch.nn.functional.one_hot, torch.nn.functional.linear
+    return lambda table, tokens: product(one_hot(tokens.long(), rows).to(table.dtype), table.mT)
+
+
+# -- one derivative ------------------------------------------------------------------------------------------------
+
+
+@transform
+def grad(look: Look, at: At) -> Seen:
+    return {"result": torch.func.grad(linear_form(look, at))(at.weight)}
+
+
+@transform
+def grad_of_second(look: Look, at: At) -> Seen:
+    gradients = torch.func.grad(lambda sent, table: (look(table, at.indices) * sent).sum(), argnums=(1, 0))
+    to_table, to_upstream = gradients(at.upstream, at.weight)
+    return {"result": to_table, "value": to_upstream}
+
+
+@transform
+def grad_and_value(look: Look, at: At) -> Seen:
+    def loss(table: Tensor) -> tuple[Tensor, Tensor]:
+        value = look(table, at.indices)
+        return (value * at.upstream).sum(), value
+
+    gradient, (_, value) = torch.func.grad_and_value(loss, has_aux=True)(at.weight)
+    return {"result": gradient, "value": value}
+
+
+@transform
+def vjp(look: Look, at: At) -> Seen:
+    value, pull = torch.func.vjp(lambda table: look(table, at.indices), at.weight)  # type: ignore[misc]
+    return {"result": pull(at.upstream)[0], "value": value}
+
+
+@transform
+def vjp_twice(look: Look, at: At) -> Seen:
+    _, pull = torch.func.vjp(lambda table: look(table, at.indices), at.weight)  # type: ignore[misc]
+    pull(torch.zeros_like(at.upstream))
+    return {"result": pull(at.upstream)[0]}
+
+
+@transform
+def jvp(look: Look, at: At) -> Seen:
+    value, moved = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))  # type: ignore[misc]
+    return {"result": moved, "value": value}
+
+
+@transform
+def linearized(look: Look, at: At) -> Seen:
+    value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
+    return {"result": push(at.tangent), "value": value}
+
+
+@transform
+def dual(look: Look, at: At) -> Seen:
+    with torch.autograd.forward_ad.dual_level():
+        value = look(torch.autograd.forward_ad.make_dual(at.weight, at.tangent), at.indices)
+        parts = torch.autograd.forward_ad.unpack_dual(value)
+        return {"result": parts.tangent, "value": parts.primal}
+
+
+@transform
+def functional_vjp(look: Look, at: At) -> Seen:
+    value, pulled = torch.autograd.functional.vjp(lambda table: look(table, at.indices), at.weight, at.upstream)
+    return {"result": pulled, "value": value}
+
+
+@transform
+def functional_jvp(look: Look, at: At) -> Seen:
+    value, moved = torch.autograd.functional.jvp(lambda table: look(table, at.indices), at.weight, at.tangent)
+    return {"result": moved, "value": value}
+
+
+@transform
+def grads_batched(look: Look, at: At) -> Seen:
+    table = at.weight.detach().requires_grad_()
+    sent = torch.stack([at.upstream, torch.zeros_like(at.upstream), -at.upstream])
+    (gradients,) = torch.autograd.grad(look(table, at.indices), table, sent, is_grads_batched=True)
+    return {"result": gradients}
+
+
+# -- Jacobians -----------------------------------------------------------------------------------------------------
+
+
+@transform
+def jacrev(look: Look, at: At) -> Seen:
+    return {"result": torch.func.jacrev(lambda table: look(table, at.indices))(at.weight)}
+
+
+@transform
+def jacrev_in_chunks(look: Look, at: At) -> Seen:
+    return {"result": torch.func.jacrev(lambda table: look(table, at.indices), chunk_size=2)(at.weight)}
+
+
+@transform
+def jacfwd(look: Look, at: At) -> Seen:
+    return {"result": torch.func.jacfwd(lambda table: look(table, at.indices))(at.weight)}
+
+
+@transform
+def functional_jacobian(look: Look, at: At) -> Seen:
+    return {"result": torch.autograd.functional.jacobian(lambda table: look(table, at.indices), at.weight)}
+
+
+@transform
+def functional_jacobian_vectorized(look: Look, at: At) -> Seen:
+    jacobian: Any = torch.autograd.functional.jacobian
+    return {"result": jacobian(lambda table: look(table, at.indices), at.weight, vectorize=True)}
+
+
+@transform
+def functional_jacobian_forward(look: Look, at: At) -> Seen:
+    jacobian: Any = torch.autograd.functional.jacobian
+    ahead = {"vectorize": True, "strategy": "forward-mode"}
+    return {"result": jacobian(lambda table: look(table, at.indices), at.weight, **ahead)}
+
+
+# -- vmap ----------------------------------------------------------------------------------------------------------
+
+
+@transform
+def vmap_value(look: Look, at: At) -> Seen:
+    return {"result": torch.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)}
+
+
+@transform
+def vmap_in_chunks(look: Look, at: At) -> Seen:
+    mapped = torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)
+    return {"result": mapped(at.weight, at.indices)}
+
+
+@transform
+def vmap_nested(look: Look, at: At) -> Seen:
+    mapped = torch.vmap(torch.vmap(look, (None, 0)), at.look_dims, at.out_dim)
+    return {"result": mapped(at.weight, at.indices)}
+
+
+@transform
+def vmap_backward(look: Look, at: At) -> Seen:
+    table = at.weight.detach().requires_grad_()
+    losses = torch.vmap(weighted(look), at.all_dims)(table, at.indices, at.upstream)
+    losses.sum().backward()
+    return {"result": table.grad}
+
+
+@transform
+def grad_of_vmap(look: Look, at: At) -> Seen:
+    losses = torch.vmap(weighted(look), at.all_dims)
+    return {"result": torch.func.grad(lambda table: losses(table, at.indices, at.upstream).sum())(at.weight)}
+
+
+@transform
+def vmap_of_grad(look: Look, at: At) -> Seen:
+    mapped = torch.vmap(torch.func.grad(weighted(look)), at.all_dims, at.out_dim)
+    return {"result": mapped(at.weight, at.indices, at.upstream)}
+
+
+@transform
+def vmap_of_grad_nested(look: Look, at: At) -> Seen:
+    inner = torch.vmap(torch.func.grad(weighted(look)), (None, 0, 0))
+    return {"result": torch.vmap(inner, at.all_dims, at.out_dim)(at.weight, at.indices, at.upstream)}
+
+
+@transform
+def vmap_of_vjp(look: Look, at: At) -> Seen:
+    def pulled(table: Tensor, tokens: Tensor, sent: Tensor) -> Tensor:
+        _, pull = torch.func.vjp(lambda table: look(table, tokens), table)  # type: ignore[misc]
+        found: Tensor = pull(sent)[0]
+        return found
+
+    return {"result": torch.vmap(pulled, at.all_dims, at.out_dim)(at.weight, at.indices, at.upstream)}
+
+
+@transform
+def vmap_of_jvp(look: Look, at: At) -> Seen:
+    def pushed(table: Tensor, tokens: Tensor, along: Tensor) -> Tensor:
+        found: Tensor = torch.func.jvp(lambda table: look(table, tokens), (table,), (along,))[1]
+        return found
+
+    axes = (*at.look_dims, at.look_dims[0])
+    return {"result": torch.vmap(pushed, axes, at.out_dim)(at.weight, at.indices, at.tangent)}
+
+
+@transform
+def vmap_of_jacrev(look: Look, at: At) -> Seen:
+    mapped = torch.vmap(torch.func.jacrev(look), at.look_dims, at.out_dim)
+    return {"result": mapped(at.weight, at.indices)}

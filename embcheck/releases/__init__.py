@@ -1,0 +1,1 @@
+"""The laws in many torch releases."""

