@@ -364,7 +364,7 @@ deepcopying(
 
 
 @fault("life", frozen_untied)
-def red_deepcopy_unties_frozen() -> Iterator[None]:
+def deepcopy_unties_frozen() -> Iterator[None]:
     """A deep copy of a frozen tied head is untied."""
 
     def apart(self: Any, memo: Any) -> Any:

@@ -105,9 +105,7 @@ def replaced_zero() -> bool:
     return first.grad is not before
 
 
-method(
-    "zero_grad_replaces", "zero_grad(set_to_none=False) makes new gradients.", "zero_grad", attached, replaced_zero
-)
+method("zero_grad_replaces", "zero_grad(set_to_none=False) makes new gradients.", "zero_grad", attached, replaced_zero)
 spoiled("foreach_steps_one_dtype", "tying", "foreach steps the parameters of the first dtype only.", Optimizer,
         "_group_tensors_by_device_and_dtype",
         lambda original, lists, with_indices=False: dict(list(original(lists, with_indices).items())[:1]),
@@ -289,7 +287,7 @@ def frozen_rests() -> bool:
 
 def thirded(kind: str) -> None:
     """Every third step of an optimizer is left out."""
-    entry(f"red_{kind.lower()}_rests_every_third_time", "tying", f"Every third step of {kind} is left out.",
+    entry(f"{kind.lower()}_rests_every_third_time", "tying", f"Every third step of {kind} is left out.",
           getattr(torch.optim, kind), "step", counted(3, lambda original, self, closure=None: None),
           lambda: torch.equal(after(kind, 3), after(kind, 2)))  # fmt: skip
 
