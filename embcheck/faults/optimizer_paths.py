@@ -138,7 +138,8 @@ def alternating(foreach: bool) -> Tensor:
 # -- what a path does to its parameters, states and gradients ------------------------------------------------------
 
 
-def path(name: str, sentence: str, kind: str, function: str, change: Callable[..., Any], witness: Witness) -> None:
+def path(name: str, sentence: str, kind: str, function: str, change: Callable[..., Any], witness: Witness,
+         family: str = "company") -> None:  # fmt: skip
     """A fault of one path: ``change(original, params, grads, *states, **flags)``."""
     module = module_of(kind)
 
@@ -146,7 +147,7 @@ def path(name: str, sentence: str, kind: str, function: str, change: Callable[..
         original = getattr(module, function)
         return patched(module, **{function: lambda *given, **flags: change(original, *given, **flags)})
 
-    add(Fault(name, "company", sentence, plant, witness, applies=lambda: hasattr(module, function)))
+    add(Fault(name, family, sentence, plant, witness, applies=lambda: hasattr(module, function)))
 
 
 def only(when: Callable[[Tensor], bool]) -> Callable[..., Any]:
@@ -236,7 +237,7 @@ def aliasing(original: Callable[..., Any], params: Any, grads: Any, buffers: Any
 path("sgd_momentum_is_the_gradient", "Plain SGD's first momentum is the gradient itself.", "sgd", "_single_tensor_sgd",
      aliasing, lambda: momentum_aliased(False))  # fmt: skip
 path("sgd_foreach_momentum_is_the_gradient", "foreach SGD's first momentum is the gradient itself.", "sgd", "_multi_tensor_sgd",
-     aliasing, lambda: momentum_aliased(True))  # fmt: skip
+     aliasing, lambda: momentum_aliased(True), "tying")  # fmt: skip
 
 
 def momentum_aliased(foreach: bool) -> bool:

@@ -167,6 +167,7 @@ def scope() -> Iterator[Tying]:
         for position, row in enumerate(rows):
             chosen: dict[str, Any] = {axis: values[k] for axis, values, k in zip(axes, choices, row, strict=True)}
             yield from _some(Tying(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
+    yield from _paths()
     for steps, betas in itertools.product((6, 7, 8), (UNSET, (0.5, 0.99))):
         for flag in ("foreach", "differentiable", "decoupled_weight_decay", "maximize"):
             # With an eps that shows: only the rectified steps, from the sixth on, add it.
@@ -177,6 +178,19 @@ def scope() -> Iterator[Tying]:
             for foreach in (UNSET, True, False):
                 yield from _some(Tying(name, steps=2, foreach=foreach, capturable=True))
     yield from _refusals()
+
+
+def _paths() -> Iterator[Tying]:
+    """Each path of each optimizer with one flag at a time, on gradients that stay where they are between steps.
+
+    No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.
+    """
+    paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
+    for name, kind in KINDS.items():
+        single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
+        ways = [way for way in paths if way[0] in kind.flags]
+        for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
+            yield from _some(Tying(name, steps=3, zero=zero).but(**dict((way, alone))))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
