@@ -170,7 +170,10 @@ def bag_takes_the_maximum(case: BagCase, out: Outcome) -> Finding:
     "A maximum is copied: its bits, with the sign of zero and the payload of NaN, are those of one of the bag's rows.",
     source="nn.EmbeddingBag: mode: computes the max value over each bag",
     obliges={"values=special", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
-    when=lambda case: is_maximum(case) and not case.trailing,
+    # A product, even with one, makes of a NaN one of its own.
+    when=lambda case: (
+        is_maximum(case) and not case.trailing and (case.route, case.values) != ("through_product", "special")
+    ),
 )
 def maximum_is_copied(case: BagCase, out: Outcome) -> Finding:
     bags, tokens = case.bag_of[case.kept], case.tokens[: case.numel][case.kept]
@@ -243,7 +246,9 @@ def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
          source="nn.EmbeddingBag.from_pretrained; torch.nn.Parameter", when=lambda case: case.entry not in ("loaded",))  # fmt: skip
 def bag_keeps_the_given_table(case: BagCase, out: Outcome) -> Finding:
     if not out.keeps_memory:
-        return is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else None
+        return (
+            is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else None
+        )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 

@@ -223,14 +223,15 @@ class RenormCase(Case):
 
     @property
     def writes_first(self) -> bool:
-        """Whether a row is over the limit that comes, in order of the tokens, before one that no table has."""
+        """Whether a row that comes, in order of the tokens, before one that no table has may be rescaled: it is over
+        the limit, or its norm is where the format ends."""
         tokens = np.unique(self.tokens)
         outside = np.flatnonzero((tokens < -self.num_embeddings) | (tokens >= self.num_embeddings))
         before = tokens[: outside[0]] if len(outside) else tokens
         marked = np.zeros(self.num_embeddings, np.bool_)
         marked[before] = True
         reached = self.after(self.weight_values, marked)
-        return bool((~reached.kept).any())
+        return bool((~reached.kept).any()) or self.overflows
 
     @property
     def overflows(self) -> bool:
