@@ -38,11 +38,13 @@ import properties.test_lookup  # noqa: E402
 import properties.test_padding  # noqa: E402, F401
 from bench import plain, raw  # noqa: E402
 from embcheck.case import Case  # noqa: E402
-from embcheck.engine import Judge, cases, decks  # noqa: E402
+from embcheck.engine import decks  # noqa: E402
 from embcheck.item import DECK, PROFILES, Item  # noqa: E402
+from embcheck.judge import Judge  # noqa: E402
 from embcheck.law import FAMILIES  # noqa: E402
 from embcheck.ledger import Ledger  # noqa: E402
 from embcheck.mode import MODES  # noqa: E402
+from embcheck.selection import cases  # noqa: E402
 
 _IMPORTED = time.perf_counter()
 GATE = PROFILES["gate"]

@@ -170,7 +170,7 @@ def _replayed(record: dict[str, str]) -> tuple[str, str]:
     from embcheck.collect import load_families
     from embcheck.crashes.isolate import examine
     from embcheck.declaration import VARIABLE, SubjectError
-    from embcheck.engine import judge_once
+    from embcheck.judge import judge_once
     from embcheck.law import Difference
     from embcheck.mode import MODES
 

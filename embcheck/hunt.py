@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck import stream
-from embcheck.engine import Judge, Tally, cases, decks, judge_once
+from embcheck.engine import decks
 from embcheck.fault import Fault
 from embcheck.item import Item, Profile, all_items
+from embcheck.judge import Judge, Tally, judge_once
 from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
+from embcheck.selection import cases
 
 #: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
 _FURTHER = 64

@@ -21,23 +21,25 @@ DECK = 64
 class Profile:
     """How much is run.
 
-    Every ``stride``-th enumerated case, ``covers`` covers of up to ``strength`` axes, ``random`` cases a family (fewer
-    of those that cost more), all in ``parts``; ``limit`` is how many seconds one case may take before it hangs.
+    One enumerated case of ``stride``, ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
+    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more), all in ``parts``;
+    ``limit`` is how many seconds one case may take before it hangs.
     """
 
     name: str
     stride: int
     strength: int
     covers: int
+    spare: int
     random: int
     parts: dict[str, int]
     limit: float = 30.0
 
 
 PROFILES = {
-    "quick": Profile("quick", 12, 2, 1, 640, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 3840, {"scope": 2, "product": 4, "random": 4}),
-    "deep": Profile("deep", 1, 3, 2, 16000, {"scope": 2, "product": 8, "random": 8}, limit=120.0),
+    "quick": Profile("quick", 12, 2, 1, 0, 640, {"scope": 1, "product": 1, "random": 1}),
+    "gate": Profile("gate", 1, 3, 1, 4, 3840, {"scope": 2, "product": 4, "random": 4}),
+    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, limit=120.0),
 }
 
 

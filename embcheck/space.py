@@ -2,14 +2,14 @@
 
 *Scope* lists every small case in order of size, so that its first failure is minimal and its silence a proof for
 the scope.  *Product* takes the full product of a few flags and then a cover: rows that contain every combination of
-values of any t axes.  A cover here is not the smallest one: cases cost so little that seeded rows, completed until
-nothing is missing, come out cheaper than a clever algorithm, and what is more than needed tests more.
-*Random* draws what enumeration can't reach.
+values of any t axes: seeded rows first, since what is more than needed tests more, then rows into which as many of
+the missing combinations are packed as fit.  *Random* draws what enumeration can't reach.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,19 +53,27 @@ class Space:
     smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
     strength: int = 3
 
-    def product(self) -> Iterator[Any]:
-        """The full product of the flags, the other axes at ``base`` or their first values."""
+    def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:
+        """The full product of the flags, the other axes at ``base`` or their first values; those at ``positions``,
+        which ascend, or all."""
         first = {name: values[0] for name, values in self.axes.items()} | dict(self.base or {})
-        for choice in itertools.product(*(self.axes[name] for name in self.flags)):
-            case = self.canon(self.case_type(**(first | dict(zip(self.flags, choice, strict=True)))))
+        choices = [self.axes[name] for name in self.flags]
+        count = math.prod(map(len, choices))
+        for position in range(count) if positions is None else positions:
+            if position >= count:
+                return
+            chosen = np.unravel_index(position, [len(values) for values in choices]) if choices else ()
+            flags = {name: values[k] for name, values, k in zip(self.flags, choices, chosen, strict=True)}
+            case = self.canon(self.case_type(**(first | flags)))
             if case is not None:
                 yield case
 
-    def cover(self, strength: int, seed: int) -> Iterator[Any]:
-        """Cases that contain every combination of values of any ``strength`` axes, before ``canon``."""
+    def cover(self, strength: int, seed: int, spare: int = 4) -> Iterator[Any]:
+        """Cases that contain every combination of values of any ``strength`` axes, before ``canon``; see
+        `covering_rows` for ``spare``."""
         names = list(self.axes)
         values = [self.axes[name] for name in names]
-        for position, row in enumerate(covering_rows([len(v) for v in values], strength, seed).tolist()):
+        for position, row in enumerate(covering_rows([len(v) for v in values], strength, seed, spare).tolist()):
             chosen = {name: v[k] for name, v, k in zip(names, values, row, strict=True)}
             if "seed" in self.case_type._fields and "seed" not in chosen:
                 chosen["seed"] = position
@@ -100,31 +108,36 @@ class Space:
             yield case.but(seed=default)
 
 
-def covering_rows(sizes: list[int], strength: int, seed: int) -> Rows:
+def covering_rows(sizes: list[int], strength: int, seed: int, spare: int = 4) -> Rows:
     """Rows of axis positions in which every combination of any ``strength`` axes' values occurs.
 
-    Shape ``(rows, len(sizes))``.  Seeded rows come first; then each combination that is still missing gets a row of
-    its own, its other axes at random, until none is missing.
+    Shape ``(rows, len(sizes))``.  ``spare`` times as many seeded rows as no cover can do without come first; then rows
+    that are packed with what these lack, their free places seeded.
     """
     strength = min(strength, len(sizes))
     groups = list(itertools.combinations(range(len(sizes)), strength))
-    largest = int(np.prod(sorted(sizes)[-strength:]))
-    seen = [np.zeros(int(np.prod([sizes[k] for k in group])), np.bool_) for group in groups]
-    rows = _seeded_rows(sizes, 4 * largest, stream.derive(seed, "cover", strength))
-    blocks = [rows]
+    seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
+    rows = _seeded_rows(sizes, spare * math.prod(sorted(sizes)[-strength:]), stream.derive(seed, "cover", strength))
     _mark(rows, groups, sizes, seen)
-    for turn in itertools.count():
-        missing = [(group, code) for group, hit in zip(groups, seen, strict=True) for code in np.flatnonzero(~hit)]
-        if not missing:
-            return np.concatenate(blocks)
-        # A row completes several combinations at once, so take only a share of them before looking again.
-        chosen = missing[:: 1 + len(missing) // (2 * largest)]
-        rows = _seeded_rows(sizes, len(chosen), stream.derive(seed, "complete", turn))
-        for row, (group, code) in zip(rows, chosen, strict=True):
-            row[list(group)] = np.unravel_index(code, [sizes[k] for k in group])
-        _mark(rows, groups, sizes, seen)
-        blocks.append(rows)
-    raise AssertionError("unreachable")
+    packed = _packed(groups, sizes, seen)
+    free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
+    return np.concatenate([rows, np.where(packed < 0, free, packed)])
+
+
+def _packed(groups: list[tuple[int, ...]], sizes: list[int], seen: list[npt.NDArray[np.bool_]]) -> Rows:
+    """Rows that contain what was not seen, each combination in the first row that it fits; -1 where any value does."""
+    lacking = sum(int(np.count_nonzero(~hit)) for hit in seen)
+    rows, used = np.full((lacking, len(sizes)), -1), 0
+    # The largest groups decide how many rows there are; the others find room in them.
+    for group, hit in sorted(zip(groups, seen, strict=True), key=lambda pair: -len(pair[1])):
+        place, columns = [sizes[k] for k in group], list(group)
+        for values in np.stack(np.unravel_index(np.flatnonzero(~hit), place), axis=1):
+            open_rows = rows[:used, columns]
+            fits = ((open_rows == values) | (open_rows < 0)).all(1)
+            at = int(fits.argmax()) if fits.any() else used
+            used = max(used, at + 1)
+            rows[at, columns] = values
+    return rows[:used]
 
 
 def _seeded_rows(sizes: list[int], count: int, seed: int) -> Rows:

@@ -7,8 +7,8 @@ from typing import Any
 
 from embcheck.collect import load_families
 from embcheck.crashes.isolate import examine
-from embcheck.engine import judge_once
 from embcheck.findings import kept
+from embcheck.judge import judge_once
 from embcheck.law import Difference, Family, Law
 from embcheck.ledger import Entry, LedgerError
 from embcheck.mode import MODES, modes_of

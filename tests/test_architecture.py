@@ -32,7 +32,19 @@ LAYERS = (
     # the same programs on what a user wrote
     *("examples", "adaptation", "collect"),
     # execution, reduction, and what takes a process down
-    *("execute", "reduce", "literal", "script", "crashes", "engine", "source", "findings", "witness"),
+    *(
+        "execute",
+        "reduce",
+        "literal",
+        "script",
+        "crashes",
+        "selection",
+        "judge",
+        "engine",
+        "source",
+        "findings",
+        "witness",
+    ),
     # what tutorials claim
     "claims",
     # runs and their reports

@@ -12,14 +12,15 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families, load_modes
-from embcheck.engine import executed, judge_once, sampled
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
+from embcheck.judge import executed, judge_once
 from embcheck.law import Difference, accepts
 from embcheck.mode import MODES, absent, modes_of, running
 from embcheck.renorm.case import RenormCase
 from embcheck.script import script
+from embcheck.selection import sampled
 
 load_modes()
 FAMILIES = load_families()

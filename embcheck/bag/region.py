@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from embcheck.bag.cut import WRONG_OFFSETS as OFFSET_MISTAKES
+
 if TYPE_CHECKING:
     from embcheck.bag.case import BagCase
 
@@ -100,13 +102,22 @@ def has_tie(case: BagCase) -> bool:
 
 
 def refuses_decrease(case: BagCase) -> bool:
-    """Whether offsets that decrease are refused: where the fast kernel is told where the last bag ends."""
-    return is_fast(case) and case.include_last_offset
+    """Whether offsets that decrease are refused: by the fast kernel, which is told where the last bag ends and stops
+    at a bag that would end behind it."""
+    if not (is_fast(case) and case.include_last_offset) or case.mistake not in OFFSET_MISTAKES:
+        return False
+    last = case.offsets[-1]
+    return bool(last >= 0 and (case.offsets > last).any())
+
+
+def ends_negative(case: BagCase) -> bool:
+    """Whether the last of several wrong offsets is negative."""
+    return case.mistake in OFFSET_MISTAKES and bool(case.offsets[-1] < 0)
 
 
 def facts_of(case: BagCase) -> dict[str, bool]:
     """fast, goes_back, counts_late, reads_beyond, writes_beyond, misplaced_count, late_nan,
-    tied_maximum, checks_decrease."""
+    tied_maximum, checks_decrease, ends_negative."""
     refused = case.mistake is not None
     told = {
         "counts_late": counts_late_tokens,
@@ -120,5 +131,6 @@ def facts_of(case: BagCase) -> dict[str, bool]:
         "fast": is_fast(case),
         "goes_back": derived(case),
         "checks_decrease": refuses_decrease(case),
+        "ends_negative": ends_negative(case),
         **{name: not refused and fact(case) for name, fact in told.items()},
     }

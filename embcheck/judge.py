@@ -1,0 +1,224 @@
+"""Judges outcomes: a case is executed once, and every law of the family is asked about what came out."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import marshal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from embcheck.case import holds
+from embcheck.crashes.isolate import confined
+from embcheck.execute import read, run
+from embcheck.law import Difference, Family, Law, Loose, accepts
+from embcheck.ledger import Ledger
+from embcheck.mode import Mode
+from embcheck.outcome import Outcome
+
+#: Kinds of difference that one law reports, and violations after which an item stops judging it.
+_KINDS, _ENOUGH = 5, 500
+#: The first cases of an item, whose facts are all told while an obligation is open; later every eighth one's are,
+#: and those of refusals, which are few.
+_ALL_TOLD = 400
+
+#: Tells how each of some cases would end the process: a symptom, or None.
+Probe = Callable[[list[Any]], list[str | None]]
+
+
+@dataclass
+class Tally:
+    """What one law has seen in an item."""
+
+    law: Law
+    missing: set[str]
+    met: set[str] = field(default_factory=set)
+    cases: int = 0
+    known: int = 0
+    entries: dict[str, int] = field(default_factory=dict)
+    worst: float | None = None
+    violations: int = 0
+    kinds: dict[str, tuple[Any, Difference]] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    not_applicable: dict[str, int] = field(default_factory=dict)
+    #: whether the last finding was under a bound that checks nothing
+    loose: bool = False
+
+    def meet(self, facts: Mapping[str, Any]) -> None:
+        """Notes the obligations that a case with these facts meets."""
+        newly = {condition for condition in self.missing if holds(condition, facts)}
+        self.missing -= newly
+        self.met |= newly
+
+
+class Judge:
+    """Judges the cases of an item and keeps a tally for each law.
+
+    ``before`` is told the bytes of each case before it is executed (the crash slot), ``stop_early`` ends the item at
+    its first violation.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        mode: Mode,
+        ledger: Ledger,
+        *,
+        device: str = "cpu",
+        before: Callable[[bytes], None] | None = None,
+        probe: Probe | None = None,
+        stop_early: bool = False,
+    ) -> None:
+        self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
+        self.tallies = [Tally(law, set(law.obliges)) for law in family.laws if mode.unasked(law) is None]
+        self.regular = [tally for tally in self.tallies if not tally.law.refusal]
+        self.refusals = [tally for tally in self.tallies if tally.law.refusal]
+        self.accept = next(tally for tally in self.tallies if tally.law.judge is accepts)
+        self.excluded = ledger.excludes([t.law.name for t in self.tallies], mode.name, device)
+        self.before, self.probe, self.stop_early = before, probe, stop_early
+        self.cases = 0
+        self.digest = 0
+        self.done = False
+        self.hung = False
+        self.worst: float | None = None
+
+    def __call__(self, case: Any) -> None:
+        """Executes one case and judges it."""
+        if self.done:
+            return
+        name = named(case)
+        self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+        facts = None
+        for entry in self.excluded:
+            facts = facts or case.facts()
+            if entry.covers(facts):
+                self.accept.known += 1
+                self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
+                return
+        reason = self.mode.reason(case, self.family)
+        if reason is not None:
+            self._inapplicable(reason)
+            return
+        if self.before is not None:
+            self.before(name)
+        self.cases += 1
+        refused = self.family.refused(case)
+        out = executed(self.family, self.mode, case, self.device)
+        if not refused:
+            reason = self.family.not_applicable(case, out)
+            if reason is not None:
+                self._inapplicable(reason)
+                return
+        exact: set[str] = set()
+        for tally in self.refusals if refused else self.regular:
+            if out.error is not None and not refused and tally is not self.accept:
+                continue
+            law = tally.law
+            if law.when(case):
+                if law.implied_by in exact:
+                    tally.cases += 1
+                elif self._judge(tally, case, out):
+                    exact.add(law.name)
+                told = refused or self.cases < _ALL_TOLD or self.cases % 8 == 0
+                if tally.missing and not tally.loose and told:
+                    facts = facts or case.facts()
+                    tally.meet(facts)
+
+    def _inapplicable(self, reason: str) -> None:
+        self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
+
+    def _judge(self, tally: Tally, case: Any, out: Any) -> bool:
+        """Whether a law holds exactly; anything else goes into its tally."""
+        if tally.violations >= _ENOUGH:
+            return False
+        tally.cases += 1
+        tally.loose = False
+        try:
+            finding = tally.law.judge(case, out)
+        except Exception as error:
+            tally.unknown[f"the oracle raised {type(error).__name__}: {error} on {case!r}"[:300]] = None
+            return False
+        if finding is None:
+            return True
+        if isinstance(finding, Difference):
+            self._violated(tally, case, finding)
+        else:
+            tally.loose = isinstance(finding, Loose)
+            tally.worst = float(finding if tally.worst is None else max(tally.worst, finding))
+            self.worst = tally.worst
+        return False
+
+    def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
+        entry = self.ledger.find(tally.law.name, self.mode.name, self.device, found.kind, case.facts())
+        if entry is not None:
+            tally.known += 1
+            tally.entries[entry.name] = tally.entries.get(entry.name, 0) + 1
+            return
+        tally.violations += 1
+        if len(tally.kinds) < _KINDS:
+            tally.kinds.setdefault(found.kind, (case, found))
+        self.done = self.stop_early
+
+    def died(self, case: Any, symptom: str) -> None:
+        """Notes a case that was not executed here because it takes the process down."""
+        self.cases += 1
+        self.accept.cases += 1
+        self.hung = symptom == "hang"
+        words = "no end" if symptom == "hang" else f"the process died: {symptom}"
+        self._violated(self.accept, case, Difference(symptom, "error", words, None, words))
+
+    def fails(self, law: Law, case: Any, kind: str) -> Difference | None:
+        """How a law fails on a case, if it does so in this way and outside the ledger's regions."""
+        found = self.once(law, case)
+        if found is None or found.kind != kind:
+            return None
+        known = self.ledger.find(law.name, self.mode.name, self.device, kind, case.facts())
+        return None if known else found
+
+    def once(self, law: Law, case: Any) -> Difference | None:
+        """How a law fails on one case.  It is noted before it runs, for a smaller case may crash where a larger
+        one did not; after a crash it is tried elsewhere first."""
+        if self.before is not None:
+            self.before(named(case))
+        if self.probe is not None and self.probe([case])[0] is not None:
+            return None
+        found = judge_once(self.family, self.mode, law, case, self.device)
+        return found if isinstance(found, Difference) else None
+
+
+def named(case: Any) -> bytes:
+    """A case in bytes, the same in every process, as a crash slot holds it."""
+    return marshal.dumps((type(case).__name__, tuple(case)), 2)
+
+
+def executed(family: Family, mode: Mode, case: Any, device: str) -> Outcome:
+    """The outcome of a case; on a device a case that must be refused is executed in a process of its own, for what
+    a device asserts leaves its process unable to use it."""
+    if device == "cpu" or not family.refused(case):
+        return run(family.plan(case), mode, device)
+    answer = confined(family.name, mode.name, repr(case), device)
+    kind = getattr(builtins, answer["error"] or "", RuntimeError)
+    error = kind(answer["message"]) if answer["error"] else None
+    written = answer["written"]
+    return Outcome(
+        {}, read, mode=mode.name, makes_graph=mode.grad, device=device, error=error, written=lambda: dict(written)
+    )
+
+
+def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "cpu") -> Any:
+    """What one law finds on one case; None where it does not apply."""
+    if mode.reason(case, family) is not None:
+        return None
+    refused = family.refused(case)
+    out = executed(family, mode, case, device)
+    if law.refusal != refused or not law.when(case):
+        return None
+    if out.error is not None and not refused and law.judge is not accepts:
+        return None
+    if not refused and family.not_applicable(case, out) is not None:
+        return None
+    try:
+        return law.judge(case, out)
+    except Exception:
+        return None

@@ -1,0 +1,102 @@
+"""Which cases an item runs: enumerated ones, all or some, and decks of random ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from embcheck import stream
+from embcheck.item import DECK, ENGINES, Item, Profile
+from embcheck.law import FAMILIES, Family
+from embcheck.mode import MODES
+
+T = TypeVar("T")
+
+#: A family's modes after its first run the same kernels behind the same call: they take one of so many of its cases.
+_AFTER_FIRST = 3
+#: A mode beyond the family's own takes one of so many cases (of its cost): it runs the same kernels behind another call.
+FURTHER = 40
+#: How much coarser than the gate any profile samples those.
+_COARSEST = 3
+
+
+def gaps(mean: float, seed: int) -> Iterator[int]:
+    """Ascending positions, one of ``mean`` on average; all of them if that is one.
+
+    The gaps are drawn: equal ones would fall in step with an axis, whose other values would never be run.
+    """
+    largest = round(2 * mean - 1)
+    if largest <= 1:
+        return itertools.count()
+    draws = stream.Stream(seed)
+    return itertools.accumulate(
+        (draws.between(1, largest) for _ in itertools.count()), initial=draws.between(0, largest - 1)
+    )
+
+
+def thinned(found: Iterable[T], mean: float, seed: int) -> Iterator[T]:
+    """One of ``mean`` on average."""
+    wanted = gaps(mean, seed)
+    following = next(wanted)
+    for position, each in enumerate(found):
+        if position == following:
+            yield each
+            following = next(wanted)
+
+
+def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """The cases of an enumerating item, in order."""
+    enumerated = MODES[item.mode].cases
+    if enumerated is not None:
+        return enumerated(family, item, profile, seed)
+    if item.mode not in family.modes:
+        return sampled(family, item, profile, seed)
+    space = family.space
+    first = item.mode == family.modes[0]
+    # Every part goes through the same cases and takes its share of them.
+    chosen = stream.derive(seed, family.name, item.mode, item.engine)
+    mean = profile.stride * (1 if first else _AFTER_FIRST) * (family.stride if profile.name == "gate" else 1)
+    match item.engine:
+        case "scope":
+            landmarks = thinned(space.landmarks(), 1 if first else mean, stream.derive(chosen, "landmarks"))
+            found = itertools.chain(filter(None, map(space.canon, landmarks)), thinned(space.scope(), mean, chosen))
+        case "product":
+            strength = min(profile.strength, space.strength, 3 if first else 2)
+            # A cover of strength 3 has many rows without any to spare.
+            spare = profile.spare // (strength - 1) if first else 0
+            covers = (
+                space.cover(strength, stream.derive(seed, family.name, item.mode, turn), spare)
+                for turn in range(profile.covers)
+            )
+            found = itertools.chain(space.product(gaps(mean, chosen)), *covers)
+        case _:
+            raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
+    return itertools.islice(found, item.part, None, item.parts)
+
+
+def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """The cases of a mode beyond the family's own: one of so many of the first mode's."""
+    mean = min(profile.stride, _COARSEST) * family.stride * FURTHER * MODES[item.mode].cost
+    for case in thinned(_all_cases(family.name, item.engine, seed), mean, stream.derive(seed, item.label)):
+        # A copy, since a case keeps what it once expanded to.
+        yield type(case)(*case)
+
+
+@lru_cache(maxsize=16)  # for one mode after the other
+def _all_cases(name: str, engine: str, seed: int) -> list[Any]:
+    space = FAMILIES[name].space
+    if engine == "scope":
+        return [*filter(None, map(space.canon, space.landmarks())), *space.scope()]
+    return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]
+
+
+def decks(family: Family, item: Item, profile: Profile) -> tuple[int, int]:
+    """How many decks of random cases an item runs, and how many cases each has."""
+    budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else _AFTER_FIRST)
+    size = DECK
+    if item.mode not in family.modes:
+        budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
+        size = min(DECK, max(4, round(budget)))
+    return max(1, round(budget / DECK / item.parts)), size
