@@ -37,7 +37,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", 12, 2, 1, 0, 640, {"scope": 1, "product": 1, "random": 1}),
+    "quick": Profile("quick", 20, 2, 1, 0, 640, {"scope": 1, "product": 1, "random": 1}),
     "gate": Profile("gate", 1, 3, 1, 4, 3840, {"scope": 2, "product": 4, "random": 4}),
     "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, limit=120.0),
 }

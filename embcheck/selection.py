@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from embcheck import stream
+from embcheck.case import holds
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import FAMILIES, Family
 from embcheck.mode import MODES
@@ -15,11 +16,13 @@ from embcheck.mode import MODES
 T = TypeVar("T")
 
 #: A family's modes after its first run the same kernels behind the same call: they take one of so many of its cases.
-_AFTER_FIRST = 3
+_AFTER_FIRST = 6
 #: A mode beyond the family's own takes one of so many cases (of its cost): it runs the same kernels behind another call.
 FURTHER = 40
 #: How much coarser than the gate any profile samples those.
 _COARSEST = 3
+#: An obligation of every law: that there is a case of it.
+_APPLIES = "applies"
 
 
 def gaps(mean: float, seed: int) -> Iterator[int]:
@@ -46,6 +49,27 @@ def thinned(found: Iterable[T], mean: float, seed: int) -> Iterator[T]:
             following = next(wanted)
 
 
+def telling(family: Family, found: Iterable[Any], mean: float, seed: int, *, obliged: bool) -> Iterator[Any]:
+    """One of ``mean`` on average, the first to which each law applies and, if ``obliged``, the first that meets each
+    of its obligations."""
+    missing = {law.name: {_APPLIES, *(law.obliges if obliged else ())} for law in family.laws}
+    wanted = gaps(mean, seed)
+    following = next(wanted)
+    for position, case in enumerate(found):
+        met = False
+        for law in family.laws if missing else ():
+            if law.name in missing and law.refusal == family.refused(case) and law.when(case):
+                facts = case.facts() if missing[law.name] != {_APPLIES} else {}
+                newly = {each for each in missing[law.name] if each == _APPLIES or holds(each, facts)}
+                met |= bool(newly)
+                missing[law.name] -= newly
+        missing = {name: conditions for name, conditions in missing.items() if conditions}
+        if met or position == following:
+            yield case
+        if position == following:
+            following = next(wanted)
+
+
 def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of an enumerating item, in order."""
     enumerated = MODES[item.mode].cases
@@ -60,8 +84,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
     mean = profile.stride * (1 if first else _AFTER_FIRST) * (family.stride if profile.name == "gate" else 1)
     match item.engine:
         case "scope":
-            landmarks = thinned(space.landmarks(), 1 if first else mean, stream.derive(chosen, "landmarks"))
-            found = itertools.chain(filter(None, map(space.canon, landmarks)), thinned(space.scope(), mean, chosen))
+            found = _small(family, mean, chosen, first=first, sparing=profile.stride > 1)
         case "product":
             strength = min(profile.strength, space.strength, 3 if first else 2)
             # A cover of strength 3 has many rows without any to spare.
@@ -74,6 +97,21 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
     return itertools.islice(found, item.part, None, item.parts)
+
+
+def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool) -> Iterator[Any]:
+    """The landmarks, then the small cases; of them the first mode runs all, or if ``sparing`` those that
+    tell something new and some others."""
+    landmarks: Iterator[Any] = filter(None, map(family.space.canon, family.space.landmarks()))
+    small = family.space.scope()
+    place = stream.derive(seed, "landmarks")
+    if not first:
+        return itertools.chain(thinned(landmarks, mean, place), thinned(small, mean, seed))
+    if not sparing:
+        return itertools.chain(landmarks, thinned(small, mean, seed))
+    return itertools.chain(
+        telling(family, landmarks, mean, place, obliged=True), telling(family, small, mean, seed, obliged=False)
+    )
 
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
