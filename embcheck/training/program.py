@@ -82,7 +82,7 @@ def train(
             "norm": None if log[-1]["norm"] is None else log[-1]["norm"].reshape(1),
             "tied": all(entry["tied"] for entry in log),
             "kept": all(entry["kept"] for entry in log),
-            "calls": [entry["calls"] for entry in log],
+            "calls": [len(entry["losses"]) for entry in log],
             "returned": all(entry["returned"] for entry in log),
             "in_place": leaf is not first or leaf.data_ptr() == weight.data_ptr(),
             "same": leaf is first,
@@ -115,14 +115,14 @@ def advance(
     entry: dict[str, Any] = {"norm": None}
     entry["rates"] = [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
     loss = torch.zeros(())
-    calls = 0
+    entry["losses"] = []
 
     def compute() -> Tensor:
-        nonlocal calls, loss
-        calls += 1
+        nonlocal loss
         zero(model, optimizer)
         for _ in range(count):
             loss = lap(model, *data)
+        entry["losses"].append(loss.detach().clone())
         entry["norm"] = clip(list(model.parameters()))
         entry["grads"] = [None if p.grad is None else p.grad.detach().clone() for p in parameters]
         return loss
@@ -151,7 +151,6 @@ def advance(
             for p, g, b, mark in zip(parameters, held, entry["grads"], marks, strict=True)
         )
     grad, bias_grad = held[0], entry["grads"][-1]
-    entry["calls"] = calls
     entry["tied"] = model.get_submodule(top).weight is leaf and model.get_submodule(table).weight is leaf
     first = entry["grads"][0]
     entry["grad"] = first.to_dense() if first is not None and first.is_sparse else first
@@ -199,10 +198,10 @@ def follow(
         frozen = any(group.get("differentiable") for group in optimizer.param_groups)
         for p in both:
             p.requires_grad_(not frozen)
-        # The loss is linear, so this is its value but for a constant.
-        given = [(p, p.grad.to_dense() if p.grad.is_sparse else p.grad) for p in both if p.grad is not None]
         if closure:
-            optimizer.step(lambda given=given: sum((p * g).sum().detach() for p, g in given))
+            # The same losses, for on their differences depends when LBFGS ends; after the last one it repeats.
+            losses = [*reversed(entry["losses"])]
+            optimizer.step(lambda losses=losses: losses.pop() if losses[1:] else losses[0])
         else:
             optimizer.step()
         weights.append(both[0].detach().clone())

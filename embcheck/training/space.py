@@ -68,9 +68,6 @@ def _fitted(case: Tying) -> Tying | None:
 
     if case.optimizer == "SparseAdam":
         fit(sparse=True)
-    if case.optimizer == "LBFGS" and case.dtype in ("float16", "bfloat16"):
-        # In half precision one case in many thousand departs from its untied twin; why is not known yet.
-        fit(dtype="float32")
     if case.sparse and "sparse" in KINDS[case.optimizer].takes:
         fit(uses="lookup", bias=False)
         fit(lap="pair" if case.lap == "composed" else case.lap)
