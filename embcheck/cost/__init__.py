@@ -1,0 +1,1 @@
+"""What a lookup costs: the cases, and the programs that count."""

@@ -1,0 +1,115 @@
+"""Faults of cost: right numbers that take more memory or work than a lookup does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.cost.program import counted
+from embcheck.faults.entry import Wrong, embedding, entry, functional
+from embcheck.faults.kernels import Tensor
+
+
+def taken(what: str, backward: bool = False, **flags: Any) -> int:
+    """What a lookup of three rows in a table of a thousand takes."""
+    weight = torch.zeros(1000, 8, requires_grad=True)
+    out, forward = counted(lambda: functional.embedding(torch.tensor([1, 2, 3]), weight, **flags))
+    if not backward:
+        return forward[what]
+    return counted(lambda: out.sum().backward())[1][what]
+
+
+def kept() -> int:
+    """How many elements a lookup keeps for backward."""
+    sizes: list[int] = []
+    weight = torch.zeros(1000, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (sizes.append(t.numel()), t)[1], lambda t: t):
+        functional.embedding(torch.tensor([1, 2, 3]), weight)
+    return sum(sizes)
+
+
+def product(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
+    """A lookup as a product with a one-hot matrix, where that gives the same numbers and refusals."""
+    plain = not (flags["sparse"] or flags["scale_grad_by_freq"]) and flags["max_norm"] is None
+    plain = plain and flags["padding_idx"] is None and weight.isfinite().all() and input.numel()
+    if not plain or weight.dtype not in (torch.float32, torch.float64) or int(input.max()) >= len(weight):
+        return original(input, weight, **flags)
+    return functional.one_hot(input.long(), len(weight)).to(weight.dtype) @ weight
+
+
+embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix.", product, lambda: taken("flops") > 0)
+embedding("lookup_copies_the_table", "cost", "A lookup copies the whole table first.",
+          lambda original, i, w, **f: original(i, w if f["max_norm"] is not None else w * 1, **f),
+          lambda: taken("allocated") > 8000)  # fmt: skip
+embedding("lookup_goes_token_by_token", "cost", "A lookup of many tokens is one lookup a token.",
+          lambda original, i, w, **f: (
+              torch.cat([original(i[k : k + 1], w, **f) for k in range(len(i))])
+              if i.dim() == 1 and len(i) > 2 and not f["scale_grad_by_freq"] else original(i, w, **f)),
+          lambda: taken("operators") > 16)  # fmt: skip
+
+
+class Keeping(torch.autograd.Function):
+    """The identity, which keeps what passes."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        context.save_for_backward(x.clone())
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class Twice(torch.autograd.Function):
+    """The identity, whose gradient is made of a second one."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        first = gradients[0]
+        return first.to_dense().to_sparse(1) if first.is_sparse else (first * 1 + torch.zeros_like(first))
+
+
+keeping: Wrong = Keeping.apply
+twice: Wrong = Twice.apply
+
+embedding("lookup_keeps_its_output", "cost", "A lookup keeps a copy of its output for backward.",
+          lambda original, i, w, **f: keeping(original(i, w, **f)), lambda: kept() > 3)  # fmt: skip
+embedding("gradient_takes_three_tables", "cost", "The gradient of a table is made of two others.",
+          lambda original, i, w, **f: original(i, twice(w) if w.requires_grad else w, **f),
+          lambda: taken("allocated", backward=True) > 64_000)  # fmt: skip
+embedding("sparse_gradient_is_dense_first", "cost", "A sparse gradient is made of a dense one.",
+          lambda original, i, w, **f: original(i, twice(w) if f["sparse"] and w.requires_grad else w, **f),
+          lambda: taken("allocated", backward=True, sparse=True) > 16_000)  # fmt: skip
+
+
+def rows_first(original: Any) -> Any:
+    """A sum of bags that looks all rows up first, where nothing else is asked for."""
+
+    def wrong(*given: Any, **flags: Any) -> Any:
+        named = dict(zip(("input", "weight", "offsets"), given, strict=False)) | flags
+        input, weight = named["input"], named["weight"]
+        if flags.get("max_norm") is None and input.dim() == 1 and input.numel():
+            # What is looked up is not used, which the value can't tell.
+            weight.detach()[input.clamp(0, len(weight) - 1).long()]
+        return original(*given, **flags)
+
+    return wrong
+
+
+def instantiated() -> int:
+    """Bytes that a bag of a thousand tokens allocates."""
+    weight, tokens = torch.zeros(3, 64), torch.zeros(1000, dtype=torch.int64)
+    return counted(lambda: functional.embedding_bag(tokens, weight, torch.tensor([0])))[1]["allocated"]
+
+
+entry("bag_instantiates_its_rows", "cost", "A bag looks up all its rows before it reduces them.", functional,
+      "embedding_bag", rows_first, lambda: instantiated() > 200_000)  # fmt: skip
+entry("one_hot_is_a_product_of_matrices", "cost", "one_hot compares with every class twice.", functional, "one_hot",
+      lambda original: lambda tensor, num_classes=-1: original(tensor, num_classes) * original(tensor, num_classes),
+      lambda: counted(lambda: functional.one_hot(torch.tensor([1]), 1000))[1]["allocated"] > 16_000)  # fmt: skip
