@@ -24,7 +24,12 @@ def kept() -> int:
     """How many elements a lookup keeps for backward."""
     sizes: list[int] = []
     weight = torch.zeros(1000, 8, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (sizes.append(t.numel()), t)[1], lambda t: t):
+
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         functional.embedding(torch.tensor([1, 2, 3]), weight)
     return sum(sizes)
 
@@ -32,7 +37,7 @@ def kept() -> int:
 def product(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
     """A lookup as a product with a one-hot matrix, where that gives the same numbers and refusals."""
     plain = not (flags["sparse"] or flags["scale_grad_by_freq"]) and flags["max_norm"] is None
-    plain = plain and flags["padding_idx"] is None and weight.isfinite().all() and input.numel()
+    plain = plain and flags["padding_idx"] is None and bool(weight.isfinite().all()) and input.numel() > 0
     if not plain or weight.dtype not in (torch.float32, torch.float64) or int(input.max()) >= len(weight):
         return original(input, weight, **flags)
     return functional.one_hot(input.long(), len(weight)).to(weight.dtype) @ weight
