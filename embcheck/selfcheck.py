@@ -7,17 +7,20 @@ anything.
 from __future__ import annotations
 
 import concurrent.futures
+import difflib
 import faulthandler
 import multiprocessing
 import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 
-from embcheck.fault import load_faults
+from _pytest.mark.expression import Expression  # what pytest's own -k is made of
+
+from embcheck.fault import Fault, load_faults
 from embcheck.hunt import Ground, Result
 from embcheck.item import PROFILES
 from embcheck.law import Family
@@ -25,6 +28,9 @@ from embcheck.ledger import SHIPPED, Ledger, load
 
 #: Seconds after which a fault that survives so far is given up, and after which its worker is.
 PATIENCE, LIMIT = 90.0, 180.0
+
+#: Exit codes beside 0 and 1: of a -k that is no expression, and of one that selects nothing.
+USAGE, NOTHING = 4, 5
 
 
 # -- in worker processes -----------------------------------------------------------------------------------------
@@ -118,7 +124,9 @@ def _lost(name: str, spent: float, limit: float) -> Result:
     if spent >= limit:
         return Result(name, fault.family, f"hung for {spent:.0f} s", seconds=spent)
     if fault.fatal:
-        return Result(name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent)
+        return Result(
+            name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent
+        )
     return Result(name, fault.family, "ended the process", seconds=spent)
 
 
@@ -172,19 +180,46 @@ def table_of(results: list[Result]) -> str:
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
+def selected(faults: Mapping[str, Fault], keyword: str | None) -> list[str]:
+    """The faults whose name or family a pytest expression matches; all without one.
+
+    Raises:
+        ValueError: if it is no expression.
+    """
+    if keyword is None:
+        return list(faults)
+    try:
+        expression = Expression.compile(keyword)
+    except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
+        raise ValueError(str(error)) from error
+
+    def matches(fault: Fault) -> bool:
+        return expression.evaluate(lambda word, /, **_: word in fault.name or word == fault.family)
+
+    return [name for name, fault in faults.items() if matches(fault)]
+
+
 def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None, report: Callable[[str], None]) -> int:
     """Runs the self-check, reports it as text, and returns the exit code.
 
     0 when every fault is killed, every control survives and, unless ``keyword`` narrows the faults, no law of the
-    families that have faults is decoration, but for those that await theirs; else 1.
+    families that have faults is decoration, but for those that await theirs; 4 if ``keyword`` is no expression, 5 if
+    nothing matches it; else 1.
     """
     from embcheck.collect import load_families
 
     faults = load_faults()
-    chosen = [name for name, fault in faults.items() if keyword is None or keyword in name or keyword == fault.family]
+    try:
+        chosen = selected(faults, keyword)
+    except ValueError as error:
+        report(f"-k {keyword!r}: {error}; right would be, for instance, 'padding and not sparse'")
+        return USAGE
     if not chosen:
-        report(f"no fault matches {keyword!r}; there are {', '.join(faults)}")
-        return 1
+        close = difflib.get_close_matches(keyword or "", faults, 3, 0.5)
+        report(
+            f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {', '.join(close)}" if close else "")
+        )
+        return NOTHING
     families = load_families()
     started = time.perf_counter()
     results = selfcheck(profile_name, seed, jobs, chosen)
