@@ -133,8 +133,7 @@ def _all_cases(name: str, engine: str, seed: int) -> list[Any]:
 def decks(family: Family, item: Item, profile: Profile) -> tuple[int, int]:
     """How many decks of random cases an item runs, and how many cases each has."""
     budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else _AFTER_FIRST)
-    size = DECK
     if item.mode not in family.modes:
         budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
-        size = min(DECK, max(4, round(budget)))
-    return max(1, round(budget / DECK / item.parts)), size
+    count = max(1, round(budget / DECK / item.parts))
+    return count, min(DECK, max(4, round(budget / item.parts / count)))

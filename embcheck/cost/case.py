@@ -105,5 +105,5 @@ class CostCase(Axes, _CostAxes):  # type: ignore[misc]
             "reduces": self.reduces,
             "wide": self.embedding_dim * self.element >= 256 and self.numel >= 8 * self.rows,
             "tall": self.whole >= 8 * (self.looked_up + 64 * self.numel + 256),
-            "many": self.numel >= 1000,
+            "many": self.numel >= 256,
         }

@@ -47,10 +47,10 @@ embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix."
 embedding("lookup_copies_the_table", "cost", "A lookup copies the whole table first.",
           lambda original, i, w, **f: original(i, w if f["max_norm"] is not None else w * 1, **f),
           lambda: taken("allocated") > 8000)  # fmt: skip
-embedding("lookup_goes_token_by_token", "cost", "A lookup of many tokens is one lookup a token.",
+embedding("lookup_goes_token_by_token", "cost", "A lookup of up to 300 tokens is one lookup a token.",
           lambda original, i, w, **f: (
               torch.cat([original(i[k : k + 1], w, **f) for k in range(len(i))])
-              if i.dim() == 1 and len(i) > 2 and not f["scale_grad_by_freq"] else original(i, w, **f)),
+              if i.dim() == 1 and 2 < len(i) < 300 and not f["scale_grad_by_freq"] else original(i, w, **f)),
           lambda: taken("operators") > 16)  # fmt: skip
 
 
