@@ -15,6 +15,7 @@ import typer
 
 from embcheck import __version__
 from embcheck.commands.audit import audit
+from embcheck.commands.audit import replayed as replayed_audit
 from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
 from embcheck.commands.findings import findings
@@ -151,6 +152,7 @@ def replay(
     store: Annotated[Path, typer.Option("--store", help="Where failures are kept.")] = Path(".embcheck"),
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
+    from embcheck.records.audited import FAMILY
     from embcheck.records.store import recorded
 
     try:
@@ -160,12 +162,12 @@ def replay(
     if script:
         typer.echo((store / f"{failure}.py").read_text(), nl=False)
         return
-    outcome, words = _replayed(record)
+    outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)(record)
     typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
     raise typer.Exit({"FAILED": 1, "FIXED": 0}.get(outcome, INTERNAL))
 
 
-def _replayed(record: dict[str, str]) -> tuple[str, str]:
+def _replayed(record: dict[str, Any]) -> tuple[str, str]:
     from embcheck.case import parse
     from embcheck.collect import load_families
     from embcheck.crashes.isolate import examine

@@ -60,7 +60,7 @@ BACK: set[tuple[str, str]] = set()
 TORCH_FREE = (
     *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
     *("space", "lookup.table", "outcome", "law", "verdict", "ledger", "records.record", "records.schema"),
-    *("records.compare", "records.store", "item", "crashes.slot", "training.optimizer", "training.formula"),
+    *("records.compare", "records.store", "records.audited", "item", "crashes.slot", "training.optimizer", "training.formula"),
     *("life.tie", "reduce", "literal", "source", "records.grid", "shards", "releases.environment"),
     *("releases.cell", "releases.trial", "releases.bisect", "findings", "report.matrix", "report.changes"),
     *("report.github", "report.page", "commands.releases", "commands.since", "commands.findings", "audit.tiny"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from embcheck.audit import faults, laws
 from embcheck.audit.causes import Judged, causes
@@ -17,6 +18,7 @@ from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.factory import FactoryError, made
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding
 from embcheck.audit.many import Keeper, statements
+from embcheck.audit.program import first_tensor
 from embcheck.audit.session import BUILT, Audit
 from embcheck.audit.specimen import PLANTED, Specimen, Untied
 from embcheck.audit.template import answered
@@ -194,6 +196,43 @@ def test_the_command_refuses_with_exit_code_4(folder: str) -> None:
     assert (done.returncode, done.stderr) == (4, "embcheck: odd_models:raises raised ValueError: no luck\n")
 
 
+SHARED = """
+import torch
+class Shared(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(20, 4), torch.nn.Linear(4, 20, bias=False)
+        self.head.weight = {weight}
+    def forward(self, ids): return self.head(self.table(ids))
+"""
+
+
+def command(folder: Path, *arguments: str) -> tuple[int, str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    line = [sys.executable, "-m", "embcheck.cli", *arguments]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
+    module = tmp_path / "shared_model.py"
+    module.write_text(SHARED.format(weight="torch.nn.Parameter(self.table.weight.data)"))
+    code, told = command(tmp_path, "audit", "shared_model:Shared")
+    assert code == 1
+    (failure,) = re.findall(r"embcheck replay (\w+)", told)
+    assert command(tmp_path, "replay", failure, "--script")[1].startswith("# Shared, as built: exits 1")
+    code, told = command(tmp_path, "replay", failure)
+    assert (code, told.split()[0]) == (1, "FAILED")
+    assert "head.weight and table.weight are two Parameters" in told
+    module.write_text(SHARED.format(weight="self.table.weight"))
+    code, told = command(tmp_path, "replay", failure)
+    assert (code, told.split()[0]) == (0, "FIXED")
+    module.unlink()
+    code, told = command(tmp_path, "replay", failure)
+    assert (code, told.split()[0]) == (3, "ERROR")
+    assert "shared_model can't be imported" in told
+
+
 # -- transformers ------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +256,53 @@ def test_a_configuration_shrinks_by_the_names_of_its_fields() -> None:
     assert small["layer_types"] == ["full", "sliding"]
     assert 0 <= small["eos_token_id"] < VOCABULARY
     assert "hidden_dropout" not in small
+
+
+class _Part:
+    """A part of a configuration whose own default is another than the whole's."""
+
+    model_type = "made-up-part"
+
+    def __init__(self, num_key_value_heads: int = 8) -> None:
+        self.num_key_value_heads = num_key_value_heads
+        self.depths = (3, 3, 8)
+        self.num_filters = 32
+        self.hash_vocab = 500_000
+
+    def to_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+
+def test_a_part_shrinks_from_what_its_class_would_take() -> None:
+    whole = _Config()
+    whole.part = _Part(2)  # type: ignore[attr-defined]
+    part = shrunk(whole)["part"]
+    assert part["num_key_value_heads"] == 2, "its class has 8, which it would get if nothing were said"
+    assert part["depths"] == [1, 1, 1]
+    assert (part["num_filters"], part["hash_vocab"]) == (2, VOCABULARY)
+
+
+def test_what_a_default_lacks_can_be_given() -> None:
+    config = _Config()
+    config.use_cache = True  # type: ignore[attr-defined]
+    assert shrunk(config, kind=1)["layer_types"] == ["sliding", "sliding"]
+    assert set(shrunk(config, nested=True)["rope_parameters"]) == {"full", "sliding"}
+    assert shrunk(config, cache=False)["use_cache"] is False
+
+
+@pytest.mark.parametrize("name", ["blt", "cohere_compass_text", "dots3_note", "qwen4_exp", "voxtral_realtime"])
+def test_architectures_whose_default_does_not_work_are_settled(name: str) -> None:
+    pytest.importorskip("transformers")
+    from embcheck.audit import hf
+
+    try:
+        (source,) = hf.chosen(name)
+    except hf.Unknown as reason:
+        pytest.skip(str(reason))
+    settled = hf.settle(source)
+    model, inputs = hf.build(settled)
+    assert sum(p.numel() for p in model.parameters()) < 1_000_000
+    assert torch.isfinite(first_tensor(model.eval()(**inputs))).all()
 
 
 def test_gpt2_is_clean_and_bert_resized_untied_is_not() -> None:

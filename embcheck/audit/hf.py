@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.tiny import VOCABULARY, shrunk
+from embcheck.audit.tiny import BASE, VOCABULARY, shrunk
 
 #: Which mapping of transformers holds the models of a task.
 TASKS = {
@@ -118,12 +118,18 @@ def config_class(source: dict[str, Any]) -> Any:
 
 
 def proposals(source: dict[str, Any]) -> list[dict[str, Any]]:
-    """Keyword arguments for a tiny configuration, the likeliest first."""
-    default = config_class(source)()
+    """Keyword arguments for a tiny configuration, the likeliest first.
+
+    The last ones are for configurations whose default does not work either: rotary settings by kind of layer, no
+    cache, and layers of one kind only, where another kind lacks its settings.
+    """
+    default = config_class(source)(**BASE.get(source["type"], {}))
     causal = {"is_decoder": True} if source["task"] == "causal" and hasattr(default, "is_decoder") else {}
     if source["type"] == "bert-generation":
         causal = {}
     tries = [shrunk(default, layers, heads=heads) for layers, heads in ((2, True), (2, False), (4, True), (6, True))]
+    tries += [shrunk(default, nested=True), shrunk(default, cache=False)]
+    tries += [shrunk(default, kind=kind, cache=False) for kind in (0, 1)]
     return [{**given, **more} for given in tries for more in ((causal, {}) if causal else ({},))]
 
 
@@ -140,34 +146,73 @@ def build(source: dict[str, Any], variant: str = AS_BUILT) -> tuple[Any, dict[st
     inputs = {"input_ids": ids}
     if getattr(config, "is_encoder_decoder", False) and source["task"] != "causal":
         inputs["decoder_input_ids"] = ids.flip(1) + 1
+    if source.get("features"):
+        bins, frames = source["features"]
+        inputs["input_features"] = torch.linspace(-1, 1, 2 * bins * frames).round(decimals=3).reshape(2, bins, frames)
     return model, inputs
 
 
 def settle(source: dict[str, Any]) -> dict[str, Any]:
     """The source with the first tiny configuration that builds and runs.
 
+    If none runs on ids it is the first that runs on ids and a spectrogram, and then the first that builds: how the
+    parameters are tied, copied and saved can be judged without a forward pass.
+
     Raises:
-        Exception: what the last proposal raised, if none does.
+        Exception: what the last proposal raised, if none builds.
     """
-    import torch
-
-    from embcheck.audit.program import answer
-
     failure: Exception = ValueError("no configuration")
+    built = []
     for config in proposals(source):
         trial = {**source, "config": config}
         try:
-            with torch.device("meta"):
-                count = sum(p.numel() for p in build(trial)[0].parameters())
-            if count > LARGEST:
-                raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
-            model, inputs = build(trial)
-            answer(model.eval(), inputs)
+            _fits(trial)
+            built.append(trial)
+            _runs(trial)
         except Exception as error:
             failure = error
         else:
             return trial
+    for heard in (one for trial in built for one in _with_features(trial)):
+        with contextlib.suppress(Exception):
+            _runs(heard)
+            return heard
+    if built:
+        return built[0]
     raise failure
+
+
+def _fits(trial: dict[str, Any]) -> None:
+    """Builds it without memory.
+
+    Raises:
+        ValueError: if it is not tiny.
+    """
+    import torch
+
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build(trial)[0].parameters())
+    if count > LARGEST:
+        raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
+
+
+def _runs(trial: dict[str, Any]) -> None:
+    from embcheck.audit.program import answer
+
+    model, inputs = build(trial)
+    answer(model.eval(), inputs)
+
+
+def _with_features(trial: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same with a spectrogram beside the ids, of several lengths, where the model hears."""
+    import inspect
+
+    model, _ = build(trial)
+    bins = [getattr(part, "num_mel_bins", None) for part in vars(model.config).values()]
+    wide = next((number for number in bins if isinstance(number, int)), 0)
+    if not wide or "input_features" not in inspect.signature(model.forward).parameters:
+        return []
+    return [{**trial, "features": [wide, frames]} for frames in (8, 16, 32, 64)]
 
 
 def settings(source: dict[str, Any], variant: str) -> dict[str, Any]:

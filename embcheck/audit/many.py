@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from embcheck.audit.client import Listed, Template, Unbuilt
-from embcheck.audit.session import BUILT, FAMILY, Audit, audit, name_of
+from embcheck.audit.session import BUILT, Audit, audit, name_of
+from embcheck.records.audited import FAMILY
 from embcheck.records.record import RecordError, Writer, read
 from embcheck.run import environment
 from embcheck.verdict import Statement, Verdict

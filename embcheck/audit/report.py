@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.text import Text
 from embcheck.audit.causes import Cause
 from embcheck.audit.finding import FLIPPED
 from embcheck.audit.session import Audit, status
+from embcheck.records.store import STORE
 from embcheck.report.terminal import STYLE
 from embcheck.verdict import Status
 
@@ -32,17 +32,8 @@ def show(audit: Audit, out: Console, store: Path, *, table: bool = True) -> None
 
 
 def title(audit: Audit) -> str:
-    """The model in one line."""
-    facts: dict[str, Any] = audit.facts
-    parts = [f"{audit.subject}  {facts['cls']}", f"{facts['parameters']:,} parameters"]
-    if facts["table"]:
-        padding = "" if facts["padding"] is None else f", padding_idx {facts['padding']}"
-        parts.append(f"table {facts['table']} ({facts['rows']}×{facts['width']}{padding})")
-    if facts["head"]:
-        parts.append(f"head {facts['head']}" + (" (tied)" if facts["tied"] else ""))
-    if facts["said"]:
-        parts.append(f"expected {facts['expected']}: {facts['said']}")
-    return " · ".join(parts)
+    """The model in one line, with the name that it was asked for by."""
+    return f"{audit.subject}  {audit.description}"
 
 
 def law_table(audit: Audit) -> Table:
@@ -75,6 +66,7 @@ def told(audit: Audit, cause: Cause, store: Path) -> Text:
         ("effect", finding.effect),
         ("fix", finding.remedy),
         ("also", ", ".join(cause.also)),
+        ("replay", f"embcheck replay {audit.id_of(cause)}" + ("" if str(store) == STORE else f" --store {store}")),
         ("script", f"{store}/{audit.id_of(cause)}.py ({checked})"),
     ):
         if body:

@@ -11,13 +11,13 @@ from typing import Any
 from embcheck.audit.causes import Cause, Judged, causes
 from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
+from embcheck.records.audited import BUILT as BUILT_NAME
+from embcheck.records.audited import FAMILY, noted, told
 from embcheck.records.store import failure_id
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
-FAMILY = "audit"
-
 #: The law that only says whether there is something to audit; the last verdict of a subject.
-BUILT = Statement("a_model_is_built", FAMILY, "The factory builds a model.")
+BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")
 
 
 @dataclass
@@ -30,6 +30,23 @@ class Audit:
     roots: list[Cause] = field(default_factory=list)
     unbuilt: str = ""
     cpu: float = 0.0
+    #: What builds this very model again, its configuration settled, and what was expected of it.
+    source: dict[str, Any] = field(default_factory=dict)
+    expect: str = "auto"
+
+    @property
+    def description(self) -> str:
+        """The model in one line."""
+        facts = self.facts
+        parts = [facts["cls"], f"{facts['parameters']:,} parameters"]
+        if facts["table"]:
+            padding = "" if facts["padding"] is None else f", padding_idx {facts['padding']}"
+            parts.append(f"table {facts['table']} ({facts['rows']}×{facts['width']}{padding})")
+        if facts["head"]:
+            parts.append(f"head {facts['head']}" + (" (tied)" if facts["tied"] else ""))
+        if facts["said"]:
+            parts.append(f"expected {facts['expected']}: {facts['said']}")
+        return " · ".join(parts)
 
     def verdicts(self) -> list[Verdict]:
         """A verdict for each law and variant, and last whether the model was built."""
@@ -37,14 +54,17 @@ class Audit:
         built = Verdict(
             BUILT.law, FAMILY, self.subject, AS_BUILT, FAMILY,
             Status.NOT_APPLICABLE if self.unbuilt else Status.HOLDS,
-            cases=1, seconds=round(self.cpu, 3), reasons=(self.unbuilt,) if self.unbuilt else (),
+            cases=1, seconds=round(self.cpu, 3),
+            reasons=(self.unbuilt or self.description,) if self.unbuilt or self.facts else (),
         )  # fmt: skip
         return [*found, built]
 
     def _verdict(self, one: Judged) -> Verdict:
         mine = [cause for cause in self.roots if (cause.law, cause.variant) == (one.law, one.variant)]
-        elsewhere = [cause.law for cause in self.roots if cause not in mine] if one.findings and not mine else []
-        reasons = [f"note: {note}" for note in one.notes] + [text for text in (one.reason, one.failure) if text]
+        names = (one.law, f"{one.law} ({one.variant})")
+        also = [cause.law for cause in self.roots if set(names) & set(cause.also)]
+        elsewhere = also if one.findings and not mine else []
+        reasons = [noted(note) for note in one.notes] + [text for text in (one.reason, one.failure) if text]
         if elsewhere:
             reasons.append(f"what {elsewhere[0]} found shows here too")
         return Verdict(
@@ -55,7 +75,7 @@ class Audit:
 
     def _example(self, cause: Cause) -> Counterexample:
         finding = cause.finding
-        words = f"{finding.words}.  Effect: {finding.effect}.  Fix: {finding.remedy}."
+        words = told(finding.words, finding.effect, finding.remedy)
         return Counterexample(
             cause.law, FAMILY, self.subject, cause.variant, "cpu",
             case=f"{self.subject} ({cause.variant}): {finding.where or 'the model'}", kind=finding.cause, words=words,
@@ -88,9 +108,10 @@ def audit(template: Template, source: dict[str, Any], laws: list[Listed], expect
     Raises:
         Unbuilt: if there is no model.
     """
-    done = Audit(name_of(source))
+    done = Audit(name_of(source), expect=expect)
     answer = template.ask(do="explore", source=source, expect=expect)
     done.facts, source, done.cpu = _facts(answer), answer.get("source", source), answer.get("cpu", 0.0)
+    done.source = source
     for variant in (AS_BUILT, FLIPPED):
         facts = done.facts
         if variant == FLIPPED:
@@ -107,6 +128,24 @@ def audit(template: Template, source: dict[str, Any], laws: list[Listed], expect
     done.cpu += sum(one.cpu for one in done.judged)
     done.roots = causes(done.judged)
     return done
+
+
+def again(template: Template, failure: dict[str, Any]) -> Judged:
+    """The law of a kept failure, judged anew on the model of that failure.
+
+    Raises:
+        KeyError: if the failure does not say what builds its model.
+        Unbuilt: if the model can't be built any more, or there is no such law.
+    """
+    source, variant = failure["source"], failure["mode"]
+    _, laws = template.prepare(source)
+    law = next((law for law in laws if law.name == failure["law"]), None)
+    if law is None:
+        raise Unbuilt(f"this version of embcheck has no {failure['law']!r}")
+    # As in the audit: a variant is explored for itself, and nothing is expected of it beyond what it says.
+    expect = failure["expect"] if variant == AS_BUILT else "auto"
+    answer = template.ask(do="explore", source=source, expect=expect, variant=variant)
+    return _judged(template, law, source, _facts(answer), variant)
 
 
 def _facts(answer: dict[str, Any]) -> dict[str, Any]:

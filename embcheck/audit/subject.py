@@ -19,7 +19,7 @@ from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
 from embcheck.audit.program import Inputs, Problems, vary
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
-_PRINTED = 256
+_PRINTED = 1024
 
 
 class Subject:

@@ -19,13 +19,15 @@ _PADDING = 3
 #: What a field counts, and the number that it gets: the first pattern that matches its whole name decides.
 _SIZES: tuple[tuple[str, int], ...] = (
     (r"entity_vocab_size", 41),
-    (r"(.*_)?(vocab_size|n_vocab|n_words)|n_token|vocab_size_.*", VOCABULARY),
+    (r"(.*_)?(vocab_size|n_vocab|n_words|vocab)|n_token|vocab_size_.*|.*_vocab_size_base", VOCABULARY),
     (
         r"(max_|n_)?(.*_)?(position_embeddings|positions|n_ctx|max_seq_len|max_seq_length)|max_source_positions|block_size",
         64,
     ),
     (r"(.*_)?(num_key_value_heads|n_kv_heads?|num_kv_heads|multi_query_group_num|.*num_key_value_heads)", 2),
     (r"(.*_)?(num_attention_heads|attention_heads|n_heads?|num_heads|heads|num_.*_heads)", 4),
+    (r"num_kv_shared_layers", 1),
+    (r"num_nextn_predict_layers", 0),
     (r"(num_|n_)?(.*_)?(hidden_layers|layers|n_layers?|num_blocks|depth|n_layer|num_layer)", 2),
     (
         r"(.*_)?(qk_nope_head_dim|qk_rope_head_dim|v_head_dim|qk_head_dim|head_dim|attention_head_dim|d_kv|kv_channels)",
@@ -34,7 +36,6 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r".*(lora_rank|_rank)", 16),
     (r"rotary_dim", 4),
     (r"attention_window", 8),
-    (r"num_kv_shared_layers|num_nextn_predict_layers", 0),
     (r"moe_k", 2),
     (
         r"(.*_)?(num_experts_per_tok|num_experts_per_token|moe_topk|moe_top_k|top_k_experts|experts_per_token|expert_top_k)",
@@ -49,9 +50,10 @@ _SIZES: tuple[tuple[str, int], ...] = (
     ),
     (
         r"(.*_)?(hidden_size|d_model|n_embd|dim|embed_dim|embedding_size|emb_dim|model_dim|word_embed_proj_dim|width"
-        r"|d_embed|projection_dim|output_dim|embedding_dim|.*hidden_size|.*embed_dim|.*_dim)",
+        r"|d_embed|projection_dim|output_dim|embedding_dim|.*hidden_size|hidden_size_global|.*embed_dim|.*_dim)",
         32,
     ),
+    (r"(.*_)?num_filters", 2),
 )
 _PATTERNS = [(re.compile(pattern), size) for pattern, size in _SIZES]
 
@@ -62,14 +64,26 @@ _KEPT = re.compile(
 
 _TOKEN = re.compile(r".*(token_id|token_ids|token_index|_index|_token)$|.*_id$")
 
+#: Lists of counts, one for each stage: as many stages, of one block each.
+_COUNTS = re.compile(r"(.*_)?depths")
+
+#: By model type, what a configuration needs to be made at all.
+BASE: dict[str, dict[str, Any]] = {
+    "gemma4_assistant": {
+        "text_config": {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
+    },
+}
+
 #: By model type, what names alone don't tell.
 SPECIAL: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {"num_key_value_heads": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
     "bamba": {"attn_layer_indices": [1]},
-
     "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
-    "dots3_note_text": {"num_key_value_heads": 4},
+    "dots3_note_text": {
+        "num_key_value_heads": 4, "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 16,
+        "swa_kv_lora_rank": 16, "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
+    },
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
     "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 32},
     "esmc": {"num_key_value_heads": 4},
@@ -92,7 +106,12 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "num_latents": 8, "d_latents": 32, "num_self_attends_per_block": 1, "qk_channels": 32, "v_channels": 32,
         "num_self_attention_heads": 4, "num_cross_attention_heads": 4,
     },
+    "qwen4_exp_text": {
+        "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
+        "indexer_compress_ratio": 2,
+    },
     "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]},
+    "voxtral_realtime_encoder": {"num_mel_bins": 4},
     "xmod": {"default_language": "en_XX"},
     "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2},
     "zamba": {"num_hidden_layers": 12, "attention_hidden_size": 64, "attention_head_dim": 16},
@@ -103,25 +122,54 @@ SPECIAL: dict[str, dict[str, Any]] = {
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "num_decoder_layers")
 
 
-def shrunk(config: Any, layers: int = 2, *, heads: bool = True) -> dict[str, Any]:
+def shrunk(
+    config: Any,
+    layers: int = 2,
+    *,
+    heads: bool = True,
+    kind: int | None = None,
+    nested: bool = False,
+    cache: bool = True,
+) -> dict[str, Any]:
     """The keyword arguments that make a small configuration of the same class.
 
-    ``layers`` is how many blocks there are; without ``heads`` the numbers and widths of heads stay as they are.
+    ``layers`` is how many blocks there are; without ``heads`` the numbers and widths of heads stay as they are;
+    ``kind`` makes all layers of one of their kinds; ``nested`` gives each kind of layer its own rotary settings;
+    without ``cache`` keys and values are not kept.
     """
     changed: dict[str, Any] = {}
     old_layers = next((getattr(config, name) for name in _LAYERS if isinstance(getattr(config, name, None), int)), 0)
     special = SPECIAL.get(getattr(config, "model_type", ""), {})
     layers = special.get("num_hidden_layers", layers)
+    plain = _plain(config)
     for name, value in fields(config):
         if hasattr(value, "to_dict"):
-            changed[name] = {**shrunk(value, layers, heads=heads), "model_type": value.model_type}
+            below = shrunk(value, layers, heads=heads, kind=kind, nested=nested, cache=cache)
+            changed[name] = {**below, "model_type": value.model_type}
             continue
         small = _small(name, value, layers, old_layers, heads)
-        if small is not value and small != value:
+        if kind is not None and small is not value and _are_kinds(small):
+            small = [_kinds(value)[kind % len(_kinds(value))]] * layers
+        # Of a part, the whole's default may be another than that of its class.
+        other = isinstance(value, (int, float, str)) and small != plain.get(name, small)
+        if other or (small is not value and small != value):
             changed[name] = small
     if getattr(config, "pad_token_id", 0) is None:
         changed["pad_token_id"] = _PADDING
+    if nested and isinstance(changed.get("layer_types"), list):
+        rotary = getattr(config, "rope_parameters", None) or {"rope_type": "default", "rope_theta": 10000.0}
+        changed["rope_parameters"] = {layer: dict(rotary) for layer in dict.fromkeys(changed["layer_types"])}
+    if not cache and hasattr(config, "use_cache"):
+        changed["use_cache"] = False
     return changed | special
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """The fields of the class's own default; none if it has none."""
+    try:
+        return dict(fields(type(config)()))
+    except Exception:
+        return {}
 
 
 def fields(config: Any) -> Iterator[tuple[str, Any]]:
@@ -136,8 +184,10 @@ def _small(name: str, value: Any, layers: int, old_layers: int, heads: bool) -> 
         return value
     if _TOKEN.match(name):
         return _in_range(value)
+    if isinstance(value, (list, tuple)) and _COUNTS.fullmatch(name):
+        return [1] * len(value)
     if isinstance(value, (list, tuple)) and old_layers and len(value) >= old_layers > layers:
-        return _spread(list(value), layers)
+        return [_small(name, member, layers, 0, heads) for member in _spread(list(value), layers)]
     if not isinstance(value, int) or _KEPT.match(name):
         return value
     for pattern, size in _PATTERNS:
@@ -159,7 +209,16 @@ def _in_range(value: Any) -> Any:
     return value
 
 
+def _kinds(values: Any) -> list[Any]:
+    """The different values, in the order in which they come."""
+    return list({repr(value): value for value in values}.values())
+
+
+def _are_kinds(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(member, str) for member in value)
+
+
 def _spread(values: list[Any], count: int) -> list[Any]:
     """As many of the layers' values as there are layers, of different kinds where they differ."""
-    kinds = list({repr(value): value for value in values}.values())
+    kinds = _kinds(values)
     return kinds[:count] if len(kinds) >= count else values[: count - len(kinds)] + kinds

@@ -144,9 +144,31 @@ def keep(done: Audit, folder: Path) -> None:
     for verdict in done.verdicts():
         for example in verdict.counterexamples:
             try:
-                store(example, folder)
+                store(example, folder, source=done.source, expect=done.expect)
             except OSError as error:
                 refuse(f"can't write to {folder}: {error.strerror}")
+
+
+def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
+    """Whether a finding is still there, FAILED or FIXED, or why nobody knows, ERROR; with a line about it."""
+    from embcheck.audit.client import Template, Unbuilt
+    from embcheck.audit.session import again
+
+    template = Template(limit)
+    try:
+        one = again(template, failure)
+    except KeyError as error:
+        return "ERROR", f"it was kept without its {error}; run its script"
+    except Unbuilt as reason:
+        return "ERROR", str(reason)
+    finally:
+        template.close()
+    if one.failure:
+        return "ERROR", one.failure
+    if one.findings:
+        kept = [finding for finding in one.findings if finding.cause == failure["kind"]]
+        return "FAILED", (kept or one.findings)[0].words
+    return "FIXED", one.reason
 
 
 def exit_code(audits: list[Audit]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from embcheck.verdict import Counterexample
 
@@ -17,21 +18,21 @@ def failure_id(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
 
 
-def keep(example: Counterexample, folder: Path) -> Path:
-    """Writes a failure's record and script to ``folder`` and returns the script's path.
+def keep(example: Counterexample, folder: Path, **more: Any) -> Path:
+    """Writes a failure's record, with ``more`` that its replay needs, and its script; returns the script's path.
 
     Raises:
         OSError: if the folder can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = {name: getattr(example, name) for name in ("law", "family", "subject", "mode", "device", "case", "kind")}
-    (folder / f"{example.id}.json").write_text(json.dumps({"id": example.id, **record}, indent=1) + "\n")
+    (folder / f"{example.id}.json").write_text(json.dumps({"id": example.id, **record, **more}, indent=1) + "\n")
     path = folder / f"{example.id}.py"
     path.write_text(example.script)
     return path
 
 
-def recorded(failure: str, folder: Path) -> dict[str, str]:
+def recorded(failure: str, folder: Path) -> dict[str, Any]:
     """The record of a failure by its id.
 
     Raises:
@@ -42,5 +43,5 @@ def recorded(failure: str, folder: Path) -> dict[str, str]:
         known = sorted(p.stem for p in folder.glob("*.json"))
         there = f"kept are {', '.join(known)}" if known else "none are kept here"
         raise FileNotFoundError(f"no failure {failure!r} in {folder}: {there}")
-    data: dict[str, str] = json.loads(path.read_text())
+    data: dict[str, Any] = json.loads(path.read_text())
     return data
