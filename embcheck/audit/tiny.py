@@ -13,6 +13,9 @@ from typing import Any
 #: Rows of the table of tokens.  No power of two and no other size's, so that a shape says what it counts.
 VOCABULARY = 99
 
+#: Rows of other tables: of a part whose vocabulary is not that of the tokens.
+_OTHER_VOCABULARY = 107
+
 #: The padding token of a configuration that names none, so that its table has a padding row.
 _PADDING = 3
 
@@ -130,13 +133,15 @@ def shrunk(
     kind: int | None = None,
     nested: bool = False,
     cache: bool = True,
+    tokens: int | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments that make a small configuration of the same class.
 
     ``layers`` is how many blocks there are; without ``heads`` the numbers and widths of heads stay as they are;
     ``kind`` makes all layers of one of their kinds; ``nested`` gives each kind of layer its own rotary settings;
-    without ``cache`` keys and values are not kept.
+    without ``cache`` keys and values are not kept.  Of a part ``tokens`` is the vocabulary of the whole.
     """
+    own = tokens if tokens is not None else _tokens(config)
     changed: dict[str, Any] = {}
     old_layers = next((getattr(config, name) for name in _LAYERS if isinstance(getattr(config, name, None), int)), 0)
     special = SPECIAL.get(getattr(config, "model_type", ""), {})
@@ -144,10 +149,14 @@ def shrunk(
     plain = _plain(config)
     for name, value in fields(config):
         if hasattr(value, "to_dict"):
-            below = shrunk(value, layers, heads=heads, kind=kind, nested=nested, cache=cache)
+            below = shrunk(value, layers, heads=heads, kind=kind, nested=nested, cache=cache, tokens=own)
             changed[name] = {**below, "model_type": value.model_type}
             continue
         small = _small(name, value, layers, old_layers, heads)
+        if name == "num_key_value_heads" and heads and value == vars(config).get("num_attention_heads"):
+            small = min(value, 4)  # none is shared, and some classes can't share them
+        if name == "vocab_size" and isinstance(value, int) and own and value not in (own, small):
+            small = _OTHER_VOCABULARY
         if kind is not None and small is not value and _are_kinds(small):
             small = [_kinds(value)[kind % len(_kinds(value))]] * layers
         # Of a part, the whole's default may be another than that of its class.
@@ -162,6 +171,13 @@ def shrunk(
     if not cache and hasattr(config, "use_cache"):
         changed["use_cache"] = False
     return changed | special
+
+
+def _tokens(config: Any) -> int:
+    """The size of the vocabulary of the ids, before anything shrinks; 0 if it is not told."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    size = getattr(text, "vocab_size", None) or getattr(config, "vocab_size", None)
+    return size if isinstance(size, int) else 0
 
 
 def _plain(config: Any) -> dict[str, Any]:
