@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embcheck.records.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
 from embcheck.records.grid import Run
 from embcheck.records.record import Record, Writer, read
 from embcheck.report.page import render
@@ -115,3 +116,116 @@ def test_what_is_incomplete_says_so(tmp_path: Path) -> None:
 def test_every_verdict_has_a_word_and_a_sign(status: Status) -> None:
     text = "".join(Reader(render([Run("a", record("2.13.0", status))])).text)
     assert status.word in text
+
+
+# -- audits ------------------------------------------------------------------------------------------------------
+
+
+def finding(subject: str, law: str, mode: str = AS_BUILT, words: str = "two Parameters") -> Counterexample:
+    return Counterexample(
+        law, FAMILY, subject, mode, "cpu", f"{subject}: head.weight", "tie is missing: head.weight",
+        told(words, f"trained apart {HOSTILE}", "assign it"), path="head.weight", got=words,
+        script=f"print({HOSTILE!r})", script_confirmed=True, also=("other_law",), id="0f0f0f",
+    )  # fmt: skip
+
+
+def audited(subject: str, *found: Counterexample, unbuilt: str = "", failure: str = "") -> list[Verdict]:
+    """What an audit writes of a model: two laws, one of them in two variants."""
+    built = Verdict(
+        BUILT, FAMILY, subject, AS_BUILT, FAMILY, Status.NOT_APPLICABLE if unbuilt else Status.HOLDS, seconds=1.5,
+        reasons=(unbuilt or "Tiny · table t (9×4)",),
+    )  # fmt: skip
+    if unbuilt:
+        return [built]
+    laws = (("the_tie", AS_BUILT), ("the_tie", "flipped"), ("resizes", AS_BUILT))
+    verdicts = []
+    for law, mode in laws:
+        mine = tuple(example for example in found if (example.law, example.mode) == (law, mode))
+        status = Status.VIOLATED if mine else Status.UNKNOWN if failure and law == "resizes" else Status.HOLDS
+        reasons = (noted("a design choice"), *((failure,) if status is Status.UNKNOWN else ()))
+        verdicts.append(
+            Verdict(law, FAMILY, subject, mode, FAMILY, status, cases=1, reasons=reasons, counterexamples=mine)
+        )
+    skipped = Verdict("pads", FAMILY, subject, AS_BUILT, FAMILY, Status.NOT_APPLICABLE, reasons=("no padding_idx",))
+    return [*verdicts, skipped, built]
+
+
+def audit_record(*verdicts: list[Verdict]) -> Record:
+    laws = {law: Statement(law, FAMILY, f"{law} holds. {HOSTILE}") for law in ("the_tie", "resizes", "pads")}
+    header = {"versions": {"torch": "2.13.0"}, "settings": {"expect": "auto"}}
+    return Record(header, [one for each in verdicts for one in each], {"stopped": "finished", "exit_code": 1}, laws)
+
+
+def page_of_an_audit() -> str:
+    bad = f"m:{HOSTILE}"
+    return render(
+        [
+            Run(
+                "a",
+                audit_record(
+                    audited("m:clean"),
+                    audited(bad, finding(bad, "the_tie", "flipped")),
+                    audited("m:slow", failure="no end after 60 s"),
+                    audited("hf:x:XForCausalLM", unbuilt="no tiny configuration works"),
+                ),
+            )
+        ]
+    )
+
+
+def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> None:
+    text = " ".join("".join(Reader(page_of_an_audit()).text).split())
+    for words in (
+        "1 finding in 4 audited models", "tie is missing 1 model", "head.weight", "two Parameters", "trained apart",
+        "assign it", "other_law", "run: it exits 1", "embcheck replay 0f0f0f", "✗ violatedflipped", "– n/a",
+        "a design choice", "no padding_idx:", "no end after 60 s:", "no tiny configuration works", "○ not built",
+        "table t (9×4)", "x XForCausalLM",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "note: " not in text
+    assert "Laws × modes" not in text, "there are no laws beside those of the audit"
+
+
+def test_an_audit_is_escaped_and_its_links_lead_somewhere() -> None:
+    page = Reader(page_of_an_audit())
+    assert len(page.all("script")) == 1
+    assert HOSTILE in "".join(page.text)
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    anchors = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(anchors) == len(set(anchors))
+    for link in page.all("a"):
+        assert (link["href"] or "").removeprefix("#") in anchors
+    rows = [a for _, a in page.tags if "data-text" in a]
+    assert len(rows) == 1 + 4 + 4, "a finding, the rows of the grid, the models"
+    assert {row["data-status"] for row in rows} == {"violated", "unknown", "holds", "not-built"}
+
+
+def test_models_with_findings_come_first() -> None:
+    page = Reader(page_of_an_audit())
+    rows = [a["data-status"] for name, a in page.tags if name == "tr" and "data-text" in a]
+    assert rows == ["violated", "unknown", "holds", "not-built"]
+
+
+def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
+    example = finding("m:f", "resizes")
+    columns = [
+        Run("2.13.0", record("2.13.0", Status.HOLDS)),
+        Run("before", audit_record(audited("m:f", example))),
+        Run("after", audit_record(audited("m:f"))),
+    ]
+    page = Reader(render(columns))
+    text = " ".join("".join(page.text).split())
+    for words in ("Laws × modes", "Models × laws", "before → after", "fixed", "violated → holds", "resizes · m:f"):
+        assert words in text, words
+    assert "2.13.0 → before" not in text
+    tools = [a["data-over"] for name, a in page.tags if a.get("data-over")]
+    assert tools == ["#audit, #models", "#grid, #laws, #findings, #claims"]
+
+
+def test_what_an_author_needs_is_read_from_the_words_again() -> None:
+    what = "a table.  Effect: none.  Fix: none at all"
+    example = finding("m:f", "the_tie", words=what)
+    assert Advice.of(example) == Advice(what, f"trained apart {HOSTILE}", "assign it")
+    (model,) = models(audited("m:f", example))
+    assert (model.status, model.description, model.unbuilt) == (Status.VIOLATED, "Tiny · table t (9×4)", "")
+    assert model.notes == ["a design choice"]

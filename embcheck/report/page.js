@@ -30,47 +30,58 @@
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
 
-  const find = document.getElementById("find");
-  const boxes = all("input[name=status]");
-  const rows = all("[data-text]");
-  const filter = () => {
-    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
-    for (const row of rows) {
-      row.hidden = !(chosen.has(row.dataset.status) && words.every((word) => row.dataset.text.includes(word)));
-    }
-    for (const part of all(".grid tbody, .group")) {
-      part.hidden = !part.querySelector("[data-text]:not([hidden])");
-    }
-    const shown = all("#grid tr[data-text]:not([hidden])").length;
-    document.getElementById("shown").textContent = `${shown} of ${all("#grid tr[data-text]").length} laws`;
-  };
-  find.addEventListener("input", filter);
-  boxes.forEach((box) => box.addEventListener("change", filter));
-  filter();
+  const filters = all(".tools[data-over]").map((tools) => {
+    const find = tools.querySelector("input[type=search]");
+    const boxes = all("input[name=status]", tools);
+    const within = tools.dataset.over.split(",").map((part) => part.trim());
+    const rows = all(within.map((part) => `${part} [data-text]`).join());
+    const parts = all(within.flatMap((part) => [`${part} .grid tbody`, `${part} .group`]).join());
+    const counted = all(`${tools.dataset.rows}[data-text]`);
+    const filter = () => {
+      const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+      for (const row of rows) {
+        row.hidden = !(chosen.has(row.dataset.status) && words.every((word) => row.dataset.text.includes(word)));
+      }
+      for (const part of parts) {
+        part.hidden = !part.querySelector("[data-text]:not([hidden])");
+      }
+      const shown = counted.filter((row) => !row.hidden).length;
+      tools.querySelector(".shown").textContent = `${shown} of ${counted.length} ${tools.dataset.noun}`;
+    };
+    find.addEventListener("input", filter);
+    boxes.forEach((box) => box.addEventListener("change", filter));
+    filter();
+    return { find, filter };
+  });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !/^(input|textarea)$/i.test(document.activeElement.tagName)) {
+    const held = filters.find((one) => one.find === document.activeElement);
+    if (event.key === "/" && filters.length && !/^(input|textarea)$/i.test(document.activeElement.tagName)) {
       event.preventDefault();
-      find.focus();
-    } else if (event.key === "Escape" && document.activeElement === find) {
-      find.value = "";
-      filter();
+      filters[0].find.focus();
+    } else if (event.key === "Escape" && held) {
+      held.find.value = "";
+      held.filter();
     }
   });
 
   const opened = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target && target.tagName === "DETAILS") {
-      target.hidden = false;
-      target.closest(".group").hidden = false;
-      target.open = true;
+      for (let part = target; part; part = part.parentElement) {
+        part.hidden = false;
+        if (part.tagName === "DETAILS") part.open = true;
+      }
       target.scrollIntoView();
       target.querySelector("summary").focus({ preventScroll: true });
     }
   };
   addEventListener("hashchange", opened);
   opened();
-  document.getElementById("open").addEventListener("click", () => all("details.law").forEach((law) => { law.open = true; }));
-  document.getElementById("close").addEventListener("click", () => all("details.law").forEach((law) => { law.open = false; }));
+  for (const [name, open] of [["open", true], ["close", false]]) {
+    all(`button.${name}`).forEach((button) => button.addEventListener("click", () => {
+      all(`${button.dataset.of} details.law`).forEach((law) => { law.open = open; });
+    }));
+  }
 })();

@@ -22,32 +22,14 @@ from embcheck.records.compare import Change, Key, Move
 from embcheck.records.grid import LEDGER, Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
 from embcheck.report.changes import evidence
+from embcheck.report.mark import Mark
+from embcheck.report.models import parted
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 #: The families that start so have a section of their own, as the ledger has.
 CLAIMS = "claim"
 
-#: The words of the verdicts with a sign for each, so that colour says nothing alone.
-SIGNS = {"violated": "✗", "unknown": "?", "known": "!", "holds": "✓", "not applicable": "–", "–": "·"}
-
 ENGINES = ("scope", "product", "random", "witness")
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A verdict in the table: its word, and what more there is to say."""
-
-    word: str
-    title: str = ""
-    note: str = ""
-
-    @property
-    def sign(self) -> str:
-        return SIGNS[self.word]
-
-    @property
-    def style(self) -> str:
-        return self.word.replace(" ", "-") if self.word != "–" else "none"
 
 
 @dataclass(frozen=True)
@@ -227,8 +209,12 @@ def row_worst(row: Row) -> float | None:
 def render(
     columns: Sequence[Column], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
 ) -> str:
-    """The page about some runs; ``trials`` has what the scripts of each step's changes said."""
-    grid = Grid(columns)
+    """The page about some runs; ``trials`` has what the scripts of each step's changes said.
+
+    Audits of models have a section of their own, and a comparison of their own where there are several.
+    """
+    others, audits = parted(columns)
+    grid = Grid(others)
     modes = list(dict.fromkeys(mode for row in grid.rows for square in row.squares for mode in square.verdicts))
     sections = [Section(grid, row, modes) for row in grid.rows]
     families = dict.fromkeys(section.row.family for section in sections)
@@ -246,9 +232,11 @@ def render(
     return template.render(
         title=title,
         version=__version__,
+        columns=columns,
         grid=grid,
-        heads=[column.name for column in columns] if len(columns) > 1 else modes,
-        single=len(columns) == 1,
+        audits=audits,
+        heads=[column.name for column in others] if len(others) > 1 else modes,
+        single=len(others) == 1,
         counts=Group("", [section for section in sections if section.row.family != LEDGER]).counts,
         laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS)],
         findings=[group for group in groups if group.name == LEDGER],
@@ -257,7 +245,8 @@ def render(
             (s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN),
             key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0)),
         ),
-        steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)],
+        steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
+        + [steps_of(step, {}) for step in Grid(audits.columns).steps],
         chart=cases_by_family(grid),
         engines=ENGINES[:-1],
         ratios=bars,

@@ -1,0 +1,226 @@
+"""The audits of a record as the page shows them: models × laws, the findings by cause, what is said of each model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from embcheck.records.audited import AS_BUILT, FAMILY, Advice, Model, models
+from embcheck.records.grid import Column, Run
+from embcheck.records.record import Record
+from embcheck.report.mark import Mark
+from embcheck.verdict import Counterexample, Status, Verdict
+
+#: So few findings are shown open.
+_OPEN = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding with its model and the place of both on the page."""
+
+    model: Shown
+    example: Counterexample
+    anchor: str
+
+    @property
+    def advice(self) -> Advice:
+        return Advice.of(self.example)
+
+    @property
+    def kind(self) -> str:
+        """What sort of cause it is, without the place."""
+        return self.example.kind.removesuffix(f": {self.example.path}")
+
+    @property
+    def confirmed(self) -> str:
+        words = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
+        return words[self.example.script_confirmed]
+
+    @property
+    def haystack(self) -> str:
+        """What the search looks in."""
+        return f"{self.model.name} {self.example.law} {self.example.kind} {self.example.got}".lower()
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The findings of one kind: what they do and how they are repaired is the same for all."""
+
+    kind: str
+    findings: Sequence[Found]
+
+    @property
+    def advice(self) -> Advice:
+        return self.findings[0].advice
+
+    @property
+    def models(self) -> int:
+        return len({id(found.model) for found in self.findings})
+
+    @property
+    def laws(self) -> list[str]:
+        return list(dict.fromkeys(found.example.law for found in self.findings))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A law's verdict on a model in all its variants, and the finding that tells of it."""
+
+    mark: Mark
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A model in one run."""
+
+    run: str
+    model: Model
+    anchor: str
+
+    @property
+    def name(self) -> str:
+        """As its row is headed: the architecture before the class."""
+        return self.model.subject.removeprefix("hf:").replace(":", " ", 1) if self.is_hf else self.model.subject
+
+    @property
+    def is_hf(self) -> bool:
+        return self.model.subject.startswith("hf:")
+
+    @property
+    def mark(self) -> Mark:
+        return Mark("not built" if self.model.unbuilt else self.model.status.word)
+
+    @cached_property
+    def findings(self) -> list[Found]:
+        return [
+            Found(self, example, f"finding-{self.anchor}-{number}")
+            for number, example in enumerate(self.model.findings, 1)
+        ]
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """By law; a law that was asked of several variants has the worst of them."""
+        by_law: dict[str, list[Verdict]] = {}
+        for verdict in self.model.judged:
+            by_law.setdefault(verdict.law, []).append(verdict)
+        return {law: self._cell(verdicts) for law, verdicts in by_law.items()}
+
+    def _cell(self, verdicts: list[Verdict]) -> Cell:
+        worst = max(verdict.status for verdict in verdicts)
+        variants = [verdict.mode for verdict in verdicts if verdict.status == worst]
+        note = "flipped" if worst > Status.HOLDS and AS_BUILT not in variants else ""
+        told = "; ".join(f"{v.mode}: {v.status.word}" for v in verdicts)
+        reasons = "; ".join(dict.fromkeys(reason for v in verdicts if v.status == worst for reason in v.reasons))
+        law = verdicts[0].law
+        anchor = next((found.anchor for found in self.findings if found.example.law == law), "")
+        return Cell(Mark(worst.word, f"{told}. {reasons}" if reasons else told, note), anchor)
+
+    @property
+    def groups(self) -> list[tuple[Mark, list[tuple[str, list[str]]]]]:
+        """The laws without a finding of their own: by status, by reason."""
+        found = []
+        for status in sorted(Status, reverse=True):
+            reasons = self.model.reasons(status)
+            if reasons:
+                listed = [(reason, [_law(v) for v in verdicts]) for reason, verdicts in reasons.items()]
+                found.append((Mark(status.word), listed))
+        return found
+
+    @property
+    def haystack(self) -> str:
+        """What the search looks in."""
+        kinds = " ".join(found.example.kind for found in self.findings)
+        return f"{self.name} {self.model.description} {self.model.unbuilt} {kinds}".lower()
+
+
+def _law(verdict: Verdict) -> str:
+    return verdict.law if verdict.mode == AS_BUILT else f"{verdict.law} ({verdict.mode})"
+
+
+@dataclass(frozen=True)
+class Audits:
+    """All audited models of all runs."""
+
+    columns: Sequence[Column]
+
+    @cached_property
+    def shown(self) -> list[Shown]:
+        """Those with findings first, then in the order in which they were audited."""
+        every = [
+            Shown(column.name, model, f"model-{number}-{place}-{_slug(model.subject)}")
+            for number, column in enumerate(self.columns, 1)
+            for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1)
+        ]
+        return sorted(every, key=lambda one: (-one.model.status, -len(one.findings)))
+
+    @property
+    def many_runs(self) -> bool:
+        return len(self.columns) > 1
+
+    @cached_property
+    def laws(self) -> list[str]:
+        """In the order in which they are judged."""
+        return list(dict.fromkeys(law for one in self.shown for law in one.cells))
+
+    def sentence(self, law: str) -> str:
+        """What a law says, from the first record that tells."""
+        told = [c.record.laws[law].sentence for c in self.columns if c.record is not None and law in c.record.laws]
+        return told[0] if told else ""
+
+    @cached_property
+    def causes(self) -> list[Cause]:
+        """Those of most models first."""
+        found: dict[str, list[Found]] = {}
+        for one in self.shown:
+            for finding in one.findings:
+                found.setdefault(finding.kind, []).append(finding)
+        return sorted((Cause(kind, every) for kind, every in found.items()), key=lambda cause: -cause.models)
+
+    @property
+    def findings(self) -> int:
+        return sum(len(cause.findings) for cause in self.causes)
+
+    @property
+    def opened(self) -> bool:
+        """Whether there is so little that all of it is shown open."""
+        return self.findings <= _OPEN
+
+    @property
+    def counts(self) -> list[tuple[Mark, int]]:
+        """How many models stand how, the worst first."""
+        found = Counter(one.mark.word for one in self.shown)
+        order = [status.word for status in sorted(Status, reverse=True)] + ["not built"]
+        return [(Mark(word), found[word]) for word in order if found[word]]
+
+    @property
+    def seconds(self) -> float:
+        """Of CPU, for the model in the middle."""
+        every = sorted(one.model.seconds for one in self.shown if not one.model.unbuilt)
+        return every[len(every) // 2] if every else 0.0
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
+
+
+def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:
+    """The columns without the audits (those that have nothing else are left out), and the audits."""
+    others: list[Column] = []
+    audited: list[Column] = []
+    for column in columns:
+        record = column.record
+        if record is None or not any(verdict.family == FAMILY for verdict in record.verdicts):
+            others.append(column)
+            continue
+        audited.append(column)
+        rest = [verdict for verdict in record.verdicts if verdict.family != FAMILY]
+        if rest:
+            laws = {name: law for name, law in record.laws.items() if law.family != FAMILY}
+            left: Record = replace(record, verdicts=rest, laws=laws)
+            others.append(Run(column.name, left, column.problem))
+    return others, Audits(audited)
