@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from embcheck.records.record import Record
+from embcheck.records.record import Record, Writer
 from embcheck.run import Results, Settings, exit_code, settle, shard_of
 from embcheck.verdict import Status
 
@@ -44,6 +45,22 @@ def merged(records: Sequence[Record]) -> Record:
     header = {**first.header, "settings": {k: v for k, v in first.header["settings"].items() if k != "shard"}}
     laws = {name: law for record in records for name, law in record.laws.items()}
     return Record(header, results.verdicts, footer, laws)
+
+
+def write(whole: Record, path: Path) -> Writer:
+    """Writes a record as one run would have; the writer says whether that went well.
+
+    Raises:
+        OSError: if the file can't be created.
+    """
+    writer = Writer(path)
+    writer.header(**{name: value for name, value in whole.header.items() if name not in ("kind", "format")})
+    for statement in whole.laws.values():
+        writer.statement(statement)
+    for verdict in whole.verdicts:
+        writer.verdict(verdict)
+    writer.footer(**(whole.footer or {}))
+    return writer
 
 
 def _stranger(first: Record, other: Record) -> str | None:

@@ -67,7 +67,7 @@ TORCH_FREE = (
     *("audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many", "audit.report"),
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
-    *("report.mark", "report.models"),
+    *("report.mark", "report.models", "releases.task", "releases.cluster"),
     *("run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 

@@ -15,24 +15,17 @@ def merge(
     output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
 ) -> None:
     """Makes the shards of a run one record, and exits as the whole run would have."""
-    from embcheck.records.record import Writer
     from embcheck.run import UsageError
-    from embcheck.shards import ShardError, merged
+    from embcheck.shards import ShardError, merged, write
 
     try:
         whole = merged([record_at(path) for path in records])
-        writer = Writer(output)
+        write(whole, output)
     except (ShardError, UsageError) as error:
         refuse(str(error))
     except OSError as error:
         refuse(f"can't write {output}: {error.strerror}; name a writable file")
     footer = whole.footer or {}
-    writer.header(**{name: value for name, value in whole.header.items() if name not in ("kind", "format")})
-    for statement in whole.laws.values():
-        writer.statement(statement)
-    for verdict in whole.verdicts:
-        writer.verdict(verdict)
-    writer.footer(**footer)
     told = whole.shortfall or f"{footer['cases']:,} cases, digest {footer['digest']}"
     typer.echo(f"{output}: {told}")
     raise typer.Exit(footer["exit_code"] if whole.complete else 1)

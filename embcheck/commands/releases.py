@@ -39,6 +39,13 @@ def releases(
     mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
+    on: Annotated[
+        str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")
+    ] = "",
+    shards: Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")] = 1,
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
@@ -61,13 +68,22 @@ def releases(
         Settings(seed, profile, modes=mode).checked()
     except UsageError as error:
         refuse(str(error))
+    if on not in ("local", "ray"):
+        refuse(f"--on {on!r}: expected local or ray")
+    if on == "local" and (shards != 1 or address):
+        refuse("--shards and --address are for --on ray")
+    if shards < 1 or not (workers == "auto" or (workers.isdigit() and int(workers) >= 1)):
+        refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
     held, wanted = resources(asked, index, python, cache, needed=not clean)
     if clean or prune:
         _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
     if not wanted:
         return
-    cells = _cells(
-        held, wanted, Selection(profile, seed, keyword, mode, str(ledger.absolute()) if ledger else ""), workers
+    selection = Selection(profile, seed, keyword, mode, str(ledger.absolute()) if ledger else "")
+    cells = (
+        _cells(held, wanted, selection, workers)
+        if on == "local"
+        else _on_ray(held, wanted, selection, workers, shards, address)
     )
     _show(held, cells, report, every)
 
@@ -105,6 +121,28 @@ def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: s
     # A copy, so that an edit in the checkout does not change what a long run compares.
     source = copy(cache.sources)
     return [run_cell(cache, release, selection, source, workers, write_line) for release in wanted]
+
+
+def _on_ray(
+    cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
+) -> list[Cell]:
+    from embcheck.releases.cell import write_line
+    from embcheck.releases.cluster import Cluster
+    from embcheck.releases.environment import ReleaseError
+    from embcheck.source import copy
+
+    try:
+        cluster = Cluster(cache, copy(cache.sources), workers, write_line, address)
+    except ImportError as error:
+        lacks("ray", error)
+    except ConnectionError as error:
+        refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
+    try:
+        return cluster.cells(wanted, selection, shards)
+    except ReleaseError as error:
+        refuse(str(error))
+    finally:
+        cluster.close()
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:

@@ -6,9 +6,11 @@ code: what has all of these in common is the same experiment, and is not run twi
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,9 @@ from pathlib import Path
 
 from embcheck.records.record import Record, RecordError, read
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
+
+#: Loaded before any fork, after which nothing may be imported.
+_C, _SET_PARENT_DEATH_SIGNAL = ctypes.CDLL(None) if sys.platform.startswith("linux") else None, 1
 
 Say = Callable[[str], None]
 
@@ -31,10 +36,17 @@ class Selection:
     keyword: str = ""
     modes: str = ""
     ledger: str = ""
+    shard: str = ""
+
+    def facts(self) -> tuple[str, ...]:
+        """What tells it apart from another selection."""
+        ledger = Path(self.ledger).read_text(encoding="utf-8") if self.ledger else ""
+        told = asdict(self) | {"ledger": ledger}
+        return tuple(str(value) for name, value in told.items() if name != "shard" or value)
 
     def command(self, python: Path, folder: Path, workers: str) -> list[str]:
         """The command that runs it: with the witnesses of all ledger entries, whichever release they speak of."""
-        chosen = [("-k", self.keyword), ("--mode", self.modes), ("--ledger", self.ledger)]
+        chosen = [("-k", self.keyword), ("--mode", self.modes), ("--ledger", self.ledger), ("--shard", self.shard)]
         return [
             *(str(python), "-m", "embcheck.cli", "run", "--profile", self.profile, "--seed", str(self.seed)),
             *("--report", str(folder), "-n", workers),
@@ -63,8 +75,7 @@ class Cell:
 
 def key(environment: Environment, selection: Selection, source: str) -> str:
     """A cell's folder: the release, and a fingerprint of everything that its record depends on."""
-    ledger = Path(selection.ledger).read_text(encoding="utf-8") if selection.ledger else ""
-    facts = (environment.torch, environment.build, source, ledger, *map(str, asdict(selection).values()))
+    facts = (environment.torch, environment.build, source, *selection.facts())
     return f"{environment.torch}-{hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()}"
 
 
@@ -111,6 +122,7 @@ def _run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=None if _C is None else _die_with_parent,
     )
     try:
         assert child.stdout is not None
@@ -136,6 +148,12 @@ def _run(
     running.rename(folder)
     say(f"{environment.torch}: finished in {time.monotonic() - started:.0f} s")
     return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end this process when its parent is killed: nobody would look at what it does."""
+    assert _C is not None
+    _C.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -119,20 +119,34 @@ def _clean() -> dict[str, str]:
 class Cache:
     """The folder that holds environments, copies of embcheck, and finished cells."""
 
-    def __init__(self, folder: Path | None = None, python: str = "") -> None:
+    def __init__(self, folder: Path | None = None, python: str = "", needs: Sequence[str] = ()) -> None:
         """``folder`` is by default the user's own cache; ``python`` is what environments are made with.
+
+        ``needs`` are embcheck's own requirements, for where it is not installed and so can't know them.
 
         Raises:
             ImportError: without the extra ``releases``.
         """
         from filelock import FileLock
-        from platformdirs import user_cache_path
 
         self._lock = FileLock
+        #: Whether somebody named the folder: another machine has the same one then.
+        self.given = folder is not None
         if folder is None:
+            from platformdirs import user_cache_path
+
             folder = user_cache_path("embcheck") / "releases"
         self.folder = folder.expanduser().absolute()
         self.python = python or sys.executable
+        self._needs = list(needs)
+
+    def needs(self) -> list[str]:
+        """What embcheck requires beside torch, with the version at hand where cases depend on it.
+
+        Raises:
+            ReleaseError: if embcheck is not installed, so that nobody knows.
+        """
+        return self._needs or _ours()
 
     @property
     def environments(self) -> Path:
@@ -173,14 +187,14 @@ class Cache:
         index = ["--index", release.index, "--index-strategy", "unsafe-best-match"] if release.index else []
         try:
             _uv("venv", "--python", self.python, str(folder))
-            _uv("pip", "install", "--python", str(python), *index, *release.requirement, *_ours())
+            _uv("pip", "install", "--python", str(python), *index, *release.requirement, *self.needs())
         except ReleaseError:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
             raise
 
     def _adopted(self, python: Path) -> Environment:
         """Somebody's own interpreter, with what it lacks beside it."""
-        ours = {Requirement(line).name: line for line in _ours()}
+        ours = {Requirement(line).name: line for line in self.needs()}
         found = _probe(python, {name: _MODULES.get(name, name) for name in ours})
         lacking = [ours[name] for name in found["lacking"]]
         path: tuple[Path, ...] = ()
