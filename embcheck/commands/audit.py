@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -72,6 +73,7 @@ def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None
         keeper = _keeper(report, laws, expect)
         keeper.add(done.verdicts())
         keeper.writer.footer("finished", exit_code([done]))
+        page(keeper.writer.path)
     out = console()
     show(done, out, store)
     out.print(closing([done]))
@@ -101,6 +103,7 @@ def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folde
         stopped, code = "finished", max(int(earlier), exit_code(audits))
     finally:
         keeper.writer.footer(stopped, code)
+        page(keeper.writer.path)
     for done in audits:
         if done.unbuilt:
             out.print(f"not built  {done.subject}: {done.unbuilt}")
@@ -118,6 +121,19 @@ def _keeper(folder: Path, laws: Any, expect: str) -> Any:
         return Keeper(folder / "record.ndjson", laws, {"expect": expect, "seed": "0"})
     except OSError as error:
         refuse(f"can't write to {folder}: {error.strerror}")
+
+
+def page(path: Path) -> None:
+    """Writes the page about a record beside it, if the extra ``report`` is there."""
+    from importlib.util import find_spec
+
+    if find_spec("jinja2") is None:
+        return
+    from embcheck.records.record import RecordError, read
+    from embcheck.report.page import of_record, render
+
+    with contextlib.suppress(OSError, RecordError):  # the record has what the page would show
+        path.with_name("report.html").write_text(render([of_record(read(path))], title="embcheck audit"), "utf-8")
 
 
 def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
