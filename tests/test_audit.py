@@ -19,6 +19,7 @@ from embcheck.audit.factory import FactoryError, made
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding
 from embcheck.audit.many import Keeper, statements
 from embcheck.audit.program import first_tensor
+from embcheck.audit.report import closing
 from embcheck.audit.session import BUILT, Audit
 from embcheck.audit.specimen import PLANTED, Specimen, Untied
 from embcheck.audit.template import answered
@@ -121,8 +122,14 @@ def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     keeper.add(Audit("m:two", {}, [Judged("a_law", AS_BUILT)]).verdicts()[:1])  # cut off within a model
     again = Keeper(path, listed, settings)
     assert again.done == {"m:one"}
+    again.add(Audit("m:three", unbuilt="no such thing").verdicts())
+    assert [model.subject for model in again.models] == ["m:one", "m:three"]
+    assert closing(again.models) == (
+        "1 models, 1 judgements · 0 findings in 0 models · 0 unknown · 0 notes · 0.0 s of CPU a model in the median "
+        "· 1 not built"
+    )
     again.writer.footer("finished", 0)
-    assert [verdict.law for verdict in read(path).verdicts] == ["a_law", BUILT.law]
+    assert [verdict.law for verdict in read(path).verdicts] == ["a_law", BUILT.law, BUILT.law]
     assert not Keeper(path, listed, settings).done
     assert statements(listed)[-1] is BUILT
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.session import BUILT, Audit, audit, name_of
-from embcheck.records.audited import FAMILY
+from embcheck.records.audited import FAMILY, Model, models
 from embcheck.records.record import RecordError, Writer, read
 from embcheck.run import environment
 from embcheck.verdict import Statement, Verdict
@@ -64,6 +64,7 @@ class Keeper:
         facts = environment() | {"settings": settings}
         facts["versions"] |= _extras()
         self.before = _earlier(path, facts)
+        self._verdicts = list(self.before)
         self.writer = Writer(path)
         self.writer.header(**facts)
         for statement in statements(laws):
@@ -76,8 +77,14 @@ class Keeper:
         """The subjects whose audit came to its end."""
         return {verdict.subject for verdict in self.before}
 
+    @property
+    def models(self) -> list[Model]:
+        """All that was audited, by this run and the one that it goes on with."""
+        return models(self._verdicts)
+
     def add(self, verdicts: list[Verdict]) -> None:
         """What came of one model."""
+        self._verdicts += verdicts
         for verdict in verdicts:
             self.writer.verdict(verdict)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from embcheck.audit.causes import Cause
 from embcheck.audit.finding import FLIPPED
 from embcheck.audit.session import Audit, status
+from embcheck.records.audited import Model
 from embcheck.records.store import STORE
 from embcheck.report.terminal import STYLE
 from embcheck.verdict import Status
@@ -79,23 +80,23 @@ def notes(audit: Audit) -> list[str]:
     return list(dict.fromkeys(note for one in audit.judged for note in one.notes))
 
 
-def closing(audits: list[Audit]) -> str:
+def closing(audited: list[Model]) -> str:
     """What a reader looks for at the end."""
-    built = [audit for audit in audits if not audit.unbuilt]
-    found = sum(len(audit.roots) for audit in built)
-    bad = sum(bool(audit.roots) for audit in built)
-    unknown = sum(bool(one.failure) for audit in built for one in audit.judged)
-    laws = sum(len(audit.judged) for audit in built)
-    seconds = sorted(audit.cpu for audit in built)
+    built = [model for model in audited if not model.unbuilt]
+    many = len(audited) > 1
+    found = sum(len(model.findings) for model in built)
+    bad = sum(bool(model.findings) for model in built)
+    unknown = sum(verdict.status == Status.UNKNOWN for model in built for verdict in model.judged)
+    laws = sum(len(model.judged) for model in built)
+    seconds = sorted(model.seconds for model in built)
     parts = [
-        f"{len(built)} models, {laws} judgements" if len(audits) > 1 else f"{laws} judgements",
-        f"{found} findings" + (f" in {bad} models" if len(audits) > 1 else ""),
+        f"{len(built)} models, {laws} judgements" if many else f"{laws} judgements",
+        f"{found} findings" + (f" in {bad} models" if many else ""),
         f"{unknown} unknown",
-        f"{sum(len(notes(audit)) for audit in built)} notes",
+        f"{sum(len(model.notes) for model in built)} notes",
     ]
     if seconds:
-        middle = seconds[len(seconds) // 2]
-        parts.append(f"{middle:.1f} s of CPU" + (" a model in the median" if len(audits) > 1 else ""))
-    if len(built) < len(audits):
-        parts.append(f"{len(audits) - len(built)} not built")
+        parts.append(f"{seconds[len(seconds) // 2]:.1f} s of CPU" + (" a model in the median" if many else ""))
+    if len(built) < len(audited):
+        parts.append(f"{len(audited) - len(built)} not built")
     return " · ".join(parts)

@@ -65,6 +65,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, repo
 def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None, store: Path) -> int:
     from embcheck.audit.report import closing, show
     from embcheck.audit.session import audit as audit_model
+    from embcheck.records.audited import models
     from embcheck.report.terminal import console
 
     done = audit_model(template, source, laws, expect)
@@ -76,7 +77,7 @@ def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None
         page(keeper.writer.path)
     out = console()
     show(done, out, store)
-    out.print(closing([done]))
+    out.print(closing(models(done.verdicts())))
     return exit_code([done])
 
 
@@ -104,10 +105,10 @@ def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folde
     finally:
         keeper.writer.footer(stopped, code)
         page(keeper.writer.path)
-    for done in audits:
-        if done.unbuilt:
-            out.print(f"not built  {done.subject}: {done.unbuilt}")
-    out.print(closing(audits))
+    for model in keeper.models:
+        if model.unbuilt:
+            out.print(f"not built  {model.subject}: {model.unbuilt}")
+    out.print(closing(keeper.models))
     out.print(
         f"record: {keeper.writer.path}" + (f" is cut off: {keeper.writer.broken}" if keeper.writer.broken else "")
     )
