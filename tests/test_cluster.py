@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from embcheck.verdict import Status, Verdict
 
 #: Stands in for an interpreter with a torch: says what it has, and runs "the laws", each shard one of them.
 INTERPRETER = """#!{python}
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 own = Path({folder!r})
 if "-c" in sys.argv:
@@ -35,7 +35,7 @@ report = Path(sys.argv[sys.argv.index("--report") + 1])
 shard = sys.argv[sys.argv.index("--shard") + 1] if "--shard" in sys.argv else "1/1"
 number, count = map(int, shard.split("/"))
 with (own / "runs").open("a") as file:
-    file.write(shard + "\\n")
+    file.write(f"{{os.getpid()}} {{shard}}\\n")
 while (own / "hold").exists():
     time.sleep(0.05)
 writer = Writer(report / "record.ndjson")
@@ -55,11 +55,29 @@ class Interpreter:
         self.path.write_text(INTERPRETER.format(python=sys.executable, folder=str(folder), torch=torch))
         self.path.chmod(0o755)
 
+    def _kept(self, column: int) -> list[str]:
+        kept = self.folder / "runs"
+        return [line.split()[column] for line in kept.read_text().splitlines()] if kept.is_file() else []
+
     @property
     def runs(self) -> list[str]:
         """The shards that were run, in the order in which they began."""
-        kept = self.folder / "runs"
-        return kept.read_text().split() if kept.is_file() else []
+        return self._kept(1)
+
+    @property
+    def alive(self) -> bool:
+        """Whether what began last still runs."""
+        pids = self._kept(0)
+        try:
+            return bool(pids) and Path(f"/proc/{pids[-1]}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -108,16 +126,16 @@ def test_shards_become_one_cell_and_are_kept(nodes: Any, interpreters: list[Inte
     assert [sorted(one.runs) for one in interpreters] == [["1/2", "2/2"], ["1/2", "2/2"]], "once each"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 def test_a_killed_node_loses_nothing(nodes: Any, interpreters: list[Interpreter], tmp_path: Path) -> None:
     second = nodes.add_node(num_cpus=1)
     for one in interpreters:
         one.hold.touch()
 
     def kill() -> None:
-        until = time.monotonic() + 60
-        while not all(one.runs for one in interpreters) and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: all(one.runs for one in interpreters))
         nodes.remove_node(second, allow_graceful=False)
+        wait_until(lambda: not all(one.alive for one in interpreters))  # what a dead worker began ends with it
         for one in interpreters:
             one.hold.unlink()
 

@@ -102,6 +102,23 @@ def test_what_did_not_finish_is_told_and_run_again(laboratory: Laboratory, statu
     assert not laboratory.cell().problem
 
 
+def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = laboratory.cell()
+    assert first.folder is not None
+    elsewhere = first.folder.rename(first.folder.with_name("elsewhere"))
+    begun = laboratory.wait
+
+    def finished_meanwhile(timeout: float | None = None) -> int:
+        assert first.folder is not None
+        elsewhere.rename(first.folder)
+        return begun(timeout)
+
+    monkeypatch.setattr(laboratory, "wait", finished_meanwhile)
+    second = laboratory.cell()
+    assert (second.problem, second.kept, laboratory.runs) == ("", False, 2)
+    assert [path.name for path in laboratory.cache.cells.iterdir()] == [first.folder.name]
+
+
 def test_a_release_that_cannot_be_installed_is_a_cell_that_says_so(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

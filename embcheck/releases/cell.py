@@ -145,7 +145,12 @@ def _run(
         return Cell(
             release.asked, environment.torch, record if record and record.verdicts else None, problem, environment
         )
-    running.rename(folder)
+    try:
+        running.rename(folder)
+    except OSError:
+        # The same cell was finished meanwhile, by a task whose node was thought dead: it has the same cases.
+        if not folder.is_dir():
+            raise
     say(f"{environment.torch}: finished in {time.monotonic() - started:.0f} s")
     return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
 
