@@ -206,3 +206,12 @@ def test_what_can_not_be_done_is_told_in_one_line(
     assert done.exit_code == 4
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999999"])
+def test_an_address_where_nobody_answers_is_told_at_once(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    arguments = ["releases", sys.executable, "--cache", str(tmp_path), "--on", "ray", "--address", address]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 4
+    assert f"no ray cluster at {address}: " in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,18 +133,20 @@ def _on_ray(
     from embcheck.releases.environment import ReleaseError
     from embcheck.source import copy
 
-    try:
-        cluster = Cluster(cache, copy(cache.sources), workers, write_line, address)
-    except ImportError as error:
-        lacks("ray", error)
-    except ConnectionError as error:
-        refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
-    try:
-        return cluster.cells(wanted, selection, shards)
-    except ReleaseError as error:
-        refuse(str(error))
-    finally:
-        cluster.close()
+    # ray tells of dead nodes on the standard output, which is for what was asked for.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            cluster = Cluster(cache, copy(cache.sources), workers, write_line, address)
+        except ImportError as error:
+            lacks("ray", error)
+        except ConnectionError as error:
+            refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
+        try:
+            return cluster.cells(wanted, selection, shards)
+        except ReleaseError as error:
+            refuse(str(error))
+        finally:
+            cluster.close()
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:

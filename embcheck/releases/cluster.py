@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ from embcheck.releases.cell import Cell, Say, Selection, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
 from embcheck.shards import ShardError, merged, write
 
-#: How often a task is tried again whose worker or node died; seconds that interrupted tasks have to end.
-_RETRIES, _GRACE = 3, 5.0
+#: How often a task is tried again whose worker or node died; seconds that interrupted tasks have to end, and that an
+#: address has to answer.
+_RETRIES, _GRACE, _KNOCK = 3, 5.0, 10.0
 
 #: What a cell says of a shard that has no item.
 _EMPTY = "nothing was selected"
@@ -62,6 +64,8 @@ class Cluster:
 
         self._ray, self._cache, self._source, self._workers, self._say = ray, cache, source, workers, say
         # What tasks and nodes say would go to the standard output, among what was asked for.
+        if address:
+            _reach(address)
         quiet = {"logging_level": "error", "log_to_driver": False}
         try:
             ray.init(address=address or "auto", **quiet)
@@ -197,6 +201,21 @@ class Cluster:
                 self._ray.cancel(reference)
         with contextlib.suppress(Exception):
             self._ray.wait(references, num_returns=len(references), timeout=_GRACE)
+
+
+def _reach(address: str) -> None:
+    """Knocks at a cluster's address, for ray itself tries for minutes.
+
+    Raises:
+        ConnectionError: if nobody answers.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise ConnectionError("expected host:port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(str(error)) from error
 
 
 def run_job(folder: Path, source: Path, job: dict[str, Any]) -> tuple[Cell, dict[str, bytes]]:
