@@ -48,6 +48,8 @@ def preceded(build: Build) -> Build:
             "scale_grad_by_freq": not flags.get("scale_grad_by_freq", False),
             "sparse": not flags.get("sparse", False),
         }
+        if flags.get("mode") == "max":  # which takes neither
+            others |= {"scale_grad_by_freq": False, "sparse": False}
         table = weight.detach().clone().requires_grad_(weight.requires_grad)
         leaf, call = build(weight, **flags)
         try:

@@ -70,6 +70,7 @@ _PLACED = {
     "route=forward_mode": "DTensor has no forward mode",
     "route=vjp": "DTensor is no tensor of torch.func",
     "route=batched": "DTensor is no tensor of torch.vmap",
+    "embedding_dim=0 & entry=linear": "a table without columns is not sharded by them",
 } | {f"entry={name}": "no sharding strategy is registered for it" for name in ("bag_sum", "bag_mean", "bag_max")}
 _DTENSOR: dict[str, Any] = {"calls": TABLE, "rebuilds": True, "lacking": no_tensor, "cost": 6, "cannot": _PLACED}
 

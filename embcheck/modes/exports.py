@@ -31,7 +31,8 @@ def lacks_export() -> str | None:
 
 
 _CANNOT = NO_TRANSFORMS | {
-    "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own"
+    "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own",
+    "entry=bag_between_empty": "its offsets are constants of the example",
 }
 _NO_WARNINGS = "dynamo does not trace warnings.catch_warnings"
 _NO_CONSTRUCTION = "dynamo builds no module inside of what it exports"
@@ -90,10 +91,12 @@ def exported(build: Build, strict: bool, finish: Finish) -> Build:
             tensors = tuple(tensor for tensor in inputs if tensor is not None)
             if layer is not None:
                 fed = examples(tensors)
-                names = [name for name, parameter in layer.named_parameters() if parameter is leaf]
+                given = tuple(tensor is not None for tensor in inputs)
+                root = Gapped(layer, given) if given != tuple(sorted(given, reverse=True)) else layer
+                names = [name for name, parameter in root.named_parameters() if parameter is leaf]
                 graph: Any = kept(
                     signature(build, strict, finish, flags, leaf, inputs),
-                    lambda: finish(exported_program(layer, fed, strict)).module(),
+                    lambda: finish(exported_program(root, fed, strict)).module(),
                 )
                 value: Tensor = torch.func.functional_call(graph, dict.fromkeys(names, leaf), tensors)
                 return value
@@ -116,6 +119,19 @@ def exported(build: Build, strict: bool, finish: Finish) -> Build:
         return leaf, again
 
     return built
+
+
+class Gapped(torch.nn.Module):
+    """A layer of whose arguments one before the last is None: an exported program takes tensors alone."""
+
+    def __init__(self, layer: torch.nn.Module, given: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.layer, self.given = layer, given
+
+    def forward(self, first: Tensor, *more: Tensor) -> Tensor:
+        left = iter((first, *more))
+        value: Tensor = self.layer(*(next(left) if there else None for there in self.given))
+        return value
 
 
 def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bool) -> Exported:
