@@ -109,7 +109,7 @@ def laws(
 ) -> None:
     """Lists the laws: each a sentence, its source and what it obliges the cases to meet."""
     from embcheck.collect import load_families
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     out = console()
     shown = 0

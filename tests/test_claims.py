@@ -26,7 +26,7 @@ from embcheck.ledger import Ledger
 from embcheck.mode import MODES
 from embcheck.records.record import read
 from embcheck.report.claims import claims_report, story_lines
-from embcheck.report.terminal import console
+from embcheck.report.style import console
 from embcheck.verdict import Status
 
 CLAIMS = every_claim()

@@ -13,7 +13,7 @@ from embcheck.audit.finding import FLIPPED
 from embcheck.audit.session import Audit, status
 from embcheck.records.audited import Model
 from embcheck.records.store import STORE
-from embcheck.report.terminal import STYLE
+from embcheck.report.style import STYLE
 from embcheck.verdict import Status
 
 

@@ -66,7 +66,7 @@ def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None
     from embcheck.audit.report import closing, show
     from embcheck.audit.session import audit as audit_model
     from embcheck.records.audited import models
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     done = audit_model(template, source, laws, expect)
     keep(done, store)
@@ -85,7 +85,7 @@ def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folde
     from embcheck.audit.many import audited
     from embcheck.audit.report import closing, show
     from embcheck.audit.session import name_of
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
     from embcheck.verdict import Status
 
     out, audits = console(), []

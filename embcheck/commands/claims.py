@@ -141,7 +141,8 @@ class Run:
     def _tell(self, results: Results, stopped: str, release: str) -> None:
         from embcheck.claims.appraisal import every_claim
         from embcheck.report.claims import claims_report, closing
-        from embcheck.report.terminal import console, failure
+        from embcheck.report.style import console
+        from embcheck.report.terminal import failure
 
         out = console()
         order = list(every_claim())

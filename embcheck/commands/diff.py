@@ -18,7 +18,7 @@ def diff(
     """Compares two records law by law: exit 1 if something broke or is no longer decided."""
     from embcheck.records.compare import Move, compare
     from embcheck.report.changes import show
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     old, new = record_at(before), record_at(after)
     changes = compare(old.settled(), new.settled())

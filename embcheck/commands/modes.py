@@ -13,7 +13,7 @@ def modes(
     """Lists the modes: what each does, which families have it, what it can't do and why."""
     from embcheck.collect import load_families
     from embcheck.mode import MODES, absent
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     families = load_families().values()
     chosen = [mode for mode in MODES.values() if keyword.lower() in f"{mode.name} {mode.sentence}".lower()]

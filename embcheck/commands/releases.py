@@ -152,7 +152,7 @@ def _on_ray(
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
     from embcheck.records.grid import Grid
     from embcheck.report.matrix import show
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     grid = Grid(cells)
     trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}

@@ -81,7 +81,7 @@ def show(turn: Turn, names: list[str]) -> None:
     from rich.text import Text
 
     from embcheck.releases.trial import Outcome
-    from embcheck.report.terminal import console
+    from embcheck.report.style import console
 
     styles = {Outcome.FAILS: "bold red", Outcome.RIGHT: "green", Outcome.UNDECIDED: "magenta", None: "dim"}
     out = console()

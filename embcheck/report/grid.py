@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.report.terminal import STYLE
+from embcheck.report.style import STYLE
 from embcheck.verdict import Status, Verdict
 
 #: A status in a cell.

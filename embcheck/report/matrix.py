@@ -12,7 +12,7 @@ from rich.text import Text
 from embcheck.records.compare import Key
 from embcheck.records.grid import Grid, Square
 from embcheck.report.changes import closing, lines
-from embcheck.report.terminal import STYLE
+from embcheck.report.style import STYLE
 from embcheck.verdict import Status
 
 

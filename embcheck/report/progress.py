@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from embcheck.report.terminal import console, summary
+from embcheck.report.style import console
+from embcheck.report.terminal import summary
 
 
 class Progress:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from embcheck.report.grid import grids
+from embcheck.report.style import STYLE, console
 from embcheck.verdict import Counterexample, Status, Verdict
-
-#: How a status looks.
-STYLE = {
-    Status.NOT_APPLICABLE: "dim",
-    Status.HOLDS: "green",
-    Status.KNOWN: "yellow",
-    Status.UNKNOWN: "magenta",
-    Status.VIOLATED: "bold red",
-}
-
-
-def console(*, colour: bool | None = None, width: int | None = None, stderr: bool = False) -> Console:
-    """Where reports are printed; plain where there is no terminal.  rich heeds NO_COLOR itself."""
-    return Console(
-        file=sys.stderr if stderr else sys.stdout,
-        force_terminal=colour or None,
-        no_color=colour is False or None,
-        # A report in a file or a CI log is not cut to the 80 columns of a terminal that isn't there.
-        width=width if sys.stdout.isatty() else 140,
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def summary(session: Any, *, width: int | None = None, colour: bool | None = None) -> None:
@@ -40,8 +18,6 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
     out = console(colour=colour, width=width)
     out.print(law_table(session.settled))
     if session.settings.modes:
-        from embcheck.report.grid import grids
-
         out.print(grids(session.settled, session.absences))
     for example in chosen(session.examples):
         out.print(failure(example, session.store, old=session.in_baseline(example)))

@@ -1,0 +1,31 @@
+"""What all reports in a terminal share: where they are printed, and how a status looks."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from embcheck.verdict import Status
+
+#: How a status looks.
+STYLE = {
+    Status.NOT_APPLICABLE: "dim",
+    Status.HOLDS: "green",
+    Status.KNOWN: "yellow",
+    Status.UNKNOWN: "magenta",
+    Status.VIOLATED: "bold red",
+}
+
+
+def console(*, colour: bool | None = None, width: int | None = None, stderr: bool = False) -> Console:
+    """Where reports are printed; plain where there is no terminal.  rich heeds NO_COLOR itself."""
+    return Console(
+        file=sys.stderr if stderr else sys.stdout,
+        force_terminal=colour or None,
+        no_color=colour is False or None,
+        # A report in a file or a CI log is not cut to the 80 columns of a terminal that isn't there.
+        width=width if sys.stdout.isatty() else 140,
+        highlight=False,
+        soft_wrap=True,
+    )
