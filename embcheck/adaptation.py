@@ -152,7 +152,12 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
                 seen.add(fitted)
                 yield fitted
 
-    draw = space.draw
+    draw, histories = space.draw, space.histories
+
+    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
+        assert histories is not None
+        histories(lambda case: [receive(fitted) for fitted in [canon(case)] if fitted is not None], count, seed, patient)
+
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(
         space,
@@ -161,6 +166,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
         scope=lambda: unique(space.scope()),
         landmarks=lambda: unique(space.landmarks()),
         draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
+        histories=None if histories is None else received,
     )
     changed.call = ""
     changed.modes = family.modes[:1]
