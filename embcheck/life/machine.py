@@ -26,7 +26,7 @@ _SNARES = frozenset({"normed_copied", "normed_frozen", "flattened_strided", "cli
 #: Beyond this, products of values and inputs would leave float16.
 _LARGEST = 512.0
 #: Of so many histories one walks into snares, and one may have a slow operation.
-_CAREFREE, _PATIENT = 4, 16
+_CAREFREE, _PATIENT = 4, 8
 
 #: Makes the case in whose state a history begins.
 Birth = Callable[[stream.Stream], Any]

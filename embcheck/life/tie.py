@@ -8,7 +8,7 @@ each operation of `torch.nn` does to the three.  Knows numpy only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class State:
 
     def copy(self) -> State:
         """The same state in other objects: what happens to one does not show in the other."""
-        memories = {cell.memory: replace(cell.memory) for cell in self.slots.values()}
+        memories = {m: Memory(m.values, m.error, m.inside) for m in (cell.memory for cell in self.slots.values())}
         cells = {c: Cell(memories[c.memory], c.strides, c.requires_grad, c.grad) for c in self.slots.values()}
         slots = {slot: cells[cell] for slot, cell in self.slots.items()}
         return State(slots, self.names, self.dtype, self.training, self.padding_row, set(self.noted))
