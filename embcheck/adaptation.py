@@ -155,8 +155,13 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
     draw, histories = space.draw, space.histories
 
     def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
-        assert histories is not None
-        histories(lambda case: [receive(fitted) for fitted in [canon(case)] if fitted is not None], count, seed, patient)
+        def fit_in(case: Any) -> None:
+            fitted = canon(case)
+            if fitted is not None:
+                receive(fitted)
+
+        if histories is not None:
+            histories(fit_in, count, seed, patient)
 
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(

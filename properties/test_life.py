@@ -23,8 +23,18 @@ from embcheck.space import Space
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
 
-#: States in which the operations find the model.
+#: Single states in which the operations find the model.
 PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
+
+
+#: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
+#: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
+STANCE = (
+    ("graded", "accumulated"),
+    ("pruned", "filled", "doubled"),
+    ("frozen", "embedding_frozen"),
+    ("evaluating",),
+)
 
 
 def plan(case: LifeCase) -> Plan:
@@ -60,12 +70,17 @@ def canonical(case: LifeCase) -> LifeCase | None:
     return fitted
 
 
+def told(history: list[str]) -> dict[str, Any]:
+    """A history as axes of a case."""
+    first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
+    return {"first": first, "second": second, "later": tuple(later)}
+
+
 def without(case: LifeCase, start: int, stop: int) -> LifeCase:
     """A case without some operations of its history."""
     left = [*case.history[:start], *case.history[stop:]]
     prior = left.pop(0) if case.prior != "nothing" and start > 0 else "nothing"
-    first, second, *later = [*left, "nothing", "nothing"][: max(2, len(left))]
-    return case.but(prior=prior, first=first, second=second, later=tuple(later))
+    return case.but(prior=prior, **told(left))
 
 
 def shorter(case: LifeCase) -> Iterator[LifeCase]:
@@ -77,13 +92,17 @@ def shorter(case: LifeCase) -> Iterator[LifeCase]:
 
 
 def scope() -> Iterator[LifeCase]:
-    """Every operation on every structure; every history of two operations."""
+    """Every operation in every state that a stance makes, the structures in turn; every history of two operations."""
+    stances = sorted(itertools.product(*((None, *names) for names in STANCE)), key=lambda chosen: len(set(chosen)))
+    states = [[name for name in chosen if name is not None] for chosen in stances]
+    structures, paddings, count = list(STRUCTURES), (None, 0, -1), len(BRIEF)
     alone = (
-        LifeCase(3, 2, structure, prior, first, padding_idx=padding, bias=bool(seed % 2), from_head=bool(seed % 4 < 2))
-        for seed, (first, structure, prior, padding) in enumerate(
-            itertools.product(BRIEF, STRUCTURES, PRIORS, (None, 0))
-        )
-    )
+        LifeCase(
+            3, 2, structures[(seed + seed // count) % len(structures)], padding_idx=paddings[(seed + seed // count) % 3],
+            bias=bool(seed % 2), from_head=bool(seed % 4 < 2), seed=seed,
+        ).but(**told([*state, operation]))
+        for seed, (state, operation) in enumerate(itertools.product(states, BRIEF))
+    )  # fmt: skip
     pairs = (
         LifeCase(
             3, 2, "flat", "nothing", first, second, bias=bool(seed % 2), padding_idx=(None, 1, -1)[seed % 3], seed=seed
@@ -98,11 +117,9 @@ def landmarks() -> Iterator[LifeCase]:
     for turn in range(2):
         names = stream.shuffled(stream.derive("life", turn), BRIEF)
         for k, start in enumerate(range(0, len(names), 9)):
-            prior, *history = names[start : start + 9]
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
-            first, second, *later = [*history, "nothing", "nothing"]
-            later = [name for name in later if name != "nothing"]
-            yield LifeCase(3, 2, structure, prior, first, second, tuple(later), watched=True, bias=bool(k % 2), seed=k)
+            case = LifeCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
+            yield case.but(**told(names[start : start + 9]))
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -125,17 +142,24 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
+def stance(draws: stream.Stream) -> list[str]:
+    """The operations that bring a model into a random state."""
+    return [draws.choice(names) for names in STANCE if draws.chance(2)]
+
+
 def draw(draws: stream.Stream) -> LifeCase | None:
-    """A random case: two operations, and each other axis at its first value half of the time."""
+    """A random case: a state, two operations, and each other axis at its first value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    both = {name: draws.choice(AXES[name]) for name in ("first", "second")}
-    return canonical(LifeCase(**(chosen | both), seed=draws.between(0, 255)))
+    last = [draws.choice(BRIEF), draws.choice(BRIEF)]
+    if draws.chance(2):
+        chosen["prior"], last = "nothing", [*stance(draws), *last]
+    return canonical(LifeCase(**(chosen | told(last)), seed=draws.between(0, 255)))
 
 
 def newborn(draws: stream.Stream) -> LifeCase:
-    """A random case to which nothing has happened yet."""
-    fitted = canonical(LifeCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE}))
-    return fitted or LifeCase()
+    """A random case in which a history begins: half of them in some state already."""
+    case = LifeCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE})
+    return canonical(case.but(**told(stance(draws) if draws.chance(2) else []))) or LifeCase()
 
 
 _DONE = frozenset({"prior", "first", "second", "watched"})
@@ -435,9 +459,7 @@ def keeps_apart(case: LifeCase) -> bool:
     obliges={"copies"},
 )
 def copies_leave_the_original_alone(case: LifeCase, out: Outcome) -> Finding:
-    return throughout(
-        case, out, lambda state, seen: is_true(seen.left_alone, "the original changed with its copy")
-    )
+    return throughout(case, out, lambda state, seen: is_true(seen.left_alone, "the original changed with its copy"))
 
 
 @law(

@@ -42,7 +42,7 @@ def compiled(model: Module, embedding: Module, head: Module) -> Module:
     torch._dynamo.reset()
     chain = torch.nn.Sequential(embedding, head)
     tokens = torch.zeros(2, dtype=torch.int64)
-    whole = torch.compile(chain, backend="eager")
+    whole: Module = torch.compile(chain, backend="eager")
     same_result(whole(tokens), chain(tokens))
     if [id(p) for p in whole.parameters()] != [id(p) for p in chain.parameters()]:
         raise AssertionError("the compiled model has other Parameters")

@@ -48,10 +48,11 @@ class Life(stateful.RuleBasedStateMachine):
     # Not integers(): it mixes in literals found in local modules, so an edit would change the cases.
     @stateful.initialize(seed=st.sampled_from(range(1 << 30)))
     def begin(self, seed: int) -> None:
-        """Builds a model: its structure, flags, dtype and inputs are drawn as those of any random case."""
+        """Builds a model: its structure, flags, dtype, inputs and first state are drawn as those of any random case."""
         draws = stream.Stream(seed)
         self.case = type(self).birth(draws)
-        self.state = self.case.born()
+        self.history = list(self.case.history)
+        self.state = self.case.expected
         self.careful = not draws.chance(_CAREFREE)
         self.slow_left = 1 if type(self).patient and draws.chance(_PATIENT) else 0
 
@@ -116,4 +117,4 @@ def histories(birth: Birth, receive: Receive, count: int, seed: int, patient: bo
         suppress_health_check=list(hypothesis.HealthCheck),
         derandomize=False,
     )
-    stateful.run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)  # type: ignore[no-untyped-call]
+    stateful.run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)

@@ -104,7 +104,8 @@ def watch(
     grads = {}
     if pairs:
         ends, sent = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        grads = dict(zip(trained, torch.autograd.grad(ends, list(trained.values()), sent, allow_unused=True)))
+        found_grads = torch.autograd.grad(ends, list(trained.values()), sent, allow_unused=True)
+        grads = dict(zip(trained, found_grads, strict=True))
     reached = [grads.get(id(p)) for _, p in named]
     parts = [grad.to_dense().reshape(-1) for grad in reached if grad is not None]
     seen |= {

@@ -141,7 +141,6 @@ def stepped_sparse_adam(model: Module, embedding: Module, head: Module) -> Modul
 
 
 if hasattr(torch.optim, "Adafactor"):
-
     # Means and norms of up to 15 ones, a reciprocal root, a division, products and a difference: 32 roundings at most.
     @does(descent.moves_about(1.0, 32))
     def stepped_adafactor(model: Module, embedding: Module, head: Module) -> Module:
