@@ -274,7 +274,7 @@ def reties(times: int) -> bool:
 def the_third_conversion_halves() -> Iterator[None]:
     """The third change of an embedding's dtype halves its weight."""
     counts: Any = weakref.WeakKeyDictionary()
-    original = Module._apply
+    original: Spoiled = Module._apply
 
     def _apply(self: Any, fn: Callable[..., Any], recurse: bool = True) -> Any:
         before = {name: p.dtype for name, p in self._parameters.items() if p is not None}
