@@ -62,10 +62,11 @@ class Mode:
                     return reason
         if not self.calls:
             return None
-        build = family.plan(case).options.get("build")
+        plan = family.plan(case)
+        build = plan.options.get("build")
         if build is None:
             return "such a case builds nothing that the mode could change"
-        return obstacle(build) if self.rebuilds else None
+        return obstacle(build, tuple(plan.inputs["weight"].stored.shape)) if self.rebuilds else None
 
     def unasked(self, law: Law) -> str | None:
         """Why a law is not asked in this mode; None if it is."""
@@ -76,14 +77,16 @@ class Mode:
         return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
 
 
-@lru_cache(maxsize=256)
-def obstacle(build: Callable[..., tuple[torch.Tensor, Any]]) -> str | None:
-    """Why what ``build`` gives can't be called as a module, or with another table; None if it can."""
-    table, drawn = torch.zeros(1, 1), torch.get_rng_state()
+@lru_cache(maxsize=4096)
+def obstacle(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1)) -> str | None:
+    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if
+    it can."""
+    table, drawn = torch.zeros(shape), torch.get_rng_state()
     try:
         leaf, call = build(table)
         if isinstance(call, torch.nn.Module):
-            return None
+            further = len(list(call.parameters())) - 1
+            return f"its module has {further} parameters beside the table" if further else None
         if leaf is not table:
             return "its call is no module, but its table belongs to one"
         if not torch.equal(torch.get_rng_state(), drawn):

@@ -15,7 +15,7 @@ import torch
 import embcheck
 from embcheck.conformance import LawViolated, judged
 from embcheck.declaration import SubjectError, configured, declare, resolve
-from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel
+from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel, gemma
 from embcheck.rehearsal import rehearse_apart
 from embcheck.verdict import Status
 
@@ -23,6 +23,12 @@ from embcheck.verdict import Status
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
 def test_the_examples_obey_the_laws(example: Any) -> None:
     verdicts = embcheck.check(example)
+    assert sum(verdict.cases for verdict in verdicts) > 1000
+
+
+def test_the_scaled_embedding_of_gemma_obeys_the_laws() -> None:
+    pytest.importorskip("transformers.models.gemma3.modeling_gemma3")
+    verdicts = embcheck.check(gemma)
     assert sum(verdict.cases for verdict in verdicts) > 1000
 
 
