@@ -180,19 +180,22 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
         draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
         histories=None if histories is None else received,
     )
-    changed.not_applicable = lambda case, out: family.not_applicable(case, out) or restricted(out)
-    changed.modes = family.modes[:1]  # by default; a run may ask for all that change such a call
+    changed.untaken = restricted
+    # By default; a run may ask for the others, and for all that change such a call.
+    changed.modes, changed.further = family.modes[:1], family.modes[1:]
     return changed
 
 
 #: What some modes take of Python is a part of it: by mode, what they then raise, and what that means.  A layer that is
 #: no such part breaks no law there.
 _RESTRICTED = (
+    ("", r"support the deepcopy protocol", "it can't be deep-copied, nor what is made of such a copy"),
     ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
-    ("jit_script", "", "TorchScript takes a part of Python only"),
-    ("fx", "", "symbolic tracing takes no layer whose Python depends on its input"),
-    ("pickle", r"[Cc]an't (get|pickle)|[Cc]annot pickle|serializ", "it can't be pickled"),
-    ("saved", r"[Cc]an't (get|pickle)|[Cc]annot pickle|serializ", "it can't be pickled"),
+    ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
+    ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
+    ("copy", r"only supported through state_dict", "it can't be copied so"),
+    ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+    ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
 )
 
 
@@ -202,8 +205,8 @@ def restricted(out: Outcome) -> str | None:
         return None
     text = " ".join(str(out.error).split())
     for mode, pattern, reason in _RESTRICTED:
-        if out.mode == mode and re.search(pattern, text):
-            return f"in mode {mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
+        if mode in ("", out.mode) and re.search(pattern, text):
+            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
     return None
 
 
