@@ -97,8 +97,11 @@ def _modeless(config: pytest.Config) -> list[str]:
     chosen = config.getoption("--embcheck-mode", default="")
     if not chosen or not config.getoption("--embcheck-subject", default=""):
         return []
+    from embcheck.collect import load_families, load_modes
     from embcheck.law import FAMILIES
     from embcheck.mode import absences
 
+    load_families()
+    load_modes()
     told = absences(chosen, FAMILIES)
     return [f"{family} has no mode {mode}: {reason}" for family, reasons in told.items() for mode, reason in reasons.items()]
