@@ -7,6 +7,7 @@ way of tying, a way of assigning.  The families that follow have the same laws, 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +22,9 @@ from embcheck.conversion.assignment import ASSIGNMENTS
 from embcheck.declaration import Declaration, declaration_of, name_of, resolve, takes
 from embcheck.law import FAMILIES, Family
 from embcheck.life.program import STRUCTURES, Structure
-from embcheck.lookup.entry import ENTRIES, FLAGS, Entry, Subject, table_of, table_subject
+from embcheck.lookup.entry import ENTRIES, FLAGS, Entry, Subject, converted, table_of, table_subject
 from embcheck.mathematics import MATHEMATICS
+from embcheck.outcome import Outcome
 from embcheck.renorm.program import SPELLINGS
 from embcheck.training.occasion import TIES
 
@@ -42,13 +44,18 @@ def build(weight, **flags):
     layer = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
     (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
     table.data = weight.detach()
+    return table, Bagging(layer)
 
-    def call(indices, offsets=None, samples=None):
+
+class Bagging(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, indices, offsets=None, samples=None):
         if samples is not None:
-            return layer(indices, offsets, samples)
-        return layer(indices) if offsets is None else layer(indices, offsets)
-
-    return table, call
+            return self.layer(indices, offsets, samples)
+        return self.layer(indices) if offsets is None else self.layer(indices, offsets)
 """
 _MAKE = """\
 from {module} import {top}
@@ -152,7 +159,17 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
                 seen.add(fitted)
                 yield fitted
 
-    draw = space.draw
+    draw, histories = space.draw, space.histories
+
+    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
+        def fit_in(case: Any) -> None:
+            fitted = canon(case)
+            if fitted is not None:
+                receive(fitted)
+
+        if histories is not None:
+            histories(fit_in, count, seed, patient)
+
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(
         space,
@@ -161,10 +178,36 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
         scope=lambda: unique(space.scope()),
         landmarks=lambda: unique(space.landmarks()),
         draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
+        histories=None if histories is None else received,
     )
-    changed.call = ""
-    changed.modes = family.modes[:1]
+    changed.untaken = restricted
+    # By default; a run may ask for the others, and for all that change such a call.
+    changed.modes, changed.further = family.modes[:1], family.modes[1:]
     return changed
+
+
+#: What some modes take of Python is a part of it: by mode, what they then raise, and what that means.  A layer that is
+#: no such part breaks no law there.
+_RESTRICTED = (
+    ("", r"support the deepcopy protocol", "it can't be deep-copied, nor what is made of such a copy"),
+    ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
+    ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
+    ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
+    ("copy", r"only supported through state_dict", "it can't be copied so"),
+    ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+    ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+)
+
+
+def restricted(out: Outcome) -> str | None:
+    """Why an error says only that a mode does not take such a layer; None if it says more, or there is none."""
+    if out.error is None:
+        return None
+    text = " ".join(str(out.error).split())
+    for mode, pattern, reason in _RESTRICTED:
+        if mode in ("", out.mode) and re.search(pattern, text):
+            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
+    return None
 
 
 def absent(family: Family, reason: str) -> Family:
@@ -241,22 +284,29 @@ def _of_mathematics(plain: Fit) -> Fit:
 # -- bags --------------------------------------------------------------------------------------------------------
 
 
+class Bagging(torch.nn.Module):
+    """A layer that is called with indices, offsets and per_sample_weights, without those that are None at the end."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, indices: Any, offsets: Any = None, samples: Any = None) -> Any:
+        if samples is not None:
+            return self.layer(indices, offsets, samples)
+        return self.layer(indices) if offsets is None else self.layer(indices, offsets)
+
+
 def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of bags on a layer ``(indices, offsets, per_sample_weights)`` with one table."""
     taken = takes(factory, BAG_FLAGS)
 
     def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Any]:
         given = {flag: value for flag, value in flags.items() if flag in taken}
-        layer = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+        layer = converted(factory(weight.shape[0], weight.shape[1], **given), weight.dtype)
         table = table_of(layer, (weight.shape[0], weight.shape[1]), name)
         table.data = weight.detach()
-
-        def call(indices: Any, offsets: Any = None, samples: Any = None) -> Any:
-            if samples is not None:
-                return layer(indices, offsets, samples)
-            return layer(indices) if offsets is None else layer(indices, offsets)
-
-        return table, call
+        return table, Bagging(layer)
 
     build.script = _BAG_SCRIPT.format(**_place(factory), taken=sorted(taken))  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build

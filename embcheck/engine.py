@@ -66,6 +66,24 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
             hypothesis.target(judge.worst)
 
     deck()
+    if family.space.histories is not None and item.mode in family.modes:
+        walks(family, item, profile, seed, judge, probe)
+
+
+#: Histories after which a walk looks whether it is over.
+_LEG = 64
+
+
+def walks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
+    """The histories of the family's state machine; slow operations are left to the longer profiles."""
+    histories = family.space.histories
+    left = round(profile.histories / item.parts)
+    while left > 0 and histories is not None and not judge.done:
+        drawn: list[Any] = []
+        count = min(_LEG, left)
+        histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), profile.name != "quick")
+        feed(judge, drawn[:count], probe)
+        left -= count
 
 
 def run_item(

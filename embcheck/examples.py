@@ -37,6 +37,22 @@ class ScaledEmbedding(torch.nn.Module):
         return rows * math.sqrt(self.table.embedding_dim)
 
 
+def _root_in_single(width: int) -> float:
+    """√width as float32 holds it."""
+    return float(np.float32(math.sqrt(width)))
+
+
+@declare(scale=_root_in_single)
+def gemma(num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> torch.nn.Module:
+    """The token embedding of Gemma 3, from transformers: times √d_model, which it keeps in a buffer of float32."""
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3TextScaledWordEmbedding
+
+    layer: torch.nn.Module = Gemma3TextScaledWordEmbedding(
+        num_embeddings, embedding_dim, padding_idx, embed_scale=embedding_dim**0.5
+    )
+    return layer
+
+
 class _Tanh(torch.nn.Module):
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         return torch.tanh(raw)
@@ -126,6 +142,7 @@ class TiedModel(torch.nn.Module):
         return logits
 
 
+#: Those that need no more than torch; `gemma` needs transformers (the extra ``models``).
 EXAMPLES = (TokenEmbedding, ScaledEmbedding, bounded, pruned, to_linear, Bag, TiedModel)
 
-__all__ = ["EXAMPLES", *(example.__name__ for example in EXAMPLES)]
+__all__ = ["EXAMPLES", "gemma", *(example.__name__ for example in EXAMPLES)]

@@ -22,8 +22,8 @@ class Profile:
     """How much is run.
 
     One enumerated case of ``stride``, ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
-    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more), all in ``parts``;
-    ``limit`` is how many seconds one case may take before it hangs.
+    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more) and ``histories`` of a state
+    machine where a family has one, all in ``parts``; ``limit`` is how many seconds one case may take before it hangs.
     """
 
     name: str
@@ -33,13 +33,14 @@ class Profile:
     spare: int
     random: int
     parts: dict[str, int]
+    histories: int = 48
     limit: float = 30.0
 
 
 PROFILES = {
     "quick": Profile("quick", 20, 2, 1, 0, 640, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 4, 3840, {"scope": 2, "product": 4, "random": 4}),
-    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, limit=120.0),
+    "gate": Profile("gate", 1, 3, 1, 4, 3840, {"scope": 2, "product": 4, "random": 4}, histories=320),
+    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, limit=120.0),
 }
 
 

@@ -105,11 +105,10 @@ class Judge:
         self.cases += 1
         refused = self.family.refused(case)
         out = executed(self.family, self.mode, case, self.device)
-        if not refused:
-            reason = self.family.not_applicable(case, out)
-            if reason is not None:
-                self._inapplicable(reason)
-                return
+        reason = self.family.untaken(out) or (None if refused else self.family.not_applicable(case, out))
+        if reason is not None:
+            self._inapplicable(reason)
+            return
         exact: set[str] = set()
         for tally in self.refusals if refused else self.regular:
             if out.error is not None and not refused and tally is not self.accept:
@@ -216,7 +215,7 @@ def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "c
         return None
     if out.error is not None and not refused and law.judge is not accepts:
         return None
-    if not refused and family.not_applicable(case, out) is not None:
+    if family.untaken(out) or (not refused and family.not_applicable(case, out) is not None):
         return None
     try:
         return law.judge(case, out)

@@ -102,6 +102,8 @@ class Family:
     ``call`` which kind of call the program's ``build`` gives (empty: none), which decides what further modes there are,
     ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
+    ``further`` are plain modes in which it runs only if they are asked for.
+    ``untaken`` is the reason why a mode does not take the subject at all, which the outcome of any case shows.
     ``absent`` is the reason why a subject has none of its cases.  Of what is enumerated every ``stride``-th case is
     run, but in *deep* all are.
     """
@@ -111,11 +113,13 @@ class Family:
     plan: Callable[[Any], Plan]
     modes: tuple[str, ...] = ("eager",)
     call: str = ""
+    further: tuple[str, ...] = ()
     refused: Condition = lambda case: False
     cost: float = 1.0
     stride: int = 1
     laws: list[Law] = field(default_factory=list)
     not_applicable: Callable[[Any, Outcome], str | None] = lambda case, out: None
+    untaken: Callable[[Outcome], str | None] = lambda out: None
     absent: str = ""
 
     def __post_init__(self) -> None:

@@ -30,9 +30,10 @@ class Mode:
     reason why this mode can't run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is
     a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
     metadata only; ``aliases`` says whether its table is the memory that was given; one that ``rebuilds`` makes a module
-    of the call, or hands it another table.  ``lacking`` gives the reason why this torch or machine does not have it, or
-    None.  ``cases`` enumerates the cases of an item where the family's own order would not do, say because each
-    signature has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
+    of the call, or hands it another table; one without ``hooks`` does not see those of a layer.  ``lacking`` gives the
+    reason why this torch or machine does not have it, or None.  ``cases`` enumerates the cases of an item where the
+    family's own order would not do, say because each signature has to be compiled; then ``engines`` are those that it
+    has.  ``cost`` is what a case costs beside eager.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Mode:
     values: bool = True
     aliases: bool = True
     rebuilds: bool = False
+    hooks: bool = True
     cannot: Mapping[str, str] = field(default_factory=dict)
     calls: frozenset[str] = frozenset()
     lacking: Callable[[], str | None] = lambda: None
@@ -62,10 +64,14 @@ class Mode:
                     return reason
         if not self.calls:
             return None
-        build = family.plan(case).options.get("build")
+        plan = family.plan(case)
+        build = plan.options.get("build")
         if build is None:
             return "such a case builds nothing that the mode could change"
-        return obstacle(build) if self.rebuilds else None
+        shape = tuple(plan.inputs["weight"].stored.shape)
+        if not self.hooks and hooked(build, shape):
+            return "it does not see the hooks of the layer"
+        return obstacle(build, shape) if self.rebuilds else None
 
     def unasked(self, law: Law) -> str | None:
         """Why a law is not asked in this mode; None if it is."""
@@ -76,19 +82,32 @@ class Mode:
         return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
 
 
-@lru_cache(maxsize=256)
-def obstacle(build: Callable[..., tuple[torch.Tensor, Any]]) -> str | None:
-    """Why what ``build`` gives can't be called as a module, or with another table; None if it can."""
-    table, drawn = torch.zeros(1, 1), torch.get_rng_state()
+@lru_cache(maxsize=4096)
+def obstacle(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1)) -> str | None:
+    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if
+    it can."""
+    table, drawn = torch.zeros(shape), torch.get_rng_state()
     try:
         leaf, call = build(table)
         if isinstance(call, torch.nn.Module):
-            return None
+            further = len(list(call.parameters())) - 1
+            return f"its module has {further} parameters beside the table" if further else None
         if leaf is not table:
             return "its call is no module, but its table belongs to one"
         if not torch.equal(torch.get_rng_state(), drawn):
             return "it builds a layer each time, which draws random numbers"
         return None
+    finally:
+        torch.set_rng_state(drawn)
+
+
+@lru_cache(maxsize=4096)
+def hooked(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]) -> bool:
+    """Whether what ``build`` gives is a module with hooks of its own."""
+    drawn = torch.get_rng_state()
+    try:
+        call = build(torch.zeros(shape))[1]
+        return isinstance(call, torch.nn.Module) and bool(call._forward_pre_hooks or call._forward_hooks)
     finally:
         torch.set_rng_state(drawn)
 
@@ -118,7 +137,10 @@ def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]
 def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     """The names of the modes in which a family runs: its own by default, ``all``, or those in a list with commas."""
     own = tuple(family.modes)
-    whole = own + tuple(name for name, found in MODES.items() if name not in own and family.call in found.calls)
+    own_and_plain = own + tuple(name for name in family.further if name not in own)
+    whole = own_and_plain + tuple(
+        name for name, found in MODES.items() if name not in own_and_plain and family.call in found.calls
+    )
     if not chosen:
         return own
     if chosen == "all":

@@ -58,6 +58,13 @@ class Field:
         """A part of the elements; the metadata stays that of the whole."""
         return Field(self.raw, lambda: f"{self.place}[{_shown(key)}]", self._reader, self.stored[key])
 
+    def entry(self, *keys: Any) -> Field:
+        """What an observed list or dictionary holds there: ``out.trail.entry(2, "names")``."""
+        raw = self.raw
+        for key in keys:
+            raw = raw[key]
+        return Field(raw, lambda: self.path + "".join(f"[{_quoted(key)}]" for key in keys), self._reader)
+
     def meta(self, name: str) -> Field:
         """Metadata of an observed tensor as a plain value: ``shape``, ``dtype``, ``device``, ``layout`` (as torch
         spells them, without the prefix), ``requires_grad``, ``is_leaf``, ``is_sparse``, ``is_contiguous``…"""
@@ -119,6 +126,11 @@ class Field:
 def _spelt(kind: Any) -> str:
     """A dtype, device or layout as torch spells it, without the prefix."""
     return str(kind).removeprefix("torch.")
+
+
+def _quoted(key: Any) -> str:
+    """A key as Python writes it between brackets, with the quotes of an outcome's path."""
+    return f'"{key}"' if isinstance(key, str) else repr(key)
 
 
 def _shown(key: Any) -> str:

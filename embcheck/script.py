@@ -64,7 +64,8 @@ if len(sys.argv) == 1:  # the program dies or hangs, so it runs in a child
 
 def _roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
     functions = [] if mode.name == "eager" else [mode.function]
-    functions += [value for value in plan.options.values() if callable(value)]
+    for value in plan.options.values():
+        functions += [member for member in (value if isinstance(value, tuple) else [value]) if callable(member)]
     return [*functions, plan.program]
 
 

@@ -39,7 +39,8 @@ class Space:
     that means something (or None); ``scope`` lists the small cases and ``landmarks`` the few large ones that every
     profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
     taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
-    further reductions.  ``strength`` is t of the cover in the gate.
+    further reductions.  ``histories`` has cases received that a state machine draws: ``(receive, count, seed, patient)``.
+    ``strength`` is t of the cover in the gate.
     """
 
     case_type: type[Axes]
@@ -51,6 +52,7 @@ class Space:
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None
     smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
+    histories: Callable[[Callable[[Any], None], int, int, bool], None] | None = None
     strength: int = 3
 
     def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from embcheck import stream
 from embcheck.format import FORMATS, Floats
-from embcheck.law import Family, Finding, Plan, every, identical, is_true, same, unwritten, within
+from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same, unwritten, within
 from embcheck.layout import LAYOUTS
-from embcheck.life import tie
-from embcheck.life.case import LifeCase
-from embcheck.life.program import STRUCTURES, live, observe
-from embcheck.life.rewriting import OPERATIONS
+from embcheck.life import machine, tie
+from embcheck.life.case import LifeCase, exact
+from embcheck.life.effect import UNFIT
+from embcheck.life.program import STRUCTURES, live, watch
+from embcheck.life.repertoire import BRIEF, OPERATIONS
 from embcheck.lookup import table
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
 
-#: States in which the operations find the model.
+#: Single states in which the operations find the model.
 PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
+
+
+#: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
+#: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
+STANCE = (
+    ("graded", "accumulated"),
+    ("pruned", "filled", "doubled"),
+    ("frozen", "embedding_frozen"),
+    ("evaluating",),
+)
 
 
 def plan(case: LifeCase) -> Plan:
     structure = STRUCTURES[case.structure]
     options = {
         "build": structure.build,
-        "observe": observe,
-        "prior": OPERATIONS[case.prior].act,
-        "first": OPERATIONS[case.first].act,
-        "second": OPERATIONS[case.second].act,
+        "watch": watch,
+        "acts": tuple(OPERATIONS[name].act for name in case.history),
+        "watched": case.watched,
         "embedding": structure.paths["E"][-1],
         "head": structure.paths["H"][-1],
         "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
@@ -53,25 +63,63 @@ def canonical(case: LifeCase) -> LifeCase | None:
         changes["indices"] = "pairs"  # counts are powers of two: division is exact
         changes["shape"] = (2,)
     fitted = case.but(**changes)
-    # The direction of a row of zeros is 0/0: weight_norm can't keep it.
-    return fitted if "normed_zero_row" not in fitted.expected.noted else fitted.but(second="nothing")
+    # The direction of a row of zeros is 0/0: weight_norm can't keep it; and the like.
+    while {"normed", "exported"} & set(fitted.history) and fitted.expected.noted & UNFIT:
+        at = next(k for k, state in enumerate(fitted.states[1:]) if state.noted & UNFIT)
+        fitted = without(fitted, at, at + 1)
+    return fitted
+
+
+def told(history: list[str]) -> dict[str, Any]:
+    """A history as axes of a case."""
+    first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
+    return {"first": first, "second": second, "later": tuple(later)}
+
+
+def without(case: LifeCase, start: int, stop: int) -> LifeCase:
+    """A case without some operations of its history."""
+    left = [*case.history[:start], *case.history[stop:]]
+    prior = left.pop(0) if case.prior != "nothing" and start > 0 else "nothing"
+    return case.but(prior=prior, **told(left))
+
+
+def shorter(case: LifeCase) -> Iterator[LifeCase]:
+    """The case with a part of its history cut out, the longest parts first."""
+    length = len(case.history)
+    for size in sorted({length // 2, length // 4, 2, 1}, reverse=True):
+        if size:
+            yield from (without(case, start, start + size) for start in range(length - size + 1))
 
 
 def scope() -> Iterator[LifeCase]:
-    """Every operation on every structure; every history of two operations."""
+    """Every operation in every state that a stance makes, the structures in turn; every history of two operations."""
+    stances = sorted(itertools.product(*((None, *names) for names in STANCE)), key=lambda chosen: len(set(chosen)))
+    states = [[name for name in chosen if name is not None] for chosen in stances]
+    structures, paddings, count = list(STRUCTURES), (None, 0, -1), len(BRIEF)
     alone = (
-        LifeCase(3, 2, structure, prior, first, padding_idx=padding, bias=bool(seed % 2), from_head=bool(seed % 4 < 2))
-        for seed, (first, structure, prior, padding) in enumerate(
-            itertools.product(OPERATIONS, STRUCTURES, PRIORS, (None, 0))
-        )
-    )
+        LifeCase(
+            3, 2, structures[(seed + seed // count) % len(structures)], padding_idx=paddings[(seed + seed // count) % 3],
+            bias=bool(seed % 2), from_head=bool(seed % 4 < 2), seed=seed,
+        ).but(**told([*state, operation]))
+        for seed, (state, operation) in enumerate(itertools.product(states, BRIEF))
+    )  # fmt: skip
     pairs = (
         LifeCase(
             3, 2, "flat", "nothing", first, second, bias=bool(seed % 2), padding_idx=(None, 1, -1)[seed % 3], seed=seed
         )
-        for seed, (first, second) in enumerate(itertools.product(OPERATIONS, OPERATIONS))
+        for seed, (first, second) in enumerate(itertools.product(BRIEF, BRIEF))
     )
     return (case for case in map(canonical, itertools.chain(alone, pairs)) if case is not None)
+
+
+def landmarks() -> Iterator[LifeCase]:
+    """Two long histories of each operation, among others, so that every profile has them."""
+    for turn in range(2):
+        names = stream.shuffled(stream.derive("life", turn), BRIEF)
+        for k, start in enumerate(range(0, len(names), 9)):
+            structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
+            case = LifeCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
+            yield case.but(**told(names[start : start + 9]))
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -79,8 +127,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "embedding_dim": (2, 1, 3),
     "structure": tuple(STRUCTURES),
     "prior": PRIORS,
-    "first": tuple(OPERATIONS),
-    "second": tuple(OPERATIONS),
+    "first": BRIEF,
+    "second": BRIEF,
+    "watched": (False, True),
     "from_head": (False, True),
     "bias": (False, True),
     "indices": ("cycle", "same", "padding", "unequal", "ends"),
@@ -93,11 +142,27 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
+def stance(draws: stream.Stream) -> list[str]:
+    """The operations that bring a model into a random state."""
+    return [draws.choice(names) for names in STANCE if draws.chance(2)]
+
+
 def draw(draws: stream.Stream) -> LifeCase | None:
-    """A random case: two operations, and each other axis at its first value half of the time."""
+    """A random case: a state, two operations, and each other axis at its first value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    both = {name: draws.choice(AXES[name]) for name in ("first", "second")}
-    return canonical(LifeCase(**(chosen | both), seed=draws.between(0, 255)))
+    last = [draws.choice(BRIEF), draws.choice(BRIEF)]
+    if draws.chance(2):
+        chosen["prior"], last = "nothing", [*stance(draws), *last]
+    return canonical(LifeCase(**(chosen | told(last)), seed=draws.between(0, 255)))
+
+
+def newborn(draws: stream.Stream) -> LifeCase:
+    """A random case in which a history begins: half of them in some state already."""
+    case = LifeCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE})
+    return canonical(case.but(**told(stance(draws) if draws.chance(2) else []))) or LifeCase()
+
+
+_DONE = frozenset({"prior", "first", "second", "watched"})
 
 
 life = Family(
@@ -109,12 +174,15 @@ life = Family(
         scope,
         flags=("first", "prior", "dtype"),
         base={"bias": True, "padding_idx": 0, "layout": "transposed"},
+        landmarks=landmarks,
         draw=draw,
+        smaller=shorter,
+        histories=lambda *walk: machine.histories(newborn, *walk),
         strength=2,
     ),
     plan,
     cost=3.0,
-    stride=2,
+    stride=4,
 )
 law = life.law
 
@@ -129,46 +197,81 @@ def joined(arrays: list[Floats]) -> Floats:
     return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
 
 
-def tolerance(case: LifeCase, state: tie.State) -> Floats:
-    """How far each element may be off: 0, but (2D + 16) u |w| after weight_norm: a norm, a division, a product."""
-    roundoff = max(FORMATS[name].unit_roundoff for name in (case.dtype, state.dtype, *_casts(case)))
-    share = (2 * case.embedding_dim + 16) * roundoff
-    return joined([np.abs(cell.values) * share if cell.memory.loose else 0 * cell.values for cell in cells(state)])
-
-
-def _casts(case: LifeCase) -> list[str]:
-    both = {"as_half": "float16", "as_bfloat16": "bfloat16", "as_float": "float32"}
-    return [both[name] for name in (case.first, case.second) if name in both]
-
-
 def is_exact(case: LifeCase) -> bool:
     return case.is_exact
 
 
-def values(case: LifeCase, got: Field, state: tie.State) -> Finding:
-    """All parameters' values, bit for bit unless they were computed with rounding."""
+class Glimpse:
+    """What was seen after one operation of a history; as an `Outcome`."""
+
+    def __init__(self, trail: Field, step: int) -> None:
+        self._trail, self._step = trail, step
+
+    def __getattr__(self, name: str) -> Field:
+        return self._trail.entry(self._step, name)
+
+
+Judgement = Callable[[tie.State, Any], Finding]
+
+
+def throughout(case: LifeCase, out: Outcome, judge: Judgement, at_the_end: bool = True) -> Finding:
+    """A judgement after each operation of a watched history, and after the last one of any."""
+    worst: list[Finding] = []
+    for step in range(len(case.history) if case.watched else 0):
+        worst.append(judge(case.states[step + 1], Glimpse(out.trail, step)))
+        if isinstance(worst[-1], Difference):
+            return worst[-1]
+    return every(*worst, judge(case.expected, out)) if at_the_end else every(*worst)
+
+
+def values(got: Field, state: tie.State) -> Finding:
+    """All parameters' values, but for what rounding may have done on the way."""
     expected = joined([cell.values for cell in cells(state)])
-    if case.is_exact:
+    if exact(state):
         return same(got, expected)
-    return within(got, expected, 2 * tolerance(case, state))
+    off = [np.zeros_like(c.values) if c.memory.error is None else c.memory.error for c in cells(state)]
+    return within(got, expected, 2 * joined(off))
+
+
+def identities(state: tie.State) -> list[int]:
+    """For each name, the position of the first name of the same Parameter."""
+    return tie.groups(cells(state))
 
 
 @law(
     "Names are one Parameter exactly when they were before, or the operation is documented to break the tie.",
     source="nn.Module: load_state_dict(assign), to, to_empty; copy.deepcopy; torch.save; pickle",
-    obliges={"tied", "copies", "structure=three_way", "structure=shared_module", "first=assigned"},
+    obliges={"tied", "copies", "structure=three_way", "structure=shared_module", "first=assigned", "operations>=8"},
 )
 def tie_survives_by_identity(case: LifeCase, out: Outcome) -> Finding:
-    return every(
-        same(out.names, list(case.expected.names)),
-        same(out.cells, case.identities),
-        same(out.count, len(set(case.identities))),
+    return throughout(
+        case,
+        out,
+        lambda state, seen: every(
+            same(seen.names, list(state.names)),
+            same(seen.cells, identities(state)),
+            same(seen.count, len(set(identities(state)))),
+        ),
     )
 
 
 @law("named_parameters() lists a tied Parameter once.", source="nn.Module.named_parameters")
 def tie_is_listed_once(case: LifeCase, out: Outcome) -> Finding:
-    return same(out.unique, sorted(set(case.identities)))
+    return throughout(case, out, lambda state, seen: same(seen.unique, sorted(set(identities(state)))))
+
+
+@law(
+    "An optimizer has one slot for each Parameter, however many names it has.",
+    source="torch.optim: iterable of parameters",
+    when=lambda case: case.watched,
+    obliges={"tied", "operations>=8"},
+)
+def tie_has_one_optimizer_slot(case: LifeCase, out: Outcome) -> Finding:
+    def judge(state: tie.State, seen: Any) -> Finding:
+        # In the order of the modules, which is not always that of the names.
+        return same(Field(sorted(seen.slots.raw), seen.slots.path, lambda raw: raw), sorted(set(identities(state))))
+
+    return throughout(case, out, judge, at_the_end=False)
 
 
 @law(
@@ -177,20 +280,26 @@ def tie_is_listed_once(case: LifeCase, out: Outcome) -> Finding:
     obliges={"shares", "first=assigned_saved", "second=aliased"},
 )
 def tie_survives_by_memory(case: LifeCase, out: Outcome) -> Finding:
-    memory = tie.groups([cell.memory for cell in case.cells])
-    return every(
-        same(out.memory, memory),
-        same(out.keys, sorted(case.expected.names)),
-        same(out.state_memory, memory),
-    )
+    def judge(state: tie.State, seen: Any) -> Finding:
+        memory = tie.groups([cell.memory for cell in cells(state)])
+        return every(
+            same(seen.memory, memory),
+            same(seen.keys, sorted(state.names)),
+            same(seen.state_memory, memory),
+        )
+
+    return throughout(case, out, judge)
 
 
 @law("Values survive: bit for bit, or cast exactly, or as the operation says.", source="nn.Module; torch.nn.utils")
 def life_keeps_values(case: LifeCase, out: Outcome) -> Finding:
-    if case.is_exact:
-        expected = case.format.encode(joined([cell.values for cell in case.cells]))
-        return identical(out.values, case.format.to_bits(expected))
-    return values(case, out.values, case.expected)
+    def judge(state: tie.State, seen: Any) -> Finding:
+        if exact(state):
+            fmt = FORMATS[state.dtype]
+            return identical(seen.values, fmt.to_bits(fmt.encode(joined([cell.values for cell in cells(state)]))))
+        return values(seen.values, state)
+
+    return throughout(case, out, judge)
 
 
 @law(
@@ -199,18 +308,21 @@ def life_keeps_values(case: LifeCase, out: Outcome) -> Finding:
     obliges={"layout=transposed", "layout=column_slice"},
 )
 def life_keeps_metadata(case: LifeCase, out: Outcome) -> Finding:
-    expected = case.cells
-    shapes = [cell.values.shape for cell in expected]
-    if out.shapes.raw != shapes:
-        return same(out.shapes, shapes)
-    return every(
-        is_true(out.leaves, "a Parameter became something else, or part of a graph"),
-        same(out.dtypes, [f"torch.{case.expected.dtype}"] * len(expected)),
-        same(out.requires_grad, [cell.requires_grad for cell in expected]),
-        same(significant(out.strides, shapes), [_of(cell.strides, cell.values.shape) for cell in expected]),
-        same(out.hooks, 0),
-        same(out.module_hooks, 0),
-    )
+    def judge(state: tie.State, seen: Any) -> Finding:
+        expected = cells(state)
+        shapes = [cell.values.shape for cell in expected]
+        if seen.shapes.raw != shapes:
+            return same(seen.shapes, shapes)
+        return every(
+            is_true(seen.leaves, "a Parameter became something else, or part of a graph"),
+            same(seen.dtypes, [f"torch.{state.dtype}"] * len(expected)),
+            same(seen.requires_grad, [cell.requires_grad for cell in expected]),
+            same(significant(seen.strides, shapes), [_of(cell.strides, cell.values.shape) for cell in expected]),
+            same(seen.hooks, 0),
+            same(seen.module_hooks, 0),
+        )
+
+    return throughout(case, out, judge)
 
 
 def significant(got: Field, shapes: list[tuple[int, ...]]) -> Field:
@@ -225,14 +337,17 @@ def _of(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
 @law(
     "Gradients survive what keeps the Parameter; copies and new Parameters have none.",
     source="nn.Module.zero_grad, to; nn.Parameter.__deepcopy__",
-    obliges={"first=graded"},
+    obliges={"first=graded", "first=accumulated"},
 )
 def life_keeps_gradients(case: LifeCase, out: Outcome) -> Finding:
-    expected = [cell.grad for cell in case.cells]
-    return every(
-        same(out.graded, [grad is not None for grad in expected]),
-        same(out.grads, [grad.tolist() for grad in expected if grad is not None]),
-    )
+    def judge(state: tie.State, seen: Any) -> Finding:
+        expected = [cell.grad for cell in cells(state)]
+        return every(
+            same(seen.graded, [grad is not None for grad in expected]),
+            same(seen.grads, [grad.tolist() for grad in expected if grad is not None]),
+        )
+
+    return throughout(case, out, judge)
 
 
 @law(
@@ -240,12 +355,10 @@ def life_keeps_gradients(case: LifeCase, out: Outcome) -> Finding:
     source="nn.Embedding: attributes; nn.Module.train",
 )
 def life_keeps_modules(case: LifeCase, out: Outcome) -> Finding:
-    modes = [case.expected.training] * len(out.modes.raw)
-    copies = OPERATIONS[case.first].copies or OPERATIONS[case.second].copies
     return every(
         is_true(out.kept, "paths, types or flags of the modules changed"),
-        same(out.modes, modes),
-        same(out.same_module, not copies),
+        throughout(case, out, lambda state, seen: same(seen.modes, [state.training] * len(seen.modes.raw))),
+        same(out.same_module, not case.copies),
     )
 
 
@@ -256,11 +369,16 @@ def life_keeps_modules(case: LifeCase, out: Outcome) -> Finding:
     obliges={"tied"},
 )
 def life_keeps_function(case: LifeCase, out: Outcome) -> Finding:
-    rows = case.expected.slots["E.weight"].values[case.lookup.tokens]
-    return every(
-        same(out.found, rows.reshape(*case.shape, case.embedding_dim)),
-        within(out.logits, *case.logits(case.expected, case.hidden)),
-    )
+    def judge(state: tie.State, seen: Any) -> Finding:
+        if not exact(state):
+            return None
+        rows = state.slots["E.weight"].values[case.lookup.tokens]
+        return every(
+            same(seen.found, rows.reshape(*case.shape, case.embedding_dim)),
+            within(seen.logits, *case.logits(state, case.hidden)),
+        )
+
+    return throughout(case, out, judge)
 
 
 @law(
@@ -269,12 +387,14 @@ def life_keeps_function(case: LifeCase, out: Outcome) -> Finding:
     obliges={"tied", "padding_hit", "trainable", "sparse"},
 )
 def tied_gradients_add(case: LifeCase, out: Outcome) -> Finding:
-    learned = [cell.grad for cell in cells(case.learned)]
-    return every(
-        is_true(out.grads_gone, "zero_grad left a gradient"),
-        same(out.collected, [grad is not None for grad in learned]),
-        same(out.collected_grads, joined([grad for grad in learned if grad is not None])),
-    )
+    def judge(state: tie.State, seen: Any) -> Finding:
+        learned = [cell.grad for cell in cells(case.learn(state))]
+        return every(
+            same(seen.collected, [grad is not None for grad in learned]),
+            same(seen.collected_grads, joined([grad for grad in learned if grad is not None])),
+        )
+
+    return every(is_true(out.grads_gone, "zero_grad left a gradient"), throughout(case, out, judge))
 
 
 @law(
@@ -284,7 +404,7 @@ def tied_gradients_add(case: LifeCase, out: Outcome) -> Finding:
     obliges={"tied", "trainable"},
 )
 def tied_names_step_once(case: LifeCase, out: Outcome) -> Finding:
-    return values(case, out.stepped, case.stepped)
+    return values(out.stepped, case.stepped)
 
 
 @law(
@@ -302,27 +422,54 @@ def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
     return within(out.replaced, value.reshape(shape), limit.reshape(shape))
 
 
+def filled(state: tie.State, slot: str, value: float) -> Floats:
+    """What all names show once a slot's memory is filled."""
+    written = state.slots[slot].memory
+    return joined([np.full_like(c.values, value) if c.memory is written else c.values for c in cells(state)])
+
+
 @law(
-    "Writing to the embedding shows under exactly the names that share its memory.",
+    "Writing to one side shows under exactly the names that share its memory.",
     source="nn.Parameter",
     when=is_exact,
     obliges={"shares", "tied"},
 )
 def tied_names_change_together(case: LifeCase, out: Outcome) -> Finding:
-    state = case.stepped
-    written = state.slots["E.weight"].memory
-    after = [np.full_like(c.values, 7.0) if c.memory is written else c.values for c in cells(state)]
-    return same(out.filled, joined(after))
+    def judge(state: tie.State, seen: Any) -> Finding:
+        if not exact(state):
+            return None
+        return every(
+            same(seen.filled, filled(state, "E.weight", 7.0)), same(seen.filled_head, filled(state, "H.weight", 5.0))
+        )
+
+    return every(
+        throughout(case, out, judge, at_the_end=False), same(out.filled, filled(case.stepped, "E.weight", 7.0))
+    )
+
+
+def keeps_apart(case: LifeCase) -> bool:
+    """Whether every other module that an operation returns has memory of its own."""
+    return "copied" not in case.history
 
 
 @law(
     "A copy moves nothing in what it was made of: values, gradients, versions, flags, hooks.",
     source="copy.deepcopy; pickle; torch.save",
-    when=lambda case: "copied" not in (case.first, case.second),
+    when=keeps_apart,
     obliges={"copies"},
 )
 def copies_leave_the_original_alone(case: LifeCase, out: Outcome) -> Finding:
-    return is_true(out.left_alone, "the original changed with its copy")
+    return throughout(case, out, lambda state, seen: is_true(seen.left_alone, "the original changed with its copy"))
+
+
+@law(
+    "What happens to the original does not feed its copy.",
+    source="copy.deepcopy; pickle; torch.save",
+    when=lambda case: case.copies and case.is_exact and keeps_apart(case),
+    obliges={"copies"},
+)
+def originals_leave_the_copy_alone(case: LifeCase, out: Outcome) -> Finding:
+    return same(out.filled_there, filled(case.stepped, "E.weight", 7.0))
 
 
 @law("Nothing is written around the table, nor to the other inputs.", source="no side effects")

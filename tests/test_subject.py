@@ -15,7 +15,7 @@ import torch
 import embcheck
 from embcheck.conformance import LawViolated, judged
 from embcheck.declaration import SubjectError, configured, declare, resolve
-from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel
+from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel, gemma
 from embcheck.rehearsal import rehearse_apart
 from embcheck.verdict import Status
 
@@ -23,6 +23,12 @@ from embcheck.verdict import Status
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
 def test_the_examples_obey_the_laws(example: Any) -> None:
     verdicts = embcheck.check(example)
+    assert sum(verdict.cases for verdict in verdicts) > 1000
+
+
+def test_the_scaled_embedding_of_gemma_obeys_the_laws() -> None:
+    pytest.importorskip("transformers.models.gemma3.modeling_gemma3")
+    verdicts = embcheck.check(gemma)
     assert sum(verdict.cases for verdict in verdicts) > 1000
 
 
@@ -190,6 +196,23 @@ def test_a_run_on_a_subject_reports_it(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "record.ndjson").read_text().splitlines()]
     subjects = {line["verdict"]["subject"] for line in lines if line["kind"] == "verdict"}
     assert subjects == {"embcheck.examples:TokenEmbedding"}
+
+
+def test_a_subject_runs_in_other_modes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "embcheck.examples:TokenEmbedding", "-k", "lookup"]
+    command += ["--mode", "vmap,deepcopy,no_grad,export", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "record.ndjson").read_text().splitlines()]
+    cases = {line["verdict"]["mode"]: line["verdict"]["cases"] for line in lines if line["kind"] == "verdict"}
+    assert {"vmap", "deepcopy", "no_grad", "export"} <= cases.keys()
+
+
+def test_a_mode_that_a_subject_has_not_is_told() -> None:
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "embcheck.examples:to_linear", "--mode", "vmap"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    assert "conversion has no mode vmap" in done.stdout + done.stderr
 
 
 def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:

@@ -14,7 +14,7 @@ from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import view_of
 from embcheck.life import tie
 from embcheck.life.program import STRUCTURES
-from embcheck.life.rewriting import OPERATIONS
+from embcheck.life.repertoire import OPERATIONS
 
 #: Rows of the head's input.
 _HIDDEN = 3
@@ -30,6 +30,10 @@ class _LifeAxes(NamedTuple):
     prior: str = "nothing"
     first: str = "nothing"
     second: str = "nothing"
+    #: the operations after these two
+    later: tuple[str, ...] = ()
+    #: whether the laws look after each operation, not only after the last
+    watched: bool = False
     from_head: bool = False
     bias: bool = False
     indices: str = "cycle"
@@ -43,7 +47,12 @@ class _LifeAxes(NamedTuple):
 
 
 class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
-    """An embedding and a head with one weight, after two operations."""
+    """An embedding and a head with one weight, after some operations."""
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The operations that happen, in order."""
+        return tuple(name for name in (self.prior, self.first, self.second, *self.later) if name != "nothing")
 
     @cached_property
     def lookup(self) -> Case:
@@ -93,7 +102,7 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
         """The model as it is built."""
         shape = (self.num_embeddings, self.embedding_dim)
         strides = view_of(shape, self.layout).strides
-        weight = tie.Cell(tie.Memory(self.lookup.weight_values), strides)
+        weight = tie.Cell(tie.Memory(self.lookup.weight_values, inside=True), strides)
 
         def own(values: Floats, requires_grad: bool = True) -> tie.Cell:
             return tie.Cell(tie.Memory(values.copy()), tie.dense(strides[: values.ndim], values.shape), requires_grad)
@@ -111,82 +120,84 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
             slots["E.weight"] = own(weight.values)
         if self.bias:
             slots["H.bias"] = own(self.bias_values)
+            slots["H.bias"].memory.inside = True
         paths = STRUCTURES[self.structure].paths
         names = {f"{path}.{slot[2:]}": slot for slot in slots for path in paths[slot[0]]}
-        return tie.State(slots, dict(sorted(names.items())), self.dtype)
-
-    def grown(self) -> tie.State:
-        """The model after its prior state and both operations."""
-        state = self.born()
-        for name in (self.prior, self.first, self.second):
-            state = OPERATIONS[name].effect(state, "E.weight", "H.weight")
-        return state
+        return tie.State(slots, dict(sorted(names.items())), self.dtype, padding_row=self.lookup.padding_row)
 
     @cached_property
+    def states(self) -> list[tie.State]:
+        """The model as it is built and after each operation; not to be written to."""
+        grown = [self.born()]
+        for name in self.history:
+            grown.append(OPERATIONS[name].effect(grown[-1].copy(), "E.weight", "H.weight"))
+        return grown
+
+    @property
     def expected(self) -> tie.State:
-        """`grown`, made once; not to be written to."""
-        return self.grown()
+        """The model after all operations; not to be written to."""
+        return self.states[-1]
 
     @property
     def format(self) -> Format:
-        """The number format of the model after both operations."""
+        """The number format of the model after all operations."""
         return FORMATS[self.expected.dtype]
 
-    @cached_property
-    def cells(self) -> list[tie.Cell]:
-        """The Parameter of each name after both operations, in order of the names."""
-        return [self.expected.cell(name) for name in self.expected.names]
-
-    @cached_property
-    def identities(self) -> list[int]:
-        """For each name, the position of the first name of the same Parameter."""
-        return tie.groups(self.cells)
-
-    @cached_property
+    @property
     def is_exact(self) -> bool:
         """Whether no value was computed with rounding."""
-        return not any(cell.memory.loose for cell in self.cells)
+        return exact(self.expected)
 
     def logits(self, state: tie.State, rows: Floats, weight: Floats | None = None) -> oracle.Expected:
         """rows @ Wᵀ + b, shape (N, V); W is the head's own unless it is given."""
         bias = state.slots["H.bias"].values if self.bias else np.zeros(self.num_embeddings)
         table = state.slots["H.weight"].values if weight is None else weight
         wide = np.hstack([rows, np.ones((len(rows), 1))])
-        return oracle.product(wide, np.vstack([table.T, bias]), self.format)
+        return oracle.product(wide, np.vstack([table.T, bias]), FORMATS[state.dtype])
+
+    def learn(self, state: tie.State) -> tie.State:
+        """A copy with the gradients of one backward through lookup and head: each path adds to its own cell."""
+        taught = state.copy()
+        for cell in taught.cells():
+            cell.grad = None
+        for slot, gradient in self._paths.items():
+            if slot in taught.slots and taught.slots[slot].requires_grad:
+                cell = taught.slots[slot]
+                cell.grad = gradient if cell.grad is None else cell.grad + gradient
+        return taught
 
     @cached_property
-    def learned(self) -> tie.State:
-        """`grown` with the gradients of one backward through lookup and head: each path adds to its own cell."""
-        state = self.grown()
+    def _paths(self) -> dict[str, Floats]:
+        """What each slot gets from the outputs that it is used for."""
         kept = self.lookup.counted
         looked_up = oracle.accumulate(self.lookup.tokens[kept], self.num_embeddings, self.upstream[kept])
-        paths = {
+        return {
             "E.weight": looked_up / oracle.divisor(self.lookup),
             "H.weight": self.upstream_head.T @ self.hidden,
             "H.bias": self.upstream_head.sum(0),
         }
-        for cell in state.cells():
-            cell.grad = None
-        for slot, gradient in paths.items():
-            if slot in state.slots and state.slots[slot].requires_grad:
-                cell = state.slots[slot]
-                cell.grad = gradient if cell.grad is None else cell.grad + gradient
-        return state
+
+    @cached_property
+    def learned(self) -> tie.State:
+        """`expected` with the gradients of one backward."""
+        return self.learn(self.expected)
 
     @cached_property
     def stepped(self) -> tie.State:
-        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/2.
-
-        It takes `learned` along: both hold the same gradients, and `expected` has the values before the step.
-        """
-        state = self.learned
+        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/4."""
+        state = self.learned.copy()
         for cell in state.cells():
             if cell.grad is not None:
                 cell.memory.values = state.rounded(cell.values - cell.grad / 2)
         return state
 
+    @property
+    def copies(self) -> bool:
+        """Whether an operation returns another module."""
+        return any(OPERATIONS[name].copies for name in self.history)
+
     def facts(self) -> dict[str, Any]:
-        """The axes and: tied, shares, loose, copies, numel, padding_hit."""
+        """The axes and: tied, shares, loose, copies, numel, padding_hit, and how many operations there were."""
         state = self.expected
         embedding, head = state.slots["E.weight"], state.slots["H.weight"]
         lookup = self.lookup.facts()
@@ -194,7 +205,7 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
             **self.axes,
             "tied": embedding is head,
             "shares": embedding.memory is head.memory,
-            "loose": head.memory.loose,
+            "loose": head.memory.error is not None,
             "trainable": embedding.requires_grad,
             "final_dtype": state.dtype,
             "numel": lookup["numel"],
@@ -204,8 +215,16 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
             "normed_copied": "normed_copied" in state.noted,
             "normed_frozen": "normed_frozen" in state.noted,
             "flattened_strided": "flattened_strided" in state.noted,
-            "copies": OPERATIONS[self.first].copies or OPERATIONS[self.second].copies,
+            "sparse_vector": "sparse_vector" in state.noted,
+            "clipped_nothing": "clipped_nothing" in state.noted,
+            "copies": self.copies,
+            "operations": len(self.history),
         }
+
+
+def exact(state: tie.State) -> bool:
+    """Whether no value of a state was computed with rounding."""
+    return all(cell.memory.error is None for cell in state.cells())
 
 
 def _small(name: str, seed: int, shape: tuple[int, ...], span: int) -> Floats:

@@ -10,24 +10,37 @@ from collections.abc import Callable
 
 import numpy as np
 
-from embcheck.life.tie import Cell, Memory, State, dense, row_major
+from embcheck.life.tie import Cell, State, dense, row_major
 
 #: What an operation does to (state, embedding's slot, head's slot); returns the state of what the operation returns.
 Effect = Callable[[State, str, str], State]
 
 
+#: What an effect notes when an operation means nothing in that state: no history has it there.
+UNFIT = frozenset({"normed_zero_row", "swapped_exported"})
+
+
 def _renewed(cell: Cell, grad: bool = False, strides: tuple[int, ...] | None = None) -> Cell:
     """Another Parameter with memory of its own."""
-    memory = Memory(cell.values.copy(), cell.memory.loose)
+    memory = cell.memory.copy()
     kept = cell.grad.copy() if grad and cell.grad is not None else None
     return Cell(memory, strides or dense(cell.strides, cell.values.shape), cell.requires_grad, kept)
 
 
 def _copied(state: State, cells: dict[Cell, Cell]) -> State:
     slots = {slot: cells[cell] for slot, cell in state.slots.items()}
-    if "normed" in state.noted:
-        state.noted.add("normed_copied")
-    return State(slots, dict(state.names), state.dtype, state.training, set(state.noted))
+    return State(slots, state.names, state.dtype, state.training, state.padding_row, set(state.noted))
+
+
+def swapping(result: Effect) -> Effect:
+    """An operation by torch.utils.swap_tensors, which refuses tensors with weak references: an export leaves some."""
+
+    def effect(state: State, embedding: str, head: str) -> State:
+        if "exported" in state.noted:
+            state.noted.add("swapped_exported")
+        return result(state, embedding, head)
+
+    return effect
 
 
 # -- the same module, unchanged ------------------------------------------------------------------------------------
@@ -35,6 +48,12 @@ def _copied(state: State, cells: dict[Cell, Cell]) -> State:
 
 def unchanged(state: State, embedding: str, head: str) -> State:
     """The tie survives and nothing else happens."""
+    return state
+
+
+def is_exported(state: State, embedding: str, head: str) -> State:
+    """torch.export.export: nothing but weak references to the Parameters is left."""
+    state.noted.add("exported")
     return state
 
 
@@ -100,19 +119,26 @@ def copies_each(state: State, embedding: str, head: str) -> State:
     return _copied(state, {cell: _renewed(cell) for cell in state.cells()})
 
 
+def _note_pickling(state: State) -> None:
+    if "normed" in state.noted:
+        state.noted.add("normed_copied")
+
+
 def pickles_each(state: State, embedding: str, head: str) -> State:
     """pickle: one new Parameter for each, with memory of its own, strides as they were."""
+    _note_pickling(state)
     return _copied(state, {cell: _renewed(cell, strides=cell.strides) for cell in state.cells()})
 
 
 def _stored(state: State) -> dict[Cell, Cell]:
     """What torch.save writes: views of one storage stay views of one storage."""
-    memories = {cell.memory: Memory(cell.values.copy(), cell.memory.loose) for cell in state.cells()}
+    memories = {cell.memory: cell.memory.copy() for cell in state.cells()}
     return {c: Cell(memories[c.memory], c.strides, c.requires_grad) for c in state.cells()}
 
 
 def stores(state: State, embedding: str, head: str) -> State:
     """torch.save and torch.load of the module: identities and shared storages survive."""
+    _note_pickling(state)
     return _copied(state, _stored(state))
 
 
@@ -146,6 +172,24 @@ def assigns_copies(state: State, embedding: str, head: str) -> State:
     return _replaced(state, _renewed)
 
 
+def assigns_head(state: State, embedding: str, head: str) -> State:
+    """load_state_dict(assign=True) of the head alone: new Parameters in the head, over the same memory."""
+    for slot in (head, "H.bias"):
+        if slot in state.slots:
+            cell = state.slots[slot]
+            state.slots[slot] = Cell(cell.memory, cell.strides, cell.requires_grad)
+    return state
+
+
+def resizes(state: State, embedding: str, head: str) -> State:
+    """Another vocabulary: a larger table for embedding and head, then one of the old size again."""
+    before = state.slots[embedding]
+    state.slots[embedding] = state.slots[head] = _renewed(before, strides=row_major(before.values.shape))
+    if "H.bias" in state.slots:
+        state.slots["H.bias"] = _renewed(state.slots["H.bias"])
+    return state
+
+
 def reassigns(state: State, embedding: str, head: str) -> State:
     """embedding.weight = Parameter(embedding.weight.clone())."""
     state.slots[embedding] = _renewed(state.slots[embedding])
@@ -175,7 +219,10 @@ def norms_head(state: State, embedding: str, head: str) -> State:
     """weight_norm and its removal: a new Parameter in the head, equal but for rounding."""
     before = state.slots[head]
     state.slots[head] = _renewed(before, strides=row_major(before.values.shape))
-    state.slots[head].memory.loose = True
+    memory = state.slots[head].memory
+    # A norm of D terms, a division and a product: (2D + 16) u |w|, beside what was off before.
+    share = (2 * before.values.shape[1] + 16) * state.roundoff * np.abs(memory.values)
+    memory.error = share if memory.error is None else memory.error + share
     state.noted |= {"normed"} if before.requires_grad else {"normed", "normed_frozen"}
     if not before.values.any(axis=1).all():
         state.noted.add("normed_zero_row")
@@ -188,15 +235,20 @@ def norms_head(state: State, embedding: str, head: str) -> State:
 def moves_each(state: State, embedding: str, head: str) -> State:
     """Every Parameter gets memory of its own; the tie by identity survives."""
     for cell in state.cells():
-        cell.memory = Memory(cell.values.copy(), cell.memory.loose)
+        cell.memory = cell.memory.copy()
         cell.strides = dense(cell.strides, cell.values.shape)
     return state
 
 
-def flattens_each(state: State, embedding: str, head: str) -> State:
-    """vector_to_parameters: every Parameter becomes a part of one vector."""
+def note_flattening(state: State) -> None:
+    """Notes that some Parameter can't be flattened by view(-1), which torch uses."""
     if any(not _is_flat(cell) for cell in state.cells()):
         state.noted.add("flattened_strided")
+
+
+def flattens_each(state: State, embedding: str, head: str) -> State:
+    """vector_to_parameters: every Parameter becomes a part of one vector."""
+    note_flattening(state)
     moves_each(state, embedding, head)
     for cell in state.cells():
         cell.strides = row_major(cell.values.shape)
@@ -219,7 +271,7 @@ def casts(dtype: str) -> Effect:
         state.dtype = dtype
         moves_each(state, embedding, head)
         for cell in state.cells():
-            cell.memory.values = state.rounded(cell.values)
+            cell.memory.become(state.rounded(cell.values), state.roundoff)
         return state
 
     return effect
@@ -247,21 +299,21 @@ def empties(state: State, embedding: str, head: str) -> State:
 
 def doubles_in_place(state: State, embedding: str, head: str) -> State:
     """embedding.weight.mul_(2), by whatever spelling: seen by whatever shares the memory."""
-    state.slots[embedding].memory.values = 2 * state.slots[embedding].values
+    state.slots[embedding].memory.scale(2.0)
     return state
 
 
 def fills_head(state: State, embedding: str, head: str) -> State:
     """torch.nn.init.constant_(head.weight, 3)."""
-    state.slots[head].memory.values = np.full_like(state.slots[head].values, 3.0)
-    state.slots[head].memory.loose = False
+    state.slots[head].memory.fill(3.0)
     return state
 
 
 def doubles_data(state: State, embedding: str, head: str) -> State:
     """embedding.weight.data = 2 * embedding.weight.data: new memory for the same Parameter."""
     cell = state.slots[embedding]
-    cell.memory = Memory(2 * cell.values, cell.memory.loose)
+    cell.memory = cell.memory.copy()
+    cell.memory.scale(2.0)
     cell.strides = dense(cell.strides, cell.values.shape)
     return state
 
@@ -275,9 +327,12 @@ def swaps_doubled(state: State, embedding: str, head: str) -> State:
 def prunes(state: State, embedding: str, head: str) -> State:
     """prune.custom_from_mask and remove: the first element becomes 0 in new memory of the same Parameter."""
     doubles_data(state, embedding, head)
-    values = state.slots[embedding].values / 2
-    values[0, 0] = 0.0
-    state.slots[embedding].memory.values = values
+    memory = state.slots[embedding].memory
+    memory.scale(0.5)
+    kept = np.ones_like(memory.values)
+    kept[0, 0] = 0.0
+    memory.values = memory.values * kept
+    memory.error = None if memory.error is None else memory.error * kept
     return state
 
 
@@ -289,5 +344,5 @@ def steps(state: State, embedding: str, head: str) -> State:
     gains_gradients(state, embedding, head)
     for cell in state.cells():
         if cell.grad is not None:
-            cell.memory.values = state.rounded(cell.values - cell.grad)
+            cell.memory.become(state.rounded(cell.values - cell.grad), state.roundoff)
     return state

@@ -24,21 +24,25 @@ Operation = Callable[[Module, Module, Module], Module]
 
 
 class Entry(NamedTuple):
-    """An operation, its effect, and where it is documented; ``copies`` if it returns another module."""
+    """An operation and its effect; ``copies`` if it returns another module.
+
+    A ``slow`` one takes a hundred times as long as others: only long histories have it, and few of them.
+    """
 
     act: Operation
     effect: effect.Effect
     copies: bool = False
+    slow: bool = False
 
 
 OPERATIONS: dict[str, Entry] = {}
 
 
-def does(result: effect.Effect, copies: bool = False) -> Callable[[Operation], Operation]:
+def does(result: effect.Effect, copies: bool = False, slow: bool = False) -> Callable[[Operation], Operation]:
     """Registers the decorated operation under its name, with its effect."""
 
     def register(act: Operation) -> Operation:
-        OPERATIONS[act.__name__.removesuffix("_")] = Entry(act, result, copies)
+        OPERATIONS[act.__name__.removesuffix("_")] = Entry(act, result, copies, slow)
         return act
 
     return register

@@ -22,10 +22,9 @@ Operation = Callable[[Module, Module, Module], Module]
 
 def live(
     build: Callable[..., Module],
-    observe: Callable[[Module], dict[str, Any]],
-    prior: Operation,
-    first: Operation,
-    second: Operation,
+    watch: Callable[..., dict[str, Any]],
+    acts: tuple[Operation, ...],
+    watched: bool,
     embedding: str,
     head: str,
     flags: dict[str, Any],
@@ -40,15 +39,20 @@ def live(
     model = build(weight, bias, flags, from_head)
     modules = [(path, type(module).__name__, module.extra_repr()) for path, module in model.named_modules()]
     left: list[Any] = []
-    for act in (prior, first, second):
+    trail: list[dict[str, Any]] = []
+    for act in acts:
         after = act(model, model.get_submodule(embedding), model.get_submodule(head))
         if after is not model:
             left.append((model, observe(model)))
         model = after
+        if watched:
+            table, out = model.get_submodule(embedding), model.get_submodule(head)
+            trail.append(watch(model, table, out, indices, hidden, upstream, upstream_head))
+            trail[-1]["left_alone"] = all(same_view(observe(old), kept) for old, kept in left)
     seen = observe(model)
+    seen["trail"] = trail
     seen["same_module"] = not left
     seen["kept"] = modules == [(path, kind, said) for path, kind, _, said in seen["modules"]]
-    seen["modes"] = [training for _, _, training, _ in seen["modules"]]
     table, out = model.get_submodule(embedding), model.get_submodule(head)
     dtype = out.weight.dtype
     model.zero_grad()
@@ -75,6 +79,45 @@ def live(
         table.weight.fill_(7.0)
     seen["filled"] = torch.cat([p.detach().reshape(-1) for _, p in named])
     seen["left_alone"] = all(same_view(observe(old), kept) for old, kept in left)
+    with torch.no_grad():
+        for old, _ in left:
+            for parameter in old.parameters():
+                parameter.fill_(9.0)
+    seen["filled_there"] = torch.cat([p.detach().reshape(-1) for _, p in named])
+    return seen
+
+
+def watch(
+    model: Module, table: Module, out: Module, indices: Tensor, hidden: Tensor, upstream: Tensor, upstream_head: Tensor
+) -> dict[str, Any]:
+    """What a module shows of itself and how it behaves, all of which is taken back."""
+    seen = observe(model)
+    named = sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
+    dtype = out.weight.dtype
+    slots = torch.optim.SGD(model.parameters(), lr=0.5).param_groups[0]["params"]
+    seen["slots"] = [[id(p) for _, p in named].index(id(slot)) for slot in slots]
+    found, logits = table(indices), out(hidden.to(dtype))
+    seen |= {"found": found.detach().clone(), "logits": logits.detach().clone()}
+    pairs = [(found, upstream.to(dtype)), (logits, upstream_head.to(dtype))]
+    pairs = [pair for pair in pairs if pair[0].requires_grad]
+    trained = {id(p): p for _, p in named if p.requires_grad}
+    grads = {}
+    if pairs:
+        ends, sent = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        found_grads = torch.autograd.grad(ends, list(trained.values()), sent, allow_unused=True)
+        grads = dict(zip(trained, found_grads, strict=True))
+    reached = [grads.get(id(p)) for _, p in named]
+    parts = [grad.to_dense().reshape(-1) for grad in reached if grad is not None]
+    seen |= {
+        "collected": [grad is not None for grad in reached],
+        "collected_grads": torch.cat(parts) if parts else torch.zeros(0, dtype=dtype),
+    }
+    with torch.no_grad():
+        for name, side, value in (("filled", table.weight, 7.0), ("filled_head", out.weight, 5.0)):
+            kept = side.detach().clone()
+            side.fill_(value)
+            seen[name] = torch.cat([p.detach().reshape(-1) for _, p in named])
+            side.copy_(kept)
     return seen
 
 
@@ -109,6 +152,7 @@ def observe(model: Module) -> dict[str, Any]:
         "count": len(list(model.parameters())),
         "keys": sorted(state),
         "state_memory": [memory.index(pointer) if pointer in memory else -1 for pointer in listed],
+        "modes": [m.training for m in model.modules()],
         "modules": [(path, type(m).__name__, m.training, m.extra_repr()) for path, m in model.named_modules()],
         "module_hooks": sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()),
     }

@@ -12,9 +12,7 @@ import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
 from embcheck.life import effect
-from embcheck.life.operation import OPERATIONS, Module, does
-
-__all__ = ["OPERATIONS"]
+from embcheck.life.operation import Module, does
 
 # -- the tie breaks ----------------------------------------------------------------------------------------------------
 
@@ -38,6 +36,12 @@ def assigned_saved(model: Module, embedding: Module, head: Module) -> Module:
     torch.save(model.state_dict(), buffer)
     buffer.seek(0)
     model.load_state_dict(torch.load(buffer, weights_only=True), assign=True)
+    return model
+
+
+@does(effect.assigns_head)
+def assigned_head(model: Module, embedding: Module, head: Module) -> Module:
+    head.load_state_dict(head.state_dict(), assign=True)
     return model
 
 
@@ -80,6 +84,15 @@ def through_meta(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
+@does(effect.passes_meta)
+def meta_assigned(model: Module, embedding: Module, head: Module) -> Module:
+    model.zero_grad()
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    model.to("meta")
+    model.load_state_dict(kept, assign=True)
+    return model
+
+
 # -- the tie is made again ---------------------------------------------------------------------------------------------
 
 
@@ -98,6 +111,25 @@ def retied_back(model: Module, embedding: Module, head: Module) -> Module:
 @does(effect.ties_embedding)
 def registered(model: Module, embedding: Module, head: Module) -> Module:
     embedding.register_parameter("weight", head.weight)
+    return model
+
+
+@does(effect.resizes)
+def resized(model: Module, embedding: Module, head: Module) -> Module:
+    rows, trains = embedding.num_embeddings, embedding.weight.requires_grad
+    for size in (rows + 2, rows):
+        kept = min(size, embedding.num_embeddings)
+        weight = torch.zeros(size, embedding.embedding_dim, dtype=embedding.weight.dtype)
+        weight[:kept] = embedding.weight.detach()[:kept]
+        embedding.weight = torch.nn.Parameter(weight, trains)
+        head.weight = embedding.weight
+        if head.bias is not None:
+            bias = torch.zeros(size, dtype=weight.dtype)
+            bias[:kept] = head.bias.detach()[:kept]
+            head.bias = torch.nn.Parameter(bias, head.bias.requires_grad)
+        embedding.num_embeddings = head.out_features = size
+        if head(embedding(torch.tensor([size - 1]))).shape != (1, size):
+            raise AssertionError("the resized model has logits of another shape")
     return model
 
 
@@ -129,7 +161,7 @@ def to_float64(model: Module, embedding: Module, head: Module) -> Module:
     return model.to(torch.float64)
 
 
-@does(effect.casts("float64"))
+@does(effect.swapping(effect.casts("float64")))
 def double_swapped(model: Module, embedding: Module, head: Module) -> Module:
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
@@ -145,6 +177,26 @@ def emptied(model: Module, embedding: Module, head: Module) -> Module:
     model.to_empty(device="cpu")
     model.load_state_dict(kept)
     return model
+
+
+@does(effect.swapping(effect.forgets_gradients))
+def loaded_swapped(model: Module, embedding: Module, head: Module) -> Module:
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+        return model
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+@does(effect.swapping(effect.empties))
+def assigned_swapped(model: Module, embedding: Module, head: Module) -> Module:
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+        return model
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
 
 
 @does(effect.flattens_each)
@@ -179,7 +231,7 @@ def filled(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effect.swaps_doubled)
+@does(effect.swapping(effect.swaps_doubled))
 def swapped(model: Module, embedding: Module, head: Module) -> Module:
     doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
     torch.utils.swap_tensors(embedding.weight, doubled)

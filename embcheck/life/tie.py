@@ -17,10 +17,32 @@ from embcheck.format import FORMATS, Floats
 
 @dataclass(eq=False)
 class Memory:
-    """A storage's values; ``loose`` once they were computed with rounding."""
+    """A storage's values; ``error`` is how far each may be off once they were computed with rounding.
+
+    What lies ``inside`` starts somewhere in a larger storage.
+    """
 
     values: Floats
-    loose: bool = False
+    error: Floats | None = None
+    inside: bool = False
+
+    def copy(self) -> Memory:
+        """Another storage with the same values.  Arrays are replaced and never written to, so they may be shared."""
+        return Memory(self.values, self.error)
+
+    def scale(self, factor: float) -> None:
+        """Multiplies by a power of two."""
+        self.values = factor * self.values
+        self.error = None if self.error is None else abs(factor) * self.error
+
+    def fill(self, value: float) -> None:
+        """One value everywhere."""
+        self.values, self.error = np.full_like(self.values, value), None
+
+    def become(self, values: Floats, roundoff: float) -> None:
+        """Other values, rounded from what may be off already: then a neighbour may be what it is rounded to."""
+        self.values = values
+        self.error = None if self.error is None else self.error * (1 + 2 * roundoff) + 2 * roundoff * np.abs(values)
 
 
 @dataclass(eq=False)
@@ -46,6 +68,8 @@ class State:
     names: dict[str, str]
     dtype: str
     training: bool = True
+    #: the row without gradient, of which the accumulating operations know
+    padding_row: int | None = None
     #: what happened on the way that torch is known to trip over, by name
     noted: set[str] = field(default_factory=set)
 
@@ -56,6 +80,18 @@ class State:
     def cell(self, name: str) -> Cell:
         """The Parameter of that name."""
         return self.slots[self.names[name]]
+
+    def copy(self) -> State:
+        """The same state in other objects: what happens to one does not show in the other."""
+        memories = {m: Memory(m.values, m.error, m.inside) for m in (cell.memory for cell in self.slots.values())}
+        cells = {c: Cell(memories[c.memory], c.strides, c.requires_grad, c.grad) for c in self.slots.values()}
+        slots = {slot: cells[cell] for slot, cell in self.slots.items()}
+        return State(slots, self.names, self.dtype, self.training, self.padding_row, set(self.noted))
+
+    @property
+    def roundoff(self) -> float:
+        """The unit roundoff of the module's dtype."""
+        return FORMATS[self.dtype].unit_roundoff
 
     def rounded(self, values: Floats) -> Floats:
         """Values as the module's dtype holds them."""

@@ -175,7 +175,7 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
         layer = factory(rows, width, **{flag: value for flag, value in flags.items() if flag in taken})
         table = table_of(layer, (rows, width), name)
         with torch.no_grad():
-            layer.to(weight.dtype)
+            converted(layer, weight.dtype)
             table = table_of(layer, (rows, width), name)
             table.copy_(weight)
         return table, layer
@@ -203,6 +203,11 @@ def build(weight, **flags):
         table.copy_(weight)
     return table, layer
 """
+
+
+def converted(layer: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """The layer, its numbers converted if some have another dtype: some modes can't convert what they build."""
+    return layer if all(parameter.dtype == dtype for parameter in layer.parameters()) else layer.to(dtype)
 
 
 def table_of(layer: torch.nn.Module, shape: tuple[int, int], name: str) -> torch.nn.Parameter:

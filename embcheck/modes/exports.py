@@ -89,7 +89,8 @@ def exported(build: Build, strict: bool, finish: Finish) -> Build:
 
         def again(*inputs: Tensor | None) -> Tensor:
             tensors = tuple(tensor for tensor in inputs if tensor is not None)
-            if layer is not None:
+            # None before a tensor has no place in a program's inputs.
+            if layer is not None and not any(tensor is None for tensor in inputs[: len(tensors)]):
                 fed = examples(tensors)
                 given = tuple(tensor is not None for tensor in inputs)
                 root = Gapped(layer, given) if given != tuple(sorted(given, reverse=True)) else layer
@@ -136,7 +137,7 @@ class Gapped(torch.nn.Module):
 
 def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bool) -> Exported:
     sizes: list[Any] = [dict.fromkeys(range(tensor.dim()), torch.export.Dim.AUTO) for tensor in fed]
-    if not isinstance(layer, (torch.nn.Embedding, torch.nn.EmbeddingBag, torch.nn.Sequential)):
+    if type(layer) is torch.nn.Module:  # what `exported` makes of a closure: it takes (table, *inputs)
         sizes = [sizes[0], tuple(sizes[1:])]
     try:
         return torch.export.export(layer, fed, dynamic_shapes=tuple(sizes), strict=strict)

@@ -78,7 +78,8 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
     axes["sizes"] = ("many", "many", "many", "one", "none", "narrow")
     for name, values in fixed.items():
         if name in axes:
-            axes[name] = tuple(value for value in axes[name] if value in values)
+            # A subject's entry is none of torch's: whether the mode takes it is seen by trying.
+            axes[name] = tuple(value for value in axes[name] if value in values) or axes[name]
     found: list[dict[str, Any]] = []
     turn = 0
     while len(found) < count:

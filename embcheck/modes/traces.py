@@ -85,6 +85,7 @@ _BRANCHES = "a proxy has no size that Python could look at"
 
 @mode(
     "fx",
+    hooks=False,
     calls=TABLE,
     cases=lattice(24, 48, 8),
     engines=("product",),

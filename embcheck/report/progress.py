@@ -76,6 +76,10 @@ class Progress:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self.bar is not None:
             self.bar.stop()
+        run = session.config.pluginmanager.get_plugin("embcheck-session")
+        judged = run is not None and run.results.verdicts
+        if exitstatus == pytest.ExitCode.OK and not judged and _modeless(session.config):
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
@@ -83,5 +87,22 @@ class Progress:
             summary(run)
         elif not self.errors and not config.option.collectonly:
             self.out.print(Text("embcheck: nothing was selected"))
+            for line in _modeless(config):
+                self.out.print(Text(f"embcheck: {line}"))
         for line in self.errors:
             self.out.print(Text(f"embcheck: {line}"))
+
+
+def _modeless(config: pytest.Config) -> list[str]:
+    """Why the families of a subject have none of the modes that were asked for."""
+    chosen = config.getoption("--embcheck-mode", default="")
+    if not chosen or not config.getoption("--embcheck-subject", default=""):
+        return []
+    from embcheck.collect import load_families, load_modes
+    from embcheck.law import FAMILIES
+    from embcheck.mode import absences
+
+    load_families()
+    load_modes()
+    told = absences(chosen, FAMILIES)
+    return [f"{family} has no mode {mode}: {reason}" for family, reasons in told.items() for mode, reason in reasons.items()]

@@ -1,0 +1,69 @@
+"""Operations that execute a model with tied weights otherwise, or show it to a compiler: nothing may happen to the tie.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.export
+
+from embcheck.life import effect
+from embcheck.life.operation import Module, does
+
+
+def same_result(got: object, expected: object) -> None:
+    """Raises if one and the same model gives other results when it is executed otherwise."""
+    if not torch.equal(got, expected):  # type: ignore[arg-type]
+        raise AssertionError("another result than eager's")
+
+
+@does(effect.unchanged)
+def traced_symbolically(model: Module, embedding: Module, head: Module) -> Module:
+    chain = torch.nn.Sequential(embedding, head)
+    graph = torch.fx.symbolic_trace(chain)
+    if [id(p) for p in graph.parameters()] != [id(p) for p in chain.parameters()]:
+        raise AssertionError("the graph has other Parameters")
+    same_result(graph(torch.zeros(2, dtype=torch.int64)), chain(torch.zeros(2, dtype=torch.int64)))
+    return model
+
+
+@does(effect.unchanged)
+def vmapped(model: Module, embedding: Module, head: Module) -> Module:
+    chain = torch.nn.Sequential(embedding, head)
+    stacked = {name: value.detach().unsqueeze(0) for name, value in chain.named_parameters()}
+    tokens = torch.zeros(2, dtype=torch.int64)
+    torch.func.vmap(lambda values: torch.func.functional_call(chain, values, (tokens,)))(stacked)
+    return model
+
+
+@does(effect.unchanged, slow=True)
+def compiled(model: Module, embedding: Module, head: Module) -> Module:
+    torch._dynamo.reset()
+    chain = torch.nn.Sequential(embedding, head)
+    tokens = torch.zeros(2, dtype=torch.int64)
+    whole: Module = torch.compile(chain, backend="eager")
+    same_result(whole(tokens), chain(tokens))
+    if [id(p) for p in whole.parameters()] != [id(p) for p in chain.parameters()]:
+        raise AssertionError("the compiled model has other Parameters")
+    return model
+
+
+@does(effect.unchanged, slow=True)
+def compiled_ahead(model: Module, embedding: Module, head: Module) -> Module:
+    torch._dynamo.reset()
+    chain = torch.nn.Sequential(embedding, head)
+    tokens = torch.zeros(2, dtype=torch.int64)
+    same_result(torch.compile(chain, backend="aot_eager")(tokens), chain(tokens))
+    return model
+
+
+@does(effect.is_exported, slow=True)
+def exported(model: Module, embedding: Module, head: Module) -> Module:
+    chain = torch.nn.Sequential(embedding, head)
+    tokens = torch.zeros(2, dtype=torch.int64)
+    program = torch.export.export(chain, (tokens,))
+    if sorted(program.state_dict) != sorted(chain.state_dict()):
+        raise AssertionError(f"the exported program has the names {sorted(program.state_dict)}")
+    same_result(program.module()(tokens), chain(tokens))
+    return model
