@@ -13,6 +13,7 @@ from embcheck.case import Case
 from embcheck.law import Family, Finding, described, every, is_true, refuses, same, unwritten, within
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, is_looked_up
+from embcheck.lookup.past import past_cases
 from embcheck.lookup.program import ROUTES, TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -29,7 +30,8 @@ def scope() -> Iterator[Case]:
     fixtures: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
     sized = (case for fixed in fixtures for case in table.size_cases(**fixed))
     spelled = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
-    every = itertools.chain(plain, flagged, shaped, spelled, sized)
+    later = (case.but(**fixed) for fixed in fixtures for case in past_cases())
+    every = itertools.chain(plain, flagged, shaped, spelled, later, sized)
     return (case for case in map(derivative.canonical, every) if case)
 
 

@@ -13,6 +13,7 @@ from embcheck.case import Case
 from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, same, unwritten
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
+from embcheck.lookup.past import PASTS, past_cases
 from embcheck.lookup.program import HISTORIES, forward
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -22,7 +23,7 @@ def plan(case: Case) -> Plan:
     entry = ENTRIES[case.entry]
     options = {
         "build": entry.build,
-        "history": HISTORIES[case.history],
+        "history": PASTS[case.history],
         "flags": flags_of(case, entry),
         "requires_grad": case.requires_grad,
     }
@@ -64,7 +65,9 @@ def scope() -> Iterator[Case]:
         for stray in table.STRAY_AXIS[1:]
     )
     return (
-        case for case in map(canonical, chain(table.small_cases(), every_entry, strays, table.size_cases())) if case
+        case
+        for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), table.size_cases()))
+        if case
     )
 
 
