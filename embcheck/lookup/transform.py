@@ -89,6 +89,25 @@ def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, 
 
 
 @_look
+def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+    own, before = layer.weight, (layer.weight.data_ptr(), layer.weight._version)
+
+    def look(table: Tensor, tokens: Tensor) -> Tensor:
+        try:
+            nothing: dict[str, Tensor] = {}
+            given = (nothing, {"weight": table})
+            found: Tensor = torch.func.functional_call(layer, given, (), {"input": tokens}, strict=True)
+            return found
+        finally:
+            # Also after a call that was refused.
+            assert layer.weight is own, "the layer has another weight"
+            assert (own.data_ptr(), own._version) == before, "the layer's weight was written"
+
+    return look
+
+
+@_look
 def torch_embedding(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
     row = flags.get("padding_idx")
     row = -1 if row is None else row % rows
