@@ -31,6 +31,7 @@ from embcheck.law import (
     is_false,
     is_true,
     refuses,
+    row_major,
     same,
     unwritten,
     within,
@@ -222,6 +223,32 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
         None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, dtype=case.dtype, is_contiguous=True, layout="strided"),
+    )
+
+
+@bag.law(
+    "The output is a new tensor: no view of another, its strides row-major in axes of one too.",
+    source="torch.empty; torch.Tensor.stride",
+    when=lambda case: case.route in ("value", "backward_call", "autograd_grad"),
+    metadata=True,
+)
+def bag_is_new(case: BagCase, out: Outcome) -> Finding:
+    if out.mode not in bag.modes:
+        return None  # a graph, or a transform, has views of its own
+    return described(out.value, stride=row_major((len(case.lengths), case.embedding_dim)), _is_view=False)
+
+
+@bag.law(
+    "A dense gradient that autograd.grad gives is row-major.",
+    source="Autograd mechanics; _embedding_bag_dense_backward: zeros; _embedding_bag_per_sample_weights_backward",
+    when=lambda case: case.route == "autograd_grad" and (table_learns(case) or samples_learn(case)),
+    modes=GRAPH,
+    metadata=True,
+)
+def bag_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
+    return every(
+        described(out.weight_grad, is_contiguous=True) if table_learns(case) and not case.sparse else None,
+        described(out.sample_grad, is_contiguous=True) if samples_learn(case) else None,
     )
 
 

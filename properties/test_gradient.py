@@ -54,6 +54,9 @@ gradient = Family(
 )
 
 
+refused = derivative.refused
+
+
 def has_weight_grad(case: Case) -> bool:
     return case.route != "forward_mode"
 
@@ -141,6 +144,23 @@ def comes_twice(case: Case) -> bool:
 def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
     merged = out.weight_grad.meta("_nnz").raw < int(case.counted.sum())
     return None if merged else same(out.weight_grad.meta("is_coalesced"), False)
+
+
+@gradient.law(
+    "A sparse gradient has entries for whole rows, and says that it is coalesced only if its rows ascend, each once.",
+    source="torch.sparse: coalesced tensors; embedding_sparse_backward",
+    obliges={"repeated", "embedding_dim=1"},
+    when=lambda case: case.sparse and not refused(case) and has_weight_grad(case),
+)
+def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
+    if not out.weight_grad.raw.is_sparse or out.mode not in gradient.modes:
+        return None
+    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    ascending = bool((np.diff(rows) > 0).all())
+    return every(
+        described(out.weight_grad, sparse_dim=1, dense_dim=1),
+        None if ascending else same(out.weight_grad.meta("is_coalesced"), False),
+    )
 
 
 @gradient.law(

@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, row_major, same, unwritten
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
 from embcheck.lookup.past import PASTS, past_cases
@@ -169,6 +169,18 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
         None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, is_contiguous=True, device=out.leaf.plain("device"), layout="strided"),
     )
+
+
+@lookup.law(
+    "The output is a new tensor: no view of another, never written since, its strides row-major in axes of one too.",
+    source="torch.empty; torch.Tensor.stride",
+    when=is_copy,
+    metadata=True,
+)
+def lookup_is_new(case: Case, out: Outcome) -> Finding:
+    if out.mode not in ("eager", "no_grad"):
+        return None  # a graph, or a transform, has views of its own
+    return described(out.value, stride=row_major((*case.shape, case.embedding_dim)), _is_view=False, _version=0)
 
 
 @lookup.law(
