@@ -264,6 +264,13 @@ def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
+@bag.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def bag_leaves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+
+
 @bag.law("The output has memory of its own.", source="no aliasing")
 def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")

@@ -97,7 +97,7 @@ def bag_layer_keeps_its_arguments(case: BagLayerCase, out: Outcome) -> Finding:
 
 
 @bag_layer.law(
-    "The repr tells the sizes, the mode, and max_norm, norm_type, scale_grad_by_freq and padding_idx where they are not the default.",
+    "The repr tells the sizes, the mode, and which of max_norm, norm_type, scale_grad_by_freq and padding_idx were given.",
     source="nn.EmbeddingBag.extra_repr",
     obliges={"padding_idx=0", "max_norm=0", "norm_type=inf", "scale_grad_by_freq"},
 )

@@ -31,7 +31,8 @@ def scope() -> Iterator[Case]:
     sized = (case for fixed in fixtures for case in table.size_cases(**fixed))
     spelled = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
     later = (case.but(**fixed) for fixed in fixtures for case in past_cases())
-    every = itertools.chain(plain, flagged, shaped, spelled, later, sized)
+    alike = (case for fixed in fixtures for case in table.coincident_cases(**fixed))
+    every = itertools.chain(plain, flagged, shaped, spelled, later, alike, sized)
     return (case for case in map(derivative.canonical, every) if case)
 
 
@@ -182,6 +183,13 @@ def weight_gradient_is_contiguous(case: Case, out: Outcome) -> Finding:
 )
 def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@gradient.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def gradient_leaves_earlier_results(case: Case, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
 
 @gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"),

@@ -64,9 +64,10 @@ def scope() -> Iterator[Case]:
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for stray in table.STRAY_AXIS[1:]
     )
+    sized = chain(table.coincident_cases(), table.size_cases())
     return (
         case
-        for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), table.size_cases()))
+        for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), sized))
         if case
     )
 
@@ -218,6 +219,13 @@ def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
             is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else None
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
+
+
+@lookup.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def lookup_leaves_earlier_outputs(case: Case, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
 
 @lookup.law("The output has memory of its own.", source="torch.index_select: the result doesn't share storage")

@@ -189,6 +189,13 @@ def one_hot_is_a_long_tensor(case: OneHotCase, out: Outcome) -> Finding:
 
 
 @one_hot.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def one_hot_leaves_earlier_outputs(case: OneHotCase, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+
+
+@one_hot.law(
     "Each one_hot(i) sums to 1.", source="F.one_hot: a one-hot vector", implied_by="one_hot_is_one_at_the_index"
 )
 def one_hot_sums_to_one(case: OneHotCase, out: Outcome) -> Finding:

@@ -23,7 +23,7 @@ from embcheck.space import Space
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
-NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0)
+NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0, 2.5)
 
 
 def plan(case: RenormCase) -> Plan:

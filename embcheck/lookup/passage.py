@@ -154,6 +154,19 @@ def in_parts(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuil
 
 
 @further
+def reduced_on_the_way(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # A sum over an axis sends its gradient back with stride 0 in that axis alone.
+    value, alike = call(indices), True
+    for axis in range(value.dim()) if upstream.numel() else ():
+        sent = upstream.narrow(axis, 0, 1)
+        (first,) = torch.autograd.grad(value.sum(axis, keepdim=True), leaf, sent, retain_graph=True)
+        (second,) = torch.autograd.grad(value, leaf, sent.expand_as(upstream).contiguous(), retain_graph=True)
+        alike = alike and torch.equal(first.to_dense().nan_to_num(), second.to_dense().nan_to_num())
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": alike}
+
+
+@further
 def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     sent = upstream.clone()
     call(indices).backward(sent)

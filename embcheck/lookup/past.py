@@ -6,7 +6,7 @@ changes one thing that such a key may lack.  They import nothing but torch, as t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -117,6 +117,23 @@ def floats_refused(leaf: Tensor, call: Call, indices: Tensor) -> None:
 def rank_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
     call(indices[None])
     call(indices.reshape(-1))
+
+
+@_later
+def output_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
+    first = call((indices + 1) % leaf.shape[0]).detach()
+    copy = first.clone()
+    return lambda: torch.equal(first.nan_to_num(), copy.nan_to_num())
+
+
+@_later
+def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool] | None:
+    value = call((indices + 1) % leaf.shape[0])
+    if not value.requires_grad or not value.numel():
+        return None
+    (first,) = torch.autograd.grad(value.sum(), leaf)
+    copy = first.to_dense().clone()
+    return lambda: torch.equal(first.to_dense(), copy)
 
 
 #: All histories of a lookup.
