@@ -10,6 +10,7 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, unwritten, within
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import arguments, curvature, table, transform
+from embcheck.lookup.look import LOOKS
 from embcheck.lookup.transform_case import PARTS, TransformCase
 from embcheck.lookup.transform_oracle import (
     DENSE,
@@ -44,7 +45,7 @@ def plan(case: TransformCase) -> Plan:
         if getattr(case, name) != case._field_defaults[name]
     }
     options = {
-        "make": transform.LOOKS[case.look],
+        "make": LOOKS[case.look],
         "transform": transform.TRANSFORMS[case.transform],
         "rows": case.num_embeddings,
         "width": case.embedding_dim,
@@ -200,7 +201,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "layout": LAYOUTS[:-1],
     "index_layout": LAYOUTS[:-1],
     "upstream_layout": LAYOUTS[:-1],
-    "look": tuple(transform.LOOKS),
+    "look": tuple(LOOKS),
     "threads": (1, 2),
 }
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from embcheck.lookup.transform import At, Look, Seen, Tensor, linear_form, transform
+from embcheck.lookup.look import Look
+from embcheck.lookup.transform import At, Seen, Tensor, linear_form, transform
 
 
 def agree(*ways: Any) -> bool:
@@ -36,6 +37,7 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     to_table += [grad(loss, argnums=(-2, 2))(*given)[0], beside(loss, argnums=1)(*given)[0]]
     to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
     to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
+    to_table += [grad(valued, argnums=-1, has_aux=True)(*given[:2])[0]]
     gradient, value = grad(valued, argnums=1, has_aux=True)(*given[:2])
     total = [loss(*given), beside(loss)(*given)[1], beside(lambda table: loss(given[0], table, given[2]))(given[1])[1]]
     negative = [-loss(*given), beside(lambda *parts: -loss(*parts))(*given)[1]]
@@ -66,11 +68,16 @@ def jacfwd_by_arguments(look: Look, at: At) -> Seen:
     def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return looked(sent, table), look(table, at.indices)
 
+    def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return look(table, at.indices) * sent, sent
+
     jacobian, given = torch.func.jacfwd, (at.upstream, at.weight)
     ways = [jacobian(looked, 1)(*given), jacobian(looked, argnums=(1,))(*given)[0]]
     ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
     found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
-    return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
+    weighted, sent = jacobian(product, argnums=1, has_aux=True)(*given)
+    same = agree(*ways, found) and agree(weighted, found * at.upstream[..., None, None]) and agree(sent, at.upstream)
+    return {"result": ways[0], "value": value, "agrees": same}
 
 
 @transform

@@ -153,5 +153,5 @@ def past_cases() -> Iterator[Case]:
             yield Case(
                 5, 2, patterns[(turn + place) % 4], shapes[turn % len(shapes)], (None, None, 0, -1)[seed % 4],
                 entry=entry, dtype=dtypes[seed % 3 if turn % 3 else 0], index_dtype=("int64", "int32")[turn % 2],
-                history=history, seed=seed,
+                history=history, requires_grad=bool(seed % 4), seed=seed,
             )  # fmt: skip
