@@ -415,7 +415,12 @@ def _sent(case: Case) -> tuple[Floats, Array]:
         phase = occurrence(case.tokens)[:, None] + np.arange(case.embedding_dim)[None, :]
         values[phase % spread != 0] = 0.0
     if case.upstream == "special" and values.size:
-        values.flat[case.seed % values.size] = (np.nan, np.inf, -np.inf)[case.seed % 3]
+        token, column = divmod(case.seed % values.size, case.embedding_dim)
+        values[token, column] = (np.nan, np.inf, -np.inf)[case.seed % 3]
+        alike = np.flatnonzero(case.tokens == case.tokens[token])
+        if case.seed // 3 % 2 and len(alike) > 1:
+            # An infinity of the other sign in the same row: their sum is NaN.
+            values[alike[0] if alike[0] != token else alike[1], column] = (np.inf, -np.inf, np.inf)[case.seed % 3]
     return values, case.format.encode(values)
 
 

@@ -11,7 +11,7 @@ A law returns None (it holds exactly), a float (the worst error/bound ratio, at 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -268,6 +268,15 @@ def described(got: Field, **wanted: Any) -> Finding:
         if got.plain(name) != value:
             return same(got.meta(name), value)
     return None
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a new tensor of a shape, those of axes of one included."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
 
 
 def is_true(got: Field, words: str) -> Finding:

@@ -9,13 +9,13 @@ from typing import Any
 from embcheck import oracle
 from embcheck.case import Case
 from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, same, unwritten, within
-from embcheck.lookup import derivative, passage, table
+from embcheck.lookup import derivative, hooking, passage, table
 from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
-assert "frozen" in FURTHER, passage  # which registers it
+assert {"frozen", "table_hooks"} <= set(FURTHER), (passage, hooking)  # which register them
 #: Routes that leave no gradient, for they speak of a refusal.
 WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value"})
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.

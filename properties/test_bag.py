@@ -31,6 +31,7 @@ from embcheck.law import (
     is_false,
     is_true,
     refuses,
+    row_major,
     same,
     unwritten,
     within,
@@ -226,6 +227,32 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
 
 
 @bag.law(
+    "The output is a new tensor: no view of another, its strides row-major in axes of one too.",
+    source="torch.empty; torch.Tensor.stride",
+    when=lambda case: case.route in ("value", "backward_call", "autograd_grad"),
+    metadata=True,
+)
+def bag_is_new(case: BagCase, out: Outcome) -> Finding:
+    if out.mode not in bag.modes:
+        return None  # a graph, or a transform, has views of its own
+    return described(out.value, stride=row_major((len(case.lengths), case.embedding_dim)), _is_view=False)
+
+
+@bag.law(
+    "A dense gradient that autograd.grad gives is row-major.",
+    source="Autograd mechanics; _embedding_bag_dense_backward: zeros; _embedding_bag_per_sample_weights_backward",
+    when=lambda case: case.route == "autograd_grad" and (table_learns(case) or samples_learn(case)),
+    modes=GRAPH,
+    metadata=True,
+)
+def bag_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
+    return every(
+        described(out.weight_grad, is_contiguous=True) if table_learns(case) and not case.sparse else None,
+        described(out.sample_grad, is_contiguous=True) if samples_learn(case) else None,
+    )
+
+
+@bag.law(
     "The output requires grad exactly when something learns and gradients are enabled.",
     source="autograd mechanics",
     metadata=True,
@@ -235,6 +262,13 @@ def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
         return None  # what is shown is a copy
     expected = case.learns != "none" and out.makes_graph
     return described(out.value, requires_grad=expected, is_leaf=not expected)
+
+
+@bag.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def bag_leaves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
 
 @bag.law("The output has memory of its own.", source="no aliasing")

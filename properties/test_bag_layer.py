@@ -97,6 +97,15 @@ def bag_layer_keeps_its_arguments(case: BagLayerCase, out: Outcome) -> Finding:
 
 
 @bag_layer.law(
+    "The repr tells the sizes, the mode, and which of max_norm, norm_type, scale_grad_by_freq and padding_idx were given.",
+    source="nn.EmbeddingBag.extra_repr",
+    obliges={"padding_idx=0", "max_norm=0", "norm_type=inf", "scale_grad_by_freq"},
+)
+def bag_layer_tells_its_flags(case: BagLayerCase, out: Outcome) -> Finding:
+    return same(out.repr, case.told)
+
+
+@bag_layer.law(
     "Its weight is its one Parameter, a leaf of shape (num_embeddings, embedding_dim), and all that is saved.",
     source="nn.EmbeddingBag: Attributes; dtype",
 )

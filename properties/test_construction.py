@@ -240,6 +240,20 @@ def tables_are_reproducible(case: ConstructionCase, out: Outcome) -> Finding:
 
 
 @construction.law(
+    "A table's elements are drawn once, as torch.nn.init.normal_ draws them: no flag moves them, but for the padding row.",
+    source="nn.Embedding.reset_parameters: init.normal_, then the padding row is filled with zero",
+    when=lambda case: is_drawn(case) and case.make != "meta",
+    obliges={"padded", "scale_grad_by_freq", "sparse", "max_norm=0", "make=skipped"},
+)
+def tables_are_drawn_once(case: ConstructionCase, out: Outcome) -> Finding:
+    others = np.arange(case.num_embeddings) != (-1 if case.padding_row is None else case.padding_row)
+    return every(
+        is_true(out.once, "making the table draws other random numbers than filling it"),
+        identical(out.first[others], out.plain[others].bits),
+    )
+
+
+@construction.law(
     "A table that is given is used as it is: the same memory and bits, the padding row too, and nothing is drawn.",
     source="nn.Embedding.from_pretrained; _weight",
     when=lambda case: is_given(case) and case.act in ("nothing", "saved", "evaluated"),
@@ -255,10 +269,13 @@ def given_table_is_used_as_it_is(case: ConstructionCase, out: Outcome) -> Findin
 
 
 @construction.law(
-    "reset_parameters fills the same Parameter.", source="nn.Embedding.reset_parameters", when=acts("reset")
+    "reset_parameters fills the same Parameter, whose gradient, memory and requires_grad stay.",
+    source="nn.Embedding.reset_parameters",
+    when=acts("reset"),
 )
 def reset_keeps_the_parameter(case: ConstructionCase, out: Outcome) -> Finding:
-    return every(is_true(out.same, "reset_parameters made another Parameter"), zero_but_for_padding(case, out.values))
+    same_one = is_true(out.same, "reset_parameters made another Parameter, or changed what it learns")
+    return every(same_one, zero_but_for_padding(case, out.values))
 
 
 @construction.law(

@@ -13,6 +13,7 @@ from embcheck.case import Case
 from embcheck.law import Family, Finding, described, every, is_true, refuses, same, unwritten, within
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, is_looked_up
+from embcheck.lookup.past import past_cases
 from embcheck.lookup.program import ROUTES, TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -29,7 +30,9 @@ def scope() -> Iterator[Case]:
     fixtures: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
     sized = (case for fixed in fixtures for case in table.size_cases(**fixed))
     spelled = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
-    every = itertools.chain(plain, flagged, shaped, spelled, sized)
+    later = (case.but(**fixed) for fixed in fixtures for case in past_cases())
+    alike = (case for fixed in fixtures for case in table.coincident_cases(**fixed))
+    every = itertools.chain(plain, flagged, shaped, spelled, later, alike, sized)
     return (case for case in map(derivative.canonical, every) if case)
 
 
@@ -50,6 +53,9 @@ gradient = Family(
     call="table",
     refused=derivative.refused,
 )
+
+
+refused = derivative.refused
 
 
 def has_weight_grad(case: Case) -> bool:
@@ -142,6 +148,23 @@ def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
 
 
 @gradient.law(
+    "A sparse gradient has entries for whole rows, and says that it is coalesced only if its rows ascend, each once.",
+    source="torch.sparse: coalesced tensors; embedding_sparse_backward",
+    obliges={"repeated", "embedding_dim=1"},
+    when=lambda case: case.sparse and not refused(case) and has_weight_grad(case),
+)
+def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
+    if not out.weight_grad.raw.is_sparse or out.mode not in gradient.modes:
+        return None
+    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    ascending = bool((np.diff(rows) > 0).all())
+    return every(
+        described(out.weight_grad, sparse_dim=1, dense_dim=1),
+        None if ascending else same(out.weight_grad.meta("is_coalesced"), False),
+    )
+
+
+@gradient.law(
     "A dense gradient is row-major, in memory of its own.",
     source="Autograd mechanics, default gradient layouts; embedding_dense_backward: zeros",
     when=lambda case: not case.sparse and case.route == "autograd_grad" and not ENTRIES[case.entry].product,
@@ -160,6 +183,13 @@ def weight_gradient_is_contiguous(case: Case, out: Outcome) -> Finding:
 )
 def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@gradient.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def gradient_leaves_earlier_results(case: Case, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
 
 @gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"),

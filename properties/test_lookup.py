@@ -10,9 +10,10 @@ import numpy as np
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, row_major, same, unwritten
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
+from embcheck.lookup.past import PASTS, past_cases
 from embcheck.lookup.program import HISTORIES, forward
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -22,7 +23,7 @@ def plan(case: Case) -> Plan:
     entry = ENTRIES[case.entry]
     options = {
         "build": entry.build,
-        "history": HISTORIES[case.history],
+        "history": PASTS[case.history],
         "flags": flags_of(case, entry),
         "requires_grad": case.requires_grad,
     }
@@ -63,8 +64,11 @@ def scope() -> Iterator[Case]:
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for stray in table.STRAY_AXIS[1:]
     )
+    sized = chain(table.coincident_cases(), table.size_cases())
     return (
-        case for case in map(canonical, chain(table.small_cases(), every_entry, strays, table.size_cases())) if case
+        case
+        for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), sized))
+        if case
     )
 
 
@@ -169,6 +173,18 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 
 
 @lookup.law(
+    "The output is a new tensor: no view of another, never written since, its strides row-major in axes of one too.",
+    source="torch.empty; torch.Tensor.stride",
+    when=is_copy,
+    metadata=True,
+)
+def lookup_is_new(case: Case, out: Outcome) -> Finding:
+    if out.mode not in ("eager", "no_grad"):
+        return None  # a graph, or a transform, has views of its own
+    return described(out.value, stride=row_major((*case.shape, case.embedding_dim)), _is_view=False, _version=0)
+
+
+@lookup.law(
     "The output requires grad exactly when the table does and gradients are enabled.",
     source="autograd mechanics",
     metadata=True,
@@ -203,6 +219,13 @@ def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
             is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else None
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
+
+
+@lookup.law(
+    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
+)
+def lookup_leaves_earlier_outputs(case: Case, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
 
 @lookup.law("The output has memory of its own.", source="torch.index_select: the result doesn't share storage")

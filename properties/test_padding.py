@@ -10,6 +10,7 @@ from embcheck.case import Case
 from embcheck.law import Family, Finding, same, within
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, is_looked_up
+from embcheck.lookup.past import past_cases
 from embcheck.lookup.program import TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -37,7 +38,7 @@ def scope() -> Iterator[Case]:
         for sparse, scale in ((False, False), (True, False), (False, True))
     )
     small = itertools.chain(table.small_cases(), table.small_cases(sparse=True), table.small_cases(entry="module"))
-    return (case for case in map(canonical, itertools.chain(small, every_pair)) if case)
+    return (case for case in map(canonical, itertools.chain(small, past_cases(), every_pair)) if case)
 
 
 AXES = derivative.AXES | {

@@ -14,6 +14,7 @@ from embcheck.law import Difference, Family, Finding, Plan, every, identical, is
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import flags_of
+from embcheck.lookup.past import PASTS, past_cases
 from embcheck.lookup.program import HISTORIES
 from embcheck.outcome import Field, Outcome
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
@@ -22,14 +23,14 @@ from embcheck.space import Space
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
-NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0)
+NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0, 2.5)
 
 
 def plan(case: RenormCase) -> Plan:
     entry = SPELLINGS[case.entry]
     options = {
         "build": entry.build,
-        "history": HISTORIES[case.history],
+        "history": PASTS[case.history],
         "route": TAKES[case.route],
         "flags": flags_of(case, entry),
         "requires_grad": case.requires_grad,
@@ -80,6 +81,10 @@ def scope() -> Iterator[RenormCase]:
     for seed, case in enumerate(every_case):
         max_norm, norm_type, entry = next(kinds)
         changes = {"max_norm": max_norm, "norm_type": norm_type, "entry": entry}
+        yield from _fitted(RenormCase(*case), seed=seed, values="mixed", **changes)
+    for seed, case in enumerate(past_cases()):
+        max_norm, norm_type, entry = next(kinds)
+        changes = {"max_norm": None if seed % 4 == 0 else max_norm, "norm_type": norm_type, "entry": entry}
         yield from _fitted(RenormCase(*case), seed=seed, values="mixed", **changes)
     strays = itertools.product(table.STRAY_AXIS[1:], SPELLINGS, ((), (1,), (3,), (2, 2)))
     for seed, (stray, entry, shape) in enumerate(strays):

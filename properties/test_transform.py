@@ -9,7 +9,8 @@ from typing import Any
 from embcheck.format import FORMATS
 from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, unwritten, within
 from embcheck.layout import LAYOUTS
-from embcheck.lookup import curvature, table, transform
+from embcheck.lookup import arguments, curvature, table, transform
+from embcheck.lookup.look import LOOKS
 from embcheck.lookup.transform_case import PARTS, TransformCase
 from embcheck.lookup.transform_oracle import (
     DENSE,
@@ -19,6 +20,7 @@ from embcheck.lookup.transform_oracle import (
     ORACLES,
     SLOW,
     SPARSE,
+    SQUARED,
     TWICE,
     WIDE,
     WITHOUT_UPSTREAM,
@@ -28,7 +30,7 @@ from embcheck.outcome import Outcome
 from embcheck.space import Space
 from embcheck.stream import Stream
 
-assert "hessian" in transform.TRANSFORMS, curvature  # which registers it
+assert {"hessian", "crossed_hessian"} <= set(transform.TRANSFORMS), (curvature, arguments)  # which register them
 #: Products with one_hot, which have no flags.
 PRODUCTS = ("one_hot_product", "linear")
 #: Every choice of what vmap maps over.
@@ -43,7 +45,7 @@ def plan(case: TransformCase) -> Plan:
         if getattr(case, name) != case._field_defaults[name]
     }
     options = {
-        "make": transform.LOOKS[case.look],
+        "make": LOOKS[case.look],
         "transform": transform.TRANSFORMS[case.transform],
         "rows": case.num_embeddings,
         "width": case.embedding_dim,
@@ -87,6 +89,15 @@ def canonical(case: TransformCase) -> TransformCase | None:
     wide = fitted.embedding_dim**2 * fitted.num_embeddings * max(fitted.numel, fitted.num_embeddings)
     if fitted.transform in WIDE and wide > 1 << 14:
         fitted = fitted.but(transform="vjp", mapped=())
+    if fitted.transform in SQUARED:
+        fitted = fitted.but(padding_idx=None, scale_grad_by_freq=False, embedding_dim=max(fitted.embedding_dim, 1))
+        fitted = fitted.but(shape=fitted.shape if fitted.numel else (1,))  # what has no element has no Hessian
+        if 9 * fitted.lookup.max_count**2 > (1 << 6 if fitted.dtype == "bfloat16" else 1 << 10):
+            fitted = fitted.but(dtype="float32")
+        if fitted.dtype == "float64":
+            fitted = fitted.but(seed=fitted.seed | 1)  # whose upstream gradient is small
+    if fitted.transform == "stacked_layers":
+        fitted = fitted.but(stray=None)
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
     if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):
         fitted = fitted.but(dtype="float32")
@@ -190,7 +201,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "layout": LAYOUTS[:-1],
     "index_layout": LAYOUTS[:-1],
     "upstream_layout": LAYOUTS[:-1],
-    "look": tuple(transform.LOOKS),
+    "look": tuple(LOOKS),
     "threads": (1, 2),
 }
 
@@ -224,6 +235,16 @@ transforms = Family(
 )  # fmt: skip
 def transform_is_linear(case: TransformCase, out: Outcome) -> Finding:
     return within(out.result, *expected(case))
+
+
+@transforms.law(
+    "However the arguments are named, counted from the end or taken together, with or without aux, in whatever chunks, the "
+    "derivatives are the same; a layer that is called with other weights keeps its own.",
+    source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
+    when=lambda case: not case.refused,
+)
+def spellings_of_a_transform_agree(case: TransformCase, out: Outcome) -> Finding:
+    return is_true(out.agrees, "two spellings of one derivative differ") if "agrees" in out else None
 
 
 @transforms.law("The value that comes with a derivative is W[i], bit for bit.", source="torch.func: the primal output")

@@ -69,8 +69,6 @@ def canonical(case: BagCase) -> BagCase | None:
         changes["upstream"] = "ones"
     if case.weights_layout == "expanded" and changes.get("weights", case.weights) in ("small", "real"):
         changes["weights"] = "ones"
-    if "special" in (case.values, changes.get("upstream", case.upstream)) and case.weights in ("small", "zero"):
-        changes["weights"] = "real" if case.mode == "sum" else None  # what 0 times NaN is, no document says
     trailed = changes.get("trailing", case.trailing) > 0
     if not case.num_embeddings or not case.embedding_dim or (trailed and case.history == "after_backward"):
         changes["history"] = (

@@ -35,6 +35,7 @@ def describe(make: Make, act: Callable[[Layer], Layer], weight: Tensor, flags: d
     return {
         **{name: getattr(layer, name) for name in told},
         "reduction": layer.mode,
+        "repr": repr(layer),
         "weight": layer.weight.detach(),
         "is_parameter": type(layer.weight) is torch.nn.Parameter and layer.weight.is_leaf,
         "learns": layer.weight.requires_grad,
@@ -173,6 +174,14 @@ class BagLayerCase(Axes, _BagLayerAxes):  # type: ignore[misc]
         """The keywords that differ from their defaults."""
         names = ("mode", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "include_last_offset")
         return {name: getattr(self, name) for name in names if getattr(self, name) != self._field_defaults[name]}
+
+    @property
+    def told(self) -> str:
+        """The repr."""
+        shown = {"max_norm": self.max_norm, "norm_type": self.norm_type, "scale_grad_by_freq": self.scale_grad_by_freq}
+        words = [f"{name}={value!r}" for name, value in shown.items() if value != self._field_defaults[name]]
+        words += [f"mode={self.mode!r}"] + ([] if self.padding_row is None else [f"padding_idx={self.padding_row}"])
+        return f"EmbeddingBag({self.num_embeddings}, {self.embedding_dim}, {', '.join(words)})"
 
     @property
     def weight_input(self) -> Input:

@@ -22,7 +22,7 @@ BAG_ENTRIES: dict[str, Build] = {}
 
 def bag(
     build: Build,
-    history: Callable[..., None],
+    history: Callable[..., Any],
     route: Callable[..., dict[str, Any]],
     weight: Tensor,
     indices: Tensor,
@@ -40,7 +40,7 @@ def bag(
         if sample_weights is not None:
             sample_weights.requires_grad_(learns in ("weights", "both"))
     given = (indices, offsets, sample_weights)
-    history(leaf, call, given)
+    held = history(leaf, call, given)
     leaves = [leaf] + ([] if sample_weights is None else [sample_weights])
     for tensor in leaves:
         tensor.grad = None
@@ -67,6 +67,7 @@ def bag(
         "surroundings": surroundings() == around,
         "plain": type(out) is Tensor,
         "frozen": frozen,
+        "held": held is None or held(),
         "shares_table": leaf.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }

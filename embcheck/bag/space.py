@@ -12,6 +12,7 @@ from embcheck.bag.case import OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.bag.cut import BAGS, WRONG_OFFSETS, cuts
 from embcheck.bag.history import BAG_HISTORIES
 from embcheck.bag.mistake import BAG_MISTAKES, mistaken
+from embcheck.bag.past import BAG_LATER, BAG_PASTS
 from embcheck.bag.program import BAG_ENTRIES, bag
 from embcheck.bag.route import BAG_ROUTES
 from embcheck.format import FORMATS
@@ -96,7 +97,7 @@ def plan(case: BagCase) -> Plan:
             flags[name] = getattr(case, name)
     options = {
         "build": BAG_ENTRIES[case.entry],
-        "history": BAG_HISTORIES[case.history],
+        "history": BAG_PASTS[case.history],
         "route": BAG_ROUTES[case.route],
         "flags": flags,
         "learns": case.learns,
@@ -243,8 +244,11 @@ def landmarks() -> Iterator[BagCase]:
             yield BagCase(
                 3, 2, numel=6, weights=weights, learns=learns, dtype=dtype, sparse=True, weights_layout="strided"
             )
-    for route, mode, batch, padding in itertools.product(BAG_ROUTES, MODES, (False, True), (None, 0)):
-        yield BagCase(3, 2, mode, 6, "unequal", batch, route=route, weights="small", learns="both", padding_idx=padding)
+    taken = itertools.product(BAG_ROUTES, MODES, (False, True), (None, 0))
+    for seed, (route, mode, batch, padding) in enumerate(taken):
+        # Three of the four formats in turn, since a route comes twelve times.
+        yield BagCase(3, 2, mode, 6, "unequal", batch, route=route, weights="small", learns="both", padding_idx=padding,
+                      dtype=tuple(FORMATS)[(seed + seed // 12) % 4])  # fmt: skip
     for dtype, learns in itertools.product(FORMATS, ("both", "weights")):
         # Padding alone lies behind the last offset, which no kernel counts.
         yield BagCase(4, 2, numel=5, bags=(2, 3), include_last_offset=True, trailing=2, indices=(0, 1, 2, 3, 0, 1, 1),
@@ -253,6 +257,19 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(5, 2, mode, numel, "one", indices="permutation", dtype=dtype)
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
         yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
+    later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))
+    for seed, (history, mode, batch, weights) in enumerate(later):
+        if weights and mode != "sum":
+            continue
+        yield BagCase(5, 2, mode, 6, ("unequal", "empty_middle")[seed % 2], batch, history=history, weights=weights,
+                      learns="both", indices=("uniform", "unequal", "cycle")[seed % 3], sparse=seed % 5 == 1,
+                      padding_idx=(None, 0, None)[seed % 3], seed=seed)  # fmt: skip
+    # Few bags of many tokens, and many bags of few, in every format with every kind of weights.
+    shapes = ((33, "one"), (17, "long_last"), (260, "pairs"), (131, "singletons"))
+    for (numel, bags), mode, dtype, weights in itertools.product(shapes, MODES, FORMATS, (None, "small", "real")):
+        if weights and mode != "sum":
+            continue
+        yield BagCase(5, 3, mode, numel, bags, weights=weights, learns="both", dtype=dtype, indices="uniform", values="small")
 
 
 def draw(draws: stream.Stream) -> BagCase | None:

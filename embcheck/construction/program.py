@@ -28,6 +28,7 @@ def constructed(
         around = surroundings()
         layer = make(rows, width, weight, flags, kind)
         drew = surroundings()[5] != around[5]
+        ended = torch.get_rng_state()
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
@@ -35,6 +36,9 @@ def constructed(
         torch.manual_seed(seed)
         again = make(rows, width, weight, flags, kind).weight.detach()
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
+        torch.manual_seed(seed)
+        plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=kind))
+        once = torch.equal(torch.get_rng_state(), ended)
         seen = act(layer, weight)
     after = layer.weight.detach()
     return {
@@ -43,6 +47,8 @@ def constructed(
         "differs": made.is_meta or not torch.equal(next_one, again),
         "apart": apart,
         "drew": drew,
+        "plain": plain,
+        "once": once,
         "kept": kept,
         "weight": layer.weight,
         "values": torch.zeros(0) if after.is_meta else after.clone(),
@@ -143,9 +149,13 @@ def nothing(layer: Layer, weight: Tensor) -> dict[str, Any]:
 
 def reset(layer: Layer, weight: Tensor) -> dict[str, Any]:
     torch.nn.init.constant_(layer.weight, 7.0)
-    parameter = layer.weight
+    parameter, learns, memory = layer.weight, layer.weight.requires_grad, layer.weight.data_ptr()
+    gradient = parameter.grad = torch.ones_like(parameter) if learns else None
     layer.reset_parameters()
-    return {"same": layer.weight is parameter}
+    same = layer.weight is parameter and layer.weight.data_ptr() == memory and layer.weight.requires_grad is learns
+    kept = layer.weight.grad is gradient and (gradient is None or gradient.is_meta or bool((gradient == 1).all()))
+    layer.weight.grad = None
+    return {"same": same and kept}
 
 
 def loaded(layer: Layer, weight: Tensor) -> dict[str, Any]:

@@ -138,3 +138,30 @@ def zero_behind(tensor: Tensor) -> Tensor:
     if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
         tensor.as_strided((1,), (1,), end).zero_()
     return tensor
+
+
+def unlike(probe: Callable[[], Any]) -> Witness:
+    """A witness: whether a probe gives anything else than at registration, metadata included."""
+    right = seen(probe)
+    return lambda: seen(probe) != right
+
+
+def seen(probe: Callable[[], Any]) -> str:
+    """What a probe gives or raises, in words."""
+    try:
+        return repr(described(probe()))
+    except Exception as error:
+        return type(error).__name__
+
+
+def described(found: Any) -> Any:
+    """Tensors by their metadata and numbers, and the members of tuples, lists and dicts."""
+    if isinstance(found, torch.Tensor):
+        strides = found.stride() if found.layout == torch.strided else found.is_coalesced()
+        plain = found.detach().to_dense()
+        return type(found), found.dtype, found.shape, strides, found.requires_grad, found.is_leaf, plain.tolist()
+    if isinstance(found, (tuple, list)):
+        return [described(part) for part in found]
+    if isinstance(found, dict):
+        return {name: described(part) for name, part in found.items()}
+    return found

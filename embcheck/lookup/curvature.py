@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from embcheck.lookup.transform import At, Look, Seen, Tensor, transform
+from embcheck.lookup.look import Look
+from embcheck.lookup.transform import At, Seen, Tensor, transform
 
 
 def quadratic(look: Look, at: At) -> Callable[[Tensor], Tensor]:

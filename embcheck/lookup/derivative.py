@@ -13,6 +13,7 @@ from embcheck.law import Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of
+from embcheck.lookup.past import PASTS
 from embcheck.lookup.program import HISTORIES, ROUTES, Route, backward
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
@@ -36,7 +37,7 @@ def plan(case: Case, routes: Mapping[str, Route] = ROUTES) -> Plan:
     entry = ENTRIES[case.entry]
     options = {
         "build": entry.build,
-        "history": HISTORIES[case.history],
+        "history": PASTS[case.history],
         "route": routes[case.route],
         "flags": flags_of(case, entry),
     }

@@ -25,16 +25,17 @@ Encode = Callable[[Tensor, Any], Tensor]
 
 
 def encoded(
-    encode: Encode, history: Callable[[Call, Tensor], None], indices: Tensor, classes: int | None, cast: str
+    encode: Encode, history: Callable[[Call, Tensor], Any], indices: Tensor, classes: int | None, cast: str
 ) -> dict[str, Any]:
     given = indices if cast == "int64" else indices.to(getattr(torch, cast))
     before = given.clone()
-    history(lambda tokens: encode(tokens, classes), given)
+    held = history(lambda tokens: encode(tokens, classes), given)
     around = surroundings()
     version = 0 if given.is_inference() else given._version
     value = encode(given, classes)
     return {
         "value": value,
+        "held": held is None or held(),
         "kept": torch.equal(given, before) and (given.is_inference() or given._version == version),
         "surroundings": surroundings() == around,
         "plain": type(value) is torch.Tensor,
@@ -85,11 +86,22 @@ def after_refusal(call: Call, tokens: Tensor) -> None:
         call(torch.full((2,), -1))
 
 
+def output_held(call: Call, tokens: Tensor) -> Callable[[], bool]:
+    first = call(tokens.flip(0) if tokens.dim() else tokens)
+    copy = first.clone()
+    return lambda: torch.equal(first, copy)
+
+
+def third_alike(call: Call, tokens: Tensor) -> None:
+    call(tokens.flip(0) if tokens.dim() else tokens)
+    call(tokens * 0)
+
+
 ENCODERS: dict[str, Encode] = {
     function.__name__: function for function in (functional, keyword, aten, vmapped, vmapped_last)
 }
-HISTORIES: dict[str, Callable[[Call, Tensor], None]] = {
-    function.__name__: function for function in (fresh, output_overwritten, other_tokens, after_refusal)
+HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = {
+    function.__name__: function for function in (fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike)
 }
 
 # -- the case ----------------------------------------------------------------------------------------------------

@@ -84,6 +84,24 @@ def inputs_given(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 
 
 @further
+def inputs_given_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
+    (call(indices) + other).backward(upstream, inputs=[leaf])
+    first = leaf.grad
+    call(indices).backward(upstream, inputs=leaf)
+    in_place = leaf.grad is first or (first is not None and first.is_sparse)
+    return {"weight_grad": leaf.grad, "kept": other.grad is None and in_place}
+
+
+@further
+def kept_graph_passed_often(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    loss = (call(indices) * upstream).sum()
+    for kept in (True, True, True, False):
+        loss.backward(retain_graph=kept)
+    return {"weight_grad": leaf.grad}
+
+
+@further
 def others_given(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
     value = call(indices)
@@ -136,6 +154,19 @@ def in_parts(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuil
 
 
 @further
+def reduced_on_the_way(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # A sum over an axis sends its gradient back with stride 0 in that axis alone.
+    value, alike = call(indices), True
+    for axis in range(value.dim()) if upstream.numel() else ():
+        sent = upstream.narrow(axis, 0, 1)
+        (first,) = torch.autograd.grad(value.sum(axis, keepdim=True), leaf, sent, retain_graph=True)
+        (second,) = torch.autograd.grad(value, leaf, sent.expand_as(upstream).contiguous(), retain_graph=True)
+        alike = alike and torch.equal(first.to_dense().nan_to_num(), second.to_dense().nan_to_num())
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": alike}
+
+
+@further
 def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     sent = upstream.clone()
     call(indices).backward(sent)
@@ -166,6 +197,28 @@ def graph_freed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, reb
     assert found is not None
     found = found.clone()
     return {"weight_grad": found, "refused": raises(lambda: value.backward(upstream))}
+
+
+@further
+def unused_refused(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value, other = call(indices), torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
+    grad = torch.autograd.grad
+    refused = [
+        raises(lambda: grad(value, [other], upstream, retain_graph=True)),
+        raises(lambda: grad(value, [leaf, other], upstream, retain_graph=True)),
+        raises(lambda: value.backward(upstream, inputs=[])),
+    ]
+    found, nothing = grad(value, [leaf, other], upstream, allow_unused=True)
+    return {"weight_grad": found, "refused": all(refused) and leaf.grad is None, "kept": nothing is None}
+
+
+@further
+def implicit_upstream_refused(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    pair = torch.stack([value, value])
+    refused = raises(pair.backward) and raises(lambda: torch.autograd.grad(pair, leaf)) and leaf.grad is None
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad, "refused": refused}
 
 
 @further

@@ -18,7 +18,8 @@ from embcheck.registry import into
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
 Rebuild = Callable[[Tensor], Call]
-History = Callable[[Tensor, Call, Tensor], None]
+#: It may return what tells, after the call that is judged, whether what it holds stayed as it was.
+History = Callable[[Tensor, Call, Tensor], "Callable[[], bool] | None"]
 Route = Callable[..., dict[str, Any]]
 
 HISTORIES: dict[str, History] = {}
@@ -38,7 +39,7 @@ def forward(
     leaf, call = build(weight, **flags)
     if torch.is_grad_enabled():
         leaf.requires_grad_(requires_grad)
-    history(leaf, call, indices)
+    held = history(leaf, call, indices)
     inference = leaf.is_inference() or indices.is_inference()
     before = (0, 0) if inference else (leaf._version, indices._version)
     around = surroundings()
@@ -49,6 +50,7 @@ def forward(
         "versions": before == after,
         "surroundings": surroundings() == around,
         "plain": type(value) is torch.Tensor,
+        "held": held is None or held(),
         "separate": value.numel() == 0
         or value.untyped_storage().data_ptr()
         not in (leaf.untyped_storage().data_ptr(), indices.untyped_storage().data_ptr()),
@@ -68,7 +70,7 @@ def backward(
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
     leaf.requires_grad_()
-    history(leaf, call, indices)
+    held = history(leaf, call, indices)
     leaf.grad = None
 
     def rebuild(table: Tensor) -> Call:
@@ -80,7 +82,7 @@ def backward(
 
     around = surroundings()
     seen = route(leaf, call, indices, upstream, rebuild)
-    return {"leaf": leaf, "surroundings": surroundings() == around, **seen}
+    return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
 
 
 def surroundings() -> tuple[Any, ...]:

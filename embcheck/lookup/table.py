@@ -101,6 +101,21 @@ def size_cases(**fixed: Any) -> Iterator[Case]:
         )
 
 
+def coincident_cases(**fixed: Any) -> Iterator[Case]:
+    """Tables and indices whose sizes agree: every axis is n or 2n; dtypes, patterns and paddings take turns.
+
+    For faults that take one axis for another where nothing tells them apart.
+    """
+    shapes = [shape for rank in (1, 2, 3) for shape in itertools.product((1, 2), repeat=rank)]
+    combinations = itertools.product((2, 3, 4), (1, 2), (1, 2), shapes)
+    for position, (n, rows, width, shape) in enumerate(combinations):
+        yield Case(
+            n * rows, n * width, ("uniform", "permutation", "descending", "unequal")[position % 4],
+            tuple(n * size for size in shape), (None, 0, -1)[position % 3], dtype=tuple(FORMATS)[position // 2 % 4],
+            index_dtype=("int64", "int32")[position // 3 % 2], seed=position, **fixed,
+        )  # fmt: skip
+
+
 def landmarks(**fixed: Any) -> Iterator[Case]:
     """Tables, widths and token counts beyond the thresholds of ATen's kernels, two at a time, in every dtype."""
     dtypes, paddings = tuple(FORMATS), (None, "last", 0, -1)

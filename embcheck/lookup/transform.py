@@ -1,8 +1,7 @@
 """Transforms: torch.func, vmap, forward mode and torch.autograd.functional applied to a lookup.
 
-A *look* is a lookup as a function of table and tokens; a *transform* applies one derivative, or a composition of
-several, to it and returns what came out as ``result``.  They import nothing but torch, for their source is what a
-counterexample's script shows.
+A *transform* applies one derivative, or a composition of several, to a `look` and returns what came out as ``result``.
+They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
 from __future__ import annotations
@@ -13,18 +12,16 @@ from typing import Any
 
 import torch
 
+from embcheck.lookup.look import Look
 from embcheck.lookup.program import surroundings
-from embcheck.registry import into
 
 Tensor = torch.Tensor
 Seen = dict[str, Any]
-Look = Callable[[Tensor, Tensor], Tensor]
 #: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
 #: (look_dims) and of the upstream gradient as well (all_dims); and where the result has them (out_dim).
 At = Any
 Transform = Callable[[Look, At], Seen]
 
-LOOKS: dict[str, Callable[..., Look]] = {}
 TRANSFORMS: dict[str, Transform] = {}
 
 
@@ -65,54 +62,10 @@ def weighted(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda table, tokens, sent: (look(table, tokens) * sent).sum()
 
 
-_look = into(LOOKS)
-
-
 def transform(function: Transform) -> Transform:
     """Registers a transform."""
     TRANSFORMS[function.__name__] = function
     return function
-
-
-# -- what is differentiated ----------------------------------------------------------------------------------------
-
-
-@_look
-def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
-
-
-@_look
-def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
-    return lambda table, tokens: torch.func.functional_call(layer, {"weight": table}, (tokens,))
-
-
-@_look
-def torch_embedding(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    row = flags.get("padding_idx")
-    row = -1 if row is None else row % rows
-    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
-    return lambda table, tokens: torch.embedding(table, tokens, row, scale, sparse)
-
-
-@_look
-def aten(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    row = flags.get("padding_idx")
-    row = -1 if row is None else row % rows
-    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
-    return lambda table, tokens: torch.ops.aten.embedding.default(table, tokens, row, scale, sparse)
-
-
-@_look
-def one_hot_product(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    return lambda table, tokens: torch.nn.functional.one_hot(tokens.long(), rows).to(table.dtype) @ table
-
-
-@_look
-def linear(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    one_hot, product = torch.nn.functional.one_hot, torch.nn.functional.linear
-    return lambda table, tokens: product(one_hot(tokens.long(), rows).to(table.dtype), table.mT)
 
 
 # -- one derivative ------------------------------------------------------------------------------------------------

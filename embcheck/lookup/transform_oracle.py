@@ -102,6 +102,18 @@ def curved(case: TransformCase, sample: Sample) -> Expected:
     return case.pull(sample, 2 * sample.upstream * sample.tangent[sample.tokens])
 
 
+def crossed(case: TransformCase, sample: Sample) -> Expected:
+    """The Hessian g gᵀ of ½⟨G, W[i]⟩², shape ``(V, D, V, D)``."""
+    gradient, _ = pulled(case, sample)
+    return exact(np.multiply.outer(gradient, gradient))
+
+
+def values_of_three(case: TransformCase, sample: Sample) -> Expected:
+    """The lookups in W, Ẇ and −W, shape ``(3, *indices.shape, D)``."""
+    (looked, _), (moved, _) = value(case, sample), pushed(case, sample)
+    return exact(np.stack([looked, moved, -looked]))
+
+
 def bent(case: TransformCase, sample: Sample) -> Expected:
     """The second derivative along Ẇ and sign Ẇ, element by element: 2 G · |Ẇ[i]|."""
     along = sample.tangent[sample.tokens]
@@ -120,6 +132,12 @@ def by_rows(case: TransformCase, sample: Sample) -> Expected:
 ORACLES: dict[str, Oracle] = {
     **dict.fromkeys(("grad", "grad_of_second", "grad_and_value", "vjp", "vjp_twice", "functional_vjp"), one(pulled)),
     **dict.fromkeys(("dual_upstream", "backward_thrice"), one(pulled)),
+    **dict.fromkeys(("grad_by_arguments", "vjp_by_arguments", "jacrev_of_sum"), one(pulled)),
+    **dict.fromkeys(("jvp_by_arguments", "linearized_twice"), one(pushed)),
+    "jacrev_by_arguments": one(jacobian_masked),
+    **dict.fromkeys(("jacfwd_by_arguments", "jacfwd_from_the_end"), one(jacobian)),
+    "crossed_hessian": one(crossed),
+    "stacked_layers": one(values_of_three),
     **dict.fromkeys(("jvp", "linearized", "dual"), one(pushed)),
     **dict.fromkeys(("functional_jvp", "backward_twice"), one(pushed_masked)),
     "grads_batched": one(pulled_thrice),
@@ -155,14 +173,18 @@ NESTED = ("vmap_nested", "vmap_of_grad_nested")
 TWICE = ("jacrev_of_grad", "functional_hessian", "functional_hvp", "functional_vhp", "reverse_over_reverse")
 #: Those whose result has (V·D)² or N·D·V·D elements.
 WIDE = ("jacrev", "jacrev_in_chunks", "jacfwd", "functional_jacobian", "functional_jacobian_vectorized",
-        "functional_jacobian_forward", "vmap_of_jacrev", "hessian", "jacrev_of_grad", "functional_hessian")  # fmt: skip
+        "functional_jacobian_forward", "vmap_of_jacrev", "hessian", "jacrev_of_grad", "functional_hessian",
+        "jacrev_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "crossed_hessian")  # fmt: skip
 #: Those that give a sparse gradient back.
 SPARSE = ("grad", "grad_of_second", "grad_and_value", "vjp", "vjp_twice", "functional_vjp", "vmap_backward", "grad_of_vmap",
-          "reverse_over_forward")  # fmt: skip
+          "reverse_over_forward", "grad_by_arguments", "vjp_by_arguments")  # fmt: skip
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("jvp", "dual", "functional_jvp", "backward_twice", "jacfwd", "functional_jacobian_forward", "vmap_value",
-         "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "forward_over_forward", "functional_hvp")  # fmt: skip
+         "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "forward_over_forward", "functional_hvp",
+         "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
 #: Those in which one_hot, which looks at its indices' values, can be asked for them.
 LOOKS_AT_VALUES = ("vmap_value", "vmap_backward", "grad_of_vmap", *(name for name in ORACLES if name not in MAPPED))
 #: Those that take long.
-SLOW = ("linearized",)
+SLOW = ("linearized", "linearized_twice")
+#: Those whose result is quadratic in the upstream gradient, and in which padding is masked once of two times.
+SQUARED = ("crossed_hessian",)

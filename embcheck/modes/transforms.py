@@ -210,7 +210,7 @@ def checkpoint(program: Program, build: Build, **arguments: Any) -> Mapping[str,
 @mode("checkpoint_reentrant", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL | {
     f"route={name}": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad and no double backward"
     for name in ("autograd_grad", "create_graph", "double_backward", "forward_mode", "vjp", "batched")
-})  # fmt: skip
+} | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"})  # fmt: skip
 def checkpoint_reentrant(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.utils.checkpoint, use_reentrant=True, with the table among its arguments."""
 

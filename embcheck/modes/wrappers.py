@@ -20,6 +20,9 @@ _NO_VALUES = {
     "sparse & padded": "how many tokens are not padding can't be counted without their values",
     "limited": "which rows are rescaled can't be seen without values",
     "limited=False": "renorm's program compares values",
+    "history=output_held": "whether a result was overwritten can't be seen without values",
+    "history=gradient_held": "whether a result was overwritten can't be seen without values",
+    "history=padding_before": "its padding_idx is the value of a token",
 }
 
 

@@ -1,0 +1,112 @@
+"""Further histories of a bag: an earlier call that differs from the judged one in a single way.
+
+They import nothing but torch, as those of `embcheck.bag.history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.bag.history import BAG_HISTORIES
+from embcheck.bag.route import BagCall, Given, Tensor
+from embcheck.registry import into
+
+BAG_LATER: dict[str, Callable[..., Any]] = {}
+
+
+_later = into(BAG_LATER)
+
+
+def pooled(leaf: Tensor, given: Given, **flags: Any) -> None:
+    """The same tokens in the same bags with other flags, and a backward pass."""
+    out = torch.nn.functional.embedding_bag(given[0], leaf, None if given[0].dim() == 2 else given[1], **flags)
+    if out.requires_grad and out.numel():
+        out.sum().backward()
+        leaf.grad = None
+
+
+@_later
+def as_sums(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="sum")
+
+
+@_later
+def as_means(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="mean")
+
+
+@_later
+def as_maxima(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="max")
+
+
+@_later
+def padding_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="sum", padding_idx=leaf.shape[0] - 1)
+
+
+@_later
+def weighted_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="sum", per_sample_weights=torch.full(given[0].shape, 2.0, dtype=leaf.dtype))
+
+
+@_later
+def scaled_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="sum", scale_grad_by_freq=True)
+
+
+@_later
+def sparse_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf, given, mode="sum", sparse=True)
+
+
+@_later
+def bound_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    with torch.no_grad():
+        kept = leaf.clone()
+        pooled(leaf, given, mode="sum", max_norm=0.25)
+        leaf.copy_(kept)
+
+
+@_later
+def wider_table(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf.detach().double(), given, mode="sum")
+
+
+@_later
+def narrower_table(leaf: Tensor, call: BagCall, given: Given) -> None:
+    pooled(leaf.detach().bfloat16(), given, mode="sum")
+
+
+@_later
+def lookup_before(leaf: Tensor, call: BagCall, given: Given) -> None:
+    torch.nn.functional.embedding(given[0], leaf)
+
+
+@_later
+def data_written(leaf: Tensor, call: BagCall, given: Given) -> None:
+    # What is written through .data doesn't count as a new version of the table.
+    kept = leaf.detach().clone()
+    leaf.data.zero_()
+    call(*given)
+    leaf.data.copy_(kept)
+
+
+@_later
+def third_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
+    for ahead in (1, 2):
+        call((given[0] + ahead) % leaf.shape[0], *given[1:])
+
+
+@_later
+def output_held(leaf: Tensor, call: BagCall, given: Given) -> Callable[[], bool]:
+    first = call((given[0] + 1) % leaf.shape[0], *given[1:]).detach()
+    copy = first.clone()
+    return lambda: torch.equal(first.nan_to_num(), copy.nan_to_num())
+
+
+#: All histories of a bag.
+BAG_PASTS = BAG_HISTORIES | BAG_LATER

@@ -1,0 +1,157 @@
+"""Further histories: an earlier call on the same table that differs from the judged one in a single way.
+
+What an implementation keeps between calls (a plan, a workspace, a cached output) is keyed on something; each history
+changes one thing that such a key may lack.  They import nothing but torch, as those of `embcheck.lookup.program`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.case import Case
+from embcheck.lookup.entry import ENTRIES
+from embcheck.lookup.program import HISTORIES, Call, History, Tensor
+from embcheck.registry import into
+
+LATER: dict[str, History] = {}
+
+
+_later = into(LATER)
+
+
+def learn(leaf: Tensor, value: Tensor) -> None:
+    """A backward pass, where there is anything to learn; its gradient is dropped."""
+    if value.requires_grad and value.numel():
+        value.sum().backward()
+        leaf.grad = None
+
+
+def flagged(leaf: Tensor, indices: Tensor, **flags: Any) -> None:
+    """A lookup of the same tokens with other flags, and its backward pass."""
+    learn(leaf, torch.nn.functional.embedding(indices, leaf, **flags))
+
+
+@_later
+def other_index_dtype(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    learn(leaf, call(indices.to(torch.int32 if indices.dtype == torch.int64 else torch.int64)))
+
+
+@_later
+def wider_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    flagged(leaf.detach().double().requires_grad_(leaf.requires_grad), indices)
+
+
+@_later
+def narrower_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    flagged(leaf.detach().bfloat16().requires_grad_(leaf.requires_grad), indices)
+
+
+@_later
+def padding_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    flagged(leaf, indices, padding_idx=int(indices.reshape(-1)[0]) if indices.numel() else 0)
+
+
+@_later
+def scaled_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    flagged(leaf, indices, scale_grad_by_freq=True)
+
+
+@_later
+def sparse_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    flagged(leaf, indices, sparse=True)
+
+
+@_later
+def bound_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    with torch.no_grad():
+        kept = leaf.clone()
+        torch.nn.functional.embedding(indices, leaf, max_norm=0.25)
+        leaf.copy_(kept)
+
+
+@_later
+def bag_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    starts = torch.zeros(1, dtype=indices.dtype)
+    learn(leaf, torch.nn.functional.embedding_bag(indices.reshape(-1), leaf, starts, mode="sum"))
+
+
+@_later
+def data_written(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    # What is written through .data doesn't count as a new version of the table.
+    kept = leaf.detach().clone()
+    leaf.data.zero_()
+    call(indices)
+    leaf.data.copy_(kept)
+
+
+@_later
+def longer_between(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices)
+    learn(leaf, call(torch.cat([indices.reshape(-1), indices.reshape(-1), indices.reshape(-1)[:1]])))
+
+
+@_later
+def third_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    for ahead in (1, 2):
+        learn(leaf, call((indices + ahead) % leaf.shape[0]))
+
+
+@_later
+def fourth_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    for ahead in (1, 2, 1):
+        call((indices + ahead) % leaf.shape[0])
+
+
+@_later
+def floats_refused(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    try:
+        call(indices.double())
+    except (IndexError, RuntimeError):
+        pass
+
+
+@_later
+def rank_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices[None])
+    call(indices.reshape(-1))
+
+
+@_later
+def output_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
+    first = call((indices + 1) % leaf.shape[0]).detach()
+    copy = first.clone()
+    return lambda: torch.equal(first.nan_to_num(), copy.nan_to_num())
+
+
+@_later
+def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool] | None:
+    value = call((indices + 1) % leaf.shape[0])
+    if not value.requires_grad or not value.numel():
+        return None
+    (first,) = torch.autograd.grad(value.sum(), leaf)
+    copy = first.to_dense().clone()
+    return lambda: torch.equal(first.to_dense(), copy)
+
+
+#: All histories of a lookup.
+PASTS: dict[str, History] = HISTORIES | LATER
+
+
+def past_cases() -> Iterator[Case]:
+    """Every later history with every rank, entries, dtypes and patterns in turn."""
+    shapes = ((4,), (2, 3), (), (1,), (2, 2, 2), (0,), (9,))
+    entries, dtypes = tuple(ENTRIES), ("float32", "float64", "float16", "bfloat16")
+    patterns = ("uniform", "unequal", "descending", "same")
+    for place, history in enumerate(LATER):
+        for turn in range(3 * len(shapes)):
+            seed = place * 3 * len(shapes) + turn
+            # The plain function most often, for that is where keys are shared.
+            entry = "functional" if turn % 3 == 0 else entries[seed % len(entries)]
+            yield Case(
+                5, 2, patterns[(turn + place) % 4], shapes[turn % len(shapes)], (None, None, 0, -1)[seed % 4],
+                entry=entry, dtype=dtypes[seed % 3 if turn % 3 else 0], index_dtype=("int64", "int32")[turn % 2],
+                history=history, requires_grad=bool(seed % 4), seed=seed,
+            )  # fmt: skip
