@@ -168,12 +168,12 @@ def replay(
 
 
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:
-    from embcheck.case import parse
+    from embcheck.axes import parse
     from embcheck.collect import load_families
+    from embcheck.comparison import Difference
     from embcheck.crashes.isolate import examine
     from embcheck.declaration import VARIABLE, SubjectError
     from embcheck.judge import judge_once
-    from embcheck.law import Difference
     from embcheck.mode import MODES
 
     if record["subject"] != "torch":

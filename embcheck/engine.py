@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from embcheck import selection, stream
+from embcheck.comparison import Difference
 from embcheck.item import DECK, Item, Profile
 from embcheck.judge import Judge, Probe, Tally
-from embcheck.law import Difference, Family, Law
+from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
 from embcheck.records.store import failure_id

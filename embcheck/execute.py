@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from embcheck.case import Input
+from embcheck.axes import Input
 from embcheck.format import CARRIED, FORMATS, STORAGE, Array
 from embcheck.law import Plan
 from embcheck.layout import View, poison, view_of

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck import stream
+from embcheck.comparison import Difference
 from embcheck.engine import decks
 from embcheck.fault import Fault
 from embcheck.item import Item, Profile, all_items
 from embcheck.judge import Judge, Tally, judge_once
-from embcheck.law import Difference, Family, Law
+from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
 from embcheck.selection import cases

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from embcheck.case import holds
+from embcheck.axes import holds
+from embcheck.comparison import Difference, Loose
 from embcheck.crashes.isolate import confined
 from embcheck.execute import read, run
-from embcheck.law import Difference, Family, Law, Loose, accepts
+from embcheck.law import Family, Law, accepts
 from embcheck.ledger import Ledger
 from embcheck.mode import Mode
 from embcheck.outcome import Outcome

@@ -19,7 +19,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from embcheck.case import Axes, parse
+from embcheck.axes import Axes, parse
 
 if sys.version_info >= (3, 11):
     import tomllib

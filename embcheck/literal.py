@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.case import Input
+from embcheck.axes import Input
 from embcheck.format import FORMATS
 from embcheck.layout import POISONED_INDEX, view_of
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from embcheck.case import holds
+from embcheck.axes import holds
 from embcheck.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]

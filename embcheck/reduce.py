@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from embcheck.case import Axes
+from embcheck.axes import Axes
 from embcheck.space import Space
 
 

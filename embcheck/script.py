@@ -13,7 +13,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from embcheck.law import Difference, Family, Law, Plan
+from embcheck.comparison import Difference
+from embcheck.law import Family, Law, Plan
 from embcheck.literal import input_lines, number
 
 if TYPE_CHECKING:

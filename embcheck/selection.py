@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from embcheck import stream
-from embcheck.case import holds
+from embcheck.axes import holds
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import FAMILIES, Family
 from embcheck.mode import MODES

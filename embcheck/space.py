@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
-from embcheck.case import Axes
+from embcheck.axes import Axes
 
 Rows = npt.NDArray[np.int64]
 

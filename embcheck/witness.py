@@ -6,10 +6,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from embcheck.collect import load_families
+from embcheck.comparison import Difference
 from embcheck.crashes.isolate import examine
 from embcheck.findings import kept
 from embcheck.judge import judge_once
-from embcheck.law import Difference, Family, Law
+from embcheck.law import Family, Law
 from embcheck.ledger import Entry, LedgerError
 from embcheck.mode import MODES, modes_of
 from embcheck.records.store import failure_id

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
+from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten, within
 from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
 from embcheck.construction.affine_case import LEADS, SIZES, AffineCase
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, every, is_true, refuses, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.life.tie import row_major
 from embcheck.outcome import Field, Outcome

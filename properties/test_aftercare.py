@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes, Input
+from embcheck.axes import Axes, Input
+from embcheck.comparison import Finding, every, is_true, same, unwritten, within
 from embcheck.format import FORMATS, Floats
-from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 from embcheck.training.aftercare import averaged, clipped, scaled

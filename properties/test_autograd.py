@@ -8,7 +8,8 @@ from typing import Any
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, same, unwritten, within
+from embcheck.comparison import Finding, described, every, identical, is_true, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.lookup import derivative, hooking, passage, table
 from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES

@@ -21,9 +21,8 @@ from embcheck.bag.oracle import Expected
 from embcheck.bag.region import derived
 from embcheck.bag.route import BAG_TIMES
 from embcheck.bag.smaller import smaller
-from embcheck.law import (
+from embcheck.comparison import (
     Difference,
-    Family,
     Finding,
     described,
     every,
@@ -36,6 +35,7 @@ from embcheck.law import (
     unwritten,
     within,
 )
+from embcheck.law import Family
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

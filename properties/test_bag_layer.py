@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from embcheck.bag.layer import ACTS, MAKES, BagLayerCase, describe
+from embcheck.comparison import Difference, Finding, described, every, identical, is_false, is_true, same
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, described, every, identical, is_false, is_true, same
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.outcome import Outcome

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
+from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, every, is_true, refuses, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.checkpoint import EDITS, restored
 from embcheck.module.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, SLOTS, Checkpoint

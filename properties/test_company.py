@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, same, unwritten, within
+from embcheck.comparison import Finding, every, identical, is_false, is_true, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 from embcheck.training.company import BREAKS, accompany, alone, settled, watch

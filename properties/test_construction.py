@@ -8,17 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.construction.case import (
-    ConstructionCase,
-)
-from embcheck.construction.misuse import WRONG, refused
-from embcheck.construction.program import ACTS, CASTS, DRAWN, FREEZING, GIVEN, MAKES, constructed
-from embcheck.format import FORMATS
-from embcheck.law import (
+from embcheck.comparison import (
     Difference,
-    Family,
     Finding,
-    Plan,
     described,
     every,
     identical,
@@ -28,6 +20,13 @@ from embcheck.law import (
     same,
     unwritten,
 )
+from embcheck.construction.case import (
+    ConstructionCase,
+)
+from embcheck.construction.misuse import WRONG, refused
+from embcheck.construction.program import ACTS, CASTS, DRAWN, FREEZING, GIVEN, MAKES, constructed
+from embcheck.format import FORMATS
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome

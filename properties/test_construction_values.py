@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.case import Input
+from embcheck.axes import Input
+from embcheck.comparison import Difference, Finding, every, identical, is_true, same
 from embcheck.construction.case import (
     InitialCase,
     PaddingStepCase,
@@ -18,7 +19,7 @@ from embcheck.construction.case import (
 )
 from embcheck.construction.initialisation import CONSTANTS, INITIALISERS, initialised, trained
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same
+from embcheck.law import Family, Plan
 from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome
 from embcheck.space import Space

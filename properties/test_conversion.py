@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.comparison import Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.conversion.assignment import AT_CALL, RAISES
 from embcheck.conversion.case import ConversionCase, Expected, is_dense
 from embcheck.conversion.space import AXES, canonical, draw, landmarks, plan, scope, smaller
-from embcheck.law import Family, Finding, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.law import Family
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 

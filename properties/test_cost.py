@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from embcheck.comparison import Finding, at_most, same
 from embcheck.cost.case import CALLS, CostCase
 from embcheck.cost.program import CALLED, measure
 from embcheck.format import FORMATS
-from embcheck.law import Family, Finding, Plan, at_most, same
+from embcheck.law import Family, Plan
 from embcheck.lookup import table
 from embcheck.outcome import Outcome
 from embcheck.space import Space

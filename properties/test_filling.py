@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
+from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
 from embcheck.construction.case import Spread, allowed_distance, distance
 from embcheck.construction.filling import FILLS, filled, gained
 from embcheck.construction.filling_case import (
@@ -27,7 +28,7 @@ from embcheck.construction.filling_case import (
     allowed_square,
 )
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, every, is_true, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.outcome import Outcome
 from embcheck.space import Space

@@ -10,7 +10,8 @@ import numpy as np
 
 from embcheck import bound, oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, described, every, is_true, refuses, same, unwritten, within
+from embcheck.comparison import Finding, described, every, is_true, refuses, same, unwritten, within
+from embcheck.law import Family
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, is_looked_up
 from embcheck.lookup.past import past_cases

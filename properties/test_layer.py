@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes
+from embcheck.axes import Axes
+from embcheck.comparison import Difference, Finding, every, identical, is_true, same
 from embcheck.construction.layer import LAYERS, layered
 from embcheck.format import FORMATS
-from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same
+from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.comparison import Finding, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.format import FORMATS
-from embcheck.law import Family, Finding, Plan, every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.life.tie import dense
 from embcheck.module.leaf import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER, leafed

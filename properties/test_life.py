@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
+from embcheck.comparison import Difference, Finding, every, identical, is_true, same, unwritten, within
 from embcheck.format import FORMATS, Floats
-from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.life import machine, tie
 from embcheck.life.case import LifeCase, exact

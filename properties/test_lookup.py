@@ -10,7 +10,8 @@ import numpy as np
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, Plan, described, every, is_false, is_true, refuses, row_major, same, unwritten
+from embcheck.comparison import Finding, described, every, is_false, is_true, refuses, row_major, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
 from embcheck.lookup.past import PASTS, past_cases

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
+from embcheck.comparison import Finding, every, is_true, same, unwritten
 from embcheck.format import FORMATS
-from embcheck.law import Family, Finding, Plan, every, is_true, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.membership import CONVERSIONS, build, membered
 from embcheck.module.membership_case import DTYPES, TREES, Membership, grow

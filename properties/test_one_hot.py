@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.law import Family, Finding, Plan, described, every, is_true, refuses, row_major, same, unwritten
+from embcheck.comparison import Finding, described, every, is_true, refuses, row_major, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.one_hot import CLASSES, ENCODERS, HISTORIES, OneHotCase, encoded

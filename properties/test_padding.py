@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.law import Family, Finding, same, within
+from embcheck.comparison import Finding, same, within
+from embcheck.law import Family
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, is_looked_up
 from embcheck.lookup.past import past_cases

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.law import Family, Finding, Plan, every, same, within
+from embcheck.comparison import Finding, every, same, within
+from embcheck.law import Family, Plan
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 from embcheck.training.schedule import PLANS, scheduled

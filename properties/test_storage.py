@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from embcheck.comparison import Finding, every, identical, is_true, refuses, same, unwritten
 from embcheck.format import STORAGE
-from embcheck.law import Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.provenance import LOOKERS, MISSHAPEN, ORIGINS, looked_up

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from embcheck.comparison import Finding, described, every, identical, is_true, refuses, unwritten, within
 from embcheck.format import FORMATS
-from embcheck.law import Family, Finding, Plan, described, every, identical, is_true, refuses, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import arguments, curvature, table, transform
 from embcheck.lookup.look import LOOKS

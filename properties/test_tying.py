@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from embcheck.bound import Rounded
+from embcheck.comparison import Difference, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.format import Floats
-from embcheck.law import Difference, Family, Finding, Plan, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.law import Family, Plan
 from embcheck.layout import view_of
 from embcheck.outcome import Outcome
 from embcheck.training import algorithm, formula

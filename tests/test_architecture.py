@@ -24,9 +24,21 @@ PACKAGE = ROOT / "embcheck"
 #: (faults, report) the modules may import each other.
 LAYERS = (
     # what is fed and what is expected, in numpy
-    *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
+    *(
+        "registry",
+        "stream",
+        "format",
+        "layout",
+        "pattern",
+        "axes",
+        "case",
+        "bound",
+        "mathematics",
+        "declaration",
+        "oracle",
+    ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "law", "verdict", "ledger", "records", "item"),
+    *("outcome", "space", "comparison", "law", "verdict", "ledger", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *("life", "training", "mode", "module", "lookup", "renorm", "bag", "conversion", "construction", "cost", "modes"),
     # the same programs on what a user wrote
@@ -58,9 +70,29 @@ BACK: set[tuple[str, str]] = set()
 
 #: What a machine without torch can import: to read a record, to judge, to plan.
 TORCH_FREE = (
-    *("registry", "stream", "format", "layout", "pattern", "case", "bound", "mathematics", "declaration", "oracle"),
-    *("space", "lookup.table", "outcome", "law", "verdict", "ledger", "records.record", "records.schema"),
-    *("records.compare", "records.store", "records.audited", "item", "crashes.slot", "training.optimizer", "training.formula"),
+    *(
+        "registry",
+        "stream",
+        "format",
+        "layout",
+        "pattern",
+        "axes",
+        "case",
+        "bound",
+        "mathematics",
+        "declaration",
+        "oracle",
+    ),
+    *("space", "lookup.table", "outcome", "law", "verdict", "ledger", "comparison", "records.record", "records.schema"),
+    *(
+        "records.compare",
+        "records.store",
+        "records.audited",
+        "item",
+        "crashes.slot",
+        "training.optimizer",
+        "training.formula",
+    ),
     *("life.tie", "reduce", "literal", "source", "records.grid", "shards", "releases.environment"),
     *("releases.cell", "releases.trial", "releases.bisect", "findings", "report.matrix", "report.changes"),
     *("report.github", "report.page", "commands.releases", "commands.since", "commands.findings", "audit.tiny"),

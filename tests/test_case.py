@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck.case import Case, coded, holds, parse
+from embcheck.axes import holds, parse
+from embcheck.case import Case, coded
 from embcheck.format import FORMATS
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table

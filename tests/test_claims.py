@@ -19,9 +19,9 @@ from embcheck.claims.appraisal import appraise, chosen, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
 from embcheck.claims.claim import ONLY_IF, Claim, Observations, claim
 from embcheck.collect import load_families
+from embcheck.comparison import Difference
 from embcheck.execute import run
 from embcheck.fault import load_faults
-from embcheck.law import Difference
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
 from embcheck.records.record import read

@@ -11,12 +11,12 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families
+from embcheck.comparison import Difference
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.faults.compiled_graphs import seen
 from embcheck.item import PROFILES, Item
 from embcheck.judge import judge_once
-from embcheck.law import Difference
 from embcheck.lookup.entry import ENTRIES
 from embcheck.mode import MODES
 from embcheck.modes import compilers, exports

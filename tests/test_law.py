@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.execute import read
-from embcheck.format import FORMATS
-from embcheck.law import (
+from embcheck.comparison import (
     Difference,
     Finding,
     Loose,
@@ -24,6 +22,8 @@ from embcheck.law import (
     unwritten,
     within,
 )
+from embcheck.execute import read
+from embcheck.format import FORMATS
 from embcheck.outcome import AROUND, Field, Outcome
 
 NAN, INF = math.nan, math.inf

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.case import Case, Input
+from embcheck.axes import Input
+from embcheck.case import Case
 from embcheck.execute import feed
 from embcheck.format import FORMATS
 from embcheck.layout import LAYOUTS

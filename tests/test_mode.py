@@ -12,11 +12,12 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families, load_modes
+from embcheck.comparison import Difference
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
 from embcheck.judge import executed, judge_once
-from embcheck.law import Difference, accepts
+from embcheck.law import accepts
 from embcheck.mode import MODES, absent, modes_of, running
 from embcheck.renorm.case import RenormCase
 from embcheck.script import script

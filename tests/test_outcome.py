@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from embcheck.comparison import Difference, Finding, same
 from embcheck.execute import read
-from embcheck.law import Difference, Finding, same
 from embcheck.outcome import Field, Outcome, Refused
 
 TABLE = torch.arange(6.0).reshape(2, 3)

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from embcheck.collect import load_families
+from embcheck.comparison import Difference
 from embcheck.crashes.crash import confirmed
 from embcheck.execute import run
-from embcheck.law import Difference
 from embcheck.mode import MODES
 from embcheck.script import script
 from embcheck.verdict import Counterexample

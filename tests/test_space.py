@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcheck import stream
-from embcheck.case import Axes, Case
+from embcheck.axes import Axes
+from embcheck.case import Case
 from embcheck.lookup import table
 from embcheck.reduce import size
 from embcheck.space import Space, covering_rows

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
+from embcheck.axes import Axes, Input
 from embcheck.bag.cut import WRONG_OFFSETS, lengths_of
 from embcheck.bag.region import facts_of
-from embcheck.case import Axes, Case, Input, coded
+from embcheck.case import Case, coded
 from embcheck.format import FORMATS, Array, Floats, Format
 
 Ints = npt.NDArray[np.int64]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.format import FORMATS, Array, Format
 from embcheck.lookup.program import surroundings
 from embcheck.registry import into

@@ -10,9 +10,10 @@ from typing import Any
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, claim_space
 from embcheck.claims.claim import CLAIMS, Claim, Observations
 from embcheck.collect import load_families
+from embcheck.comparison import Finding
 from embcheck.engine import run_item
 from embcheck.item import PROFILES, Item
-from embcheck.law import Family, Finding, Judgement, Law
+from embcheck.law import Family, Judgement, Law
 from embcheck.ledger import Ledger
 from embcheck.outcome import Outcome
 from embcheck.verdict import Status, Verdict, merge_all
@@ -128,7 +129,7 @@ def story(made: Claim) -> tuple[list[Judgement | Callable[..., Any]], list[tuple
 
 def program_of(made: Claim, family: Family, law: Law, case: ClaimCase, out: Outcome) -> str:
     """A standalone program: it exits 1 where the claim is false, and prints all that it saw where it is true."""
-    from embcheck.law import Difference
+    from embcheck.comparison import Difference
     from embcheck.mode import MODES
     from embcheck.script import script
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import stream
-from embcheck.case import Axes, Case, Ints
+from embcheck.axes import Axes
+from embcheck.case import Case, Ints
 from embcheck.format import Array, Floats, Format
 from embcheck.law import Plan
 from embcheck.space import Space

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
+from embcheck.comparison import Difference, Finding
 from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
 from embcheck.format import Floats
-from embcheck.law import Difference, Family, Finding, Judgement
+from embcheck.law import Family, Judgement
 from embcheck.outcome import Field, Outcome
 
 HOLDS, ONLY_IF, REFUTED = "holds", "holds only if", "refuted"

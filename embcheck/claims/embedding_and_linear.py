@@ -21,8 +21,8 @@ from embcheck.claims.starts import (
     tables_of_numbers,
 )
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
+from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.construction.case import Spread
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.outcome import Outcome
 
 PAGE = "embedding-and-linear.md"

@@ -16,8 +16,8 @@ from embcheck.claims.conversions import (
     untransposed,
 )
 from embcheck.claims.lookups import looked_up
+from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.format import Floats
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.outcome import Outcome
 
 PAGE = "embedding-to-linear-conversion.md"

@@ -28,7 +28,7 @@ from embcheck.claims.paddings import (
 from embcheck.claims.starts import drawn
 from embcheck.claims.token_embedding import as_moved, is_normal, normal
 from embcheck.claims.trainings import einsummed, predicted, simple_train, stepped
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same, within
+from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same, within
 from embcheck.outcome import Outcome
 from embcheck.renorm.case import renormed as by_definition
 

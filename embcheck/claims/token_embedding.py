@@ -24,9 +24,9 @@ from embcheck.claims.paddings import (
 )
 from embcheck.claims.starts import drawn, zeroed_afterwards
 from embcheck.claims.trainings import differentiated, stepped
+from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same, within
 from embcheck.construction.case import Spread
 from embcheck.format import Floats
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same, within
 from embcheck.outcome import Outcome
 
 PAGE = "token-embedding.md"

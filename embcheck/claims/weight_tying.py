@@ -12,7 +12,7 @@ from embcheck.claims.conversions import multiplied, untransposed
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.ties import counted, first_values_of_pair, race, trained_pair, unified
 from embcheck.claims.token_embedding import by_width, normal
-from embcheck.law import Difference, Finding, every, identical, is_false, is_true, same
+from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
 from embcheck.outcome import Outcome
 
 PAGE = "weight-tying.md"

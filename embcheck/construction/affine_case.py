@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import oracle, stream
-from embcheck.case import Axes, Input
+from embcheck.axes import Axes, Input
 from embcheck.format import FORMATS, Floats, Format
 
 #: Shapes of the input before its last axis, of ranks 0 to 4.

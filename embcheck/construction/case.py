@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.format import FORMATS, Floats, Format
 
 #: The probability that a correct generator fails one statistical law on one case.  Some hundred cases are judged in a

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes, Input
+from embcheck.axes import Axes, Input
 from embcheck.construction.case import DELTA, Spread, normal_cumulative
 from embcheck.format import FORMATS, Floats, Format
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import oracle, stream
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
 from embcheck.conversion.transposition import COMPACTING, COPYING
 from embcheck.format import FORMATS, Array, Floats, Format

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.case import Input
+from embcheck.axes import Input
 from embcheck.conversion.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, REPLACING, mistake
 from embcheck.conversion.case import ConversionCase
 from embcheck.conversion.program import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear

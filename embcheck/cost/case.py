@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.format import Array, Format
 
 #: What is called, each with the reduction of its bags, or none.

@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 
-from embcheck.case import parse
+from embcheck.axes import parse
 from embcheck.collect import load_families
+from embcheck.comparison import Difference
 from embcheck.crashes.slot import case_of
 from embcheck.execute import run
-from embcheck.law import Difference, accepts
+from embcheck.law import accepts
 from embcheck.mode import MODES
 from embcheck.reduce import reduce_case
 from embcheck.script import script

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from embcheck.case import _CASE_TYPES, Axes
+from embcheck.axes import CASE_TYPES, Axes
 
 _SIZE = 1 << 16
 _HEAD = struct.Struct("<dII")
@@ -66,7 +66,7 @@ def read_slot(path: Path) -> Running:
 def case_of(name: bytes) -> Axes:
     """The case that a slot's bytes name."""
     type_name, values = marshal.loads(name)
-    return _CASE_TYPES[type_name](*values)
+    return CASE_TYPES[type_name](*values)
 
 
 class Watchdog:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import oracle, stream
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import view_of
 from embcheck.life import tie

@@ -15,8 +15,8 @@ import torch
 
 from embcheck import oracle
 from embcheck.case import Case
+from embcheck.comparison import Finding, identical, within
 from embcheck.declaration import Declaration, declaration_of, name_of, takes
-from embcheck.law import Finding, identical, within
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Field
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embcheck.case import Axes, Input, Ints
+from embcheck.axes import Axes, Input
+from embcheck.case import Ints
 from embcheck.lookup.program import surroundings
 from embcheck.pattern import PATTERNS, STRAYS
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
-from embcheck.case import Axes, Input, Ints
+from embcheck.axes import Axes, Input
+from embcheck.case import Ints
 from embcheck.format import STORAGE, Array
 from embcheck.pattern import PATTERNS, STRAYS
 

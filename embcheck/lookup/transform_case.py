@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import bound, stream
-from embcheck.case import Axes, Case, Input, Ints
+from embcheck.axes import Axes, Input
+from embcheck.case import Case, Ints
 from embcheck.format import FORMATS, Array, Floats, Format
 from embcheck.oracle import Expected, accumulate
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes, Input
+from embcheck.axes import Axes, Input
 from embcheck.format import FORMATS, Floats
 from embcheck.layout import view_of
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes, Case, Input
+from embcheck.axes import Axes, Input
+from embcheck.case import Case
 from embcheck.format import FORMATS, Array, Floats, Format
 from embcheck.layout import view_of
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck import stream
-from embcheck.case import Axes, Input
+from embcheck.axes import Axes, Input
 from embcheck.format import FORMATS
 from embcheck.layout import view_of
 from embcheck.life.tie import dense

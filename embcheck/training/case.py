@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck import stream
+from embcheck.axes import Axes, Input
 from embcheck.bound import Rounded
-from embcheck.case import Axes, Input
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import view_of
 from embcheck.training import optimizer

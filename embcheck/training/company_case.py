@@ -10,8 +10,8 @@ import numpy as np
 
 import embcheck.training.algorithm  # noqa: F401  (registers the formulas)
 from embcheck import stream
+from embcheck.axes import Axes, Input
 from embcheck.bound import Rounded
-from embcheck.case import Axes, Input
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.training import formula
 from embcheck.training.optimizer import KINDS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.case import Axes
+from embcheck.axes import Axes
 from embcheck.format import Floats
 
 #: Metrics that rise, fall, stay and jump.

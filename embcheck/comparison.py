@@ -1,0 +1,225 @@
+"""Comparisons: what laws are made of, each of which finds nothing, a ratio of error to bound, or a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.oracle import vacuous
+from embcheck.outcome import AROUND, Field, Outcome
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an outcome departs from a law.
+
+    ``kind`` names the sort of difference (a law reports one counterexample of each), ``path`` the first place where
+    it shows, ``got`` and ``expected`` what stands there and what should, as Python literals where possible.
+    """
+
+    kind: str
+    path: str
+    got: Any
+    expected: Any
+    words: str
+    bound: float = 0.0
+    bits: bool = False
+
+
+class Loose(float):
+    """A ratio under bounds that reach all that they bound: zeros would have passed, so no obligation is met."""
+
+
+#: What a law returns: None if it holds exactly, the error/bound ratio if within its bound, else the difference.
+Finding = None | float | Difference
+
+
+def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None) -> Finding:
+    """Equal as values, everywhere: −0.0 equals 0.0 and a NaN equals a NaN.
+
+    ``explain`` gets the actual elements when they differ and says in words what that means.
+    """
+    if not isinstance(got, Field):
+        raise TypeError("the first argument of same() is an observation")
+    if not got.is_tensor and not isinstance(got.raw, np.ndarray):
+        return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
+    actual = got.values
+    wanted = np.asarray(expected)
+    if actual.shape != wanted.shape and wanted.ndim:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(wanted.shape), "another shape")
+    agree = actual == wanted
+    if agree.all():
+        return None
+    if actual.dtype.kind in "fc":
+        agree |= np.isnan(actual) & np.isnan(wanted)
+        if agree.all():
+            return None
+    return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain)
+
+
+def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
+    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns."""
+    actual = got.bits
+    if actual.shape != expected.shape:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
+    agree = actual == expected
+    if agree.all():
+        return None
+    found = _where(got, actual, expected, agree, "bits", None)
+    position = _first(agree)
+    value = got.values[position]
+    kind = "NaN" if np.isnan(value) else "zero" if value == 0 else "infinity" if np.isinf(value) else "value"
+    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(expected[position]))
+    return Difference(f"bits: {kind}", found.path, int(actual[position]), int(expected[position]), words, bits=True)
+
+
+def within(
+    got: Field,
+    expected: npt.NDArray[np.float64],
+    bound: npt.NDArray[np.float64] | float,
+    explain: Callable[[Any], str] | None = None,
+) -> Finding:
+    """No further than ``bound`` from ``expected``, elementwise; where the bound is 0, equal.
+
+    Returns the worst ratio of error to bound, as `Loose` where no bound is below what it bounds.
+    """
+    actual: npt.NDArray[Any] = got.values
+    if actual.shape != expected.shape:
+        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
+    if (actual == expected).all():  # as most are: then no bound matters
+        return None
+    limit = np.broadcast_to(np.asarray(bound, np.float64), expected.shape)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual - expected)
+        alike = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    agree = alike | (error <= limit)
+    if not agree.all():
+        return _where(got, actual, expected, agree, "bound", explain, limit)
+    held = (limit > 0) & ~alike & np.isfinite(limit)
+    ratio = float((error[held] / limit[held]).max()) if held.any() else None
+    return Loose(ratio or 0.0) if vacuous(limit, np.abs(expected)) else ratio
+
+
+def described(got: Field, **wanted: Any) -> Finding:
+    """The metadata of an observed tensor, each as `Field.meta` gives it: ``described(out.value, is_leaf=False)``."""
+    for name, value in wanted.items():
+        if got.plain(name) != value:
+            return same(got.meta(name), value)
+    return None
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a new tensor of a shape, those of axes of one included."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def is_true(got: Field, words: str) -> Finding:
+    """The observation is true; ``words`` say what it means if it is not."""
+    return None if bool(got.raw) is True else Difference("untrue", got.path, bool(got.raw), True, words)
+
+
+def is_false(got: Field, words: str) -> Finding:
+    """The observation is false; ``words`` say what it means if it is not."""
+    return None if bool(got.raw) is False else Difference("untrue", got.path, bool(got.raw), False, words)
+
+
+def at_most(got: Field, limit: int, words: str) -> Finding:
+    """A count that does not exceed its limit; ``words`` say what is counted."""
+    if got.raw <= limit:
+        return None
+    return Difference("too many", got.path, got.raw, limit, f"{got.raw:,} {words}, at most {limit:,} are due")
+
+
+def unwritten(out: Outcome, *allowed: str) -> Finding:
+    """No input changed, except the elements of those ``allowed``, nor anything around one."""
+    for name, words in out.written().items():
+        if name not in allowed or words == AROUND:
+            return Difference(f"wrote {name}", "written", f"{name}: {words}", "unchanged", f"{name}: {words}")
+    return None
+
+
+def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
+    """The execution raised one of ``errors``, and nothing else came out."""
+    if isinstance(out.error, errors):
+        return None
+    names = " or ".join(error.__name__ for error in errors)
+    if out.error is None:
+        return Difference("accepted", "error", "no error", names, f"accepted, expected {names}")
+    got = type(out.error).__name__
+    return Difference(f"raised {got}", "error", got, names, f"raised {got} ({out.error}), expected {names}")
+
+
+def every(*findings: Finding) -> Finding:
+    """The first difference, or the worst ratio, or None."""
+    worst: float | None = None
+    for finding in findings:
+        if isinstance(finding, Difference):
+            return finding
+        if finding is not None:
+            worst = finding if worst is None else max(worst, finding)
+    # One part that was checked in earnest is enough.
+    loose = worst is not None and all(isinstance(finding, Loose) for finding in findings)
+    return worst if worst is None or loose else float(worst)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b) if isinstance(b, bool) else bool(a == b)
+
+
+def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
+    return Difference("value", got.path, actual, expected, f"{actual!r}, expected {expected!r}")
+
+
+def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
+    fmt = got.format
+    if fmt is None:
+        return f"{have}, expected {want}"
+    digits = fmt.bits.itemsize * 2
+    mask = (1 << 4 * digits) - 1
+    wanted = fmt.decode(fmt.from_bits([want & mask]))[0]
+    return (
+        f"{got.values[position]:g} (bits {have & mask:0{digits}x}), expected {wanted:g} (bits {want & mask:0{digits}x})"
+    )
+
+
+def _first(agree: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.argwhere(~agree)[0])
+
+
+def _where(
+    got: Field,
+    actual: npt.NDArray[Any],
+    expected: npt.NDArray[Any],
+    agree: npt.NDArray[np.bool_],
+    kind: str,
+    explain: Callable[[Any], str] | None,
+    limit: npt.NDArray[np.float64] | None = None,
+) -> Difference:
+    position = _first(agree)
+    have, want = actual[position].item(), expected[position].item()
+    bound = 0.0 if limit is None else float(limit[position])
+    path = got.place + (f"[{', '.join(map(str, position))}]" if position else "")
+    words = explain(actual) if explain is not None else f"{shown(actual)}, expected {shown(expected)}"
+    if limit is not None and bound:
+        words += f" within {bound:.3g}"
+    if kind != "bits":
+        special = "NaN" if have != have else "infinity" if have in (np.inf, -np.inf) else ""
+        kind = f"{kind}: {special}" if special and special != ("NaN" if want != want else "") else kind
+    missing = int((~agree).sum())
+    words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
+    return Difference(kind, path, have, want, words, bound)
+
+
+def shown(array: npt.NDArray[Any], most: int = 8) -> str:
+    """The first elements of an array, as a person would write them."""
+    flat = array.reshape(-1)
+    text = " ".join(f"{x:g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
+    return text + (" …" if flat.size > most else "")
