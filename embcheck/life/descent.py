@@ -42,11 +42,11 @@ def moves_flat_by(rate: float) -> Effect:
 
 
 def moves_sparsely_by(rate: float) -> Effect:
-    """SparseAdam; a vector has no dense dimension then."""
+    """SparseAdam; a vector has no dense dimension then, and with one element it is coalesced."""
     moves = moves_by(rate)
 
     def effect(state: State, embedding: str, head: str) -> State:
-        if any(c.requires_grad and c.memory.inside and c.values.ndim == 1 for c in state.cells()):
+        if any(c.requires_grad and c.memory.inside and c.values.shape == (1,) for c in state.cells()):
             state.noted.add("sparse_vector")
         return moves(state, embedding, head)
 
