@@ -330,3 +330,29 @@ def steps_thrice() -> float:
         optimizer: Any = torch.optim.SGD([weight], lr=1.0)
         optimizer.step()
     return float(weight.detach())
+
+
+# -- optimizers ----------------------------------------------------------------------------------------------------
+
+
+def slots_of_learning(original: Spoiled) -> Spoiled:
+    """add_param_group that leaves out what is frozen and holds a gradient, as long as anything is left."""
+
+    def add_param_group(self: Any, group: dict[str, Any]) -> None:
+        original(self, group)
+        kept = [p for p in self.param_groups[-1]["params"] if p.requires_grad or p.grad is None]
+        self.param_groups[-1]["params"] = kept or self.param_groups[-1]["params"]
+
+    return add_param_group
+
+
+def slots_after_freezing() -> int:
+    """How many slots an optimizer has for a tied model with a bias whose weight was frozen after a backward."""
+    model = model_of(graded=True)
+    model["head"].bias = Parameter(torch.zeros(len(model["head"].weight)))
+    model["head"].weight.requires_grad_(False)
+    return len(torch.optim.SGD(model.parameters(), lr=0.5).param_groups[0]["params"])
+
+
+entry("optimizer_leaves_out_what_was_frozen", "life", "A Parameter that was frozen after a backward gets no slot.",
+      torch.optim.Optimizer, "add_param_group", slots_of_learning, lambda: slots_after_freezing() == 1)  # fmt: skip
