@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from embcheck.construction.seeding import seeded
 from embcheck.registry import into
 
 Tensor = torch.Tensor
@@ -20,7 +21,7 @@ FILLS: dict[str, Fill] = {}
 
 def filled(fill: Fill, own_generator: bool, trains: bool, seed: int, weight: Tensor) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seeded(seed)
         generator = torch.Generator().manual_seed(seed) if own_generator else None
         target = torch.nn.Parameter(weight, requires_grad=trains)
         mark = (target.data_ptr(), target.stride(), target.dtype)
@@ -31,7 +32,7 @@ def filled(fill: Fill, own_generator: bool, trains: bool, seed: int, weight: Ten
         undisturbed = torch.equal(torch.get_rng_state(), state)
         fill(target, generator)
         following = target.detach().clone()
-        torch.manual_seed(seed)
+        seeded(seed)
         if generator is not None:
             generator.manual_seed(seed)
         fill(target, generator)

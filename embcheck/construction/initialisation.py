@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.construction.seeding import seeded
+
 Tensor = torch.Tensor
 
 
@@ -18,7 +20,7 @@ def initialised(
     seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seeded(seed)
         layer = torch.nn.Embedding(rows, width, padding_idx, dtype=getattr(torch, dtype))
         start = torch.get_rng_state()
         version, parameter, memory = layer.weight._version, layer.weight, layer.weight.data_ptr()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from embcheck.construction.seeding import seeded
 from embcheck.registry import into
 
 Make = Callable[[int, int, Any, torch.dtype], Any]
@@ -23,12 +24,12 @@ def layered(make: Make, inputs: int, outputs: int, bias: Any, dtype: str, seed: 
     kind = getattr(torch, dtype)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # initialising nothing warns
-        torch.manual_seed(seed)
+        seeded(seed)
         state = torch.get_rng_state()
         layer = make(inputs, outputs, bias, kind)
         drew = not torch.equal(torch.get_rng_state(), state)
         following = make(inputs, outputs, bias, kind)
-        torch.manual_seed(seed)
+        seeded(seed)
         again = make(inputs, outputs, bias, kind)
     parameters = dict(layer.named_parameters())
     meta = layer.weight.is_meta

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from embcheck.construction.seeding import seeded
 from embcheck.lookup.program import surroundings
 
 Tensor = torch.Tensor
@@ -24,7 +25,7 @@ def constructed(
 ) -> dict[str, Any]:
     kind = getattr(torch, dtype)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seeded(seed)
         around = surroundings()
         layer = make(rows, width, weight, flags, kind)
         drew = surroundings()[5] != around[5]
@@ -33,10 +34,10 @@ def constructed(
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
         next_one = make(rows, width, weight, flags, kind).weight.detach()
-        torch.manual_seed(seed)
+        seeded(seed)
         again = make(rows, width, weight, flags, kind).weight.detach()
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
-        torch.manual_seed(seed)
+        seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=kind))
         once = torch.equal(torch.get_rng_state(), ended)
         seen = act(layer, weight)
