@@ -56,9 +56,9 @@ def telling(family: Family, found: Iterable[Any], mean: float, seed: int, *, obl
     wanted = gaps(mean, seed)
     following = next(wanted)
     for position, case in enumerate(found):
-        met = False
+        met, refused = False, bool(missing) and family.refused(case)
         for law in family.laws if missing else ():
-            if law.name in missing and law.refusal == family.refused(case) and law.when(case):
+            if law.name in missing and law.refusal == refused and law.when(case):
                 facts = case.facts() if missing[law.name] != {_APPLIES} else {}
                 newly = {each for each in missing[law.name] if each == _APPLIES or holds(each, facts)}
                 met |= bool(newly)

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,11 @@ def covering_rows(sizes: list[int], strength: int, seed: int, spare: int = 4) ->
     Shape ``(rows, len(sizes))``.  ``spare`` times as many seeded rows as no cover can do without come first; then rows
     that are packed with what these lack, their free places seeded.
     """
+    return _covering_rows(tuple(sizes), strength, seed, spare)
+
+
+@lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows
+def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, spare: int) -> Rows:
     strength = min(strength, len(sizes))
     groups = list(itertools.combinations(range(len(sizes)), strength))
     seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
@@ -126,7 +132,7 @@ def covering_rows(sizes: list[int], strength: int, seed: int, spare: int = 4) ->
     return np.concatenate([rows, np.where(packed < 0, free, packed)])
 
 
-def _packed(groups: list[tuple[int, ...]], sizes: list[int], seen: list[npt.NDArray[np.bool_]]) -> Rows:
+def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]) -> Rows:
     """Rows that contain what was not seen, each combination in the first row that it fits; -1 where any value does."""
     lacking = sum(int(np.count_nonzero(~hit)) for hit in seen)
     rows, used = np.full((lacking, len(sizes)), -1), 0
@@ -142,12 +148,14 @@ def _packed(groups: list[tuple[int, ...]], sizes: list[int], seen: list[npt.NDAr
     return rows[:used]
 
 
-def _seeded_rows(sizes: list[int], count: int, seed: int) -> Rows:
+def _seeded_rows(sizes: tuple[int, ...], count: int, seed: int) -> Rows:
     columns = [stream.below(stream.derive(seed, axis), count, size) for axis, size in enumerate(sizes)]
     return np.stack(columns, axis=1)
 
 
-def _mark(rows: Rows, groups: Iterable[tuple[int, ...]], sizes: list[int], seen: list[npt.NDArray[np.bool_]]) -> None:
+def _mark(
+    rows: Rows, groups: Iterable[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]
+) -> None:
     for group, hit in zip(groups, seen, strict=True):
         code = np.zeros(len(rows), np.int64)
         for axis in group:
