@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,15 +110,6 @@ def described(got: Field, **wanted: Any) -> Finding:
         if got.plain(name) != value:
             return same(got.meta(name), value)
     return None
-
-
-def row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides of a new tensor of a shape, those of axes of one included."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
 
 
 def is_true(got: Field, words: str) -> Finding:

@@ -115,6 +115,11 @@ def name_of(factory: Any) -> str:
     return f"{getattr(factory, '__module__', '?')}:{getattr(factory, '__qualname__', type(factory).__name__)}"
 
 
+def is_subject(entry: str) -> bool:
+    """Whether an entry of a case is a user's, as `name_of` calls it, and not one of torch's own."""
+    return ":" in entry
+
+
 def takes(factory: Any, flags: tuple[str, ...]) -> frozenset[str]:
     """Those of ``flags`` that the factory's signature takes."""
     parameters = inspect.signature(factory).parameters

@@ -43,7 +43,7 @@ class View(NamedTuple):
         )
 
 
-def _row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
+def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
     """Strides of a row-major array whose last axis steps by ``unit`` and has ``pitch`` elements to spare."""
     strides: list[int] = []
     step = unit
@@ -65,18 +65,18 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     offset = GUARD
     match layout:
         case "contiguous":
-            strides = _row_major(shape)
+            strides = row_major(shape)
         case "transposed":
-            strides = tuple(reversed(_row_major(tuple(reversed(shape)))))
+            strides = tuple(reversed(row_major(tuple(reversed(shape)))))
         case "column_slice":
-            strides, offset = _row_major(shape, pitch=3), GUARD + 1
+            strides, offset = row_major(shape, pitch=3), GUARD + 1
         case "row_strided":
-            inner = _row_major(shape)
+            inner = row_major(shape)
             strides = (2 * inner[0], *inner[1:]) if shape else ()
         case "strided":
-            strides = _row_major(shape, unit=2)
+            strides = row_major(shape, unit=2)
         case "offset":
-            strides, offset = _row_major(shape), GUARD + 3
+            strides, offset = row_major(shape), GUARD + 3
         case "expanded":
             strides = (0,) * len(shape)
         case _:

@@ -12,8 +12,7 @@ from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
 from embcheck.construction.affine_case import LEADS, SIZES, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
-from embcheck.layout import LAYOUTS
-from embcheck.life.tie import row_major
+from embcheck.layout import LAYOUTS, row_major
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 

@@ -30,12 +30,13 @@ from embcheck.comparison import (
     is_false,
     is_true,
     refuses,
-    row_major,
     same,
     unwritten,
     within,
 )
+from embcheck.declaration import is_subject
 from embcheck.law import Family
+from embcheck.layout import row_major
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
@@ -229,7 +230,7 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
 @bag.law(
     "The output is a new tensor: no view of another, its strides row-major in axes of one too.",
     source="torch.empty; torch.Tensor.stride",
-    when=lambda case: case.route in ("value", "backward_call", "autograd_grad"),
+    when=lambda case: case.route in ("value", "backward_call", "autograd_grad") and not is_subject(case.entry),
     metadata=True,
 )
 def bag_is_new(case: BagCase, out: Outcome) -> Finding:
@@ -264,9 +265,7 @@ def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
-@bag.law(
-    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
-)
+@bag.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def bag_leaves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 

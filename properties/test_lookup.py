@@ -10,8 +10,10 @@ import numpy as np
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.comparison import Finding, described, every, is_false, is_true, refuses, row_major, same, unwritten
+from embcheck.comparison import Finding, described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.declaration import is_subject
 from embcheck.law import Family, Plan
+from embcheck.layout import row_major
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
 from embcheck.lookup.past import PASTS, past_cases
@@ -67,9 +69,7 @@ def scope() -> Iterator[Case]:
     )
     sized = chain(table.coincident_cases(), table.size_cases())
     return (
-        case
-        for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), sized))
-        if case
+        case for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), sized)) if case
     )
 
 
@@ -176,7 +176,7 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 @lookup.law(
     "The output is a new tensor: no view of another, never written since, its strides row-major in axes of one too.",
     source="torch.empty; torch.Tensor.stride",
-    when=is_copy,
+    when=lambda case: is_copy(case) and not is_subject(case.entry),
     metadata=True,
 )
 def lookup_is_new(case: Case, out: Outcome) -> Finding:
@@ -222,9 +222,7 @@ def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 
-@lookup.law(
-    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
-)
+@lookup.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def lookup_leaves_earlier_outputs(case: Case, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 

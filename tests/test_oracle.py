@@ -98,8 +98,10 @@ def test_a_special_upstream_value_arrives_on_its_row_only() -> None:
     for seed in range(12):
         case = Case(3, 2, "cycle", (6,), upstream="special", seed=seed)
         value, _ = oracle.weight_gradient(case)
-        (mark,) = np.argwhere(~np.isfinite(case.upstream_values))
-        assert np.argwhere(~np.isfinite(value)).tolist() == [[case.tokens[mark[0]], mark[1]]]
+        marks = np.argwhere(~np.isfinite(case.upstream_values))
+        assert len(marks) in (1, 2)
+        reached = {(int(case.tokens[token]), int(column)) for token, column in marks}
+        assert {tuple(place) for place in np.argwhere(~np.isfinite(value)).tolist()} == reached
 
 
 def test_accumulate_is_the_same_by_either_path() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from embcheck.life.tie import Cell, State, dense, row_major
+from embcheck.layout import row_major
+from embcheck.life.tie import Cell, State, dense
 
 #: What an operation does to (state, embedding's slot, head's slot); returns the state of what the operation returns.
 Effect = Callable[[State, str, str], State]

@@ -98,11 +98,6 @@ class State:
         return FORMATS[self.dtype].decode(FORMATS[self.dtype].encode(values))
 
 
-def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of a contiguous array, in elements."""
-    return tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
-
-
 def dense(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of a copy that preserves the format: without gaps, the axes in the order that they had."""
     result, step = [1] * len(shape), 1
