@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -146,9 +147,9 @@ def read(path: Path) -> tuple[Entry, ...]:
     """All entries of a ledger file, whichever release they speak of.
 
     Raises:
-        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, or a witness that is
-            no expression.  Whether a witness builds a case is seen when it is run, since the case types are the laws'
-            own.
+        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a name that is taken,
+            or a witness that is no expression.  Whether a witness builds a case is seen when it is run, since the
+            case types are the laws' own.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -162,7 +163,11 @@ def read(path: Path) -> tuple[Entry, ...]:
     known = data.get("known", [])
     if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
-    return tuple(_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
+    entries = tuple(_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
+    twice = sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1)
+    if twice:
+        raise LedgerError(f"ledger {path}: two entries are called {', '.join(twice)}; each needs a name of its own")
+    return entries
 
 
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:

@@ -84,6 +84,11 @@ def test_the_second_entry_is_called_the_second(tmp_path: Path) -> None:
         loaded(tmp_path, ENTRY + "[[known]]\nwhere = {}\n")
 
 
+def test_two_entries_have_two_names(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="two entries are called .*; each needs a name of its own"):
+        loaded(tmp_path, ENTRY + ENTRY)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=r"missing.toml: can't be read"):
         load(tmp_path / "missing.toml", "2.13.0", TODAY)
