@@ -85,8 +85,9 @@ def test_the_second_entry_is_called_the_second(tmp_path: Path) -> None:
 
 
 def test_two_entries_have_two_names(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="two entries are called .*; each needs a name of its own"):
-        loaded(tmp_path, ENTRY + ENTRY)
+    named = ENTRY + 'name = "twice"\n'
+    with pytest.raises(LedgerError, match="two entries are called twice; each needs a name of its own"):
+        loaded(tmp_path, named + named)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
