@@ -17,7 +17,12 @@ inf, nan = float("inf"), float("nan")
 
 
 def renormed(
-    tokens: Any, max_norm: float, norm_type: float = 2.0, weight: Tensor | None = None, index_dtype: Any = None, **flags: Any
+    tokens: Any,
+    max_norm: float,
+    norm_type: float = 2.0,
+    weight: Tensor | None = None,
+    index_dtype: Any = None,
+    **flags: Any,
 ) -> Callable[[], Any]:
     """A probe: the table after a lookup."""
 
@@ -31,7 +36,9 @@ def renormed(
     return probe
 
 
-def rescaling(name: str, sentence: str, change: Callable[[Tensor, Tensor, float, float], None], witness: Witness) -> None:
+def rescaling(
+    name: str, sentence: str, change: Callable[[Tensor, Tensor, float, float], None], witness: Witness
+) -> None:
     """Registers a fault of embedding_renorm_: ``change(weight, distinct tokens, max_norm, norm_type)``."""
 
     def plant() -> Any:
@@ -42,10 +49,14 @@ def rescaling(name: str, sentence: str, change: Callable[[Tensor, Tensor, float,
 
 def at(when: Callable[[Tensor, Tensor, float, float], bool], change: Callable[..., None]) -> Callable[..., None]:
     """``change`` on some calls, the right renorm on the others."""
-    return lambda weight, tokens, bound, p: (change if when(weight, tokens, bound, p) else rescale)(weight, tokens, bound, p)
+    return lambda weight, tokens, bound, p: (change if when(weight, tokens, bound, p) else rescale)(
+        weight, tokens, bound, p
+    )
 
 
-def each(when: Callable[[Tensor, float, float], bool], change: Callable[[Tensor, float, float], object]) -> Callable[..., None]:
+def each(
+    when: Callable[[Tensor, float, float], bool], change: Callable[[Tensor, float, float], object]
+) -> Callable[..., None]:
     """``change(row, max_norm, norm_type)`` for some rows, the right renorm for the others."""
 
     def scale(weight: Tensor, tokens: Tensor, bound: float, p: float) -> None:
@@ -149,7 +160,9 @@ def spelled(name: str, sentence: str, wrong: Callable[..., Any], witness: Witnes
     """Registers a fault of F.embedding with max_norm."""
 
     def replaced(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
-        return wrong(original, input, weight, flags) if flags["max_norm"] is not None else original(input, weight, **flags)
+        return (
+            wrong(original, input, weight, flags) if flags["max_norm"] is not None else original(input, weight, **flags)
+        )
 
     embedding(name, "renorm", sentence, replaced, witness)
 
@@ -163,11 +176,6 @@ spelled(
     "integer_order_is_two", "norm_type given as an int is 2.",
     lambda f, i, w, g: f(i, w, **g | {"norm_type": 2.0 if isinstance(g["norm_type"], int) else g["norm_type"]}),
     unlike(renormed([0], 1.0, 1)),
-)  # fmt: skip
-spelled(
-    "negative_bound_is_ignored", "A max_norm below 0 is ignored.",
-    lambda f, i, w, g: f(i, w, **g | {"max_norm": None if g["max_norm"] < 0 else g["max_norm"]}),
-    unlike(renormed([0], -1.0)),
 )  # fmt: skip
 
 
