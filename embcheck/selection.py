@@ -16,7 +16,7 @@ from embcheck.mode import MODES
 T = TypeVar("T")
 
 #: A family's modes after its first run the same kernels behind the same call: they take one of so many of its cases.
-_AFTER_FIRST = 6
+_AFTER_FIRST = 3
 #: A mode beyond the family's own takes one of so many cases (of its cost): it runs the same kernels behind another call.
 FURTHER = 40
 #: How much coarser than the gate any profile samples those.
@@ -106,7 +106,8 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
     small = family.space.scope()
     place = stream.derive(seed, "landmarks")
     if not first:
-        return itertools.chain(thinned(landmarks, mean, place), thinned(small, mean, seed))
+        coarse = mean if sparing else _AFTER_FIRST
+        return itertools.chain(thinned(landmarks, coarse, place), thinned(small, mean, seed))
     if not sparing:
         return itertools.chain(landmarks, thinned(small, mean, seed))
     return itertools.chain(

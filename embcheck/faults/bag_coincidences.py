@@ -212,3 +212,10 @@ call_fault(
     ),
     unlike(unsound),
 )  # fmt: skip
+
+
+call_fault(
+    "maximum_of_a_batch_loses_nan", "A maximum over a two-dimensional input is 0 where it should be NaN.",
+    after(lambda g: g["mode"] == "max" and g["input"].dim() == 2, lambda out, g: torch.where(out.isnan(), 0, out)),
+    lambda: not functional.embedding_bag(torch.tensor([[0]]), column(float("nan")), mode="max").isnan().any(),
+)  # fmt: skip

@@ -120,7 +120,7 @@ def check(weight: Tensor, indices: Tensor, offsets: Tensor, mode: int, samples: 
     if last and not len(offsets):
         raise RuntimeError("include_last_offset: number of offset should be at least 1")
     numel = len(indices)
-    if len(offsets) and (offsets[0] != 0 or offsets.max() > numel or offsets.min() < 0):
+    if len(offsets) and (offsets[0] != 0 or offsets.max() > numel or (torch.diff(offsets) < 0).any()):
         raise RuntimeError("wrong offsets")
     if numel and (indices.min() < 0 or indices.max() >= len(weight)):
         raise RuntimeError("index out of range")

@@ -66,8 +66,8 @@ backward(
     lambda c: c.rank == 2, buffered, overwrites(gradient),
 )  # fmt: skip
 call_fault(
-    "bags_use_one_buffer", "Sums of one shape, where nothing learns, have one memory.",
-    after(lambda g: g["mode"] == "sum" and not learning(g), lambda out, g: bags(out)),
+    "bags_use_one_buffer", "Bags of one shape, where nothing learns, have one memory.",
+    after(lambda g: not learning(g), lambda out, g: bags(out)),
     overwrites(lambda token: functional.embedding_bag(torch.tensor([[token]]), torch.ones(3, 7), mode="sum")),
 )  # fmt: skip
 
@@ -82,3 +82,40 @@ call_fault(
     after(lambda g: g["mode"] == "mean" and not learning(g) and g["weight"].dtype == torch.float64, viewed),
     lambda: functional.embedding_bag(torch.tensor([[0]]), torch.ones(3, 7).double())._is_view(),
 )  # fmt: skip
+
+
+class Overwriting(Buffer):
+    """Writes each result into the one before too, of its shape, which no version tells."""
+
+    def __call__(self, out: Tensor) -> Tensor:
+        if type(out) is not Tensor or out.dtype != torch.float32 or not out.numel():
+            return out
+        if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+            return out
+        last, self.last = self.last, out
+        if last is not None and last.shape == out.shape:
+            last.detach().numpy()[...] = out.detach().numpy()
+        return out
+
+
+def spoils(call: Callable[[int], Tensor]) -> Callable[[], bool]:
+    """A witness: whether a second call changes the first one's result."""
+
+    def witness() -> bool:
+        first = call(0)
+        before = first.clone()
+        call(1)
+        return not torch.equal(first, before)
+
+    return witness
+
+
+rows = torch.arange(6.0).reshape(3, 2)
+looked, bagged = Overwriting(), Overwriting()
+
+embedding("lookup_overwrites_the_result_before", "lookup", "A lookup also writes to the result before, of its shape.",
+          lambda original, i, w, **f: looked(original(i, w, **f)),
+          spoils(lambda token: functional.embedding(torch.tensor([token]), rows)))  # fmt: skip
+call_fault("bag_overwrites_the_result_before", "A bag also writes to the result before, of its shape.",
+           after(lambda g: True, lambda out, g: bagged(out)),
+           spoils(lambda token: functional.embedding_bag(torch.tensor([[token]]), rows)))  # fmt: skip

@@ -47,6 +47,23 @@ embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix."
 embedding("lookup_copies_the_table", "cost", "A lookup copies the whole table first.",
           lambda original, i, w, **f: original(i, w if f["max_norm"] is not None else w * 1, **f),
           lambda: taken("allocated") > 8000)  # fmt: skip
+def refused() -> bool:
+    """Whether a lookup of many tokens is refused."""
+    try:
+        functional.embedding(torch.zeros(257, dtype=torch.int64), torch.zeros(3, 2))
+    except RuntimeError:
+        return True
+    return False
+
+
+def limited(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
+    """A lookup that runs out of room."""
+    if input.numel() > 256:
+        raise RuntimeError("too many tokens")
+    return original(input, weight, **flags)
+
+
+embedding("lookup_of_many_tokens_is_refused", "cost", "A lookup takes 256 tokens at most.", limited, refused)
 embedding("lookup_goes_token_by_token", "cost", "A lookup of up to 300 tokens is one lookup a token.",
           lambda original, i, w, **f: (
               torch.cat([original(i[k : k + 1], w, **f) for k in range(len(i))])

@@ -271,8 +271,8 @@ def reties(times: int) -> bool:
 
 
 @fault("life", lambda: converts_back())
-def the_third_conversion_halves() -> Iterator[None]:
-    """The third change of an embedding's dtype halves its weight."""
+def the_second_conversion_halves() -> Iterator[None]:
+    """The second change of an embedding's dtype halves its weight."""
     counts: Any = weakref.WeakKeyDictionary()
     original: Spoiled = Module._apply
 
@@ -281,7 +281,7 @@ def the_third_conversion_halves() -> Iterator[None]:
         original(self, fn, recurse)
         if any(self._parameters[name].dtype != dtype for name, dtype in before.items()):
             counts[self] = counts.get(self, 0) + 1
-            if counts[self] == 3 and isinstance(self, torch.nn.Embedding) and self.weight.device.type == "cpu":
+            if counts[self] == 2 and isinstance(self, torch.nn.Embedding) and self.weight.device.type == "cpu":
                 self.weight.data.mul_(0.5)
         return self
 
@@ -290,10 +290,10 @@ def the_third_conversion_halves() -> Iterator[None]:
 
 
 def converts_back() -> bool:
-    """Whether a layer loses its value on the way through three conversions."""
+    """Whether a layer loses its value on the way through two conversions."""
     layer = torch.nn.Embedding(1, 1)
     before = float(layer.weight)
-    return float(layer.double().float().double().weight) != before
+    return float(layer.double().float().weight) != before
 
 
 @fault("life", lambda: steps_thrice() != -3.0)

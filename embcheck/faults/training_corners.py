@@ -194,7 +194,7 @@ def zeroed() -> float:
 
 
 changed(
-    "tied_parameters_are_counted_twice_in_vectors", "membership", "parameters_to_vector begins with the last Parameter.",
+    "tied_parameters_are_counted_twice_in_vectors", "life", "parameters_to_vector begins with the last Parameter.",
     torch.nn.utils, "parameters_to_vector",
     lambda f, parameters: f([*(p := list(parameters))[-1:], *p[:-1]]),
     lambda: float(torch.nn.utils.parameters_to_vector([torch.zeros(1), torch.ones(1)])[0]) != 0,
