@@ -24,7 +24,7 @@ from embcheck.mode import MODES
 from embcheck.selection import cases
 
 #: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
-_FURTHER = 192
+_FURTHER = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _INNOCENT = 3
 #: How many cases a control has to survive.

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from embcheck.faults.bag_entries import after, before, call_fault, learning
+from embcheck.faults.bag_derivatives import late_rows
+from embcheck.faults.bag_entries import after, before, call_fault, late, learning
 from embcheck.faults.bag_kernels import FROZEN, MAX, MEAN, SUM, TRAINING, Bag, forward, showing, wide
 from embcheck.faults.bags import Given
 from embcheck.faults.entry import functional
@@ -218,4 +219,12 @@ call_fault(
     "maximum_of_a_batch_loses_nan", "A maximum over a two-dimensional input is 0 where it should be NaN.",
     after(lambda g: g["mode"] == "max" and g["input"].dim() == 2, lambda out, g: torch.where(out.isnan(), 0, out)),
     lambda: not functional.embedding_bag(torch.tensor([[0]]), column(float("nan")), mode="max").isnan().any(),
+)  # fmt: skip
+
+
+call_fault(
+    "sparse_gradient_of_late_padding", "Padding behind the last offset gets a gradient, if gradients are sparse.",
+    after(lambda g: late(g) > 0 and learning(g) and g["weight"].requires_grad and bool(g.get("sparse")),
+          lambda out, g: out + 0 * out.detach() + late_rows(g)),
+    showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum", sparse=True),
 )  # fmt: skip
