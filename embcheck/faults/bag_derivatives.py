@@ -100,7 +100,7 @@ class Halved(torch.autograd.Function):
 
 def doubled_before(out: Tensor) -> Tensor:
     """The output whose hooks see twice the gradient that passes."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch._C._functorch.peek_interpreter_stack() is not None or not out.requires_grad:
         return out
     found: Tensor = Halved.apply(out)  # type: ignore[no-untyped-call]
     found.register_hook(lambda grad: 2 * grad)
