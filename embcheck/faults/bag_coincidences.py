@@ -189,6 +189,7 @@ call_fault(
         lambda g: g | {"norm_type": 2.0},
     ),
     showing([1], [0], mode="sum", max_norm=1.0, norm_type=1.0, learns=False),
+    "renorm",
 )  # fmt: skip
 call_fault(
     "bag_value_is_column_major", "A sum of two or more bags in more than one column lies by columns in float64.",

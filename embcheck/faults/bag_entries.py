@@ -17,7 +17,9 @@ from embcheck.faults.kernels import Tensor
 Call = Callable[..., Any]
 
 
-def call_fault(name: str, sentence: str, wrong: Callable[[Call, Given], Any], witness: Witness) -> None:
+def call_fault(
+    name: str, sentence: str, wrong: Callable[[Call, Given], Any], witness: Witness, family: str = "bag"
+) -> None:
     """Registers a fault of F.embedding_bag: ``wrong(original, arguments by name)``."""
 
     def replace(original: Call) -> Call:
@@ -27,7 +29,7 @@ def call_fault(name: str, sentence: str, wrong: Callable[[Call, Given], Any], wi
 
         return replaced
 
-    entry(name, "bag", sentence, functional, "embedding_bag", replace, witness)
+    entry(name, family, sentence, functional, "embedding_bag", replace, witness)
 
 
 def after(when: Callable[[Given], bool], change: Callable[[Tensor, Given], Tensor]) -> Callable[[Call, Given], Any]:
