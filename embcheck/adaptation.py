@@ -7,6 +7,7 @@ way of tying, a way of assigning.  The families that follow have the same laws, 
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,15 +48,6 @@ def build(weight, **flags):
     return table, Bagging(layer)
 
 
-class Bagging(torch.nn.Module):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, indices, offsets=None, samples=None):
-        if samples is not None:
-            return self.layer(indices, offsets, samples)
-        return self.layer(indices) if offsets is None else self.layer(indices, offsets)
 """
 _MAKE = """\
 from {module} import {top}
@@ -308,7 +300,8 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         table.data = weight.detach()
         return table, Bagging(layer)
 
-    build.script = _BAG_SCRIPT.format(**_place(factory), taken=sorted(taken))  # type: ignore[attr-defined]
+    spelled = _BAG_SCRIPT.format(**_place(factory), taken=sorted(taken))
+    build.script = spelled + inspect.getsource(Bagging)  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build
     defaults = {flag: BagCase._field_defaults[flag] for flag in BAG_FLAGS if flag not in taken}
     if "per_sample_weights" in declared.lacks:

@@ -1,4 +1,4 @@
-"""The command line: ``embcheck run``, ``laws``, ``selfcheck``, ``replay``; the others are in `embcheck.commands`.
+"""The command line: ``embcheck run``, ``laws``, ``replay``; the others are in `embcheck.commands`.
 
 Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown or a stale ledger entry; 2 interrupted;
 3 internal error; 4 usage; 5 nothing selected.
@@ -23,6 +23,7 @@ from embcheck.commands.merge import merge
 from embcheck.commands.modes import modes
 from embcheck.commands.releases import releases
 from embcheck.commands.report import report as report_command
+from embcheck.commands.selfcheck import selfcheck
 from embcheck.commands.since import since
 from embcheck.commands.usage import INTERNAL, USAGE, refuse
 
@@ -128,24 +129,6 @@ def laws(
 
 
 @app.command()
-def selfcheck(
-    profile: Profile = "gate",
-    seed: Seed = 0,
-    keyword: Keyword = "",
-    workers: Annotated[int, typer.Option("-n", "--workers", help="Worker processes.")] = os.cpu_count() or 1,
-) -> None:
-    """Plants every fault and tells which law killed it after how many cases."""
-    from embcheck.run import Settings, UsageError
-    from embcheck.selfcheck import main_selfcheck
-
-    try:
-        Settings(seed, profile).checked()
-    except UsageError as error:
-        refuse(str(error))
-    raise typer.Exit(main_selfcheck(profile, seed, workers, keyword or None, typer.echo))
-
-
-@app.command()
 def replay(
     failure: Annotated[str, typer.Argument(help="The id that a violation was reported with.")],
     script: Annotated[bool, typer.Option("--script", help="Print the program that needs torch only.")] = False,
@@ -195,7 +178,7 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
     return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
 
 
-for command in (audit, claims, diff, merge, modes, releases, report_command, since, findings):
+for command in (audit, claims, diff, merge, modes, releases, report_command, selfcheck, since, findings):
     app.command()(command)
 
 

@@ -17,6 +17,7 @@ from embcheck.mode import MODES
 from embcheck.records.store import failure_id
 from embcheck.reduce import reduce_case
 from embcheck.script import script
+from embcheck.space import Histories
 from embcheck.verdict import Counterexample, Status, Verdict
 
 
@@ -68,18 +69,19 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
 
     deck()
     if family.space.histories is not None and item.mode in family.modes:
-        walks(family, item, profile, seed, judge, probe)
+        walks(family.space.histories, item, profile, seed, judge, probe)
 
 
 #: Histories after which a walk looks whether it is over.
 _LEG = 64
 
 
-def walks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
-    """The histories of the family's state machine; slow operations are left to the longer profiles."""
-    histories = family.space.histories
+def walks(
+    histories: Histories, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None
+) -> None:
+    """The histories of a family's state machine; slow operations are left to the longer profiles."""
     left = round(profile.histories / item.parts)
-    while left > 0 and histories is not None and not judge.done:
+    while left > 0 and not judge.done:
         drawn: list[Any] = []
         count = min(_LEG, left)
         histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), profile.name != "quick")

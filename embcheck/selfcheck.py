@@ -1,4 +1,4 @@
-"""Plants every fault in turn and reports who killed it: a survivor, or a law that kills nothing, is a failure.
+"""Plants every fault in turn, to see who kills it: a survivor, or a law that kills nothing, is a failure.
 
 Each fault runs in a worker process of its own slot; a fault that ends or blocks its worker costs no other fault
 anything.
@@ -7,7 +7,6 @@ anything.
 from __future__ import annotations
 
 import concurrent.futures
-import difflib
 import faulthandler
 import multiprocessing
 import os
@@ -27,10 +26,16 @@ from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
 
 #: Seconds after which a fault that survives so far is given up, and after which its worker is.
-PATIENCE, LIMIT = 90.0, 180.0
+PATIENCE, LIMIT = 180.0, 360.0
 
-#: Exit codes beside 0 and 1: of a -k that is no expression, and of one that selects nothing.
-USAGE, NOTHING = 4, 5
+#: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
+#: turns is a test of its own, since a hunt ends soon after its first kill.
+AWAITING = frozenset(
+    {
+        *("claims", "construction", "initial", "padding_training"),
+        *("affine", "aftercare", "company", "filling", "leaf", "membership"),
+    }
+)
 
 
 # -- in worker processes -----------------------------------------------------------------------------------------
@@ -131,62 +136,28 @@ def _lost(name: str, spent: float, limit: float) -> Result:
 
 
 def _pool() -> concurrent.futures.ProcessPoolExecutor:
-    return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    return concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_silenced
+    )
 
 
-# -- the report --------------------------------------------------------------------------------------------------
+def _silenced() -> None:
+    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the hunt."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
 
 
-#: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
-#: turns is a test of its own, since a hunt ends soon after its first kill.
-AWAITING = frozenset(
-    {
-        *("claims", "construction", "initial", "padding_training"),
-        *("affine", "aftercare", "company", "filling", "leaf", "membership"),
-    }
-)
+# -- which faults, and what follows ------------------------------------------------------------------------------
 
 
-def decorations(results: list[Result], families: dict[str, Family]) -> list[str]:
-    """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
-    covered = {result.family for result in results if not result.control}
-    useful = {law for result in results for law in result.laws}
-    return [
-        law.name
-        for name, family in families.items()
-        if name in covered
-        for law in family.laws
-        if law.name not in useful and not law.advisory and not law.implied_by
-    ]
-
-
-def table_of(results: list[Result]) -> str:
-    """A plain table: who killed each fault, with which engine and mode, after how many cases and seconds."""
-    head = ("fault", "family", "killed by", "engine", "cases", "seconds")
-    rows = [
-        (
-            result.fault + (" (control)" if result.control else ""),
-            result.family,
-            result.laws[0] if result.status == "killed" else result.status,
-            f"{result.engine} {result.mode}".strip(),
-            str(result.cases),
-            f"{result.seconds:.1f}",
-        )
-        for result in results
-    ]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    ruled = [head, tuple("-" * width for width in widths), *rows]
-    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in ruled)
-    return "\n".join("  ".join(row).rstrip() for row in cells)
-
-
-def selected(faults: Mapping[str, Fault], keyword: str | None) -> list[str]:
+def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
     """The faults whose name or family a pytest expression matches; all without one.
 
     Raises:
         ValueError: if it is no expression.
     """
-    if keyword is None:
+    if not keyword:
         return list(faults)
     try:
         expression = Expression.compile(keyword)
@@ -199,41 +170,15 @@ def selected(faults: Mapping[str, Fault], keyword: str | None) -> list[str]:
     return [name for name, fault in faults.items() if matches(fault)]
 
 
-def main_selfcheck(profile_name: str, seed: int, jobs: int, keyword: str | None, report: Callable[[str], None]) -> int:
-    """Runs the self-check, reports it as text, and returns the exit code.
-
-    0 when every fault is killed, every control survives and, unless ``keyword`` narrows the faults, no law of the
-    families that have faults is decoration, but for those that await theirs; 4 if ``keyword`` is no expression, 5 if
-    nothing matches it; else 1.
-    """
-    from embcheck.collect import load_families
-
-    faults = load_faults()
-    try:
-        chosen = selected(faults, keyword)
-    except ValueError as error:
-        report(f"-k {keyword!r}: {error}; right would be, for instance, 'padding and not sparse'")
-        return USAGE
-    if not chosen:
-        close = difflib.get_close_matches(keyword or "", faults, 3, 0.5)
-        report(
-            f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {', '.join(close)}" if close else "")
-        )
-        return NOTHING
-    families = load_families()
-    started = time.perf_counter()
-    results = selfcheck(profile_name, seed, jobs, chosen)
-    report(table_of(results))
-    bad = [result for result in results if not result.good]
-    planted = [result for result in results if not result.control and result.status != "not applicable"]
-    killed = sum(result.good for result in planted)
-    seconds = time.perf_counter() - started
-    report(f"\n{killed} of {len(planted)} faults killed in {seconds:.0f} s ({profile_name}, {jobs} jobs, seed {seed})")
-    for result in bad:
-        what = "a control was killed" if result.control else result.status
-        report(f"{what}: {result.fault} - {faults[result.fault].sentence} {result.example}")
-    idle = decorations(results, families) if keyword is None else []
-    awaiting = {law.name for name in AWAITING & families.keys() for law in families[name].laws}
-    for name in idle:
-        report(f"{'no fault yet' if name in awaiting else 'decoration'}: {name} kills nothing")
-    return 1 if bad or set(idle) - awaiting else 0
+def decorations(results: Iterable[Result], families: Mapping[str, Family]) -> list[str]:
+    """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
+    results = list(results)
+    covered = {result.family for result in results if not result.control}
+    useful = {law for result in results for law in result.laws}
+    return [
+        law.name
+        for name, family in families.items()
+        if name in covered
+        for law in family.laws
+        if law.name not in useful and not law.advisory and not law.implied_by
+    ]

@@ -32,6 +32,10 @@ def _none() -> Iterator[Any]:
     return iter(())
 
 
+#: Has cases received that a state machine draws: ``(receive, count, seed, patient)``.
+Histories = Callable[[Callable[[Any], None], int, int, bool], None]
+
+
 @dataclass(frozen=True)
 class Space:
     """The cases of a family.
@@ -40,7 +44,7 @@ class Space:
     that means something (or None); ``scope`` lists the small cases and ``landmarks`` the few large ones that every
     profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
     taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
-    further reductions.  ``histories`` has cases received that a state machine draws: ``(receive, count, seed, patient)``.
+    further reductions.  ``histories`` has cases received that a state machine draws.
     ``strength`` is t of the cover in the gate.
     """
 
@@ -53,7 +57,7 @@ class Space:
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None
     smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
-    histories: Callable[[Callable[[Any], None], int, int, bool], None] | None = None
+    histories: Histories | None = None
     strength: int = 3
 
     def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:

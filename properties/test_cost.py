@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from embcheck.comparison import Finding, at_most, same
-from embcheck.cost.case import CALLS, CostCase
+from embcheck.cost.case import BAGS, CALLS, LOOKUPS, CostCase
 from embcheck.cost.program import CALLED, measure
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
@@ -21,11 +22,10 @@ _OPERATORS = 64
 
 
 def plan(case: CostCase) -> Plan:
-    flags = {"padding_idx": case.padding_idx, "sparse": case.sparse, "scale_grad_by_freq": case.scale_grad_by_freq}
-    given = {} if case.call == "one_hot" else {name: value for name, value in flags.items() if value}
-    if case.padding_idx is not None and case.call != "one_hot":
-        given["padding_idx"] = case.padding_idx
-    return Plan(measure, case.inputs(), {"call": CALLED[case.call], "flags": given})
+    flags: dict[str, Any] = {}
+    if case.call != "one_hot":
+        flags = {"sparse": case.sparse, "scale_grad_by_freq": case.scale_grad_by_freq, "padding_idx": case.padding_idx}
+    return Plan(measure, case.inputs(), {"call": CALLED[case.call], "flags": flags})
 
 
 def canonical(case: CostCase) -> CostCase | None:
@@ -60,7 +60,7 @@ def landmarks() -> Iterator[CostCase]:
 
 
 AXES = {
-    "call": tuple(CALLS),
+    "call": CALLS,
     "num_embeddings": (3, 1, 65, 1001, 4097),
     "embedding_dim": (2, 0, 1, 16, 64, 129),
     "numel": (4, 0, 1, 33, 65, 257),
@@ -77,7 +77,7 @@ cost = Family("cost", Space(CostCase, AXES, canonical, landmarks=landmarks, stre
 
 
 def _looks_up(case: CostCase) -> bool:
-    return not case.reduces and case.call != "one_hot"
+    return case.call in LOOKUPS
 
 
 @cost.law(
@@ -110,7 +110,7 @@ def lookup_keeps_the_tokens_alone(case: CostCase, out: Outcome) -> Finding:
 @cost.law(
     "A bag instantiates no intermediate rows: its memory is that of its output and of a few words a token.",
     source="nn.EmbeddingBag: without instantiating the intermediate embeddings",
-    obliges={"wide", "padding_idx=-1", *(f"call={name}" for name, mode in CALLS.items() if mode), "dtype=float16"},
+    obliges={"wide", "padding_idx=-1", *(f"call={name}" for name in BAGS), "dtype=float16"},
     when=lambda case: case.reduces,
 )
 def bag_instantiates_no_rows(case: CostCase, out: Outcome) -> Finding:

@@ -196,3 +196,16 @@ def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
         assert footer is not None
         digests.add((footer["digest"], footer["cases"]))
     assert len(digests) == 1
+
+
+def test_selfcheck_tells_who_killed_a_fault() -> None:
+    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "other_thread_doubles")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "other_thread_doubles  autograd" in done.stdout
+    assert "1 of 1 faults killed" in done.stdout
+
+
+def test_selfcheck_of_no_fault() -> None:
+    done = embcheck("selfcheck", "-k", "other_thread_dobles")
+    assert done.returncode == 5
+    assert "close are other_thread_doubles" in done.stdout

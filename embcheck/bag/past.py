@@ -12,6 +12,7 @@ import torch
 
 from embcheck.bag.history import BAG_HISTORIES
 from embcheck.bag.route import BagCall, Given, Tensor
+from embcheck.lookup.past import learn
 from embcheck.registry import into
 
 BAG_LATER: dict[str, Callable[..., Any]] = {}
@@ -22,10 +23,7 @@ _later = into(BAG_LATER)
 
 def pooled(leaf: Tensor, given: Given, **flags: Any) -> None:
     """The same tokens in the same bags with other flags, and a backward pass."""
-    out = torch.nn.functional.embedding_bag(given[0], leaf, None if given[0].dim() == 2 else given[1], **flags)
-    if out.requires_grad and out.numel():
-        out.sum().backward()
-        leaf.grad = None
+    learn(leaf, torch.nn.functional.embedding_bag(given[0], leaf, None if given[0].dim() == 2 else given[1], **flags))
 
 
 @_later

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,17 +138,16 @@ def page(path: Path) -> None:
 
 def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
     """The audits, with a progress bar where there is a terminal and a line for each tenth where there is none."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from embcheck.report.style import bar
 
     found = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, disable=not sys.stdout.isatty()) as bar:
-        task = bar.add_task("auditing", total=total)
+    with bar(out) as progress:
+        task = progress.add_task("auditing", total=total)
         for count, done in enumerate(audits, 1):
             found += len(done.roots)
             mark = f"  [bold red]{found} findings[/bold red]" if found else ""
-            bar.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
-            if bar.disable and count * 10 // total > (count - 1) * 10 // total:
+            progress.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
+            if progress.disable and count * 10 // total > (count - 1) * 10 // total:
                 out.print(f"{count}/{total} models, {found} findings")
             yield done
 

@@ -10,17 +10,10 @@ from embcheck.axes import Axes, Input
 from embcheck.case import Case
 from embcheck.format import Array, Format
 
-#: What is called, each with the reduction of its bags, or none.
-CALLS: dict[str, str] = {
-    "functional": "",
-    "module": "",
-    "bag_sum": "sum",
-    "bag_mean": "mean",
-    "bag_max": "max",
-    "bag_weighted": "sum",
-    "bag_module": "mean",
-    "one_hot": "",
-}
+#: What is called: lookups, bags, and the matrix that a lookup spares.
+LOOKUPS = ("functional", "module")
+BAGS = ("bag_sum", "bag_mean", "bag_max", "bag_weighted", "bag_module")
+CALLS = (*LOOKUPS, *BAGS, "one_hot")
 
 
 class _CostAxes(NamedTuple):
@@ -57,7 +50,7 @@ class CostCase(Axes, _CostAxes):  # type: ignore[misc]
     @property
     def reduces(self) -> bool:
         """Whether the call reduces bags."""
-        return bool(CALLS[self.call])
+        return self.call in BAGS
 
     @property
     def rows(self) -> int:
@@ -93,9 +86,8 @@ class CostCase(Axes, _CostAxes):  # type: ignore[misc]
     def inputs(self) -> dict[str, Input]:
         """What is fed: weight, indices, upstream, and for bags offsets."""
         table = self.table
-        upstream = np.ones((self.rows, self.embedding_dim), self.format.storage)
-        stored = self.format.encode(upstream.astype(np.float64))
-        fed = {"weight": table.weight_input, "indices": table.index_input, "upstream": Input(stored, self.dtype)}
+        upstream = Input(self.format.encode(np.ones((self.rows, self.embedding_dim))), self.dtype)
+        fed = {"weight": table.weight_input, "indices": table.index_input, "upstream": upstream}
         return fed | ({"offsets": Input(self.offsets, self.index_dtype)} if self.reduces else {})
 
     def facts(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -138,9 +139,8 @@ def thread_gradient() -> bool:
     """Whether another thread computes another gradient."""
     weight = leaf()
     value = lookup(weight)
-    thread = threading.Thread(target=lambda: value.backward(torch.ones_like(value)))
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(value.backward, torch.ones_like(value)).result()
     return weight.grad is None or float(weight.grad[0, 0]) != 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -148,10 +149,12 @@ def unlike(probe: Callable[[], Any]) -> Witness:
 
 def seen(probe: Callable[[], Any]) -> str:
     """What a probe gives or raises, in words."""
-    try:
-        return repr(described(probe()))
-    except Exception as error:
-        return type(error).__name__
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return repr(described(probe()))
+        except Exception as error:
+            return type(error).__name__
 
 
 def described(found: Any) -> Any:

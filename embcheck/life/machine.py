@@ -75,8 +75,8 @@ class Life(stateful.RuleBasedStateMachine):
         return OPERATIONS[name].effect(self.state.copy(), "E.weight", "H.weight")
 
     @stateful.invariant()
-    def tied_slots_share_memory(self) -> None:
-        """Of the model itself: one Parameter has one memory, and a gradient of its shape."""
+    def gradients_fit_their_parameters(self) -> None:
+        """Of the model itself, for torch is judged on the case: a gradient has the shape of its parameter."""
         for cell in self.state.cells() if self.case is not None else ():
             if cell.grad is not None and cell.grad.shape != cell.values.shape:
                 raise AssertionError(f"the model is wrong after {self.history}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -11,37 +12,27 @@ from embcheck.lookup.program import Call, Rebuild, Tensor
 from embcheck.lookup.route import Seen, further
 
 
+def in_thread(work: Callable[[], Any]) -> Any:
+    """What work returns, or raises, in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
 @further
 def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value, raised = call(indices), []
-
-    def work() -> None:
-        try:
-            value.backward(upstream)
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
+    value = call(indices)
+    in_thread(lambda: value.backward(upstream))
     return {"value": value, "weight_grad": leaf.grad}
 
 
 @further
 def whole_in_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    made: list[Tensor] = []
-
-    def work() -> None:
+    def work() -> Tensor:
         value = call(indices)
         value.backward(upstream)
-        made.append(value)
+        return value
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return {"value": made[0], "weight_grad": leaf.grad}
+    return {"value": in_thread(work), "weight_grad": leaf.grad}
 
 
 @further

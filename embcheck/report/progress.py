@@ -5,16 +5,13 @@ A pytest plug-in that stands in for pytest's own reporter.
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import pytest
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.text import Text
 
-from embcheck.report.style import console
+from embcheck.report.style import bar, console
 from embcheck.report.terminal import summary
 
 
@@ -29,20 +26,12 @@ class Progress:
         self.errors: list[str] = []
         self.started = time.monotonic()
         self._told = 0
-        self.bar: Bar | None = None
-        if sys.stdout.isatty():
-            self.bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=self.out,
-            )
-            self.task = self.bar.add_task("checking", total=None)
+        self.bar = bar(self.out)
+        self.task = self.bar.add_task("checking", total=None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        if not self.total and self.bar is not None:
+        if not self.total:
             self.bar.start()
             self.bar.update(self.task, total=len(ids))
         self.total = len(ids)
@@ -61,10 +50,9 @@ class Progress:
         if report.failed and report.when != "call":
             self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
         name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
-        if self.bar is not None:
-            mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
-            self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
-        elif self.total and self.finished * 10 // self.total > self._told:
+        mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
+        self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
+        if self.bar.disable and self.total and self.finished * 10 // self.total > self._told:
             self._told = self.finished * 10 // self.total
             seconds = time.monotonic() - self.started
             self.out.print(Text(f"{self.finished}/{self.total} items, {self.failed} failed, {seconds:.0f} s"))
@@ -74,8 +62,7 @@ class Progress:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.stop()
         run = session.config.pluginmanager.get_plugin("embcheck-session")
         judged = run is not None and run.results.verdicts
         if exitstatus == pytest.ExitCode.OK and not judged and _modeless(session.config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from embcheck.verdict import Status
 
@@ -29,3 +30,9 @@ def console(*, colour: bool | None = None, width: int | None = None, stderr: boo
         highlight=False,
         soft_wrap=True,
     )
+
+
+def bar(out: Console) -> Progress:
+    """A progress bar, which shows nothing where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=out, disable=not sys.stdout.isatty())
