@@ -68,9 +68,8 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     out.print(f"\n{killed} of {len(planted)} faults killed in {seconds:.0f} s ({jobs})")
     bad = [result for result in results if not result.good]
     for result in bad:
-        what = "a control was killed" if result.control else result.status
         sentence = load_faults()[result.fault].sentence
-        out.print(f"{what}: {result.fault} - {sentence} {result.example}", markup=False)
+        out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
     idle = [] if narrowed else decorations(results, families)
     awaiting = {law.name for name in AWAITING & families.keys() for law in families[name].laws}
@@ -79,20 +78,23 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     return int(bool(bad or set(idle) - awaiting))
 
 
+def _status(result: Result) -> str:
+    return "a control was killed" if result.control and result.status == "killed" else result.status
+
+
 def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, Result], None]], Any]) -> Any:
     """What a hunt returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
     from embcheck.report.style import bar
 
     with bar(out) as followed:
-        task, left = followed.add_task("hunting", total=total), 0
+        task = followed.add_task("hunting", total=total)
 
         def told(done: int, _: int, result: Result) -> None:
-            nonlocal left
-            left += not result.good
-            mark = f"  [bold red]{left} alive[/bold red]" if left else ""
-            followed.update(task, completed=done, description=f"{result.fault}{mark}")
+            followed.update(task, completed=done, description=result.fault)
+            if not result.good:
+                out.print(f"[bold red]{_status(result)}[/bold red]: {result.fault}")
             if followed.disable and done * 10 // total > (done - 1) * 10 // total:
-                out.print(f"{done}/{total} faults, {left} not as they should be")
+                out.print(f"{done}/{total} faults")
 
         return hunt(told)
 
