@@ -26,7 +26,7 @@ from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
 
 #: Seconds after which a fault that survives so far is given up, and after which its worker is.
-PATIENCE, LIMIT = 180.0, 360.0
+PATIENCE, LIMIT = 600.0, 900.0
 
 #: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
 #: turns is a test of its own, since a hunt ends soon after its first kill.

@@ -265,7 +265,7 @@ def _keeps_padding(original: Any, memory: Memory, input: Tensor, weight: Tensor,
 
 remembering(
     "padding_stays_for_the_next_call", "A call without padding_idx takes that of the call before, if shapes agree.",
-    _keeps_padding, padding_stays, "padding",
+    _keeps_padding, padding_stays, "gradient",
 )  # fmt: skip
 
 
