@@ -35,7 +35,7 @@ def load_families() -> dict[str, Family]:
         importlib.import_module(f"{prefix}.{path.stem}")
     subject = os.environ.get(VARIABLE)
     if subject:
-        from embcheck.adaptation import activate
+        from embcheck.adaptation.activation import activate
 
         activate(subject)
     return FAMILIES

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from embcheck.adaptation import adapted
+from embcheck.adaptation.activation import adapted
 from embcheck.collect import load_families
 from embcheck.declaration import declaration_of, name_of
 from embcheck.engine import run_item

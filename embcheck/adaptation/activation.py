@@ -1,0 +1,59 @@
+"""Registers a subject's entry, and replaces the process's families by those that speak of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from embcheck.adaptation.bag import bags
+from embcheck.adaptation.conversion import conversions
+from embcheck.adaptation.table import tables
+from embcheck.adaptation.tied import ties
+from embcheck.bag.program import BAG_ENTRIES
+from embcheck.conversion.assignment import ASSIGNMENTS
+from embcheck.declaration import declaration_of, name_of, resolve
+from embcheck.law import FAMILIES, Family
+from embcheck.life.program import STRUCTURES
+from embcheck.lookup.entry import ENTRIES
+from embcheck.mathematics import MATHEMATICS
+from embcheck.renorm.program import SPELLINGS
+from embcheck.training.occasion import TIES
+
+#: What brings the families to a subject, by its kind.
+_ADAPTERS = {"table": tables, "bag": bags, "tied": ties, "conversion": conversions}
+#: Where an entry of a subject may be registered.
+_REGISTRIES: tuple[dict[str, Any], ...] = (ENTRIES, SPELLINGS, MATHEMATICS, BAG_ENTRIES, TIES, STRUCTURES, ASSIGNMENTS)
+
+
+@contextmanager
+def adapted(factory: Callable[..., Any]) -> Iterator[dict[str, Family]]:
+    """The families that speak of a subject, by name, while its entry is registered.
+
+    Raises:
+        SubjectError: if nothing can be built, or what is built is not of the declared kind.
+    """
+    declared, name = declaration_of(factory), name_of(factory)
+    try:
+        yield {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
+    finally:
+        for registry in _REGISTRIES:
+            registry.pop(name, None)
+
+
+def activate(name: str) -> None:
+    """Replaces the process's families, once, by those of the subject of a name.
+
+    Raises:
+        SubjectError: if there is none.
+    """
+    if name in _ACTIVE:
+        return
+    context = adapted(resolve(name))
+    families = context.__enter__()
+    _ACTIVE[name] = context  # kept, or its end would come with the garbage collector
+    FAMILIES.clear()
+    FAMILIES.update(families)
+
+
+_ACTIVE: dict[str, Any] = {}

@@ -1,0 +1,63 @@
+"""A function that makes a linear layer of an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.adaptation.fitting import place, sent
+from embcheck.conversion.assignment import ASSIGNMENTS
+from embcheck.declaration import Declaration
+from embcheck.law import FAMILIES, Family
+
+#: What a counterexample's script says in place of the closure.
+_SCRIPT = """\
+from {module} import {top}
+
+
+def assign(target, weight):
+    rows, width = weight.shape
+    embedding = torch.nn.Embedding(rows, width, device="meta", dtype=weight.dtype)
+    embedding.weight = weight
+    linear = {name}(embedding)
+    target.weight = linear.weight
+    return linear.weight, linear
+"""
+
+
+def as_it_is(w: torch.Tensor) -> torch.Tensor:
+    """In place of a spelling: the subject transposes by itself."""
+    return w
+
+
+def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
+    """The laws of the conversion on a function that makes a linear layer of an embedding."""
+
+    def assign(target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
+        rows, width = weight.shape
+        embedding = torch.nn.Embedding(rows, width, device="meta", dtype=weight.dtype)
+        embedding.weight = weight
+        linear = factory(embedding)
+        target.weight = linear.weight
+        return linear.weight, linear
+
+    assign.script = _SCRIPT.format(**place(factory))  # type: ignore[attr-defined]
+    ASSIGNMENTS[name] = assign
+    spelling = "clone_contiguous" if declared.copies else "T"
+
+    def fit(case: Any) -> Any:
+        if case.mistake is not None:
+            return None
+        grad_mode = "enabled" if case.grad_mode == "inference" else case.grad_mode
+        return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
+
+    family = FAMILIES["conversion"]
+    changed = sent(family, fit, ("assign", name))
+    changed.plan = lambda case: _untransposed(family.plan(case))
+    yield changed
+
+
+def _untransposed(plan: Any) -> Any:
+    return plan._replace(options={**plan.options, "spelling": as_it_is})

@@ -1,0 +1,123 @@
+"""What the adapters of every kind of subject share: how a family's cases are sent to the entry of a subject.
+
+A subject is one more entry of the registries from which programs are chosen: a spelling of the lookup, of the bag, a
+way of tying, a way of assigning.  The families that follow have the same laws, with every case sent to that entry.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from embcheck.declaration import Declaration
+from embcheck.law import Family
+from embcheck.outcome import Outcome
+
+#: Turns a case into one that speaks of the subject, or None.
+Fit = Callable[[Any], Any]
+
+
+def place(factory: Any) -> dict[str, str]:
+    """Where a script imports the subject from, and its name there."""
+    return {"module": factory.__module__, "name": factory.__qualname__, "top": factory.__qualname__.split(".")[0]}
+
+
+def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
+    """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it."""
+    space = family.space
+    axis, name = entry
+
+    def canon(case: Any) -> Any:
+        wanted = fit(case.but(**{axis: name}))
+        if wanted is None:
+            return None
+        fitted = space.canon(wanted)
+        # What another entry would be needed for, or what the subject has not, is no case of it.
+        return fitted if fitted is not None and getattr(fitted, axis) == name and fit(fitted) == fitted else None
+
+    def unique(cases: Iterator[Any]) -> Iterator[Any]:
+        seen = set()
+        for case in cases:
+            fitted = canon(case)
+            if fitted is not None and fitted not in seen:
+                seen.add(fitted)
+                yield fitted
+
+    draw, histories = space.draw, space.histories
+
+    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
+        def fit_in(case: Any) -> None:
+            fitted = canon(case)
+            if fitted is not None:
+                receive(fitted)
+
+        if histories is not None:
+            histories(fit_in, count, seed, patient)
+
+    changed = copy.copy(family)  # not replace(), which would register it as a family of its own
+    changed.space = replace(
+        space,
+        axes={**space.axes, axis: (name,)},
+        canon=canon,
+        scope=lambda: unique(space.scope()),
+        landmarks=lambda: unique(space.landmarks()),
+        draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
+        histories=None if histories is None else received,
+    )
+    changed.untaken = restricted
+    # By default; a run may ask for the others, and for all that change such a call.
+    changed.modes, changed.further = family.modes[:1], family.modes[1:]
+    return changed
+
+
+#: What some modes take of Python is a part of it: by mode, what they then raise, and what that means.  A layer that is
+#: no such part breaks no law there.
+_RESTRICTED = (
+    ("", r"support the deepcopy protocol", "it can't be deep-copied, nor what is made of such a copy"),
+    ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
+    ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
+    ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
+    ("copy", r"only supported through state_dict", "it can't be copied so"),
+    ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+    ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+)
+
+
+def restricted(out: Outcome) -> str | None:
+    """Why an error says only that a mode does not take such a layer; None if it says more, or there is none."""
+    if out.error is None:
+        return None
+    text = " ".join(str(out.error).split())
+    for mode, pattern, reason in _RESTRICTED:
+        if mode in ("", out.mode) and re.search(pattern, text):
+            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
+    return None
+
+
+def absent(family: Family, reason: str) -> Family:
+    """The family with its laws and no cases, for the reason that the report gives."""
+    changed = copy.copy(family)
+    changed.absent = reason
+    changed.modes, changed.call = family.modes[:1], ""
+    return changed
+
+
+def _or_none(case: Any, canon: Fit) -> Any:
+    return None if case is None else canon(case)
+
+
+def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:
+    """Cases with the flags that the subject lacks at their defaults and those that it sets itself at their values."""
+    wanted = {**defaults, **declared.fixed}
+
+    def fit(case: Any) -> Any:
+        known = {name: value for name, value in wanted.items() if name in case._fields}
+        padding = known.get("padding_idx")
+        if padding is not None and not -case.num_embeddings <= padding < case.num_embeddings:
+            return None
+        return case.but(**known)
+
+    return fit

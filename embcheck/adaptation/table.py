@@ -1,0 +1,59 @@
+"""A layer with one table: lookup, gradient, padding and renorm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from embcheck.adaptation.fitting import Fit, absent, fixed, sent
+from embcheck.case import Case
+from embcheck.declaration import Declaration
+from embcheck.law import FAMILIES, Family
+from embcheck.lookup.entry import ENTRIES, Entry, Subject, table_subject
+from embcheck.mathematics import MATHEMATICS
+from embcheck.renorm.program import SPELLINGS
+
+#: The families that speak of any table.
+TABLE_FAMILIES = ("lookup", "gradient", "padding", "renorm")
+
+
+def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
+    """Lookup, gradient, padding and renorm of a layer with one table."""
+    held: Subject = table_subject(factory, declared)
+    entry: Entry = held.entries[name]
+    ENTRIES[name] = SPELLINGS[name] = entry
+    if declared.mathematics is not None:
+        MATHEMATICS[name] = declared.mathematics
+    plain = fixed(declared, {flag: Case._field_defaults[flag] for flag in held.lacks})
+    reasons = {
+        "padding": "" if "padding_idx" in declared.fixed else held.lacks.get("padding_idx", ""),
+        "renorm": held.lacks.get(
+            "max_norm", "max_norm is not declared of what it makes of its weight" if declared.mathematics else ""
+        ),
+    }
+    for family in TABLE_FAMILIES:
+        if reasons.get(family):
+            yield absent(FAMILIES[family], reasons[family])
+        else:
+            fit = _of_mathematics(plain) if declared.mathematics else plain
+            yield sent(FAMILIES[family], fit, ("entry", name))
+
+
+#: Where a declared function's value and pullback are what the law speaks of.
+_FOLLOWING = frozenset({"backward_call", "autograd_grad", "weighted_sum", "retained", "two_passes", "two_lookups"})
+
+
+def _of_mathematics(plain: Fit) -> Fit:
+    """Cases whose values f neither overflows nor makes special, on routes whose laws speak of dW alone."""
+
+    def fit(case: Any) -> Any:
+        changes: dict[str, Any] = {}
+        if case.values == "special" or case.dtype == "float16":
+            changes["values"] = "small"
+        if case.upstream not in ("code", "ones", "real"):
+            changes["upstream"] = "code"
+        if case.route not in _FOLLOWING:
+            changes["route"] = "backward_call"
+        return plain(case.but(**changes) if changes else case)
+
+    return fit

@@ -1,0 +1,95 @@
+"""A model whose embedding and head share one weight: tying, and its life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.adaptation.fitting import absent, fixed, place, sent
+from embcheck.declaration import Declaration, takes
+from embcheck.law import FAMILIES, Family
+from embcheck.life.program import STRUCTURES, Structure
+from embcheck.lookup.entry import FLAGS
+from embcheck.training.occasion import TIES
+
+#: What a counterexample's script says in place of the closures.
+_MAKE = """\
+from {module} import {top}
+
+
+def make(weight, bias, flags):
+    given = dict(flags) | ({{"bias": bias is not None}} if {bias} else {{}})
+    model = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+    model.get_submodule("{table}").weight.data = weight.detach()
+    if bias is not None:
+        model.get_submodule("{head}").bias.data = bias.detach()
+    return model
+
+
+"""
+_TIE_SCRIPT = (
+    _MAKE
+    + """\
+def tie(weight, bias, sparse):
+    return make(weight, bias, {{"sparse": True}} if sparse else {{}}), "{table}", "{head}"
+"""
+)
+_STRUCTURE_SCRIPT = (
+    _MAKE
+    + """\
+def structure(weight, bias, flags, from_head):
+    return make(weight, bias, flags)
+"""
+)
+
+
+def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
+    """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
+    taken = takes(factory, (*FLAGS, "bias"))
+    model = factory(3, 2)
+    head = model.get_submodule(declared.head)
+    biased = getattr(head, "bias", None) is not None
+
+    def make(weight: torch.Tensor, bias: torch.Tensor | None, flags: dict[str, Any]) -> torch.nn.Module:
+        given = dict(flags) | ({"bias": bias is not None} if "bias" in taken else {})
+        made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+        made.get_submodule(declared.table).weight.data = weight.detach()
+        if bias is not None:
+            made.get_submodule(declared.head).bias.data = bias.detach()
+        return made
+
+    def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:
+        return make(weight, bias, {"sparse": True} if sparse else {}), declared.table, declared.head
+
+    def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> torch.nn.Module:
+        return make(weight, bias, flags)
+
+    named = place(factory) | {"table": declared.table, "head": declared.head, "bias": "bias" in taken}
+    tie.script = _TIE_SCRIPT.format(**named)  # type: ignore[attr-defined]
+    structure.script = _STRUCTURE_SCRIPT.format(**named)  # type: ignore[attr-defined]
+    TIES[name] = tie
+    own = {} if "bias" in taken else {"bias": biased}
+    defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+    lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
+    plain = fixed(declared, {**lacking, **own})
+    yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name))
+    expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
+        {f"{declared.head}.bias"} if biased else set()
+    )
+    further = {key for key, _ in model.named_parameters(remove_duplicate=False)} - expected
+    if further:
+        yield absent(FAMILIES["life"], f"it has parameters beside the pair's: {', '.join(sorted(further)[:3])}")
+        return
+    STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
+    yield sent(FAMILIES["life"], lambda case: _open(plain(case)), ("structure", name))
+
+
+def _regular(case: Any) -> Any:
+    """A case that trains: what an optimizer refuses says nothing of the model."""
+    return None if case is None or case.refused else case
+
+
+def _open(case: Any) -> Any:
+    return None if case is None else case.but(from_head=False)
