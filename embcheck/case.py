@@ -17,6 +17,7 @@ import numpy.typing as npt
 from embcheck import stream
 from embcheck.axes import Axes, Input, cached_property
 from embcheck.format import FORMATS, Array, Floats, Format, special_patterns
+from embcheck.layout import SHARED, shared
 from embcheck.pattern import PATTERNS, STRAYS, occurrence
 
 Ints = npt.NDArray[np.int64]
@@ -139,9 +140,18 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         """
         return self._sent[0]
 
+    @property
+    def _crowded(self) -> bool:
+        """Whether more tokens meet in a row than the format can count, so that not all can say the same."""
+        return self.upstream not in ("ones", "real") and self.max_count > self.format.largest_integer >> 2
+
     @cached_property
     def _sent(self) -> tuple[Floats, Array]:
-        return _sent(self)
+        values, stored = _sent(self)
+        if self.upstream_layout not in SHARED or (self.upstream_layout == "equal_rows" and self._crowded):
+            return values, stored
+        values = shared(values, self.upstream_layout)
+        return values, self.format.encode(values)
 
     @property
     def weight_input(self) -> Input:
@@ -161,7 +171,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
     def upstream_input(self) -> Input:
         """The upstream gradient as a tensor to feed."""
         layout = self.upstream_layout
-        if layout == "expanded" and self.upstream != "ones":
+        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and self._crowded):
             layout = "contiguous"
         return Input(self._sent[1].reshape(*self.shape, self.embedding_dim), self.dtype, layout)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embcheck.format import Array
+from embcheck.format import Array, Floats
 
 #: Elements of poison before and after every view.
 GUARD = 8
@@ -25,6 +25,11 @@ POISONED_INDEX = 0x5A5A5A5A
 
 #: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "expanded")
+
+#: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
+#: a sum over tokens.
+SHARED = ("equal_columns", "equal_rows")
+UPSTREAM_LAYOUTS = (*LAYOUTS, *SHARED)
 
 
 class View(NamedTuple):
@@ -55,12 +60,20 @@ def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[in
     return tuple(reversed(strides))
 
 
+def shared(values: Floats, layout: str) -> Floats:
+    """The values that a gradient of that layout can hold, from rows of any: shape ``(…, D)``."""
+    if not values.size or layout not in SHARED:
+        return values
+    first = values[..., :1] if layout == "equal_columns" else values[:1]
+    return np.broadcast_to(first, values.shape).copy()
+
+
 @lru_cache(maxsize=4096)
 def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is not in `LAYOUTS`.
+        KeyError: for a name that is not in `UPSTREAM_LAYOUTS`.
     """
     offset = GUARD
     match layout:
@@ -79,8 +92,12 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides, offset = row_major(shape), GUARD + 3
         case "expanded":
             strides = (0,) * len(shape)
+        case "equal_columns":
+            strides = (*row_major(shape[:-1]), 0)[: len(shape)]
+        case "equal_rows":
+            strides = (*(0,) * len(shape[:-1]), 1)[: len(shape)]
         case _:
-            raise KeyError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}")
+            raise KeyError(f"no layout {layout!r}; there are {', '.join(UPSTREAM_LAYOUTS)}")
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
 

@@ -12,7 +12,7 @@ from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
 from embcheck.construction.affine_case import LEADS, SIZES, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
-from embcheck.layout import LAYOUTS, row_major
+from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS, row_major
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 
@@ -82,7 +82,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "input_layout": LAYOUTS,
     "weight_layout": LAYOUTS,
     "bias_layout": ("contiguous", "strided", "offset"),
-    "upstream_layout": LAYOUTS,
+    "upstream_layout": UPSTREAM_LAYOUTS,
     "values": VALUES,
 }
 

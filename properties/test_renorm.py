@@ -12,7 +12,7 @@ from embcheck import oracle
 from embcheck.comparison import Difference, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
-from embcheck.layout import LAYOUTS
+from embcheck.layout import UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import flags_of
 from embcheck.lookup.past import PASTS, past_cases
@@ -131,7 +131,7 @@ AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "max_norm": MAX_NORMS,
     "norm_type": NORM_TYPES,
     "upstream": ("code", "ones", "real"),
-    "upstream_layout": LAYOUTS,
+    "upstream_layout": UPSTREAM_LAYOUTS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
     "requires_grad": (True, False),

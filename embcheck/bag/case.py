@@ -14,6 +14,7 @@ from embcheck.bag.cut import WRONG_OFFSETS, lengths_of
 from embcheck.bag.region import facts_of
 from embcheck.case import Case, coded
 from embcheck.format import FORMATS, Array, Floats, Format
+from embcheck.layout import shared
 
 Ints = npt.NDArray[np.int64]
 
@@ -181,7 +182,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             return np.ones(shape)
         code = stream.words(stream.derive("bag upstream", self.seed % 64), shape[0] * shape[1]).reshape(shape)
         if self.upstream == "real":
-            return coded(code, "real", self.format)
+            return shared(coded(code, "real", self.format), self.upstream_layout)
         most = max(1, int(self.counts.max(initial=0))) * (3 if self.weights == "small" else 1)
         most *= int(self.lengths.max(initial=1)) if self.mode == "mean" else 1
         if self.learns != "table":
@@ -190,7 +191,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         values = np.where(code >> np.uint64(63), -1.0, 1.0) * (1 + ((code >> np.uint64(8)) % span).astype(np.float64))
         if self.upstream == "special" and values.size:
             values.flat[self.seed % values.size] = (np.nan, np.inf, -np.inf)[self.seed % 3]
-        return values
+        return shared(values, self.upstream_layout)
 
     @property
     def refused(self) -> bool:

@@ -17,7 +17,7 @@ from embcheck.bag.program import BAG_ENTRIES, bag
 from embcheck.bag.route import BAG_ROUTES
 from embcheck.format import FORMATS
 from embcheck.law import Plan
-from embcheck.layout import LAYOUTS
+from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 
 MODES = ("sum", "mean", "max")
@@ -75,7 +75,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "index_layout": LAYOUTS,
     "offset_layout": LAYOUTS,
     "weights_layout": LAYOUTS,
-    "upstream_layout": LAYOUTS,
+    "upstream_layout": UPSTREAM_LAYOUTS,
     "values": ("fingerprint", "small", "real", "special", "poisoned"),
     "upstream": ("code", "ones", "real", "special"),
     "entry": tuple(BAG_ENTRIES),

@@ -11,6 +11,7 @@ import numpy as np
 from embcheck import oracle, stream
 from embcheck.axes import Axes, Input
 from embcheck.format import FORMATS, Floats, Format
+from embcheck.layout import shared
 
 #: Shapes of the input before its last axis, of ranks 0 to 4.
 LEADS: tuple[tuple[int, ...], ...] = (
@@ -98,7 +99,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         """The upstream gradient, shape (rows, outputs)."""
         if self.upstream_layout == "expanded":
             return np.ones((self.rows, self.outputs))
-        return _small("upstream", self.seed, self.rows, self.outputs)
+        return shared(_small("upstream", self.seed, self.rows, self.outputs), self.upstream_layout)
 
     def _spoilt(self, part: str, numbers: Floats) -> Floats:
         where, _, what = self.values.partition("_")

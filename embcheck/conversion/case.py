@@ -18,7 +18,7 @@ from embcheck.case import Case
 from embcheck.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
 from embcheck.conversion.transposition import COMPACTING, COPYING
 from embcheck.format import FORMATS, Array, Floats, Format
-from embcheck.layout import view_of
+from embcheck.layout import shared, view_of
 
 Expected = oracle.Expected
 Strides = tuple[int, ...]
@@ -134,13 +134,9 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         code = _code(self.seed % 64, self.numel, self.embedding_dim)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         if room:
-            spoken: Floats = sign * (
-                1
-                + ((code >> np.uint64(8)) % np.uint64(min(room, 8 if self.dtype != "float64" else 1 << 36))).astype(
-                    np.float64
-                )
-            )
-            return spoken
+            span = np.uint64(min(room, 8 if self.dtype != "float64" else 1 << 36))
+            spoken: Floats = sign * (1 + ((code >> np.uint64(8)) % span).astype(np.float64))
+            return shared(spoken, self.upstream_layout)
         # Too many tokens for the format: one in so many speaks, another one in each column.
         spread = -(-4 * 3 * max(self.numel, 1) // self.computed.largest_integer)
         phase = np.arange(self.numel)[:, None] + np.arange(self.embedding_dim)[None, :] + self.seed

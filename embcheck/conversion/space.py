@@ -16,7 +16,7 @@ from embcheck.conversion.program import GRAD_MODES, LATER, SOURCES, convert, new
 from embcheck.conversion.transposition import CUTS, SPELLINGS
 from embcheck.format import FORMATS
 from embcheck.law import Plan
-from embcheck.layout import LAYOUTS
+from embcheck.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 
 #: Each source by direction; a linear layer's table is frozen in one way only.
@@ -91,7 +91,7 @@ def canonical(case: ConversionCase) -> ConversionCase | None:
     if case.spelling == "stack" and not case.memory_shape[0]:
         changes["spelling"] = "cat"
     fitted = case.but(**changes)
-    if fitted.upstream_layout == "expanded" and 4 * 3 * fitted.numel > fitted.computed.largest_integer:
+    if fitted.upstream_layout in ("expanded", *SHARED) and 4 * 3 * fitted.numel > fitted.computed.largest_integer:
         # More ones than the format can count: let fewer tokens speak.
         fitted = fitted.but(upstream_layout="contiguous")
     if fitted.numel and fitted.lookup.max_count * fitted.passes > fitted.format.largest_integer:
@@ -196,7 +196,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS,
     "input_layout": LAYOUTS,
-    "upstream_layout": LAYOUTS,
+    "upstream_layout": UPSTREAM_LAYOUTS,
     "values": ("fingerprint", "small", "special", "wide"),
     "mistake": (None, *MISTAKES),
 }

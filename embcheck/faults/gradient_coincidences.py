@@ -192,7 +192,9 @@ class _Scaled(torch.autograd.Function):
         return upstream[0] * context.factor, None
 
 
-def later(name: str, sentence: str, when: Callable[..., bool], factor: float, witness: Callable[[], bool]) -> None:
+def later(
+    name: str, sentence: str, when: Callable[..., bool], factor: float, witness: Callable[[], bool], family: str = "gradient"
+) -> None:
     """Registers a fault of F.embedding: the gradient of some calls is multiplied."""
 
     def wrong(original: Callable[..., Tensor], input: Tensor, weight: Tensor, **flags: Any) -> Tensor:
@@ -203,7 +205,7 @@ def later(name: str, sentence: str, when: Callable[..., bool], factor: float, wi
         found: Tensor = _Scaled.apply(out, factor)  # type: ignore[no-untyped-call]
         return found
 
-    embedding(name, "gradient", sentence, wrong, witness)
+    embedding(name, family, sentence, wrong, witness)
 
 
 later(
@@ -220,5 +222,5 @@ later(
 later(
     "renormed_rows_learn_slower", "max_norm with scale_grad_by_freq halves the gradient.",
     lambda i, w, f: f["max_norm"] is not None and f["scale_grad_by_freq"], 0.5,
-    gradient_differs([0], 1, max_norm=1e9, scale_grad_by_freq=True),
+    gradient_differs([0], 1, max_norm=1e9, scale_grad_by_freq=True), "renorm",
 )  # fmt: skip

@@ -236,7 +236,9 @@ def takes_numbers() -> bool:
 # -- conversions -------------------------------------------------------------------------------------------------
 
 
-def converting(name: str, sentence: str, act: Callable[[Any, Any], None], witness: Callable[[], bool]) -> None:
+def converting(
+    name: str, sentence: str, act: Callable[[Any, Any], None], witness: Callable[[], bool], family: str = "life"
+) -> None:
     """A fault of _apply: ``act(self, fn)`` after a module's own parameters were converted."""
 
     def change(original: Change, self: Any, fn: Change, recurse: bool = True) -> Any:
@@ -244,7 +246,7 @@ def converting(name: str, sentence: str, act: Callable[[Any, Any], None], witnes
         act(self, fn)
         return self
 
-    module(name, sentence, "_apply", change, witness, "life")
+    module(name, sentence, "_apply", change, witness, family)
 
 
 def each(self: Any, when: Callable[[Any], bool], act: Callable[[Any, str, Any], object]) -> None:
@@ -292,6 +294,7 @@ converting(
     "double() converts buffers of integers.",
     numbers,
     lambda: buffered().double().count.dtype == torch.float64,
+    "membership",
 )
 converting(
     "conversion_freezes_bias",
@@ -324,9 +327,11 @@ def forgets_in_bfloat16() -> bool:
 # -- copies ------------------------------------------------------------------------------------------------------
 
 
-def deepcopying(name: str, sentence: str, change: Change, witness: Callable[[], bool]) -> None:
+def deepcopying(
+    name: str, sentence: str, change: Change, witness: Callable[[], bool], family: str = "life"
+) -> None:
     """A fault of a Parameter's deep copy: ``change(original, self, memo)``."""
-    spoiled(name, "life", sentence, Parameter, "__deepcopy__", change, witness)
+    spoiled(name, family, sentence, Parameter, "__deepcopy__", change, witness)
 
 
 def with_grad(made: Any, self: Any) -> Any:
@@ -360,6 +365,7 @@ deepcopying(
     "A deep copy of a Parameter without elements requires grad.",
     lambda original, self, memo: original(self, memo).requires_grad_() if not self.numel() else original(self, memo),
     lambda: copy.deepcopy(Parameter(torch.zeros(0, 2), False)).requires_grad,
+    "leaf",
 )
 
 

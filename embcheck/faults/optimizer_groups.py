@@ -14,11 +14,13 @@ from embcheck.faults.kernels import Tensor
 from embcheck.faults.optimizer_sgd import Optimizer
 
 
-def method(name: str, sentence: str, attribute: str, wrong: Callable[..., Any], witness: Witness) -> None:
+def method(
+    name: str, sentence: str, attribute: str, wrong: Callable[..., Any], witness: Witness, family: str = "tying"
+) -> None:
     """A fault of a method of every optimizer: ``wrong(original, self, *args, **kwargs)``."""
     entry(
         name,
-        "tying",
+        family,
         sentence,
         Optimizer,
         attribute,

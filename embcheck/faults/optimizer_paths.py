@@ -61,7 +61,7 @@ altered("adam_plain_zero_beta2", "Plain Adam takes beta2 = 0 for 0.999.", "adam"
         lambda f: {"beta2": f["beta2"] or 0.999}, apart("Adam", lr=0.5, betas=(0.5, 0.0)))  # fmt: skip
 altered("adam_zero_eps", "Plain Adam takes eps = 0 for 1e-2.", "adam", _adam,
         lambda f: {"eps": f["eps"] or 1e-2},
-        lambda: disagree(shrinking("Adam", eps=0.0), shrinking("Adam", True, eps=0.0)), "company")  # fmt: skip
+        lambda: disagree(shrinking("Adam", eps=0.0), shrinking("Adam", True, eps=0.0)), "life")  # fmt: skip
 altered("rmsprop_foreach_forgets_maximize", "foreach RMSprop minimizes beside momentum.", "rmsprop", "_multi_tensor_rmsprop",
         without("maximize", lambda f: f["momentum"] != 0), apart("RMSprop", lr=0.5, momentum=0.5, maximize=True))  # fmt: skip
 altered("rmsprop_forgets_decay_centered", "foreach RMSprop forgets weight decay where it is centered.", "rmsprop",

@@ -47,7 +47,7 @@ method("group_without_decay_has_the_default", "A group's weight_decay=0.0 is tak
        falsy_defaults, lambda: pair(weight_decay=0.0)[2].param_groups[1]["weight_decay"] != 0)  # fmt: skip
 method("late_group_starts_at_the_defaults", "A group that is added after steps ignores its own options.", "add_param_group",
        lambda original, self, group: original(self, {"params": group["params"]} if self.state else group),
-       lambda: late_rate() != 0.25)  # fmt: skip
+       lambda: late_rate() != 0.25, "company")  # fmt: skip
 method("late_group_forgets_states", "Adding a group forgets all states.", "add_param_group",
        lambda original, self, group: (original(self, group), self.state.clear())[0],
        lambda: not late().state)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from embcheck.case import Case
 from embcheck.law import Plan
-from embcheck.layout import LAYOUTS
+from embcheck.layout import UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of
 from embcheck.lookup.past import PASTS
@@ -22,7 +22,7 @@ FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp"})
 AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "values": ("fingerprint", "real", "special"),
     "upstream": ("code", "ones", "real", "special", "tiny", "huge"),
-    "upstream_layout": LAYOUTS,
+    "upstream_layout": UPSTREAM_LAYOUTS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
     "entry": tuple(ENTRIES),
