@@ -12,6 +12,9 @@ import torch
 
 from embcheck.bag.mistake import Tensor, mistake, tokens
 
+#: Mistakes that only elements show.
+BY_ELEMENTS = frozenset({"limited_offsets_from_one"})
+
 # -- ranks and dtypes ----------------------------------------------------------------------------------------------
 
 
@@ -91,6 +94,36 @@ def tokens_uint8(weight: Tensor) -> Tensor:
 @mistake(RuntimeError)
 def tokens_bool(weight: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(tokens(2).bool(), weight, tokens(1).bool())
+
+
+@mistake(RuntimeError)
+def tokens_int16_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).short(), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def tokens_uint8_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).to(torch.uint8), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def tokens_bool_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).bool(), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def offsets_int16(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2), weight, tokens(1).short())
+
+
+@mistake(RuntimeError)
+def offsets_uint8(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2), weight, tokens(1).to(torch.uint8))
+
+
+@mistake(RuntimeError)
+def offsets_bool(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).int(), weight, tokens(1).bool())
 
 
 @mistake(RuntimeError)
