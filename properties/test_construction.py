@@ -113,7 +113,9 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 construction = Family(
     "construction",
-    Space(ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse"), strength=2),
+    Space(
+        ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse"), strength=2
+    ),
     plan,
     refused=lambda case: case.wrong is not None,
     cost=4.0,
