@@ -16,6 +16,7 @@ from embcheck.bag import oracle as bag_oracle
 from embcheck.bag import space as bag_space
 from embcheck.bag.canon import canonical
 from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
+from embcheck.bag.misfit import FATAL
 from embcheck.bag.mistake import BAG_ERRORS
 from embcheck.bag.oracle import Expected
 from embcheck.bag.region import derived
@@ -508,7 +509,8 @@ def errors(case: BagCase) -> tuple[type[BaseException], ...]:
 @bag.law(
     "Offsets that are none, tokens outside the table, and calls that mean nothing are refused, and nothing is written.",
     source="nn.EmbeddingBag: Args, Shape",
-    obliges={f"mistake={name}" for name in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS, *BAG_ERRORS)} | {"on_meta"},
+    obliges={f"mistake={name}" for name in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS, *BAG_ERRORS) if name not in FATAL}
+    | {"on_meta"},
     refusal=True,
 )
 def bag_refuses_mistakes(case: BagCase, out: Outcome) -> Finding:

@@ -12,8 +12,10 @@ import torch
 
 from embcheck.bag.mistake import Tensor, mistake, tokens
 
+#: Mistakes that end the process where they are not refused.
+FATAL = frozenset({"backward_of_a_far_token", "weights_backward_of_a_far_token"})
 #: Mistakes that only elements show.
-BY_ELEMENTS = frozenset({"limited_offsets_from_one"})
+BY_ELEMENTS = FATAL | {"limited_offsets_from_one"}
 
 # -- ranks and dtypes ----------------------------------------------------------------------------------------------
 
@@ -175,6 +177,23 @@ def padding_zero_of_no_rows(weight: Tensor) -> object:
 def other_keywords(weight: Tensor) -> object:
     given: dict[str, Any] = {"vocab_size": weight.shape[0], "emb_size": weight.shape[1]}
     return torch.nn.EmbeddingBag(**given)
+
+
+# -- the derivative's own operators, which take tokens that no forward has seen --------------------------------------
+
+
+@mistake(RuntimeError)
+def backward_of_a_far_token(weight: Tensor) -> object:
+    backward = torch.ops.aten._embedding_bag_dense_backward.default
+    far, none, one = torch.tensor([1 << 40]), tokens(1), tokens(1) + 1
+    return backward(weight[:1].detach(), far, none, one, one, weight.shape[0], False, 0, None)
+
+
+@mistake(RuntimeError)
+def weights_backward_of_a_far_token(weight: Tensor) -> object:
+    backward = torch.ops.aten._embedding_bag_per_sample_weights_backward.default
+    far, none = torch.tensor([1 << 40]), tokens(1)
+    return backward(weight[:1].detach(), weight.detach(), far, none, none, 0)
 
 
 # -- with max_norm: what is refused must not have rescaled a row ---------------------------------------------------
