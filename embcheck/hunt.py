@@ -159,7 +159,9 @@ class Ground:
         judged = 0
         # A control has to survive all that it meets, so it meets its own family's laws alone.
         for family in own if fault.control else own + others:
-            quarry = self.quarry(family, fault.modes if family.name == fault.family else ())[: _CONTROL if fault.control else None]
+            quarry = self.quarry(family, fault.modes if family.name == fault.family else ())[
+                : _CONTROL if fault.control else None
+            ]
             with Planted(fault) as planted:
                 found, count = self._meet(family, quarry, planted, started + seconds)
             judged += count

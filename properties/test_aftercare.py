@@ -30,7 +30,11 @@ class _AftercareAxes(NamedTuple):
     foreach: Any = None
     as_list: bool = True
     average: str = "equal"
+    #: whether a matrix has a sparse gradient, as a table's may be
+    sparse: bool = False
     buffers: bool = False
+    #: whether one of the buffers is a number of steps
+    counter: bool = False
     growth: int = 2
     bad: tuple[int, ...] = ()
     unscaled_first: bool = False
@@ -80,7 +84,9 @@ def plan(case: Aftercare) -> Plan:
     fmt = FORMATS[case.dtype]
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
-        return Plan(averaged, {"values": values}, {"kind": case.average, "buffers": case.buffers})
+        return Plan(
+            averaged, {"values": values}, {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
+        )
     if case.what == "scale":
         options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
         return Plan(scaled, {}, options)
@@ -93,6 +99,7 @@ def plan(case: Aftercare) -> Plan:
         "foreach": case.foreach,
         "by_value": by_value,
         "as_list": case.as_list,
+        "sparse": case.sparse,
     }
     return Plan(clipped, fed, options)
 
@@ -104,7 +111,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "foreach": (None, True, False),
     "as_list": (True, False),
     "average": ("equal", "ema", "ema_single", "swa", "own"),
+    "sparse": (False, True),
     "buffers": (False, True),
+    "counter": (False, True),
     "growth": (2, 1, 3),
     "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
     "unscaled_first": (False, True),
@@ -118,9 +127,11 @@ def scope() -> Iterator[Aftercare]:
     for what, limit, kind, foreach in itertools.product(
         ("norm", "value"), AXES["limit"], AXES["kind"], AXES["foreach"]
     ):
-        yield Aftercare(what, limit, kind, foreach)
+        for sparse in (False, True):
+            yield Aftercare(what, limit, kind, foreach, sparse=sparse)
     for kind, buffers, steps, dtype in itertools.product(AXES["average"], (False, True), AXES["steps"], AXES["dtype"]):
-        yield Aftercare("average", average=kind, buffers=buffers, steps=steps, dtype=dtype)
+        for counter in (False, True):
+            yield Aftercare("average", average=kind, buffers=buffers, counter=counter, steps=steps, dtype=dtype)
     for growth, bad, first in itertools.product(AXES["growth"], AXES["bad"], (False, True)):
         yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first)
 

@@ -43,6 +43,13 @@ def canonical(case: Case) -> Case | None:
         and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
     ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
         changes["route"] = "through_view"
+    if case.route == "per_sample":
+        # A module's parameter, and an axis of samples; a sample has counts of its own.
+        changes |= {"scale_grad_by_freq": False, "sparse": False, "history": "fresh"}
+        changes |= {} if entry.module else {"entry": "module"}
+        changes |= {} if len(case.shape) > 1 else {"shape": (1, case.numel)}
+        if not case.numel or not case.num_embeddings:
+            changes["route"] = "through_view"
     if (case.route == "through_double" and entry.module) or (case.route == "indices_mutated" and entry.product):
         changes["entry"] = "functional"
     if case.sparse and case.scale_grad_by_freq:

@@ -15,7 +15,8 @@ import numpy as np
 from embcheck.bag import oracle as bag_oracle
 from embcheck.bag import space as bag_space
 from embcheck.bag.canon import canonical
-from embcheck.bag.case import OFFSET_MISTAKES, STRAYS, BagCase
+from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
+from embcheck.bag.misfit import FATAL
 from embcheck.bag.mistake import BAG_ERRORS
 from embcheck.bag.oracle import Expected
 from embcheck.bag.region import derived
@@ -45,7 +46,10 @@ GRAPH = ("graph",)
 
 
 def no_old_order(case: BagCase, out: Outcome) -> str | None:
-    """The old order of the arguments is deprecated: a release without it refuses the call."""
+    """The old order of the arguments is deprecated: a release without it refuses the call.  So may one refuse tokens of
+    which no bag is made, as no document says what they are for."""
+    if isinstance(out.error, RuntimeError) and case.trailing and not len(case.lengths) and "offsets" in str(out.error):
+        return "tokens without a bag are refused"
     gone = case.entry == "swapped" and "'indices'" in str(out.error)  # a floating table is no index
     return "embedding_bag(weight, input) is gone" if gone else None
 
@@ -499,7 +503,7 @@ def pretrained_bag_is_frozen(case: BagCase, out: Outcome) -> Finding:
 
 def errors(case: BagCase) -> tuple[type[BaseException], ...]:
     """What refuses a mistake: RuntimeError from the operator, or what Python's side documents."""
-    if case.mistake in STRAYS or case.mistake in OFFSET_MISTAKES:
+    if case.mistake in (*STRAYS, *LATE_STRAYS, *OFFSET_MISTAKES):
         return (RuntimeError, IndexError)
     return (BAG_ERRORS.get(case.mistake or "", RuntimeError),)
 
@@ -507,7 +511,8 @@ def errors(case: BagCase) -> tuple[type[BaseException], ...]:
 @bag.law(
     "Offsets that are none, tokens outside the table, and calls that mean nothing are refused, and nothing is written.",
     source="nn.EmbeddingBag: Args, Shape",
-    obliges={f"mistake={name}" for name in (*OFFSET_MISTAKES, *STRAYS, *BAG_ERRORS)},
+    obliges={f"mistake={name}" for name in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS, *BAG_ERRORS) if name not in FATAL}
+    | {"on_meta"},
     refusal=True,
 )
 def bag_refuses_mistakes(case: BagCase, out: Outcome) -> Finding:

@@ -196,7 +196,9 @@ def bag_layer_draws_normal_numbers(case: BagLayerCase, out: Outcome) -> Finding:
     when=lambda case: case.make not in ("fresh", "by_keywords"),
 )
 def bag_layer_draws_nothing_for_a_given_table(case: BagLayerCase, out: Outcome) -> Finding:
-    return is_false(out.changed, "making the layer changed grad mode, default dtype, threads, determinism or random numbers")
+    return is_false(
+        out.changed, "making the layer changed grad mode, default dtype, threads, determinism or random numbers"
+    )
 
 
 test_scope, test_product, test_random = bag_layer.tests()

@@ -23,7 +23,7 @@ from embcheck.comparison import (
 from embcheck.construction.case import (
     ConstructionCase,
 )
-from embcheck.construction.misuse import WRONG, refused
+from embcheck.construction.misuse import FATAL, WRONG, refused
 from embcheck.construction.program import ACTS, CASTS, DRAWN, FREEZING, GIVEN, MAKES, constructed
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
@@ -113,7 +113,9 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 construction = Family(
     "construction",
-    Space(ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse"), strength=2),
+    Space(
+        ConstructionCase, AXES, canonical, scope, landmarks, flags=("make", "act", "padding_idx", "sparse"), strength=2
+    ),
     plan,
     refused=lambda case: case.wrong is not None,
     cost=4.0,
@@ -326,7 +328,7 @@ def conversion_rounds_to_nearest(case: ConstructionCase, out: Outcome) -> Findin
 @construction.law(
     "A wrong padding_idx, shape, rank, keyword, size or index dtype is refused, and nothing is written.",
     source="nn.Embedding; F.embedding: weight must be 2-D, input LongTensor; nn.Module.load_state_dict: strict",
-    obliges={f"wrong={name}" for name in WRONG},
+    obliges={f"wrong={name}" for name in WRONG.keys() - FATAL},
     refusal=True,
 )
 def wrong_calls_are_refused(case: ConstructionCase, out: Outcome) -> Finding:

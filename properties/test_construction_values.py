@@ -65,7 +65,9 @@ def values_are_distributed_as_documented(case: InitialCase, out: Outcome) -> Fin
     spread = case.spread
     if spread is None:
         return same(out.values, np.full(out.values.values.shape, CONSTANTS[case.name]))
-    if spread.uniform and np.abs(drawn - spread.mean).max() > spread.scale * (1 + 2 * FORMATS[case.dtype].unit_roundoff):
+    if spread.uniform and np.abs(drawn - spread.mean).max() > spread.scale * (
+        1 + 2 * FORMATS[case.dtype].unit_roundoff
+    ):
         return Difference("range", f"{out.values.path}.abs().max().item()", float(np.abs(drawn).max()), spread.scale,
                           f"a value lies outside [{spread.mean - spread.scale:g}, {spread.mean + spread.scale:g})")  # fmt: skip
     far, most = distance(drawn, spread), allowed_distance(drawn.size, FORMATS[case.dtype])

@@ -186,9 +186,7 @@ def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
 
-@gradient.law(
-    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
-)
+@gradient.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def gradient_leaves_earlier_results(case: Case, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 

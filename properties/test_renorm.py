@@ -22,7 +22,7 @@ from embcheck.renorm.case import RenormCase, Renormed, p_norm
 from embcheck.renorm.program import SPELLINGS, TAKES, renormalise
 from embcheck.space import Space
 
-MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"))
+MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
 NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0, 2.5)
 
@@ -141,6 +141,13 @@ AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "threads": (1, 2),
 }
 
+
+def refuses_no_norm(case: RenormCase, out: Outcome) -> str | None:
+    """No norm is negative: a release may refuse such a limit, as torch.renorm does."""
+    refused = isinstance(out.error, (RuntimeError, ValueError)) and case.max_norm is not None and case.max_norm < 0
+    return "a negative max_norm is refused" if refused else None
+
+
 renorm = Family(
     "renorm",
     Space(
@@ -159,6 +166,7 @@ renorm = Family(
     modes=("eager", "no_grad", "inference"),
     call="table",
     refused=lambda case: case.refused or case.spent,
+    not_applicable=refuses_no_norm,
     cost=4.0,
     stride=3,
 )

@@ -40,7 +40,20 @@ LAYERS = (
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "space", "comparison", "law", "verdict", "ledger", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
-    *("life", "training", "mode", "module", "lookup", "renorm", "bag", "conversion", "construction", "cost", "modes"),
+    *(
+        "life",
+        "training",
+        "mode",
+        "module",
+        "lookup",
+        "renorm",
+        "bag",
+        "conversion",
+        "construction",
+        "quantized",
+        "cost",
+        "modes",
+    ),
     # the same programs on what a user wrote
     *("examples", "adaptation", "collect"),
     # execution, reduction, and what takes a process down

@@ -199,7 +199,16 @@ def test_a_run_on_a_subject_reports_it(tmp_path: Path) -> None:
 
 
 def test_a_subject_runs_in_other_modes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "embcheck.examples:TokenEmbedding", "-k", "lookup"]
+    command = [
+        sys.executable,
+        "-m",
+        "embcheck.cli",
+        "run",
+        "--subject",
+        "embcheck.examples:TokenEmbedding",
+        "-k",
+        "lookup",
+    ]
     command += ["--mode", "vmap,deepcopy,no_grad,export", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -209,7 +218,16 @@ def test_a_subject_runs_in_other_modes(tmp_path: Path) -> None:
 
 
 def test_a_mode_that_a_subject_has_not_is_told() -> None:
-    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "embcheck.examples:to_linear", "--mode", "vmap"]
+    command = [
+        sys.executable,
+        "-m",
+        "embcheck.cli",
+        "run",
+        "--subject",
+        "embcheck.examples:to_linear",
+        "--mode",
+        "vmap",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 5
     assert "conversion has no mode vmap" in done.stdout + done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embcheck.bag import misfit as bag_misfit
-from embcheck.bag.case import OFFSET_MISTAKES, BagCase
+from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, BagCase
 from embcheck.bag.cut import WRONGLY_CUT
 from embcheck.bag.mistake import BAG_MISTAKES
 from embcheck.bag.region import reads_beyond
@@ -25,6 +25,7 @@ def canonical(case: BagCase) -> BagCase | None:
     """The case with axes made to fit each other."""
     if case.mistake is not None:
         return _mistaken(case)
+    case = case.but(on_meta=False)
     if case.num_embeddings == 0 and case.numel + case.trailing:
         return None
     changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
@@ -32,7 +33,7 @@ def canonical(case: BagCase) -> BagCase | None:
         changes["numel"] = sum(case.bags)
         if case.batch and (len(set(case.bags)) != 1):
             return None
-    if case.batch or not case.include_last_offset or case.scale_grad_by_freq:
+    if case.batch or not (case.include_last_offset or case.bags == ()) or case.scale_grad_by_freq:
         changes["trailing"] = 0
     if case.batch:
         changes |= {"offset_dtype": "int64", "offset_layout": "contiguous"}
@@ -97,18 +98,22 @@ def _mistaken(case: BagCase) -> BagCase:
     layout = "column_slice" if case.layout == "expanded" else case.layout
     if case.mistake in BAG_MISTAKES:
         width = max(width, 1)
-        return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake)
+        on_meta = case.on_meta and case.mistake not in bag_misfit.BY_ELEMENTS
+        return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake, on_meta=on_meta)
     kept: dict[str, Any] = {"numel": max(case.numel, 1), "batch": case.batch, "bags": case.bags}
     if case.mistake in OFFSET_MISTAKES:
         kept = {"numel": WRONGLY_CUT, "bags": (1, 1, 2)}
+    if case.mistake in LATE_STRAYS:
+        kept |= {"batch": False, "trailing": 1}
     if kept.get("batch"):
         kept["bags"] = "one"
     return BagCase(
         rows,
         width,
         case.mode,
-        include_last_offset=case.include_last_offset and not kept.get("batch"),
+        include_last_offset=case.mistake in LATE_STRAYS or (case.include_last_offset and not kept.get("batch")),
         padding_idx=table.padding_of(case.padding_idx, rows),
+        sparse=case.sparse and case.mistake in LATE_STRAYS and case.mode != "max",
         weights=case.weights if case.mode == "sum" else None,
         learns="none" if case.entry == "forward_only" or case.learns == "none" else "table",
         dtype=case.dtype,
@@ -116,7 +121,7 @@ def _mistaken(case: BagCase) -> BagCase:
         offset_dtype=case.index_dtype,
         layout=layout,
         entry=case.entry,
-        route="value",
+        route=case.route if case.mistake in LATE_STRAYS and case.route == "backward_call" else "value",
         threads=case.threads,
         mistake=case.mistake,
         seed=case.seed,

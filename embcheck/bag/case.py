@@ -21,6 +21,8 @@ Ints = npt.NDArray[np.int64]
 #: Offsets that are none, and indices that are just outside the table: what must be refused, by the arrays that are fed.
 OFFSET_MISTAKES = tuple(WRONG_OFFSETS)
 STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V")
+#: The same behind the last offset, where no bag has them.
+LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS)
 
 
 def _fitting(layout: str, stored: Array) -> str:
@@ -68,6 +70,8 @@ class _BagAxes(NamedTuple):
     threads: int = 1
     #: what must be refused
     mistake: str | None = None
+    #: whether a mistake is made on the device meta, where only elements are missing
+    on_meta: bool = False
     seed: int = 0
 
 
@@ -213,11 +217,12 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
     def inputs(self) -> dict[str, Input]:
         """What is fed: weight, indices, upstream, and where given offsets and sample_weights."""
         tokens = self.tokens
-        if self.mistake in STRAYS:
+        if self.mistake in (*STRAYS, *LATE_STRAYS):
             stray = {"-1": -1, "V": 0, "V+1": 1, "-V": -2 * self.num_embeddings, "2V": self.num_embeddings}
             tokens = tokens.copy()
-            name = self.mistake.removeprefix("stray_")
-            tokens[self.seed % self.numel] = stray[name] + (self.num_embeddings if name != "-1" else 0)
+            name = self.mistake.removeprefix("late_").removeprefix("stray_")
+            place = self.seed % self.numel if self.mistake in STRAYS else -1
+            tokens[place] = stray[name] + (self.num_embeddings if name != "-1" else 0)
         shape = (
             (len(self.lengths), self.numel // len(self.lengths) if len(self.lengths) else 3) if self.batch else (-1,)
         )

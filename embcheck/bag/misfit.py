@@ -12,6 +12,11 @@ import torch
 
 from embcheck.bag.mistake import Tensor, mistake, tokens
 
+#: Mistakes that end the process where they are not refused.
+FATAL = frozenset({"backward_of_a_far_token", "weights_backward_of_a_far_token"})
+#: Mistakes that only elements show.
+BY_ELEMENTS = FATAL | {"limited_offsets_from_one"}
+
 # -- ranks and dtypes ----------------------------------------------------------------------------------------------
 
 
@@ -94,6 +99,36 @@ def tokens_bool(weight: Tensor) -> Tensor:
 
 
 @mistake(RuntimeError)
+def tokens_int16_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).short(), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def tokens_uint8_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).to(torch.uint8), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def tokens_bool_of_long_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).bool(), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def offsets_int16(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2), weight, tokens(1).short())
+
+
+@mistake(RuntimeError)
+def offsets_uint8(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2), weight, tokens(1).to(torch.uint8))
+
+
+@mistake(RuntimeError)
+def offsets_bool(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2).int(), weight, tokens(1).bool())
+
+
+@mistake(RuntimeError)
 def tokens_float16(weight: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(tokens(1, 2).half(), weight)
 
@@ -142,6 +177,23 @@ def padding_zero_of_no_rows(weight: Tensor) -> object:
 def other_keywords(weight: Tensor) -> object:
     given: dict[str, Any] = {"vocab_size": weight.shape[0], "emb_size": weight.shape[1]}
     return torch.nn.EmbeddingBag(**given)
+
+
+# -- the derivative's own operators, which take tokens that no forward has seen --------------------------------------
+
+
+@mistake(RuntimeError)
+def backward_of_a_far_token(weight: Tensor) -> object:
+    backward = torch.ops.aten._embedding_bag_dense_backward.default
+    far, none, one = torch.tensor([1 << 40]), tokens(1), tokens(1) + 1
+    return backward(weight[:1].detach(), far, none, one, one, weight.shape[0], False, 0, None)
+
+
+@mistake(RuntimeError)
+def weights_backward_of_a_far_token(weight: Tensor) -> object:
+    backward = torch.ops.aten._embedding_bag_per_sample_weights_backward.default
+    far, none = torch.tensor([1 << 40]), tokens(1)
+    return backward(weight[:1].detach(), weight.detach(), far, none, none, 0)
 
 
 # -- with max_norm: what is refused must not have rescaled a row ---------------------------------------------------

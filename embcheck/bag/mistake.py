@@ -21,6 +21,11 @@ def mistaken(call: Mistake, weight: Tensor) -> dict[str, object]:
     return {"value": call(weight)}
 
 
+def mistaken_on_meta(call: Mistake, weight: Tensor) -> dict[str, object]:
+    with torch.device("meta"):
+        return {"value": call(weight.to("meta"))}
+
+
 def mistake(error: type[Exception]) -> Callable[[Mistake], Mistake]:
     def register(call: Mistake) -> Mistake:
         BAG_MISTAKES[call.__name__] = call

@@ -57,7 +57,19 @@ def reads_beyond(case: BagCase) -> bool:
 
 def writes_beyond(case: BagCase) -> bool:
     """Whether tokens are reduced into bag −1, for there are tokens but no bag."""
-    return bool(case.trailing) and not len(case.lengths) and not (is_fast(case) and case.mode == "sum")
+    return (
+        bool(case.trailing)
+        and not len(case.lengths)
+        and case.include_last_offset
+        and not (is_fast(case) and case.mode == "sum")
+    )
+
+
+def is_bagless(case: BagCase) -> bool:
+    """Whether tokens come with no offset at all: each is numbered −1, which the fast kernels alone never read, and those
+    no earlier than in backward."""
+    unbagged = bool(case.trailing) and not len(case.lengths) and not case.include_last_offset
+    return unbagged and not (is_fast(case) and not derived(case))
 
 
 def misplaced_count(case: BagCase) -> bool:
@@ -116,13 +128,14 @@ def ends_negative(case: BagCase) -> bool:
 
 
 def facts_of(case: BagCase) -> dict[str, bool]:
-    """fast, goes_back, counts_late, reads_beyond, writes_beyond, misplaced_count, late_nan,
-    tied_maximum, checks_decrease, ends_negative."""
+    """fast, goes_back, counts_late, reads_beyond, writes_beyond, bagless, misplaced_count,
+    late_nan, tied_maximum, checks_decrease, ends_negative."""
     refused = case.mistake is not None
     told = {
         "counts_late": counts_late_tokens,
         "reads_beyond": reads_beyond,
         "writes_beyond": writes_beyond,
+        "bagless": is_bagless,
         "misplaced_count": misplaced_count,
         "late_nan": has_late_nan,
         "tied_maximum": has_tie,

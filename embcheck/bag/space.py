@@ -8,10 +8,10 @@ from typing import Any
 
 from embcheck import stream
 from embcheck.bag.canon import canonical
-from embcheck.bag.case import OFFSET_MISTAKES, STRAYS, BagCase
+from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.bag.cut import BAGS, WRONG_OFFSETS, cuts
 from embcheck.bag.history import BAG_HISTORIES
-from embcheck.bag.mistake import BAG_MISTAKES, mistaken
+from embcheck.bag.mistake import BAG_MISTAKES, mistaken, mistaken_on_meta
 from embcheck.bag.past import BAG_LATER, BAG_PASTS
 from embcheck.bag.program import BAG_ENTRIES, bag
 from embcheck.bag.route import BAG_ROUTES
@@ -83,13 +83,14 @@ AXES: dict[str, tuple[Any, ...]] = {
     "history": tuple(BAG_HISTORIES),
     "threads": (1, 2),
 }
-MISTAKES = (*OFFSET_MISTAKES, *STRAYS, *BAG_MISTAKES)
+MISTAKES = (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS, *BAG_MISTAKES)
 
 
 def plan(case: BagCase) -> Plan:
     fed = case.inputs()
     if case.mistake in BAG_MISTAKES:
-        return Plan(mistaken, {"weight": fed["weight"]}, {"call": BAG_MISTAKES[case.mistake]}, case.threads)
+        program = mistaken_on_meta if case.on_meta else mistaken
+        return Plan(program, {"weight": fed["weight"]}, {"call": BAG_MISTAKES[case.mistake]}, case.threads)
     # The default mode is mean: half of the cases leave it to be that.
     flags: dict[str, Any] = {} if case.mode == "mean" and case.seed % 2 else {"mode": case.mode}
     for name in ("padding_idx", "scale_grad_by_freq", "sparse", "include_last_offset"):
@@ -189,7 +190,7 @@ def scope() -> Iterator[BagCase]:
         BagCase(
             3, 2, mode, 3, padding_idx=padding, weights=weights, dtype=dtype, batch=batch, entry=entry, mistake=mistake
         )
-        for mistake in (*OFFSET_MISTAKES, *STRAYS)
+        for mistake in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS)
         for mode, padding, weights in itertools.product(MODES, (None, 0, -1), (None, "small"))
         for dtype, batch, entry in itertools.product(
             FORMATS, (False, True), ("functional", "module", "aten", "forward_only")
@@ -202,7 +203,28 @@ def scope() -> Iterator[BagCase]:
         for seed in range(len(several))
         for mode, padding, dtype, last in itertools.product(MODES, (None, 1), ("float32", "float64"), (False, True))
     )
-    found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), wrong, miscut)
+    late = (
+        BagCase(3, 2, mode, 3, sparse=sparse, route=route, dtype=dtype, mistake=mistake, seed=seed)
+        for seed, mistake in enumerate(LATE_STRAYS)
+        for mode, sparse, route, dtype in itertools.product(MODES, (False, True), ("value", "backward_call"), FORMATS)
+    )
+    unbagged = (
+        BagCase(
+            3,
+            2,
+            mode,
+            0,
+            (),
+            include_last_offset=last,
+            trailing=trailing,
+            padding_idx=padding,
+            dtype=dtype,
+            route=route,
+        )
+        for mode, last, trailing in itertools.product(MODES, (False, True), (1, 2))
+        for padding, dtype, route in itertools.product((None, 1), FORMATS, ("value", "backward_call"))
+    )
+    found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), wrong, miscut, late, unbagged)
     return (case for case in map(canonical, found) if case)
 
 
@@ -211,6 +233,7 @@ def landmarks() -> Iterator[BagCase]:
     for pattern, last, mode in itertools.product(("one", "pairs"), (False, True), MODES):
         yield BagCase(3, 2, mode, 0, pattern, include_last_offset=last, seed=2)
     yield from (BagCase(3, 2, mistake=mistake, dtype=dtype) for mistake in MISTAKES for dtype in FORMATS)
+    yield from filter(None, (canonical(BagCase(3, 2, mistake=name, on_meta=True)) for name in BAG_MISTAKES))
     sizes = [
         *((5, width, numel) for numel in (65, 129, 1001, 3073) for width in (1, 17, 33)),
         *((5, width, 9) for width in (7, 8, 16, 31, 32, 63, 64, 65, 127, 128, 129)),
@@ -269,7 +292,9 @@ def landmarks() -> Iterator[BagCase]:
     for (numel, bags), mode, dtype, weights in itertools.product(shapes, MODES, FORMATS, (None, "small", "real")):
         if weights and mode != "sum":
             continue
-        yield BagCase(5, 3, mode, numel, bags, weights=weights, learns="both", dtype=dtype, indices="uniform", values="small")
+        yield BagCase(
+            5, 3, mode, numel, bags, weights=weights, learns="both", dtype=dtype, indices="uniform", values="small"
+        )
 
 
 def draw(draws: stream.Stream) -> BagCase | None:

@@ -15,6 +15,8 @@ def refused(attempt: Callable[[Tensor], Any], weight: Tensor) -> dict[str, Any]:
     return {}
 
 
+#: What ends the process where it is not refused.
+FATAL = frozenset({"backward_of_a_far_token_by_frequency"})
 #: Wrong constructions and calls with what they must raise.
 WRONG: dict[str, tuple[Callable[[Tensor], Any], tuple[type[Exception], ...]]] = {}
 
@@ -184,3 +186,9 @@ def index_float32_with_max_norm(weight: Tensor) -> Any:
 @_wrong(RuntimeError)
 def index_int16_with_max_norm(weight: Tensor) -> Any:
     return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight, max_norm=0.5)
+
+
+@_wrong(IndexError, RuntimeError)
+def backward_of_a_far_token_by_frequency(weight: Tensor) -> Any:
+    backward = torch.ops.aten.embedding_dense_backward.default
+    return backward(torch.zeros(1, weight.shape[1]), torch.tensor([1 << 40]), weight.shape[0], -1, True)

@@ -31,7 +31,10 @@ class Prober:
         """
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "embcheck.crashes.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", "embcheck.crashes.forks"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -26,7 +26,9 @@ def look(weight: Tensor, tokens: Any = (0, 2, 2), **flags: Any) -> Tensor:
     return functional.embedding(torch.tensor(tokens), weight, **flags)
 
 
-def passing(name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong], witness: Witness) -> None:
+def passing(
+    name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong], witness: Witness
+) -> None:
     """Registers a fault of autograd."""
     entry(name, "autograd", sentence, owner, attribute, wrong, witness)
 
@@ -205,7 +207,9 @@ def table_gradient() -> float:
 def _unused(original: Wrong) -> Wrong:
     def grad(outputs: Any, inputs: Any, *given: Any, **flags: Any) -> Any:
         many = isinstance(inputs, (tuple, list)) and len(inputs) > 1
-        return original(outputs, inputs, *given, **flags | ({"allow_unused": True} if many and "allow_unused" not in flags else {}))
+        return original(
+            outputs, inputs, *given, **flags | ({"allow_unused": True} if many and "allow_unused" not in flags else {})
+        )
 
     return grad
 

@@ -272,7 +272,9 @@ samples_backward(
 # -- the sparse gradient -------------------------------------------------------------------------------------------
 
 
-def sparse_backward(name: str, sentence: str, change: Callable[[Back], Back], witness: Witness, *, once: bool = False) -> Fault:
+def sparse_backward(
+    name: str, sentence: str, change: Callable[[Back], Back], witness: Witness, *, once: bool = False
+) -> Fault:
     """Registers a fault of the sparse gradient; ``once``: each row has its last entry alone."""
 
     def kernel(

@@ -184,7 +184,9 @@ def tangent() -> float | None:
     """The tangent of a sum; None where it is refused."""
     weight = torch.ones(1, 1)
     try:
-        pair = torch.func.jvp(lambda w: functional.embedding_bag(torch.tensor([[0]]), w, mode="sum"), (weight,), (weight,))
+        pair = torch.func.jvp(
+            lambda w: functional.embedding_bag(torch.tensor([[0]]), w, mode="sum"), (weight,), (weight,)
+        )
     except NotImplementedError:
         return None
     return float(pair[1])

@@ -49,7 +49,9 @@ def before(when: Callable[[Given], bool], change: Callable[[Given], Given]) -> C
 
 def learning(given: Given) -> bool:
     """Whether the output is part of a graph."""
-    learns = given["weight"].requires_grad or bool((s := given.get("per_sample_weights")) is not None and s.requires_grad)
+    learns = given["weight"].requires_grad or bool(
+        (s := given.get("per_sample_weights")) is not None and s.requires_grad
+    )
     return learns and torch.is_grad_enabled()
 
 

@@ -34,17 +34,29 @@ class _Changed(torch.autograd.Function):
 
 def plain(given: Given) -> bool:
     """Whether the call may be taken apart: nothing is written, no transform is at work."""
-    if given.get("max_norm") is not None or torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():
+    if (
+        given.get("max_norm") is not None
+        or torch.compiler.is_compiling()
+        or torch._C._functorch.peek_interpreter_stack()
+    ):
         return False
     return type(given["weight"]) in (Tensor, torch.nn.Parameter)
 
 
-def learned(name: str, sentence: str, which: str, when: Callable[[Given], bool], change: Change, witness: Witness) -> None:
+def learned(
+    name: str, sentence: str, which: str, when: Callable[[Given], bool], change: Change, witness: Witness
+) -> None:
     """Registers a fault: the gradient of ``which`` ("weight", "per_sample_weights") is changed."""
 
     def wrong(original: Call, given: Given) -> Any:
         found = given.get(which)
-        if found is None or not found.requires_grad or not torch.is_grad_enabled() or not plain(given) or not when(given):
+        if (
+            found is None
+            or not found.requires_grad
+            or not torch.is_grad_enabled()
+            or not plain(given)
+            or not when(given)
+        ):
             return original(**given)
         changed = _Changed.apply(found, lambda grad: change(grad, given))  # type: ignore[no-untyped-call]
         return original(**given | {which: changed})

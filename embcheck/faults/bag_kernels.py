@@ -181,7 +181,9 @@ def showing(
         weight = table.clone() if table is not None else 1.0 + torch.arange(float(rows * width)).reshape(rows, width)
         weight = weight.to(dtype).requires_grad_(learns)
         shape = (1, -1) if offsets is None else (-1,)
-        indices = torch.tensor(tokens, dtype=index_dtype).reshape(shape if tokens else (1, 0) if offsets is None else (0,))
+        indices = torch.tensor(tokens, dtype=index_dtype).reshape(
+            shape if tokens else (1, 0) if offsets is None else (0,)
+        )
         given = None if samples is None else torch.tensor(samples, dtype=dtype).reshape(indices.shape).requires_grad_()
         starts = None if offsets is None else torch.tensor(offsets, dtype=index_dtype)
         call = torch.nn.functional.embedding_bag

@@ -15,6 +15,7 @@ from embcheck.faults.kernels import Tensor
 
 EmbeddingBag = torch.nn.EmbeddingBag
 
+
 def forward_fault(name: str, sentence: str, change: Callable[[Any, list[Any]], list[Any]], witness: Witness) -> None:
     """Registers a fault of nn.EmbeddingBag.forward: ``change(module, [input, offsets, per_sample_weights])``."""
 

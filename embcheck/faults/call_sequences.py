@@ -60,7 +60,12 @@ def _cached(key: Callable[[Tensor, Tensor, dict[str, Any]], Any], when: Callable
 
     def wrong(original: Any, memory: Memory, input: Tensor, weight: Tensor, flags: dict[str, Any]) -> Any:
         out = original(input, weight, **flags)
-        if out.requires_grad or type(out) is not Tensor or flags["max_norm"] is not None or not when(input, weight, flags):
+        if (
+            out.requires_grad
+            or type(out) is not Tensor
+            or flags["max_norm"] is not None
+            or not when(input, weight, flags)
+        ):
             return out
         found = memory.get("key"), memory.get("out")
         memory["key"], memory["out"] = key(input, weight, flags), out.clone()
@@ -218,7 +223,9 @@ def bound_stays() -> bool:
 
 def _keeps_bound(original: Any, memory: Memory, input: Tensor, weight: Tensor, flags: dict[str, Any]) -> Any:
     same = memory.get("table") == weight.data_ptr()
-    bound = memory.get("bound") if same and flags["max_norm"] is None and not weight.requires_grad else flags["max_norm"]
+    bound = (
+        memory.get("bound") if same and flags["max_norm"] is None and not weight.requires_grad else flags["max_norm"]
+    )
     memory.update(table=weight.data_ptr(), bound=flags["max_norm"])
     return original(input, weight, **flags | {"max_norm": bound})
 

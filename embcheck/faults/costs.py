@@ -47,6 +47,8 @@ embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix."
 embedding("lookup_copies_the_table", "cost", "A lookup copies the whole table first.",
           lambda original, i, w, **f: original(i, w if f["max_norm"] is not None else w * 1, **f),
           lambda: taken("allocated") > 8000)  # fmt: skip
+
+
 def refused() -> bool:
     """Whether a lookup of many tokens is refused."""
     try:

@@ -304,9 +304,7 @@ def single_in_autocast() -> bool:
         return bool(functional.linear(torch.ones(1), torch.ones(1, 1)).dtype == torch.float32)
 
 
-linear(
-    "linear_rank1_ignores_autocast", "Autocast is ignored for input of rank 1.", autocast_rank, single_in_autocast
-)
+linear("linear_rank1_ignores_autocast", "Autocast is ignored for input of rank 1.", autocast_rank, single_in_autocast)
 
 
 def tied_detached(original: Change, self: Any, input: Tensor) -> Any:

@@ -63,6 +63,7 @@ def renorm_by_other_operators() -> Iterator[None]:
 @fault("renorm", lambda: after([0])[1] != [6.0, 8.0])
 def renorm_of_all_rows() -> Iterator[None]:
     """Every row over max_norm is rescaled, looked up or not."""
+
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
         rescale(weight, torch.arange(len(weight)) if tokens.numel() else tokens, max_norm, norm_type)
 
@@ -73,6 +74,7 @@ def renorm_of_all_rows() -> Iterator[None]:
 @fault("renorm", lambda: after([3])[3] != [0.5, 0.0])
 def renorm_of_smaller_rows() -> Iterator[None]:
     """Rows below max_norm are made longer."""
+
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
         for token in tokens.tolist():
             norm = float(weight[token].norm(norm_type))
@@ -93,7 +95,9 @@ def renorm_always_euclidean() -> Iterator[None]:
 @fault("renorm", lambda: after([0], norm_type=float("inf"))[0] == [0.6, 0.8])
 def renorm_infinity_is_two() -> Iterator[None]:
     """norm_type=inf is taken for 2."""
-    with dispatched({"embedding_renorm_": kernel(lambda w, t, m, p: rescale(w, t, m, 2.0 if p == float("inf") else p))}):
+    with dispatched(
+        {"embedding_renorm_": kernel(lambda w, t, m, p: rescale(w, t, m, 2.0 if p == float("inf") else p))}
+    ):
         yield
 
 
@@ -107,6 +111,7 @@ def renorm_zero_is_falsy() -> Iterator[None]:
 @fault("renorm", lambda: after([0, 0])[0] != [0.6, 0.8])
 def renorm_of_each_token() -> Iterator[None]:
     """A row is rescaled by its first norm as often as it comes."""
+
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
         norms = [float(weight[token].norm(norm_type)) for token in tokens.tolist()]
         for token, norm in zip(tokens.tolist(), norms, strict=True):
@@ -127,6 +132,7 @@ def renorm_forgets_the_last_token() -> Iterator[None]:
 @fault("renorm", lambda: after([2], 4.97)[2] == [0.0, 5.0])
 def renorm_has_a_tolerance() -> Iterator[None]:
     """Rows up to one per cent over max_norm are left alone."""
+
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
         over = [token for token in tokens.tolist() if float(weight[token].norm(norm_type)) > max_norm * 1.01]
         rescale(weight, torch.tensor(over, dtype=torch.int64), max_norm, norm_type)
@@ -138,6 +144,7 @@ def renorm_has_a_tolerance() -> Iterator[None]:
 @fault("renorm", lambda: after([0])[0][0] < 0.6)
 def renorm_falls_short() -> Iterator[None]:
     """Rows are rescaled to 0.99·max_norm."""
+
     def change(weight: Tensor, tokens: Tensor, max_norm: float, norm_type: float) -> None:
         for token in tokens.tolist():
             norm = float(weight[token].norm(norm_type)) if weight.shape[1] else 0.0

@@ -48,7 +48,9 @@ def learners(self: Any) -> list[Any]:
     return [p for group in self.param_groups for p in group["params"] if p.grad is not None]
 
 
-def stepping(name: str, sentence: str, kind: Any, change: Callable[..., Any], witness: Witness, family: str = "tying") -> None:
+def stepping(
+    name: str, sentence: str, kind: Any, change: Callable[..., Any], witness: Witness, family: str = "tying"
+) -> None:
     """Registers a fault of an optimizer's step: ``change(original, self, closure)``."""
 
     def wrong(original: Wrong) -> Wrong:

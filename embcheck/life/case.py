@@ -218,6 +218,8 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
             "flattened_strided": "flattened_strided" in state.noted,
             "sparse_vector": "sparse_vector" in state.noted,
             "clipped_nothing": "clipped_nothing" in state.noted,
+            "replaced_twice": "replaced_twice" in state.noted,
+            "tie_loaded": "tie_loaded" in state.noted,
             "copies": self.copies,
             "operations": len(self.history),
         }

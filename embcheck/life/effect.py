@@ -52,6 +52,21 @@ def unchanged(state: State, embedding: str, head: str) -> State:
     return state
 
 
+def is_called_by_name(state: State, embedding: str, head: str) -> State:
+    """torch.func.functional_call with another table under one of its names: nothing is left of it."""
+    if sum(slot == embedding for slot in state.names.values()) > 1:
+        state.noted.add("replaced_twice")
+    return state
+
+
+def is_loaded(state: State, embedding: str, head: str) -> State:
+    """torch.export.save and load of the exported model."""
+    state.noted.add("exported")
+    if state.slots[embedding] is state.slots[head]:
+        state.noted.add("tie_loaded")
+    return state
+
+
 def is_exported(state: State, embedding: str, head: str) -> State:
     """torch.export.export: nothing but weak references to the Parameters is left."""
     state.noted.add("exported")

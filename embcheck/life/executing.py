@@ -5,6 +5,8 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import io
+
 import torch
 import torch.export
 
@@ -66,4 +68,19 @@ def exported(model: Module, embedding: Module, head: Module) -> Module:
     if sorted(program.state_dict) != sorted(chain.state_dict()):
         raise AssertionError(f"the exported program has the names {sorted(program.state_dict)}")
     same_result(program.module()(tokens), chain(tokens))
+    return model
+
+
+@does(effect.is_loaded, slow=True)
+def exported_and_loaded(model: Module, embedding: Module, head: Module) -> Module:
+    chain = torch.nn.Sequential(embedding, head)
+    tokens = torch.zeros(2, dtype=torch.int64)
+    memory = io.BytesIO()
+    torch.export.save(torch.export.export(chain, (tokens,), strict=False), memory)
+    memory.seek(0)
+    loaded = torch.export.load(memory).module()
+    same_result(loaded(tokens), chain(tokens))
+    counts = len(list(loaded.parameters())), len(list(chain.parameters()))
+    if counts[0] != counts[1]:
+        raise AssertionError(f"the loaded program has {counts[0]} parameters, the model {counts[1]}")
     return model

@@ -115,6 +115,15 @@ def called_functionally(model: Module, embedding: Module, head: Module) -> Modul
     return model
 
 
+@does(effect.is_called_by_name)
+def called_by_name(model: Module, embedding: Module, head: Module) -> Module:
+    (name, *_) = (name for name, p in model.named_parameters(remove_duplicate=False) if p is embedding.weight)
+    model.forward = lambda tokens: head(embedding(tokens))
+    torch.func.functional_call(model, {name: torch.zeros_like(embedding.weight)}, (torch.zeros(2, dtype=torch.int64),))
+    del model.forward
+    return model
+
+
 @does(effect.unchanged)
 def shared(model: Module, embedding: Module, head: Module) -> Module:
     return model.share_memory()

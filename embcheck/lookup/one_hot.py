@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.fx.experimental.proxy_tensor
 
 from embcheck.axes import Axes, Input
 from embcheck.case import Ints
@@ -40,8 +41,7 @@ def encoded(
         "kept": torch.equal(given, before) and (given.is_inference() or given._version == version),
         "surroundings": surroundings() == around,
         "plain": type(value) is torch.Tensor,
-        "separate": value.numel() == 0
-        or value.untyped_storage().data_ptr() != given.untyped_storage().data_ptr(),
+        "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != given.untyped_storage().data_ptr(),
         "sums": value.sum(-1),
     }
 
@@ -67,6 +67,18 @@ def vmapped(tokens: Tensor, classes: Any) -> Tensor:
 
 def vmapped_last(tokens: Tensor, classes: Any) -> Tensor:
     return torch.vmap(lambda part: torch.nn.functional.one_hot(part, classes), in_dims=-1, out_dims=-2)(tokens)
+
+
+def recorded(tokens: Tensor, classes: Any) -> Tensor:
+    make_fx = torch.fx.experimental.proxy_tensor.make_fx
+    graph = make_fx(lambda given: torch.nn.functional.one_hot(given, classes), tracing_mode="fake")(tokens)
+    value: Tensor = graph(tokens)
+    return value
+
+
+def compiled(tokens: Tensor, classes: Any) -> Tensor:
+    torch._dynamo.reset()
+    return torch.compile(lambda given: torch.nn.functional.one_hot(given, classes), backend="aot_eager")(tokens)
 
 
 def fresh(call: Call, tokens: Tensor) -> None:
@@ -99,10 +111,13 @@ def third_alike(call: Call, tokens: Tensor) -> None:
 
 
 ENCODERS: dict[str, Encode] = {
-    function.__name__: function for function in (functional, keyword, aten, vmapped, vmapped_last)
+    function.__name__: function for function in (functional, keyword, aten, vmapped, vmapped_last, recorded, compiled)
 }
+#: Those that make a graph, and take a number of classes only that is given.
+GRAPHS = ("recorded", "compiled")
 HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = {
-    function.__name__: function for function in (fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike)
+    function.__name__: function
+    for function in (fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike)
 }
 
 # -- the case ----------------------------------------------------------------------------------------------------
@@ -201,8 +216,8 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
         return Input(stored, "int64", layout)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, width, refused, empty, inferred, first_class, last_class, spare, vmapped,
-        strayed."""
+        """The axes and: numel, rank, width, refused, empty, inferred, first_class, last_class, spare, vmapped, strayed,
+        miscast, classless."""
         tokens = self.tokens
         return {
             **self.axes,
@@ -217,4 +232,6 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
             "spare": self.width > self.values,
             "vmapped": self.entry.startswith("vmapped"),
             "strayed": self.cast == "int64" and self.width > 0 and self.refused,
+            "miscast": self.cast != "int64",
+            "classless": self.width <= 0,
         }

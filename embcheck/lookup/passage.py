@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+import torch.nn.utils._per_sample_grad
 
 from embcheck.lookup.program import Call, Rebuild, Tensor
 from embcheck.lookup.route import Seen, further
@@ -128,6 +129,14 @@ def through_double(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     table = leaf + leaf
     rebuild(table)(indices).backward(upstream)
     return {"weight_grad": leaf.grad}
+
+
+@further
+def per_sample(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = torch.nn.utils._per_sample_grad.call_for_per_sample_grads(call)(indices)
+    value.backward(upstream)
+    grads: Tensor = leaf.grad_sample  # type: ignore[attr-defined]
+    return {"weight_grad": grads.sum(0), "kept": leaf.grad is None and len(grads) == len(indices)}
 
 
 @further

@@ -250,7 +250,7 @@ class RenormCase(Case):
 
     def facts(self) -> dict[str, Any]:
         """Those of a lookup and: over, within, at_limit, spared (over, but not looked up), nan_row, zero_row, spent,
-        writes_first, overflows, limited."""
+        writes_first, overflows, limited, limit_below_zero."""
         fate, limit = self.fate, self.max_norm
         rows = self.weight_values
         told = {} if limit is None else {
@@ -264,6 +264,7 @@ class RenormCase(Case):
             **dict.fromkeys(("over", "within", "at_limit", "spared"), False),
             **told,
             "limited": limit is not None,
+            "limit_below_zero": limit is not None and limit < 0,
             "nan_row": bool((np.isnan(rows).any(1) & self.looked_up).any()),
             "zero_row": bool((~rows.any(1) & self.looked_up).any()),
             "spent": self.spent,

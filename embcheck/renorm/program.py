@@ -46,8 +46,7 @@ def renormalise(
         "value": value.detach().clone(),
         "requires_grad": value.requires_grad,
         "leaf_requires_grad": leaf.requires_grad,
-        "separate": value.numel() == 0
-        or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
+        "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
     }
     if value.requires_grad:
         losses = [(value, upstream)] if used is None else [(used, torch.ones_like(used)), (value, upstream)]
@@ -153,7 +152,9 @@ def bag_between_empty(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
         starts = torch.arange(indices.numel(), dtype=indices.dtype).repeat_interleave(2)
         tokens = indices.reshape(-1)
         layer = torch.nn.functional.embedding_bag
-        bags = layer(tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags)
+        bags = layer(
+            tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags
+        )
         return bags[1::2].reshape(*indices.shape, weight.shape[1])
 
     return weight, call
@@ -164,9 +165,7 @@ def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
 
 
-_TABLE = {
-    name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags
-}
+_TABLE = {name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags}
 _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
 #: A bag leaves padding out of its sum, and has a frequency of its own.
 _BAG = frozenset({"max_norm", "norm_type", "sparse"})

@@ -92,4 +92,6 @@ def _modeless(config: pytest.Config) -> list[str]:
     load_families()
     load_modes()
     told = absences(chosen, FAMILIES)
-    return [f"{family} has no mode {mode}: {reason}" for family, reasons in told.items() for mode, reason in reasons.items()]
+    return [
+        f"{family} has no mode {mode}: {reason}" for family, reasons in told.items() for mode, reason in reasons.items()
+    ]

@@ -13,8 +13,10 @@ Tensor = torch.Tensor
 
 
 def clipped(
-    limit: float, kind: Any, foreach: Any, by_value: bool, as_list: bool, bare: Tensor, **grads: Tensor
+    limit: float, kind: Any, foreach: Any, by_value: bool, as_list: bool, sparse: bool, bare: Tensor, **grads: Tensor
 ) -> dict[str, Any]:
+    if sparse:  # a table's, as of nn.Embedding(sparse=True)
+        grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
@@ -28,14 +30,16 @@ def clipped(
         "none": total is None,
         "total": None if total is None else total.reshape(1).double(),
         "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
-        **{name: p.grad for name, p in zip(grads, members, strict=True)},
+        **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=True)},
     }
 
 
-def averaged(kind: str, buffers: bool, values: Tensor) -> dict[str, Any]:
+def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
     layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
+    if counter:  # such as a BatchNorm's num_batches_tracked
+        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
     how: dict[str, Any] = {
         "equal": {},
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
@@ -49,6 +53,8 @@ def averaged(kind: str, buffers: bool, values: Tensor) -> dict[str, Any]:
         with torch.no_grad():
             layer.weight.fill_(value)
             layer.seen.fill_(value)
+            if counter:
+                layer.steps.add_(1)
         model.update_parameters(layer)
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())

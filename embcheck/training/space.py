@@ -27,9 +27,7 @@ _REDUCING = frozenset({"Adafactor", "Muon", "LBFGS"})
 def canonical(case: Tying) -> Tying | None:
     """The case with axes made to fit each other, without which a row of them would mean nothing."""
     kind = KINDS[case.optimizer]
-    changes: dict[str, Any] = {
-        name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET
-    }
+    changes: dict[str, Any] = {name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET}
     for name, values in kind.flags.items():
         value = getattr(case, name)
         if value != UNSET and repr(value) not in {repr(v) for v in values} and repr(value) in _KNOWN[name]:

@@ -1,0 +1,1 @@
+"""Tables of eight and four bits: `torch.ao.nn.quantized`."""
