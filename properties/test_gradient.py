@@ -186,9 +186,7 @@ def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
     return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
 
 
-@gradient.law(
-    "What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True
-)
+@gradient.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def gradient_leaves_earlier_results(case: Case, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
 
@@ -214,10 +212,14 @@ def hooks_fire_once(case: Case, out: Outcome) -> Finding:
     return finding
 
 
-@gradient.law("The value that is differentiated is W[i].", when=lambda case: case.route in ("backward_call", "vjp", "batched",
-              "checkpointed") and not ENTRIES[case.entry].product)  # fmt: skip
+@gradient.law(
+    "The value that is differentiated is W[i], on every route.",
+    source="nn.Embedding: a simple lookup table",
+    when=lambda case: not ENTRIES[case.entry].product,
+    obliges={"route=anomaly", "route=forward_mode", "route=hooked", "route=create_graph"},
+)
 def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
-    return is_looked_up(case, out.value)
+    return is_looked_up(case, out.value) if "value" in out else None
 
 
 @gradient.law(
