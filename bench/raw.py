@@ -22,7 +22,8 @@ from embcheck.format import Format, special_patterns
 from embcheck.law import FAMILIES
 from embcheck.layout import view_of
 from embcheck.lookup.entry import ENTRIES, flags_of
-from embcheck.lookup.program import HISTORIES, ROUTES, TIMES, backward, forward
+from embcheck.lookup.past import HISTORIES
+from embcheck.lookup.program import ROUTES, TIMES, backward, forward
 from embcheck.pattern import STRAYS
 
 Array = npt.NDArray[Any]

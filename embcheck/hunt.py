@@ -27,6 +27,8 @@ from embcheck.selection import cases
 _FURTHER = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _INNOCENT = 3
+#: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
+_APART = frozenset({"cost"})
 #: How many cases a control has to survive.
 _CONTROL = 2000
 
@@ -155,7 +157,7 @@ class Ground:
         if wrong is not None:
             return Result(fault.name, fault.family, wrong, fault.control)
         own = [self.families[fault.family]] if fault.family in self.families else []
-        others = [family for family in self.families.values() if family.name != fault.family]
+        others = [family for name, family in self.families.items() if name not in {fault.family, *_APART}]
         judged = 0
         # A control has to survive all that it meets, so it meets its own family's laws alone.
         for family in own if fault.control else own + others:

@@ -24,7 +24,8 @@ GUARD = 8
 POISONED_INDEX = 0x5A5A5A5A
 
 #: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
-LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "expanded")
+#: "swapped" is a batch that was made with its second axis in front: with three axes or more the rows stay whole.
+LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "swapped", "expanded")
 
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
 #: a sum over tokens.
@@ -90,6 +91,9 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides = row_major(shape, unit=2)
         case "offset":
             strides, offset = row_major(shape), GUARD + 3
+        case "swapped":
+            inner = row_major((*shape[1::-1], *shape[2:]), pitch=3 if len(shape) == 2 else 0)
+            strides = (*inner[1::-1], *inner[2:])
         case "expanded":
             strides = (0,) * len(shape)
         case "equal_columns":

@@ -86,7 +86,8 @@ class Mode:
 def obstacle(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1)) -> str | None:
     """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if
     it can."""
-    table, drawn = torch.zeros(shape), torch.get_rng_state()
+    # A table without elements is drawn, too, though that moves nothing.
+    table, drawn = torch.zeros([max(size, 1) for size in shape]), torch.get_rng_state()
     try:
         leaf, call = build(table)
         if isinstance(call, torch.nn.Module):

@@ -37,7 +37,7 @@ from embcheck.space import Space
 
 def plan(case: ConstructionCase) -> Plan:
     if case.wrong is not None:
-        return Plan(refused, {"weight": case.weight_input}, {"attempt": WRONG[case.wrong][0]})
+        return Plan(refused, {"weight": case.weight_input}, {"attempt": WRONG[case.wrong][0], "flags": case.flags})
     options = {
         "make": MAKES[case.make],
         "act": ACTS[case.act],
@@ -74,8 +74,9 @@ def scope() -> Iterator[ConstructionCase]:
             yield from _fitted(ConstructionCase(rows, width, padding, make=make, act=act, seed=seed))
     for make, act, padding, dtype in itertools.product(MAKES, ACTS, (None, 0, -1, 2), FORMATS):
         yield from _fitted(ConstructionCase(3, 2, padding, make=make, act=act, dtype=dtype, values="special"))
-    for wrong, dtype, layout in itertools.product(WRONG, FORMATS, LAYOUTS[:6]):
-        yield from _fitted(ConstructionCase(wrong=wrong, dtype=dtype, layout=layout))
+    for wrong, (k, dtype), (n, layout) in itertools.product(WRONG, enumerate(FORMATS), enumerate(LAYOUTS[:6])):
+        flags = {"scale_grad_by_freq": k % 2 == 1, "sparse": n % 2 == 1, "norm_type": (2.0, 1.0)[n // 2 % 2]}
+        yield from _fitted(ConstructionCase(wrong=wrong, dtype=dtype, layout=layout, **flags))
 
 
 def _fitted(case: ConstructionCase) -> Iterator[ConstructionCase]:
@@ -88,6 +89,7 @@ def landmarks() -> Iterator[ConstructionCase]:
     """What the obligations ask for, in every profile."""
     for wrong in WRONG:
         yield ConstructionCase(wrong=wrong)
+        yield ConstructionCase(wrong=wrong, sparse=True)
     for make, padding in itertools.product(MAKES, (None, 0, 2, -3)):
         yield ConstructionCase(3, 2, padding, make=make, act="reset" if padding == 2 else "nothing")
         yield ConstructionCase(129, 17, padding, 0.0, 1.0, True, True, make=make, layout="transposed", values="special")
@@ -265,6 +267,7 @@ def given_table_is_used_as_it_is(case: ConstructionCase, out: Outcome) -> Findin
         identical(out.values, case.format.to_bits(case.table.weight_stored)),
         is_true(out.shares, "the table is a copy of the one that was given") if case.table.weight_stored.size else None,
         is_false(out.drew, "random numbers were drawn for a table that was given"),
+        is_true(out.source_kept, "the tensor that was given learns otherwise than before"),
         unwritten(out),
     )
 

@@ -44,7 +44,8 @@ MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (50
 def plan(case: Filling) -> Plan:
     if case.gains:
         return Plan(gained, {}, {"names": tuple(GAINS)})
-    options = {"fill": FILLS[case.fill], "own_generator": case.own_generator, "trains": case.trains, "seed": case.seed}
+    options = {name: getattr(case, name) for name in ("own_generator", "trains", "detached", "seed")}
+    options["fill"] = FILLS[case.fill]
     return Plan(filled, {"weight": case.weight_input()}, options)
 
 
@@ -77,6 +78,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "layout": LAYOUTS,
     "own_generator": (False, True),
     "trains": (True, False),
+    "detached": (False, True),
 }
 
 
@@ -87,7 +89,8 @@ def scope() -> Iterator[Filling]:
         itertools.product(FILLS, SHAPES, ("contiguous", "transposed", "strided"))
     ):
         dtype = tuple(FORMATS)[seed % 4]
-        yield from _fitted(Filling(fill, shape, dtype, layout, bool(seed % 2), bool(seed % 3), seed=seed))
+        detached = seed % 4 == 1
+        yield from _fitted(Filling(fill, shape, dtype, layout, bool(seed % 2), bool(seed % 3), detached, seed=seed))
 
 
 def landmarks() -> Iterator[Filling]:
@@ -266,14 +269,15 @@ def sparse_has_its_zeros(case: Filling, out: Outcome) -> Finding:
     "An initialiser fills its tensor in place, returns it, counts as a write, and leaves requires_grad.",
     source="torch.nn.init: fill the input tensor; without autograd",
     when=fills,
-    obliges={"layout=column_slice", "layout=strided", "dtype=bfloat16", "rank=0"},
+    obliges={"layout=column_slice", "layout=strided", "dtype=bfloat16", "rank=0", "detached"},
 )
 def filling_is_in_place(case: Filling, out: Outcome) -> Finding:
     return every(
         is_true(out.returned, "another tensor was returned"),
         is_true(out.placed, "memory, strides or dtype changed"),
         is_true(out.counted, "the version did not move"),
-        is_true(out.rooted, "the Parameter's requires_grad, graph or gradient changed"),
+        is_true(out.rooted, "the Parameter's requires_grad or graph changed"),
+        is_true(out.graded, "the Parameter's gradient changed"),
         unwritten(out, "weight"),
     )
 

@@ -212,10 +212,14 @@ def hooks_fire_once(case: Case, out: Outcome) -> Finding:
     return finding
 
 
-@gradient.law("The value that is differentiated is W[i].", when=lambda case: case.route in ("backward_call", "vjp", "batched",
-              "checkpointed") and not ENTRIES[case.entry].product)  # fmt: skip
+@gradient.law(
+    "The value that is differentiated is W[i], on every route.",
+    source="nn.Embedding: a simple lookup table",
+    when=lambda case: not ENTRIES[case.entry].product,
+    obliges={"route=anomaly", "route=forward_mode", "route=hooked", "route=create_graph"},
+)
 def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
-    return is_looked_up(case, out.value)
+    return is_looked_up(case, out.value) if "value" in out else None
 
 
 @gradient.law(

@@ -16,8 +16,8 @@ from embcheck.law import Family, Plan
 from embcheck.layout import row_major
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
-from embcheck.lookup.past import PASTS, past_cases
-from embcheck.lookup.program import HISTORIES, forward
+from embcheck.lookup.past import HISTORIES, PASTS, past_cases
+from embcheck.lookup.program import forward
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 

@@ -15,8 +15,7 @@ from embcheck.law import Family, Plan
 from embcheck.layout import UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import flags_of
-from embcheck.lookup.past import PASTS, past_cases
-from embcheck.lookup.program import HISTORIES
+from embcheck.lookup.past import HISTORIES, PASTS, past_cases
 from embcheck.outcome import Field, Outcome
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
 from embcheck.renorm.program import SPELLINGS, TAKES, renormalise

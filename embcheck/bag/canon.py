@@ -19,6 +19,8 @@ assert bag_misfit  # which adds to the mistakes
 OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
 #: Entries whose leaf is the table that they are given, and not a parameter made of it.
 PURE = ("functional", "keywords", "in_order", "functional_call", "torch_bag", "aten")
+#: Routes that multiply with zero what need not be finite.
+SPREADING = frozenset({"through_product", "double_backward", "forward_mode", "batched"})
 
 
 def canonical(case: BagCase) -> BagCase | None:
@@ -61,6 +63,14 @@ def canonical(case: BagCase) -> BagCase | None:
         changes["trailing"] = 0  # other memory is fed
     if case.route in ("double_backward", "forward_mode"):
         changes["scale_grad_by_freq"] = False
+    if case.weights == "special" and case.route in SPREADING:
+        changes["weights"] = changes.get("weights", "small") and "small"
+    if (
+        case.route == "batched"
+        and case.values == "special"
+        and changes.get("learns", case.learns) in ("both", "weights")
+    ):
+        changes["values"] = "small"  # its second batch is sent zeros, which infinite rows make NaN
     if case.layout == "expanded":
         changes["layout"] = "column_slice"
     if case.index_layout == "expanded":
@@ -68,7 +78,7 @@ def canonical(case: BagCase) -> BagCase | None:
         changes["history"] = "fresh" if case.history == "indices_changed" else case.history
     if case.upstream_layout == "expanded":
         changes["upstream"] = "ones"
-    if case.weights_layout == "expanded" and changes.get("weights", case.weights) in ("small", "real"):
+    if case.weights_layout == "expanded" and changes.get("weights", case.weights) in ("small", "real", "special"):
         changes["weights"] = "ones"
     trailed = changes.get("trailing", case.trailing) > 0
     if not case.num_embeddings or not case.embedding_dim or (trailed and case.history == "after_backward"):

@@ -50,7 +50,7 @@ class _BagAxes(NamedTuple):
     padding_idx: int | None = None
     scale_grad_by_freq: bool = False
     sparse: bool = False
-    #: per_sample_weights: None, ones, small (integers from -2 to 3), real or zero
+    #: per_sample_weights: None, ones, small (integers from -2 to 3), real, zero or special (small ones, NaN and infinities)
     weights: str | None = None
     #: what learns: table, weights, both or none
     learns: str = "table"
@@ -174,8 +174,11 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         if self.weights == "zero":
             return np.zeros(total)
         code = stream.words(stream.derive("samples", self.seed % 64), total)
-        if self.weights == "small":
-            return ((code >> np.uint64(8)) % np.uint64(6)).astype(np.float64) - 2
+        if self.weights in ("small", "special"):
+            small = ((code >> np.uint64(8)) % np.uint64(6)).astype(np.float64) - 2
+            if self.weights == "special" and total:
+                small[self.seed % 3 :: 5] = np.resize([np.inf, -np.inf, np.nan, -0.0], small[self.seed % 3 :: 5].shape)
+            return small
         return coded(code, "real", self.format)
 
     @cached_property
@@ -187,7 +190,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         code = stream.words(stream.derive("bag upstream", self.seed % 64), shape[0] * shape[1]).reshape(shape)
         if self.upstream == "real":
             return shared(coded(code, "real", self.format), self.upstream_layout)
-        most = max(1, int(self.counts.max(initial=0))) * (3 if self.weights == "small" else 1)
+        most = max(1, int(self.counts.max(initial=0))) * (3 if self.weights in ("small", "special") else 1)
         most *= int(self.lengths.max(initial=1)) if self.mode == "mean" else 1
         if self.learns != "table":
             most *= 3 * max(1, self.embedding_dim)  # products with the rows are summed, too

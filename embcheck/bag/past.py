@@ -94,6 +94,46 @@ def data_written(leaf: Tensor, call: BagCall, given: Given) -> None:
 
 
 @_later
+def data_exchanged(leaf: Tensor, call: BagCall, given: Given) -> None:
+    # Neither is another memory: it keeps the identity of the table, too.
+    own = leaf.data
+    leaf.data = torch.zeros_like(own)
+    call(*given)
+    leaf.data = own
+
+
+@_later
+def table_alike(leaf: Tensor, call: BagCall, given: Given) -> Callable[[], bool]:
+    # What holds the other table keeps its identity and its memory apart from this one's.
+    other = (leaf.detach() + 1).requires_grad_(leaf.requires_grad)
+    pooled(other, given, mode="sum")
+    copy = other.detach().clone()
+    return lambda: torch.equal(other.nan_to_num(), copy.nan_to_num())
+
+
+@_later
+def offsets_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
+    # All bags but the first and the last are empty; where the last one ends stays as it is.
+    if given[1] is None or len(given[1]) < 3 or 0 in given[1].stride():
+        return
+    kept = given[1].clone()
+    given[1][1:-1] = given[1][-1]
+    call(*given)
+    given[1].copy_(kept)
+
+
+@_later
+def weights_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
+    if given[2] is None or 0 in given[2].stride():
+        return
+    with torch.no_grad():
+        kept = given[2].clone()
+        given[2].fill_(1.0)
+        call(*given)
+        given[2].copy_(kept)
+
+
+@_later
 def third_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
     for ahead in (1, 2):
         call((given[0] + ahead) % leaf.shape[0], *given[1:])

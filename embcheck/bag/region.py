@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_fast(case: BagCase) -> bool:
     """Whether sum or mean takes the generated kernel: no float64, no padding, rows and weights without gaps."""
-    gaps = {"strided": 2, "transposed": case.num_embeddings}.get(case.layout, 1)
+    gaps = {"strided": 2, "transposed": case.num_embeddings, "swapped": case.num_embeddings + 3}.get(case.layout, 1)
     copied = case.entry == "loaded"  # into a parameter without gaps
     weights_gap = case.weights is not None and not case.batch
     weights_gap &= case.weights_layout in ("strided", "row_strided", "expanded")

@@ -66,7 +66,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "padding_idx": table.PADDINGS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
-    "weights": (None, "ones", "small", "real", "zero"),
+    "weights": (None, "ones", "small", "real", "zero", "special"),
     "learns": ("table", "both", "weights", "none"),
     "dtype": tuple(FORMATS),
     "index_dtype": ("int64", "int32"),
@@ -262,7 +262,7 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(8, 3, mode, 8, "fours", padding_idx=padding, dtype=dtype, values="small", indices="permutation")
         yield BagCase(8, 3, mode, 8, "fours", batch=True, dtype=dtype, values="special", indices="permutation")
     for dtype, learns in itertools.product(FORMATS, ("table", "both", "weights")):
-        for weights in ("small", "real", "zero"):
+        for weights in ("small", "real", "zero", "special"):
             yield BagCase(3, 2, numel=6, bags="unequal", weights=weights, learns=learns, dtype=dtype, padding_idx=0)
             yield BagCase(
                 3, 2, numel=6, weights=weights, learns=learns, dtype=dtype, sparse=True, weights_layout="strided"
@@ -278,6 +278,9 @@ def landmarks() -> Iterator[BagCase]:
                       padding_idx=1, weights="small", learns=learns, dtype=dtype)  # fmt: skip
     for numel, mode, dtype in itertools.product(range(1, 18), MODES, ("float32", "float64")):
         yield BagCase(5, 2, mode, numel, "one", indices="permutation", dtype=dtype)
+    for mode, dtype in itertools.product(MODES, FORMATS):
+        yield BagCase(5, 33, mode, 12, "pairs", indices="uniform", dtype=dtype)
+        yield BagCase(5, 129, mode, 12, "pairs", True, indices="uniform", dtype=dtype)
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
         yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
     later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))

@@ -19,32 +19,35 @@ Fill = Callable[[Tensor, Any], Any]
 FILLS: dict[str, Fill] = {}
 
 
-def filled(fill: Fill, own_generator: bool, trains: bool, seed: int, weight: Tensor) -> dict[str, Any]:
+def filled(fill: Fill, own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         generator = torch.Generator().manual_seed(seed) if own_generator else None
         target = torch.nn.Parameter(weight, requires_grad=trains)
+        gradient = target.grad = torch.ones_like(target) if trains else None
+        part = target.detach()[...] if detached else target
         mark = (target.data_ptr(), target.stride(), target.dtype)
         version, state = target._version, torch.get_rng_state()
-        returned = fill(target, generator)
+        returned = fill(part, generator)
         kept = (target.data_ptr(), target.stride(), target.dtype) == mark
         values = target.detach().clone()
         undisturbed = torch.equal(torch.get_rng_state(), state)
-        fill(target, generator)
+        fill(part, generator)
         following = target.detach().clone()
         seeded(seed)
         if generator is not None:
             generator.manual_seed(seed)
-        fill(target, generator)
+        fill(part, generator)
         again = target.detach().clone()
     return {
         "values": values,
         "following": following,
         "again": again,
-        "returned": returned is target,
+        "returned": returned is part,
         "placed": kept,
         "counted": target._version > version or not weight.numel(),
-        "rooted": target.is_leaf and target.grad is None and target.requires_grad == trains,
+        "rooted": target.is_leaf and target.requires_grad == trains,
+        "graded": target.grad is gradient and (gradient is None or bool((gradient == 1).all())),
         "undisturbed": undisturbed,
     }
 

@@ -101,6 +101,8 @@ class _FillingAxes(NamedTuple):
     layout: str = "contiguous"
     own_generator: bool = False
     trains: bool = True
+    #: through a detached view of the Parameter
+    detached: bool = False
     #: instead of filling: the table of gains
     gains: bool = False
     seed: int = 0
@@ -147,8 +149,8 @@ class Filling(Axes, _FillingAxes):  # type: ignore[misc]
         return made
 
     def weight_input(self) -> Input:
-        """The tensor to fill: sevens."""
-        return Input(self.format.encode(np.full(self.shape, 7.0)), self.dtype, self.layout)
+        """The tensor to fill: sevens, among them what no product with zero removes."""
+        return Input(self.format.encode(np.resize([7.0, np.nan, 7.0, np.inf], self.shape)), self.dtype, self.layout)
 
     def facts(self) -> dict[str, Any]:
         """The axes and: rank, elements, drawn, many (enough for statistics), strided_kernel (rank 3, not contiguous)."""

@@ -10,19 +10,19 @@ import torch
 Tensor = torch.Tensor
 
 
-def refused(attempt: Callable[[Tensor], Any], weight: Tensor) -> dict[str, Any]:
-    attempt(weight)
+def refused(attempt: Callable[..., Any], flags: dict[str, Any], weight: Tensor) -> dict[str, Any]:
+    attempt(weight, **flags)
     return {}
 
 
 #: What ends the process where it is not refused.
 FATAL = frozenset({"backward_of_a_far_token_by_frequency"})
-#: Wrong constructions and calls with what they must raise.
-WRONG: dict[str, tuple[Callable[[Tensor], Any], tuple[type[Exception], ...]]] = {}
+#: Wrong constructions and calls, whatever flags they have beside, with what they must raise.
+WRONG: dict[str, tuple[Callable[..., Any], tuple[type[Exception], ...]]] = {}
 
 
-def _wrong(*errors: type[Exception]) -> Callable[[Callable[[Tensor], Any]], Callable[[Tensor], Any]]:
-    def register(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+def _wrong(*errors: type[Exception]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
         WRONG[function.__name__] = (function, errors)
         return function
 
@@ -30,165 +30,167 @@ def _wrong(*errors: type[Exception]) -> Callable[[Callable[[Tensor], Any]], Call
 
 
 @_wrong(AssertionError)
-def padding_is_v(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=weight.shape[0])
+def padding_is_v(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=weight.shape[0], **flags)
 
 
 @_wrong(AssertionError)
-def padding_below_minus_v(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=-weight.shape[0] - 1)
+def padding_below_minus_v(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=-weight.shape[0] - 1, **flags)
 
 
 @_wrong(AssertionError)
-def pretrained_padding_is_v(weight: Tensor) -> Any:
-    return torch.nn.Embedding.from_pretrained(weight, padding_idx=weight.shape[0])
+def pretrained_padding_is_v(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight, padding_idx=weight.shape[0], **flags)
 
 
 @_wrong(AssertionError)
-def functional_padding_is_v(weight: Tensor) -> Any:
+def functional_padding_is_v(weight: Tensor, **flags: Any) -> Any:
     rows = weight.shape[0]
-    return torch.nn.functional.embedding(torch.zeros(0, dtype=torch.int64), weight, padding_idx=rows)
+    return torch.nn.functional.embedding(torch.zeros(0, dtype=torch.int64), weight, padding_idx=rows, **flags)
 
 
 @_wrong(AssertionError)
-def functional_padding_below_minus_v(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(0, dtype=torch.int64), weight, padding_idx=-weight.shape[0] - 1)
+def functional_padding_below_minus_v(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(
+        torch.zeros(0, dtype=torch.int64), weight, padding_idx=-weight.shape[0] - 1, **flags
+    )
 
 
 @_wrong(AssertionError)
-def given_table_transposed(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1], _weight=weight)
+def given_table_transposed(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1], _weight=weight, **flags)
 
 
 @_wrong(AssertionError)
-def given_table_wider(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1] + 1, _weight=weight)
+def given_table_wider(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1] + 1, _weight=weight, **flags)
 
 
 @_wrong(AssertionError)
-def pretrained_vector(weight: Tensor) -> Any:
-    return torch.nn.Embedding.from_pretrained(weight.reshape(-1))
+def pretrained_vector(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight.reshape(-1), **flags)
 
 
 @_wrong(AssertionError)
-def pretrained_cube(weight: Tensor) -> Any:
-    return torch.nn.Embedding.from_pretrained(weight.unsqueeze(0))
+def pretrained_cube(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight.unsqueeze(0), **flags)
 
 
 @_wrong(TypeError)
-def other_keywords(weight: Tensor) -> Any:
+def other_keywords(weight: Tensor, **flags: Any) -> Any:
     keywords: dict[str, Any] = {"vocab_size": weight.shape[0], "emb_size": weight.shape[1]}
-    return torch.nn.Embedding(**keywords)
+    return torch.nn.Embedding(**keywords, **flags)
 
 
 @_wrong(TypeError)
-def no_width(weight: Tensor) -> Any:
+def no_width(weight: Tensor, **flags: Any) -> Any:
     arguments: Any = (weight.shape[0],)
-    return torch.nn.Embedding(*arguments)
+    return torch.nn.Embedding(*arguments, **flags)
 
 
 @_wrong(RuntimeError)
-def negative_rows(weight: Tensor) -> Any:
-    return torch.nn.Embedding(-1, weight.shape[1])
+def negative_rows(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(-1, weight.shape[1], **flags)
 
 
 @_wrong(RuntimeError)
-def negative_width(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0], -1)
+def negative_width(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], -1, **flags)
 
 
 @_wrong(RuntimeError)
-def loads_another_shape(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1]).load_state_dict({"weight": weight})
+def loads_another_shape(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0] + 1, weight.shape[1], **flags).load_state_dict({"weight": weight})
 
 
 @_wrong(RuntimeError)
-def loads_an_unknown_name(weight: Tensor) -> Any:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1])
+def loads_an_unknown_name(weight: Tensor, **flags: Any) -> Any:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags)
     return layer.load_state_dict({"weight": weight, "bias": weight})
 
 
 @_wrong(RuntimeError)
-def loads_nothing(weight: Tensor) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1]).load_state_dict({})
+def loads_nothing(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags).load_state_dict({})
 
 
 @_wrong(RuntimeError)
-def integers_that_train(weight: Tensor) -> Any:
-    return torch.nn.Embedding.from_pretrained(torch.ones(3, 2, dtype=torch.int64), freeze=False)
+def integers_that_train(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding.from_pretrained(torch.ones(3, 2, dtype=torch.int64), freeze=False, **flags)
 
 
 @_wrong(AssertionError)
-def padding_zero_of_no_rows(weight: Tensor) -> Any:
-    return torch.nn.Embedding(0, weight.shape[1], padding_idx=0)
+def padding_zero_of_no_rows(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(0, weight.shape[1], padding_idx=0, **flags)
 
 
 @_wrong(AssertionError)
-def padding_zero_of_an_empty_table(weight: Tensor) -> Any:
-    return torch.nn.Embedding.from_pretrained(weight[:0], padding_idx=0)
+def padding_zero_of_an_empty_table(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding.from_pretrained(weight[:0], padding_idx=0, **flags)
 
 
 @_wrong(RuntimeError)
-def table_vector(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.tensor([0]), weight.reshape(-1))
+def table_vector(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.tensor([0]), weight.reshape(-1), **flags)
 
 
 @_wrong(RuntimeError)
-def table_cube(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.tensor([0]), weight.unsqueeze(-1))
+def table_cube(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.tensor([0]), weight.unsqueeze(-1), **flags)
 
 
 @_wrong(RuntimeError)
-def index_float32(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float32), weight)
+def index_float32(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float32), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_float64(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float64), weight)
+def index_float64(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float64), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_bool(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.bool), weight)
+def index_bool(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.bool), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_int16(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight)
+def index_int16(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_int8(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int8), weight)
+def index_int8(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int8), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_uint8(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.uint8), weight)
+def index_uint8(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.uint8), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_float16(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float16), weight)
+def index_float16(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.float16), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_complex(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.complex64), weight)
+def index_complex(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.complex64), weight, **flags)
 
 
 @_wrong(RuntimeError)
-def index_float32_with_max_norm(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2), weight, max_norm=0.5)
+def index_float32_with_max_norm(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2), weight, max_norm=0.5, **flags)
 
 
 @_wrong(RuntimeError)
-def index_int16_with_max_norm(weight: Tensor) -> Any:
-    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight, max_norm=0.5)
+def index_int16_with_max_norm(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.functional.embedding(torch.zeros(2, dtype=torch.int16), weight, max_norm=0.5, **flags)
 
 
 @_wrong(IndexError, RuntimeError)
-def backward_of_a_far_token_by_frequency(weight: Tensor) -> Any:
+def backward_of_a_far_token_by_frequency(weight: Tensor, **flags: Any) -> Any:
     backward = torch.ops.aten.embedding_dense_backward.default
     return backward(torch.zeros(1, weight.shape[1]), torch.tensor([1 << 40]), weight.shape[0], -1, True)

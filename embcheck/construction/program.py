@@ -24,6 +24,8 @@ def constructed(
     make: Make, act: Act, weight: Tensor, rows: int, width: int, flags: dict[str, Any], dtype: str, seed: int
 ) -> dict[str, Any]:
     kind = getattr(torch, dtype)
+    learns = seed % 2 == 1
+    weight.requires_grad_(learns)
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         around = surroundings()
@@ -62,6 +64,7 @@ def constructed(
         "buffers": len(list(layer.buffers())) + len(list(layer.children())),
         "training": layer.training,
         "graded": layer.weight.grad is not None,
+        "source_kept": weight.is_leaf and weight.requires_grad == learns and weight.grad is None,
         "shares": not made.is_meta and after.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }  # fmt: skip

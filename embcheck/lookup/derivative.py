@@ -13,11 +13,13 @@ from embcheck.law import Plan
 from embcheck.layout import UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of
-from embcheck.lookup.past import PASTS
-from embcheck.lookup.program import HISTORIES, ROUTES, Route, backward
+from embcheck.lookup.past import HISTORIES, PASTS
+from embcheck.lookup.program import ROUTES, Route, backward
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
-FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp"})
+FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp", "rows_of_a_leaf"})
+#: Routes that need a dense gradient.
+DENSE_ROUTES = frozenset({"double_backward", "forward_mode", "vjp", "batched", "rows_of_a_leaf"})
 #: The axes of a gradient.
 AXES: dict[str, tuple[Any, ...]] = table.AXES | {
     "values": ("fingerprint", "real", "special"),
@@ -66,7 +68,7 @@ def canonical(case: Case) -> Case | None:
         changes["upstream"] = "code"  # what is divided would fall between multiples of the smallest number
     if entry.module and fitted.route in FUNCTIONAL_ROUTES:
         changes["entry"] = "functional"
-    if fitted.route in ("double_backward", "forward_mode", "vjp", "batched"):
+    if fitted.route in DENSE_ROUTES:
         changes["sparse"] = False
     if fitted.route == "batched":
         changes["scale_grad_by_freq"] = False

@@ -1,7 +1,8 @@
-"""Further histories: an earlier call on the same table that differs from the judged one in a single way.
+"""Histories: what happened before the call that is judged, most often an earlier call on the same table.
 
-What an implementation keeps between calls (a plan, a workspace, a cached output) is keyed on something; each history
-changes one thing that such a key may lack.  They import nothing but torch, as those of `embcheck.lookup.program`.
+The later ones differ from the judged call in a single way: what an implementation keeps between calls (a plan, a
+workspace, a cached output) is keyed on something, and each history changes one thing that such a key may lack.  They
+import nothing but torch, as the programs do.
 """
 
 from __future__ import annotations
@@ -13,13 +14,94 @@ import torch
 
 from embcheck.case import Case
 from embcheck.lookup.entry import ENTRIES
-from embcheck.lookup.program import HISTORIES, Call, History, Tensor
+from embcheck.lookup.program import Call, History, Tensor
 from embcheck.registry import into
 
+HISTORIES: dict[str, History] = {}
 LATER: dict[str, History] = {}
 
 
+_history = into(HISTORIES)
 _later = into(LATER)
+
+
+@_history
+def fresh(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    pass
+
+
+@_history
+def repeated(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices)
+
+
+@_history
+def weight_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    with torch.no_grad():
+        kept = leaf.clone()
+        leaf.zero_()
+        call(indices)
+        leaf.copy_(kept)
+
+
+@_history
+def indices_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    kept = indices.clone()
+    indices.zero_()
+    call(indices)
+    indices.copy_(kept)
+
+
+@_history
+def other_shape(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices.reshape(-1)[:1])
+    call(torch.zeros(2, 3, dtype=indices.dtype))
+
+
+@_history
+def other_order(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices.flip(0) if indices.dim() else indices)
+
+
+@_history
+def other_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    other = torch.nn.Embedding(leaf.shape[0] + 1, leaf.shape[1] + 2, dtype=leaf.dtype)
+    other(indices).sum().backward() if torch.is_grad_enabled() else other(indices)
+
+
+@_history
+def without_grad(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    with torch.no_grad():
+        call(indices)
+
+
+@_history
+def after_backward(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    with torch.enable_grad():
+        value = call(indices)
+        if value.requires_grad:
+            value.sum().backward()
+
+
+@_history
+def after_empty(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices.new_empty(0))
+
+
+@_history
+def after_error(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    try:
+        call(torch.full((2,), leaf.shape[0], dtype=indices.dtype))
+    except (IndexError, RuntimeError):
+        pass
+
+
+@_history
+def output_overwritten(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    call(indices).detach().fill_(float("nan"))
+
+
+# -- an earlier call that differs in a single way ---------------------------------------------------------------------
 
 
 def learn(leaf: Tensor, value: Tensor) -> None:
@@ -85,6 +167,24 @@ def data_written(leaf: Tensor, call: Call, indices: Tensor) -> None:
     leaf.data.zero_()
     call(indices)
     leaf.data.copy_(kept)
+
+
+@_later
+def data_exchanged(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    # Neither is another memory: it keeps the identity of the table, too.
+    own = leaf.data
+    leaf.data = torch.zeros_like(own)
+    call(indices)
+    leaf.data = own
+
+
+@_later
+def table_alike(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
+    # What holds the other table keeps its identity and its memory apart from this one's.
+    other = (leaf.detach() + 1).requires_grad_(leaf.requires_grad)
+    flagged(other, indices)
+    copy = other.detach().clone()
+    return lambda: torch.equal(other.nan_to_num(), copy.nan_to_num())
 
 
 @_later

@@ -22,10 +22,9 @@ Rebuild = Callable[[Tensor], Call]
 History = Callable[[Tensor, Call, Tensor], "Callable[[], bool] | None"]
 Route = Callable[..., dict[str, Any]]
 
-HISTORIES: dict[str, History] = {}
 ROUTES: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
-TIMES = {"retained": 2, "two_passes": 2, "two_lookups": 2, "doubled": 2, "hook_doubles": 2}
+TIMES = dict.fromkeys(("retained", "two_passes", "two_lookups", "two_shapes", "doubled", "hook_doubles"), 2)
 
 
 def forward(
@@ -97,89 +96,7 @@ def surroundings() -> tuple[Any, ...]:
     )
 
 
-_history = into(HISTORIES)
-
-
 _route = into(ROUTES)
-
-
-# -- histories ---------------------------------------------------------------------------------------------------
-
-
-@_history
-def fresh(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    pass
-
-
-@_history
-def repeated(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices)
-
-
-@_history
-def weight_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    with torch.no_grad():
-        kept = leaf.clone()
-        leaf.zero_()
-        call(indices)
-        leaf.copy_(kept)
-
-
-@_history
-def indices_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    kept = indices.clone()
-    indices.zero_()
-    call(indices)
-    indices.copy_(kept)
-
-
-@_history
-def other_shape(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices.reshape(-1)[:1])
-    call(torch.zeros(2, 3, dtype=indices.dtype))
-
-
-@_history
-def other_order(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices.flip(0) if indices.dim() else indices)
-
-
-@_history
-def other_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    other = torch.nn.Embedding(leaf.shape[0] + 1, leaf.shape[1] + 2, dtype=leaf.dtype)
-    other(indices).sum().backward() if torch.is_grad_enabled() else other(indices)
-
-
-@_history
-def without_grad(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    with torch.no_grad():
-        call(indices)
-
-
-@_history
-def after_backward(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    with torch.enable_grad():
-        value = call(indices)
-        if value.requires_grad:
-            value.sum().backward()
-
-
-@_history
-def after_empty(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices.new_empty(0))
-
-
-@_history
-def after_error(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    try:
-        call(torch.full((2,), leaf.shape[0], dtype=indices.dtype))
-    except (IndexError, RuntimeError):
-        pass
-
-
-@_history
-def output_overwritten(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices).detach().fill_(float("nan"))
 
 
 # -- routes ------------------------------------------------------------------------------------------------------
@@ -194,15 +111,17 @@ def backward_call(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 
 @_route
 def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    (grad,) = torch.autograd.grad(call(indices), leaf, upstream)
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream)
     own = grad.is_sparse or grad.numel() == 0 or grad.data_ptr() != upstream.data_ptr()
-    return {"weight_grad": grad, "grad_left_alone": leaf.grad is None, "separate": own}
+    return {"value": value, "weight_grad": grad, "grad_left_alone": leaf.grad is None, "separate": own}
 
 
 @_route
 def weighted_sum(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    (call(indices) * upstream).sum().backward()
-    return {"weight_grad": leaf.grad}
+    value = call(indices)
+    (value * upstream).sum().backward()
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route
@@ -210,29 +129,53 @@ def retained(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuil
     value = call(indices)
     value.backward(upstream, retain_graph=True)
     value.backward(upstream)
-    return {"weight_grad": leaf.grad}
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route
 def two_passes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).backward(upstream)
-    call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad}
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route
 def two_lookups(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     first, second = call(indices), call(indices)
     torch.autograd.backward((first, second), (upstream, upstream))
-    return {"weight_grad": leaf.grad}
+    return {"value": second, "weight_grad": leaf.grad}
+
+
+@_route
+def two_shapes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    first, second = call(indices[None]), call(indices)
+    torch.autograd.backward((first, second), (upstream[None], upstream))
+    return {"value": second, "weight_grad": leaf.grad}
+
+
+@_route
+def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    # The table is all but the first row and the last column of what learns.
+    rows, width = leaf.shape
+    larger = leaf.new_full((rows + 1, width + 1), float("nan"))
+    larger[1:, :width] = leaf.detach()
+    value = rebuild(larger.requires_grad_()[1:, :width])(indices)
+    value.backward(upstream)
+    found = larger.grad
+    if found is None or found.shape != larger.shape:
+        return {"value": value, "weight_grad": found}
+    beside = found[0].abs().sum() + found[:, width:].abs().sum()  # which is zero
+    return {"value": value, "weight_grad": found[1:, :width] + beside}
 
 
 @_route
 def after_zero_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).backward(upstream)
     torch.optim.SGD([leaf]).zero_grad(set_to_none=True)
-    call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad}
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route
@@ -256,37 +199,41 @@ def value_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     handle = value.register_hook(lambda grad: seen.append(grad.clone()))
     value.backward(upstream)
     handle.remove()
-    return {"weight_grad": leaf.grad, "hook_calls": len(seen), "hook_grad": seen[0]}
+    return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen), "hook_grad": seen[0]}
 
 
 @_route
 def hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     seen: list[Tensor] = []
     leaf.register_hook(lambda grad: seen.append(grad))
-    call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad, "hook_calls": len(seen)}
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen)}
 
 
 @_route
 def hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     leaf.register_hook(lambda grad: grad * 2)
-    call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad}
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route
 def create_graph(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    (grad,) = torch.autograd.grad(call(indices), leaf, upstream, create_graph=True)
-    return {"weight_grad": grad}
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
+    return {"value": value, "weight_grad": grad}
 
 
 @_route
 def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     upstream = upstream.detach().clone().requires_grad_()
     probe = leaf.detach().clone()
-    (grad,) = torch.autograd.grad(call(indices), leaf, upstream, create_graph=True)
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
     (grad * probe).sum().backward() if not grad.is_sparse else grad.backward(probe)
-    return {"weight_grad": grad, "upstream_grad": upstream.grad}
+    return {"value": value, "weight_grad": grad, "upstream_grad": upstream.grad}
 
 
 @_route
@@ -299,8 +246,9 @@ def checkpointed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 @_route
 def anomaly(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     with torch.autograd.set_detect_anomaly(True, check_nan=False):
-        call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad}
+        value = call(indices)
+        value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @_route

@@ -144,6 +144,10 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
     for rows in HUGE_ROWS:
         yield Case(rows, 1, "ends", (9,), dtype=dtypes[rows % 2], **fixed)
     for dtype in dtypes:
+        # Rows that are copied in blocks, and elements that 16 bits don't count.
+        yield Case(3, 1025, "permutation", (5,), dtype=dtype, **fixed)
+        yield Case(3, 4097, "permutation", (2, 2), dtype=dtype, **fixed)
+        yield Case(1025, 129, "uniform", (9,), dtype=dtype, seed=1, **fixed)
         yield Case(3, 2, "unequal", (3073,), dtype=dtype, **fixed)
         yield Case(3, 2, "unequal", (3073,), 1, dtype=dtype, scale_grad_by_freq=True, **fixed)
 

@@ -108,7 +108,8 @@ _MODULE = MODULE | {
 
 @mode("ddp", calls=BOTH, rebuilds=True, lacking=no_group, cost=3, cannot=_MODULE | {
     f"route={name}": "DistributedDataParallel takes one backward, into .grad, for each forward"
-    for name in ("retained", "two_lookups", "two_calls", "autograd_grad", "create_graph", "double_backward", "batched")
+    for name in ("retained", "two_lookups", "two_shapes", "two_calls", "rows_of_a_leaf", "autograd_grad", "create_graph",
+                 "double_backward", "batched")
 })  # fmt: skip
 def ddp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """DistributedDataParallel on one process, find_unused_parameters=True."""

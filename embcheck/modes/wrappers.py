@@ -22,6 +22,7 @@ _NO_VALUES = {
     "limited=False": "renorm's program compares values",
     "history=output_held": "whether a result was overwritten can't be seen without values",
     "history=gradient_held": "whether a result was overwritten can't be seen without values",
+    "history=table_alike": "whether another table was overwritten can't be seen without values",
     "history=padding_before": "its padding_idx is the value of a token",
 }
 
