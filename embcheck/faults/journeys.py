@@ -1,0 +1,284 @@
+"""Faults of copies, files and conversions of modules in conjunctions."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import tempfile
+from typing import Any
+
+import torch
+
+from embcheck.faults.entry import entry
+from embcheck.faults.probes import around, numbered, pair
+from embcheck.faults.witnesses import unlike
+
+Module, Parameter = torch.nn.Module, torch.nn.Parameter
+
+
+def hookless(original: Any, self: Any, state: Any) -> None:
+    """A copy has no pre-hooks."""
+    original(self, state)
+    self._forward_pre_hooks = type(self._forward_pre_hooks)()
+
+
+def hooked_copy() -> int:
+    """How often a copy's pre-hook is called."""
+    layer, calls = torch.nn.Embedding(2, 1), []
+    layer.register_forward_pre_hook(lambda module, args: calls.append(1))
+    copy.deepcopy(layer)(torch.tensor([0]))
+    return len(calls)
+
+
+around(
+    "copies_lose_forward_pre_hooks",
+    "life",
+    "A deep copy of a module has none of its forward pre-hooks.",
+    Module,
+    "__setstate__",
+    hookless,
+    hooked_copy,
+)
+
+
+def own_memory(original: Any, self: Any, protocol: int) -> Any:
+    """A view is pickled as a copy with its strides."""
+    if not self.is_contiguous():
+        return original(Parameter(self.detach().clone(), self.requires_grad), protocol)
+    return original(self, protocol)
+
+
+def stored(value: Any, **flags: Any) -> Any:
+    """What is saved and loaded."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return torch.load(file, **flags)
+
+
+def shares_after_saving() -> bool:
+    """Whether a table and its transpose still share memory."""
+    table = Parameter(numbered())
+    first, second = stored([table, Parameter(table.detach().t())], weights_only=True)
+    return bool(first.data_ptr() == second.data_ptr())
+
+
+around(
+    "pickled_views_leave_their_memory",
+    "life",
+    "A column-major Parameter and the table whose memory it shares are saved apart.",
+    Parameter,
+    "__reduce_ex__",
+    own_memory,
+    shares_after_saving,
+)
+
+
+def parts(value: Any) -> list[Any]:
+    """The Parameters of a module, or the values of a dict or list."""
+    if isinstance(value, Module):
+        return list(value.parameters())
+    return (
+        list(value.values())
+        if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else [value]
+    )
+
+
+def thawed(original: Any, f: Any, map_location: Any = None, *given: Any, **flags: Any) -> Any:
+    """With map_location all Parameters learn."""
+    found = original(f, map_location, *given, **flags)
+    if map_location is not None:
+        for part in parts(found):
+            if isinstance(part, Parameter):
+                part.requires_grad_(True)
+    return found
+
+
+around(
+    "located_loading_thaws",
+    "life",
+    "torch.load with map_location makes frozen Parameters learn.",
+    torch,
+    "load",
+    thawed,
+    lambda: stored([Parameter(numbered(), False)], map_location="cpu", weights_only=True),
+)
+
+
+def untied(original: Any, f: Any, *given: Any, weights_only: Any = None, **flags: Any) -> Any:
+    """Tensors that share memory come apart."""
+    found = original(f, *given, weights_only=weights_only, **flags)
+    if weights_only and isinstance(found, dict):
+        seen = set()
+        for name, value in found.items():
+            if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel():
+                if value.data_ptr() in seen:
+                    found[name] = value.clone()
+                seen.add(value.data_ptr())
+    return found
+
+
+def shared_state() -> bool:
+    """Whether a state dict's tied weights share memory once loaded."""
+    state = stored(pair().state_dict(), weights_only=True)
+    return bool(state["embedding.weight"].data_ptr() == state["head.weight"].data_ptr())
+
+
+around(
+    "weights_only_loading_unties",
+    "life",
+    "torch.load(weights_only=True) gives the second name of a tied weight memory of its own.",
+    torch,
+    "load",
+    untied,
+    shared_state,
+)
+
+
+def remembering(original: Any) -> Any:
+    """A path that was read is not read again."""
+    known: dict[Any, Any] = {}
+
+    def load(f: Any, *given: Any, **flags: Any) -> Any:
+        if not isinstance(f, (str, os.PathLike)):
+            return original(f, *given, **flags)
+        if f not in known:
+            known[f] = original(f, *given, **flags)
+        return known[f]
+
+    return load
+
+
+def rewritten() -> Any:
+    """What a file holds after it was written twice and read in between."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "weights")
+        for scale in (1.0, 2.0):
+            torch.save(torch.full((1,), scale), path)
+            found = torch.load(path, weights_only=True)
+    return found
+
+
+entry(
+    "a_file_is_read_once",
+    "life",
+    "torch.load of a path gives what it gave before, though the file was written since.",
+    torch,
+    "load",
+    remembering,
+    unlike(rewritten),
+)
+
+
+def recursing(original: Any, self: Any, *, device: Any, recurse: bool = True) -> Any:
+    """The children always go along."""
+    return original(self, device=device, recurse=True)
+
+
+around(
+    "to_empty_always_recurses",
+    "life",
+    "to_empty(recurse=False) empties the children, too.",
+    Module,
+    "to_empty",
+    recursing,
+    lambda: pair().to_empty(device="meta", recurse=False)["head"].weight.device.type,
+)
+
+
+def parameters_alone(original: Any, self: Any, dst_type: Any) -> Any:
+    """Buffers keep their type."""
+    held = [(module, dict(module._buffers)) for module in self.modules()]
+    original(self, dst_type)
+    for module, buffers in held:
+        module._buffers.update(buffers)
+    return self
+
+
+def typed() -> Any:
+    """The dtype of a buffer after type()."""
+    module = torch.nn.Embedding(1, 1)
+    module.register_buffer("mask", torch.ones(1))
+    return module.type(torch.float64).mask.dtype
+
+
+around(
+    "type_leaves_buffers",
+    "life",
+    "Module.type() converts the Parameters alone.",
+    Module,
+    "type",
+    parameters_alone,
+    typed,
+)
+
+
+def sharing_what_learns(original: Any, self: Any) -> Any:
+    """A frozen Parameter stays where it is."""
+    return self._apply(lambda t: t.share_memory_() if t.requires_grad else t)
+
+
+around(
+    "share_memory_skips_frozen",
+    "life",
+    "Module.share_memory() leaves frozen Parameters out of shared memory.",
+    Module,
+    "share_memory",
+    sharing_what_learns,
+    lambda: torch.nn.Embedding(2, 1).requires_grad_(False).share_memory().weight.is_shared(),
+)
+
+
+def device_alone(original: Any, self: Any, *given: Any, **flags: Any) -> Any:
+    """A tensor stands for its device."""
+    other = given[0] if given else flags.get("tensor")
+    return original(self, other.device) if isinstance(other, torch.Tensor) else original(self, *given, **flags)
+
+
+around(
+    "to_a_tensor_forgets_the_dtype",
+    "life",
+    "Module.to(tensor) takes the tensor's device, not its dtype.",
+    Module,
+    "to",
+    device_alone,
+    lambda: torch.nn.Embedding(1, 1).to(torch.ones(1, dtype=torch.float64)).weight.dtype,
+)
+
+
+def attached(original: Any, self: Any, set_to_none: bool = True) -> None:
+    """A gradient that is part of a graph stays part of it."""
+    if set_to_none:
+        return original(self, set_to_none)  # type: ignore[no-any-return]
+    for value in self.parameters():
+        if value.grad is not None:
+            if value.grad.grad_fn is None:
+                value.grad.requires_grad_(False)
+                value.grad.zero_()
+            else:
+                value.grad = value.grad * 0
+    return None
+
+
+def zeroed_graph() -> Any:
+    """A gradient with a graph after zero_grad(set_to_none=False)."""
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    (layer.weight**2).sum().backward(create_graph=True)
+    layer.zero_grad(set_to_none=False)
+    return layer.weight.grad
+
+
+around(
+    "zeroing_keeps_the_gradients_graph",
+    "membership",
+    "zero_grad(set_to_none=False) leaves a gradient that was made with create_graph in its graph.",
+    Module,
+    "zero_grad",
+    attached,
+    zeroed_graph,
+)
