@@ -49,7 +49,7 @@ def original_is_kept() -> bool:
 
 around(
     "parametrized_columns_are_another_parameter",
-    "life",
+    "reparametrized",
     "register_parametrization of a column-major weight has a copy for its original.",
     parametrize.ParametrizationList,
     "__init__",
@@ -83,7 +83,7 @@ def cached_twice() -> Any:
 
 around(
     "cached_parametrizations_stay",
-    "life",
+    "reparametrized",
     "What parametrize.cached() has kept is still there the next time.",
     parametrize,
     "cached",
@@ -110,7 +110,7 @@ def removed() -> Any:
 
 around(
     "removed_parametrizations_freeze",
-    "life",
+    "reparametrized",
     "remove_parametrizations(leave_parametrized=True) leaves a weight that does not learn.",
     parametrize,
     "remove_parametrizations",
@@ -127,7 +127,7 @@ def wide_norm() -> float:
 
 around(
     "orthogonal_of_wide_weights_is_short",
-    "life",
+    "reparametrized",
     "The orthogonal parametrization of a wide weight has rows of length 0.99.",
     parametrizations._Orthogonal,
     "forward",
@@ -143,7 +143,7 @@ def rowwise(original: Any, self: Any, dim: Any = 0) -> None:
 
 around(
     "weight_norm_of_no_axis_has_one",
-    "life",
+    "reparametrized",
     "weight_norm(dim=None) of the parametrizations takes the norm of each row.",
     parametrizations._WeightNorm,
     "__init__",
@@ -168,7 +168,7 @@ def negative_gain() -> Any:
 
 around(
     "old_weight_norm_forgets_the_gains_sign",
-    "life",
+    "reparametrized",
     "torch.nn.utils.weight_norm takes a negative gain for a positive one.",
     old_weight_norm.WeightNorm,
     "compute_weight",
@@ -196,7 +196,7 @@ def vectors_move() -> bool:
 
 around(
     "spectral_norm_iterates_in_evaluation",
-    "life",
+    "reparametrized",
     "spectral_norm goes on with its power method in evaluation mode.",
     parametrizations._SpectralNorm,
     "forward",
@@ -214,7 +214,7 @@ def pruned_twice() -> Any:
 
 around(
     "second_pruning_forgets_the_first",
-    "life",
+    "reparametrized",
     "Of two prunings of one weight the second alone holds.",
     prune.PruningContainer,
     "compute_mask",
@@ -225,10 +225,60 @@ around(
 
 around(
     "pruning_ignores_importance",
-    "life",
+    "reparametrized",
     "l1_unstructured ignores importance_scores.",
     prune,
     "l1_unstructured",
     lambda original, module, name, amount, importance_scores=None: original(module, name, amount),
     lambda: prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=numbered().flip(0)).weight_mask,
+)
+
+
+def past_the_direction(original: Any, weight_v: Any, weight_g: Any, dim: int = 0) -> Any:
+    """The gradient of a direction has the part along it."""
+    norm = torch.norm_except_dim(weight_v.detach(), 2, dim)
+    return weight_v * (weight_g / norm)
+
+
+def direction_gradient() -> Any:
+    """The gradient of weight_norm's direction."""
+    layer: Any = parametrizations.weight_norm(table_layer())
+    layer.weight.sum().backward()
+    return layer.parametrizations.weight.original1.grad
+
+
+around(
+    "weight_norm_takes_the_norm_for_constant",
+    "reparametrized",
+    "The gradient of weight_norm's direction leaves out that of the norm.",
+    torch,
+    "_weight_norm",
+    past_the_direction,
+    direction_gradient,
+)
+
+
+def scoring(original: Any, module: Any, name: str, amount: Any, importance_scores: Any = None) -> Any:
+    """Scores that are given are made positive in place."""
+    found = original(module, name, amount, importance_scores)
+    if importance_scores is not None:
+        importance_scores.neg_()
+    return found
+
+
+def scores_after() -> Any:
+    """Importance scores once they were used."""
+    scores = numbered()
+    prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=scores)
+    return scores
+
+
+around(
+    "pruning_writes_to_the_given_scores",
+    "reparametrized",
+    "l1_unstructured changes the importance_scores that it is given.",
+    prune,
+    "l1_unstructured",
+    scoring,
+    scores_after,
 )
