@@ -111,9 +111,14 @@ def scope() -> Iterator[Checkpoint]:
     )
     changed = (
         Checkpoint(
-            missing=missing, extra=extra, strict=strict, assign=assign, prior=priors[seed % 5], tied=bool(seed % 2),
+            missing=missing,
+            extra=extra,
+            strict=strict,
+            assign=assign,
+            prior=priors[seed % 5],
+            tied=bool(seed % 2),
             seed=seed,
-        )  # fmt: skip
+        )
         for seed, (missing, extra, strict, assign) in enumerate(itertools.product(MISSING, SURPLUS, both, both))
     )
     return (case for case in map(canonical, itertools.chain(edited, changed)) if case is not None)
