@@ -44,7 +44,7 @@ def recursing(original: Any, self: Any, *, device: Any, recurse: bool = True) ->
 
 around(
     "to_empty_always_recurses",
-    "life",
+    "membership",
     "to_empty(recurse=False) empties the children, too.",
     Module,
     "to_empty",
@@ -71,7 +71,7 @@ def typed() -> Any:
 
 around(
     "type_leaves_buffers",
-    "life",
+    "membership",
     "Module.type() converts the Parameters alone.",
     Module,
     "type",
@@ -82,12 +82,12 @@ around(
 
 def sharing_what_learns(original: Any, self: Any) -> Any:
     """A frozen Parameter stays where it is."""
-    return self._apply(lambda t: t.share_memory_() if t.requires_grad else t)
+    return self._apply(lambda t: t if isinstance(t, Parameter) and not t.requires_grad else t.share_memory_())
 
 
 around(
     "share_memory_skips_frozen",
-    "life",
+    "membership",
     "Module.share_memory() leaves frozen Parameters out of shared memory.",
     Module,
     "share_memory",

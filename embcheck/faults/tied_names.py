@@ -106,7 +106,7 @@ def bias_after(value: Any) -> Any:
 
 around(
     "registering_none_keeps_the_parameter",
-    "membership",
+    "leaf",
     "register_parameter(name, None) leaves the Parameter that is there.",
     Module,
     "register_parameter",
