@@ -269,6 +269,27 @@ def checkpointed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
 
 
 @further
+def checkpointed_drawing(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    drawn: list[float] = []
+
+    def draw(tokens: Tensor) -> Any:
+        drawn.append(float(torch.rand(())))
+        return call(tokens)
+
+    with torch.random.fork_rng(devices=[]):
+        value = torch.utils.checkpoint.checkpoint(draw, indices, use_reentrant=False)
+        once = len(drawn) == 1
+        torch.rand(3)
+        value.backward(upstream)
+        other: Any = torch.utils.checkpoint.checkpoint(draw, indices, use_reentrant=False)
+    return {
+        "value": value,
+        "weight_grad": leaf.grad,
+        "kept": once and drawn[0] == drawn[-2] != drawn[-1] and torch.equal(other.nan_to_num(), value.nan_to_num()),
+    }
+
+
+@further
 def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     packed: list[Tensor] = []
 
