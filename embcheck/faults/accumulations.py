@@ -36,7 +36,7 @@ def zeroed() -> Any:
 
 around(
     "optimizers_zero_within_the_graph",
-    "tying",
+    "company",
     "zero_grad(set_to_none=False) of an optimizer leaves a gradient of create_graph in its graph.",
     Optimizer,
     "zero_grad",

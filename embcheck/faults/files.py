@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pathlib
 import tempfile
 from typing import Any
 
@@ -188,4 +189,30 @@ around(
     "load",
     unmapped,
     lambda: stored(numbered(), mmap=True, weights_only=True),
+)
+
+
+def named_by_text(original: Any, f: Any, *given: Any, **flags: Any) -> Any:
+    """A path must be a text."""
+    if isinstance(f, pathlib.Path):
+        raise TypeError("expected a str")
+    return original(f, *given, **flags)
+
+
+def path_is_read() -> Any:
+    """What is read from a path that is no text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "weights")
+        torch.save(numbered(), path)
+        return torch.load(path, weights_only=True)
+
+
+around(
+    "paths_are_refused",
+    "journey",
+    "torch.load refuses a pathlib.Path.",
+    torch,
+    "load",
+    named_by_text,
+    path_is_read,
 )

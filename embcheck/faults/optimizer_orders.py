@@ -178,7 +178,7 @@ def rate_from_hook() -> Any:
 
 around(
     "loading_ignores_what_a_hook_returns",
-    "tying",
+    "company",
     "What a hook for before an optimizer's loading returns is not loaded.",
     Optimizer,
     "load_state_dict",

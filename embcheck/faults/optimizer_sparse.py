@@ -25,14 +25,16 @@ def tail(original: Any, params: Sequence[Any], grads: Any, *states: Any, **flags
 
 
 for _kind, _class in (("sgd", "SGD"), ("adam", "AdamW")):
-    kernel(
-        _kind,
-        f"fused_{_kind}_leaves_the_tail",
-        f"Fused {_class} leaves the last element of 16n + 1.",
-        f"_fused_{_kind}",
-        tail,
-        steps(_class, 1.0, rows=17, lr=0.5, fused=True),
-    )
+    if hasattr(importlib.import_module(f"torch.optim.{_kind}"), f"_fused_{_kind}"):
+        around(
+            f"fused_{_kind}_leaves_the_tail",
+            "company",
+            f"Fused {_class} leaves the last element of 16n + 1.",
+            importlib.import_module(f"torch.optim.{_kind}"),
+            f"_fused_{_kind}",
+            tail,
+            steps(_class, 1.0, rows=17, lr=0.5, fused=True),
+        )
 
 
 def apart(original: Any, params: Any, grads: Any, sums: Any, counts: Any, *rest: Any, **flags: Any) -> None:

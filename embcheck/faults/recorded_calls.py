@@ -44,7 +44,6 @@ around(
     "export",
     apart,
     exported_names,
-    modes=("export",),
 )
 
 
@@ -61,13 +60,12 @@ def exported_for_any() -> Any:
 
 around(
     "exported_sizes_are_fixed",
-    "lookup",
+    "life",
     "torch.export.export ignores dynamic_shapes.",
     torch.export,
     "export",
     fixed,
     exported_for_any,
-    modes=("export",),
 )
 
 
@@ -105,7 +103,7 @@ def replaced_weight() -> Any:
 
 entry(
     "compiled_modules_keep_their_parameters",
-    "lookup",
+    "life",
     "A compiled module does not notice that its Parameter was replaced after a call.",
     torch,
     "compile",

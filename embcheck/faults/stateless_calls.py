@@ -31,7 +31,7 @@ class Model(torch.nn.Module):
 TOKENS = torch.tensor([0, 2])
 around(
     "calls_tie_always",
-    "transform",
+    "life",
     "functional_call(tie_weights=False) ties all the same.",
     func,
     "functional_call",
@@ -40,7 +40,7 @@ around(
 )
 around(
     "strict_calls_accept_what_is_missing",
-    "transform",
+    "life",
     "functional_call(strict=True) takes the module's own weights for missing ones.",
     func,
     "functional_call",

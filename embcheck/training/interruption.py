@@ -22,6 +22,19 @@ def nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, ind
 
 
 @into(EVENTS)
+def stepped_by_nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
+    if k == 1 and optimizer.__class__.__name__ == "SparseAdam":
+        twin = torch.nn.Parameter(model.get_submodule(table).weight.detach().clone())
+        before = twin.detach().clone()
+        none = torch.zeros(1, 0, dtype=torch.int64)
+        twin.grad = torch.sparse_coo_tensor(none, torch.zeros(0, twin.shape[1], dtype=twin.dtype), twin.shape)
+        build([twin]).step()  # the gradient of a batch of nothing but padding
+        if not torch.equal(twin, before):
+            raise AssertionError("a gradient without entries moved the parameter")
+    return model, optimizer
+
+
+@into(EVENTS)
 def rate_halved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         for group in optimizer.param_groups:
