@@ -15,10 +15,10 @@ from embcheck.layout import view_of
 from embcheck.outcome import Outcome
 from embcheck.training import algorithm, formula
 from embcheck.training.case import Tying
-from embcheck.training.interruption import SCHEDULES
 from embcheck.training.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
 from embcheck.training.optimizer import KINDS, chosen, refusals
 from embcheck.training.program import advance, construct, follow, list_twice, report, train
+from embcheck.training.rates import SCHEDULES
 from embcheck.training.space import COPIES, SPACE
 
 
