@@ -77,7 +77,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "trains": TRAINS,
     "evaluating": (False, True),
     "grad_mode": ("enabled", "no_grad", "inference"),
-    "autocast": ("off", "on"),
+    "autocast": ("off", "on", "left"),
     "dtype": tuple(FORMATS),
     "input_layout": LAYOUTS,
     "weight_layout": LAYOUTS,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.axes import Axes, Input
-from embcheck.comparison import Finding, every, is_true, same, unwritten, within
+from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
@@ -38,6 +38,9 @@ class _AftercareAxes(NamedTuple):
     growth: int = 2
     bad: tuple[int, ...] = ()
     unscaled_first: bool = False
+    #: error_if_nonfinite, and a number that is put among the gradients
+    strict: bool = False
+    poison: float = 0.0
     steps: int = 6
     dtype: str = "float32"
 
@@ -89,6 +92,7 @@ def plan(case: Aftercare) -> Plan:
         )
     if case.what == "scale":
         options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
+        options["sparse"] = case.sparse
         return Plan(scaled, {}, options)
     fed = {name: Input(fmt.encode(np.array(grad)), case.dtype) for name, grad in GRADS.items()}
     fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
@@ -100,6 +104,8 @@ def plan(case: Aftercare) -> Plan:
         "by_value": by_value,
         "as_list": case.as_list,
         "sparse": case.sparse,
+        "strict": case.strict,
+        "poison": case.poison,
     }
     return Plan(clipped, fed, options)
 
@@ -117,6 +123,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "growth": (2, 1, 3),
     "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
     "unscaled_first": (False, True),
+    "strict": (False, True),
+    "poison": (0.0, float("inf"), float("-inf")),
     "steps": (6, 1, 2, 3),
     "dtype": ("float32", "float64", "bfloat16"),
 }
@@ -128,16 +136,29 @@ def scope() -> Iterator[Aftercare]:
         ("norm", "value"), AXES["limit"], AXES["kind"], AXES["foreach"]
     ):
         for sparse in (False, True):
-            yield Aftercare(what, limit, kind, foreach, sparse=sparse)
+            yield Aftercare(
+                what, limit, kind, foreach, strict=what == "norm" and limit in (0.5, 2.5) and not sparse, sparse=sparse
+            )
+    for limit, kind, foreach, poison in itertools.product(
+        (1.0, 100.0), AXES["kind"], AXES["foreach"], AXES["poison"][1:]
+    ):
+        yield Aftercare("norm", limit, kind, foreach, strict=True, poison=poison)
     for kind, buffers, steps, dtype in itertools.product(AXES["average"], (False, True), AXES["steps"], AXES["dtype"]):
         for counter in (False, True):
             yield Aftercare("average", average=kind, buffers=buffers, counter=counter, steps=steps, dtype=dtype)
     for growth, bad, first in itertools.product(AXES["growth"], AXES["bad"], (False, True)):
-        yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first)
+        for sparse in (False, True):
+            yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse)
+
+
+def canonical(case: Aftercare) -> Aftercare | None:
+    """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
+    wrong = case.poison and not (case.what == "norm" and case.strict)
+    return case.but(poison=0.0) if wrong else case
 
 
 aftercare = Family(
-    "aftercare", Space(Aftercare, AXES, lambda case: case, scope, flags=("what", "dtype"), strength=2), plan, cost=4.0
+    "aftercare", Space(Aftercare, AXES, canonical, scope, flags=("what", "dtype"), strength=2), plan, cost=4.0
 )
 law = aftercare.law
 
@@ -146,13 +167,14 @@ law = aftercare.law
     "clip_grad_norm_ returns the norm of all gradients and scales them by max_norm/(norm + 1e-6), never up; "
     "clip_grad_value_ clamps; what has no gradient is passed over.",
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
-    when=lambda case: case.what in ("norm", "value"),
+    when=lambda case: case.what in ("norm", "value") and not case.poison,
     obliges={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
 )
 def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
     # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
     share = 64 * max(FORMATS[case.dtype].unit_roundoff, 2.0**-53)
-    findings = [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
+    findings = [same(out.refused, False)] if case.what == "norm" else []
+    findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
     for name, grad in GRADS.items():
         wanted = np.array(grad)
         if case.what == "value":
@@ -180,6 +202,7 @@ def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
         within(out.weights, averages, bound),
         within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
         same(out.count, case.steps),
+        is_true(out.tied, "the average of a tied weight is two"),
         is_true(out.apart, "the average shares memory with the model, or wrote to it"),
     )
 
@@ -188,7 +211,7 @@ def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
     "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, and adapts its scale.",
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale",
-    obliges={"growth=1", "growth=3", "unscaled_first"},
+    obliges={"growth=1", "growth=3", "unscaled_first", "sparse"},
 )
 def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
     after, before, weights = case.scales
@@ -197,6 +220,17 @@ def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
         for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
     ]
     return every(same(out.weights, weights), same(out.scales, after), same(out.losses, losses))
+
+
+@law(
+    "With error_if_nonfinite a norm that is no finite number is refused, and no gradient is scaled.",
+    source="torch.nn.utils.clip_grad_norm_: error_if_nonfinite",
+    when=lambda case: case.poison != 0.0,
+    obliges={"poison", "foreach=True", "foreach=False", "kind=inf", "kind=1"},
+)
+def infinite_norms_are_refused(case: Aftercare, out: Outcome) -> Finding:
+    found = same(out.refused, True)
+    return found if isinstance(found, Difference) else is_true(out.same, "a gradient changed though it was refused")
 
 
 @law("Nothing but the gradients is written.", source="no side effects")

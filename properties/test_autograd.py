@@ -10,13 +10,13 @@ from embcheck import oracle
 from embcheck.case import Case
 from embcheck.comparison import Finding, described, every, identical, is_true, same, unwritten, within
 from embcheck.law import Family, Plan
-from embcheck.lookup import derivative, hooking, passage, table
+from embcheck.lookup import derivative, hooking, packing, passage, table
 from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
-assert {"frozen", "table_hooks"} <= set(FURTHER), (passage, hooking)  # which register them
+assert {"frozen", "table_hooks", "saved_packed"} <= set(FURTHER), (passage, hooking, packing)  # which register them
 #: Routes that leave no gradient, for they speak of a refusal.
 WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value"})
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.

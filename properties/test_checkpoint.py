@@ -32,6 +32,8 @@ def plan(case: Checkpoint) -> Plan:
         "passed": case.passed,
         "prior": case.prior,
         "no_grad": case.no_grad,
+        "tied": case.tied,
+        "note": case.note,
     }
     return Plan(restored, case.inputs(), options)
 
@@ -78,9 +80,14 @@ AXES: dict[str, tuple[Any, ...]] = {
     "container": ("dict", "ordered", "state"),
     "order": ("kept", "reversed"),
     "no_grad": (False, True),
+    "tied": (False, True),
+    "note": ((), (0,), (None,), (False,), ("",), ({},), ([],), ({"epoch": 0},)),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
 }
+
+
+NOTES: tuple[tuple[Any, ...], ...] = AXES["note"]
 
 
 def scope() -> Iterator[Checkpoint]:
@@ -96,12 +103,22 @@ def scope() -> Iterator[Checkpoint]:
             assign=assign,
             prior=priors[seed % 5],
             passed=("keyword", "all")[seed % 2],
+            tied=seed % 3 == 0,
+            note=NOTES[seed % len(NOTES)],
             seed=seed,
         )
         for seed, (key, edit, strict, assign) in enumerate(kinds)
     )
     changed = (
-        Checkpoint(missing=missing, extra=extra, strict=strict, assign=assign, prior=priors[seed % 5], seed=seed)
+        Checkpoint(
+            missing=missing,
+            extra=extra,
+            strict=strict,
+            assign=assign,
+            prior=priors[seed % 5],
+            tied=bool(seed % 2),
+            seed=seed,
+        )
         for seed, (missing, extra, strict, assign) in enumerate(itertools.product(MISSING, SURPLUS, both, both))
     )
     return (case for case in map(canonical, itertools.chain(edited, changed)) if case is not None)
@@ -126,12 +143,12 @@ law = checkpoint.law
 @law(
     "Loading puts the checkpoint's numbers into every slot that it names, and leaves the others.",
     source="nn.Module.load_state_dict: copies parameters and buffers",
-    obliges={"partial", "assigns", "edit=double", "edit=turned", "order=reversed", "passed=all"},
+    obliges={"partial", "assigns", "tied", "edit=double", "edit=turned", "order=reversed", "passed=all"},
 )
 def loaded_values_are_the_checkpoints(case: Checkpoint, out: Outcome) -> Finding:
     findings = []
     for place, slot in enumerate(SLOTS):
-        if slot == "deep.0.weight" and slot in case.missing:
+        if slot == "deep.0.weight" and slot in case.missing and not case.tied:
             continue
         dtype, values = case.after(slot)
         got = getattr(out, f"value{place}")
@@ -190,9 +207,10 @@ def strides(case: Checkpoint, out: Outcome) -> Finding:
 
 
 @law(
-    "What is missing and what is unknown is told, in order; hooks are called once.",
-    source="nn.Module.load_state_dict: missing_keys, unexpected_keys; register_load_state_dict_post_hook",
-    obliges={"partial", "surplus"},
+    "What is missing and what is unknown is told, in order, each name of a tie for itself; hooks are called once; a module "
+    "with a state of its own gets it, falsy or not.",
+    source="nn.Module.load_state_dict: missing_keys, unexpected_keys; register_load_state_dict_post_hook; set_extra_state",
+    obliges={"partial", "surplus", "tied", "noted", "falsy_note"},
 )
 def loading_tells_what_is_missing(case: Checkpoint, out: Outcome) -> Finding:
     # The module's own buffers come before its children's.
@@ -201,6 +219,7 @@ def loading_tells_what_is_missing(case: Checkpoint, out: Outcome) -> Finding:
         same(out.missing, [key for key in order if key in case.missing]),
         same(out.unexpected, list(case.extra)) if len(case.extra) < 2 else _among(case, out),
         same(out.whole, not case.missing and not case.extra),
+        is_true(out.noted, "set_extra_state was not called once with what was saved"),
         is_true(out.told, "the hook for after loading was not called once with the module"),
     )
 

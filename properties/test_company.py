@@ -77,6 +77,14 @@ def canonical(case: Company) -> Company | None:
     return case.but(**changes)
 
 
+def landmarks() -> Iterator[Company]:
+    """What an optimizer keeps, over steps of which some have no gradient."""
+    for name, (absence, path) in itertools.product(ELEMENTWISE, itertools.product(ABSENCES[1:], ("", "foreach"))):
+        yield from filter(
+            None, [canonical(Company(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))]
+        )
+
+
 def scope() -> Iterator[Company]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
     fitted: list[Company] = []
@@ -85,7 +93,10 @@ def scope() -> Iterator[Company]:
             rich = RICH.get(name, ()) if held else ()
             fitted.append(Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, seed=seed))
     for seed, (name, grouping, absence, path) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, PATHS)):
-        fitted.append(Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, seed=seed))
+        rich = RICH.get(name, ()) if seed % 2 else ()
+        fitted.append(
+            Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
+        )
     for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
         axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
         fitted.append(Company(name, "pair", grouping, own=OWN[seed % 3], **axes))
@@ -144,7 +155,7 @@ def draw(draws: stream.Stream) -> Company | None:
 
 company = Family(
     "company",
-    Space(Company, AXES, canonical, scope, flags=("optimizer", "mix", "path"), draw=draw, strength=2),
+    Space(Company, AXES, canonical, scope, landmarks, flags=("optimizer", "mix", "path"), draw=draw, strength=2),
     plan,
     cost=8.0,
     stride=2,

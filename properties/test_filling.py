@@ -35,7 +35,7 @@ from embcheck.space import Space
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 2), (2, 3), (1, 1), (4, 4), (1, 5), (5, 1), (17, 9), (4, 2, 3), (4, 2, 2, 3), (2, 4, 1, 3, 2), (6, 3, 5), (3,), (),
-    (0,), (0, 3),
+    (0,), (0, 3), (2, 0),
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
@@ -60,7 +60,7 @@ def canonical(case: Filling) -> Filling | None:
     elif case.fill in MATRICES:
         shape = shape if len(shape) == 2 and 0 not in shape else (3, 2)
     elif case.fill in FANNED:
-        shape = shape if len(shape) > 1 and 0 not in shape else (2, 3)
+        shape = shape if len(shape) > 1 else (2, 3)
     changes["shape"] = shape
     if case.layout == "expanded":
         changes["layout"] = "column_slice"
@@ -234,7 +234,7 @@ def rows_and_columns_differ(case: Filling, out: Outcome) -> Finding:
 @law(
     "orthogonal_ gives rows (or columns, whichever are fewer) that are orthogonal and as long as the gain.",
     source="torch.nn.init.orthogonal_; Higham 2002, Theorem 19.4: |QᵀQ − I| ≤ c·m·n·u, c = 8",
-    when=lambda case: case.fill in ORTHOGONAL and fills(case),
+    when=lambda case: case.fill in ORTHOGONAL and fills(case) and case.size > 0,
     obliges={"fill=orthogonal_wide", "rank=3"},
 )
 def orthogonal_is_orthogonal(case: Filling, out: Outcome) -> Finding:

@@ -13,8 +13,9 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.life.tie import dense
-from embcheck.module.leaf import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER, leafed
+from embcheck.module.leaf import leafed
 from embcheck.module.leaf_case import SHAPES, LeafCase
+from embcheck.module.leaf_making import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER
 from embcheck.module.leaf_wrong import WRONG, wrongly
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
@@ -101,13 +102,15 @@ law = leaf.law
 
 
 @law(
-    "A Parameter is a leaf of its own: no graph, no base, no gradient and no hook of the tensor that it is made of.",
+    "A Parameter is a leaf of its own: no graph, no base, no gradient and no hook of the tensor that it is made of; of a "
+    "subclass's tensor it is one of the subclass.",
     source="torch.nn.Parameter; tensors that the user creates are leaves",
     obliges={"origin=graded", "origin=hooked", "origin=product", "under=inference", "times=3"},
 )
 def parameter_is_a_leaf(case: LeafCase, out: Outcome) -> Finding:
     return every(
         is_true(out.kinds, "no Parameter"),
+        is_true(out.marked, "made of a subclass's tensor, it is no leaf Parameter of that class in its memory"),
         is_true(out.apart, "a Parameter is the tensor that it was made of, or one that was made before"),
         is_true(out.rooted, "part of a graph, or with a gradient"),
         is_true(out.hookless, "with a hook"),
@@ -189,11 +192,17 @@ def module_takes_it_as_it_is(case: LeafCase, out: Outcome) -> Finding:
 
 
 @law(
-    "None takes a Parameter out; its slot stays, without a name in parameters() and state_dict().",
-    source="nn.Module.register_parameter: None is not in state_dict",
+    "None takes a Parameter out, assigned or registered; its slot stays, without a name in parameters() and state_dict(). "
+    "Deletion takes the slot along.",
+    source="nn.Module.register_parameter: None is not in state_dict; __delattr__",
 )
 def none_takes_it_out(case: LeafCase, out: Outcome) -> Finding:
-    return every(is_true(out.out, "None was not stored"), same(out.names_out, ["first", "last"]))
+    return every(
+        is_true(out.out, "None was not stored"),
+        same(out.names_out, ["first", "last"]),
+        is_true(out.registered_out, "None that is registered does not take the Parameter's place"),
+        is_true(out.deleted_out, "something is left of a slot that was deleted"),
+    )
 
 
 @law(

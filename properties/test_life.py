@@ -114,13 +114,15 @@ def scope() -> Iterator[LifeCase]:
 
 
 def landmarks() -> Iterator[LifeCase]:
-    """Two long histories of each operation, among others, so that every profile has them."""
+    """Two long histories of each operation, among others, so that every profile has them; each slow one alone."""
     for turn in range(2):
         names = stream.shuffled(stream.derive("life", turn), BRIEF)
         for k, start in enumerate(range(0, len(names), 9)):
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
             case = LifeCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
             yield case.but(**told(names[start : start + 9]))
+    for name in (name for name, entry in OPERATIONS.items() if entry.slow):
+        yield LifeCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -409,8 +411,9 @@ def tied_names_step_once(case: LifeCase, out: Outcome) -> Finding:
 
 
 @law(
-    "functional_call with one name replaces every name of the same Parameter, and only those.",
-    source="torch.func.functional_call: tie_weights=True",
+    "functional_call with one name replaces every name of the same Parameter, and only those; without ties that name alone; "
+    "strictly it takes all names and no others.",
+    source="torch.func.functional_call: tie_weights, strict",
     when=is_exact,
     obliges={"tied"},
 )
@@ -420,7 +423,12 @@ def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
     rows = np.ones((len(case.lookup.tokens), case.embedding_dim))
     value, limit = case.logits(state, rows, np.ones((case.num_embeddings, case.embedding_dim)) if tied else None)
     shape = (*case.shape, case.num_embeddings)
-    return within(out.replaced, value.reshape(shape), limit.reshape(shape))
+    alone, off = case.logits(state, rows)
+    return every(
+        within(out.replaced, value.reshape(shape), limit.reshape(shape)),
+        within(out.replaced_alone, alone.reshape(shape), off.reshape(shape)),
+        is_true(out.strict, "a strict call takes what is missing or unknown, or not what is whole"),
+    )
 
 
 def filled(state: tie.State, slot: str, value: float) -> Floats:

@@ -85,7 +85,7 @@ def names(case: Membership) -> list[str]:
     "parameters(), named_parameters(), buffers() and named_buffers() list what there is: in order, shared things once, or "
     "under each name; below a prefix; with or without what lies deeper.",
     source="nn.Module.named_parameters: prefix, recurse, remove_duplicate",
-    obliges={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers"},
+    obliges={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers", "tree=void"},
 )
 def tensors_are_listed(case: Membership, out: Outcome) -> Finding:
     findings = []
@@ -180,16 +180,16 @@ def gradients_reach_every_parameter(case: Membership, out: Outcome) -> Finding:
 
 
 @law(
-    "A conversion of the dtype converts every number, integers stay; Parameters stay the same objects.",
-    source="nn.Module.to: only accepts and casts floating point; double, half, bfloat16, float",
-    obliges={"tree=buffers", "convert=to_like", "convert=half", "shared_tensor"},
+    "A conversion of the dtype converts every number, integers stay but for type(); Parameters stay the same objects.",
+    source="nn.Module.to: only accepts and casts floating point; double, half, bfloat16, float; type: all",
+    obliges={"tree=buffers", "convert=to_like", "convert=half", "convert=type_double", "shared_tensor"},
 )
 def conversion_reaches_every_number(case: Membership, out: Outcome) -> Finding:
     dtype = DTYPES[case.convert] or case.dtype
     findings = [is_true(out.converted_itself, "the conversion returned another module")]
     for what in ("parameters", "buffers"):
         wanted = [
-            (name, "int64" if tensor.startswith("integers") else dtype)
+            (name, "int64" if tensor.startswith("integers") and not case.convert.startswith("type") else dtype)
             for name, tensor in case.tensors(what, "", True, True)
         ]
         got = getattr(out, f"converted_{what}")
@@ -202,6 +202,20 @@ def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
     """The buffers that are listed, and perhaps more names of them."""
     kept = [pair for pair in got.raw if pair[0] in dict(wanted)]
     return same(Field(kept, got.path, lambda raw: raw), wanted)
+
+
+@law(
+    "to_empty(recurse=False) gives the module's own tensors other memory, share_memory() all of them shared memory.",
+    source="nn.Module.to_empty: recurse; share_memory",
+    obliges={"deep", "shared_tensor", "frozen", "tree=buffers"},
+)
+def memory_is_renewed_or_shared(case: Membership, out: Outcome) -> Finding:
+    return every(
+        is_true(out.emptied_itself, "to_empty() returned another module"),
+        same(out.emptied, case.emptied()),
+        is_true(out.shared_itself, "share_memory() returned another module"),
+        same(out.shared, [True] * len(out.shared.raw)),
+    )
 
 
 @law("Looking at a module writes nothing.", source="no side effects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from embcheck.layout import view_of
 from embcheck.outcome import Outcome
 from embcheck.training import algorithm, formula
 from embcheck.training.case import Tying
-from embcheck.training.interruption import SCHEDULES
 from embcheck.training.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
 from embcheck.training.optimizer import KINDS, chosen, refusals
 from embcheck.training.program import advance, construct, follow, list_twice, report, train
+from embcheck.training.rates import SCHEDULES
 from embcheck.training.space import COPIES, SPACE
 
 
@@ -298,6 +299,36 @@ def first_step_descends(case: Tying, out: Outcome) -> Finding:
     bias = bias if case.bias else bias[:0]
     first = algorithm.lbfgs_first_step(case.flags, case.data.weight, weight, bias, case.rates[0], case.format)
     return within(out.weights[0], first.value, MULTIPLE * first.error)
+
+
+def averages(case: Tying) -> bool:
+    """Whether what ASGD keeps can be followed."""
+    plain = case.event == "nothing" and not case.boxed and not any(case.missing)
+    return is_training(case) and case.optimizer == "ASGD" and plain and case.dtype in ("float32", "float64")
+
+
+@tying.law(
+    "ASGD's average is the parameter until t0, and then moves towards it by 1/max(1, t − t0).",
+    source="Polyak and Juditsky 1992; torch.optim.ASGD: t0",
+    when=averages,
+    obliges={"several_steps"},
+)
+def average_follows_the_parameter(case: Tying, out: Outcome) -> Finding:
+    place = 0
+    for name, _, shape in out.state.raw:
+        if name == "ax":
+            break
+        place += math.prod(shape)
+    weights, u = np.asarray(out.weights.values, np.float64), case.format.unit_roundoff
+    average, error = weights[0], np.zeros(case.shape)
+    for count in range(1, case.steps):
+        share = 1 / max(1.0, count - float(case.flags["t0"]))
+        moved = (weights[count] - average) * share
+        # A difference, a product and a sum, by foreach with a share of one too.
+        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average))
+        average = average + moved if share < 1 else weights[count]
+    got = out.state_values[place : place + average.size]
+    return within(got, average.reshape(-1), 2 * error.reshape(-1))
 
 
 @tying.law(

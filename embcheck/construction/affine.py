@@ -36,6 +36,8 @@ def affine(
     upstream: Tensor,
     bias: Tensor | None = None,
 ) -> dict[str, Any]:
+    import contextlib
+
     layer: Module = torch.nn.Linear(1, 1, bias is not None)
     layer.in_features, layer.out_features = weight.shape[-1], weight.shape[0]
     layer.weight = torch.nn.Parameter(weight, requires_grad=trains[1])
@@ -55,7 +57,10 @@ def affine(
         if turn:
             between(layer)
             versions = [part._version for part in parts]
-        with guard(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast == "on"):
+        with guard(), contextlib.ExitStack() as regions:
+            regions.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast != "off"))
+            if autocast == "left":
+                regions.enter_context(torch.autocast("cpu", enabled=False))
             value = call(layer, x, layer.weight, layer.bias)
         values.append(value.detach().clone())
         strides.append(value.stride())

@@ -20,7 +20,11 @@ FILLS: dict[str, Fill] = {}
 
 
 def filled(fill: Fill, own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor) -> dict[str, Any]:
-    with torch.random.fork_rng(devices=[]):
+    import warnings
+
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        if not weight.numel():
+            warnings.simplefilter("ignore")  # filling nothing warns
         seeded(seed)
         generator = torch.Generator().manual_seed(seed) if own_generator else None
         target = torch.nn.Parameter(weight, requires_grad=trains)

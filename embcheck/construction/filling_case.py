@@ -127,7 +127,7 @@ class Filling(Axes, _FillingAxes):  # type: ignore[misc]
         found = DISTRIBUTIONS.get(self.fill)
         field = math.prod(self.shape[2:])
         fans = (self.shape[1] * field, self.shape[0] * field) if len(self.shape) > 1 else (1, 1)
-        return None if found is None else found(*fans)
+        return None if found is None or not self.size else found(*fans)
 
     @property
     def exact(self) -> Floats | None:

@@ -23,7 +23,11 @@ def wrapped(owner: Any, name: str, wrong: Callable[[Wrong], Wrong]) -> Callable[
         found = vars(owner).get(name, getattr(owner, name))
         original = found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
         kind = type(found) if isinstance(found, (classmethod, staticmethod)) else (lambda function: function)
-        return patched(owner, **{name: kind(wrong(original))})
+        replaced: Any = wrong(original)
+        if getattr(original, "hooked", False):
+            # An optimizer's step calls the hooks already; its class would wrap another one in them once more.
+            replaced.hooked = True
+        return patched(owner, **{name: kind(replaced)})
 
     return plant
 

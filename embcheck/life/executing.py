@@ -48,6 +48,11 @@ def compiled(model: Module, embedding: Module, head: Module) -> Module:
     same_result(whole(tokens), chain(tokens))
     if [id(p) for p in whole.parameters()] != [id(p) for p in chain.parameters()]:
         raise AssertionError("the compiled model has other Parameters")
+    before = embedding.weight
+    embedding.weight = torch.nn.Parameter(torch.ones_like(before), before.requires_grad)
+    same_result(whole(tokens), chain(tokens))
+    embedding.weight = before
+    same_result(whole(tokens), chain(tokens))
     return model
 
 
@@ -68,6 +73,21 @@ def exported(model: Module, embedding: Module, head: Module) -> Module:
     if sorted(program.state_dict) != sorted(chain.state_dict()):
         raise AssertionError(f"the exported program has the names {sorted(program.state_dict)}")
     same_result(program.module()(tokens), chain(tokens))
+    places = {name: value.data_ptr() for name, value in chain.state_dict().items()}
+    kept = {name: program.state_dict[name].data_ptr() for name in places}
+    if len(set(kept.values())) > len(set(places.values())):
+        raise AssertionError("the exported program has copies of what is one memory")
+    return model
+
+
+@does(effect.is_exported, slow=True)
+def exported_for_any(model: Module, embedding: Module, head: Module) -> Module:
+    chain = torch.nn.Sequential(embedding, head)
+    shapes = ({0: torch.export.Dim("tokens", min=2, max=64)},)
+    program = torch.export.export(chain, (torch.zeros(3, dtype=torch.int64),), dynamic_shapes=shapes)
+    for count in (3, 5, 2):
+        tokens = torch.zeros(count, dtype=torch.int64)
+        same_result(program.module()(tokens), chain(tokens))
     return model
 
 

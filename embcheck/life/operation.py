@@ -6,15 +6,12 @@ the laws expect, are those of `embcheck.life.effect`.
 
 from __future__ import annotations
 
-import copy
 import io
-import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.utils.parametrize
-import torch.optim.swa_utils
 
 from embcheck.life import effect
 
@@ -235,47 +232,3 @@ def graded(model: Module, embedding: Module, head: Module) -> Module:
         if parameter.requires_grad:
             parameter.grad = torch.ones_like(parameter)
     return model
-
-
-# -- copies ------------------------------------------------------------------------------------------------------------
-
-
-@does(effect.copies_each, copies=True)
-def deepcopied(model: Module, embedding: Module, head: Module) -> Module:
-    return copy.deepcopy(model)
-
-
-@does(effect.is_shared, copies=True)
-def copied(model: Module, embedding: Module, head: Module) -> Module:
-    return copy.copy(model)
-
-
-@does(effect.pickles_each, copies=True)
-def pickled(model: Module, embedding: Module, head: Module) -> Module:
-    return pickle.loads(pickle.dumps(model))
-
-
-@does(effect.stores, copies=True)
-def saved(model: Module, embedding: Module, head: Module) -> Module:
-    buffer = io.BytesIO()
-    torch.save(model, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=False)
-
-
-@does(effect.copies_each, copies=True)
-def averaged(model: Module, embedding: Module, head: Module) -> Module:
-    averaged = torch.optim.swa_utils.AveragedModel(model)
-    averaged.update_parameters(model)
-    averaged.update_parameters(model)
-    return averaged.module
-
-
-@does(effect.copies_each, copies=True)
-def transplanted(model: Module, embedding: Module, head: Module) -> Module:
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.zero_()
-    other.load_state_dict(model.state_dict())
-    return other

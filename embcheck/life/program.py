@@ -74,7 +74,20 @@ def live(
     seen["stepped"] = torch.cat([p.detach().reshape(-1) for _, p in named])
     doubled = {"0.weight": torch.ones_like(out.weight)}
     chain = torch.nn.Sequential(table, out)
-    seen["replaced"] = torch.func.functional_call(chain, doubled, (indices,)).detach()
+    call = torch.func.functional_call
+    seen["replaced"] = call(chain, doubled, (indices,)).detach()
+    seen["replaced_alone"] = call(chain, doubled, (indices,), tie_weights=False).detach()
+    everything = dict(chain.named_parameters(remove_duplicate=False))
+    taken: list[Any] = []
+    given: Any
+    plain = chain(indices)
+    for given in (everything, {}, {**everything, "nobody": out.weight}):
+        try:
+            strictly = call(chain, given, (indices,), tie_weights=False, strict=True)
+            taken.append(torch.equal(strictly, plain))
+        except RuntimeError:
+            taken.append(None)
+    seen["strict"] = taken == [True, None, None]
     with torch.no_grad():
         table.weight.fill_(7.0)
     seen["filled"] = torch.cat([p.detach().reshape(-1) for _, p in named])

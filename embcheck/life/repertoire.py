@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from embcheck.life import executing, rewriting, training
+from embcheck.life import copying, executing, rewriting, training
 from embcheck.life.operation import OPERATIONS
 
-__all__ = ["BRIEF", "OPERATIONS", "executing", "rewriting", "training"]
+__all__ = ["BRIEF", "OPERATIONS", "copying", "executing", "rewriting", "training"]
 
 #: Those that are enumerated; the others are so slow that only some of the long histories have them.
 BRIEF: tuple[str, ...] = tuple(name for name, entry in OPERATIONS.items() if not entry.slow)

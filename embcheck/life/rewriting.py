@@ -234,7 +234,11 @@ def filled(model: Module, embedding: Module, head: Module) -> Module:
 @does(effect.swapping(effect.swaps_doubled))
 def swapped(model: Module, embedding: Module, head: Module) -> Module:
     doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
+    doubled.mark = [1]  # type: ignore[attr-defined]
     torch.utils.swap_tensors(embedding.weight, doubled)
+    if getattr(embedding.weight, "mark", None) != [1] or hasattr(doubled, "mark"):
+        raise AssertionError("what Python keeps of a tensor was not swapped")
+    del embedding.weight.mark
     return model
 
 

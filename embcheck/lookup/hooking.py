@@ -44,6 +44,15 @@ def table_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, reb
 
 
 @further
+def hooks_in_every_pass(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    order: list[str] = []
+    several(leaf.register_hook, order)
+    for _ in range(2):
+        call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": order == ORDER * 2}
+
+
+@further
 def value_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     value = call(indices)
@@ -118,4 +127,4 @@ def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 
 FURTHER_TIMES |= dict.fromkeys(("table_hooks", "value_hooks", "node_hooks", "layer_hooks"), 4)
 FURTHER_TIMES |= dict.fromkeys(("post_accumulate_hooks", "retained_grads", "inputs_given_twice"), 2)
-FURTHER_TIMES |= {"kept_graph_passed_often": 4}
+FURTHER_TIMES |= {"kept_graph_passed_often": 4, "hooks_in_every_pass": 8}

@@ -197,6 +197,22 @@ def vmap_in_chunks(look: Look, at: At) -> Seen:
 
 
 @transform
+def vmap_of_trees(look: Look, at: At) -> Seen:
+    table, tokens = at.look_dims
+    beside = torch.zeros(at.weight.shape[table] if table is not None else at.indices.shape[tokens])
+    shapes: list[Any] = []
+
+    def call(given: Any, unmapped: Any, each: Tensor) -> Tensor:
+        shapes.extend([given["beside"].shape, unmapped[0].shape, each[None].expand_as(beside).shape])
+        return look(given["table"], given["tokens"][0])
+
+    given = {"table": at.weight, "tokens": [at.indices], "beside": beside}
+    axes = {"table": table, "tokens": [tokens], "beside": None}
+    result = torch.func.vmap(call, in_dims=(axes, [None], 0), out_dims=at.out_dim)(given, [beside], beside)
+    return {"result": result, "agrees": shapes == [beside.shape] * 3}
+
+
+@transform
 def vmap_nested(look: Look, at: At) -> Seen:
     mapped = torch.vmap(torch.vmap(look, (None, 0)), at.look_dims, at.out_dim)
     return {"result": mapped(at.weight, at.indices)}

@@ -32,6 +32,8 @@ def restored(
     passed: str,
     prior: str,
     no_grad: bool,
+    tied: bool,
+    note: tuple[Any, ...],
     weight: Tensor,
     bias: Tensor,
     **stored: Tensor,
@@ -42,6 +44,8 @@ def restored(
     model.words = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
     model.deep = torch.nn.Sequential(torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype))
     model.deep[0].bias = torch.nn.Parameter(bias)
+    if tied:
+        model.deep[0].weight = model.words.weight
     model.register_buffer("mean", torch.zeros(2, dtype=weight.dtype))
     model.register_buffer("count", torch.tensor(3))
     model.register_buffer("scratch", torch.full((1,), 5.0), persistent=False)
@@ -58,6 +62,18 @@ def restored(
              "mean": stored["pair"], "count": torch.tensor(11)}  # fmt: skip
     slots = {key: edit(slots[key]) if key == edited else slots[key] for key in keys if key not in missing}
     slots |= {key: torch.ones(1) for key in extra}
+    noted: list[Any] = []
+    if note:
+
+        class Noted(torch.nn.Module):
+            def get_extra_state(self) -> Any:
+                return note[0]
+
+            def set_extra_state(self, state: Any) -> None:
+                noted.append(state)
+
+        model.note = Noted()
+        slots |= {"note._extra_state": note[0]}
     state: Any = slots
     if container != "dict":
         state = model.state_dict() if container == "state" else OrderedDict()
@@ -68,7 +84,7 @@ def restored(
     graphs = [value.requires_grad if isinstance(value, Tensor) else None for value in objects]
 
     def look() -> dict[str, Any]:
-        return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
 
     before = look()
     marks = {name: (thing.data_ptr(), thing.requires_grad, thing._version) for name, thing in before.items()}
@@ -114,7 +130,8 @@ def restored(
             not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
         ),
         "graphs": [v.requires_grad if isinstance(v, Tensor) else None for v in objects] == graphs,
-        "modes": [module.training for module in model.modules()],
+        "modes": [module.training for module in model.modules()][:4],
+        "noted": len(noted) == 1 and noted[0] is note[0] if note else not noted,
     }
     return seen | {f"value{k}": thing.detach().clone() for k, thing in enumerate(after.values())}
 

@@ -43,6 +43,10 @@ class _CheckpointAxes(NamedTuple):
     container: str = "dict"
     order: str = "kept"
     no_grad: bool = False
+    #: whether the linear layer's weight is the embedding's
+    tied: bool = False
+    #: the state of a module that keeps one of its own, or nothing
+    note: tuple[Any, ...] = ()
     dtype: str = "float32"
     layout: str = "contiguous"
     seed: int = 0
@@ -74,7 +78,7 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
 
     def start(self, slot: str) -> Floats:
         """What a slot holds before."""
-        if slot == "words.weight":
+        if slot == "words.weight" or (slot == "deep.0.weight" and self.tied):
             return np.arange(1.0, 7.0).reshape(3, 2)
         return {
             "deep.0.bias": np.arange(1.0, 4.0),
@@ -94,6 +98,9 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
     def after(self, slot: str) -> tuple[str, Floats]:
         """What a slot should hold afterwards: its dtype and values; not for ``deep.0.weight``, which is drawn."""
         own = {"count": "int64", "scratch": "float32"}.get(slot, self.dtype)
+        if self.tied and not self.assigns and slot in SLOTS[:2]:
+            # One Parameter, into which each of its names is copied: the last one counts.
+            slot = next((name for name in SLOTS[1::-1] if name not in self.missing), slot)
         if slot in self.missing or slot == "scratch":
             return own, self.start(slot)
         values, dtype = self.entry(slot), own
@@ -111,7 +118,8 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
     def strides(self, slot: str) -> tuple[int, ...] | None:
         """The strides afterwards, in elements; None where they are not known."""
         if slot in self.missing or not self.assigns or slot == "scratch":
-            return view_of(SHAPES[slot], self.layout).strides if slot == "words.weight" else None
+            own = slot == "words.weight" or (self.tied and slot == "deep.0.weight")
+            return view_of(SHAPES[slot], self.layout).strides if own else None
         if slot != self.edited:
             return None
         return {"turned": (1, 3), "expanded": (0, 0)}.get(self.edit) if len(SHAPES[slot]) == 2 else None
@@ -123,7 +131,8 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
 
     def trains(self, slot: str) -> bool:
         """Whether a slot requires grad: as before, whatever the checkpoint's entry does."""
-        frozen = self.prior == "frozen" or (self.prior == "half_frozen" and slot == "words.weight")
+        words = slot == "words.weight" or (self.tied and slot == "deep.0.weight")
+        frozen = self.prior == "frozen" or (self.prior == "half_frozen" and words)
         return SLOTS.index(slot) < 3 and not frozen
 
     def inputs(self) -> dict[str, Input]:
@@ -141,10 +150,12 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: refused, assigns, partial (something is missing), surplus."""
         return {
-            **{name: value for name, value in self.axes.items() if name not in ("missing", "extra")},
+            **{name: value for name, value in self.axes.items() if name not in ("missing", "extra", "note")},
             "refused": self.refused,
             "assigns": self.assigns,
             "is_strict": self.is_strict,
             "partial": bool(self.missing),
             "surplus": bool(self.extra),
+            "noted": bool(self.note),
+            "falsy_note": bool(self.note) and not self.note[0],
         }

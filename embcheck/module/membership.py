@@ -66,7 +66,14 @@ def membered(
         seen[f"state_{word}"] = [
             (
                 name,
-                next((n for n, t in made.items() if isinstance(t, Tensor) and t.data_ptr() == value.data_ptr()), "?"),
+                next(
+                    (
+                        n
+                        for n, t in made.items()
+                        if isinstance(t, Tensor) and (t.data_ptr(), t.shape) == (value.data_ptr(), value.shape)
+                    ),
+                    "?",
+                ),
             )
             for name, value in state.items()
         ]
@@ -100,13 +107,17 @@ def membered(
     seen["mode_refused"] = len(refused) == 3
     seen["modes_after"] = [module.training for module in model.modules()]
     seen["flipped"] = [module.training for module in model.train(evaluating).modules()]
+    one = torch.ones((), requires_grad=True)
     for p in model.parameters():
-        p.grad = torch.ones_like(p)
+        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
     seen["thawed"] = [p.requires_grad for p in model.requires_grad_().parameters()]
     seen["frozen"] = [p.requires_grad for p in model.requires_grad_(False).parameters()]
     seen["grads_kept"] = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
     model.zero_grad(set_to_none=False)
-    seen["zeroed"] = [p.grad is not None and not p.grad.any() for p in model.parameters()]
+    seen["zeroed"] = [
+        p.grad is not None and not p.grad.any() and p.grad.grad_fn is None and not p.grad.requires_grad
+        for p in model.parameters()
+    ]
     model.zero_grad()
     seen["forgotten"] = [p.grad is None for p in model.parameters()]
     seen["converted_itself"] = convert(model) is model
@@ -114,6 +125,13 @@ def membered(
     for word, pairs in members.items():
         seen[f"converted_{word}"] = [(name, str(thing.dtype).removeprefix("torch.")) for name, thing in pairs]
     seen["converted_same"] = plain(model.parameters())
+    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    placed = {name: thing.data_ptr() for name, thing in everything}
+    seen["emptied_itself"] = model.to_empty(device="cpu", recurse=False) is model
+    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    seen["emptied"] = sorted(name for name, thing in everything if thing.data_ptr() != placed[name])
+    seen["shared_itself"] = model.share_memory() is model
+    seen["shared"] = [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]]
     return seen
 
 
@@ -128,6 +146,8 @@ def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
         if name not in made:
             if name.startswith("table"):
                 made[name] = torch.nn.Parameter(table if name == "table" else table.detach().clone())
+            elif name.startswith("p_void"):
+                made[name] = torch.nn.Parameter(torch.zeros((0, len(name)), dtype=number))
             elif name.startswith("p"):
                 made[name] = torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=number))
             elif name.startswith("integers"):
@@ -201,6 +221,16 @@ def to_double(model: Module) -> Module:
 @_into
 def to_half_keyword(model: Module) -> Module:
     return model.to(device="cpu", dtype=torch.float16)
+
+
+@_into
+def type_double(model: Module) -> Module:
+    return model.type(torch.float64)
+
+
+@_into
+def type_text(model: Module) -> Module:
+    return model.type("torch.FloatTensor")
 
 
 @_into

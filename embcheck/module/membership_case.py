@@ -50,11 +50,17 @@ TREES: dict[str, tuple[Node, ...]] = {
          (("a", "mean"), ("b", "mean"), ("c", "c_scratch"), ("n", "integers"), ("s", "scalar"), ("e", "nobuffer")), ()),
     ),
     "bare": (("m", "module", (), ()),),
+    "void": (
+        ("n", "module", (("a", "p_void"), ("b", "p_void_too"), ("c", "p_scale")), ()),
+        ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
+         (("n", "n"),)),
+    ),
 }  # fmt: skip
 #: Conversions of the dtype, and what they make of numbers.
 DTYPES = {
     "nothing": "", "double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16",
     "to_double": "float64", "to_half_keyword": "float16", "to_like": "bfloat16",
+    "type_double": "float64", "type_text": "float32",
 }  # fmt: skip
 
 
@@ -153,11 +159,19 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
             found += self.metadata(f"{prefix}{name}.", child)
         return found
 
+    def emptied(self) -> list[str]:
+        """The names that have other memory once the model's own tensors do: a Parameter under each, a buffer here."""
+        own = {tensor for _, tensor in self.tensors("parameters", "", False, True) if not tensor.startswith("p_void")}
+        found = [name for name, tensor in self.tensors("parameters", "", True, False) if tensor in own]
+        return sorted(found + [name for name, _ in self.tensors("buffers", "", False, False)])
+
     def described(self, tensor: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """Dtype, shape and strides of a tensor."""
         if tensor.startswith("table"):
             strides = view_of((3, 2), self.layout).strides
             return self.dtype, (3, 2), strides if tensor == "table" else dense(strides, (3, 2))
+        if tensor.startswith("p_void"):
+            return self.dtype, (0, len(tensor)), (len(tensor), 1)
         if tensor.startswith("p"):
             return self.dtype, (3,), (1,)
         if tensor.startswith("integers"):
@@ -185,7 +199,20 @@ def kind(tensor: str) -> str:
     return "parameters" if tensor.startswith(("table", "p")) else "buffers"
 
 
-_TENSORS = ("table", "p_a", "p_b", "none", "mean", "integers", "scratch", "scalar", "nobuffer", "other")
+_TENSORS = (
+    "table",
+    "p_a",
+    "p_b",
+    "p_void",
+    "p_void_too",
+    "none",
+    "mean",
+    "integers",
+    "scratch",
+    "scalar",
+    "nobuffer",
+    "other",
+)
 
 
 def grow(draws: stream.Stream) -> tuple[Node, ...]:

@@ -13,20 +13,40 @@ Tensor = torch.Tensor
 
 
 def clipped(
-    limit: float, kind: Any, foreach: Any, by_value: bool, as_list: bool, sparse: bool, bare: Tensor, **grads: Tensor
+    limit: float,
+    kind: Any,
+    foreach: Any,
+    by_value: bool,
+    as_list: bool,
+    strict: bool,
+    poison: float,
+    sparse: bool,
+    bare: Tensor,
+    **grads: Tensor,
 ) -> dict[str, Any]:
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
+    if poison:
+        members[1].grad[1] = poison  # type: ignore[index]
     given: Any = [*members, torch.nn.Parameter(bare)] if as_list else iter([torch.nn.Parameter(bare), *members])
     kept = [p.grad for p in members]
-    if by_value:
+    total: Any
+    before = [p.grad.clone() for p in members if p.grad is not None]
+    if strict and not by_value:
+        try:
+            total = torch.nn.utils.clip_grad_norm_(given, limit, kind, True, foreach)
+        except RuntimeError:
+            same = all(torch.equal(g.nan_to_num(), b.nan_to_num()) for g, b in zip(grads.values(), before, strict=True))
+            return {"refused": True, "same": same}
+    elif by_value:
         total = torch.nn.utils.clip_grad_value_(given, limit, foreach=foreach)
     else:
         total = torch.nn.utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
     return {
+        "refused": False,
         "none": total is None,
         "total": None if total is None else total.reshape(1).double(),
         "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
@@ -37,6 +57,8 @@ def clipped(
 def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
+    layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
+    layer.words.weight = layer.weight
     layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
     if counter:  # such as a BatchNorm's num_batches_tracked
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -62,18 +84,22 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
         "count": int(model.n_averaged),
+        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
 
 
-def scaled(growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int) -> dict[str, Any]:
-    weight = torch.nn.Parameter(torch.full((2,), 8.0))
+def scaled(growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int, sparse: bool) -> dict[str, Any]:
+    weight = torch.nn.Parameter(torch.full((2, 1), 8.0))
+    rows = torch.tensor([0, 1, 0])
+    shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
     optimizer = torch.optim.SGD([weight], lr=0.5)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_factor=4.0, backoff_factor=0.5, growth_interval=growth)
     weights, scales, losses = [], [], []
     for step in range(steps):
         optimizer.zero_grad()
-        loss = (weight * (float("inf") if step in bad else 1.0)).sum()
+        found = torch.nn.functional.embedding(rows, weight, sparse=True) * shares if sparse else weight
+        loss = (found * (float("inf") if step in bad else 1.0)).sum()
         larger = scaler.scale(loss)
         losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
         larger.backward()
@@ -81,6 +107,6 @@ def scaled(growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int) 
             scaler.unscale_(optimizer)
         scaler.step(optimizer)
         scaler.update()
-        weights.append(weight.detach().clone())
+        weights.append(weight.detach().reshape(2).clone())
         scales.append(scaler.get_scale())
     return {"weights": torch.stack(weights), "scales": scales, "losses": losses}

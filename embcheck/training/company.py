@@ -53,10 +53,14 @@ def accompany(
                 optimizer.add_param_group(group)
             optimizer = interrupt(optimizer, build)
         if held:
+            for p in members:
+                if k == 1 and p.grad is not None:
+                    p.grad = p.grad * torch.ones((), dtype=p.dtype, requires_grad=True)  # as create_graph leaves it
             standing = [p.grad for p in members]
             optimizer.zero_grad(set_to_none=False)
             kept = kept and all(
-                p.grad is g and (g is None or not g.any()) for p, g in zip(members, standing, strict=True)
+                p.grad is g and (g is None or not (g.any() or g.requires_grad or g.grad_fn is not None))
+                for p, g in zip(members, standing, strict=True)
             )
         else:
             optimizer.zero_grad()
@@ -196,6 +200,33 @@ def saved(optimizer: Any, build: Callable[..., Any]) -> Any:
     file.seek(0)
     fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
     fresh.load_state_dict(torch.load(file, weights_only=True))
+    return fresh
+
+
+@_break
+def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
+    calls: list[str] = []
+    right = optimizer.state_dict()
+    wrong = {"state": right["state"], "param_groups": [{**group, "lr": 8.0} for group in right["param_groups"]]}
+
+    def corrected(caller: Any, given: Any) -> Any:
+        calls.append("before" if given == wrong or given["param_groups"][0]["lr"] == 8.0 else "another")
+        return right
+
+    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=4.0)
+    handles = [
+        fresh.register_load_state_dict_pre_hook(lambda caller, given: calls.append("first")),
+        fresh.register_load_state_dict_pre_hook(corrected),
+        fresh.register_load_state_dict_post_hook(lambda caller: calls.append("after")),
+        fresh.register_state_dict_pre_hook(lambda caller: calls.append("asked")),
+        fresh.register_state_dict_post_hook(lambda caller, found: {**found, "told": True}),
+    ]
+    fresh.load_state_dict(wrong)
+    told = fresh.state_dict().get("told")
+    for handle in handles:
+        handle.remove()
+    if calls != ["first", "before", "after", "asked"] or told is not True or "told" in fresh.state_dict():
+        raise AssertionError(f"the hooks of a state came as {calls}, and gave {told}")
     return fresh
 
 

@@ -214,7 +214,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             "with_momentum": bool(flags["momentum"]),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
-            "state_reloaded": self.interrupt in ("reloaded", "saved", "into_itself"),
+            "state_reloaded": self.interrupt in ("reloaded", "saved", "into_itself", "reloaded_through_hooks"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "several_groups": len(self.groups) > 1,

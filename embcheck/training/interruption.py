@@ -1,4 +1,4 @@
-"""Events in the middle of a run, and learning-rate schedules: functions that import nothing but torch.
+"""Events in the middle of a run: functions that import nothing but torch.
 
 An event ``(k, model, optimizer, build, table, indices) -> (model, optimizer)`` comes before step k.  None of those here
 may change what the steps do, but for the learning rate, which is observed.
@@ -13,11 +13,22 @@ import torch
 from embcheck.registry import into
 from embcheck.training.occasion import EVENTS, Function, Tensor
 
-SCHEDULES: dict[str, Function] = {}
-
 
 @into(EVENTS)
 def nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
+    return model, optimizer
+
+
+@into(EVENTS)
+def stepped_by_nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
+    if k == 1 and optimizer.__class__.__name__ == "SparseAdam":
+        twin = torch.nn.Parameter(model.get_submodule(table).weight.detach().clone())
+        before = twin.detach().clone()
+        none = torch.zeros(1, 0, dtype=torch.int64)
+        twin.grad = torch.sparse_coo_tensor(none, torch.zeros(0, twin.shape[1], dtype=twin.dtype), twin.shape)
+        build([twin]).step()  # the gradient of a batch of nothing but padding
+        if not torch.equal(twin, before):
+            raise AssertionError("a gradient without entries moved the parameter")
     return model, optimizer
 
 
@@ -209,85 +220,3 @@ def hooked(k: int, model: Any, optimizer: Any, build: Function, table: str, indi
     if model.calls != {"before": k, "after": k}:
         raise AssertionError(f"after {k} steps the step hooks were called {model.calls}")
     return model, optimizer
-
-
-# -- schedules ---------------------------------------------------------------------------------------------------
-
-
-@into(SCHEDULES)
-def constant(optimizer: Any) -> Any:
-    return None
-
-
-@into(SCHEDULES)
-def step_lr(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5).step
-
-
-@into(SCHEDULES)
-def step_lr_two(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.25).step
-
-
-@into(SCHEDULES)
-def multi_step(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], 0.5).step
-
-
-@into(SCHEDULES)
-def constant_lr(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 2).step
-
-
-@into(SCHEDULES)
-def linear(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 2).step
-
-
-@into(SCHEDULES)
-def exponential(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step
-
-
-@into(SCHEDULES)
-def polynomial(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.PolynomialLR(optimizer, 4, 1.0).step
-
-
-@into(SCHEDULES)
-def cosine(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4).step
-
-
-@into(SCHEDULES)
-def warm_restarts(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2).step
-
-
-@into(SCHEDULES)
-def harmonic(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (k + 1)).step
-
-
-@into(SCHEDULES)
-def multiplicative(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda k: 0.5).step
-
-
-@into(SCHEDULES)
-def plateau(optimizer: Any) -> Any:
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-    return lambda: scheduler.step(1.0)
-
-
-@into(SCHEDULES)
-def sequential(optimizer: Any) -> Any:
-    rates = torch.optim.lr_scheduler
-    parts = [rates.ConstantLR(optimizer, 0.5, 8), rates.ExponentialLR(optimizer, 0.5)]
-    return rates.SequentialLR(optimizer, parts, [2]).step
-
-
-@into(SCHEDULES)
-def chained(optimizer: Any) -> Any:
-    rates = torch.optim.lr_scheduler
-    return rates.ChainedScheduler([rates.ConstantLR(optimizer, 0.5, 2), rates.ExponentialLR(optimizer, 0.5)]).step

@@ -131,6 +131,18 @@ def restarts(optimizer: Any) -> Any:
 
 
 @_plan
+def restarts_by_halves(optimizer: Any) -> Any:
+    class Halves(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts):
+        times = -1
+
+        def step(self, epoch: Any = None) -> None:
+            self.times += 1
+            super().step(self.times / 2)
+
+    return Halves(optimizer, 3, eta_min=0.125)
+
+
+@_plan
 def restarts_longer(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, T_mult=2)
 

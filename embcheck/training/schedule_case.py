@@ -29,7 +29,7 @@ def _linear(start: float, end: float, share: float) -> float:
     return start + (end - start) * share
 
 
-def _restarted(base: float, epoch: int, first: int, times: int, least: float) -> float:
+def _restarted(base: float, epoch: float, first: int, times: int, least: float) -> float:
     length = first
     while epoch >= length:
         epoch -= length
@@ -90,6 +90,7 @@ CLOSED: dict[str, Callable[[float, int, int], float]] = {
     "polynomial_root": lambda base, e, g: base * math.sqrt(1 - min(e, 6) / 6),
     "cosine": lambda base, e, g: _cosine(base, 0.125, e / 4),
     "restarts": lambda base, e, g: _restarted(base, e, 3, 1, 0.125),
+    "restarts_by_halves": lambda base, e, g: _restarted(base, e / 2, 3, 1, 0.125),
     "restarts_longer": lambda base, e, g: _restarted(base, e, 2, 2, 0.0),
     "by_function": lambda base, e, g: base / (1 + e),
     "by_functions": lambda base, e, g: base * (0.5**e if g == 0 else 1.0 + e),

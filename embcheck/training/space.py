@@ -8,10 +8,11 @@ from typing import Any
 
 from embcheck import stream
 from embcheck.space import Space, covering_rows
-from embcheck.training import interruption, occasion, optimizer
+from embcheck.training import interruption, occasion, optimizer, rates
 from embcheck.training.case import WITHOUT_GRADIENT, Tying
 from embcheck.training.optimizer import FLAGS, KINDS, UNSET
 
+assert "hooked" in occasion.EVENTS, interruption  # which registers it
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
 SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33))
@@ -138,7 +139,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "lap": tuple(occasion.LAPS),
     "zero": tuple(occasion.ZEROS),
     "event": tuple(occasion.EVENTS),
-    "schedule": tuple(interruption.SCHEDULES),
+    "schedule": tuple(rates.SCHEDULES),
     "clip": tuple(occasion.CLIPS),
     "closure": (False, True),
     "boxed": ("", "lr", "betas"),

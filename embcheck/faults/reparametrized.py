@@ -1,0 +1,284 @@
+"""Faults of what torch.nn.utils makes of parameters: parametrizations, pruning, clipping, averages, stateless calls."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.utils.parametrizations as parametrizations
+import torch.nn.utils.parametrize as parametrize
+import torch.nn.utils.prune as prune
+
+from embcheck.faults.around import around, numbered
+
+Parameter = torch.nn.Parameter
+old_weight_norm = importlib.import_module("torch.nn.utils.weight_norm")
+
+
+def table_layer(rows: int = 3, width: int = 2, columns: bool = False) -> Any:
+    """An embedding of known numbers."""
+    layer = torch.nn.Embedding(rows, width)
+    layer.weight = Parameter(numbered(width, rows).t() if columns else numbered(rows, width))
+    return layer
+
+
+def copied(original: Any, self: Any, modules: Any, source: Any, unsafe: bool = False) -> None:
+    """What is not contiguous is parametrized in a copy."""
+    if isinstance(source, Parameter) and not source.is_contiguous():
+        source = Parameter(source.detach().clone(), source.requires_grad)
+    original(self, modules, source, unsafe)
+
+
+class Doubled(torch.nn.Module):
+    """Twice what it is given."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return given * 2
+
+
+def original_is_kept() -> bool:
+    """Whether the original of a parametrization is the Parameter that was there."""
+    layer = table_layer(columns=True)
+    before = layer.weight
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    return layer.parametrizations.weight.original is before
+
+
+around(
+    "parametrized_columns_are_another_parameter",
+    "reparametrized",
+    "register_parametrization of a column-major weight has a copy for its original.",
+    parametrize.ParametrizationList,
+    "__init__",
+    copied,
+    original_is_kept,
+)
+
+
+@contextmanager
+def never_cleared(original: Any) -> Iterator[None]:
+    """The cache outlives its context."""
+    parametrize._cache_enabled += 1
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled -= 1
+
+
+def cached_twice() -> Any:
+    """A parametrized weight in a second cached() after it was changed."""
+    layer = table_layer()
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    for _ in range(2):
+        with parametrize.cached():
+            found = layer.weight.detach().clone()
+        with torch.no_grad():
+            layer.parametrizations.weight.original.add_(1)
+    parametrize._cache.clear()
+    return found
+
+
+around(
+    "cached_parametrizations_stay",
+    "reparametrized",
+    "What parametrize.cached() has kept is still there the next time.",
+    parametrize,
+    "cached",
+    never_cleared,
+    cached_twice,
+)
+
+
+def frozen_result(original: Any, module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
+    """A weight that stays parametrized does not learn."""
+    found = original(module, tensor_name, leave_parametrized)
+    value = getattr(module, tensor_name)
+    if leave_parametrized and isinstance(value, Parameter):
+        value.requires_grad_(False)
+    return found
+
+
+def removed() -> Any:
+    """A weight whose parametrization was removed."""
+    layer = table_layer()
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    return parametrize.remove_parametrizations(layer, "weight").weight
+
+
+around(
+    "removed_parametrizations_freeze",
+    "reparametrized",
+    "remove_parametrizations(leave_parametrized=True) leaves a weight that does not learn.",
+    parametrize,
+    "remove_parametrizations",
+    frozen_result,
+    removed,
+)
+
+
+def wide_norm() -> float:
+    """The Frobenius norm of an orthogonal weight of two rows."""
+    layer: Any = parametrizations.orthogonal(torch.nn.Linear(4, 2))
+    return round(float(layer.weight.norm()), 3)
+
+
+around(
+    "orthogonal_of_wide_weights_is_short",
+    "reparametrized",
+    "The orthogonal parametrization of a wide weight has rows of length 0.99.",
+    parametrizations._Orthogonal,
+    "forward",
+    lambda original, self, given: original(self, given) * (0.99 if given.size(-2) < given.size(-1) else 1.0),
+    wide_norm,
+)
+
+
+def rowwise(original: Any, self: Any, dim: Any = 0) -> None:
+    """dim=None is the default."""
+    original(self, 0 if dim is None else dim)
+
+
+around(
+    "weight_norm_of_no_axis_has_one",
+    "reparametrized",
+    "weight_norm(dim=None) of the parametrizations takes the norm of each row.",
+    parametrizations._WeightNorm,
+    "__init__",
+    rowwise,
+    lambda: parametrizations.weight_norm(table_layer(), dim=None).parametrizations.weight.original0.numel(),  # type: ignore[arg-type]
+)
+
+
+def positive_gain(original: Any, self: Any, module: Any) -> Any:
+    """The gain counts by its magnitude."""
+    return original(self, module) * getattr(module, self.name + "_g").sign()
+
+
+def negative_gain() -> Any:
+    """The weight that weight_norm makes of a negative gain."""
+    layer: Any = old_weight_norm.weight_norm(torch.nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        layer.weight_g.fill_(-1.0)
+        layer.weight_v.fill_(2.0)
+    return bool(layer(torch.ones(1, 2)) < 0)
+
+
+around(
+    "old_weight_norm_forgets_the_gains_sign",
+    "reparametrized",
+    "torch.nn.utils.weight_norm takes a negative gain for a positive one.",
+    old_weight_norm.WeightNorm,
+    "compute_weight",
+    positive_gain,
+    negative_gain,
+)
+
+
+def iterating(original: Any, self: Any, weight: Any) -> Any:
+    """The power method goes on in evaluation mode."""
+    if weight.ndim > 1 and not self.training:
+        self._power_method(self._reshape_weight_to_matrix(weight), self.n_power_iterations)
+    return original(self, weight)
+
+
+def vectors_move() -> bool:
+    """Whether the power method's vectors change in evaluation mode."""
+    layer: Any = parametrizations.spectral_norm(table_layer()).eval()
+    inner = layer.parametrizations.weight[0]
+    inner._u.copy_(torch.nn.functional.normalize(torch.tensor([1.0, -1.0, 0.5]), dim=0))
+    before = inner._u.clone()
+    _ = layer.weight
+    return not torch.equal(before, inner._u)
+
+
+around(
+    "spectral_norm_iterates_in_evaluation",
+    "reparametrized",
+    "spectral_norm goes on with its power method in evaluation mode.",
+    parametrizations._SpectralNorm,
+    "forward",
+    iterating,
+    vectors_move,
+)
+
+
+def pruned_twice() -> Any:
+    """An embedding of six numbers of which four are pruned, two at a time."""
+    layer = table_layer()
+    prune.l1_unstructured(layer, "weight", 2)
+    return prune.l1_unstructured(layer, "weight", 2)
+
+
+around(
+    "second_pruning_forgets_the_first",
+    "reparametrized",
+    "Of two prunings of one weight the second alone holds.",
+    prune.PruningContainer,
+    "compute_mask",
+    lambda original, self, t, default_mask: original(self, t, torch.ones_like(default_mask)),
+    lambda: pruned_twice().weight_mask.sum(),
+)
+
+
+around(
+    "pruning_ignores_importance",
+    "reparametrized",
+    "l1_unstructured ignores importance_scores.",
+    prune,
+    "l1_unstructured",
+    lambda original, module, name, amount, importance_scores=None: original(module, name, amount),
+    lambda: prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=numbered().flip(0)).weight_mask,
+)
+
+
+def past_the_direction(original: Any, weight_v: Any, weight_g: Any, dim: int = 0) -> Any:
+    """The gradient of a direction has the part along it."""
+    norm = torch.norm_except_dim(weight_v.detach(), 2, dim)
+    return weight_v * (weight_g / norm)
+
+
+def direction_gradient() -> Any:
+    """The gradient of weight_norm's direction."""
+    layer: Any = parametrizations.weight_norm(table_layer())
+    layer.weight.sum().backward()
+    return layer.parametrizations.weight.original1.grad
+
+
+around(
+    "weight_norm_takes_the_norm_for_constant",
+    "reparametrized",
+    "The gradient of weight_norm's direction leaves out that of the norm.",
+    torch,
+    "_weight_norm",
+    past_the_direction,
+    direction_gradient,
+)
+
+
+def scoring(original: Any, module: Any, name: str, amount: Any, importance_scores: Any = None) -> Any:
+    """Scores that are given are made positive in place."""
+    found = original(module, name, amount, importance_scores)
+    if importance_scores is not None:
+        importance_scores.neg_()
+    return found
+
+
+def scores_after() -> Any:
+    """Importance scores once they were used."""
+    scores = numbered()
+    prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=scores)
+    return scores
+
+
+around(
+    "pruning_writes_to_the_given_scores",
+    "reparametrized",
+    "l1_unstructured changes the importance_scores that it is given.",
+    prune,
+    "l1_unstructured",
+    scoring,
+    scores_after,
+)

@@ -1,0 +1,284 @@
+"""Reparametrized: a weight that is normed, bounded, orthogonal, pruned or mapped is what its definition says; ties stay."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck import stream
+from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
+from embcheck.format import Floats
+from embcheck.law import Family, Plan
+from embcheck.module.reparametrized import bounded, chain, mapped, normed, orthogonalized, pruned, sides, used
+from embcheck.module.reparametrized_case import PRUNINGS, Reparametrized
+from embcheck.outcome import Field, Outcome
+from embcheck.space import Space
+
+PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "normed": (normed, ("old", "dim")),
+    "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
+    "orthogonalized": (orthogonalized, ("trivial",)),
+    "pruned": (pruned, ("weighed",)),
+    "mapped": (mapped, ("inverse", "links", "leave")),
+}
+
+
+def plan(case: Reparametrized) -> Plan:
+    program, own = PROGRAMS[case.kind]
+    options = {name: case.axes[name] for name in (*own, "side", "frozen")} | {"sides": sides, "used": used}
+    if case.kind == "orthogonalized":
+        options["kind"] = case.map
+    if case.kind == "pruned":
+        options["cuts"] = PRUNINGS[case.pruning]
+    if case.kind == "mapped":
+        options["chain"] = chain
+    return Plan(program, case.inputs(), options)
+
+
+#: Axes that some kinds have.
+_OWN = (
+    *("old", "dim", "signs", "iterations", "evaluating", "map"),
+    *("trivial", "pruning", "weighed", "links", "inverse", "leave"),
+)
+#: Those of a kind that are not options of its program.
+_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}}
+
+
+def canonical(case: Reparametrized) -> Reparametrized | None:
+    """The case with the axes that its kind has."""
+    known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
+    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
+    if case.kind == "bounded" and case.dim is None:
+        changes["dim"] = 0
+    if case.kind == "mapped" and case.links == 0:
+        changes["links"] = 1
+    fitted = case.but(**changes)
+    if fitted.kind == "pruned" and (fitted.overcut or fitted.tied_scores):
+        return fitted.but(pruning="custom")
+    return fitted
+
+
+SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
+AXES: dict[str, tuple[Any, ...]] = {
+    "kind": tuple(PROGRAMS),
+    "shape": SHAPES,
+    "side": ("embedding", "head"),
+    "frozen": (False, True),
+    "old": (False, True),
+    "dim": (0, 1, None),
+    "signs": ("positive", "negative", "mixed", "zero"),
+    "iterations": (1, 2, 3),
+    "evaluating": (False, True),
+    "map": (None, "matrix_exp", "cayley", "householder"),
+    "trivial": (True, False),
+    "pruning": tuple(PRUNINGS),
+    "weighed": (False, True),
+    "links": (1, 2),
+    "inverse": (False, True),
+    "leave": (True, False),
+    "dtype": ("float32", "float64"),
+    "layout": ("contiguous", "transposed", "offset"),
+}
+
+
+def scope() -> Iterator[Reparametrized]:
+    """Every option of each kind with every shape, on either side."""
+    kinds: dict[str, tuple[str, ...]] = {
+        "normed": ("old", "dim", "signs"),
+        "bounded": ("old", "iterations", "evaluating"),
+        "orthogonalized": ("map", "trivial"),
+        "pruned": ("pruning", "weighed"),
+        "mapped": ("links", "inverse", "leave"),
+    }
+    seed = 0
+    for kind, names in kinds.items():
+        for shape, chosen in itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names))):
+            seed += 1
+            case = Reparametrized(
+                kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
+                layout=AXES["layout"][seed % 3], seed=seed,
+            ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
+            fitted = canonical(case)
+            if fitted is not None:
+                yield fitted
+
+
+def draw(draws: stream.Stream) -> Reparametrized | None:
+    """A random case: each axis at any value."""
+    return canonical(
+        Reparametrized(**{name: draws.choice(values) for name, values in AXES.items()}, seed=draws.between(0, 255))
+    )
+
+
+reparametrized = Family(
+    "reparametrized",
+    Space(Reparametrized, AXES, canonical, scope, flags=("kind", "side", "dtype"), draw=draw, strength=2),
+    plan,
+    cost=8.0,
+)
+law = reparametrized.law
+
+
+def of(kind: str) -> Any:
+    return lambda case: case.kind == kind
+
+
+@law(
+    "weight_norm gives g v/‖v‖, by rows, by columns or of the whole, whatever the sign of g; at first that is the weight.",
+    source="torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.weight_norm: dim",
+    when=of("normed"),
+    obliges={"old", "dim=None", "dim=1", "signs=negative", "signs=zero", "frozen"},
+)
+def norm_and_direction_make_the_weight(case: Reparametrized, out: Outcome) -> Finding:
+    first, bound = case.normed(case.norms(case.weight), case.weight)
+    after = within(out.after, *case.normed(case.gains, case.directions)) if case.old or not case.frozen else None
+    return every(
+        within(out.at_first, first, 2 * bound),
+        within(out.set, *case.normed(case.gains, case.directions)),
+        same(out.shapes, [case.gain_shape, case.shape]),
+        after,
+    )
+
+
+@law(
+    "Gain and direction get the gradients of g v/‖v‖.",
+    source="the chain rule; Salimans and Kingma 2016",
+    when=lambda case: case.kind == "normed" and (case.old or not case.frozen),
+    obliges={"dim=None", "signs=mixed"},
+)
+def norm_and_direction_learn(case: Reparametrized, out: Outcome) -> Finding:
+    gain, direction = case.norm_gradients()
+    return every(within(out.gain_grad, *gain), within(out.direction_grad, *direction))
+
+
+@law(
+    "spectral_norm divides by uᵀWv; a call in training iterates u and v by the power method, one in evaluation does not.",
+    source="torch.nn.utils.parametrizations.spectral_norm, torch.nn.utils.spectral_norm; Miyato et al. 2018",
+    when=of("bounded"),
+    obliges={"old", "evaluating", "iterations=3", "dim=1"},
+)
+def power_iterations_bound_the_weight(case: Reparametrized, out: Outcome) -> Finding:
+    (u, u_off), (v, v_off) = case.iterated()
+    seen_u, seen_v = np.asarray(out.u.values, np.float64), np.asarray(out.v.values, np.float64)
+    divided = case.divided(seen_u, seen_v)
+    return every(
+        within(out.u, u, u_off),
+        within(out.v, v, v_off),
+        within(out.set, *divided),
+        within(out.evaluated, *divided),
+        is_true(out.resting, "u or v moved in evaluation mode"),
+    )
+
+
+def off_orthogonal(case: Reparametrized, got: Field) -> Finding:
+    """How far rows, or columns where they are fewer, are from orthonormal."""
+    values: Floats = np.asarray(got.values, np.float64)
+    few = values if values.shape[0] <= values.shape[1] else values.T
+    # Householder: Higham 2002, Theorem 19.4, with c = 8; exponential and Cayley map have a base to be multiplied by,
+    # of n columns, and a skew matrix of norm below 4, whose exponential is as well conditioned.
+    longest = max(case.shape)
+    limit = 64 * longest**2 * case.format.unit_roundoff
+    off = float(np.abs(few @ few.T - np.eye(len(few))).max())
+    if off <= limit:
+        return off / limit
+    return Difference("orthogonal", got.path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}")
+
+
+@law(
+    "orthogonal keeps rows, or columns where they are fewer, orthonormal, after a step too; what is assigned is taken.",
+    source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map, use_trivialization",
+    when=of("orthogonalized"),
+    obliges={"map=cayley", "map=householder", "wide", "square", "trivial"},
+)
+def orthogonal_weights_stay_orthogonal(case: Reparametrized, out: Outcome) -> Finding:
+    bound = 64 * max(case.shape) ** 2 * case.format.unit_roundoff
+    return every(
+        off_orthogonal(case, out.set),
+        off_orthogonal(case, out.stepped),
+        within(out.assigned, case.wanted, bound) if case.trivial else None,
+    )
+
+
+@law(
+    "Pruning masks what its rule says: the least important, by magnitude or by the given scores, of what is left.",
+    source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
+    when=of("pruned"),
+    obliges={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "column_major"},
+)
+def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
+    mask = case.masks[-1]
+    return every(
+        same(out.masks, np.stack(case.masks)),
+        same(out.set, case.weight * mask),
+        same(out.original, case.weight),
+        same(out.after, case.weight * mask),
+        None if case.frozen else same(out.grad, case.upstream * mask),
+        same(out.told, [False, True, True]),
+        same(out.names, [["weight_orig"], ["weight_mask"]]),
+        same(out.hooks, 1),
+        is_true(out.clean, "a hook or a mask is left"),
+    )
+
+
+@law(
+    "A parametrized weight is f of its original; the right inverse finds the original; cached() computes once, and "
+    "forgets; removal leaves f of the original, or the original.",
+    source="torch.nn.utils.parametrize: register_parametrization, cached, remove_parametrizations",
+    when=of("mapped"),
+    obliges={"links=2", "inverse", "leave", "frozen", "column_major"},
+)
+def parametrized_weights_are_mapped(case: Reparametrized, out: Outcome) -> Finding:
+    factor = 2.0**case.links
+    # A further link leaves the original where the first one's right inverse put it.
+    first = case.weight / 2 if case.inverse else case.weight
+    assigned = (
+        every(same(out.assigned, case.upstream), same(out.found, case.upstream / factor)) if case.inverse else None
+    )
+    return every(
+        assigned,
+        same(out.at_first, first),
+        same(out.set, factor * first),
+        None if case.frozen else same(out.grad, factor * case.upstream),
+        same(out.cached1, factor * first),
+        same(out.cached2, factor * case.directions),
+        same(out.caches, [[True, True, True]] * 2),
+        is_true(out.fresh, "what was cached is still given outside of cached()"),
+        same(out.changed, factor * case.directions),
+        same(out.after, factor * case.directions if case.leave else case.directions),
+        same(out.told, [True, False, True]),
+        same(out.names, ["parametrizations.weight.original"]),
+    )
+
+
+@law(
+    "What a weight is made of is the Parameter that was there, on both sides of a tie, and learns as it did.",
+    source="register_parametrization: the optimizer need not be told; prune: weight_orig",
+    obliges={"frozen", "column_major", "kind=mapped", "kind=pruned", "kind=bounded", "side=head"},
+)
+def originals_are_the_parameters(case: Reparametrized, out: Outcome) -> Finding:
+    if case.kind == "normed":
+        old = case.old  # its gain and direction are new Parameters, which learn
+        names = ["weight_g", "weight_v"] if old else ["original0", "original1"]
+        return every(
+            same(out.names, names),
+            None if old else same(out.trains, [not case.frozen] * 2),
+            is_true(out.other_kept, "the other side's weight changed"),
+            is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else None,
+        )
+    return every(
+        is_true(out.kept, "the original is another Parameter, or the other side has another one"),
+        same(out.trains, not case.frozen),
+        is_true(out.removed, "removal left another Parameter") if case.kind in ("pruned", "mapped") else None,
+        same(out.trains_after, not case.frozen) if case.kind == "mapped" else None,
+    )
+
+
+@law("Nothing is written but the weight's own memory.", source="no side effects")
+def reparametrizing_writes_nothing_else(case: Reparametrized, out: Outcome) -> Finding:
+    return unwritten(out, "weight")
+
+
+test_scope, test_product, test_random = reparametrized.tests()
