@@ -84,6 +84,9 @@ def landmarks() -> Iterator[Company]:
             None, [canonical(Company(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))]
         )
 
+    for interrupt in BREAKS:
+        yield Company(flags=RICH["SGD"], interrupt=interrupt, steps=4)
+
 
 def scope() -> Iterator[Company]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
@@ -98,7 +101,14 @@ def scope() -> Iterator[Company]:
             Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
         )
     for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
-        axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
+        rich = RICH.get(name, ()) if seed % 2 else ()
+        axes: dict[str, Any] = {
+            "interrupt": interrupt,
+            "flags": rich,
+            "closure": CLOSURES[seed % 6],
+            "hooked": True,
+            "seed": seed,
+        }
         fitted.append(Company(name, "pair", grouping, own=OWN[seed % 3], **axes))
     for name, path in itertools.product(ELEMENTWISE, PATHS):
         fitted.append(
@@ -203,6 +213,7 @@ def each_steps_as_alone(case: Company, out: Outcome) -> Finding:
 @law(
     "A step leaves gradients, memory, strides, dtypes and flags; it moves parameters in place and writes nothing else.",
     source="torch.optim.Optimizer.step",
+    obliges={"differentiated_momentum"},
 )
 def company_is_kept(case: Company, out: Outcome) -> Finding:
     return every(

@@ -121,8 +121,9 @@ def landmarks() -> Iterator[LifeCase]:
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
             case = LifeCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
             yield case.but(**told(names[start : start + 9]))
-    for name in (name for name, entry in OPERATIONS.items() if entry.slow):
-        yield LifeCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
+    for name, entry in OPERATIONS.items():
+        if entry.slow:
+            yield LifeCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
 
 
 AXES: dict[str, tuple[Any, ...]] = {

@@ -230,6 +230,48 @@ def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
     return fresh
 
 
+def differentiate(optimizer: Any, build: Callable[..., Any], whole: bool) -> Any:
+    """Three differentiable steps have the derivative by which they move; but for the first's part in a momentum."""
+    if type(optimizer) is not torch.optim.SGD:
+        return optimizer  # the others are not linear in their gradients
+
+    def run(pulls: Tensor, start: Tensor, differentiable: bool) -> Tensor:
+        weight = start * 1 if differentiable else torch.nn.Parameter(start.detach().clone())
+        other = build([weight], foreach=None, fused=None, differentiable=differentiable)
+        for pull in pulls:
+            weight.grad = pull * 1 if differentiable else pull.detach().clone()
+            other.step()
+        return weight
+
+    start = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    pulls = torch.tensor([[2.0], [-4.0], [1.0]], dtype=torch.float64, requires_grad=True)
+    end = run(pulls, start, True)
+    if not torch.equal(end, run(pulls, start, False)):
+        raise AssertionError("a differentiable step ends elsewhere")
+    found = torch.autograd.grad(end.sum(), [start, pulls])
+    with torch.no_grad():
+        moved = [run(pulls, start + 1, False) - end]
+        moved += [run(pulls + step[:, None], start, False) - end for step in torch.eye(3, dtype=torch.float64)]
+    momentum = optimizer.defaults["momentum"] != 0
+    wanted = [float(x) for x in moved]
+    got = [float(found[0]), *(float(x) for x in found[1])]
+    if momentum and not whole:
+        wanted[:2] = got[:2]
+    if wanted != got:
+        raise AssertionError(f"the derivative of three steps is {got}, but they move by {wanted}")
+    return optimizer
+
+
+@_break
+def differentiated(optimizer: Any, build: Callable[..., Any]) -> Any:
+    return differentiate(optimizer, build, False)
+
+
+@_break
+def differentiated_wholly(optimizer: Any, build: Callable[..., Any]) -> Any:
+    return differentiate(optimizer, build, True)
+
+
 @_break
 def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
     import copy

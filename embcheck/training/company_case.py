@@ -212,6 +212,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
             **flags,
             "with_momentum": bool(flags["momentum"]),
+            "differentiated_momentum": self.interrupt == "differentiated" and bool(self.asked.get("momentum")),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
             "state_reloaded": self.interrupt in ("reloaded", "saved", "into_itself", "reloaded_through_hooks"),
