@@ -57,10 +57,11 @@ def through_a_step() -> Any:
     return found
 
 
-kernel(
-    "sgd",
+around(
     "differentiable_momentum_is_cut",
+    "company",
     "A differentiable step of SGD with momentum passes no gradient.",
+    importlib.import_module("torch.optim.sgd"),
     "_single_tensor_sgd",
     uncut,
     through_a_step,
