@@ -31,7 +31,11 @@ def feed(judge: Judge, drawn: Iterable[Any], probe: Probe | None) -> None:
         return
     left = iter(drawn)
     while chunk := list(itertools.islice(left, DECK)):
-        for case, symptom in zip(chunk, probe(chunk), strict=False):
+        for case in chunk:
+            if judge.excuse(case) is not None:
+                judge(case)  # which counts it and does not execute it
+        tried = [case for case in chunk if judge.excuse(case) is None]
+        for case, symptom in zip(tried, probe(tried), strict=False):
             if symptom is None:
                 judge(case)
             else:

@@ -14,7 +14,7 @@ from embcheck.comparison import Difference, Loose
 from embcheck.crashes.isolate import confined
 from embcheck.execute import read, run
 from embcheck.law import Family, Law, accepts
-from embcheck.ledger import Ledger
+from embcheck.ledger import Entry, Ledger
 from embcheck.mode import Mode
 from embcheck.outcome import Outcome
 
@@ -90,13 +90,11 @@ class Judge:
             return
         name = named(case)
         self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
-        facts = None
-        for entry in self.excluded:
-            facts = facts or case.facts()
-            if entry.covers(facts):
-                self.accept.known += 1
-                self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
-                return
+        entry = self.excuse(case)
+        if entry is not None:
+            self.accept.known += 1
+            self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
+            return
         reason = self.mode.reason(case, self.family)
         if reason is not None:
             self._inapplicable(reason)
@@ -111,6 +109,7 @@ class Judge:
             self._inapplicable(reason)
             return
         exact: set[str] = set()
+        facts = None
         for tally in self.refusals if refused else self.regular:
             if out.error is not None and not refused and tally is not self.accept:
                 continue
@@ -124,6 +123,11 @@ class Judge:
                 if tally.missing and not tally.loose and told:
                     facts = facts or case.facts()
                     tally.meet(facts)
+
+    def excuse(self, case: Any) -> Entry | None:
+        """The ledger's entry for which a case must not be executed at all, if there is one."""
+        facts = case.facts() if self.excluded else {}
+        return next((entry for entry in self.excluded if entry.covers(facts)), None)
 
     def _inapplicable(self, reason: str) -> None:
         self.accept.not_applicable[reason] = self.accept.not_applicable.get(reason, 0) + 1
@@ -179,6 +183,8 @@ class Judge:
     def once(self, law: Law, case: Any) -> Difference | None:
         """How a law fails on one case.  It is noted before it runs, for a smaller case may crash where a larger
         one did not; after a crash it is tried elsewhere first."""
+        if self.excuse(case) is not None:
+            return None
         if self.before is not None:
             self.before(named(case))
         if self.probe is not None and self.probe([case])[0] is not None:

@@ -21,6 +21,7 @@ import pytest
 
 from embcheck.crashes.crash import confirmed, verdict_of_crash
 from embcheck.crashes.slot import Running, read_slot
+from embcheck.ledger import SHIPPED
 from embcheck.records.compare import Key, compare, excused
 from embcheck.records.record import Record, RecordError, Writer, read
 from embcheck.records.store import STORE, keep
@@ -117,7 +118,7 @@ class Session:
         running = self._running(crashitem)
         if running is None:
             return
-        verdict = verdict_of_crash(running, self.settings.device, known=self.reduced)
+        verdict = verdict_of_crash(running, self.settings.device, self.reduced, self.settings.ledger or SHIPPED)
         self.results.verdicts.append(verdict)
         self.record.verdicts.append(verdict)
         if self.writer is not None:

@@ -215,7 +215,9 @@ def maximum_propagates_nan(case: BagCase, out: Outcome) -> Finding:
     when=lambda case: case.trailing > 0,
 )
 def last_offset_ends_the_last_bag(case: BagCase, out: Outcome) -> Finding:
-    last = slice(bags_judged(case).stop, None)
+    last = np.arange(len(case.lengths)) >= bags_judged(case).stop
+    if is_maximum(case):
+        last = last[:, None] & ~bag_oracle.late_nan(case)  # of those another law speaks
     return within(out.value[last], *part(bag_oracle.value(case), last))
 
 

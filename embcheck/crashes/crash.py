@@ -21,14 +21,16 @@ _REDUCTION = 20.0
 _CONFIRMED, _SECONDS = 12, 60.0
 
 
-def verdict_of_crash(running: Running, device: str, known: Mapping[tuple[str, str], Counterexample]) -> Verdict:
+def verdict_of_crash(
+    running: Running, device: str, known: Mapping[tuple[str, str], Counterexample], ledger: Path
+) -> Verdict:
     """The verdict about a case that took its worker down: its symptom, and the smallest case with it.
 
     Reduction is spent once for each family and symptom; ``known`` has those that were reduced before.
     """
     family, subject, mode, engine, _ = running.label.split("/")
     seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
-    answer = examine(family, mode, running.case, seconds=seconds)
+    answer = examine(family, mode, running.case, seconds=seconds, ledger=ledger)
     kind = answer["symptom"] or "crash in company"
     held = known.get((family, kind))
     if held is not None:

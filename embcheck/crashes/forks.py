@@ -12,6 +12,8 @@ import select
 import signal
 import sys
 import time
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from embcheck.comparison import Difference
 from embcheck.crashes.slot import case_of
 from embcheck.execute import run
 from embcheck.law import accepts
+from embcheck.ledger import load
 from embcheck.mode import MODES
 from embcheck.reduce import reduce_case
 from embcheck.script import script
@@ -101,12 +104,13 @@ def _answer(request: dict[str, Any]) -> Any:
     first = repr(case)
     found, tried = symptom(family, mode, [case], limit), 0
     if found is not None and request["seconds"]:
-        case, tried = reduce_case(
-            case,
-            family.space,
-            lambda smaller: symptom(family, mode, [smaller], limit) == found,
-            seconds=request["seconds"],
-        )
+        excluded = load(Path(request["ledger"]), torch.__version__, date.today()).excluded
+
+        def alike(smaller: Any) -> bool:
+            known = excluded and any(entry.covers(smaller.facts()) for entry in excluded)
+            return not known and symptom(family, mode, [smaller], limit) == found
+
+        case, tried = reduce_case(case, family.space, alike, seconds=request["seconds"])
     law = next(law for law in family.laws if law.judge is accepts)
     words = f"no end after {limit:g} s" if found == "hang" else f"the process died: {found}"
     kind = found or "crash"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+from embcheck.ledger import SHIPPED
 
 
 class Prober:
@@ -64,15 +67,23 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     return answer
 
 
-def examine(family: str, mode: str, case: str | bytes, *, limit: float = 5.0, seconds: float = 20.0) -> dict[str, Any]:
+def examine(
+    family: str,
+    mode: str,
+    case: str | bytes,
+    *,
+    limit: float = 5.0,
+    seconds: float = 20.0,
+    ledger: Path = SHIPPED,
+) -> dict[str, Any]:
     """A case's symptom in a child, the smallest case found within ``seconds`` that shares it, and its script.
 
-    The case is given as it prints, or as a slot holds it.
+    The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
     """
     prober = Prober(family, mode, limit)
     try:
         given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
-        answer: dict[str, Any] = prober.ask(**given, seconds=seconds)
+        answer: dict[str, Any] = prober.ask(**given, seconds=seconds, ledger=str(ledger))
         return answer
     finally:
         prober.close()
