@@ -24,7 +24,8 @@ GUARD = 8
 POISONED_INDEX = 0x5A5A5A5A
 
 #: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
-#: "swapped" is a batch that was made with its second axis in front: with three axes or more the rows stay whole.
+#: "swapped" is a batch that was made with two axes before the last in the other order, as sequences first or heads of
+#: attention are: its rows stay whole.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "swapped", "expanded")
 
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
@@ -92,8 +93,10 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "offset":
             strides, offset = row_major(shape), GUARD + 3
         case "swapped":
-            inner = row_major((*shape[1::-1], *shape[2:]), pitch=3 if len(shape) == 2 else 0)
-            strides = (*inner[1::-1], *inner[2:])
+            first = max(len(shape) - 3, 0)
+            order = [*range(first), *reversed(range(first, min(first + 2, len(shape)))), *range(first + 2, len(shape))]
+            inner = row_major(tuple(shape[axis] for axis in order), pitch=3 if len(shape) == 2 else 0)
+            strides = tuple(inner[axis] for axis in order)
         case "expanded":
             strides = (0,) * len(shape)
         case "equal_columns":

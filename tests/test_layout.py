@@ -60,6 +60,7 @@ def test_each_layout_is_what_its_name_says() -> None:
     assert strides["column_slice"][0] > 3
     assert strides["swapped"] == (1, 7), "the transpose of a column slice"
     assert view_of((2, 4, 3), "swapped").strides == (3, 6, 1), "sequence first, its rows whole"
+    assert view_of((2, 4, 3, 5), "swapped").strides == (60, 5, 20, 1), "heads in front of the sequence"
     assert strides["row_strided"] == (6, 1)
     assert strides["strided"] == (6, 2)
     assert strides["expanded"] == (0, 0)

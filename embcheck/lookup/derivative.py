@@ -76,6 +76,8 @@ def canonical(case: Case) -> Case | None:
             changes["route"] = "backward_call"
     if fitted.history == "indices_changed" and fitted.index_layout == "expanded":
         changes["history"] = "fresh"
+    if fitted.num_embeddings == 0 and fitted.route == "lookup_between":
+        changes["route"] = "backward_call"  # no row can be padding
     if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
         changes["history"] = "fresh"
     return fitted.but(**changes)

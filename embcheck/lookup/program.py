@@ -155,6 +155,17 @@ def two_shapes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
 
 
 @_route
+def lookup_between(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    # With other flags, before the graph of the first is used.
+    value = call(indices)
+    for flags in ({"padding_idx": 0}, {"scale_grad_by_freq": True}, {"sparse": True}, {"padding_idx": -1}):
+        torch.nn.functional.embedding(indices, leaf, **flags)
+    torch.nn.functional.embedding(indices.reshape(-1)[:1], leaf)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
 def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     # The table is all but the first row and the last column of what learns.
     rows, width = leaf.shape
