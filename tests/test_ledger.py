@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from embcheck.case import Case
+from embcheck.collect import load_families
+from embcheck.engine import feed
+from embcheck.judge import Judge
 from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, load
+from embcheck.mode import MODES
 
 TODAY = date(2026, 1, 1)
 ENTRY = """
@@ -166,6 +170,24 @@ def test_excludes_only_what_must_not_run() -> None:
     ledger = Ledger((entry(law="a"), crash))
     assert ledger.excludes(["a", "b"], "eager", "cpu") == (crash,)
     assert ledger.excludes(["a"], "eager", "cpu") == ()
+
+
+def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> None:
+    family = load_families()["lookup"]
+    crash = entry(law="lookup_is_accepted", where={"numel": 1}, excluded=True)
+    tried: list[Any] = []
+
+    def probe(cases: list[Any]) -> list[str | None]:
+        tried.extend(cases)
+        return ["crash SIGSEGV"] * len(cases)
+
+    judge = Judge(family, MODES["eager"], Ledger((crash,)), probe=probe)
+    fatal, other = Case(3, 2, shape=(1,)), Case(3, 2, shape=(2,))
+    feed(judge, [fatal, other], probe)
+    assert tried == [other]
+    assert (judge.accept.known, judge.accept.violations) == (1, 1)
+    assert judge.once(family.laws[0], fatal) is None
+    assert tried == [other]
 
 
 @pytest.mark.parametrize(
