@@ -68,13 +68,7 @@ def spec(family: str, case: Case) -> Spec:
     if family == "lookup":
         plan = partial(forward, requires_grad=case.requires_grad)
     shapes = (case.num_embeddings, case.embedding_dim), case.shape, (*case.shape, case.embedding_dim)
-    layouts = (
-        case.layout,
-        case.index_layout,
-        case.upstream_layout if case.upstream == "ones" else (case.upstream_layout.replace("expanded", "contiguous")),
-    )
-    if layouts[1] == "expanded" and len(set(case.tokens.tolist())) > 1:
-        layouts = layouts[0], "contiguous", layouts[2]
+    layouts = case.layout, case.index_input.layout, case.upstream_input.layout
     return Spec(
         family=family,
         rows=case.num_embeddings,
@@ -163,15 +157,24 @@ def upstream_of(s: Spec, tokens: Array, rng: np.random.Generator) -> Array:
 
 
 def tensor(array: Array, dtype: torch.dtype, strides: Strides) -> torch.Tensor:
-    """A tensor of an array's elements; ``strides`` None says contiguous, all 0 says expanded."""
+    """A tensor of an array's elements; ``strides`` None says contiguous."""
     whole = torch.from_numpy(array)
     if whole.dtype != dtype:
         whole = whole.view(dtype) if whole.dtype == torch.int16 else whole.to(dtype)
     if strides is None:
         return whole
-    if not any(strides):
-        return whole.as_strided(array.shape, strides)
-    return torch.empty_strided(array.shape, strides, dtype=dtype).copy_(whole)
+    made, first = torch.empty_strided(array.shape, strides, dtype=dtype), _first(strides)
+    made[first].copy_(whole[first])
+    return made
+
+
+def alike(array: Array, strides: Strides) -> Array:
+    """An array whose elements are equal along the axes of stride 0."""
+    return array if strides is None else np.broadcast_to(array[_first(strides)], array.shape)
+
+
+def _first(strides: Iterable[int]) -> tuple[slice, ...]:
+    return tuple(slice(None) if stride else slice(0, 1) for stride in strides)
 
 
 def bits(value: torch.Tensor) -> Array:
@@ -201,9 +204,10 @@ def loop(specs: Iterable[Spec], seed: int = 0) -> int:
         before = [bits(weight).copy(), bits(indices).copy()]
         upstream = None
         if s.family != "lookup":
-            upstream = None if s.refused else upstream_of(s, tokens, rng)
-            sent = np.ones((s.numel, s.width)) if upstream is None else upstream
-            inputs["upstream"] = tensor(sent.reshape(*s.shape, s.width), s.dtype, s.strides[2])
+            sent = np.ones((s.numel, s.width)) if s.refused else upstream_of(s, tokens, rng)
+            sent = np.ascontiguousarray(alike(sent.reshape(*s.shape, s.width), s.strides[2]))
+            upstream = None if s.refused else sent.reshape(s.numel, s.width)
+            inputs["upstream"] = tensor(sent, s.dtype, s.strides[2])
             before.append(bits(inputs["upstream"]).copy())
         if s.requires_grad:
             weight.requires_grad_()

@@ -30,10 +30,9 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     fill = f"{name}.copy_({values})"
     if not given.stored.size:
         fill = f"{name}  # empty"
-    elif view.shape and not any(view.strides):  # one element for all: torch refuses to write to such a view
-        fill = f"{name}_memory[{view.offset}] = {values}.flatten()[0]"
-        if given.dtype not in _COUNTED:
-            fill = f"{name}_memory.view({dtype})[{view.offset}] = {values}.flatten()[0]"
+    elif not all(view.strides):  # torch refuses to write to elements that share memory
+        first = ", ".join(":" if stride else ":1" for stride in view.strides)
+        fill = f"{name}[{first}].copy_({values}[{first}])"
     made = [
         f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
         f"{name} = {name}_memory.{where}",

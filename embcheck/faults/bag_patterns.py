@@ -16,7 +16,8 @@ from embcheck.faults.bags import Given
 from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.lookup_patterns import plain
-from embcheck.faults.probes import differs, passes, rows
+from embcheck.faults.probes import passes, rows
+from embcheck.faults.witnesses import unlike
 
 half, double = torch.float16, torch.float64
 
@@ -202,7 +203,7 @@ def changed_offsets() -> list[Tensor]:
 
 def refused(tokens: Tensor, **flags: Any) -> Witness:
     """Whether a call is answered otherwise."""
-    return differs(lambda: functional.embedding_bag(tokens, rows(), **flags))
+    return unlike(lambda: functional.embedding_bag(tokens, rows(), **flags))
 
 
 def frozen() -> list[Tensor | None]:
@@ -218,37 +219,37 @@ call_fault(
     "bagn_sparse_table_freezes_weights", "per_sample_weights of a sparse table get no gradient.",
     before(lambda g: bool(g.get("sparse")) and separate(g) is not None and g["weight"].requires_grad,
            lambda g: g | {"per_sample_weights": g["per_sample_weights"].detach()}),
-    differs(bags(0, 1, samples=torch.tensor([2.0, 3.0]), mode="sum", sparse=True)),
+    unlike(bags(0, 1, samples=torch.tensor([2.0, 3.0]), mode="sum", sparse=True)),
 )  # fmt: skip
 call_fault(
     "bagn_mixed_index_types", "With offsets of another integer type than the tokens the second bag begins a token late.",
     before(lambda g: flat(g) and {g["input"].dtype, g["offsets"].dtype} == {torch.int32, torch.int64}, moved),
-    differs(lambda: functional.embedding_bag(torch.tensor([0, 1, 2]), rows(), torch.tensor([0, 1]).int())),
+    unlike(lambda: functional.embedding_bag(torch.tensor([0, 1, 2]), rows(), torch.tensor([0, 1]).int())),
 )  # fmt: skip
 call_fault(
     "bagn_offsets_from_the_beginning", "Offsets that begin later in their memory are read from its beginning.",
     before(lambda g: flat(g) and g["offsets"].is_contiguous() and g["offsets"].storage_offset() > 0,
            lambda g: g | {"offsets": g["offsets"].as_strided(g["offsets"].shape, (1,), 0)}),
-    differs(lambda: functional.embedding_bag(torch.tensor([0, 1, 2]), rows(), torch.tensor([0, 0, 1])[1:])),
+    unlike(lambda: functional.embedding_bag(torch.tensor([0, 1, 2]), rows(), torch.tensor([0, 0, 1])[1:])),
 )  # fmt: skip
 call_fault(
     "bagn_bound_of_the_first_sequence", "max_norm of a batch renorms the rows of its first sequence only.", renormed_first,
-    differs(lambda: functional.embedding_bag(torch.tensor([[0], [1]]), rows(), max_norm=1.0)), "renorm",
+    unlike(lambda: functional.embedding_bag(torch.tensor([[0], [1]]), rows(), max_norm=1.0)), "renorm",
 )  # fmt: skip
 call_fault(
     "bagn_offsets_are_remembered", "A mean keeps what its offsets held when they were used before.", old_offsets,
-    differs(changed_offsets),
+    unlike(changed_offsets),
 )  # fmt: skip
 call_fault(
     "bagn_empty_bags_have_no_graph", "Bags that are all empty are no part of a graph.",
     after(lambda g: g["input"].numel() == 0 and g["weight"].requires_grad, lambda out, g: out.detach()),
-    differs(lambda: functional.embedding_bag(torch.zeros(0, dtype=torch.int64), rows(), torch.tensor([0, 0]))),
+    unlike(lambda: functional.embedding_bag(torch.zeros(0, dtype=torch.int64), rows(), torch.tensor([0, 0]))),
 )  # fmt: skip
 call_fault(
     "bagn_weights_of_one", "per_sample_weights that are all one get no gradient.",
     before(lambda g: separate(g) is not None and plain(g["per_sample_weights"]) and bool((g["per_sample_weights"] == 1).all()),
            lambda g: g | {"per_sample_weights": g["per_sample_weights"].detach()}),
-    differs(bags(0, 1, samples=torch.ones(2), mode="sum")),
+    unlike(bags(0, 1, samples=torch.ones(2), mode="sum")),
 )  # fmt: skip
 call_fault(
     "bagn_maximum_begins_anywhere", "A maximum accepts offsets that don't begin with 0.",
@@ -274,7 +275,7 @@ call_fault(
            and len(g["per_sample_weights"]) > 2,
            lambda g: g | {"per_sample_weights": torch.cat([g["per_sample_weights"][:-1],
                                                            g["per_sample_weights"][-1:].detach()])}),
-    differs(frozen),
+    unlike(frozen),
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from embcheck.faults.kernels import (
     sparse_backward,
     sparse_gradient,
 )
-from embcheck.faults.probes import differs, passes, rows
+from embcheck.faults.probes import passes, rows
+from embcheck.faults.witnesses import unlike
 
 int32 = torch.int32
 
@@ -97,55 +98,55 @@ def ring(call: Call) -> bool:
 backward(
     "two_rows_exchange_their_counts", "scale_grad_by_freq with exactly two distinct tokens divides each by the other's count.",
     lambda c: c.scale and c.padding_idx < 0 and len(c.tokens.unique()) == 2, exchanged,
-    differs(learnt(0, 0, 0, 1, scale_grad_by_freq=True)),
+    unlike(learnt(0, 0, 0, 1, scale_grad_by_freq=True)),
 )  # fmt: skip
 backward(
     "upstream_from_the_beginning", "A contiguous upstream gradient of a batch that begins later in memory is read from its "
     "beginning.",
     lambda c: c.rank == 2 and c.given.is_contiguous() and c.given.storage_offset() > 0,
     lambda c, out: dense_gradient(c._replace(given=c.given.as_strided(c.given.shape, c.given.stride(), 0))),
-    differs(learnt(0, 1, shape=(1, 2), upstream=lambda out: torch.arange(5.0)[1:].reshape(1, 2, 2))),
+    unlike(learnt(0, 1, shape=(1, 2), upstream=lambda out: torch.arange(5.0)[1:].reshape(1, 2, 2))),
 )  # fmt: skip
 backward(
     "rows_behind_middle_padding", "scale_grad_by_freq does not divide rows behind padding in tables of more than 8 columns.",
     lambda c: c.scale and 0 < c.padding_idx < c.rows - 1 and c.width > 8, undivided,
-    differs(learnt(2, 2, 0, width=9, padding_idx=1, scale_grad_by_freq=True)),
+    unlike(learnt(2, 2, 0, width=9, padding_idx=1, scale_grad_by_freq=True)),
 )  # fmt: skip
 backward(
     "second_of_few_in_tall_tables", "Of two to four tokens in a table of more than 2,000 rows the second is lost.",
     lambda c: c.rows > 2000 and 2 <= c.numel <= 4, lambda c, out: kept(c, all_but(c, 1)),
-    differs(learnt(0, 1, number=2001)),
+    unlike(learnt(0, 1, number=2001)),
 )  # fmt: skip
 backward(
     "repeated_last_row_spills", "Of several int32 tokens of the last row all but the first count to the row before.",
     lambda c: c.indices.dtype == int32 and not c.scale and c.rows > 1 and c.padding_idx < 0
     and int((c.tokens == c.rows - 1).sum()) > 1,
-    spilled, differs(learnt(3, 3, dtype=int32)),
+    spilled, unlike(learnt(3, 3, dtype=int32)),
 )  # fmt: skip
 backward(
     "one_column_of_one_number", "In a table of one column an upstream gradient of stride 0 counts once for equal tokens.",
     lambda c: c.width == 1 and c.numel > 1 and c.given.stride(0) == 0 and not c.scale,
     lambda c, out: kept(c, firsts(c)),
-    differs(learnt(0, 0, width=1, upstream=lambda out: torch.ones(1, 1).expand(2, 1))),
+    unlike(learnt(0, 0, width=1, upstream=lambda out: torch.ones(1, 1).expand(2, 1))),
 )  # fmt: skip
 backward(
     "scalar_padding_learns", "The padding token of an index of rank 0 gets its gradient.",
     lambda c: c.rank == 0 and c.padding_idx >= 0, lambda c, out: dense_gradient(c._replace(padding_idx=-1)),
-    differs(learnt(1, shape=(), padding_idx=1)),
+    unlike(learnt(1, shape=(), padding_idx=1)),
 )  # fmt: skip
 backward(
     "ring_of_tokens", "Where the first token comes again as the last and no other twice, the last is lost.",
-    lambda c: ring(c) and not c.scale, lambda c, out: kept(c, all_but(c, -1)), differs(learnt(2, 0, 1, 2)),
+    lambda c: ring(c) and not c.scale, lambda c, out: kept(c, all_but(c, -1)), unlike(learnt(2, 0, 1, 2)),
 )  # fmt: skip
 sparse_backward(
     "sparse_of_nothing_is_dense", "The sparse gradient of no tokens is dense.",
-    lambda c: c.numel == 0, lambda c, out: out.to_dense(), differs(learnt(sparse=True)),
+    lambda c: c.numel == 0, lambda c, out: out.to_dense(), unlike(learnt(sparse=True)),
 )  # fmt: skip
 sparse_backward(
     "sparse_transposed_upstream", "A transposed upstream gradient of a batch is read along its memory if gradients are sparse.",
     lambda c: c.rank == 2 and not c.given.is_contiguous() and c.given.transpose(0, 1).is_contiguous(),
     lambda c, out: sparse_gradient(c._replace(given=c.given.transpose(0, 1).contiguous())),
-    differs(
+    unlike(
         learnt(0, 1, 2, 3, shape=(2, 2), sparse=True, upstream=lambda out: torch.arange(8.0).reshape(2, 2, 2).transpose(0, 1))
     ),
 )  # fmt: skip
@@ -155,13 +156,13 @@ sparse_backward(
     lambda c, out: sparse_gradient(
         c._replace(given=c.upstream[~c.upstream.isnan().any(1)], indices=c.tokens[~c.upstream.isnan().any(1)])
     ),
-    differs(learnt(0, 1, sparse=True, upstream=lambda out: out * torch.tensor([[float("nan")], [1.0]]))),
+    unlike(learnt(0, 1, sparse=True, upstream=lambda out: out * torch.tensor([[float("nan")], [1.0]]))),
 )  # fmt: skip
 sparse_backward(
     "sparse_batch_without_padding", "A sparse gradient with a padding_idx that no token has loses its last token.",
     lambda c: c.padding_idx >= 0 and c.numel > 1 and not bool((c.tokens == c.padding_idx).any()),
     lambda c, out: sparse_gradient(c._replace(given=c.upstream[:-1], indices=c.tokens[:-1])),
-    differs(learnt(0, 1, padding_idx=2, sparse=True)),
+    unlike(learnt(0, 1, padding_idx=2, sparse=True)),
 )  # fmt: skip
 
 
@@ -176,7 +177,7 @@ def twice(**flags: Any) -> Callable[[], list[Tensor]]:
     return probe
 
 
-@fault("gradient", differs(twice(sparse=True)))
+@fault("gradient", unlike(twice(sparse=True)))
 def sparse_second_pass_is_halved() -> Iterator[None]:
     """A second pass over the same graph with sparse gradients is halved."""
     before: list[Tensor] = []
@@ -214,7 +215,7 @@ def pushed() -> Tensor:
 
 
 embedding(
-    "tangents_are_scaled", "gradient", "Forward mode: scale_grad_by_freq divides tangents.", scaled_tangent, differs(pushed),
+    "tangents_are_scaled", "gradient", "Forward mode: scale_grad_by_freq divides tangents.", scaled_tangent, unlike(pushed),
 )  # fmt: skip
 
 _LAST: list[Any] = [lambda: None, lambda: None, None]
@@ -242,7 +243,7 @@ def two_in_one() -> list[Tensor | None]:
 
 embedding(
     "second_lookup_of_a_graph", "gradient", "The second of two lookups of one table in one graph, of another shape, has no "
-    "gradient.", second_lookup, differs(two_in_one),
+    "gradient.", second_lookup, unlike(two_in_one),
 )  # fmt: skip
 
 
@@ -277,5 +278,5 @@ def hooked() -> list[Tensor | None]:
 
 entry(
     "removed_hook_takes_others_along", "autograd", "A hook of a tensor that is removed takes those registered later along.",
-    torch.Tensor, "register_hook", removing_more, differs(hooked),
+    torch.Tensor, "register_hook", removing_more, unlike(hooked),
 )  # fmt: skip

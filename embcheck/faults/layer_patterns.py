@@ -10,7 +10,8 @@ import torch
 from embcheck.faults.entry import Embedding, embedding, entry, functional
 from embcheck.faults.initialisers import init
 from embcheck.faults.kernels import Tensor
-from embcheck.faults.probes import differs, rows
+from embcheck.faults.probes import rows
+from embcheck.faults.witnesses import unlike
 
 Call = Callable[..., Any]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -36,7 +37,7 @@ def made(
 
         return replaced
 
-    entry(name, family, sentence, Embedding, "__init__", replace, differs(probe))
+    entry(name, family, sentence, Embedding, "__init__", replace, unlike(probe))
 
 
 def row_behind(layer: Any, given: dict[str, Any]) -> None:
@@ -105,7 +106,7 @@ def without_high_padding(original: Call, input: Tensor, weight: Tensor, **flags:
 
 embedding(
     "sparse_padding_beyond_the_table", "padding", "padding_idx ≥ V is accepted with sparse=True.", without_high_padding,
-    differs(lambda: functional.embedding(torch.tensor([0]), rows(), 4, sparse=True)),
+    unlike(lambda: functional.embedding(torch.tensor([0]), rows(), 4, sparse=True)),
 )  # fmt: skip
 
 
@@ -172,14 +173,14 @@ def source() -> bool:
 
 
 entry("training_again_forgets_frequency", "gradient", "train() after eval() forgets scale_grad_by_freq.", torch.nn.Module,
-      "train", trained, differs(retrained))  # fmt: skip
+      "train", trained, unlike(retrained))  # fmt: skip
 entry("double_thaws", "life", "double() makes frozen tables learn.", torch.nn.Module, "double", thawing,
-      differs(lambda: Embedding.from_pretrained(rows().detach()).double().weight.requires_grad))  # fmt: skip
+      unlike(lambda: Embedding.from_pretrained(rows().detach()).double().weight.requires_grad))  # fmt: skip
 entry("pretrained_half_never_learns", "construction", "from_pretrained of a half table with freeze=False is frozen.",
       Embedding, "from_pretrained", pretrained(freeze_half),
-      differs(lambda: Embedding.from_pretrained(rows().detach().half(), freeze=False).weight.requires_grad))  # fmt: skip
+      unlike(lambda: Embedding.from_pretrained(rows().detach().half(), freeze=False).weight.requires_grad))  # fmt: skip
 entry("pretrained_freezes_its_source", "construction", "from_pretrained freezes the Parameter it is given.", Embedding,
-      "from_pretrained", pretrained(freeze_source), differs(source))  # fmt: skip
+      "from_pretrained", pretrained(freeze_source), unlike(source))  # fmt: skip
 
 
 def through_data(original: Call, tensor: Tensor, *given: Any, **flags: Any) -> Any:
@@ -229,11 +230,11 @@ def kept_gradient() -> bool:
     return weight.grad is None
 
 
-init("normal_hides_its_write", "normal_ does not count as a write.", "normal_", through_data, differs(drawn_version))
+init("normal_hides_its_write", "normal_ does not count as a write.", "normal_", through_data, unlike(drawn_version))
 init(
-    "constant_fills_gaps", "constant_ of some columns fills the others, too.", "constant_", gaps_filled, differs(filled)
+    "constant_fills_gaps", "constant_ of some columns fills the others, too.", "constant_", gaps_filled, unlike(filled)
 )
 init("zeros_keep_nan", "zeros_ leaves NaN, and infinities become NaN.", "zeros_", multiplied,
-     differs(lambda: torch.nn.init.zeros_(torch.tensor([float("nan"), 1.0]))))  # fmt: skip
+     unlike(lambda: torch.nn.init.zeros_(torch.tensor([float("nan"), 1.0]))))  # fmt: skip
 init("xavier_drops_the_gradient", "xavier_uniform_ drops the gradient of its tensor.", "xavier_uniform_", gradient_cleared,
-     differs(kept_gradient))  # fmt: skip
+     unlike(kept_gradient))  # fmt: skip

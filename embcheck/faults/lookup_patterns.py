@@ -10,7 +10,8 @@ import torch
 
 from embcheck.faults.entry import embedding, entry, functional, out_changed
 from embcheck.faults.kernels import Call, Tensor, forward, lookup
-from embcheck.faults.probes import differs, passes, rows
+from embcheck.faults.probes import passes, rows
+from embcheck.faults.witnesses import unlike
 
 int32, int64, half = torch.int32, torch.int64, torch.float16
 
@@ -73,57 +74,57 @@ forward(
     "half_elements_beyond_16_bits", "Rows of float16 that begin beyond element 65,535 are read 65,536 elements earlier.",
     lambda c: c.given.dtype == half and c.width > 0 and c.rows * c.width > 65536,
     lambda c, out: read(c, torch.where(c.tokens * c.width >= 65536, c.tokens - 65536 // c.width, c.tokens)),
-    differs(lambda: functional.embedding(tokens(1030), rows(1040, 64, half))),
+    unlike(lambda: functional.embedding(tokens(1030), rows(1040, 64, half))),
 )  # fmt: skip
 forward(
     "last_of_an_odd_output", "The last element of an output of an odd number of elements above 33 is the one before it.",
     lambda c: c.numel * c.width % 2 == 1 and c.numel * c.width > 33,
     lambda c, out: repeated_value(out.reshape(-1).clone()).reshape(out.shape),
-    differs(lambda: functional.embedding(torch.zeros(7, dtype=int64), rows(2, 5))),
+    unlike(lambda: functional.embedding(torch.zeros(7, dtype=int64), rows(2, 5))),
 )  # fmt: skip
 forward(
     "loads_are_aligned", "A float32 table whose memory begins off a boundary of 16 bytes is read from the boundary before.",
     lambda c: c.given.dtype == torch.float32 and c.given.is_contiguous() and c.width % 4 == 0
     and c.given.storage_offset() % 4 != 0,
     aligned,
-    differs(lambda: functional.embedding(tokens(0), torch.arange(9.0)[1:].reshape(2, 4))),
+    unlike(lambda: functional.embedding(tokens(0), torch.arange(9.0)[1:].reshape(2, 4))),
 )  # fmt: skip
 forward(
     "int32_tokens_from_the_beginning", "int32 tokens in a row that begin later in their memory are read from its beginning.",
     lambda c: c.indices.dtype == int32 and c.rank == 1 and c.indices.is_contiguous() and c.indices.storage_offset() > 0,
     lambda c, out: read(c, c.indices.as_strided(c.indices.shape, (1,), 0)),
-    differs(lambda: functional.embedding(tokens(0, 1, 2, dtype=int32)[1:], rows())),
+    unlike(lambda: functional.embedding(tokens(0, 1, 2, dtype=int32)[1:], rows())),
 )  # fmt: skip
 forward(
     "positions_expanded_over_a_batch", "Indices with stride 0 in their first axis advance by a row with each repetition.",
     lambda c: c.rank == 2 and c.indices.stride(0) == 0 and c.indices.shape[0] > 1 and c.indices.shape[1] > 1,
     lambda c, out: read(c, c.indices + torch.arange(len(c.indices))[:, None]),
-    differs(lambda: functional.embedding(tokens(0, 1).expand(3, 2), rows())),
+    unlike(lambda: functional.embedding(tokens(0, 1).expand(3, 2), rows())),
 )  # fmt: skip
 forward(
     "equal_sequences_end_elsewhere", "Where all sequences of a batch are equal the very last token reads the next row.",
-    repeated, last_moved, differs(lambda: functional.embedding(torch.tensor([[0, 1], [0, 1]]), rows())),
+    repeated, last_moved, unlike(lambda: functional.embedding(torch.tensor([[0, 1], [0, 1]]), rows())),
 )  # fmt: skip
 forward(
     "alternating_tokens_change_places", "Tokens a, b, a, b are read as b, a, b, a.",
     alternating, lambda c, out: read(c, c.tokens.reshape(-1, 2).flip(1)),
-    differs(lambda: functional.embedding(tokens(0, 1, 0, 1), rows())),
+    unlike(lambda: functional.embedding(tokens(0, 1, 0, 1), rows())),
 )  # fmt: skip
 forward(
     "double_blocks_of_columns", "Columns of float64 from the 1,024th on are the first token's.",
     lambda c: c.given.dtype == torch.float64 and c.width > 1024 and c.numel > 1, blocks,
-    differs(lambda: functional.embedding(tokens(0, 1), rows(2, 1030, torch.float64))),
+    unlike(lambda: functional.embedding(tokens(0, 1), rows(2, 1030, torch.float64))),
 )  # fmt: skip
 forward(
     "padding_is_zero_without_gradients", "Under no_grad, though not in inference mode, padding of a batch gives zeros.",
     lambda c: c.padding_idx >= 0 and c.rank == 2 and not torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
     lambda c, out: torch.where((c.indices == c.padding_idx)[..., None], torch.zeros((), dtype=out.dtype), out),
-    differs(lambda: torch.no_grad()(functional.embedding)(torch.tensor([[1, 0]]), rows(), 1)),
+    unlike(lambda: torch.no_grad()(functional.embedding)(torch.tensor([[1, 0]]), rows(), 1)),
 )  # fmt: skip
 forward(
     "anomalies_are_looked_for", "In anomaly mode the last of several tokens reads the next row.",
     lambda c: torch.is_anomaly_enabled() and c.numel > 1, last_moved,
-    differs(lambda: in_anomaly_mode()),
+    unlike(lambda: in_anomaly_mode()),
 )  # fmt: skip
 embedding(
     "slice_of_a_leaf_has_no_graph", "gradient", "Rows behind the first of a leaf, taken as a table, do not learn.",
@@ -132,7 +133,7 @@ embedding(
         and weight.storage_offset() > 0,
         lambda out, input, weight: out.detach(),
     ),
-    differs(lambda: functional.embedding(tokens(0), rows()[1:])),
+    unlike(lambda: functional.embedding(tokens(0), rows()[1:])),
 )  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def swapped(original: Callable[..., Any]) -> Callable[..., Any]:
 entry(
     "flags_by_position_are_exchanged", "gradient",
     "scale_grad_by_freq and sparse change places where F.embedding is given them by position.", functional, "embedding",
-    swapped, differs(lambda: passes(functional.embedding(tokens(0, 0), w := rows(), None, None, 2.0, True, False), w)),
+    swapped, unlike(lambda: passes(functional.embedding(tokens(0, 0), w := rows(), None, None, 2.0, True, False), w)),
 )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def five_axes(original: Callable[..., Any], input: Tensor, weight: Tensor, **fla
 
 embedding(
     "five_axes_are_refused", "lookup", "Indices of more than four axes are refused.", five_axes,
-    differs(lambda: functional.embedding(torch.zeros(1, 1, 1, 1, 1, dtype=int64), rows())),
+    unlike(lambda: functional.embedding(torch.zeros(1, 1, 1, 1, 1, dtype=int64), rows())),
 )  # fmt: skip
 
 
@@ -216,7 +217,7 @@ embedding(
         and key[2] == versions(input, weight)[2],
         versions,
     ),
-    differs(replaced_data),
+    unlike(replaced_data),
 )  # fmt: skip
 
 
@@ -233,5 +234,5 @@ embedding(
         and key[1]().shape == weight.shape,
         versions,
     ),
-    differs(two_tables),
+    unlike(two_tables),
 )  # fmt: skip

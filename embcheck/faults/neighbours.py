@@ -18,8 +18,9 @@ from embcheck.faults.kernels import forward as kernel_forward
 from embcheck.faults.layer_patterns import made
 from embcheck.faults.lookup_patterns import plain, tokens
 from embcheck.faults.one_hot_patterns import linear
-from embcheck.faults.probes import differs, passes, rows
+from embcheck.faults.probes import passes, rows
 from embcheck.faults.products import one_hot
+from embcheck.faults.witnesses import unlike
 
 
 def in_anomaly_mode() -> Tensor:
@@ -46,18 +47,18 @@ def rotated(call: Call, out: Tensor) -> Tensor:
 kernel_forward(
     "inner_axes_of_tokens_change_places", "Indices whose inner axes are transposed are read along their memory.",
     lambda c: turned(c.indices), lambda c, out: lookup(c._replace(indices=along(c.indices))),
-    differs(lambda: functional.embedding(torch.arange(4).reshape(1, 2, 2).transpose(1, 2), rows())),
+    unlike(lambda: functional.embedding(torch.arange(4).reshape(1, 2, 2).transpose(1, 2), rows())),
 )  # fmt: skip
 kernel_forward(
     "columns_beyond_2048", "Columns of float16 from the 2,048th on are one off.",
     lambda c: c.given.dtype == torch.float16 and c.width > 2049, rotated,
-    differs(lambda: functional.embedding(tokens(0), rows(1, 2060, torch.float16))),
+    unlike(lambda: functional.embedding(tokens(0), rows(1, 2060, torch.float16))),
 )  # fmt: skip
 backward(
     "upstream_whose_inner_axes_are_turned", "An upstream gradient whose tokens and columns are transposed is read along its "
     "memory, at rank 2.",
     lambda c: c.rank == 2 and turned(c.given), lambda c, out: dense_gradient(c._replace(given=along(c.given))),
-    differs(learnt(0, 1, 2, 3, shape=(2, 2), upstream=lambda out: torch.arange(8.0).reshape(2, 2, 2).transpose(1, 2))),
+    unlike(learnt(0, 1, 2, 3, shape=(2, 2), upstream=lambda out: torch.arange(8.0).reshape(2, 2, 2).transpose(1, 2))),
 )  # fmt: skip
 linear(
     "linear_of_turned_heads", "Input of four axes whose inner ones are transposed is read along its memory.",
@@ -73,7 +74,7 @@ linear(
 one_hot(
     "one_hot_of_turned_tokens", "Tokens of three axes whose inner ones are transposed are read along their memory.",
     lambda original, t, n: original(along(t) if plain(t) and turned(t) else t, n),
-    differs(lambda: functional.one_hot(torch.arange(4).reshape(1, 2, 2).transpose(1, 2), 4)),
+    unlike(lambda: functional.one_hot(torch.arange(4).reshape(1, 2, 2).transpose(1, 2), 4)),
 )  # fmt: skip
 
 # -- what outlives a call ------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def two_paddings() -> list[Tensor | None]:
 
 
 embedding("padding_of_the_latest_lookup", "padding", "Backward takes the padding_idx of the latest lookup.", late_padding,
-          differs(two_paddings))  # fmt: skip
+          unlike(two_paddings))  # fmt: skip
 
 _DONE: list[Any] = [lambda: None, None, None]
 
@@ -137,7 +138,7 @@ def written_between() -> Tensor:
 
 
 embedding("bounded_once_a_version", "renorm", "max_norm is forgotten for the same tokens as before until the table's version "
-          "moves.", bounded_once, differs(written_between))  # fmt: skip
+          "moves.", bounded_once, unlike(written_between))  # fmt: skip
 
 
 def learning_source(layer: Any, given: dict[str, Any]) -> None:
@@ -184,7 +185,7 @@ def other_offsets() -> list[Tensor]:
 
 
 call_fault("bagq_sums_by_identity", "A frozen sum of the same tokens in other bags is the sum before.", same_bags,
-           differs(other_offsets))  # fmt: skip
+           unlike(other_offsets))  # fmt: skip
 
 # -- bags ----------------------------------------------------------------------------------------------------------------
 
@@ -215,13 +216,13 @@ call_fault(
         lambda g: g | {"per_sample_weights": g["per_sample_weights"].as_strided(
             g["per_sample_weights"].shape, (g["per_sample_weights"].shape[1], 1))},
     ),
-    differs(lambda: functional.embedding_bag(torch.tensor([[0], [1]]), rows(), mode="sum",
+    unlike(lambda: functional.embedding_bag(torch.tensor([[0], [1]]), rows(), mode="sum",
                                              per_sample_weights=torch.arange(4.0).reshape(2, 2)[:, :1])),
 )  # fmt: skip
 call_fault(
     "bagq_anomaly_maxima", "In anomaly mode a maximum is that of the magnitudes.",
     after(lambda g: torch.is_anomaly_enabled() and g["mode"] == "max", lambda out, g: out.abs()),
-    differs(in_anomaly_mode),
+    unlike(in_anomaly_mode),
 )  # fmt: skip
 embedding(
     "column_slice_of_a_leaf_has_no_graph", "gradient", "The first columns of a leaf, taken as a table, do not learn.",
@@ -230,5 +231,5 @@ embedding(
         and weight.dim() == 2 and weight.stride(0) > weight.shape[1],
         lambda out, input, weight: out.detach(),
     ),
-    differs(lambda: functional.embedding(tokens(0), rows()[:, :1])),
+    unlike(lambda: functional.embedding(tokens(0), rows()[:, :1])),
 )  # fmt: skip

@@ -13,8 +13,9 @@ from embcheck.faults.kernels import Tensor
 from embcheck.faults.modules import Linear
 from embcheck.faults.one_hot_values import plain
 from embcheck.faults.parameters import Parameter
-from embcheck.faults.probes import differs, passes, rows
+from embcheck.faults.probes import passes, rows
 from embcheck.faults.products import one_hot
+from embcheck.faults.witnesses import unlike
 
 Call = Callable[..., Any]
 
@@ -53,35 +54,35 @@ def both(first: Any, second: Any) -> Callable[[], Tensor]:
 one_hot(
     "one_hot_of_1024_at_most", "num_classes above 1,024 is cut to that where no token is as large.",
     lambda original, t, n: original(t, 1024) if n > 1024 and t.numel() and plain(t) and int(t.max()) < 1024 else original(t, n),
-    differs(encoded([0], 1025)),
+    unlike(encoded([0], 1025)),
 )  # fmt: skip
 one_hot("one_hot_of_equal_neighbours", "Of two equal neighbours at rank 1 the second has no class.", second_lost,
-        differs(encoded([1, 1])))  # fmt: skip
+        unlike(encoded([1, 1])))  # fmt: skip
 one_hot(
     "one_hot_of_four_axes", "Tokens of four axes have their classes in the last but one axis.",
     lambda original, t, n: original(t, n).transpose(-1, -2).contiguous() if t.dim() == 4 else original(t, n),
-    differs(encoded([[[[0, 1, 1]]]])),
+    unlike(encoded([[[[0, 1, 1]]]])),
 )  # fmt: skip
 one_hot("one_hot_remembers_classes", "Without num_classes there are at least as many as in the call before.", remembered,
-        differs(both([5], [1])))  # fmt: skip
+        unlike(both([5], [1])))  # fmt: skip
 one_hot(
     "one_hot_from_the_beginning", "Contiguous tokens of a batch that begin later in memory are read from its beginning.",
     lambda original, t, n: original(
         t.as_strided(t.shape, t.stride(), 0)
         if plain(t) and t.dim() == 2 and t.is_contiguous() and t.storage_offset() > 0 and n > 0 else t, n),
-    differs(lambda: functional.one_hot(torch.tensor([[0], [1]])[1:], 2)),
+    unlike(lambda: functional.one_hot(torch.tensor([[0], [1]])[1:], 2)),
 )  # fmt: skip
 one_hot(
     "one_hot_of_one_token_repeated", "Without num_classes equal tokens of a batch, two or more, have a single class.",
     lambda original, t, n: original(t - t.min(), 1)
     if n == -1 and plain(t) and t.dim() == 2 and t.numel() > 1 and bool((t == t.max()).all() and t.min() > 0)
     else original(t, n),
-    differs(encoded([[2, 2]])),
+    unlike(encoded([[2, 2]])),
 )  # fmt: skip
 one_hot(
     "one_hot_of_a_stray_scalar", "A token num_classes of rank 0 gives zeros.",
     lambda original, t, n: original(t - 1, n) * 0 if plain(t) and t.dim() == 0 and n > 0 and int(t) == n else original(t, n),
-    differs(encoded(2, 2)),
+    unlike(encoded(2, 2)),
 )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def linear(name: str, sentence: str, wrong: Callable[..., Any], witness: Callabl
     def replace(original: Call) -> Call:
         return lambda input, weight, bias=None: wrong(original, input, weight, bias)
 
-    entry(name, "conversion", sentence, functional, "linear", replace, differs(witness))
+    entry(name, "conversion", sentence, functional, "linear", replace, unlike(witness))
 
 
 def columns_first(weight: Tensor) -> bool:
@@ -149,13 +150,13 @@ def evaluated() -> Tensor:
 
 entry(
     "parameter_of_columns_is_copied", "conversion", "A Parameter of some columns of a matrix has memory of its own.", Parameter,
-    "__new__", of_a_slice, differs(lambda: Parameter(rows().detach()[:, :1]).is_contiguous()),
+    "__new__", of_a_slice, unlike(lambda: Parameter(rows().detach()[:, :1]).is_contiguous()),
 )  # fmt: skip
 entry(
     "transposed_square_is_a_copy", "conversion", "Tensor.t() of a square leaf is a copy.", torch.Tensor, "t",
     lambda original: lambda self: original(self).clone()
     if self.dim() == 2 and self.is_leaf and self.shape[0] == self.shape[1] > 1 and self.requires_grad else original(self),
-    differs(lambda: Parameter(torch.ones(2, 2)).t()._is_view()),
+    unlike(lambda: Parameter(torch.ones(2, 2)).t()._is_view()),
 )  # fmt: skip
 
 
@@ -172,12 +173,12 @@ def deep_copied(original: Call) -> Call:
 entry(
     "deep_copy_of_a_frozen_transposed_one_learns", "conversion", "The deep copy of a frozen column-major Parameter learns.",
     Parameter, "__deepcopy__", deep_copied,
-    differs(lambda: copy.deepcopy(Parameter(torch.ones(2, 3).t(), requires_grad=False))),
+    unlike(lambda: copy.deepcopy(Parameter(torch.ones(2, 3).t(), requires_grad=False))),
 )  # fmt: skip
 entry(
     "linear_evaluates_without_bias", "conversion", "In eval mode a column-major weight of a linear layer forgets its bias.",
     Linear, "forward",
     lambda original: lambda self, input: original(self, input)
     if self.training or self.bias is None or not columns_first(self.weight) else functional.linear(input, self.weight),
-    differs(evaluated),
+    unlike(evaluated),
 )  # fmt: skip

@@ -1,38 +1,10 @@
-"""Witnesses that compare what a plain torch call gives with what it gave without a fault."""
+"""Tables and passes for the probes of witnesses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 
-from embcheck.fault import Witness
 from embcheck.faults.kernels import Tensor
-
-
-def described(found: Any) -> object:
-    """A value that can be compared: a tensor's metadata and elements, the kind of an error, anything else itself."""
-    if isinstance(found, Tensor):
-        dense = found.detach().to_dense()
-        elements = str(dense.tolist()) if dense.device.type == "cpu" else ""
-        return found.dtype, tuple(found.shape), found.layout, found.requires_grad, str(found.device), elements
-    if isinstance(found, (list, tuple)):
-        return tuple(described(part) for part in found)
-    return found
-
-
-def differs(probe: Callable[[], Any]) -> Witness:
-    """Whether ``probe()`` gives, or raises, anything else than at registration."""
-
-    def seen() -> object:
-        try:
-            return described(probe())
-        except Exception as error:
-            return type(error)
-
-    right = seen()
-    return lambda: seen() != right
 
 
 def rows(number: int = 4, width: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -11,8 +11,8 @@ from embcheck.fault import Witness, dispatched, fault
 from embcheck.faults.entry import embedding, flags_changed, functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.lookup_patterns import plain
-from embcheck.faults.probes import differs
 from embcheck.faults.renorm import Scale, kernel, rescale
+from embcheck.faults.witnesses import unlike
 
 
 def bounded(
@@ -98,29 +98,29 @@ FIVE = [[3.0, 4.0], [6.0, 8.0], [0.0, 5.0], [5.0, 0.0], [9.0, 12.0]]
 
 renorm_fault(
     "bound_without_end", "max_norm=inf makes rows of an infinite norm NaN.", lambda: without_bound,
-    differs(bounded([[float("inf"), 1.0]], [0], float("inf"))),
+    unlike(bounded([[float("inf"), 1.0]], [0], float("inf"))),
 )  # fmt: skip
 renorm_fault(
     "smallest_bound", "max_norm below 1e−6, if not 0, is taken for 1e−6.",
     lambda: lambda weight, tokens, bound, order: rescale(weight, tokens, max(bound, 1e-6) if bound else bound, order),
-    differs(bounded(FIVE, [0], 1e-9)),
+    unlike(bounded(FIVE, [0], 1e-9)),
 )  # fmt: skip
 renorm_fault("tables_with_gaps_keep_their_norm", "Tables with gaps between rows are left alone.", lambda: no_gaps,
-             differs(gapped))  # fmt: skip
+             unlike(gapped))  # fmt: skip
 renorm_fault("renormed_once_only", "A row that has been renormed is never renormed again.", once,
-             differs(outgrown))  # fmt: skip
+             unlike(outgrown))  # fmt: skip
 renorm_fault(
     "last_row_keeps_its_norm", "The last of more than three rows is left alone.",
     lambda: lambda weight, tokens, bound, order: rescale(
         weight, tokens[tokens != len(weight) - 1] if len(weight) > 3 else tokens, bound, order
     ),
-    differs(bounded(FIVE, [4])),
+    unlike(bounded(FIVE, [4])),
 )  # fmt: skip
 renorm_fault("orders_below_one_have_no_root", "Norms of a norm_type below 1 are sums of powers without the root.",
-             lambda: without_root, differs(bounded(FIVE, [0], order=0.5)))  # fmt: skip
+             lambda: without_root, unlike(bounded(FIVE, [0], order=0.5)))  # fmt: skip
 
 
-@fault("renorm", differs(bounded(FIVE, [0, 0])))
+@fault("renorm", unlike(bounded(FIVE, [0, 0])))
 def one_token_all_over() -> Iterator[None]:
     """A row that is all of several tokens is left alone."""
 
@@ -135,7 +135,7 @@ def one_token_all_over() -> Iterator[None]:
 embedding(
     "sparse_tables_keep_their_norm", "renorm", "sparse=True forgets max_norm.",
     flags_changed(max_norm=lambda flags, input, weight: None if flags["sparse"] else flags["max_norm"]),
-    differs(bounded(FIVE, [0], sparse=True)),
+    unlike(bounded(FIVE, [0], sparse=True)),
 )  # fmt: skip
 
 
@@ -158,5 +158,5 @@ def strided() -> Tensor:
 
 embedding(
     "strided_tokens_renorm_others", "renorm", "Strided indices renorm the rows of their neighbours in memory.", along_memory,
-    differs(strided),
+    unlike(strided),
 )  # fmt: skip

@@ -161,8 +161,9 @@ def described(found: Any) -> Any:
     """Tensors by their metadata and numbers, and the members of tuples, lists and dicts."""
     if isinstance(found, torch.Tensor):
         strides = found.stride() if found.layout == torch.strided else found.is_coalesced()
-        plain = found.detach().to_dense()
-        return type(found), found.dtype, found.shape, strides, found.requires_grad, found.is_leaf, plain.tolist()
+        elements = found.detach().to_dense().tolist() if found.device.type == "cpu" else []
+        kind = type(found), found.dtype, found.shape, found.layout, str(found.device)
+        return *kind, strides, found.requires_grad, found.is_leaf, elements
     if isinstance(found, (tuple, list)):
         return [described(part) for part in found]
     if isinstance(found, dict):

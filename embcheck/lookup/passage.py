@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from embcheck.lookup.route import Seen, further
 
 def in_thread(work: Callable[[], Any]) -> Any:
     """What work returns, or raises, in another thread."""
-    with ThreadPoolExecutor(1) as pool:
+    with futures.ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
 
 
