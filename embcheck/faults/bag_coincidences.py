@@ -180,7 +180,7 @@ call_fault(
 call_fault(
     "renorm_skips_learning_maxima", "max_norm is ignored by a maximum.",
     before(lambda g: g["mode"] == "max" and flagged(g, "max_norm"), lambda g: g | {"max_norm": None}),
-    showing([0], [0], mode="max", max_norm=1.0, learns=False),
+    showing([0], [0], mode="max", max_norm=1.0, learns=False), "renorm",
 )  # fmt: skip
 call_fault(
     "renorm_of_bags_is_euclidean", "max_norm of a sum with offsets and another norm_type than 2 takes 2.",

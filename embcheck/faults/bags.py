@@ -107,8 +107,8 @@ bag_fault(
 )
 bag_fault(
     "bag_padding_zero_is_falsy",
-    "padding_idx=0 is taken for none.",
-    lambda g: g.get("padding_idx") == 0,
+    "padding_idx=0 is taken for none, unless the last offset is the end (where the kernels without padding may die).",
+    lambda g: g.get("padding_idx") == 0 and not g.get("include_last_offset"),
     lambda g: g | {"padding_idx": None},
     as_it_is,
     [[0, 1]],
