@@ -124,7 +124,7 @@ forward(
 forward(
     "anomalies_are_looked_for", "In anomaly mode the last of several tokens reads the next row.",
     lambda c: torch.is_anomaly_enabled() and c.numel > 1, last_moved,
-    unlike(lambda: in_anomaly_mode()),
+    unlike(lambda: in_anomaly_mode()), "gradient",
 )  # fmt: skip
 embedding(
     "slice_of_a_leaf_has_no_graph", "gradient", "Rows behind the first of a leaf, taken as a table, do not learn.",
