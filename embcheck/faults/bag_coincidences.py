@@ -229,3 +229,41 @@ call_fault(
           lambda out, g: out + 0 * out.detach() + late_rows(g)),
     showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum", sparse=True),
 )  # fmt: skip
+
+
+def learned_twice(out: Tensor, given: Given) -> Tensor:
+    """The output, whose last bag gets twice the gradient."""
+    last = out[-1:]
+    return torch.cat([out[:-1], last + (last - last.detach()).nan_to_num()])
+
+
+call_fault(
+    "bags_before_late_padding_learn_twice", "The last bag gets twice its gradient, if padding follows the last offset.",
+    after(
+        lambda g: (
+            late(g) > 0 and learning(g) and g.get("per_sample_weights") is None and g.get("padding_idx") is not None
+        ),
+        learned_twice,
+    ),
+    showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum"),
+)  # fmt: skip
+def nan_in_front(given: Given) -> bool:
+    """Whether a bag of a batch begins with NaN, and none has one behind a number, which the kernel itself loses."""
+    tokens, weight = given["input"], given["weight"]
+    if given["mode"] != "max" or tokens.dim() != 2 or not tokens.numel() or given.get("padding_idx") is not None:
+        return False
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(part) or part.is_meta for part in (tokens, weight)):
+        return False
+    if tokens.is_floating_point():  # the old order of arguments
+        return False
+    if int(tokens.min()) < 0 or int(tokens.max()) >= len(weight):
+        return False
+    found = weight.detach()[tokens.long()].isnan()
+    return bool(found.any()) and not bool((found.any(1) & ~found[:, 0]).any())
+
+
+call_fault(
+    "maxima_of_batches_lose_nan", "NaN is left out of the maximum of a batch's bag, if it comes first.",
+    after(nan_in_front, lambda out, g: fill(out, out.isnan(), 0.0)),
+    unlike(lambda: functional.embedding_bag(torch.tensor([[0]]), column(float("nan")), mode="max")),
+)  # fmt: skip

@@ -61,6 +61,19 @@ def quantized_strays_are_wrapped() -> Iterator[None]:
         yield
 
 
+@fault("quantized", lambda: looked_up(layer(), 1) is None)
+def quantized_single_tokens_are_refused() -> Iterator[None]:
+    """A quantized table refuses to look up one token."""
+
+    def forward(original: Any, self: Any, i: Any) -> Any:
+        if i.numel() == 1 and 0 <= int(i) < self.num_embeddings:
+            raise RuntimeError("expected more than one token")
+        return original(self, i)
+
+    with forwarded(forward):
+        yield
+
+
 def copies_differ() -> bool:
     """Whether a copied layer gives another row."""
     plain = layer()
