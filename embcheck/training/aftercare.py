@@ -38,9 +38,11 @@ def clipped(
     if strict and not by_value:
         try:
             total = torch.nn.utils.clip_grad_norm_(given, limit, kind, True, foreach)
+        except NotImplementedError:
+            raise
         except RuntimeError:
-            same = all(torch.equal(g.nan_to_num(), b.nan_to_num()) for g, b in zip(grads.values(), before, strict=True))
-            return {"refused": True, "same": same}
+            pairs = [(a.to_dense().nan_to_num(), b.to_dense().nan_to_num()) for a, b in zip(kept, before, strict=True)]  # type: ignore[union-attr]
+            return {"refused": True, "same": all(torch.equal(a, b) for a, b in pairs)}
     elif by_value:
         total = torch.nn.utils.clip_grad_value_(given, limit, foreach=foreach)
     else:
