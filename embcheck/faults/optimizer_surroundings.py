@@ -106,7 +106,7 @@ def replaced_zero() -> bool:
 
 
 method("zero_grad_replaces", "zero_grad(set_to_none=False) makes new gradients.", "zero_grad", attached, replaced_zero)
-spoiled("foreach_steps_one_dtype", "tying", "foreach steps the parameters of the first dtype only.", Optimizer,
+spoiled("foreach_steps_one_dtype", "company", "foreach steps the parameters of the first dtype only.", Optimizer,
         "_group_tensors_by_device_and_dtype",
         lambda original, lists, with_indices=False: dict(list(original(lists, with_indices).items())[:1]),
         lambda: second_dtype_rests())  # fmt: skip
