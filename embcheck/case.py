@@ -141,16 +141,21 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         return self._sent[0]
 
     @property
-    def _crowded(self) -> bool:
-        """Whether more tokens meet in a row than the format can count, so that not all can say the same."""
-        return self.upstream not in ("ones", "real") and self.max_count > self.format.largest_integer >> 2
+    def _upstream_laid(self) -> str:
+        """The layout of the upstream gradient, where its values can have it."""
+        layout = self.upstream_layout
+        # More tokens than the format can count can't all say the same.
+        crowded = self.upstream not in ("ones", "real") and self.max_count > self.format.largest_integer >> 2
+        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and crowded):
+            return "contiguous"
+        return layout
 
     @cached_property
     def _sent(self) -> tuple[Floats, Array]:
         values, stored = _sent(self)
-        if self.upstream_layout not in SHARED or (self.upstream_layout == "equal_rows" and self._crowded):
+        if self._upstream_laid not in SHARED:
             return values, stored
-        values = shared(values, self.upstream_layout)
+        values = shared(values, self._upstream_laid)
         return values, self.format.encode(values)
 
     @property
@@ -170,10 +175,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
     @property
     def upstream_input(self) -> Input:
         """The upstream gradient as a tensor to feed."""
-        layout = self.upstream_layout
-        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and self._crowded):
-            layout = "contiguous"
-        return Input(self._sent[1].reshape(*self.shape, self.embedding_dim), self.dtype, layout)
+        return Input(self._sent[1].reshape(*self.shape, self.embedding_dim), self.dtype, self._upstream_laid)
 
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padded, padding_hit, padding_absent,
