@@ -31,10 +31,12 @@ def feed(judge: Judge, drawn: Iterable[Any], probe: Probe | None) -> None:
         return
     left = iter(drawn)
     while chunk := list(itertools.islice(left, DECK)):
+        tried = []
         for case in chunk:
-            if judge.excuse(case) is not None:
+            if judge.excuse(case.facts()) is None:
+                tried.append(case)
+            else:
                 judge(case)  # which counts it and does not execute it
-        tried = [case for case in chunk if judge.excuse(case) is None]
         for case, symptom in zip(tried, probe(tried), strict=False):
             if symptom is None:
                 judge(case)

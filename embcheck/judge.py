@@ -90,7 +90,8 @@ class Judge:
             return
         name = named(case)
         self.digest += int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
-        entry = self.excuse(case)
+        facts = case.facts() if self.excluded else None
+        entry = self.excuse(facts) if facts else None
         if entry is not None:
             self.accept.known += 1
             self.accept.entries[entry.name] = self.accept.entries.get(entry.name, 0) + 1
@@ -109,7 +110,6 @@ class Judge:
             self._inapplicable(reason)
             return
         exact: set[str] = set()
-        facts = None
         for tally in self.refusals if refused else self.regular:
             if out.error is not None and not refused and tally is not self.accept:
                 continue
@@ -124,9 +124,8 @@ class Judge:
                     facts = facts or case.facts()
                     tally.meet(facts)
 
-    def excuse(self, case: Any) -> Entry | None:
-        """The ledger's entry for which a case must not be executed at all, if there is one."""
-        facts = case.facts() if self.excluded else {}
+    def excuse(self, facts: Mapping[str, Any]) -> Entry | None:
+        """The ledger's entry for which a case with these facts must not be executed at all, if there is one."""
         return next((entry for entry in self.excluded if entry.covers(facts)), None)
 
     def _inapplicable(self, reason: str) -> None:
@@ -183,7 +182,7 @@ class Judge:
     def once(self, law: Law, case: Any) -> Difference | None:
         """How a law fails on one case.  It is noted before it runs, for a smaller case may crash where a larger
         one did not; after a crash it is tried elsewhere first."""
-        if self.excuse(case) is not None:
+        if self.excuse(case.facts()) is not None:
             return None
         if self.before is not None:
             self.before(named(case))

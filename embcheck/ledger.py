@@ -113,14 +113,9 @@ class Ledger:
                 return entry
         return None
 
-    @property
-    def excluded(self) -> tuple[Entry, ...]:
-        """The entries whose cases must not even be executed."""
-        return tuple(entry for entry in self.entries if entry.excluded)
-
     def excludes(self, laws: Iterable[str], mode: str, device: str) -> tuple[Entry, ...]:
         """The entries whose cases must not even be executed, among those that concern any of these laws."""
-        return tuple(e for e in self.excluded if any(e.concerns(law, mode, device) for law in laws))
+        return tuple(e for e in self.entries if e.excluded and any(e.concerns(law, mode, device) for law in laws))
 
 
 _REQUIRED = ("law", "where", "witness", "reason")

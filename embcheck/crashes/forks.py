@@ -104,10 +104,12 @@ def _answer(request: dict[str, Any]) -> Any:
     first = repr(case)
     found, tried = symptom(family, mode, [case], limit), 0
     if found is not None and request["seconds"]:
-        excluded = load(Path(request["ledger"]), torch.__version__, date.today()).excluded
+        ledger = load(Path(request["ledger"]), torch.__version__, date.today())
+        excluded = ledger.excludes([law.name for law in family.laws], mode.name, "cpu")
 
         def alike(smaller: Any) -> bool:
-            known = excluded and any(entry.covers(smaller.facts()) for entry in excluded)
+            facts = smaller.facts()
+            known = any(entry.covers(facts) for entry in excluded)
             return not known and symptom(family, mode, [smaller], limit) == found
 
         case, tried = reduce_case(case, family.space, alike, seconds=request["seconds"])
