@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 
@@ -25,8 +25,8 @@ from embcheck.item import PROFILES
 from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
 
-#: Seconds after which a fault that survives so far is given up, and after which its worker is.
-PATIENCE, LIMIT = 600.0, 900.0
+#: Seconds after which a worker is given up; a fault that survives so far is after half of them.
+LIMIT = 900.0
 
 #: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
 #: turns is a test of its own, since a hunt ends soon after its first kill.
@@ -50,7 +50,7 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
         faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
         try:
             ground = _GROUNDS.get((profile_name, seed, only)) or _prepare(profile_name, seed, only)
-            return ground.hunt(load_faults()[name], min(PATIENCE, limit / 2))
+            return ground.hunt(load_faults()[name], limit / 2)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
@@ -170,9 +170,8 @@ def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
     return [name for name, fault in faults.items() if matches(fault)]
 
 
-def decorations(results: Iterable[Result], families: Mapping[str, Family]) -> list[str]:
+def decorations(results: Sequence[Result], families: Mapping[str, Family]) -> list[str]:
     """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
-    results = list(results)
     covered = {result.family for result in results if not result.control}
     useful = {law for result in results for law in result.laws}
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -38,18 +37,7 @@ def around(
 
         return call
 
-    add(Fault(name, family, sentence, wrapped(owner, attribute, replaced), unlike(quiet(probe)), modes=modes))
-
-
-def quiet(probe: Probe) -> Probe:
-    """A probe that is warned of nothing."""
-
-    def call() -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return probe()
-
-    return call
+    add(Fault(name, family, sentence, wrapped(owner, attribute, replaced), unlike(probe), modes=modes))
 
 
 def numbered(rows: int = 3, width: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
