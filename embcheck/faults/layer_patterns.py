@@ -105,7 +105,7 @@ def without_high_padding(original: Call, input: Tensor, weight: Tensor, **flags:
 
 
 embedding(
-    "sparse_padding_beyond_the_table", "padding", "padding_idx ≥ V is accepted with sparse=True.", without_high_padding,
+    "sparse_padding_beyond_the_table", "autograd", "padding_idx ≥ V is accepted with sparse=True.", without_high_padding,
     unlike(lambda: functional.embedding(torch.tensor([0]), rows(), 4, sparse=True)),
 )  # fmt: skip
 
@@ -172,7 +172,7 @@ def source() -> bool:
     return given.requires_grad
 
 
-entry("training_again_forgets_frequency", "gradient", "train() after eval() forgets scale_grad_by_freq.", torch.nn.Module,
+entry("training_again_forgets_frequency", "construction", "train() after eval() forgets scale_grad_by_freq.", torch.nn.Module,
       "train", trained, unlike(retrained))  # fmt: skip
 entry("double_thaws", "life", "double() makes frozen tables learn.", torch.nn.Module, "double", thawing,
       unlike(lambda: Embedding.from_pretrained(rows().detach()).double().weight.requires_grad))  # fmt: skip
