@@ -117,6 +117,7 @@ def _mistaken(case: BagCase) -> BagCase:
         kept |= {"batch": False, "trailing": 1}
     if kept.get("batch"):
         kept["bags"] = "one"
+    index_dtype = "int64" if case.entry == "swapped" else case.index_dtype  # by which the old order is told
     return BagCase(
         rows,
         width,
@@ -127,8 +128,8 @@ def _mistaken(case: BagCase) -> BagCase:
         weights=case.weights if case.mode == "sum" else None,
         learns="none" if case.entry == "forward_only" or case.learns == "none" else "table",
         dtype=case.dtype,
-        index_dtype=case.index_dtype,
-        offset_dtype=case.index_dtype,
+        index_dtype=index_dtype,
+        offset_dtype=index_dtype,
         layout=layout,
         entry=case.entry,
         route=case.route if case.mistake in LATE_STRAYS and case.route == "backward_call" else "value",
