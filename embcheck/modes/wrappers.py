@@ -31,7 +31,10 @@ class Plain(torch.Tensor):
     """A subclass that changes nothing: every function passes through the default __torch_function__."""
 
 
-@mode("subclass", calls=BOTH, cannot={"route=vjp": "a function's own argument is made no leaf"})
+_NO_LEAF = dict.fromkeys(("route=vjp", "route=func_grad"), "a function's own argument is made no leaf")
+
+
+@mode("subclass", calls=BOTH, cannot=_NO_LEAF)
 def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """The table is a subclass of Tensor with the default __torch_function__; the result is made plain again."""
 
@@ -97,6 +100,7 @@ class Unwrap(torch.autograd.Function):
     "route=double_backward": "what unwraps a gradient is not differentiated",
     "route=forward_mode": "torch.autograd.Function: no forward mode",
     "route=vjp": "torch.autograd.Function: no setup_context",
+    "route=func_grad": "torch.autograd.Function: no setup_context",
     "route=batched": "torch.autograd.Function: no rule for vmap",
 })  # fmt: skip
 def dispatch_subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
@@ -143,6 +147,9 @@ def dispatch_mode(program: Program, build: Build, **arguments: Any) -> Mapping[s
     cannot=_NO_VALUES
     | {
         "route=batched": "a batched tensor is not made fake",
+        **dict.fromkeys(
+            ("route=forward_mode & learns=weights", "route=forward_mode & learns=both"), "a dual is not made fake"
+        ),
         "route=vjp & entry=one_hot_product": "one_hot looks for the largest class inside of a transform",
     },
 )
