@@ -46,7 +46,10 @@ def canonical(case: QuantizedCase) -> QuantizedCase | None:
         case = case.but(weighted=False)
     if case.mistake is not None:
         bagged = case.layer == "bag" and case.numel > 0
-        takes = {"too_few_weights": bagged and not case.batch, "offsets_beyond": bagged and not case.batch}
+        flat = bagged and not case.batch
+        # A lone offset is where the first bag starts, of which no document of the quantized bags speaks.
+        several = case.numel > case.length or case.include_last_offset
+        takes = {"too_few_weights": flat, "offsets_beyond": flat and several}
         if not takes.get(case.mistake, case.numel > 0):
             return None
         case = case.but(padding_idx=None, after="nothing", mode="sum", weighted=case.mistake == "too_few_weights")
