@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
 from embcheck.fault import Fault, Witness, add, patched
 from embcheck.faults.kernels import Tensor
@@ -27,19 +29,42 @@ def wrapped(owner: Any, name: str, wrong: Callable[[Wrong], Wrong]) -> Callable[
         if getattr(original, "hooked", False):
             # An optimizer's step calls the hooks already; its class would wrap another one in them once more.
             replaced.hooked = True
-        return patched(owner, **{name: kind(replaced)})
+        return _replaced(owner, name, kind(replaced), original)
 
     return plant
 
 
+@contextmanager
+def _replaced(owner: Any, name: str, replacement: Any, original: Any) -> Iterator[None]:
+    """An attribute replaced; per-sample gradients, which know functions by identity, know it as they knew the original."""
+    known: dict[Any, Any] = ExpandedWeight.handled_functions
+    if original in known:
+        known[replacement] = known[original]
+    try:
+        with patched(owner, **{name: replacement}):
+            yield
+    finally:
+        if original in known:
+            del known[replacement]
+
+
 def entry(
-    name: str, family: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong], witness: Witness
+    name: str,
+    family: str,
+    sentence: str,
+    owner: Any,
+    attribute: str,
+    wrong: Callable[[Wrong], Wrong],
+    witness: Witness,
+    modes: tuple[str, ...] = (),
 ) -> None:
     """Registers a fault of a Python entry."""
-    add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), witness))
+    add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), witness, modes=modes))
 
 
-def embedding(name: str, family: str, sentence: str, wrong: Spoiled, witness: Witness) -> None:
+def embedding(
+    name: str, family: str, sentence: str, wrong: Spoiled, witness: Witness, modes: tuple[str, ...] = ()
+) -> None:
     """A fault of F.embedding: ``wrong(original, input, weight, **flags)`` with padding_idx among the flags."""
 
     def replace(original: Wrong) -> Wrong:
@@ -59,12 +84,15 @@ def embedding(name: str, family: str, sentence: str, wrong: Spoiled, witness: Wi
                 "scale_grad_by_freq": scale_grad_by_freq,
                 "sparse": sparse,
             }
-            found: Tensor = wrong(original, input, weight, **flags)
+            if isinstance(weight, ExpandedWeight):  # which has neither sizes nor values
+                found: Tensor = original(input, weight, **flags)
+            else:
+                found = wrong(original, input, weight, **flags)
             return found
 
         return replaced
 
-    entry(name, family, sentence, functional, "embedding", replace, witness)
+    entry(name, family, sentence, functional, "embedding", replace, witness, modes)
 
 
 def flags_changed(**changes: Callable[[dict[str, Any], Tensor, Tensor], Any]) -> Spoiled:
