@@ -24,7 +24,7 @@ _SAMPLE = 4096
 
 
 def plan(case: BagLayerCase) -> Plan:
-    options = {"make": MAKES[case.make], "act": ACTS[case.act], "flags": case.flags}
+    options = {"make": MAKES[case.make], "act": ACTS[case.act], "flags": case.flags, "learns": case.seed % 2 == 1}
     return Plan(describe, {"weight": case.weight_input}, options)
 
 
@@ -162,6 +162,15 @@ def bag_layer_keeps_a_given_table(case: BagLayerCase, out: Outcome) -> Finding:
 )
 def bag_layer_shares_a_given_table(case: BagLayerCase, out: Outcome) -> Finding:
     return same(out.shares, case.make not in ("fresh", "by_keywords") and case.act not in ("copied", "saved"))
+
+
+@bag_layer.law(
+    "The tensor that is given stays what it is: a leaf without a gradient, which learns or doesn't as before.",
+    source="nn.EmbeddingBag.from_pretrained: freeze is about the layer's weight; no side effects",
+    obliges={"make=pretrained", "make=pretrained_learning", "make=given"},
+)
+def bag_layer_leaves_its_source(case: BagLayerCase, out: Outcome) -> Finding:
+    return is_true(out.source_kept, "the tensor that was given learns otherwise than before")
 
 
 @bag_layer.law(

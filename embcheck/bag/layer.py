@@ -26,7 +26,10 @@ ACTS: dict[str, Callable[[Layer], Layer]] = {}
 # -- programs ----------------------------------------------------------------------------------------------------
 
 
-def describe(make: Make, act: Callable[[Layer], Layer], weight: Tensor, flags: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    make: Make, act: Callable[[Layer], Layer], weight: Tensor, flags: dict[str, Any], learns: bool
+) -> dict[str, Any]:
+    weight.requires_grad_(learns)
     before = surroundings()
     made = make(weight, **flags)
     drew = surroundings() != before
@@ -45,6 +48,7 @@ def describe(make: Make, act: Callable[[Layer], Layer], weight: Tensor, flags: d
         "buffers": len(list(layer.buffers())),
         "shares": layer.weight.data_ptr() == weight.data_ptr(),
         "changed": drew,
+        "source_kept": weight.is_leaf and weight.requires_grad == learns and weight.grad is None,
         "training": layer.training,
     }
 

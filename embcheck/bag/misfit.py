@@ -51,6 +51,11 @@ def batch_with_offsets_in_module(weight: Tensor) -> object:
 
 
 @mistake(ValueError)
+def batch_with_empty_offsets(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(2, 2), weight, tokens(0))
+
+
+@mistake(ValueError)
 def empty_without_offsets(weight: Tensor) -> Tensor:
     return torch.nn.functional.embedding_bag(tokens(0), weight)
 

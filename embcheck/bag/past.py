@@ -123,6 +123,13 @@ def offsets_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
 
 
 @_later
+def shorter_bags(leaf: Tensor, call: BagCall, given: Given) -> None:
+    # As many bags of fewer tokens.
+    if given[0].dim() == 2 and given[0].shape[1] > 1:
+        call(given[0][:, :1])
+
+
+@_later
 def weights_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
     if given[2] is None or 0 in given[2].stride():
         return

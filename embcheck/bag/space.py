@@ -280,7 +280,12 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(5, 2, mode, numel, "one", indices="permutation", dtype=dtype)
     for mode, dtype in itertools.product(MODES, FORMATS):
         yield BagCase(5, 33, mode, 12, "pairs", indices="uniform", dtype=dtype)
-        yield BagCase(5, 129, mode, 12, "pairs", True, indices="uniform", dtype=dtype)
+        yield BagCase(5, 129, mode, 34, "one", True, indices="uniform", dtype=dtype)
+    for seed, (mode, batch) in enumerate(itertools.product(MODES, (False, True))):
+        # Rows that are reduced in blocks of columns, and more bags than a grid has blocks; each row as often as the others.
+        scaled = mode != "max"
+        yield BagCase(5, 1031, mode, 6, batch=batch, indices="permutation", dtype=tuple(FORMATS)[seed % 4], seed=seed)
+        yield BagCase(5, 1, mode, 1030, "singletons", batch, scale_grad_by_freq=scaled, seed=seed)
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
         yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
     later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))
