@@ -119,9 +119,10 @@ def landmarks() -> Iterator[RenormCase]:
     for position, (width, p) in enumerate(itertools.product((64, 65, 129, 257, 513), NORM_TYPES)):
         yield RenormCase(14, width, "permutation", (14,), max_norm=(2.5, 5.0)[position % 2], norm_type=p, values="mixed",
                          dtype=tuple(FORMATS)[position // 2 % 4], seed=position)  # fmt: skip
-    for numel, threads in itertools.product((999, 1000, 1001), (1, 2)):
+    for position, (numel, threads) in enumerate(itertools.product((999, 1000, 1001), (1, 2))):
+        p = (2.0, 1.0, 3.0, float("inf"), 0.5)[position % 5]
         yield RenormCase(7, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
-        yield RenormCase(1001, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
+        yield RenormCase(1001, 3, "uniform", (numel,), max_norm=1.0, norm_type=p, values="mixed", threads=threads)
 
 
 AXES: dict[str, tuple[Any, ...]] = table.AXES | {

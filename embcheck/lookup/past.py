@@ -241,7 +241,9 @@ PASTS: dict[str, History] = HISTORIES | LATER
 
 
 def past_cases() -> Iterator[Case]:
-    """Every later history with every rank, entries, dtypes and patterns in turn."""
+    """Every later history with every rank; tables, entries, dtypes and patterns in turn."""
+    # A workspace may be kept for what is not small.
+    tables = ((5, 2), (17, 9), (33, 8))
     shapes = ((4,), (2, 3), (), (1,), (2, 2, 2), (0,), (9,))
     entries, dtypes = tuple(ENTRIES), ("float32", "float64", "float16", "bfloat16")
     patterns = ("uniform", "unequal", "descending", "same")
@@ -251,7 +253,7 @@ def past_cases() -> Iterator[Case]:
             # The plain function most often, for that is where keys are shared.
             entry = "functional" if turn % 3 == 0 else entries[seed % len(entries)]
             yield Case(
-                5, 2, patterns[(turn + place) % 4], shapes[turn % len(shapes)], (None, None, 0, -1)[seed % 4],
+                *tables[turn // 3 % 3], patterns[(turn + place) % 4], shapes[turn % len(shapes)], (None, None, 0, -1)[seed % 4],
                 entry=entry, dtype=dtypes[seed % 3 if turn % 3 else 0], index_dtype=("int64", "int32")[turn % 2],
                 history=history, requires_grad=bool(seed % 4), seed=seed,
             )  # fmt: skip

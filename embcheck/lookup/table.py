@@ -142,7 +142,10 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
                 **fixed,
             )
     for rows in HUGE_ROWS:
-        yield Case(rows, 1, "ends", (9,), dtype=dtypes[rows % 2], **fixed)
+        yield Case(rows, 1, "ends", (9,), scale_grad_by_freq=rows % 2 == 1, dtype=dtypes[rows // 2 % 2], **fixed)
+    for numel in HUGE_TOKENS:
+        # Positions that 16 bits don't count.
+        yield Case(5, 1, "uniform", (numel,), dtype=dtypes[numel % 2], seed=numel, **fixed)
     for dtype in dtypes:
         # Rows that are copied in blocks, and elements that 16 bits don't count.
         yield Case(3, 1025, "permutation", (5,), dtype=dtype, **fixed)
