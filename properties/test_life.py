@@ -413,7 +413,7 @@ def tied_names_step_once(case: LifeCase, out: Outcome) -> Finding:
 
 @law(
     "functional_call with one name replaces every name of the same Parameter, and only those; without ties that name alone; "
-    "strictly it takes all names and no others.",
+    "strictly it takes all names and no others; dictionaries that share a name are refused.",
     source="torch.func.functional_call: tie_weights, strict",
     when=is_exact,
     obliges={"tied"},
@@ -429,6 +429,7 @@ def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
         within(out.replaced, value.reshape(shape), limit.reshape(shape)),
         within(out.replaced_alone, alone.reshape(shape), off.reshape(shape)),
         is_true(out.strict, "a strict call takes what is missing or unknown, or not what is whole"),
+        is_true(out.refuses_repeats, "two dictionaries with one name are taken"),
     )
 
 

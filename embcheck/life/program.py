@@ -88,6 +88,11 @@ def live(
         except RuntimeError:
             taken.append(None)
     seen["strict"] = taken == [True, None, None]
+    seen["refuses_repeats"] = False
+    try:
+        call(chain, (doubled, doubled), (indices,))
+    except ValueError:
+        seen["refuses_repeats"] = True
     with torch.no_grad():
         table.weight.fill_(7.0)
     seen["filled"] = torch.cat([p.detach().reshape(-1) for _, p in named])
