@@ -224,16 +224,23 @@ def checkpoint_reentrant(program: Program, build: Build, **arguments: Any) -> Ma
     return program(build=handed(build, around), **arguments)
 
 
+def narrowed(build: Build, dtype: torch.dtype, arguments: Mapping[str, Any]) -> Build:
+    """Calls under torch.autocast on the CPU; what doesn't learn without gradients, as where a model is only used."""
+    learns = bool(arguments.get("requires_grad", True)) and arguments.get("learns") != "none"
+    quiet = inside(build, lambda: torch.set_grad_enabled(learns and torch.is_grad_enabled()))
+    return inside(quiet, lambda: torch.autocast("cpu", dtype=dtype))
+
+
 @mode("autocast_bfloat16", calls=BOTH, cannot=_PRODUCTS)
 def autocast_bfloat16(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.autocast on the CPU to bfloat16: a lookup stays in its table's dtype."""
-    return program(build=inside(build, lambda: torch.autocast("cpu", dtype=torch.bfloat16)), **arguments)
+    return program(build=narrowed(build, torch.bfloat16, arguments), **arguments)
 
 
 @mode("autocast_float16", calls=BOTH, cannot=_PRODUCTS)
 def autocast_float16(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.autocast on the CPU to float16: a lookup stays in its table's dtype."""
-    return program(build=inside(build, lambda: torch.autocast("cpu", dtype=torch.float16)), **arguments)
+    return program(build=narrowed(build, torch.float16, arguments), **arguments)
 
 
 @mode("save_on_cpu", calls=BOTH, cannot=_NO_FUNC)
