@@ -250,8 +250,8 @@ def past_cases() -> Iterator[Case]:
     for place, history in enumerate(LATER):
         for turn in range(3 * len(shapes)):
             seed = place * 3 * len(shapes) + turn
-            # The plain function most often, for that is where keys are shared.
-            entry = "functional" if turn % 3 == 0 else entries[seed % len(entries)]
+            # The plain function most often, for that is where keys are shared; then a layer in use, which may keep its table.
+            entry = ("functional", "module_eval", entries[seed % len(entries)])[turn % 3]
             yield Case(
                 *tables[turn // 3 % 3], patterns[(turn + place) % 4], shapes[turn % len(shapes)], (None, None, 0, -1)[seed % 4],
                 entry=entry, dtype=dtypes[seed % 3 if turn % 3 else 0], index_dtype=("int64", "int32")[turn % 2],
