@@ -230,12 +230,16 @@ passing(
 
 
 class _Upstream(torch.autograd.Function):
-    """The identity; the derivative of its backward with respect to the upstream gradient is multiplied."""
+    """A copy; the derivative of its backward with respect to the upstream gradient is multiplied."""
 
     @staticmethod
     def forward(context: Any, value: Tensor, factor: float) -> Tensor:
         context.factor = factor
-        return value.view_as(value)
+        return value.clone()
+
+    @staticmethod
+    def jvp(context: Any, tangent: Tensor, factor: None) -> Tensor:
+        return tangent.clone()
 
     @staticmethod
     def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None]:
@@ -254,7 +258,7 @@ def twice(name: str, sentence: str, when: Callable[..., bool], witness: Witness)
         wanted = plain and out.requires_grad and when(input, weight, flags)
         return _Upstream.apply(out, 2.0) if wanted else out  # type: ignore[no-untyped-call]
 
-    embedding(name, "autograd", sentence, wrong, witness)
+    embedding(name, "gradient", sentence, wrong, witness)
 
 
 def second(

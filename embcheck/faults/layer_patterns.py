@@ -105,7 +105,7 @@ def without_high_padding(original: Call, input: Tensor, weight: Tensor, **flags:
 
 
 embedding(
-    "sparse_padding_beyond_the_table", "autograd", "padding_idx ≥ V is accepted with sparse=True.", without_high_padding,
+    "sparse_padding_beyond_the_table", "construction", "padding_idx ≥ V is accepted with sparse=True.", without_high_padding,
     unlike(lambda: functional.embedding(torch.tensor([0]), rows(), 4, sparse=True)),
 )  # fmt: skip
 

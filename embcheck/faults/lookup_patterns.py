@@ -161,7 +161,7 @@ def five_axes(original: Callable[..., Any], input: Tensor, weight: Tensor, **fla
 
 
 embedding(
-    "five_axes_are_refused", "autograd", "Indices of more than four axes are refused.", five_axes,
+    "five_axes_are_refused", "gradient", "Indices of more than four axes are refused.", five_axes,
     unlike(lambda: functional.embedding(torch.zeros(1, 1, 1, 1, 1, dtype=int64), rows())),
 )  # fmt: skip
 
