@@ -35,14 +35,20 @@ class _AftercareAxes(NamedTuple):
     buffers: bool = False
     #: whether one of the buffers is a number of steps
     counter: bool = False
+    #: whether the weights that are averaged do not require grad
+    frozen: bool = False
     growth: int = 2
     bad: tuple[int, ...] = ()
     unscaled_first: bool = False
+    #: where a parameter with a group of its own stands, whose gradients are finite
+    beside: str = ""
     #: error_if_nonfinite, and a number that is put among the gradients
     strict: bool = False
     poison: float = 0.0
     steps: int = 6
     dtype: str = "float32"
+    #: the dtype of the vector's gradient
+    other_dtype: str = ""
 
 
 class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
@@ -87,14 +93,14 @@ def plan(case: Aftercare) -> Plan:
     fmt = FORMATS[case.dtype]
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
-        return Plan(
-            averaged, {"values": values}, {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
-        )
+        options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter, "frozen": case.frozen}
+        return Plan(averaged, {"values": values}, options)
     if case.what == "scale":
         options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
-        options["sparse"] = case.sparse
+        options |= {"sparse": case.sparse, "beside": case.beside}
         return Plan(scaled, {}, options)
-    fed = {name: Input(fmt.encode(np.array(grad)), case.dtype) for name, grad in GRADS.items()}
+    dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in GRADS}
+    fed = {name: Input(FORMATS[dtypes[name]].encode(np.array(grad)), dtypes[name]) for name, grad in GRADS.items()}
     fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
     by_value = case.what == "value"
     options = {
@@ -120,13 +126,16 @@ AXES: dict[str, tuple[Any, ...]] = {
     "sparse": (False, True),
     "buffers": (False, True),
     "counter": (False, True),
+    "frozen": (False, True),
     "growth": (2, 1, 3),
     "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
     "unscaled_first": (False, True),
+    "beside": ("", "before", "after"),
     "strict": (False, True),
     "poison": (0.0, float("inf"), float("-inf")),
     "steps": (6, 1, 2, 3),
     "dtype": ("float32", "float64", "bfloat16"),
+    "other_dtype": ("", "float64", "float32"),
 }
 
 
@@ -136,8 +145,16 @@ def scope() -> Iterator[Aftercare]:
         ("norm", "value"), AXES["limit"], AXES["kind"], AXES["foreach"]
     ):
         for sparse in (False, True):
+            # A norm over gradients of two dtypes is one norm all the same.
+            other = ("", "float64")[sparse != (limit in (0.5, 100.0))]
             yield Aftercare(
-                what, limit, kind, foreach, strict=what == "norm" and limit in (0.5, 2.5) and not sparse, sparse=sparse
+                what,
+                limit,
+                kind,
+                foreach,
+                other_dtype=other,
+                strict=what == "norm" and limit in (0.5, 2.5) and not sparse,
+                sparse=sparse,
             )
     for limit, kind, foreach, poison in itertools.product(
         (1.0, 100.0), AXES["kind"], AXES["foreach"], AXES["poison"][1:]
@@ -145,10 +162,16 @@ def scope() -> Iterator[Aftercare]:
         yield Aftercare("norm", limit, kind, foreach, strict=True, poison=poison)
     for kind, buffers, steps, dtype in itertools.product(AXES["average"], (False, True), AXES["steps"], AXES["dtype"]):
         for counter in (False, True):
-            yield Aftercare("average", average=kind, buffers=buffers, counter=counter, steps=steps, dtype=dtype)
+            # The first update copies what is frozen too.
+            frozen = counter != buffers
+            yield Aftercare(
+                "average", average=kind, buffers=buffers, counter=counter, frozen=frozen, steps=steps, dtype=dtype
+            )
     for growth, bad, first in itertools.product(AXES["growth"], AXES["bad"], (False, True)):
         for sparse in (False, True):
             yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse)
+            for beside in ("before", "after") if growth == 2 else ():
+                yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse, beside=beside)
 
 
 def canonical(case: Aftercare) -> Aftercare | None:
@@ -172,7 +195,8 @@ law = aftercare.law
 )
 def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
     # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
-    share = 64 * max(FORMATS[case.dtype].unit_roundoff, 2.0**-53)
+    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
+    share = 64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53)
     findings = [same(out.refused, False)] if case.what == "norm" else []
     findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
     for name, grad in GRADS.items():
@@ -219,7 +243,10 @@ def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
         scale if step in case.bad else loss
         for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
     ]
-    return every(same(out.weights, weights), same(out.scales, after), same(out.losses, losses))
+    others = weights if case.beside else np.full_like(weights, 8.0)
+    return every(
+        same(out.weights, weights), same(out.others, others), same(out.scales, after), same(out.losses, losses)
+    )
 
 
 @law(

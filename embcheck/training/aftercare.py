@@ -56,7 +56,7 @@ def clipped(
     }
 
 
-def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
+def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
@@ -64,6 +64,7 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
     layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
     if counter:  # such as a BatchNorm's num_batches_tracked
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    layer.requires_grad_(not frozen)
     how: dict[str, Any] = {
         "equal": {},
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
@@ -91,24 +92,30 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
     }
 
 
-def scaled(growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int, sparse: bool) -> dict[str, Any]:
-    weight = torch.nn.Parameter(torch.full((2, 1), 8.0))
+def scaled(
+    growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int, sparse: bool, beside: str
+) -> dict[str, Any]:
+    weight, other = torch.nn.Parameter(torch.full((2, 1), 8.0)), torch.nn.Parameter(torch.full((2,), 8.0))
     rows = torch.tensor([0, 1, 0])
     shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
-    optimizer = torch.optim.SGD([weight], lr=0.5)
+    members = {"": [weight], "before": [other, weight], "after": [weight, other]}[beside]
+    optimizer = torch.optim.SGD([{"params": [member]} for member in members], lr=0.5)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_factor=4.0, backoff_factor=0.5, growth_interval=growth)
-    weights, scales, losses = [], [], []
+    weights, others, scales, losses = [], [], [], []
     for step in range(steps):
         optimizer.zero_grad()
         found = torch.nn.functional.embedding(rows, weight, sparse=True) * shares if sparse else weight
         loss = (found * (float("inf") if step in bad else 1.0)).sum()
         larger = scaler.scale(loss)
         losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
+        if beside:  # whose gradient is finite in every step
+            larger = larger + scaler.scale(other.sum())
         larger.backward()
         if unscaled_first:
             scaler.unscale_(optimizer)
         scaler.step(optimizer)
         scaler.update()
         weights.append(weight.detach().reshape(2).clone())
+        others.append(other.detach().clone())
         scales.append(scaler.get_scale())
-    return {"weights": torch.stack(weights), "scales": scales, "losses": losses}
+    return {"weights": torch.stack(weights), "others": torch.stack(others), "scales": scales, "losses": losses}
