@@ -25,8 +25,9 @@ OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("
 #: Flags with which an optimizer keeps more than it must.
 RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "SGD": (("momentum", 0.5),),
-    "Adam": (("amsgrad", True),),
-    "AdamW": (("amsgrad", True),),
+    # With a memory so short that gradients of 4 and then of 1 make the average fall below its maximum.
+    "Adam": (("amsgrad", True), ("betas", (0.5, 0.75))),
+    "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
     "RMSprop": (("momentum", 0.5), ("centered", True)),
 }
 CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
@@ -71,7 +72,7 @@ def canonical(case: Company) -> Company | None:
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
     if case.grouping in ("together", "reversed") or len(MIXES[case.mix]) == 1:
-        changes["own"] = ()
+        changes |= {"own": (), "owner": "last"}
     if case.steps < 2:
         changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
     return case.but(**changes)
@@ -86,6 +87,25 @@ def landmarks() -> Iterator[Company]:
 
     for interrupt in BREAKS:
         yield Company(flags=RICH["SGD"], interrupt=interrupt, steps=4)
+    yield from switched()
+
+
+#: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
+_BESIDE = (("weight_decay", 0.25), ("momentum", 0.5), ("dampening", 0.5), ("momentum_decay", 0.5))
+
+
+def switched() -> Iterator[Company]:
+    """Every switch beside weight decay and momentum, on every path, down and up."""
+    for name, path, flag in itertools.product(
+        ELEMENTWISE, PATHS, ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
+    ):
+        if flag not in KINDS[name].flags or path not in ("", *KINDS[name].flags):
+            continue
+        beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
+        flags = ((flag, True), *beside)
+        fitted = [Company(name, "pair", path=path, flags=flags, steps=8)] if flag != "maximize" else []
+        fitted.append(Company(name, "vectors", path=path, flags=(("maximize", True), *flags), steps=8, seed=1))
+        yield from filter(None, map(canonical, fitted))
 
 
 def scope() -> Iterator[Company]:
@@ -114,17 +134,6 @@ def scope() -> Iterator[Company]:
         fitted.append(
             Company(name, "pair", path=path, flags=(("eps", 0.0), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
         )
-        for flag in ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay"):
-            # Every switch beside weight decay and momentum, on every path.
-            flags = (
-                (flag, True),
-                ("weight_decay", 0.25),
-                ("momentum", 0.5),
-                ("dampening", 0.5),
-                ("momentum_decay", 0.5),
-            )
-            fitted.append(Company(name, "pair", path=path, flags=flags if flag != "nesterov" else flags[:3], steps=8))
-            fitted.append(Company(name, "vectors", path=path, flags=(("maximize", True), *flags), steps=8, seed=1))
     for name in ELEMENTWISE:
         for flag, values in KINDS[name].flags.items():
             for seed, (value, other) in enumerate(
@@ -132,7 +141,10 @@ def scope() -> Iterator[Company]:
             ):
                 # The group's own value beside another one for everybody: a falsy value is a value.
                 fitted.append(Company(name, "pair", "each", flags=((flag, other),), own=((flag, value),), seed=seed))
-                fitted.append(Company(name, "pair", "late", flags=((flag, other),), own=((flag, value),), seed=seed))
+                # And beside the default of a group that comes later.
+                owner = ("last", "first")[seed % 2]
+                options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "owner": owner}
+                fitted.append(Company(name, "pair", "late", **options, seed=seed))
             for seed, value in enumerate(values):
                 fitted.append(Company(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed))
     return (case for case in map(canonical, fitted) if case is not None)
@@ -143,6 +155,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "mix": tuple(MIXES),
     "grouping": GROUPINGS,
     "absence": ABSENCES,
+    "owner": ("last", "first"),
     "path": PATHS,
     "interrupt": tuple(BREAKS),
     "steps": (3, 1, 2, 4, 6),

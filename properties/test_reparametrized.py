@@ -204,7 +204,8 @@ def orthogonal_weights_stay_orthogonal(case: Reparametrized, out: Outcome) -> Fi
 
 
 @law(
-    "Pruning masks what its rule says: the least important, by magnitude or by the given scores, of what is left.",
+    "Pruning masks what its rule says: the least important, by magnitude or by the given scores, of what is left; "
+    "removal leaves the weights of then, masked.",
     source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
     when=of("pruned"),
     obliges={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "column_major"},
@@ -215,7 +216,7 @@ def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
         same(out.masks, np.stack(case.masks)),
         same(out.set, case.weight * mask),
         same(out.original, case.weight),
-        same(out.after, case.weight * mask),
+        same(out.after, -2 * case.weight * mask),
         None if case.frozen else same(out.grad, case.upstream * mask),
         same(out.told, [False, True, True]),
         same(out.names, [["weight_orig"], ["weight_mask"]]),

@@ -197,6 +197,8 @@ def pruned(
     if found.requires_grad:
         (found * upstream).sum().backward()
     seen["grad"] = layer.weight_orig.grad
+    with torch.no_grad():
+        layer.weight_orig.mul_(-2)  # as a step would, after the last forward
     prune.remove(layer, "weight")
     seen |= {
         "removed": layer.weight is before and other.weight is before and not prune.is_pruned(layer),

@@ -198,25 +198,29 @@ def rprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int)
 
 @formula("Adafactor")
 def adafactor(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
-    """With the factors as means of rows and columns, which differ from the box's sums by what cancels in V̂."""
+    """With the factors as means of rows and columns, which differ from the box's sums by what cancels in V̂; a vector
+    has none."""
     flags, fmt = memory.flags, memory.fmt
     eps1, eps2 = flags["eps"]
     eps1 = 2.0 ** (1 - fmt.precision) if eps1 is None else eps1
-    rows, width = gradient.value.shape
-    keep = float(t) ** flags["beta2_decay"]
-    root_mean = (total(weight * weight) / memory.scalar(rows * width)).sqrt()
+    keep, count = float(t) ** flags["beta2_decay"], gradient.value.size
+    root_mean = (total(weight * weight) / memory.scalar(count)).sqrt()
     alpha = memory.scalar(min(lr, 1 / math.sqrt(t))) * root_mean.maximum(memory.number(eps2))
     weight = shrunk(memory, weight, lr)
     square = gradient * gradient
-    row = average(memory, "row", 1 - keep, total(square, 1) / memory.scalar(width))
-    column = average(memory, "column", 1 - keep, total(square, 0) / memory.scalar(rows))
-    mean = total(row, 0) / memory.scalar(rows)
-    outer = row * column
-    if outer.value.max(initial=0.0) >= 2.0**fmt.emax:
-        return Rounded(weight.value, fmt, np.inf)  # overflows in half precision
-    estimate = outer / mean.maximum(memory.number(eps1))
+    if gradient.value.ndim < 2:
+        estimate = average(memory, "square", 1 - keep, square)
+    else:
+        rows, width = gradient.value.shape
+        row = average(memory, "row", 1 - keep, total(square, 1) / memory.scalar(width))
+        column = average(memory, "column", 1 - keep, total(square, 0) / memory.scalar(rows))
+        mean = total(row, 0) / memory.scalar(rows)
+        outer = row * column
+        if outer.value.max(initial=0.0) >= 2.0**fmt.emax:
+            return Rounded(weight.value, fmt, np.inf)  # overflows in half precision
+        estimate = outer / mean.maximum(memory.number(eps1))
     update = gradient / estimate.maximum(memory.scalar(eps1 * eps1)).sqrt()
-    spread = (total(update * update) / memory.scalar(rows * width)).sqrt() / memory.scalar(flags["d"])
+    spread = (total(update * update) / memory.scalar(count)).sqrt() / memory.scalar(flags["d"])
     return weight - alpha / spread.maximum(1.0) * update
 
 

@@ -56,7 +56,7 @@ ABSENCES = ("none", "first_never", "first_at_first", "last_once", "all_once", "b
 
 
 class _CompanyAxes(NamedTuple):
-    """The axes, simplest value first; ``flags`` and ``own`` (those of the last group) are pairs of name and value."""
+    """The axes, simplest value first; ``flags`` and ``own`` (those of one group) are pairs of name and value."""
 
     optimizer: str = "SGD"
     mix: str = "pair"
@@ -66,6 +66,8 @@ class _CompanyAxes(NamedTuple):
     path: str = ""
     flags: tuple[tuple[str, Any], ...] = ()
     own: tuple[tuple[str, Any], ...] = ()
+    #: which group has options of its own: the last or the first
+    owner: str = "last"
     interrupt: str = "nothing"
     steps: int = 3
     #: gradients are zeroed in place and added to, not made anew
@@ -109,7 +111,8 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             case _:
                 parts = (everyone[1::2], everyone[0::2])
         parts = tuple(part for part in parts if part)
-        return tuple((part, dict(self.own) if k == len(parts) - 1 else {}) for k, part in enumerate(parts))
+        owner = 0 if self.owner == "first" else len(parts) - 1
+        return tuple((part, dict(self.own) if k == owner else {}) for k, part in enumerate(parts))
 
     @property
     def late(self) -> int:

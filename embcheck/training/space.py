@@ -90,7 +90,9 @@ def _fitted(case: Tying) -> Tying | None:
         fit(uses="both")
     if case.is_sparse:
         fit(grad_layout="fresh", clip="unclipped")
-        clears = {"to_zeros": "to_none", "model_to_zeros": "model_to_none", "never": "by_hand"}
+        clears = {"never": "by_hand"}
+        if case.event in WITHOUT_GRADIENT:  # in which a cleared gradient has no rows
+            clears |= {"to_zeros": "to_none", "model_to_zeros": "model_to_none"}
         fit(zero=clears.get(case.zero, case.zero))
     if case.zero == "never" and (case.event in WITHOUT_GRADIENT | COPIES or case.clip != "unclipped"):
         fit(zero="to_none")  # a copy of a Parameter has no gradient to go on with
@@ -179,14 +181,16 @@ def scope() -> Iterator[Tying]:
 def _paths() -> Iterator[Tying]:
     """Each path of each optimizer with one flag at a time, on gradients that stay where they are between steps.
 
-    No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.
+    No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.  Rows
+    that are looked up in some steps alone have a gradient of zero in the others, which is a gradient all the same.
     """
     paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
     for name, kind in KINDS.items():
         single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
         ways = [way for way in paths if way[0] in kind.flags]
         for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
-            yield from _some(Tying(name, steps=3, zero=zero).but(**dict((way, alone))))
+            pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
+            yield from _some(Tying(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
