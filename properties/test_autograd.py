@@ -50,7 +50,11 @@ def canonical(case: Case) -> Case | None:
         changes |= {} if len(case.shape) > 1 else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "through_view"
-    if (case.route == "through_double" and entry.module) or (case.route == "indices_mutated" and entry.product):
+    if case.route == "checkpointed_with_two":
+        changes["sparse"] = False  # not every dtype can add sparse gradients
+    if (case.route in ("through_double", "checkpointed_with_two") and entry.module) or (
+        case.route == "indices_mutated" and entry.product
+    ):
         changes["entry"] = "functional"
     if case.sparse and case.scale_grad_by_freq:
         changes["sparse"] = False

@@ -22,6 +22,15 @@ def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: 
 
 
 @further
+def checkpointed_with_two(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value: Tensor = torch.utils.checkpoint.checkpoint(
+        lambda first, second: rebuild(first)(indices) + rebuild(second)(indices), leaf, leaf, use_reentrant=True
+    )
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@further
 def checkpointed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     checkpoint = torch.utils.checkpoint.checkpoint
 

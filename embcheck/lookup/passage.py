@@ -98,16 +98,22 @@ def others_given(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
     value = call(indices)
     (value + other).backward(upstream, inputs=[other], retain_graph=True)
+    assert other.grad is not None
+    once = other.grad.detach().clone()
+    (value + other).backward(upstream, inputs=[other], create_graph=True)
+    added = torch.equal(other.grad.detach().nan_to_num(), (once + once).nan_to_num())
+    other.grad = None  # which keeps its own graph
     untouched = leaf.grad is None
     value.backward(upstream)
-    return {"weight_grad": leaf.grad, "kept": untouched}
+    return {"weight_grad": leaf.grad, "kept": untouched and added}
 
 
 @further
 def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
-    grad, zeros = torch.autograd.grad(call(indices), [leaf, other], upstream, materialize_grads=True)
-    return {"weight_grad": grad, "kept": zeros.shape == other.shape and not zeros.any().item()}
+    grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
+    alike = torch.equal(grad.to_dense().nan_to_num(), again.to_dense().nan_to_num())
+    return {"weight_grad": grad, "kept": alike and zeros.shape == other.shape and not zeros.any().item()}
 
 
 @further
