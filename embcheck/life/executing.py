@@ -62,6 +62,10 @@ def compiled_ahead(model: Module, embedding: Module, head: Module) -> Module:
     chain = torch.nn.Sequential(embedding, head)
     tokens = torch.zeros(2, dtype=torch.int64)
     same_result(torch.compile(chain, backend="aot_eager")(tokens), chain(tokens))
+    for dynamic in (True, False):  # nothing is compiled before the first call
+        whole: Module = torch.compile(chain, dynamic=dynamic)
+        if [id(p) for p in whole.parameters()] != [id(p) for p in chain.parameters()]:
+            raise AssertionError(f"the model compiled with dynamic={dynamic} has other Parameters")
     return model
 
 
@@ -72,7 +76,11 @@ def exported(model: Module, embedding: Module, head: Module) -> Module:
     program = torch.export.export(chain, (tokens,))
     if sorted(program.state_dict) != sorted(chain.state_dict()):
         raise AssertionError(f"the exported program has the names {sorted(program.state_dict)}")
-    same_result(program.module()(tokens), chain(tokens))
+    module = program.module()
+    same_result(module(tokens), chain(tokens))
+    counts = len(list(module.parameters())), len(list(chain.parameters()))
+    if counts[0] != counts[1]:
+        raise AssertionError(f"the exported module has {counts[0]} parameters, the model {counts[1]}")
     places = {name: value.data_ptr() for name, value in chain.state_dict().items()}
     kept = {name: program.state_dict[name].data_ptr() for name in places}
     if len(set(kept.values())) > len(set(places.values())):

@@ -108,8 +108,17 @@ def called(model: Module, embedding: Module, head: Module) -> Module:
 def called_functionally(model: Module, embedding: Module, head: Module) -> Module:
     chain = torch.nn.Sequential(embedding, head)
     other = torch.zeros_like(head.weight)
-    torch.func.functional_call(chain, {"0.weight": other}, (torch.zeros(2, dtype=torch.int64),))
-    return model
+    tokens = torch.zeros(2, dtype=torch.int64)
+    torch.func.functional_call(chain, {"0.weight": other}, (tokens,))
+    names = [name for name, _ in chain.named_parameters()]
+    stacked, _ = torch.func.stack_module_state([chain, chain])
+    if list(stacked) != names:
+        raise AssertionError(f"the stacked state of two models has the names {list(stacked)}, each of them {names}")
+    try:
+        torch.func.functional_call(chain, ({"0.weight": other}, {"0.weight": other}), (tokens,))
+    except ValueError:
+        return model
+    raise AssertionError("functional_call took a name from two dictionaries")
 
 
 @does(effect.is_called_by_name)
