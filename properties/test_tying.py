@@ -241,7 +241,7 @@ def step_follows_the_formula(case: Tying, out: Outcome) -> Finding:
 def bias_steps_alike(case: Tying) -> bool:
     """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
     known = case.optimizer in formula.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
-    apart = case.listing in ("own_rate", "added_last", "bare_groups") or case.event == "group_added"
+    apart = case.event == "group_added"
     every_time = "lookup" not in case.routes and not any(case.missing)
     return case.bias and is_training(case) and known and every_time and not apart and case.clip[:4] != "norm"
 
