@@ -220,7 +220,7 @@ def loading_tells_what_is_missing(case: Checkpoint, out: Outcome) -> Finding:
         same(out.unexpected, list(case.extra)) if len(case.extra) < 2 else _among(case, out),
         same(out.whole, not case.missing and not case.extra),
         is_true(out.noted, "set_extra_state was not called once with what was saved"),
-        is_true(out.told, "the hook for after loading was not called once with the module"),
+        is_true(out.told, "a hook of loading was not called once, with its module or its prefix"),
     )
 
 

@@ -104,7 +104,9 @@ def switched() -> Iterator[Company]:
         beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
         flags = ((flag, True), *beside)
         fitted = [Company(name, "pair", path=path, flags=flags, steps=8)] if flag != "maximize" else []
-        fitted.append(Company(name, "vectors", path=path, flags=(("maximize", True), *flags), steps=8, seed=1))
+        for seed, mix in enumerate(("vectors", "pair")):
+            climbing = (("maximize", True), *flags)
+            fitted.append(Company(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
         yield from filter(None, map(canonical, fitted))
 
 

@@ -16,6 +16,11 @@ clipping = importlib.import_module("torch.nn.utils.clip_grad")
 swa = torch.optim.swa_utils
 
 
+def apart(one: Tensor, other: Tensor) -> bool:
+    """Whether two results differ by more than another order of evaluation explains."""
+    return bool((one - other).abs().max() > 2.0**-6)
+
+
 def part(name: str) -> Any:
     """A module of torch.optim, of which the package may have a function of the same name."""
     return importlib.import_module(f"torch.optim.{name}")
@@ -34,7 +39,7 @@ def _first_only(original: Wrong) -> Wrong:
 
 def _shrinking(count: int, **flags: Any) -> Tensor:
     params = [torch.nn.Parameter(torch.ones(3)) for _ in range(count)]
-    optimizer = torch.optim.Adam(params, lr=0.5, amsgrad=True, weight_decay=0.01, **flags)
+    optimizer = torch.optim.Adam(params, lr=0.5, betas=(0.5, 0.5), amsgrad=True, weight_decay=0.01, **flags)
     for scale in (4.0, 0.1, 0.1):
         for param in params:
             param.grad = torch.full((3,), scale)
@@ -49,7 +54,7 @@ entry(
     part("adam"),
     "_multi_tensor_adam",
     _first_only,
-    lambda: not torch.allclose(_shrinking(2, foreach=True), _shrinking(2, foreach=False)),
+    lambda: apart(_shrinking(2, foreach=True), _shrinking(2, foreach=False)),
 )
 
 
@@ -78,7 +83,7 @@ entry(
     part("rmsprop"),
     "_multi_tensor_rmsprop",
     _half,
-    lambda: not torch.allclose(_centered(True), _centered(False)),
+    lambda: apart(_centered(True), _centered(False)),
 )
 
 
@@ -142,7 +147,7 @@ entry(
     part("_adafactor"),
     "_single_tensor_adafactor",
     _vectors,
-    lambda: not torch.allclose(_adafactor(True), _adafactor(False)),
+    lambda: apart(_adafactor(True), _adafactor(False)),
 )
 
 

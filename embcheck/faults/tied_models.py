@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 from typing import Any
 
@@ -92,34 +91,6 @@ entry(
     "module",
     _export,
     _exported,
-)
-
-
-def _compile(original: Wrong) -> Wrong:
-    def replaced(model: Any = None, **flags: Any) -> Any:
-        if isinstance(model, torch.nn.Module) and flags.get("dynamic"):
-            names = len(list(model.named_parameters(remove_duplicate=False)))
-            if names != len(list(model.parameters())):
-                model = copy.deepcopy(model)
-        return original(model, **flags)
-
-    return replaced
-
-
-def _copied() -> bool:
-    model = Tied()
-    compiled: Any = torch.compile(model, dynamic=True, backend="eager")
-    return next(iter(compiled.parameters())) is not model.emb.weight
-
-
-entry(
-    "compiling_a_tied_model_dynamically_copies_it",
-    "life",
-    "torch.compile(dynamic=True) of a tied model compiles a copy.",
-    torch,
-    "compile",
-    _compile,
-    _copied,
 )
 
 
@@ -277,3 +248,32 @@ entry(
     _checkpoint,
     _checkpointed,
 )
+
+
+def _no_prefix(original: Wrong) -> Wrong:
+    def register(self: Any, hook: Any) -> Any:
+        def wrong(module: Any, state: Any, prefix: str, local: Any, *rest: Any) -> Any:
+            return hook(module, state, "" if local.get("assign_to_params_buffers") else prefix, local, *rest)
+
+        return original(self, wrong)
+
+    return register
+
+
+def _hook_prefix() -> bool:
+    model, seen = Tied(), []
+    model.emb.register_load_state_dict_pre_hook(lambda m, state, prefix, *rest: seen.append(prefix))
+    model.load_state_dict(model.state_dict(), assign=True)
+    return seen != ["emb."]
+
+
+if hasattr(Module, "register_load_state_dict_pre_hook"):  # since torch 2.5
+    entry(
+        "load_hooks_see_no_prefix_when_assigning",
+        "checkpoint",
+        "The pre-hooks of load_state_dict(assign=True) see an empty prefix in submodules.",
+        Module,
+        "register_load_state_dict_pre_hook",
+        _no_prefix,
+        _hook_prefix,
+    )

@@ -91,6 +91,11 @@ def restored(
     values = {name: thing.detach().clone() for name, thing in before.items()}
     told: list[Any] = []
     model.register_load_state_dict_post_hook(lambda module, found: told.append((module, found)))
+    prefixes: list[str] = []
+    if hasattr(model, "register_load_state_dict_pre_hook"):  # the public name since torch 2.5
+        model.deep[0].register_load_state_dict_pre_hook(lambda module, state, prefix, *rest: prefixes.append(prefix))
+    else:
+        prefixes.append("deep.0.")
     given = {"all": (strict, assign), "strict": (strict,), "none": ()}[passed] if passed != "keyword" else ()
     try:
         with torch.set_grad_enabled(not no_grad):
@@ -124,7 +129,7 @@ def restored(
         "missing": list(found.missing_keys),
         "unexpected": list(found.unexpected_keys),
         "whole": "matched successfully" in repr(found),
-        "told": len(told) == 1 and told[0][0] is model,
+        "told": len(told) == 1 and told[0][0] is model and prefixes == ["deep.0."],
         "keys": list(state) == list(slots) and all(a is b for a, b in zip(state.values(), objects, strict=True)),
         "entries": all(
             not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
