@@ -114,11 +114,7 @@ def called_functionally(model: Module, embedding: Module, head: Module) -> Modul
     stacked, _ = torch.func.stack_module_state([chain, chain])
     if list(stacked) != names:
         raise AssertionError(f"the stacked state of two models has the names {list(stacked)}, each of them {names}")
-    try:
-        torch.func.functional_call(chain, ({"0.weight": other}, {"0.weight": other}), (tokens,))
-    except ValueError:
-        return model
-    raise AssertionError("functional_call took a name from two dictionaries")
+    return model
 
 
 @does(effect.is_called_by_name)
