@@ -48,7 +48,7 @@ def compiled(model: Module, embedding: Module, head: Module) -> Module:
     whole: Module = torch.compile(chain, backend="eager")
     same_result(whole(tokens), chain(tokens))
     others: list[Any] = [whole, torch.compile(chain, dynamic=True), torch.compile(chain, dynamic=False)]
-    for other in others:
+    for other in others:  # of which two are never called
         if [id(p) for p in other.parameters()] != [id(p) for p in chain.parameters()]:
             raise AssertionError("the compiled model has other Parameters")
     before = embedding.weight
@@ -65,10 +65,6 @@ def compiled_ahead(model: Module, embedding: Module, head: Module) -> Module:
     chain = torch.nn.Sequential(embedding, head)
     tokens = torch.zeros(2, dtype=torch.int64)
     same_result(torch.compile(chain, backend="aot_eager")(tokens), chain(tokens))
-    for dynamic in (True, False):  # nothing is compiled before the first call
-        whole: Module = torch.compile(chain, dynamic=dynamic)
-        if [id(p) for p in whole.parameters()] != [id(p) for p in chain.parameters()]:
-            raise AssertionError(f"the model compiled with dynamic={dynamic} has other Parameters")
     return model
 
 
