@@ -34,7 +34,17 @@ def compile_eager(program: Program, build: Build, **arguments: Any) -> Mapping[s
     return program(build=compiled(build, dynamo_backend, True), **arguments)
 
 
-@mode("compile_guarded", calls=CALLS, cases=lattice(8, 24, 8), engines=("product",), cost=10.0, cannot=_DYNAMO)
+_NO_OTHERS = dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
+
+
+@mode(
+    "compile_guarded",
+    calls=CALLS,
+    cases=lattice(8, 24, 8),
+    engines=("product",),
+    cost=10.0,
+    cannot=_DYNAMO | _NO_OTHERS,
+)
 def compile_guarded(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="eager", once the same call was compiled for a layer with other flags."""
     return program(build=compiled(preceded(build), dynamo_backend, True), **arguments)

@@ -46,7 +46,8 @@ def export_dynamic(program: Program, build: Build, **arguments: Any) -> Mapping[
 
 
 @mode("export_strict", calls=CALLS, cases=lattice(4, 9, 40), engines=("product",), cost=20.0,
-      cannot=_CANNOT | {"entry=functional_call": _NO_CONSTRUCTION, "entry=swapped": _NO_WARNINGS},
+      cannot=_CANNOT | dict.fromkeys(("entry=functional_call", "entry=bag_module"), _NO_CONSTRUCTION)
+      | {"entry=swapped": _NO_WARNINGS},
       lacking=lacks_export)  # fmt: skip
 def export_strict(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export with dynamic shapes, strict."""
