@@ -25,6 +25,7 @@ MODULE = {
     "route=vjp": "a parameter of its own is no argument of a function",
     "route=func_grad": "a parameter of its own is no argument of a function",
     "route=through_product": "a parameter of its own is no result of a product",
+    "route=rows_of_a_leaf": "a parameter of its own is no part of a larger leaf",
 }
 IN_PLACE = "a lookup with max_norm writes to its table"
 

@@ -175,7 +175,8 @@ def vjp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     rebuilds=True,
     cannot=_FUNCTIONAL
     | _UNHOOKED
-    | {"sparse & scale_grad_by_freq": "it has no derivative", "entry=forward_only": "it has no derivative"},
+    | {"sparse & scale_grad_by_freq": "it has no derivative", "entry=forward_only": "it has no derivative"}
+    | {"sparse & route=batched": "a batched gradient is not sparse"},
 )
 def func_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """The auxiliary output of torch.func.grad by the table."""

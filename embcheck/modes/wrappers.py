@@ -32,9 +32,12 @@ class Plain(torch.Tensor):
 
 
 _NO_LEAF = dict.fromkeys(("route=vjp", "route=func_grad"), "a function's own argument is made no leaf")
+_NO_SUBCLASS = dict.fromkeys(
+    ("sparse & history=gradient_held", "sparse & route=double_backward"), "a sparse tensor is made no subclass"
+)
 
 
-@mode("subclass", calls=BOTH, cannot=_NO_LEAF)
+@mode("subclass", calls=BOTH, cannot=_NO_LEAF | _NO_SUBCLASS)
 def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """The table is a subclass of Tensor with the default __torch_function__; the result is made plain again."""
 
@@ -175,7 +178,16 @@ def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     return program(build=built, **given)
 
 
-@mode("meta", calls=BOTH, values=False, cannot=_NO_VALUES)
+@mode(
+    "meta",
+    calls=BOTH,
+    values=False,
+    cannot=_NO_VALUES
+    | dict.fromkeys(
+        ("sparse & route=hook_doubles", "sparse & route=through_product", "sparse & route=double_backward"),
+        "no kernel multiplies a sparse tensor without values, or makes it dense",
+    ),
+)
 def meta(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Tensors on the device meta, which have all but elements."""
     given = {
