@@ -152,6 +152,9 @@ def landmarks() -> Iterator[StorageCase]:
     for dtype, width in (("uint8", 1), ("float32", 2), ("float16", 64)):
         yield StorageCase(4, width, dtype, "ends", (5,), origin="mapped_tall")
         yield StorageCase(4, width, dtype, "ends", (5,), origin="tall")
+    for dtype in DTYPES:
+        if dtype.startswith("float8"):
+            yield StorageCase(4, 3, dtype, requires_grad=True, sparse=True)
 
 
 def smaller(case: StorageCase) -> Iterator[StorageCase]:
