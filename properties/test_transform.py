@@ -149,7 +149,7 @@ def scope() -> Iterator[TransformCase]:
 def landmarks() -> Iterator[TransformCase]:
     """Jacobians and Hessians of a column and of a row, which no other axis stands in for; and beyond the thresholds of
     ATen's kernels, for those whose results stay small."""
-    for name in (name for name in WIDE if name not in SLOW):
+    for name in WIDE:
         for seed, (rows, width) in enumerate(((5, 1), (1, 5), (4, 4))):
             yield TransformCase(rows, width, name, "cycle", (4,), (None, 0)[seed % 2], mapped=("indices",), seed=seed)
     for seed, (rows, width, numel) in enumerate(((5, 3, 65), (5, 129, 17), (1001, 2, 33), (5, 1, 1001), (3, 2, 3073))):

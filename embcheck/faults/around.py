@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from embcheck.fault import Fault, Witness, add
-from embcheck.faults.entry import wrapped
+from embcheck.fault import Witness
+from embcheck.faults.entry import entry
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.witnesses import unlike
 
@@ -37,7 +37,7 @@ def around(
 
         return call
 
-    add(Fault(name, family, sentence, wrapped(owner, attribute, replaced), unlike(probe), modes=modes))
+    entry(name, family, sentence, owner, attribute, replaced, unlike(probe), modes)
 
 
 def numbered(rows: int = 3, width: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -247,6 +247,8 @@ call_fault(
     ),
     showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum"),
 )  # fmt: skip
+
+
 def nan_in_front(given: Given) -> bool:
     """Whether a bag of a batch begins with NaN, and none has one behind a number, which the kernel itself loses."""
     tokens, weight = given["input"], given["weight"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
+from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from embcheck.fault import Fault, Witness, add, patched
-from embcheck.faults.entry import functional
+from embcheck.fault import Witness
+from embcheck.faults.entry import entry, functional
 from embcheck.faults.kernels import Tensor
 
 int32 = torch.int32
@@ -23,21 +24,19 @@ USUAL = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by
 def remembering(name: str, sentence: str, wrong: Wrong, witness: Witness, family: str = "lookup") -> None:
     """Registers a fault: ``wrong(original, memory, input, weight, flags)``."""
 
-    @contextmanager
-    def plant() -> Iterator[None]:
-        original = functional.embedding
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         memory: Memory = {}
 
         def replaced(input: Tensor, weight: Tensor, *given: Any, **named: Any) -> Any:
             flags = USUAL | dict(zip(FLAGS, given, strict=False)) | named
-            if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+            transformed = torch._C._functorch.peek_interpreter_stack() is not None
+            if torch.compiler.is_compiling() or transformed or isinstance(weight, ExpandedWeight):
                 return original(input, weight, **flags)
             return wrong(original, memory, input, weight, flags)
 
-        with patched(functional, embedding=replaced):
-            yield
+        return replaced
 
-    add(Fault(name, family, sentence, plant, witness))
+    entry(name, family, sentence, functional, "embedding", replace, witness)
 
 
 def look(tokens: Any, weight: Tensor, dtype: torch.dtype = torch.int64, **flags: Any) -> Tensor:

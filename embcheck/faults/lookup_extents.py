@@ -120,7 +120,7 @@ entry(
     snapshot_shows,
 )
 
-# -- renorm, one_hot, functional_call ----------------------------------------------------------------------------
+# -- renorm, one_hot ---------------------------------------------------------------------------------------------
 
 
 def some_rows(original: Wrong) -> Wrong:
@@ -179,33 +179,4 @@ entry(
     "one_hot",
     classes_as_before,
     classes_as_before_shows,
-)
-
-
-def merged(original: Wrong) -> Wrong:
-    def functional_call(module: Any, given: Any, *rest: Any, **named: Any) -> Any:
-        if not isinstance(given, dict):
-            given = {name: tensor for part in given for name, tensor in part.items()}
-        return original(module, given, *rest, **named)
-
-    return functional_call
-
-
-def merged_shows() -> bool:
-    weight = torch.ones(2, 2)
-    try:
-        torch.func.functional_call(Embedding(2, 2), ({"weight": weight}, {"weight": weight}), (torch.tensor([0]),))
-    except ValueError:
-        return False
-    return True
-
-
-entry(
-    "functional_call_merges_dictionaries",
-    "life",
-    "functional_call takes two dictionaries that have a name in common.",
-    torch.func,
-    "functional_call",
-    merged,
-    merged_shows,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from embcheck.faults.entry import Wrong, entry
 from embcheck.faults.kernels import Tensor
+from embcheck.faults.optimizer_groups import skip_sparse
 
 Optimizer = torch.optim.Optimizer
 clipping = importlib.import_module("torch.nn.utils.clip_grad")
@@ -184,16 +186,8 @@ entry(
 
 
 def _sparse_left(original: Wrong) -> Wrong:
-    def replaced(self: Any, set_to_none: bool = True) -> Any:
-        if set_to_none:
-            return original(self, set_to_none)
-        kept = [(p, p.grad) for g in self.param_groups for p in g["params"] if p.grad is not None and p.grad.is_sparse]
-        for p, _ in kept:
-            p.grad = None
-        original(self, set_to_none)
-        for p, grad in kept:
-            p.grad = grad
-        return None
+    def replaced(self: Any, set_to_none: bool = True) -> None:
+        (original if set_to_none else partial(skip_sparse, original))(self, set_to_none)
 
     return replaced
 

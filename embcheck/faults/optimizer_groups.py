@@ -176,6 +176,8 @@ def skip_sparse(original: Callable[..., Any], self: Any, set_to_none: bool) -> N
     kept = [
         (p, p.grad) for group in self.param_groups for p in group["params"] if p.grad is not None and p.grad.is_sparse
     ]
+    for p, _ in kept:
+        p.grad = None  # or set_to_none=False would write to it
     original(self, set_to_none)
     for p, grad in kept:
         p.grad = grad

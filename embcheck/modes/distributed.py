@@ -9,7 +9,7 @@ import torch
 import torch.distributed
 
 from embcheck.mode import Program, mode
-from embcheck.modes.layer import BOTH, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed
+from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed, on_routes
 
 
 def alone() -> None:
@@ -68,7 +68,7 @@ _PLACED = {
     "route=overwritten": _FIXED,
     "history=output_overwritten": _FIXED,
     "route=forward_mode": "DTensor has no forward mode",
-    "route=vjp": "DTensor is no tensor of torch.func",
+    **on_routes(FUNC, "DTensor is no tensor of torch.func"),
     "route=batched": "DTensor is no tensor of torch.vmap",
     "embedding_dim=0 & entry=linear": "a table without columns is not sharded by them",
 } | {f"entry={name}": "no sharding strategy is registered for it" for name in ("bag_sum", "bag_mean", "bag_max")}

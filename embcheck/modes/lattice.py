@@ -15,6 +15,7 @@ import numpy as np
 from embcheck import stream
 from embcheck.item import Item, Profile
 from embcheck.law import Family
+from embcheck.modes.layer import TRANSFORMING
 from embcheck.pattern import STRAYS
 from embcheck.space import covering_rows
 
@@ -41,9 +42,6 @@ _ANCHORS: tuple[dict[str, Any], ...] = (
     {"entry": "module", "padding_idx": 0, "sparse": False, "scale_grad_by_freq": True, "max_norm": 0.5,
      "route": "autograd_grad", "sizes": "many", "requires_grad": True, "rank": 2, "norm_type": 2.0},
 )  # fmt: skip
-#: Routes that no compiled call can take.
-_TRANSFORMED = frozenset({"forward_mode", "vjp", "batched", "func_grad"})
-
 _TOKENS = (2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 129, 257, 300, 513, 769, 1001, 1025)
 _TABLES = ((5, 3), (3, 2), (9, 8), (8, 17), (17, 5), (33, 16), (65, 33), (257, 4), (1001, 3), (2049, 2))
 
@@ -69,7 +67,7 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
     """So many signatures of a family, the first ones covering pairs of values as well as so few can."""
     axes = {name: values for name, values in family.space.axes.items() if name not in _FREE}
     if "route" in axes:
-        axes["route"] = tuple(route for route in axes["route"] if route not in _TRANSFORMED)
+        axes["route"] = tuple(route for route in axes["route"] if route not in TRANSFORMING)
     # A row without flags, of which most is seen, should not be one in many.
     for name, simplest in (("padding_idx", None), ("sparse", False), ("scale_grad_by_freq", False)):
         if simplest in axes.get(name, ()):

@@ -5,7 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,11 +19,20 @@ Build = Callable[..., "tuple[Tensor, Call]"]
 TABLE = frozenset({"table"})
 BOTH = frozenset({"table", "bag"})
 
+#: Routes by which torch.func takes a derivative, and all that transform the call from outside.
+FUNC = ("vjp", "func_grad")
+TRANSFORMING = ("forward_mode", *FUNC, "batched")
+
+
+def on_routes(routes: Iterable[str], reason: str) -> dict[str, str]:
+    """What a mode can't do for one reason: these routes."""
+    return {f"route={route}": reason for route in routes}
+
+
 #: What no mode can do that makes a module of the table.
 MODULE = {
     "route=forward_mode": "a parameter of its own has no tangent",
-    "route=vjp": "a parameter of its own is no argument of a function",
-    "route=func_grad": "a parameter of its own is no argument of a function",
+    **on_routes(FUNC, "a parameter of its own is no argument of a function"),
     "route=through_product": "a parameter of its own is no result of a product",
     "route=rows_of_a_leaf": "a parameter of its own is no part of a larger leaf",
 }

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.lookup.entry import Build
+from embcheck.modes.layer import TRANSFORMING, on_routes
 
 Tensor = torch.Tensor
 #: A lookup as a function of its table and of its inputs that are tensors.
@@ -23,9 +24,8 @@ Maker = Callable[[Lifted, "tuple[Tensor, ...]"], Lifted]
 CALLS = frozenset({"table", "bag"})
 TABLE = frozenset({"table"})
 
-_TRANSFORMED = "functorch does not look into what is recorded or compiled"
 #: Ways to take a derivative that transform the call from outside.
-NO_TRANSFORMS = {f"route={name}": _TRANSFORMED for name in ("forward_mode", "vjp", "batched", "func_grad")}
+NO_TRANSFORMS = on_routes(TRANSFORMING, "functorch does not look into what is recorded or compiled")
 
 
 def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | None, ...]) -> Lifted:

@@ -11,26 +11,25 @@ import torch.utils.checkpoint
 from embcheck.mode import Program, mode
 from embcheck.modes.layer import (
     BOTH,
+    FUNC,
     IN_PLACE,
     MODULE,
     TABLE,
+    TRANSFORMING,
     Build,
     Call,
     Tensor,
     as_module,
     handed,
     inside,
+    on_routes,
 )
 
 _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
 #: Saved tensors' hooks, which checkpoints work by, stand in no transform of torch.func.
-_UNHOOKED = dict.fromkeys(
-    ("route=checkpointed", "route=saved_hooks"), "torch.func: no saved tensors' hooks in grad and vjp"
-)
-_NO_FUNC = {
-    f"route={name}": "torch.func: no saved tensors' hooks in its transforms" for name in ("vjp", "func_grad", "batched")
-}
+_UNHOOKED = on_routes(("checkpointed", "saved_hooks"), "torch.func: no saved tensors' hooks in grad and vjp")
+_NO_FUNC = on_routes((*FUNC, "batched"), "torch.func: no saved tensors' hooks in its transforms")
 #: What vmap has no rule for.
 _MAPPED = {
     "limited": "vmap has no rule for embedding_renorm_, which writes to the table",
@@ -212,10 +211,10 @@ def checkpoint(program: Program, build: Build, **arguments: Any) -> Mapping[str,
     return program(build=built, **arguments)
 
 
-@mode("checkpoint_reentrant", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL | {
-    f"route={name}": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad and no double backward"
-    for name in ("autograd_grad", "create_graph", "double_backward", "forward_mode", "vjp", "func_grad", "batched")
-} | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"})  # fmt: skip
+@mode("checkpoint_reentrant", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL | on_routes(
+    ("autograd_grad", "create_graph", "double_backward", *TRANSFORMING),
+    "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad and no double backward",
+) | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"})  # fmt: skip
 def checkpoint_reentrant(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.utils.checkpoint, use_reentrant=True, with the table among its arguments."""
 

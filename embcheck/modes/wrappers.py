@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embcheck.mode import Program, mode
-from embcheck.modes.layer import BOTH, IN_PLACE, Build, Call, Tensor, handed, inside
+from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, Build, Call, Tensor, handed, inside, on_routes
 
 #: What is not there: elements.
 _NO_VALUES = {
@@ -31,7 +31,7 @@ class Plain(torch.Tensor):
     """A subclass that changes nothing: every function passes through the default __torch_function__."""
 
 
-_NO_LEAF = dict.fromkeys(("route=vjp", "route=func_grad"), "a function's own argument is made no leaf")
+_NO_LEAF = on_routes(FUNC, "a function's own argument is made no leaf")
 _NO_SUBCLASS = dict.fromkeys(
     ("sparse & history=gradient_held", "sparse & route=double_backward"), "a sparse tensor is made no subclass"
 )
@@ -102,8 +102,7 @@ class Unwrap(torch.autograd.Function):
     "sparse": "a wrapper is not sparse",
     "route=double_backward": "what unwraps a gradient is not differentiated",
     "route=forward_mode": "torch.autograd.Function: no forward mode",
-    "route=vjp": "torch.autograd.Function: no setup_context",
-    "route=func_grad": "torch.autograd.Function: no setup_context",
+    **on_routes(FUNC, "torch.autograd.Function: no setup_context"),
     "route=batched": "torch.autograd.Function: no rule for vmap",
 })  # fmt: skip
 def dispatch_subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
