@@ -22,7 +22,7 @@ from embcheck.format import Format, special_patterns
 from embcheck.law import FAMILIES
 from embcheck.layout import view_of
 from embcheck.lookup.entry import ENTRIES, flags_of
-from embcheck.lookup.past import HISTORIES
+from embcheck.lookup.past import PASTS
 from embcheck.lookup.program import ROUTES, TIMES, backward, forward
 from embcheck.pattern import STRAYS
 
@@ -89,7 +89,7 @@ def spec(family: str, case: Case) -> Spec:
         values=case.values,
         upstream=case.upstream,
         specials=case.format.from_bits(special_patterns(case.format)),
-        run=partial(plan, build=entry.build, history=HISTORIES[case.history], flags=flags_of(case, entry)),
+        run=partial(plan, build=entry.build, history=PASTS[case.history], flags=flags_of(case, entry)),
         route=case.route,
         times=TIMES.get(case.route, 1),
         scaled=case.scale_grad_by_freq,

@@ -82,9 +82,7 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
 _LEG = 64
 
 
-def walks(
-    histories: Histories, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None
-) -> None:
+def walks(histories: Histories, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
     """The histories of a family's state machine; slow operations are left to the longer profiles."""
     left = round(profile.histories / item.parts)
     while left > 0 and not judge.done:

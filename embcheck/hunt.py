@@ -16,8 +16,8 @@ from embcheck import stream
 from embcheck.comparison import Difference
 from embcheck.engine import decks
 from embcheck.fault import Fault
-from embcheck.item import Item, Profile, all_items
-from embcheck.judge import Judge, Tally, judge_once
+from embcheck.item import PROFILES, Item, Profile, all_items
+from embcheck.judge import Judge, Tally, judge_once, named
 from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
@@ -132,22 +132,31 @@ class Ground:
     _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
 
     def quarry(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
-        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on."""
+        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
+
+        Those that quick runs, too, come first: they were chosen for what they tell.
+        """
         key = family.name, modes
         if key not in self._kept:
-            items = all_items(family, self.profile, modes)
-            found = [(item, case) for item in items for case in self._cases(family, item)]
-            self._kept[key] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), found)
+            telling = {(item.mode, named(case)) for item, case in self._all(family, modes, PROFILES["quick"])}
+            found = stream.shuffled(
+                stream.derive(self.seed, "quarry", family.name), self._all(family, modes, self.profile)
+            )
+            self._kept[key] = sorted(found, key=lambda each: (each[0].mode, named(each[1])) not in telling)
         return self._kept[key]
 
-    def _cases(self, family: Family, item: Item) -> list[Any]:
+    def _all(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+        items = all_items(family, profile, modes)
+        return [(item, case) for item in items for case in self._cases(family, item, profile)]
+
+    def _cases(self, family: Family, item: Item, profile: Profile) -> list[Any]:
         mode = MODES[item.mode]
         if mode.lacking() is not None or item.engine not in mode.engines:
             return []
         if item.engine != "random" or mode.cases is not None:
-            return list(cases(family, item, self.profile, self.seed))
+            return list(cases(family, item, profile, self.seed))
         collector: Any = _Collector()
-        decks(family, item, self.profile, self.seed, collector, None)
+        decks(family, item, profile, self.seed, collector, None)
         return list(collector.cases)
 
     def hunt(self, fault: Fault, seconds: float) -> Result:

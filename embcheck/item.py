@@ -38,8 +38,8 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile("quick", 20, 2, 1, 0, 640, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 4, 3840, {"scope": 2, "product": 4, "random": 4}, histories=320),
+    "quick": Profile("quick", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}),
+    "gate": Profile("gate", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160),
     "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, limit=120.0),
 }
 

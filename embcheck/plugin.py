@@ -10,14 +10,15 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from embcheck.crashes.isolate import Prober
     from embcheck.item import Item
+    from embcheck.judge import Probe
     from embcheck.ledger import Ledger
 
 
@@ -226,9 +227,8 @@ class Watched:
     def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
         self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
         self.watchdog: Any = None
-        self.prober: Prober | None = None
 
-    def __enter__(self) -> tuple[Callable[[bytes], None] | None, Prober | None]:
+    def __enter__(self) -> tuple[Callable[[bytes], None] | None, Probe | None]:
         import torch
 
         # One thread a worker: cases that need more set it themselves and set it back.
@@ -237,7 +237,7 @@ class Watched:
         torch.set_float32_matmul_precision("highest")
         if not is_worker(self.config):
             return None, None
-        from embcheck.crashes.isolate import Prober
+        from embcheck.crashes.isolate import probe
         from embcheck.crashes.slot import Slot, Watchdog
 
         inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
@@ -249,18 +249,17 @@ class Watched:
         self.watchdog = Watchdog(self.limit)
         self.watchdog.tick()
         family, _, mode, *_ = self.label.split("/")
+        trying: Probe | None = None
         dangerous = folder / "dangerous"
         if dangerous.is_file() and family in dangerous.read_text().split("\n"):
-            self.prober = Prober(family, mode)
+            trying = partial(probe, family, mode)
 
         def before(case: bytes) -> None:
             slot.running(case)
             self.watchdog.tick()
 
-        return before, self.prober
+        return before, trying
 
     def __exit__(self, *exception: object) -> None:
         if self.watchdog is not None:
             self.watchdog.stop()
-        if self.prober is not None:
-            self.prober.close()

@@ -16,7 +16,7 @@ from embcheck.mode import MODES
 T = TypeVar("T")
 
 #: A family's modes after its first run the same kernels behind the same call: they take one of so many of its cases.
-_AFTER_FIRST = 3
+_AFTER_FIRST = 4
 #: A mode beyond the family's own takes one of so many cases (of its cost): it runs the same kernels behind another call.
 FURTHER = 40
 #: How much coarser than the gate any profile samples those.
@@ -93,7 +93,10 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
                 space.cover(strength, stream.derive(seed, family.name, item.mode, turn), spare)
                 for turn in range(profile.covers)
             )
-            found = itertools.chain(space.product(gaps(mean, chosen)), *covers)
+            covering: Iterator[Any] = itertools.chain.from_iterable(covers)
+            if not first and profile.stride > 1:
+                covering = thinned(covering, _AFTER_FIRST, stream.derive(chosen, "cover"))
+            found = itertools.chain(space.product(gaps(mean, chosen)), covering)
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
     return itertools.islice(found, item.part, None, item.parts)

@@ -143,7 +143,7 @@ affine_family = Family(
     plan,
     refused=lambda case: case.misfit is not None,
     cost=3.0,
-    stride=2,
+    stride=3,
 )
 law = affine_family.law
 

@@ -106,7 +106,7 @@ autograd = Family(
     ),
     plan,
     cost=6.0,
-    stride=13,
+    stride=16,
 )
 
 

@@ -74,7 +74,7 @@ bag = Family(
     refused=lambda case: case.refused,
     not_applicable=no_old_order,
     cost=3.0,
-    stride=3,
+    stride=4,
 )
 
 

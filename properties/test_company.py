@@ -183,7 +183,7 @@ company = Family(
     Space(Company, AXES, canonical, scope, landmarks, flags=("optimizer", "mix", "path"), draw=draw, strength=2),
     plan,
     cost=8.0,
-    stride=2,
+    stride=4,
 )
 law = company.law
 

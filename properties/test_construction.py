@@ -121,6 +121,7 @@ construction = Family(
     plan,
     refused=lambda case: case.wrong is not None,
     cost=4.0,
+    stride=2,
 )
 
 

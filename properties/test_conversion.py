@@ -31,7 +31,7 @@ conversion = Family(
     plan,
     refused=lambda case: case.mistake is not None,
     cost=2.0,
-    stride=2,
+    stride=4,
 )
 law = conversion.law
 

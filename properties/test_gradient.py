@@ -51,6 +51,7 @@ gradient = Family(
         smaller=table.smaller_tables,
     ),
     derivative.plan,
+    stride=2,
     call="table",
     refused=derivative.refused,
 )

@@ -97,6 +97,7 @@ leaf = Family(
     plan,
     refused=lambda case: case.wrong is not None,
     cost=4.0,
+    stride=2,
 )
 law = leaf.law
 

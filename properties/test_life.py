@@ -186,7 +186,7 @@ life = Family(
     ),
     plan,
     cost=3.0,
-    stride=4,
+    stride=7,
 )
 law = life.law
 

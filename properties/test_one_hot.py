@@ -162,6 +162,7 @@ one_hot = Family(
         base={"shape": (2, 3)},
         draw=draw,
         smaller=smaller,
+        strength=2,
     ),
     plan,
     modes=("eager", "no_grad", "inference"),

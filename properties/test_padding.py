@@ -60,6 +60,7 @@ padding = Family(
         base={"shape": (2, 3)},
         draw=lambda draws: canonical(table.threshold_case(draws, AXES)),
         smaller=table.smaller_tables,
+        strength=2,
     ),
     derivative.plan,
     call="table",

@@ -168,7 +168,7 @@ renorm = Family(
     refused=lambda case: case.refused or case.spent,
     not_applicable=refuses_no_norm,
     cost=4.0,
-    stride=3,
+    stride=5,
 )
 
 

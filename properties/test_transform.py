@@ -227,7 +227,7 @@ transforms = Family(
     plan,
     refused=lambda case: case.refused,
     cost=8.0,
-    stride=7,
+    stride=9,
 )
 
 

@@ -66,6 +66,7 @@ tying = Family(
     plan,
     refused=lambda case: case.refused,
     cost=8.0,
+    stride=2,
     not_applicable=not_applicable,
 )
 

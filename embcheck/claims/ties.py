@@ -52,7 +52,7 @@ def trained_pair(situation: str, seed: int) -> dict[str, Any]:
         [*{id(p): p for layer in (embedding, head) for p in layer.parameters()}.values()], lr=0.001
     )
     equal = []
-    for _ in range(2000):
+    for _ in range(400):
         loss = torch.nn.functional.mse_loss(torch.softmax(head(embedding(input_indexes)), -1), target)
         optimizer.zero_grad()
         loss.backward()

@@ -72,7 +72,7 @@ def no_transpose(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("tying.updates_together", "One assignment makes both weights update together.", f"{PAGE}:9",
        "使用下面这行代码,二者权重会同步更新", trained_pair, where=("tied",),
-       tells=lambda case, out: f"2000 steps of Adam: equal after each {out.always.raw}, moved {out.moved.raw}")  # fmt: skip
+       tells=lambda case, out: f"400 steps of Adam: equal after each {out.always.raw}, moved {out.moved.raw}")  # fmt: skip
 def updates_together(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.always, "they parted"), is_true(out.moved, "nothing moved"))
 

@@ -1,6 +1,6 @@
 """Executes cases in forks of a process that has imported torch but run nothing: ``python -m embcheck.crashes.forks``.
 
-It answers requests, one JSON object a line, as `embcheck.crashes.isolate.Prober` sends them.
+It answers requests, one JSON object a line, as `embcheck.crashes.isolate.Isolation` sends them.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
@@ -11,26 +12,20 @@ from typing import Any
 from embcheck.ledger import SHIPPED
 
 
-class Prober:
-    """Asks a process that has imported torch, but runs nothing itself, how cases end in forks of it.
+class Isolation:
+    """A process that has imported torch, but runs nothing itself: it tells how cases end in forks of it.
 
     A fork of the worker would not do: its thread pools don't survive one.
     """
 
-    def __init__(self, family: str, mode: str, limit: float = 5.0) -> None:
-        self._request = {"family": family, "mode": mode, "limit": limit}
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def __call__(self, cases: list[Any]) -> list[str | None]:
-        """The symptom of each case, up to the first that hangs."""
-        answer: list[str | None] = self.ask(cases=[repr(case) for case in cases])
-        return answer
-
-    def ask(self, **more: Any) -> Any:
-        """One request, one answer.
+    def ask(self, family: str, mode: str, limit: float, **more: Any) -> Any:
+        """One request, one answer; a case may take ``limit`` seconds.
 
         Raises:
-            RuntimeError: if the process died without one.
+            RuntimeError: if the process died without one.  The next request starts another.
         """
         if self._process is None:
             self._process = subprocess.Popen(
@@ -39,12 +34,17 @@ class Prober:
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            atexit.register(self.close)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({**self._request, **more}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        try:
+            self._process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         if not line:
+            self.close()
             raise RuntimeError("the process that isolates crashes died itself")
         return json.loads(line)
 
@@ -53,17 +53,22 @@ class Prober:
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
+            self._process = None
 
 
-_SERVERS: dict[tuple[str, str], Prober] = {}
+#: This process' own.  It takes seconds to start, so it stays.
+_ISOLATION = Isolation()
+
+
+def probe(family: str, mode: str, cases: list[Any]) -> list[str | None]:
+    """The symptom of each case, up to the first that hangs."""
+    answer: list[str | None] = _ISOLATION.ask(family, mode, 5.0, cases=[repr(case) for case in cases])
+    return answer
 
 
 def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
-    server = _SERVERS.get((family, mode))
-    if server is None:
-        server = _SERVERS[family, mode] = Prober(family, mode, limit=60.0)
-    answer: dict[str, Any] = server.ask(refusal=case, device=device)
+    answer: dict[str, Any] = _ISOLATION.ask(family, mode, 60.0, refusal=case, device=device)
     return answer
 
 
@@ -80,10 +85,6 @@ def examine(
 
     The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
     """
-    prober = Prober(family, mode, limit)
-    try:
-        given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
-        answer: dict[str, Any] = prober.ask(**given, seconds=seconds, ledger=str(ledger))
-        return answer
-    finally:
-        prober.close()
+    given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
+    answer: dict[str, Any] = _ISOLATION.ask(family, mode, limit, **given, seconds=seconds, ledger=str(ledger))
+    return answer

@@ -117,8 +117,8 @@ bag_fault(
 )
 bag_fault(
     "bag_negative_padding_ignored",
-    "A negative padding_idx is taken for none.",
-    lambda g: (g.get("padding_idx") or 0) < 0,
+    "A negative padding_idx is taken for none, with the same exception.",
+    lambda g: (g.get("padding_idx") or 0) < 0 and not g.get("include_last_offset"),
     lambda g: g | {"padding_idx": None},
     as_it_is,
     [[15, 1]],

@@ -193,7 +193,12 @@ class _Scaled(torch.autograd.Function):
 
 
 def later(
-    name: str, sentence: str, when: Callable[..., bool], factor: float, witness: Callable[[], bool], family: str = "gradient"
+    name: str,
+    sentence: str,
+    when: Callable[..., bool],
+    factor: float,
+    witness: Callable[[], bool],
+    family: str = "gradient",
 ) -> None:
     """Registers a fault of F.embedding: the gradient of some calls is multiplied."""
 

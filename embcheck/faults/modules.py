@@ -327,9 +327,7 @@ def forgets_in_bfloat16() -> bool:
 # -- copies ------------------------------------------------------------------------------------------------------
 
 
-def deepcopying(
-    name: str, sentence: str, change: Change, witness: Callable[[], bool], family: str = "life"
-) -> None:
+def deepcopying(name: str, sentence: str, change: Change, witness: Callable[[], bool], family: str = "life") -> None:
     """A fault of a Parameter's deep copy: ``change(original, self, memo)``."""
     spoiled(name, family, sentence, Parameter, "__deepcopy__", change, witness)
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.fx.experimental.proxy_tensor
 
 from embcheck.axes import Axes, Input
 from embcheck.case import Ints
@@ -70,7 +69,8 @@ def vmapped_last(tokens: Tensor, classes: Any) -> Tensor:
 
 
 def recorded(tokens: Tensor, classes: Any) -> Tensor:
-    make_fx = torch.fx.experimental.proxy_tensor.make_fx
+    from torch.fx.experimental.proxy_tensor import make_fx  # here, for it takes seconds
+
     graph = make_fx(lambda given: torch.nn.functional.one_hot(given, classes), tracing_mode="fake")(tokens)
     value: Tensor = graph(tokens)
     return value

@@ -7,12 +7,9 @@ recorded as a constant shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import torch._functorch.aot_autograd as aot_autograd
-import torch._functorch.compilers as compilers
-import torch.fx.experimental.proxy_tensor as proxy_tensor
 
 from embcheck.lookup.entry import Build
 from embcheck.mode import Program, mode
@@ -140,16 +137,24 @@ def through_symbolic_make_fx(program: Program, build: Build, **arguments: Any) -
     return program(build=through(build, unsized), **arguments)
 
 
+def recorded(function: Lifted, example: Example, tracing_mode: Literal["real", "fake", "symbolic"]) -> Lifted:
+    # Here, for it takes seconds to import what no other mode needs.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
+    return graph
+
+
 def real(function: Lifted, example: Example) -> Lifted:
-    return proxy_tensor.make_fx(function)(*example).forward
+    return recorded(function, example, "real")
 
 
 def faked(function: Lifted, example: Example) -> Lifted:
-    return proxy_tensor.make_fx(function, tracing_mode="fake")(*example).forward
+    return recorded(function, example, "fake")
 
 
 def unsized(function: Lifted, example: Example) -> Lifted:
-    return proxy_tensor.make_fx(function, tracing_mode="symbolic")(*example).forward
+    return recorded(function, example, "symbolic")
 
 
 _ONCE = "AOTAutograd's backward can't be differentiated again"
@@ -163,6 +168,8 @@ def aot_traced(program: Program, build: Build, **arguments: Any) -> Mapping[str,
 
 
 def joint(function: Lifted, example: Example) -> Lifted:
+    from torch._functorch import aot_autograd, compilers  # here, as in recorded
+
     ran: Lifted = aot_autograd.aot_function(function, fw_compiler=compilers.nop, bw_compiler=compilers.nop)
     ran(*example)
     return ran

@@ -165,7 +165,6 @@ def scope() -> Iterator[Tying]:
         for position, row in enumerate(rows):
             chosen: dict[str, Any] = {axis: values[k] for axis, values, k in zip(axes, choices, row, strict=True)}
             yield from _some(Tying(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
-    yield from _paths()
     for steps, betas in itertools.product((6, 7, 8), (UNSET, (0.5, 0.99))):
         for flag in ("foreach", "differentiable", "decoupled_weight_decay", "maximize"):
             # With an eps that shows: only the rectified steps, from the sixth on, add it.
@@ -178,7 +177,7 @@ def scope() -> Iterator[Tying]:
     yield from _refusals()
 
 
-def _paths() -> Iterator[Tying]:
+def landmarks() -> Iterator[Tying]:
     """Each path of each optimizer with one flag at a time, on gradients that stay where they are between steps.
 
     No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.  Rows
@@ -255,6 +254,7 @@ SPACE = Space(
     AXES,
     canonical,
     scope,
+    landmarks,
     flags=("optimizer", "dtype", "bias", "foreach", "maximize"),
     base={"steps": 3, "weight_decay": 0.25},
     draw=draw,
