@@ -8,6 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench import raw
+from embcheck.case import Case
+from embcheck.collect import load_families
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,3 +32,13 @@ def test_throughput_ends_in_json() -> None:
     # Most cases must come out as expected, or the raw loop compares something else.
     assert found["cases"] >= 50
     assert found["raw_unexpected"] <= 0.05 * found["cases"]
+
+
+@pytest.mark.parametrize("family", ["lookup", "gradient", "padding"])
+def test_the_raw_loop_knows_every_case(family: str) -> None:
+    space = load_families()[family].space
+    cases: list[Case] = [case for case in (*space.scope(), *map(space.canon, space.landmarks())) if case is not None]
+    spelled = {(case.entry, case.route, case.history, case.layout, case.stray): case for case in cases}
+    assert len(spelled) > 100
+    for case in spelled.values():
+        assert raw.spec(family, case).family == family
