@@ -230,6 +230,7 @@ class Watched:
 
     def __enter__(self) -> tuple[Callable[[bytes], None] | None, Probe | None]:
         import torch
+        import torch._dynamo  # which optimizers import at their first step: not on a case's time
 
         # One thread a worker: cases that need more set it themselves and set it back.
         torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # which optimizers import at their first step: not in every fork
 
 from embcheck.axes import parse
 from embcheck.collect import load_families
