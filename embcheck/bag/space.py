@@ -295,6 +295,12 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(5, 2, mode, 6, ("unequal", "empty_middle")[seed % 2], batch, history=history, weights=weights,
                       learns="both", indices=("uniform", "unequal", "cycle")[seed % 3], sparse=seed % 5 == 1,
                       padding_idx=(None, 0, None)[seed % 3], seed=seed)  # fmt: skip
+    # The first and the last row of tall tables, beside either as padding.
+    tall = itertools.product((203, 1001, 4099), ("sum", "weighted", "mean", "max"), (None, 0, -1))
+    for seed, (rows, mode, padding) in enumerate(tall):
+        weights, mode = ("small", "sum") if mode == "weighted" else (None, mode)
+        yield BagCase(rows, 3, mode, 9, "unequal", seed % 5 == 1, indices="ends", padding_idx=padding, weights=weights,
+                      learns="both", dtype=tuple(FORMATS)[seed % 4 if seed % 2 else 0], seed=seed)  # fmt: skip
     # Few bags of many tokens, and many bags of few, in every format with every kind of weights.
     shapes = ((33, "one"), (17, "long_last"), (260, "pairs"), (131, "singletons"))
     for (numel, bags), mode, dtype, weights in itertools.product(shapes, MODES, FORMATS, (None, "small", "real")):
