@@ -174,15 +174,16 @@ def scope() -> Iterator[Tying]:
         if "capturable" in kind.flags:  # refused on the CPU, by every path
             for foreach in (UNSET, True, False):
                 yield from _some(Tying(name, steps=2, foreach=foreach, capturable=True))
-    yield from _refusals()
 
 
 def landmarks() -> Iterator[Tying]:
-    """Each path of each optimizer with one flag at a time, on gradients that stay where they are between steps.
+    """What must be refused, then each path of each optimizer with one flag at a time, on gradients that stay where they
+    are between steps.
 
     No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.  Rows
     that are looked up in some steps alone have a gradient of zero in the others, which is a gradient all the same.
     """
+    yield from _refusals()
     paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
     for name, kind in KINDS.items():
         single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
