@@ -86,6 +86,25 @@ def _bucket_is_left() -> bool:
     return not bucket.any().item()
 
 
+def _densified(variable: Tensor, was: Tensor | None) -> None:
+    if variable.grad is not None and variable.grad.is_sparse and was is None:
+        variable.grad = variable.grad.to_dense()
+
+
+def _is_densified() -> bool:
+    weight = leaf()
+    lookup(weight, sparse=True).sum().backward()
+    return weight.grad is not None and not weight.grad.is_sparse
+
+
+driven(
+    "first_gradient_is_dense",
+    "The first gradient of a table is dense where a sparse one was asked for.",
+    _settled(_densified),
+    _is_densified,
+)
+
+
 driven(
     "half_bucket_is_left_empty",
     "In float16 a gradient that views a bucket leaves the bucket.",

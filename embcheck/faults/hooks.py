@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
 from embcheck.faults.entry import entry
 from embcheck.faults.kernels import Tensor
@@ -72,9 +73,9 @@ def _grads_require_grad(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def leaves_of(node: Any) -> Iterator[Any]:
-    """The leaves that a graph leads to."""
+    """The leaves that a graph leads to, but for ExpandedWeight's, which take no function that they don't know."""
     for following, _ in node.next_functions if node is not None else ():
-        if hasattr(following, "variable"):
+        if hasattr(following, "variable") and not isinstance(following.variable, ExpandedWeight):
             yield following.variable
         yield from leaves_of(following)
 

@@ -119,6 +119,35 @@ around(
 )
 
 
+def refuses_columns(original: Any, module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
+    """A column-major weight can't be had back."""
+    if not module.parametrizations[tensor_name].original.is_contiguous():
+        raise RuntimeError("expected a contiguous tensor")
+    return original(module, tensor_name, leave_parametrized)
+
+
+def columns_come_back() -> bool:
+    """Whether the parametrization of a column-major weight can be removed."""
+    layer = table_layer(columns=True)
+    parametrize.register_parametrization(layer, "weight", Doubled())
+    try:
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+    except RuntimeError:
+        return False
+    return True
+
+
+around(
+    "parametrized_columns_do_not_come_back",
+    "reparametrized",
+    "remove_parametrizations refuses a weight whose original is column-major.",
+    parametrize,
+    "remove_parametrizations",
+    refuses_columns,
+    columns_come_back,
+)
+
+
 def wide_norm() -> float:
     """The Frobenius norm of an orthogonal weight of two rows."""
     layer: Any = parametrizations.orthogonal(torch.nn.Linear(4, 2))
