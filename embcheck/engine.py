@@ -50,7 +50,8 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     """Random cases, in decks of 64 that one Hypothesis example carries: drawing tensors would cost more than
     running them.  In *deep* Hypothesis steers towards the worst error/bound ratio."""
     import hypothesis
-    from hypothesis import strategies as st
+
+    from embcheck.drawn import SEEDS
 
     share, size = selection.decks(family, item, profile)
     phases = [hypothesis.Phase.generate] + ([hypothesis.Phase.target] if profile.name == "deep" else [])
@@ -64,8 +65,7 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
         suppress_health_check=list(hypothesis.HealthCheck),
         derandomize=False,
     )
-    # Not integers(): it mixes in literals found in local modules, so an edit would change the cases.
-    @hypothesis.given(st.sampled_from(range(1 << 30)))
+    @hypothesis.given(SEEDS)
     def deck(deck_seed: int) -> None:
         draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
         drawn = (family.space.random(draws) for _ in range(size))

@@ -27,6 +27,7 @@ LAYERS = (
     *(
         "registry",
         "stream",
+        "drawn",
         "format",
         "layout",
         "pattern",

@@ -1,0 +1,44 @@
+"""The cases of a seed don't depend on what else is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+import properties.test_life as life
+from embcheck.collect import load_families
+from embcheck.engine import decks
+from embcheck.item import PROFILES, Item
+from embcheck.life import machine
+
+class Cases(list):
+    done, worst, __call__ = False, None, list.append
+
+found = Cases()
+decks(load_families()["lookup"], Item("lookup", "torch", "eager", "random"), PROFILES["deep"], 0, found, None)
+machine.histories(life.newborn, found.append, 48, 0, False)
+print(*found, sep="\\n")
+"""
+
+
+def drawn(folder: Path, *modules: str) -> list[str]:
+    """The random cases of a family and the histories of a machine, in a process that has these modules loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), *modules], capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout.splitlines()
+
+
+def test_numbers_in_other_modules_change_no_case(tmp_path: Path) -> None:
+    (tmp_path / "literals.py").write_text(
+        "\n".join(f"NUMBER_{place} = {place * 2684354 + 1}" for place in range(1, 300))
+    )
+    alone = drawn(tmp_path)
+    assert len(alone) > 1000
+    assert alone == drawn(tmp_path, "literals")
