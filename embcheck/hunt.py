@@ -29,7 +29,7 @@ _FURTHER = 64
 _INNOCENT = 3
 #: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
 _APART = frozenset({"cost"})
-#: How many cases a control has to survive.
+#: How many cases a control has to survive, and a law is given to meet a fault.
 _CONTROL = 2000
 
 
@@ -185,6 +185,21 @@ class Ground:
             return Result(fault.name, fault.family, "witness true after the fault was lifted")
         spent = time.perf_counter() - started
         return Result(**{**vars(result), "seconds": spent})
+
+    def violates(self, fault: Fault, law: str, end: float) -> bool:
+        """Whether a fault is seen to violate this law of its family on one of some cases, before ``end``."""
+        if _witnessed(fault) is not None:
+            return False
+        family = self.families[fault.family]
+        with Planted(fault) as planted:
+            hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
+            for item, case in self.quarry(family)[:_CONTROL]:
+                hunters[item.mode](type(case)(*case))
+                if law in hunters[item.mode].laws:
+                    return True
+                if time.perf_counter() > end:
+                    return False
+        return False
 
     def _meet(
         self, family: Family, quarry: list[tuple[Item, Any]], planted: Planted, end: float

@@ -7,6 +7,7 @@ anything.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import faulthandler
 import multiprocessing
 import os
@@ -56,6 +57,14 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
             return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
+    """Runs in a worker: whether some fault of a family violates a law of it."""
+    ground = _GROUNDS.get((profile_name, seed, (family,))) or _prepare(profile_name, seed, (family,))
+    end = time.perf_counter() + limit
+    suspects = (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes))
+    return any(ground.violates(fault, law, end) for fault in suspects if time.perf_counter() < end)
 
 
 def _prepare(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
@@ -121,6 +130,23 @@ def selfcheck(
     for thread in threads:
         thread.join()
     return [results[name] for name in wanted]
+
+
+def redeemed(
+    laws: Iterable[str], families: Mapping[str, Family], profile_name: str, seed: int, *, limit: float = 240.0
+) -> set[str]:
+    """Those of these laws that a fault of their family does violate.
+
+    A hunt ends soon after its first kill, so which other laws it sees broken is chance; a law that no hunt saw is given
+    ``limit`` seconds to meet its family's faults itself.
+    """
+    home = {law.name: name for name, family in families.items() for law in family.laws}
+    found = set()
+    for law in laws:
+        with _pool() as pool, contextlib.suppress(BrokenProcessPool):
+            if pool.submit(_redeemed_in_worker, law, home[law], profile_name, seed, limit).result():
+                found.add(law)
+    return found
 
 
 def _lost(name: str, spent: float, limit: float) -> Result:

@@ -56,7 +56,7 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     from embcheck.collect import load_families
     from embcheck.fault import load_faults
     from embcheck.report.style import console
-    from embcheck.selfcheck import AWAITING, decorations
+    from embcheck.selfcheck import AWAITING, decorations, redeemed
     from embcheck.selfcheck import selfcheck as hunt
 
     out, started = console(), time.perf_counter()
@@ -73,9 +73,11 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     families = load_families()
     idle = [] if narrowed else decorations(results, families)
     awaiting = {law.name for name in AWAITING & families.keys() for law in families[name].laws}
+    met = redeemed((name for name in idle if name not in awaiting), families, profile, seed)
     for name in idle:
-        out.print(f"{'no fault yet' if name in awaiting else 'decoration'}: {name} kills nothing")
-    return int(bool(bad or set(idle) - awaiting))
+        words = "no fault yet" if name in awaiting else "seen on a second look" if name in met else "decoration"
+        out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
+    return int(bool(bad or set(idle) - awaiting - met))
 
 
 def _status(result: Result) -> str:
