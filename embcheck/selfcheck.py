@@ -14,9 +14,10 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date
+from functools import cache
 
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
 
@@ -41,33 +42,40 @@ AWAITING = frozenset(
 
 # -- in worker processes -----------------------------------------------------------------------------------------
 
-#: The hunting grounds of this process, by profile, seed and families.
-_GROUNDS: dict[tuple[str, int, tuple[str, ...]], Ground] = {}
 
-
-def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> Result:
-    """Runs in a worker: hunts one fault.  A fault that takes longer than ``limit`` takes the worker with it."""
+@contextlib.contextmanager
+def _alarmed(seconds: float) -> Iterator[None]:
+    """What takes longer takes the worker with it."""
     with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(limit, exit=True, file=nowhere)
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
         try:
-            ground = _GROUNDS.get((profile_name, seed, only)) or _prepare(profile_name, seed, only)
-            return ground.hunt(load_faults()[name], limit / 2)
-        except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+            yield
         finally:
             faulthandler.cancel_dump_traceback_later()
 
 
+def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> Result:
+    """Runs in a worker: hunts one fault.  A fault that takes longer than ``limit`` takes the worker with it."""
+    with _alarmed(limit):
+        try:
+            return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+
+
 def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
-    ground = _GROUNDS.get((profile_name, seed, (family,))) or _prepare(profile_name, seed, (family,))
-    end = time.perf_counter() + limit
+    ground = _ground(profile_name, seed, (family,))
     suspects = (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes))
-    return any(ground.violates(fault, law, end) for fault in suspects if time.perf_counter() < end)
+    end = time.perf_counter() + limit
+    with _alarmed(2 * limit + 1):
+        return any(ground.violates(fault, law, end) for fault in suspects if time.perf_counter() < end)
 
 
-def _prepare(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
+@cache
+def _ground(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
+    """A hunting ground of this process, made once."""
     import warnings
 
     import torch
@@ -78,9 +86,7 @@ def _prepare(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
     warnings.simplefilter("ignore")
     families = {name: family for name, family in load_families().items() if not only or name in only}
     ledger = load(SHIPPED, torch.__version__, date.today()) if SHIPPED.exists() else Ledger()
-    ground = Ground(families, PROFILES[profile_name], seed, ledger)
-    _GROUNDS[profile_name, seed, only] = ground
-    return ground
+    return Ground(families, PROFILES[profile_name], seed, ledger)
 
 
 def selfcheck(

@@ -43,6 +43,9 @@ class Isolation:
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        except BaseException:
+            self.close()  # its answer would be taken for that of the next request
+            raise
         if not line:
             self.close()
             raise RuntimeError("the process that isolates crashes died itself")
