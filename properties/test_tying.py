@@ -325,8 +325,8 @@ def average_follows_the_parameter(case: Tying, out: Outcome) -> Finding:
     for count in range(1, case.steps):
         share = 1 / max(1.0, count - float(case.flags["t0"]))
         moved = (weights[count] - average) * share
-        # A difference, a product and a sum, by foreach with a share of one too.
-        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average))
+        # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
+        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
         average = average + moved if share < 1 else weights[count]
     got = out.state_values[place : place + average.size]
     return within(got, average.reshape(-1), 2 * error.reshape(-1))

@@ -179,6 +179,8 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         own = (
             (len(given) + 2) * self.format.unit_roundoff * float(np.sqrt(((np.abs(matrix) @ np.abs(given)) ** 2).sum()))
         )
+        if length <= own:
+            return product, math.inf  # within rounding of zero, which has no direction
         grown = 2 * (float(np.linalg.norm(matrix, 2)) * error + own) / length
         return product / length, grown + (len(product) + 8) * self.format.unit_roundoff
 

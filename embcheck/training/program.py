@@ -156,7 +156,7 @@ def advance(
     entry["grad"] = first.to_dense() if first is not None and first.is_sparse else first
     entry["strides"] = None if grad is None or grad.is_sparse else grad.stride()
     entry["missing"] = [g is None for g in held]
-    entry["weight"] = leaf.detach().clone()
+    entry["weight"], entry["laid"] = leaf.detach().clone(), leaf.stride()
     entry["bias"] = None if other is None else other.detach().clone()
     entry["bias_grad"] = None if other is None else bias_grad
     return entry
@@ -184,6 +184,9 @@ def follow(
         for group, rate in zip(optimizer.param_groups, entry["rates"], strict=False):
             group["lr"] = rate
         both[0].grad = None
+        if both[0].stride() != entry["laid"]:
+            # A copy of a table that was not dense in memory is, and is stepped by another kernel.
+            both[0].data = both[0].new_empty_strided(both[0].shape, entry["laid"]).copy_(both[0].data)
         if not entry["missing"][0]:
             if sparse and entry["strides"] is None:
                 # The observed one: the order in which its duplicates are added decides how the sum is rounded.
