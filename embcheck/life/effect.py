@@ -141,14 +141,14 @@ def _note_pickling(state: State) -> None:
 
 
 def pickles_each(state: State, embedding: str, head: str) -> State:
-    """pickle: one new Parameter for each, with memory of its own, strides as they were."""
+    """pickle: one new Parameter for each, with a storage of its own, strides as they were."""
     _note_pickling(state)
-    return _copied(state, {cell: _renewed(cell, strides=cell.strides) for cell in state.cells()})
+    return _copied(state, {c: Cell(c.memory.whole(), c.strides, c.requires_grad) for c in state.cells()})
 
 
 def _stored(state: State) -> dict[Cell, Cell]:
     """What torch.save writes: views of one storage stay views of one storage."""
-    memories = {cell.memory: cell.memory.copy() for cell in state.cells()}
+    memories = {cell.memory: cell.memory.whole() for cell in state.cells()}
     return {c: Cell(memories[c.memory], c.strides, c.requires_grad) for c in state.cells()}
 
 

@@ -30,6 +30,10 @@ class Memory:
         """Another storage with the same values.  Arrays are replaced and never written to, so they may be shared."""
         return Memory(self.values, self.error)
 
+    def whole(self) -> Memory:
+        """Another storage with the same values in the same place: what lies around them comes along."""
+        return Memory(self.values, self.error, self.inside)
+
     def scale(self, factor: float) -> None:
         """Multiplies by a power of two."""
         self.values = factor * self.values
@@ -83,7 +87,7 @@ class State:
 
     def copy(self) -> State:
         """The same state in other objects: what happens to one does not show in the other."""
-        memories = {m: Memory(m.values, m.error, m.inside) for m in (cell.memory for cell in self.slots.values())}
+        memories = {m: m.whole() for m in (cell.memory for cell in self.slots.values())}
         cells = {c: Cell(memories[c.memory], c.strides, c.requires_grad, c.grad) for c in self.slots.values()}
         slots = {slot: cells[cell] for slot, cell in self.slots.items()}
         return State(slots, self.names, self.dtype, self.training, self.padding_row, set(self.noted))
