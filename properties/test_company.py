@@ -15,8 +15,11 @@ from embcheck.training.company import BREAKS, accompany, alone, settled, watch
 from embcheck.training.company_case import ABSENCES, GROUPINGS, MIXES, Company
 from embcheck.training.optimizer import KINDS
 
-#: Optimizers that step each element by itself; Adafactor, Muon and L-BFGS look at the whole.
-ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")
+#: Optimizers that step each parameter by itself, of any rank; Muon takes matrices, L-BFGS looks at all of them.
+OPTIMIZERS = (
+    *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
+    "Adafactor",
+)
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 PATHS = ("", "foreach", "fused")
@@ -80,7 +83,7 @@ def canonical(case: Company) -> Company | None:
 
 def landmarks() -> Iterator[Company]:
     """What an optimizer keeps, over steps of which some have no gradient."""
-    for name, (absence, path) in itertools.product(ELEMENTWISE, itertools.product(ABSENCES[1:], ("", "foreach"))):
+    for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
         yield from filter(
             None, [canonical(Company(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))]
         )
@@ -97,7 +100,7 @@ _BESIDE = (("weight_decay", 0.25), ("momentum", 0.5), ("dampening", 0.5), ("mome
 def switched() -> Iterator[Company]:
     """Every switch beside weight decay and momentum, on every path, down and up."""
     for name, path, flag in itertools.product(
-        ELEMENTWISE, PATHS, ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
+        OPTIMIZERS, PATHS, ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
     ):
         if flag not in KINDS[name].flags or path not in ("", *KINDS[name].flags):
             continue
@@ -113,16 +116,18 @@ def switched() -> Iterator[Company]:
 def scope() -> Iterator[Company]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
     fitted: list[Company] = []
-    for seed, (name, mix, path) in enumerate(itertools.product(ELEMENTWISE, MIXES, PATHS)):
+    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, MIXES, PATHS)):
         for held, frozen in ((False, False), (True, bool(seed % 2))):
             rich = RICH.get(name, ()) if held else ()
-            fitted.append(Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, seed=seed))
-    for seed, (name, grouping, absence, path) in enumerate(itertools.product(ELEMENTWISE, GROUPINGS, ABSENCES, PATHS)):
+            fitted.append(
+                Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed)
+            )
+    for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
         rich = RICH.get(name, ()) if seed % 2 else ()
         fitted.append(
             Company(name, "pair" if seed % 3 else "ranks", grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
         )
-    for seed, (name, interrupt, grouping) in enumerate(itertools.product(ELEMENTWISE, BREAKS, GROUPINGS)):
+    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, BREAKS, GROUPINGS)):
         rich = RICH.get(name, ()) if seed % 2 else ()
         axes: dict[str, Any] = {
             "interrupt": interrupt,
@@ -132,11 +137,12 @@ def scope() -> Iterator[Company]:
             "seed": seed,
         }
         fitted.append(Company(name, "pair", grouping, own=OWN[seed % 3], **axes))
-    for name, path in itertools.product(ELEMENTWISE, PATHS):
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        eps = (0.0, 0.0) if name == "Adafactor" else 0.0
         fitted.append(
-            Company(name, "pair", path=path, flags=(("eps", 0.0), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
+            Company(name, "pair", path=path, flags=(("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
         )
-    for name in ELEMENTWISE:
+    for name in OPTIMIZERS:
         for flag, values in KINDS[name].flags.items():
             for seed, (value, other) in enumerate(
                 itertools.product(values, values) if flag not in _OF_THE_PATH else ()
@@ -153,7 +159,7 @@ def scope() -> Iterator[Company]:
 
 
 AXES: dict[str, tuple[Any, ...]] = {
-    "optimizer": ELEMENTWISE,
+    "optimizer": OPTIMIZERS,
     "mix": tuple(MIXES),
     "grouping": GROUPINGS,
     "absence": ABSENCES,
@@ -163,6 +169,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "steps": (3, 1, 2, 4, 6),
     "held": (False, True),
     "frozen": (False, True),
+    "faint": (False, True),
     "closure": CLOSURES,
     "hooked": (False, True),
 }
@@ -171,7 +178,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 def draw(draws: stream.Stream) -> Company | None:
     """A random case: each axis and each flag at another value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    chosen["optimizer"] = draws.choice(ELEMENTWISE)
+    chosen["optimizer"] = draws.choice(OPTIMIZERS)
     known = KINDS[chosen["optimizer"]].flags
     flags = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(3))
     own = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(4))

@@ -65,7 +65,7 @@ def canonical(case: LifeCase) -> LifeCase | None:
         changes["shape"] = (2,)
     fitted = case.but(**changes)
     # The direction of a row of zeros is 0/0: weight_norm can't keep it; and the like.
-    while {"normed", "exported"} & set(fitted.history) and fitted.expected.noted & UNFIT:
+    while {"normed", "exported", "double_overwriting"} & set(fitted.history) and fitted.expected.noted & UNFIT:
         at = next(k for k, state in enumerate(fitted.states[1:]) if state.noted & UNFIT)
         fitted = without(fitted, at, at + 1)
     return fitted

@@ -18,7 +18,7 @@ Effect = Callable[[State, str, str], State]
 
 
 #: What an effect notes when an operation means nothing in that state: no history has it there.
-UNFIT = frozenset({"normed_zero_row", "swapped_exported"})
+UNFIT = frozenset({"normed_zero_row", "swapped_exported", "overwrote_one_gradient"})
 
 
 def _renewed(cell: Cell, grad: bool = False, strides: tuple[int, ...] | None = None) -> Cell:
@@ -296,6 +296,9 @@ def casts(dtype: str) -> Effect:
 def casts_overwriting(state: State, embedding: str, head: str) -> State:
     """Module.double under torch.__future__.set_overwrite_module_params_on_conversion: a Parameter for each slot."""
     if state.dtype == "float64":
+        if any(cell.grad is not None for cell in state.cells()) and len(state.cells()) < len(state.slots):
+            # Nothing is converted: the Parameters share a gradient as they share memory, and each adds to it.
+            state.noted.add("overwrote_one_gradient")
         return _replaced(state, lambda c: Cell(c.memory, c.strides, c.requires_grad, c.grad))
     state.dtype = "float64"
     return _replaced(state, lambda cell: _renewed(cell, grad=True))

@@ -211,10 +211,10 @@ def adafactor(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: 
     if gradient.value.ndim < 2:
         estimate = average(memory, "square", 1 - keep, square)
     else:
-        rows, width = gradient.value.shape
-        row = average(memory, "row", 1 - keep, total(square, 1) / memory.scalar(width))
-        column = average(memory, "column", 1 - keep, total(square, 0) / memory.scalar(rows))
-        mean = total(row, 0) / memory.scalar(rows)
+        *_, rows, width = gradient.value.shape
+        row = average(memory, "row", 1 - keep, total(square, -1) / memory.scalar(width))
+        column = average(memory, "column", 1 - keep, total(square, -2) / memory.scalar(rows))
+        mean = total(row, -2) / memory.scalar(rows)
         outer = row * column
         if outer.value.max(initial=0.0) >= 2.0**fmt.emax:
             return Rounded(weight.value, fmt, np.inf)  # overflows in half precision

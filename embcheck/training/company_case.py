@@ -75,6 +75,8 @@ class _CompanyAxes(NamedTuple):
     frozen: bool = False
     closure: str = ""
     hooked: bool = False
+    #: gradients so small that what keeps a division from zero shows
+    faint: bool = False
     seed: int = 0
 
 
@@ -91,7 +93,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
         """The flags that are passed to the constructor; an eps that half precision can hold."""
         flags = {"lr": 0.5, **dict(self.flags)} if self.optimizer != "Adadelta" else dict(self.flags)
         flags |= {self.path: True} if self.path else {}
-        narrow = any(member.dtype == "float16" for member in self.members)
+        narrow = self.optimizer != "Adafactor" and any(member.dtype == "float16" for member in self.members)
         return {**({"eps": 2.0**-6} if narrow and "eps" in KINDS[self.optimizer].flags else {}), **flags}
 
     @cached_property
@@ -161,9 +163,9 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
         return self._small("weight", member, self.members[member].shape, 3)
 
     def gradient(self, member: int) -> Floats:
-        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step."""
+        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
         words = self._small("gradient", member, (self.steps, *self.members[member].shape), 3)
-        spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - 1)
+        spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
