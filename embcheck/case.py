@@ -266,8 +266,8 @@ def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span:
         code = _kept_code(variant, numel, width)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
-        # Sums of code stay below 2^(p-2), so these stay multiples of η, and below 2^(emax-2).
-        values *= {"tiny": fmt.smallest_subnormal, "huge": 2.0 ** (fmt.emax - fmt.precision)}.get(kind, 1.0)
+        # Sums of code stay below 2^(p-2), so these stay multiples of η, and 8 times them (a route's passes) below 2^emax.
+        values *= {"tiny": fmt.smallest_subnormal, "huge": 2.0 ** (fmt.emax - fmt.precision - 1)}.get(kind, 1.0)
     return values, _read_only(fmt.encode(values))
 
 
