@@ -119,9 +119,7 @@ def scope() -> Iterator[Company]:
     for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, MIXES, PATHS)):
         for held, frozen in ((False, False), (True, bool(seed % 2))):
             rich = RICH.get(name, ()) if held else ()
-            fitted.append(
-                Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed)
-            )
+            fitted.append(Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed))
     for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
         rich = RICH.get(name, ()) if seed % 2 else ()
         fitted.append(
