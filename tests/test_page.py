@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embcheck.figure import Curve, Figure, Histogram
 from embcheck.records.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
 from embcheck.records.grid import Run
 from embcheck.records.record import Record, Writer, read
@@ -69,6 +70,23 @@ def test_a_hostile_subject_is_shown_and_not_run() -> None:
     assert not page.all("img")
     assert HOSTILE in "".join(page.text), "shown as text"
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+
+
+def test_figures_are_drawn_in_the_page_with_their_text_escaped() -> None:
+    points = (0.0, 1.0, 2.0)
+    shown = record("2.13.0", Status.HOLDS)
+    shown.figures["law"] = [
+        Figure(f"Loss {HOSTILE}", "step", "loss", (Curve(HOSTILE, points, points, points, points),)),
+        Figure(
+            "Values $x$", "value", "density", (Curve("N(0, 1)", points, points),), Histogram("v", points, (1.0, 2.0))
+        ),
+    ]
+    page = Reader(render([Run("a", shown)]))
+    assert len(page.all("svg")) == 2
+    assert len(page.all("script")) == 1, "the page's own"
+    assert {"Values $x$", "N(0, 1)", "density", HOSTILE} <= {text.strip() for text in page.text}
+    names = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(names) == len(set(names))
 
 
 def test_nothing_comes_from_elsewhere() -> None:

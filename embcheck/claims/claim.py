@@ -21,6 +21,7 @@ import numpy as np
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
 from embcheck.comparison import Difference, Finding
 from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
+from embcheck.figure import Figure
 from embcheck.format import Floats
 from embcheck.law import Family, Judgement
 from embcheck.outcome import Field, Outcome
@@ -30,6 +31,7 @@ HOLDS, ONLY_IF, REFUTED = "holds", "holds only if", "refuted"
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
 
 Telling = Callable[[Any, Outcome], str]
+Drawing = Callable[[Any, Outcome], Figure]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Claim:
 
     ``source`` is the file and its lines, ``phrase`` the original words.  It is judged on the ``experiment`` in the
     situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the condition under which it holds,
-    or what is true in place of it.  ``tells`` puts what was measured on a case into words.
+    or what is true in place of it.  ``tells`` puts what was measured on a case into words, ``draws`` makes a plot of it.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Claim:
     otherwise: str = ""
     instead: Judgement | None = None
     tells: Telling | None = None
+    draws: Drawing | None = None
 
     def __post_init__(self) -> None:
         unknown = {*self.where, *self.fails} - set(EXPERIMENTS[self.experiment].situations)
@@ -134,6 +137,7 @@ def claim(
     otherwise: str = "",
     instead: Judgement | None = None,
     tells: Telling | None = None,
+    draws: Drawing | None = None,
 ) -> Callable[[Judgement], Judgement]:
     """Registers the decorated function as a claim; ``where`` is by default every situation of its experiment.
 
@@ -147,7 +151,7 @@ def claim(
     def register(claimed: Judgement) -> Judgement:
         places = where or EXPERIMENTS[name].situations
         CLAIMS[id] = Claim(
-            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells
+            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells, draws
         )  # fmt: skip
         return claimed
 
@@ -172,9 +176,11 @@ def add_law(family: Family, made: Claim) -> None:
 
 @dataclass
 class Observations:
-    """What a claim's cases showed: for each situation and truth value how many, and the first in words."""
+    """What a claim's cases showed: for each situation and truth value how many, and the first in words; a plot of the
+    first of each situation."""
 
     seen: dict[tuple[str, bool], tuple[int, str]] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
 
     def note(self, situation: str, true: bool, words: str) -> None:
         """Notes a case."""

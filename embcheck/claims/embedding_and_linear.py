@@ -8,6 +8,7 @@ from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import claim, distributed, measured
 from embcheck.claims.conversions import as_linear
 from embcheck.claims.costs import elements_for_lookup
+from embcheck.claims.drawing import density
 from embcheck.claims.embedding_to_linear_conversion import with_bias
 from embcheck.claims.lookups import index_kinds, looked_up
 from embcheck.claims.starts import (
@@ -218,7 +219,8 @@ def around_zero(case: ClaimCase) -> Spread:
 
 
 @claim("linear.rand_uniform", "Parameter(torch.rand(…)) is uniformly distributed on (0, 1).", f"{PAGE}:82",
-       "(0,1)均匀分布的参数", drawn, where=("Parameter(rand)",), tells=measured("values", from_zero_to_one))  # fmt: skip
+       "(0,1)均匀分布的参数", drawn, where=("Parameter(rand)",),
+       tells=measured("values", from_zero_to_one), draws=density("values", from_zero_to_one))  # fmt: skip
 def rand_uniform(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_false(out.same, "the old Parameter"), distributed(out.values, from_zero_to_one(case), case))
 
@@ -266,7 +268,7 @@ def parameter_fits_both(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("linear.data_uniform", "weight.data.uniform_(-1, 1) makes the weight uniform on (−1, 1), in place.",
        f"{PAGE}:91", "又改成(-1,1)的均匀分布", drawn, where=("data.uniform_(-1, 1)",),
-       tells=measured("values", around_zero))  # fmt: skip
+       tells=measured("values", around_zero), draws=density("values", around_zero))  # fmt: skip
 def data_uniform(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.same, "another Parameter"), distributed(out.values, around_zero(case), case))
 

@@ -7,6 +7,7 @@ import numpy as np
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import claim, measured, numbers
 from embcheck.claims.conversions import layer_shapes
+from embcheck.claims.drawing import density, losses
 from embcheck.claims.lookups import (
     edges,
     index_kinds,
@@ -46,7 +47,7 @@ def lookup_table(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("full.normally_distributed", "The table is drawn from a normal distribution, N(0, 1).", f"{PAGE}:11,32,39",
        "它是符合随机初始化生成的正太分布的表", drawn, where=("Embedding", "TokenEmbedding"),
-       tells=measured("values", normal))  # fmt: skip
+       tells=measured("values", normal), draws=density("values", normal))  # fmt: skip
 def normally_distributed(case: ClaimCase, out: Outcome) -> Finding:
     return is_normal(case, out)
 
@@ -309,7 +310,7 @@ def how_far(case: ClaimCase, out: Outcome) -> str:
 @claim("full.trained_to_the_best", "Training makes of the table the best representation.", f"{PAGE}:42",
        "被训练成最佳词的向量维度表达", simple_train, fails=("",),
        otherwise="100 steps leave a loss, and move each row along vec alone (rank 1)", instead=part_of_the_way,
-       tells=how_far)  # fmt: skip
+       tells=how_far, draws=losses("100 steps of SGD on MSE", ("loss",), "losses", "steps"))  # fmt: skip
 def trained_to_the_best(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.final_loss, 0)
 

@@ -9,6 +9,7 @@ import numpy as np
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import claim, distributed, measured
 from embcheck.claims.costs import autocast, elements_held, elements_made
+from embcheck.claims.drawing import density
 from embcheck.claims.lookups import edges, evaluated, looked_up
 from embcheck.claims.paddings import (
     all_rows_trained,
@@ -318,26 +319,30 @@ def is_normal(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.default_uniform", "By default the table is drawn from U(−√(1/d), √(1/d)).", f"{PAGE}:125",
        "默认采用均匀分布", drawn, where=("TokenEmbedding",), fails=("TokenEmbedding",),
-       otherwise="it is drawn from N(0, 1)", instead=is_normal, tells=measured("values", by_width, normal))  # fmt: skip
+       otherwise="it is drawn from N(0, 1)", instead=is_normal,
+       tells=measured("values", by_width, normal), draws=density("values", by_width, normal))  # fmt: skip
 def default_uniform(case: ClaimCase, out: Outcome) -> Finding:
     return distributed(out.values, by_width(case), case)
 
 
 @claim("token.default_xavier", "Xavier's uniform initialisation is the default.", f"{PAGE}:127",
        "Xavier均匀初始化(默认)", drawn, where=("TokenEmbedding",), fails=("TokenEmbedding",),
-       otherwise="it is drawn from N(0, 1)", instead=is_normal, tells=measured("values", xavier, normal))  # fmt: skip
+       otherwise="it is drawn from N(0, 1)", instead=is_normal,
+       tells=measured("values", xavier, normal), draws=density("values", xavier, normal))  # fmt: skip
 def default_xavier(case: ClaimCase, out: Outcome) -> Finding:
     return distributed(out.values, xavier(case), case)
 
 
 @claim("token.xavier_works", "It can be initialised by Xavier's rule.", f"{PAGE}:126-128",
-       "nn.init.xavier_uniform_(self.weight)", drawn, where=("Xavier",), tells=measured("values", xavier))  # fmt: skip
+       "nn.init.xavier_uniform_(self.weight)", drawn, where=("Xavier",),
+       tells=measured("values", xavier), draws=density("values", xavier))  # fmt: skip
 def xavier_works(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.same, "another Parameter"), distributed(out.values, xavier(case), case))
 
 
 @claim("token.kaiming_works", "It can be initialised by Kaiming's rule.", f"{PAGE}:126",
-       "可扩展为Xavier/Kaiming初始化", drawn, where=("Kaiming",), tells=measured("values", kaiming))  # fmt: skip
+       "可扩展为Xavier/Kaiming初始化", drawn, where=("Kaiming",),
+       tells=measured("values", kaiming), draws=density("values", kaiming))  # fmt: skip
 def kaiming_works(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.same, "another Parameter"), distributed(out.values, kaiming(case), case))
 

@@ -47,15 +47,17 @@ def simple_train(seed: int) -> dict[str, Any]:
         vec = torch.randn((3, 1))
         before = emb.weight.detach().clone()
         opt = torch.optim.SGD(emb.parameters(), lr=0.015)
+        losses = []
         for _ in range(100):
             output = torch.einsum("ik, kj -> ij", emb(torch.tensor([0, 1, 2, 3, 4])), vec)
             loss = loss_fun(output, label)
+            losses.append(loss.detach())
             opt.zero_grad()
             loss.backward(retain_graph=retain_graph)
             opt.step()
-        return emb, vec, before
+        return emb, vec, before, torch.stack(losses)
 
-    emb, vec, before = train(True)
+    emb, vec, before, losses = train(True)
     file = io.BytesIO()
     torch.save(emb.state_dict(), file)
     file.seek(0)
@@ -74,6 +76,8 @@ def simple_train(seed: int) -> dict[str, Any]:
         "predicted": fresh.weight.detach().clone(),
         "first_loss": loss_fun(before @ vec, label),
         "final_loss": loss_fun(emb.weight.detach() @ vec, label),
+        "losses": losses.expand(1, 3, 100),
+        "steps": torch.arange(100),
     }
 
 

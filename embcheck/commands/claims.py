@@ -125,6 +125,7 @@ class Run:
         from embcheck.claims.appraisal import appraise
         from embcheck.ledger import SHIPPED, load
         from embcheck.run import Batch
+        from embcheck.verdict import Statement
 
         ledger = load(SHIPPED, torch.__version__, date.today())
         experiments = len({made.experiment for made in selected})
@@ -134,9 +135,16 @@ class Run:
                 f"claims/{group[0].claim.experiment}", experiments, [accepted, *(one.verdict for one in group)]
             )
             results.add(batch)
+            if writer is None:
+                continue
+            for one in group:
+                made = one.claim
+                writer.statement(Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}"))
             for verdict in batch.verdicts:
-                if writer is not None:
-                    writer.verdict(verdict)
+                writer.verdict(verdict)
+            for one in group:
+                for figure in one.shown.figures.values():
+                    writer.figure(one.claim.law, figure)
 
     def _tell(self, results: Results, stopped: str, release: str) -> None:
         from embcheck.claims.appraisal import every_claim

@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
+from embcheck.figure import Figure
 from embcheck.verdict import Statement, Verdict, merge_all
 
-FORMAT = 1
+FORMAT = 2
+#: What can still be read: format 1 has no figures.
+READABLE = (1, 2)
 
 
 class _Format(TypedDict):
@@ -94,6 +97,10 @@ class Writer:
         """A verdict of one item."""
         self.write("verdict", {"verdict": verdict.to_dict()})
 
+    def figure(self, law: str, figure: Figure) -> None:
+        """What a law's cases showed, to be drawn."""
+        self.write("figure", {"law": law, "figure": asdict(figure)})
+
     def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
         """The last line: why the run ended."""
         self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
@@ -111,6 +118,7 @@ class Record:
     verdicts: list[Verdict] = field(default_factory=list)
     footer: dict[str, Any] | None = None
     laws: dict[str, Statement] = field(default_factory=dict)
+    figures: dict[str, list[Figure]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -170,8 +178,9 @@ def read(path: Path) -> Record:
             raise RecordError(f"{path}, line {number}: expected an object with a kind")
         kind = data.pop("kind", None)
         if record is None:
-            if kind != "header" or data.get("format") != FORMAT:
-                raise RecordError(f"{path}, line {number}: expected a header of format {FORMAT}")
+            if kind != "header" or data.get("format") not in READABLE:
+                formats = " or ".join(map(str, READABLE))
+                raise RecordError(f"{path}, line {number}: expected a header of format {formats}")
             record = Record(data)
         elif kind == "verdict":
             try:
@@ -183,6 +192,11 @@ def read(path: Path) -> Record:
                 record.laws[data["law"]["law"]] = Statement(**data["law"])
             except (KeyError, TypeError) as error:
                 raise RecordError(f"{path}, line {number}: not a law: {error}") from error
+        elif kind == "figure":
+            try:
+                record.figures.setdefault(data["law"], []).append(Figure.from_dict(data["figure"]))
+            except (AttributeError, KeyError, TypeError) as error:
+                raise RecordError(f"{path}, line {number}: not a figure: {error}") from error
         elif kind == "footer":
             record.footer = data
         else:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from embcheck.figure import Curve, Figure, Histogram
 from embcheck.records.record import FORMAT, Footer, Header
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
@@ -29,12 +30,20 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 }
 
 
+#: The types that a record is made of.
+KINDS = (Header, Statement, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
+
+
 def schema() -> dict[str, Any]:
     """The schema of one line of a record."""
     payloads: dict[str, dict[str, Any]] = {
         "header": _reference(Header),
         "law": {"properties": {"law": _reference(Statement)}, "required": ["law"]},
         "verdict": {"properties": {"verdict": _reference(Verdict)}, "required": ["verdict"]},
+        "figure": {
+            "properties": {"law": {"type": "string"}, "figure": _reference(Figure)},
+            "required": ["law", "figure"],
+        },
         "footer": _reference(Footer),
     }
     return {
@@ -42,7 +51,7 @@ def schema() -> dict[str, Any]:
         "$id": f"urn:embcheck:record:{FORMAT}",
         "title": f"A line of an embcheck record, format {FORMAT}",
         "description": (
-            "A record is NDJSON: the header first, then laws and verdicts in any order, the footer last. "
+            "A record is NDJSON: the header first, then laws, verdicts and figures in any order, the footer last. "
             "A record without its footer was cut off."
         ),
         "type": "object",
@@ -51,7 +60,7 @@ def schema() -> dict[str, Any]:
         "allOf": [
             {"if": {"properties": {"kind": {"const": kind}}}, "then": payload} for kind, payload in payloads.items()
         ],
-        "$defs": {kind.__name__: _object(kind) for kind in (Header, Statement, Verdict, Counterexample, Footer)},
+        "$defs": {kind.__name__: _object(kind) for kind in KINDS},
     }
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from embcheck import __version__
 from embcheck.records.compare import Change, Key, Move
@@ -24,10 +25,14 @@ from embcheck.records.record import Record
 from embcheck.report.changes import evidence
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted
+from embcheck.report.plot import drawable, svg
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 #: The families that start so have a section of their own, as the ledger has.
 CLAIMS = "claim"
+
+#: In the place of a plot that can't be drawn.
+_NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
 
 ENGINES = ("scope", "product", "random", "witness")
 
@@ -127,6 +132,13 @@ class Section:
             for example in line.verdict.counterexamples:
                 found.setdefault((example.law, example.case, example.kind), Shown(line.run, example, agree))
         return sorted(found.values(), key=lambda shown: len(shown.example.case))
+
+    @cached_property
+    def plots(self) -> list[tuple[str, Markup]]:
+        """What the law's cases showed, drawn: of the newest run that tells."""
+        told = [c.record.figures.get(self.row.law, []) for c in self.grid.columns if c.record is not None]
+        figures = next(filter(None, reversed(told)), [])
+        return [(figure.title, Markup(svg(figure) if drawable() else _NO_PLOTS)) for figure in figures]
 
     @property
     def entries(self) -> dict[str, int]:
