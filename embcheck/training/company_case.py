@@ -202,7 +202,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             shape = (self.steps, *self.members[member].shape)
             errors = np.stack([np.broadcast_to(np.asarray(w.error), shape[1:]) for w in after])
             values = np.stack([np.broadcast_to(np.asarray(w.value), shape[1:]) for w in after])
-        return values, np.nan_to_num(errors, nan=np.inf)
+        return values, np.where(errors < 2.0**1000, errors, np.inf)  # a NaN is no bound either
 
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
