@@ -33,9 +33,9 @@ def svg(figure: Figure) -> str:
         "svg.hashsalt": figure.title,
         "font.size": 9.0,
         "text.parse_math": False,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
     }
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
-    with matplotlib.rc_context({**settings, **ink}):
+    with matplotlib.rc_context(settings):
         canvas = Canvas(figsize=(5.6, 3.0), layout="constrained")
         FigureCanvasSVG(canvas)
         axes = canvas.add_subplot()
