@@ -43,7 +43,7 @@ def lbfgs_beside_none() -> Any:
 
 around(
     "lbfgs_shifts_behind_a_missing_gradient",
-    "company",
+    "life",
     "In LBFGS what comes behind a Parameter without a gradient moves up.",
     optim.LBFGS,
     "_gather_flat_grad",

@@ -235,7 +235,7 @@ def aliasing(original: Callable[..., Any], params: Any, grads: Any, buffers: Any
 
 
 path("sgd_momentum_is_the_gradient", "Plain SGD's first momentum is the gradient itself.", "sgd", "_single_tensor_sgd",
-     aliasing, lambda: momentum_aliased(False))  # fmt: skip
+     aliasing, lambda: momentum_aliased(False), "tying")  # fmt: skip
 path("sgd_foreach_momentum_is_the_gradient", "foreach SGD's first momentum is the gradient itself.", "sgd", "_multi_tensor_sgd",
      aliasing, lambda: momentum_aliased(True), "tying")  # fmt: skip
 

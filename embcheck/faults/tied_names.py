@@ -151,7 +151,7 @@ def dotted(original: Any, self: Any, name: str, param: Any) -> None:
 
 around(
     "dotted_names_are_registered",
-    "membership",
+    "leaf",
     "register_parameter takes a name with a dot.",
     Module,
     "register_parameter",
