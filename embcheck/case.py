@@ -18,7 +18,7 @@ from embcheck import stream
 from embcheck.axes import Axes, Input, cached_property
 from embcheck.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.layout import SHARED, shared
-from embcheck.pattern import PATTERNS, STRAYS, occurrence
+from embcheck.pattern import PATTERNS, occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -91,7 +91,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
             tokens = (_kept_tokens if self.numel <= _FEW else _tokens)(*arguments)
         if self.stray is not None and self.numel:
             tokens = tokens.copy()
-            tokens[self.seed % self.numel] = STRAYS[self.stray](self.num_embeddings)
+            tokens[self.seed % self.numel] = stray_of(self.stray, self.num_embeddings, self.index_dtype)
         return tokens
 
     @cached_property

@@ -123,7 +123,14 @@ STRAYS: dict[str, Callable[[int], int]] = {
     "V+1": lambda rows: rows + 1,
     "2V": lambda rows: 2 * rows + 1,
     "2^31-1": lambda rows: 2**31 - 1,
+    # Cut to 32 bits this is the first row.
+    "2^32": lambda rows: 2**32,
 }
+
+
+def stray_of(name: str, rows: int, index_dtype: str = "int64") -> int:
+    """An index outside a table of so many rows; what the dtype of the indices can't hold is its largest number."""
+    return min(STRAYS[name](rows), 2**31 - 1 if index_dtype != "int64" else 2**63 - 1)
 
 
 def occurrence(tokens: Ints) -> Ints:

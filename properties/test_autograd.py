@@ -6,19 +6,22 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from embcheck import oracle
 from embcheck.case import Case
 from embcheck.comparison import Finding, described, every, identical, is_true, same, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.lookup import derivative, hooking, packing, passage, table
-from embcheck.lookup.entry import ENTRIES
+from embcheck.lookup.dropping import DROPPING
+from embcheck.lookup.entry import ENTRIES, MATHEMATICS
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
 assert {"frozen", "table_hooks", "saved_packed"} <= set(FURTHER), (passage, hooking, packing)  # which register them
 #: Routes that leave no gradient, for they speak of a refusal.
-WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value"})
+WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous"})
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
 DENSE = frozenset({"preset_zeros", "preset_transposed", "preset_strided", "preset_bucket", "token_by_token", "then_dense",
                    "dense_first", "dense_beside"})  # fmt: skip
@@ -50,6 +53,9 @@ def canonical(case: Case) -> Case | None:
         changes |= {} if len(case.shape) > 1 else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "through_view"
+    if case.route in DROPPING:
+        changes |= {"upstream": "code", "scale_grad_by_freq": False}
+        changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}
     if case.route == "checkpointed_with_two":
         changes["sparse"] = False  # not every dtype can add sparse gradients
     if (case.route in ("through_double", "checkpointed_with_two") and entry.module) or (
@@ -119,10 +125,23 @@ def has_gradient(case: Case) -> bool:
     source="Autograd mechanics; torch.Tensor.backward; torch.utils.checkpoint; torch.autograd.graph",
     obliges={"repeated", "padding_hit", "sparse", "scale_grad_by_freq", "dtype=bfloat16", "dtype=float16", "empty", "rank>=3",
              "index_dtype=int32", "numel>3072"},
-    when=has_gradient,
+    when=lambda case: has_gradient(case) and case.route not in DROPPING,
 )  # fmt: skip
 def driven_gradient_is_scattered(case: Case, out: Outcome) -> Finding:
     return within(out.weight_grad, *oracle.weight_gradient(case, FURTHER_TIMES.get(case.route, 1)))
+
+
+@autograd.law(
+    "What a checkpointed forward pass drops at random is dropped in the backward pass too, which leaves the generator alone.",
+    source="torch.utils.checkpoint: preserve_rng_state",
+    when=lambda case: case.route in DROPPING,
+    obliges={"repeated", "padding_hit", "sparse"},
+)
+def dropped_elements_get_no_gradient(case: Case, out: Outcome) -> Finding:
+    mask = np.asarray(out.mask.values, np.float64).reshape(case.numel, case.embedding_dim)
+    kept = case.counted
+    due = oracle.accumulate(case.tokens[kept], case.num_embeddings, (case.upstream_values * mask)[kept])
+    return same(out.weight_grad, due)
 
 
 @autograd.law(
@@ -176,6 +195,16 @@ def driven_value_is_the_row(case: Case, out: Outcome) -> Finding:
 )
 def driven_mistakes_are_refused(case: Case, out: Outcome) -> Finding:
     return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else None
+
+
+@autograd.law(
+    "In anomaly mode a backward pass that makes a NaN raises.",
+    source="torch.autograd.detect_anomaly: check_nan",
+    when=lambda case: case.route == "anomalous" and bool(case.counted.any()) and case.embedding_dim > 0,
+    obliges={"sparse", "scale_grad_by_freq"},
+)
+def anomaly_mode_sees_nan(case: Case, out: Outcome) -> Finding:
+    return is_true(out.alarmed, "the gradient is NaN, and nothing was raised")
 
 
 @autograd.law(

@@ -325,6 +325,20 @@ def bag_gradient_is_scattered(case: BagCase, out: Outcome) -> Finding:
 
 
 @bag.law(
+    "A sparse gradient says that it is coalesced only if its rows ascend, each once.",
+    source="torch.sparse: coalesced tensors; nn.EmbeddingBag: sparse",
+    obliges={"repeated", "route=autograd_grad"},
+    when=lambda case: case.sparse and table_learns(case) and case.mode != "max",
+    modes=GRAPH,
+)
+def bag_duplicates_are_not_called_coalesced(case: BagCase, out: Outcome) -> Finding:
+    if not out.weight_grad.raw.is_sparse:
+        return None
+    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    return None if (np.diff(rows) > 0).all() else same(out.weight_grad.meta("is_coalesced"), False)
+
+
+@bag.law(
     "A maximum's gradient goes, in each column, to the row that it was taken from.",
     source="nn.EmbeddingBag: mode; ties between rows are left open",
     obliges={"empty_bag", "padding_bag", "repeated", "untouched_row", "numel>1000", "dtype=float16", "dtype=bfloat16"},

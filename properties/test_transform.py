@@ -125,7 +125,7 @@ def scope() -> Iterator[TransformCase]:
         for name in MAPPED
         for mapped in SUBSETS
         for seed, (batch, shape) in enumerate(itertools.product((1, 2, 3), ((2,), (), (3, 2))))
-        for into, out in ((0, 0), (1, -1), (-1, 1), (2, 0))
+        for into, out in ((0, 0), (1, -1), (-1, 1), (2, 0), (-2, 0))
     )
     every_size = (
         TransformCase(rows, width, name, "ends", shape, padding, seed=width)
@@ -198,7 +198,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "sparse": (False, True),
     "mapped": SUBSETS,
     "batch": (2, 1, 3, 5),
-    "in_dim": (0, 1, -1),
+    "in_dim": (0, 1, -1, -2),
     "out_dim": (0, -1, 1),
     "stray": table.STRAY_AXIS[:3],
     "dtype": tuple(FORMATS),

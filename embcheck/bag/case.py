@@ -15,14 +15,15 @@ from embcheck.bag.region import facts_of
 from embcheck.case import Case, coded
 from embcheck.format import FORMATS, Array, Floats, Format
 from embcheck.layout import shared
+from embcheck.pattern import stray_of
 
 Ints = npt.NDArray[np.int64]
 
 #: Offsets that are none, and indices that are just outside the table: what must be refused, by the arrays that are fed.
 OFFSET_MISTAKES = tuple(WRONG_OFFSETS)
-STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V")
+STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V", "stray_2^32")
 #: The same behind the last offset, where no bag has them.
-LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS)
+LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS[:-1])  # a kernel that reads so far behind crashes
 
 
 def _fitting(layout: str, stored: Array) -> str:
@@ -221,11 +222,10 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         """What is fed: weight, indices, upstream, and where given offsets and sample_weights."""
         tokens = self.tokens
         if self.mistake in (*STRAYS, *LATE_STRAYS):
-            stray = {"-1": -1, "V": 0, "V+1": 1, "-V": -2 * self.num_embeddings, "2V": self.num_embeddings}
             tokens = tokens.copy()
             name = self.mistake.removeprefix("late_").removeprefix("stray_")
             place = self.seed % self.numel if self.mistake in STRAYS else -1
-            tokens[place] = stray[name] + (self.num_embeddings if name != "-1" else 0)
+            tokens[place] = stray_of(name, self.num_embeddings, self.index_dtype)
         shape = (
             (len(self.lengths), self.numel // len(self.lengths) if len(self.lengths) else 3) if self.batch else (-1,)
         )

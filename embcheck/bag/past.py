@@ -112,6 +112,17 @@ def table_alike(leaf: Tensor, call: BagCall, given: Given) -> Callable[[], bool]
 
 
 @_later
+def indices_refilled(leaf: Tensor, call: BagCall, given: Given) -> None:
+    # The same tensor of tokens with others in it: what was counted or sorted for a gradient no longer fits.
+    if 0 in given[0].stride() or not given[0].numel():
+        return
+    kept = given[0].clone()
+    given[0].copy_(kept.reshape(-1)[0].expand(kept.shape))
+    learn(leaf, call(*given))
+    given[0].copy_(kept)
+
+
+@_later
 def offsets_changed(leaf: Tensor, call: BagCall, given: Given) -> None:
     # All bags but the first and the last are empty; where the last one ends stays as it is.
     if given[1] is None or len(given[1]) < 3 or 0 in given[1].stride():

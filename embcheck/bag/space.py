@@ -203,6 +203,22 @@ def scope() -> Iterator[BagCase]:
         for seed in range(len(several))
         for mode, padding, dtype, last in itertools.product(MODES, (None, 1), ("float32", "float64"), (False, True))
     )
+    indexed = (
+        BagCase(
+            3,
+            2,
+            mode,
+            4,
+            ("pairs", "unequal")[seed % 2],
+            batch,
+            dtype=dtype,
+            index_dtype="int32",
+            mistake=mistake,
+            seed=seed,
+        )
+        for seed, mistake in enumerate(STRAYS)
+        for mode, batch, dtype in itertools.product(MODES, (False, True), FORMATS)
+    )
     late = (
         BagCase(3, 2, mode, 3, sparse=sparse, route=route, dtype=dtype, mistake=mistake, seed=seed)
         for seed, mistake in enumerate(LATE_STRAYS)
@@ -224,7 +240,9 @@ def scope() -> Iterator[BagCase]:
         for mode, last, trailing in itertools.product(MODES, (False, True), (1, 2))
         for padding, dtype, route in itertools.product((None, 1), FORMATS, ("value", "backward_call"))
     )
-    found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), wrong, miscut, late, unbagged)
+    found = itertools.chain(
+        small_cases(), spelled, size_cases(), weighted_cases(), wrong, indexed, miscut, late, unbagged
+    )
     return (case for case in map(canonical, found) if case)
 
 
@@ -286,6 +304,17 @@ def landmarks() -> Iterator[BagCase]:
         scaled = mode != "max"
         yield BagCase(5, 1031, mode, 6, batch=batch, indices="permutation", dtype=tuple(FORMATS)[seed % 4], seed=seed)
         yield BagCase(5, 1, mode, 1030, "singletons", batch, scale_grad_by_freq=scaled, seed=seed)
+    for seed, (rows, numel, scaled) in enumerate(itertools.product((1, 2), (256, 300, 1024), (False, True))):
+        # One row more often than a byte can count.
+        for mode in ("sum", "mean"):
+            yield BagCase(rows, 2, mode, numel, ("fours", "pairs")[seed % 2], indices=("same", "skewed")[rows - 1],
+                          scale_grad_by_freq=scaled, dtype=("float32", "float64")[seed // 2 % 2], seed=seed)  # fmt: skip
+    for width, dtype, mode in itertools.product((33, 70), FORMATS, MODES):
+        # Numbers that fill their format: what is narrowed on the way shows.
+        yield BagCase(4, width, mode, 6, "unequal", weights="real" if mode == "sum" else None, learns="both", values="real",
+                      upstream="real", dtype=dtype)  # fmt: skip
+    for mistake, mode in itertools.product(STRAYS, MODES):
+        yield BagCase(3, 2, mode, 4, index_dtype="int32", mistake=mistake, seed=len(mistake))
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
         yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
     later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))

@@ -15,7 +15,7 @@ import torch
 from embcheck.axes import Axes, Input
 from embcheck.case import Ints
 from embcheck.lookup.program import surroundings
-from embcheck.pattern import PATTERNS, STRAYS
+from embcheck.pattern import PATTERNS, stray_of
 
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
@@ -182,7 +182,7 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
             tokens = PATTERNS[self.indices](self.numel, self.values, None, self.seed)
         if self.stray is not None and self.numel:
             tokens = tokens.copy()
-            tokens[self.seed % self.numel] = STRAYS[self.stray](self.given or self.values)
+            tokens[self.seed % self.numel] = stray_of(self.stray, self.given or self.values, self.cast)
         return tokens
 
     @property

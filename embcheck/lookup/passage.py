@@ -243,6 +243,24 @@ def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstrea
 
 
 @further
+def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.autograd.set_detect_anomaly(True):
+        value = call(indices)
+        return {"value": value, "alarmed": raises(lambda: value.backward(torch.full_like(upstream, float("nan"))))}
+
+
+@further
+def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    torch.use_deterministic_algorithms(True)
+    try:
+        value = call(indices)
+        value.backward(upstream)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
 def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     with torch.inference_mode():
         value = call(indices)

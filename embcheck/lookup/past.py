@@ -179,6 +179,17 @@ def data_exchanged(leaf: Tensor, call: Call, indices: Tensor) -> None:
 
 
 @_later
+def indices_refilled(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    # The same tensor of tokens with others in it: what was counted or sorted for a gradient no longer fits.
+    if 0 in indices.stride() or not indices.numel():
+        return
+    kept = indices.clone()
+    indices.copy_(kept.reshape(-1)[0].expand(kept.shape))
+    learn(leaf, call(indices))
+    indices.copy_(kept)
+
+
+@_later
 def table_alike(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
     # What holds the other table keeps its identity and its memory apart from this one's.
     other = (leaf.detach() + 1).requires_grad_(leaf.requires_grad)

@@ -14,7 +14,7 @@ from embcheck import stream
 from embcheck.axes import Axes, Input
 from embcheck.case import Ints
 from embcheck.format import STORAGE, Array
-from embcheck.pattern import PATTERNS, STRAYS
+from embcheck.pattern import PATTERNS, stray_of
 
 #: The dtypes of indices that are accepted.
 INDEX_DTYPES = ("int64", "int32")
@@ -60,7 +60,7 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, padding, self.seed).copy()
         if self.stray is not None and self.numel:
             place = {"first": 0, "middle": self.numel // 2, "last": self.numel - 1}[self.place]
-            tokens[place] = STRAYS[self.stray](self.num_embeddings)
+            tokens[place] = stray_of(self.stray, self.num_embeddings, self.index_dtype)
         return tokens
 
     @cached_property
