@@ -141,7 +141,11 @@ def pretrained_positional(rows: int, width: int, weight: Tensor, flags: dict[str
 
 
 def pretrained_parameter(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding.from_pretrained(torch.nn.Parameter(weight), **flags)
+    parameter = torch.nn.Parameter(weight)
+    layer = torch.nn.Embedding.from_pretrained(parameter, **flags)
+    if not parameter.requires_grad:
+        raise AssertionError("the Parameter that was given no longer requires grad")
+    return layer
 
 
 # -- what is done to it --------------------------------------------------------------------------------------------

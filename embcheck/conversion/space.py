@@ -135,6 +135,13 @@ def landmarks() -> Iterator[ConversionCase]:
                 )
 
 
+    # What is shared is shared whatever its size.
+    for seed, (direction, spelling, cut) in enumerate(itertools.product(("to_linear", "to_embedding"), SPELLINGS, CUTS)):
+        fitted = canonical(ConversionCase(64, 17, direction, spelling=spelling, cut=cut, seed=seed))
+        if fitted is not None:
+            yield fitted
+
+
 def smaller(case: ConversionCase) -> Iterator[ConversionCase]:
     """Fewer rows, columns and tokens, the boldest cut first; thresholds are found by bisection."""
     sizes = {"num_embeddings": case.num_embeddings, "embedding_dim": case.embedding_dim, "tokens": case.numel}

@@ -110,6 +110,10 @@ def called_functionally(model: Module, embedding: Module, head: Module) -> Modul
     other = torch.zeros_like(head.weight)
     tokens = torch.zeros(2, dtype=torch.int64)
     torch.func.functional_call(chain, {"0.weight": other}, (tokens,))
+    try:  # What is raised inside leaves nothing replaced either.
+        torch.func.functional_call(chain, {"0.weight": other}, (tokens + embedding.num_embeddings,))
+    except (IndexError, RuntimeError):
+        pass
     names = [name for name, _ in chain.named_parameters()]
     stacked, _ = torch.func.stack_module_state([chain, chain])
     if list(stacked) != names:

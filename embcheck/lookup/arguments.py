@@ -112,6 +112,10 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
     both = torch.func.jvp(looked, given, along)[1]
     same = agree(moved, both[0]) and agree(value, beside)
+    # A direction that is the same for all rows, as a view of one and in memory of its own.
+    alike = at.tangent[:1].expand_as(at.tangent)
+    ways = [torch.func.jvp(looked, given, (nothing, way))[1][1] for way in (alike, alike.clone())]
+    same = same and agree(*ways)
     return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
 
 
@@ -119,7 +123,11 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
 def linearized_twice(look: Look, at: At) -> Seen:
     value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
     first = push(at.tangent * 2)
-    return {"result": push(at.tangent), "value": value, "agrees": agree(first, push(at.tangent) * 2)}
+    again = agree(first, push(at.tangent) * 2)
+    factor, still = torch.ones_like(value), torch.zeros_like(value)
+    _, both = torch.func.linearize(lambda table, by: look(table, at.indices) * by, at.weight, factor)
+    ways = [both(at.tangent * 2, still) / 2, both(at.tangent, still), both(at.tangent * 0, factor) - value + push(at.tangent)]
+    return {"result": push(at.tangent), "value": value, "agrees": again and agree(push(at.tangent), *ways)}
 
 
 @transform

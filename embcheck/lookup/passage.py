@@ -80,7 +80,7 @@ def inputs_given_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
     other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
     (call(indices) + other).backward(upstream, inputs=[leaf])
     first = leaf.grad
-    call(indices).backward(upstream, inputs=leaf)
+    (call(indices) + other).backward(upstream, retain_graph=True, inputs=leaf)
     in_place = leaf.grad is first or (first is not None and first.is_sparse)
     return {"weight_grad": leaf.grad, "kept": other.grad is None and in_place}
 
