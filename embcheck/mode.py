@@ -140,7 +140,9 @@ def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     own = tuple(family.modes)
     own_and_plain = own + tuple(name for name in family.further if name not in own)
     whole = own_and_plain + tuple(
-        name for name, found in MODES.items() if name not in own_and_plain and family.call in found.calls
+        name
+        for name, found in MODES.items()
+        if name not in own_and_plain and family.call in found.calls and (found.grad or "no_grad" in own)
     )
     if not chosen:
         return own

@@ -85,6 +85,22 @@ def aot_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[
     return program(build=compiled(build, decomposing_backend, True), **arguments)
 
 
+@mode(
+    "compile_no_grad", grad=False, calls=CALLS, cases=lattice(4, 12, 60), engines=("product",), cost=10.0, cannot=_DYNAMO
+)
+def compile_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="eager", called without a graph."""
+    with torch.no_grad():
+        return program(build=compiled(build, dynamo_backend, True), **arguments)
+
+
+@mode("aot_no_grad", grad=False, calls=CALLS, cases=lattice(3, 9, 60), engines=("product",), cost=15.0, cannot=_CANNOT)
+def aot_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="aot_eager", called without a graph: no backward is recorded."""
+    with torch.no_grad():
+        return program(build=compiled(build, aot_backend, True), **arguments)
+
+
 def no_compiler() -> str | None:
     """Why inductor can't compile here; None if it can.  The first compilation sets it up, which may take half a minute."""
     import faulthandler
@@ -114,6 +130,22 @@ def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]
 def inductor(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="inductor" and dynamic shapes."""
     return program(build=compiled(build, inductor_backend, True), **arguments)
+
+
+@mode(
+    "inductor_no_grad",
+    grad=False,
+    calls=CALLS,
+    cases=lattice(2, 5, 120),
+    engines=("product",),
+    cost=60.0,
+    cannot=_CANNOT,
+    lacking=no_compiler,
+)
+def inductor_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """torch.compile with backend="inductor" and dynamic shapes, called without a graph."""
+    with torch.no_grad():
+        return program(build=compiled(build, inductor_backend, True), **arguments)
 
 
 @mode(

@@ -54,7 +54,7 @@ def export_strict(program: Program, build: Build, **arguments: Any) -> Mapping[s
     return program(build=exported(build, True, as_it_is), **arguments)
 
 
-@mode("export_decomposed", calls=CALLS, cases=lattice(2, 6, 60), engines=("product",), cost=30.0,
+@mode("export_decomposed", calls=CALLS, cases=lattice(4, 16, 24), engines=("product",), cost=30.0,
       cannot=_CANNOT, lacking=lacks_export)  # fmt: skip
 def export_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Through torch.export and run_decompositions."""
@@ -80,7 +80,17 @@ def saved(found: Exported) -> Exported:
     file = io.BytesIO()
     torch.export.save(found, file)
     file.seek(0)
-    return torch.export.load(file)
+    loaded = torch.export.load(file)
+    # The programs are served with the table of each case; what they themselves hold is looked at here.
+    for name, parameter in found.state_dict.items():
+        other = loaded.state_dict[name]
+        if bits(other) != bits(parameter) or other.requires_grad != parameter.requires_grad:
+            raise AssertionError(f"{name} came back with other bits, or another requires_grad")
+    return loaded
+
+
+def bits(values: Tensor) -> list[int]:
+    return values.detach().contiguous().view(torch.uint8).reshape(-1).tolist()
 
 
 def exported(build: Build, strict: bool, finish: Finish) -> Build:

@@ -33,6 +33,9 @@ CALM = (
     "other_order",
     "other_table",
     "output_overwritten",
+    "output_held",
+    "gradient_held",
+    "indices_refilled",
 )
 
 #: What the first signatures have, so that few of them meet every flag.
@@ -115,6 +118,8 @@ def _cases_of(
             if name in ("indices", "values", "upstream", "numel", "bags")
         }
         chosen |= {"num_embeddings": rows, "embedding_dim": width, "shape": shape, "seed": position + 7 * turn}
+        if not turn and "special" in space.axes.get("values", ()):
+            chosen["values"] = "special"  # a program that is saved is made from the first case
         if histories:
             chosen["history"] = draws.choice(histories)
         if strays and (position + turn) % 5 == 1:

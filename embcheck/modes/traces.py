@@ -6,6 +6,7 @@ recorded as a constant shows.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ import torch
 from embcheck.lookup.entry import Build
 from embcheck.mode import Program, mode
 from embcheck.modes.lattice import lattice
+from embcheck.modes.layer import BOTH, MODULE
+from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, TABLE, Lifted, through
 
 Tensor = torch.Tensor
@@ -75,6 +78,28 @@ def scripted(build: Build) -> Build:
         return leaf, torch.jit.script(call)
 
     return built
+
+
+def script_saved(layer: torch.nn.Module) -> Any:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(layer), file)
+    file.seek(0)
+    return torch.jit.load(file, map_location="cpu")
+
+
+@mode(
+    "jit_saved",
+    calls=BOTH,
+    rebuilds=True,
+    cases=lattice(24, 48, 8, entry=_MODULES),
+    engines=("product",),
+    cost=8.0,
+    aliases=False,
+    cannot=MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")},
+)
+def jit_saved(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """Modules through torch.jit.script, saved, and loaded with map_location."""
+    return program(build=relaid(build, script_saved), **arguments)
 
 
 _BRANCHES = "a proxy has no size that Python could look at"
