@@ -16,7 +16,7 @@ from embcheck.law import Family, Plan
 from embcheck.layout import row_major
 from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
-from embcheck.lookup.past import HISTORIES, PASTS, past_cases
+from embcheck.lookup.past import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.lookup.program import forward
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -53,7 +53,7 @@ def canonical(case: Case) -> Case | None:
     if fitted.layout == "expanded":
         changes |= {"values": "fingerprint", "layout": "column_slice"}
     sparse_scaled = fitted.sparse and fitted.scale_grad_by_freq  # has no backward
-    if fitted.stray is not None or fitted.num_embeddings == 0 or (sparse_scaled and fitted.history == "after_backward"):
+    if fitted.stray is not None or fitted.num_embeddings == 0 or (sparse_scaled and fitted.history in LEARNING):
         changes["history"] = "fresh"
     return fitted.but(**changes)
 

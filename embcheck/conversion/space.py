@@ -134,9 +134,10 @@ def landmarks() -> Iterator[ConversionCase]:
                     rows, width, direction, "uniform", (tokens,), bias=bias, input_grad=bool(seed % 2), seed=seed
                 )
 
-
     # What is shared is shared whatever its size.
-    for seed, (direction, spelling, cut) in enumerate(itertools.product(("to_linear", "to_embedding"), SPELLINGS, CUTS)):
+    for seed, (direction, spelling, cut) in enumerate(
+        itertools.product(("to_linear", "to_embedding"), SPELLINGS, CUTS)
+    ):
         fitted = canonical(ConversionCase(64, 17, direction, spelling=spelling, cut=cut, seed=seed))
         if fitted is not None:
             yield fitted

@@ -126,7 +126,11 @@ def linearized_twice(look: Look, at: At) -> Seen:
     again = agree(first, push(at.tangent) * 2)
     factor, still = torch.ones_like(value), torch.zeros_like(value)
     _, both = torch.func.linearize(lambda table, by: look(table, at.indices) * by, at.weight, factor)
-    ways = [both(at.tangent * 2, still) / 2, both(at.tangent, still), both(at.tangent * 0, factor) - value + push(at.tangent)]
+    ways = [
+        both(at.tangent * 2, still) / 2,
+        both(at.tangent, still),
+        both(at.tangent * 0, factor) - value + push(at.tangent),
+    ]
     return {"result": push(at.tangent), "value": value, "agrees": again and agree(push(at.tangent), *ways)}
 
 

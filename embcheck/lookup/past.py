@@ -247,6 +247,10 @@ def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], boo
     return lambda: torch.equal(first.to_dense(), copy)
 
 
+#: Histories in which the judged call's own flags meet a backward pass.
+LEARNING = frozenset(
+    {"after_backward", "other_index_dtype", "longer_between", "third_alike", "gradient_held", "indices_refilled"}
+)
 #: All histories of a lookup.
 PASTS: dict[str, History] = HISTORIES | LATER
 

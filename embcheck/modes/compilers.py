@@ -86,7 +86,13 @@ def aot_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[
 
 
 @mode(
-    "compile_no_grad", grad=False, calls=CALLS, cases=lattice(4, 12, 60), engines=("product",), cost=10.0, cannot=_DYNAMO
+    "compile_no_grad",
+    grad=False,
+    calls=CALLS,
+    cases=lattice(4, 12, 60),
+    engines=("product",),
+    cost=10.0,
+    cannot=_DYNAMO,
 )
 def compile_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="eager", called without a graph."""

@@ -15,6 +15,7 @@ import numpy as np
 from embcheck import stream
 from embcheck.item import Item, Profile
 from embcheck.law import Family
+from embcheck.lookup.past import LATER
 from embcheck.modes.layer import TRANSFORMING
 from embcheck.pattern import STRAYS
 from embcheck.space import covering_rows
@@ -105,7 +106,8 @@ def _cases_of(
     plain = graph.get("layout", "contiguous") == graph.get("index_layout", "contiguous") == "contiguous"
     numels = [draws.choice(_TOKENS) for _ in range(most if plain else 2)]
     names = space.case_type._fields
-    histories = tuple(name for name in histories if name in space.axes.get("history", ()))
+    known = {*space.axes.get("history", ()), *(LATER if "other_table" in space.axes.get("history", ()) else ())}
+    histories = tuple(name for name in histories if name in known)
     strays = any("stray=-1" in law.obliges for law in family.laws)
     for turn in range(most):
         rows, width = tables[turn % len(tables)]

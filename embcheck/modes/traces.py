@@ -81,10 +81,17 @@ def scripted(build: Build) -> Build:
 
 
 def script_saved(layer: torch.nn.Module) -> Any:
+    # Frozen on the way, since whoever calls the layer says again whether it learns.
+    learning = [parameter.requires_grad for parameter in layer.parameters()]
     file = io.BytesIO()
-    torch.jit.save(torch.jit.script(layer), file)
+    torch.jit.save(torch.jit.script(layer.requires_grad_(False)), file)
     file.seek(0)
-    return torch.jit.load(file, map_location="cpu")
+    loaded = torch.jit.load(file, map_location="cpu")
+    if any(parameter.requires_grad for parameter in loaded.parameters()):
+        raise AssertionError("a frozen parameter came back as one that learns")
+    for parameter, learns in zip(loaded.parameters(), learning, strict=True):
+        parameter.requires_grad_(learns)
+    return loaded
 
 
 @mode(
