@@ -56,8 +56,8 @@ def canonical(case: Case) -> Case | None:
     if case.route in DROPPING:
         changes |= {"upstream": "code", "scale_grad_by_freq": False}
         changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}
-    if case.route == "checkpointed_with_two":
-        changes["sparse"] = False  # not every dtype can add sparse gradients
+    if case.route in ("checkpointed_with_two", "leaf_listed_twice"):
+        changes["sparse"] = False  # not every dtype can add sparse gradients, and none has a second derivative
     if (case.route in ("through_double", "checkpointed_with_two") and entry.module) or (
         case.route == "indices_mutated" and entry.product
     ):

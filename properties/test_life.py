@@ -427,6 +427,7 @@ def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
     alone, off = case.logits(state, rows)
     return every(
         within(out.replaced, value.reshape(shape), limit.reshape(shape)),
+        within(out.replaced_by_head, value.reshape(shape), limit.reshape(shape)) if tied else None,
         within(out.replaced_alone, alone.reshape(shape), off.reshape(shape)),
         is_true(out.strict, "a strict call takes what is missing or unknown, or not what is whole"),
         is_true(out.refuses_repeats, "two dictionaries with one name are taken"),

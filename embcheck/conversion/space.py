@@ -127,7 +127,7 @@ def scope() -> Iterator[ConversionCase]:
 
 def landmarks() -> Iterator[ConversionCase]:
     """The sizes on both sides of each threshold, one axis at a time and two together, in both directions."""
-    for seed, size in enumerate((16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 257, 1000, 1001)):
+    for seed, size in enumerate((16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 257, 1000, 1001, 1025, 1031)):
         for direction, bias in (("to_linear", "whole"), ("to_linear", "none"), ("to_embedding", "none")):
             for rows, width, tokens in ((size, 3, 5), (3, size, 5), (5, 3, size), (size, 2, size), (2, size, size)):
                 yield ConversionCase(

@@ -76,6 +76,7 @@ def live(
     chain = torch.nn.Sequential(table, out)
     call = torch.func.functional_call
     seen["replaced"] = call(chain, doubled, (indices,)).detach()
+    seen["replaced_by_head"] = call(chain, {"1.weight": doubled["0.weight"]}, (indices,)).detach()
     seen["replaced_alone"] = call(chain, doubled, (indices,), tie_weights=False).detach()
     everything = dict(chain.named_parameters(remove_duplicate=False))
     taken: list[Any] = []

@@ -86,6 +86,29 @@ def inputs_given_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
 
 
 @further
+def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
+    out = call(indices) + other
+    (once,) = torch.autograd.grad(out, other, upstream, retain_graph=True)
+    other.grad = torch.ones_like(other)
+    out.backward(upstream, inputs=[leaf, other], retain_graph=True)
+    due = 1 + once
+    added = torch.equal(other.grad.nan_to_num(), due.nan_to_num())
+    out.backward(upstream, inputs=[other, leaf], retain_graph=True)
+    added = added and torch.equal(other.grad.nan_to_num(), (due + once).nan_to_num())
+    return {"weight_grad": leaf.grad, "kept": added}
+
+
+@further
+def leaf_listed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    sent = upstream.detach().clone().requires_grad_()
+    first, second = torch.autograd.grad(call(indices), [leaf, leaf], sent, create_graph=True)
+    same = torch.equal(first.detach().to_dense().nan_to_num(), second.detach().to_dense().nan_to_num())
+    kept = same and first.grad_fn is not None and second.grad_fn is not None and leaf.grad is None
+    return {"weight_grad": second, "kept": kept}
+
+
+@further
 def kept_graph_passed_often(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     loss = (call(indices) * upstream).sum()
     for kept in (True, True, True, False):

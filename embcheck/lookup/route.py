@@ -22,6 +22,7 @@ FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "forward_hook_doubles"), 2),
     **dict.fromkeys(("layer_hook_doubles", "node_hook_doubles", "through_double", "graph_kept"), 2),
     "checkpointed_with_two": 2,
+    "inputs_listed": 2,
 }
 
 

@@ -281,6 +281,25 @@ def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
 
 
 @_break
+def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
+    """A count of steps that no narrow format holds comes back from a state_dict as it went, in the same dtype."""
+    import copy
+
+    right = copy.deepcopy(optimizer.state_dict())
+    far = copy.deepcopy(right)
+    counts = [state["step"] for state in far["state"].values() if isinstance(state.get("step"), Tensor)]
+    for count in counts:
+        count.fill_(4099.0)
+    optimizer.load_state_dict(far)
+    steps = [state["step"] for state in optimizer.state.values() if isinstance(state.get("step"), Tensor)]
+    for before, after in zip(counts, steps, strict=True):
+        if before.dtype != after.dtype or not torch.equal(before, after):
+            raise AssertionError(f"4099 steps in {before.dtype} were loaded as {after.item()} in {after.dtype}")
+    optimizer.load_state_dict(right)
+    return optimizer
+
+
+@_break
 def shown(optimizer: Any, build: Callable[..., Any]) -> Any:
     repr(optimizer), optimizer.state_dict(), dict(optimizer.state), optimizer.__getstate__()
     return optimizer
