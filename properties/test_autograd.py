@@ -14,8 +14,9 @@ from embcheck.comparison import Finding, described, every, identical, is_true, s
 from embcheck.law import Family, Plan
 from embcheck.lookup import derivative, hooking, packing, passage, table
 from embcheck.lookup.dropping import DROPPING
-from embcheck.lookup.entry import ENTRIES, MATHEMATICS
+from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
+from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
