@@ -39,7 +39,7 @@ LAYERS = (
         "oracle",
     ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "comparison", "law", "verdict", "ledger", "records", "item"),
+    *("outcome", "space", "comparison", "law", "verdict", "figure", "ledger", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
         "life",
@@ -97,7 +97,18 @@ TORCH_FREE = (
         "declaration",
         "oracle",
     ),
-    *("space", "lookup.table", "outcome", "law", "verdict", "ledger", "comparison", "records.record", "records.schema"),
+    *(
+        "space",
+        "lookup.table",
+        "outcome",
+        "law",
+        "verdict",
+        "ledger",
+        "comparison",
+        "figure",
+        "records.record",
+        "records.schema",
+    ),
     *(
         "records.compare",
         "records.store",

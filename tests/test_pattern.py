@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from embcheck.pattern import PATTERNS, STRAYS, occurrence
+from embcheck.pattern import PATTERNS, STRAYS, occurrence, stray_of
 
 EVERY = [
     (numel, rows, padding, seed)
@@ -117,7 +117,9 @@ def test_strays_lie_outside() -> None:
     for name, stray in STRAYS.items():
         for rows in (0, 1, 2, 3, 1000):
             assert not 0 <= stray(rows) < rows, (name, rows)
-            assert -(2**31) <= stray(rows) < 2**31, "they must fit int32"
+            narrow = stray_of(name, rows, "int32")
+            assert not 0 <= narrow < rows, (name, rows)
+            assert -(2**31) <= narrow < 2**31, "they must fit int32"
     assert (STRAYS["-1"](7), STRAYS["V"](7), STRAYS["-V"](7), STRAYS["-V-1"](7), STRAYS["V+1"](7)) == (-1, 7, -7, -8, 8)
 
 

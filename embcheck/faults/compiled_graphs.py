@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,8 @@ def probe(build: Any, tokens: list[int], flags: dict[str, Any]) -> dict[str, Any
     """A lookup in a table of ones, and its gradient."""
     leaf, call = build(torch.ones(4, 2, requires_grad=True), **flags)
     value = call(torch.tensor(tokens))
-    value.sum().backward()
+    if value.requires_grad:
+        value.sum().backward()
     return {"value": value, "grad": leaf.grad}
 
 
@@ -58,6 +60,17 @@ def forgets_frequency(mode: str) -> bool:
 def takes_negatives(mode: str) -> bool:
     """Whether -1 is looked up."""
     return seen(mode, 0, -1) is not None
+
+
+def takes_beyond(mode: str) -> bool:
+    """Whether the number of rows is looked up."""
+    return seen(mode, 0, 4) is not None
+
+
+def forgets_max_norm(mode: str) -> bool:
+    """Whether a row of norm √2 is looked up as it is."""
+    found = seen(mode, 0, max_norm=1.0)
+    return found is not None and bool((found["value"] == 1).all())
 
 
 def loses_gradient(mode: str) -> bool:
@@ -98,6 +111,21 @@ def no_padding(node: torch.fx.Node) -> None:
 
 def wrapped(node: torch.fx.Node) -> None:
     """The tokens modulo the number of rows, as Python counts from the end."""
+    within_rows(node, lambda graph, tokens, rows: graph.call_function(torch.remainder, (tokens, rows)))
+
+
+def clamped(node: torch.fx.Node) -> None:
+    """The last row for every token beyond it."""
+
+    def clamp(graph: torch.fx.Graph, tokens: Any, rows: Any) -> torch.fx.Node:
+        last = graph.call_function(operator.sub, (rows, 1))
+        return graph.call_function(torch.clamp, (tokens,), {"max": last})
+
+    within_rows(node, clamp)
+
+
+def within_rows(node: torch.fx.Node, change: Callable[[torch.fx.Graph, Any, Any], torch.fx.Node]) -> None:
+    """The tokens changed by what is told of them and of the number of rows."""
     names = names_of(node)
     at, table = (0, 1) if names is _FUNCTION else (1, 0)
 
@@ -106,7 +134,7 @@ def wrapped(node: torch.fx.Node) -> None:
 
     with node.graph.inserting_before(node):
         rows = node.graph.call_function(torch.ops.aten.sym_size.int, (given(table), 0))
-        tokens = node.graph.call_function(torch.remainder, (given(at), rows))
+        tokens = change(node.graph, given(at), rows)
     node.replace_input_with(given(at), tokens)
 
 
@@ -128,6 +156,14 @@ EDITS: dict[str, tuple[str, str, Surgery, Callable[[str], bool]]] = {
     "loses_frequency": ("Its lookups forget scale_grad_by_freq.", "gradient",
                         operated(with_flag("scale_grad_by_freq", False)), forgets_frequency),
     "wraps_tokens": ("Its lookups count negative indices from the end.", "lookup", operated(wrapped), takes_negatives),
+}  # fmt: skip
+
+
+#: What shows without a graph, too.
+FORWARD: dict[str, tuple[str, str, Surgery, Callable[[str], bool]]] = {
+    "wraps_tokens": EDITS["wraps_tokens"],
+    "clamps_tokens": ("Its lookups take the last row for a token beyond it.", "lookup", operated(clamped), takes_beyond),
+    "loses_max_norm": ("Its lookups forget max_norm.", "renorm", operated(with_flag("max_norm", None)), forgets_max_norm),
 }  # fmt: skip
 
 
@@ -239,11 +275,19 @@ PLACES: dict[str, Any] = {
     "aot_decomposed": compiled_by("aot_eager_decomp_partition"),
     "inductor": compiled_by("inductor"),
     "inductor_static": compiled_by("inductor"),
+    "compile_no_grad": handed_over,
+    "aot_no_grad": compiled_by("aot_eager"),
+    "inductor_no_grad": compiled_by("inductor"),
 }
 
 
+def edits(mode: str) -> dict[str, tuple[str, str, Surgery, Callable[[str], bool]]]:
+    """What can be done to a mode's graphs."""
+    return EDITS if MODES[mode].grad else FORWARD
+
+
 def _plant(mode: str, edit: str) -> None:
-    sentence, family, surgery, witness = EDITS[edit]
+    sentence, family, surgery, witness = edits(mode)[edit]
 
     @contextlib.contextmanager
     def plant() -> Iterator[None]:
@@ -270,5 +314,5 @@ def _plant(mode: str, edit: str) -> None:
 
 
 for _mode in PLACES:
-    for _edit in EDITS:
+    for _edit in edits(_mode):
         _plant(_mode, _edit)

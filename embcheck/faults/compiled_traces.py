@@ -16,6 +16,7 @@ from embcheck.faults.compiled_graphs import (
     seen,
     takes_negatives,
 )
+from embcheck.modes.traces import script_saved
 
 
 def tracing(change: Callable[[Any, Any], Any]) -> Iterator[None]:
@@ -127,6 +128,52 @@ def _dense(mode: str) -> bool:
 def jit_script_is_dense() -> Iterator[None]:
     """Scripted layers have dense gradients."""
     yield from scripting(sparse=False)
+
+
+def loading(change: Callable[[Any], None]) -> Iterator[None]:
+    """torch.jit.load whose parameters are changed."""
+    load: Callable[..., Any] = torch.jit.load
+
+    def spoiled(*given: Any, **keywords: Any) -> Any:
+        loaded = load(*given, **keywords)
+        with torch.no_grad():
+            for parameter in loaded.parameters():
+                change(parameter)
+        return loaded
+
+    with patched(torch.jit, load=spoiled):
+        yield
+
+
+def _scripted_again(value: float) -> Any:
+    layer = torch.nn.Embedding.from_pretrained(torch.full((3, 2), value))
+    return script_saved(layer)
+
+
+@fault("lookup", lambda: _scripted_again(1 + 2**-12)(torch.tensor([0]))[0, 0] == 1, modes=("jit_saved",))
+def jit_load_rounds() -> Iterator[None]:
+    """Parameters that are loaded with a script have the precision of bfloat16."""
+    yield from loading(lambda parameter: parameter.copy_(parameter.bfloat16()))
+
+
+@fault("lookup", lambda: _scripted_again(1.0)(torch.tensor([2]))[0, 0] == 0, modes=("jit_saved",))
+def jit_load_misses_the_last_row() -> Iterator[None]:
+    """The last row of a table that is loaded with a script is zero."""
+    yield from loading(lambda parameter: parameter[-1:].zero_())
+
+
+def _learns_again() -> bool:
+    try:
+        _scripted_again(1.0)
+    except AssertionError:
+        return True
+    return False
+
+
+@fault("lookup", _learns_again, modes=("jit_saved",))
+def jit_load_unfreezes() -> Iterator[None]:
+    """Parameters that are loaded with a script learn."""
+    yield from loading(lambda parameter: parameter.requires_grad_())
 
 
 def backward_recorded(change: Any) -> Iterator[None]:
