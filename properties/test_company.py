@@ -18,8 +18,10 @@ from embcheck.training.optimizer import KINDS
 #: Optimizers that step each parameter by itself, of any rank; Muon takes matrices, L-BFGS looks at all of them.
 OPTIMIZERS = (
     *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
-    "Adafactor",
+    *("Adafactor", "SparseAdam"),
 )
+#: Mixes of matrices, whose rows a sparse gradient names.
+MATRICES = ("one", "pair", "layouts")
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 PATHS = ("", "foreach", "fused")
@@ -74,7 +76,9 @@ def canonical(case: Company) -> Company | None:
     if path == "fused" and case.mix in ("layouts", "turned"):
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
-    if case.grouping in ("together", "reversed") or len(MIXES[case.mix]) == 1:
+    if case.optimizer == "SparseAdam":
+        changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False}
+    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
         changes |= {"own": (), "owner": "last"}
     if case.steps < 2:
         changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
@@ -136,7 +140,7 @@ def scope() -> Iterator[Company]:
         }
         fitted.append(Company(name, "pair", grouping, own=OWN[seed % 3], **axes))
     for name, path in itertools.product(OPTIMIZERS, PATHS):
-        eps = (0.0, 0.0) if name == "Adafactor" else 0.0
+        eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
         fitted.append(
             Company(name, "pair", path=path, flags=(("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
         )
@@ -287,7 +291,8 @@ def _typed(out: Outcome, place: int, wanted: dict[str, Any]) -> Finding:
 @law(
     "A parameter has a state once it had a gradient, and only then; it is listed under its place in the groups.",
     source="torch.optim.Optimizer.state; state_dict",
-    when=lambda case: case.optimizer not in ("SGD", "Adagrad"),  # whose states begin with a momentum, or at once
+    # The states of SGD begin with a momentum, those of Adagrad at once; SparseAdam counts by numbers, not by tensors.
+    when=lambda case: case.optimizer not in ("SGD", "Adagrad", "SparseAdam"),
     obliges={"absent", "grouping=late"},
 )
 def state_is_of_the_stepped(case: Company, out: Outcome) -> Finding:

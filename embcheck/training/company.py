@@ -67,6 +67,7 @@ def accompany(
         for m, p in enumerate(members):
             if gradients[m]:
                 fresh = torch.empty_like(p).copy_(fed[f"gradient{m}"][k])
+                fresh = fresh.to_sparse(1) if kind == "SparseAdam" else fresh
                 if p.grad is None:
                     p.grad = fresh
                 else:
@@ -98,7 +99,11 @@ def accompany(
             handle.remove()
         returned = returned and (result is loss if closure else result is None)
         for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
-            kept = kept and p.grad is grad and (grad is None or copy is None or torch.equal(grad, copy))
+            kept = (
+                kept
+                and p.grad is grad
+                and (grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense()))
+            )
             kept = kept and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
             moved = moved and (p._version > version or torch.equal(p.detach(), old))
         for m, p in enumerate(members):
@@ -136,7 +141,8 @@ def settled(optimizer: Any, members: list[Tensor]) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.numel()
     ]
     taken = [p.data_ptr() for p in members if p.numel()]
-    taken += [p.grad.data_ptr() for p in members if p.grad is not None and p.numel()]
+    dense = [p.grad for p in members if p.grad is not None and not p.grad.is_sparse]
+    taken += [gradient.data_ptr() for gradient in dense if gradient.numel()]
     pointers = [value.data_ptr() for _, _, value in tensors]
     packed = optimizer.state_dict()
     order = [p for group in optimizer.param_groups for p in group["params"]]
@@ -171,6 +177,8 @@ def alone(
     for k, gradient in pairs:
         if k >= joins:
             p.grad = None if gradient is None else torch.empty_like(p).copy_(gradient)
+            if p.grad is not None and type(optimizer) is torch.optim.SparseAdam:
+                p.grad = p.grad.to_sparse(1)
             optimizer.step()
         steps.append(p.detach().clone())
     return {f"alone{m}": torch.stack(steps)}

@@ -220,7 +220,8 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             "differentiated_momentum": self.interrupt == "differentiated" and bool(self.asked.get("momentum")),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
-            "state_reloaded": self.interrupt in ("reloaded", "saved", "into_itself", "reloaded_through_hooks"),
+            "state_reloaded": self.interrupt
+            in ("reloaded", "saved", "into_itself", "reloaded_through_hooks", "counted_far"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "several_groups": len(self.groups) > 1,
