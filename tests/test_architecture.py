@@ -76,7 +76,7 @@ LAYERS = (
     # runs and their reports
     *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
     # many records, many releases, whole models, and the commands of all
-    *("shards", "releases", "audit", "commands", "cli"),
+    *("shards", "releases", "audit", "commands", "cli", "__main__"),
 )
 
 #: What may look back, inside a function.
