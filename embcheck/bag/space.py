@@ -313,6 +313,8 @@ def landmarks() -> Iterator[BagCase]:
         # Numbers that fill their format: what is narrowed on the way shows.
         yield BagCase(4, width, mode, 6, "unequal", weights="real" if mode == "sum" else None, learns="both", values="real",
                       upstream="real", dtype=dtype)  # fmt: skip
+    for route, mode in itertools.product(("autograd_grad", "backward_call"), ("sum", "mean")):
+        yield BagCase(3, 2, mode, 6, "unequal", indices="unequal", sparse=True, route=route)
     for mistake, mode in itertools.product(STRAYS, MODES):
         yield BagCase(3, 2, mode, 4, index_dtype="int32", mistake=mistake, seed=len(mistake))
     for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
