@@ -38,6 +38,9 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
     to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
     to_table += [grad(valued, argnums=-1, has_aux=True)(*given[:2])[0]]
+    # One tensor under two names is two arguments.
+    named = grad(lambda by: loss(given[0], by["first"], given[2]) + loss(given[0], by["second"], given[2]))
+    to_table += named({"first": at.weight, "second": at.weight}).values()
     gradient, value = grad(valued, argnums=1, has_aux=True)(*given[:2])
     total = [loss(*given), beside(loss)(*given)[1], beside(lambda table: loss(given[0], table, given[2]))(given[1])[1]]
     negative = [-loss(*given), beside(lambda *parts: -loss(*parts))(*given)[1]]
