@@ -244,6 +244,7 @@ def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "lookup_refuses_strays" in done.stdout
+    assert "(imports torch and wrong:Wraps; run: it exits 1)" in done.stdout, "the script finds the layer"
     found = next(line.split()[-1] for line in done.stdout.splitlines() if "embcheck replay" in line)
     again = subprocess.run([*command, "replay", found], capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout.split()[0]) == (1, "FAILED"), again.stdout + again.stderr

@@ -19,6 +19,7 @@ from embcheck.lookup.entry import converted, table_of
 FLAGS = ("mode", "include_last_offset", "padding_idx", "scale_grad_by_freq", "sparse")
 #: What a counterexample's script says in place of the closures.
 _SCRIPT = """\
+sys.path.insert(0, ".")
 from {module} import {top}
 
 

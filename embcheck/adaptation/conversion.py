@@ -14,6 +14,7 @@ from embcheck.law import FAMILIES, Family
 
 #: What a counterexample's script says in place of the closure.
 _SCRIPT = """\
+sys.path.insert(0, ".")
 from {module} import {top}
 
 

@@ -16,6 +16,7 @@ from embcheck.training.occasion import TIES
 
 #: What a counterexample's script says in place of the closures.
 _MAKE = """\
+sys.path.insert(0, ".")
 from {module} import {top}
 
 

@@ -326,6 +326,9 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(5, 2, mode, 6, ("unequal", "empty_middle")[seed % 2], batch, history=history, weights=weights,
                       learns="both", indices=("uniform", "unequal", "cycle")[seed % 3], sparse=seed % 5 == 1,
                       padding_idx=(None, 0, None)[seed % 3], seed=seed)  # fmt: skip
+    for history, mode in itertools.product(BAG_LATER, MODES):
+        # What is kept between calls is kept most easily where nothing learns.
+        yield BagCase(5, 2, mode, 6, "unequal", history=history, learns="none", indices="uniform")
     # The first and the last row of tall tables, beside either as padding.
     tall = itertools.product((203, 1001, 4099), ("sum", "weighted", "mean", "max"), (None, 0, -1))
     for seed, (rows, mode, padding) in enumerate(tall):

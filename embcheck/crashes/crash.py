@@ -63,7 +63,10 @@ def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
         for path, example in zip(scripts, examples, strict=False):
             path.write_text(example.script)
         codes = list(pool.map(_exit_status, scripts))
-    checked = [replace(example, script_confirmed=code == 1) for example, code in zip(examples, codes, strict=False)]
+    checked = [
+        replace(example, script_confirmed=None if code is None else code == 1)
+        for example, code in zip(examples, codes, strict=False)
+    ]
     return checked + examples[len(checked) :]
 
 

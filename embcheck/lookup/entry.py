@@ -192,6 +192,7 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
 
 #: What a counterexample's script says in place of `table_subject`'s closure.
 _TABLE_SCRIPT = """\
+sys.path.insert(0, ".")
 from {module} import {name}
 
 

@@ -106,11 +106,12 @@ def _script_line(example: Counterexample, store: Any) -> str:
     place = f"{store}/{example.id}.py"
     match example.script_confirmed:
         case True:
-            return f"{place} (imports torch only; run: it exits 1)"
+            imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
+            return f"{place} (imports {imported}; run: it exits 1)"
         case False:
             return f"{place} (run alone it exits 0: the failure needs what ran before it)"
         case _:
-            return f"{place} (not run)"
+            return f"{place} (not run to its end)"
 
 
 def violations(verdicts: Iterable[Verdict]) -> str:
