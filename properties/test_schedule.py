@@ -13,7 +13,14 @@ from embcheck.law import Family, Plan
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 from embcheck.training.schedule import PLANS, scheduled
-from embcheck.training.schedule_case import METRICS, ONE_CYCLES, PLATEAUS, Schedule
+from embcheck.training.schedule_case import (
+    METRICS,
+    MOMENTA_OF_GROUPS,
+    OTHERS,
+    PLATEAUS,
+    SECOND_BETAS,
+    Schedule,
+)
 
 
 def plan(case: Schedule) -> Plan:
@@ -25,13 +32,15 @@ def plan(case: Schedule) -> Plan:
         "resumed": case.resumed,
         "metrics": case.fed,
         "tensor": case.tensor,
+        "seconds": SECOND_BETAS if case.optimizer == "AdamW" else (),
+        "others": case.others,
     }
     return Plan(scheduled, {}, options)
 
 
 def canonical(case: Schedule) -> Schedule | None:
     """The case with as many epochs as its scheduler has."""
-    steps = min(case.steps, 11) if case.plan in ONE_CYCLES else case.steps
+    steps = min(case.steps, 11) if case.plan.startswith("one_cycle") else case.steps
     changes: dict[str, Any] = {"steps": steps, "resumed": case.resumed if case.resumed < steps else 0}
     if case.plan not in PLATEAUS:
         changes["metrics"] = "constant"
@@ -46,6 +55,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "resumed": (0, 1, 3, 4),
     "metrics": tuple(METRICS),
     "tensor": (False, True),
+    "optimizer": tuple(OTHERS),
 }
 
 
@@ -53,6 +63,8 @@ def scope() -> Iterator[Schedule]:
     """Every scheduler, with one group and two, resumed at any epoch or not."""
     for name, rates, resumed in itertools.product(PLANS, AXES["rates"], AXES["resumed"]):
         yield from _fitted(Schedule(name, rates, steps=11, resumed=resumed))
+    for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
+        yield from _fitted(Schedule(name, rates, steps=5, optimizer=optimizer))
     for name, metrics in itertools.product(PLATEAUS, METRICS):
         yield from _fitted(Schedule(name, (1.0, 0.25), steps=17, metrics=metrics))
 
@@ -90,10 +102,21 @@ def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
 @law(
     "The momentum is cycled against the rate where the scheduler says so, and left alone otherwise.",
     source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
-    obliges={"plan=one_cycle", "plan=one_cycle_three", "plan=cyclic_halved"},
+    obliges={f"plan={name}" for name in ("one_cycle", "one_cycle_three", "cyclic_halved", *MOMENTA_OF_GROUPS)},
 )
 def momentum_is_cycled(case: Schedule, out: Outcome) -> Finding:
     return near(out.momenta, case.momenta)
+
+
+@law(
+    "What a schedule does not name (weight decay, dampening, eps, the second beta) stays what each group was given.",
+    source="torch.optim.lr_scheduler: schedulers adjust the learning rate, cyclic ones the momentum",
+    obliges={"optimizer=AdamW & two_groups", "optimizer=SGD & two_groups"},
+)
+def schedules_leave_the_rest(case: Schedule, out: Outcome) -> Finding:
+    seconds = SECOND_BETAS if case.optimizer == "AdamW" else None
+    betas = [(seconds[g],) if seconds else () for g in range(len(case.rates))]
+    return same(out.others, [[*map(list, map(dict.values, case.others)), betas]] * (case.steps + 1))
 
 
 @law(

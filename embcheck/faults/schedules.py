@@ -216,6 +216,75 @@ spoiled("average_forgets_buffers", "aftercare", "AveragedModel ignores use_buffe
         lambda: float(averaged((0.0, 4.0), use_buffers=True).module.seen) != 2)  # fmt: skip
 
 
+# -- what a schedule leaves --------------------------------------------------------------------------------------
+
+
+def second_betas(kind: str, **flags: Any) -> list[float]:
+    """The second beta of AdamW's two groups after a step of a schedule."""
+    groups = [{"params": [Parameter(table())], "betas": (0.5, second)} for second in (0.875, 0.75)]
+    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    scheduler = getattr(schedule, kind)(optimizer, **flags)
+    optimizer.step()
+    scheduler.step()
+    return [group["betas"][1] for group in optimizer.param_groups]
+
+
+def of_the_first(original: Change, self: Any, *given: Any) -> Any:
+    """The rates, and all groups' second beta is the first group's."""
+    found = original(self, *given)
+    for group in self.optimizer.param_groups[1:]:
+        if self.last_epoch > 0 and "betas" in group:
+            group["betas"] = (group["betas"][0], *self.optimizer.param_groups[0]["betas"][1:])
+    return found
+
+
+def highest_of_the_first(original: Change, self: Any, *given: Any) -> Any:
+    """The rates, under the first group's highest momentum for all."""
+    if not self.cycle_momentum:
+        return original(self, *given)
+    return with_attribute("max_momentums", lambda it: it.max_momentums[:1] * len(it.max_momentums))(
+        original, self, *given
+    )
+
+
+def decay_rescaled(original: Change, self: Any, *given: Any) -> Any:
+    """The rates, and a second group's weight decay goes with them."""
+    found = original(self, *given)
+    for group in self.optimizer.param_groups[1:]:
+        if group.get("momentum"):
+            group["weight_decay"] /= 2
+    return found
+
+
+def halfway() -> Any:
+    """SGD of two groups after half a cycle of CyclicLR, each with bounds of its own."""
+    optimizer = torch.optim.SGD([{"params": [Parameter(table())]} for _ in range(2)], lr=1.0, momentum=0.5)
+    scheduler = schedule.CyclicLR(optimizer, 0.5, 1.5, 2, base_momentum=[0.25, 0.25], max_momentum=[0.75, 0.875])
+    scheduler.step()
+    return optimizer
+
+
+def decays() -> list[float]:
+    """The weight decay of SGD's two groups after an epoch."""
+    groups = [{"params": [Parameter(table())], "weight_decay": 0.5} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=0.5)
+    scheduler = schedule.CosineAnnealingLR(optimizer, 4)
+    optimizer.step()
+    scheduler.step()
+    return [group["weight_decay"] for group in optimizer.param_groups]
+
+
+scheduling("one_cycle_second_beta_of_first_group", "OneCycleLR gives every group the second beta of the first.",
+           "OneCycleLR", "get_lr", of_the_first,
+           lambda: second_betas("OneCycleLR", max_lr=1.0, total_steps=5)[1] != 0.75)  # fmt: skip
+scheduling("cyclic_momentum_of_first_group", "CyclicLR cycles every group's momentum between the first one's bounds.",
+           "CyclicLR", "get_lr",
+           highest_of_the_first,
+           lambda: [group["momentum"] for group in halfway().param_groups] != [0.5, 0.5625])  # fmt: skip
+scheduling("cosine_halves_second_decay", "CosineAnnealingLR halves the weight decay of later groups with momentum.",
+           "CosineAnnealingLR", "get_lr", decay_rescaled, lambda: decays()[1] != 0.5)  # fmt: skip
+
+
 # -- scaled gradients ----------------------------------------------------------------------------------------------
 
 

@@ -25,22 +25,33 @@ def scheduled(
     resumed: int,
     metrics: tuple[float, ...],
     tensor: bool,
+    seconds: tuple[float, ...],
+    others: list[dict[str, Any]],
 ) -> dict[str, Any]:
     import copy
 
     def build() -> Any:
         members = [torch.nn.Parameter(torch.ones(1)) for _ in rates]
         lrs = [torch.tensor(rate, dtype=torch.float64) if tensor else rate for rate in rates]
-        groups = [{"params": [p], "lr": lr} for p, lr in zip(members, lrs, strict=True)]
-        return torch.optim.SGD(groups, lr=1.0, momentum=momentum)
+        groups = [{"params": [p], "lr": lr, **other} for p, lr, other in zip(members, lrs, others, strict=True)]
+        if not seconds:
+            return torch.optim.SGD(groups, lr=1.0, momentum=momentum)
+        for group, second in zip(groups, seconds, strict=False):
+            group["betas"] = (momentum, second)
+        return torch.optim.AdamW(groups, lr=1.0)
 
     optimizer = build()
     scheduler = make(optimizer)
-    found: dict[str, list[Any]] = {"rates": [], "momenta": [], "told": [], "epochs": []}
+    found: dict[str, list[Any]] = {"rates": [], "momenta": [], "told": [], "epochs": [], "others": []}
 
     def note() -> None:
         found["rates"].append([float(group["lr"]) for group in optimizer.param_groups])
-        found["momenta"].append([float(group["momentum"]) for group in optimizer.param_groups])
+        betas = [group.get("betas", (group.get("momentum"),)) for group in optimizer.param_groups]
+        found["momenta"].append([float(each[0]) for each in betas])
+        found["others"].append(
+            [[group[name] for name in other] for group, other in zip(optimizer.param_groups, others, strict=True)]
+        )
+        found["others"][-1].append([each[1:] for each in betas])
         found["told"].append([float(rate) for rate in scheduler.get_last_lr()])
         found["epochs"].append(getattr(scheduler, "last_epoch", -1))
 
@@ -63,6 +74,7 @@ def scheduled(
         "momenta": torch.tensor(found["momenta"], dtype=torch.float64),
         "told": torch.tensor(found["told"], dtype=torch.float64),
         "epochs": found["epochs"],
+        "others": found["others"],
         "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
     }
 
@@ -210,6 +222,22 @@ def one_cycle_three(optimizer: Any) -> Any:
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 1.0, 13, pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0,
         final_div_factor=8.0,
+    )  # fmt: skip
+
+
+@_plan
+def cyclic_of_groups(optimizer: Any) -> Any:
+    groups = len(optimizer.param_groups)
+    momenta: Any = {"base_momentum": [0.25, 0.5][:groups], "max_momentum": [0.75, 0.875][:groups]}
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, [0.5, 0.25][:groups], [1.5, 2.0][:groups], 2, 2, **momenta)
+
+
+@_plan
+def one_cycle_of_groups(optimizer: Any) -> Any:
+    groups = len(optimizer.param_groups)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [1.0, 0.5][:groups], total_steps=12, pct_start=0.25, base_momentum=[0.5, 0.25][:groups],
+        max_momentum=[0.75, 0.875][:groups], div_factor=4.0, final_div_factor=16.0,
     )  # fmt: skip
 
 

@@ -76,6 +76,10 @@ def phase(ends: tuple[float, ...], values: tuple[float, ...], anneal: Any, epoch
     raise AssertionError("unreachable")
 
 
+def _of_groups(epoch: int, values: tuple[float, ...]) -> float:
+    return phase(ONE_CYCLES["one_cycle"][0], values, _cosine, epoch)
+
+
 #: The rate at an epoch: (base rate, epoch, group) -> rate.
 CLOSED: dict[str, Callable[[float, int, int], float]] = {
     "step_two": lambda base, e, g: base * 0.5 ** (e // 2),
@@ -101,6 +105,8 @@ CLOSED: dict[str, Callable[[float, int, int], float]] = {
     "averaging_cosine": lambda base, e, g: _cosine(base, 2.0, min(e / 3, 1.0)),
     **{name: lambda base, e, g, c=cycle: c.at(e, c.low, c.high) for name, cycle in CYCLES.items()},  # type: ignore[misc]
     **{name: lambda base, e, g, o=one: phase(o[0], o[1], o[3], e) for name, one in ONE_CYCLES.items()},  # type: ignore[misc]
+    "cyclic_of_groups": lambda base, e, g: CYCLES["cyclic"].at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
+    "one_cycle_of_groups": lambda base, e, g: _of_groups(e, ((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16))[g]),
 }  # fmt: skip
 
 
@@ -151,6 +157,18 @@ PLATEAUS = {
 }
 #: Schedulers that set the momentum, too: the first value is that of the first epoch.
 CYCLING_MOMENTUM = {"cyclic_halved": (0.75, 0.25)}
+#: Those that set a momentum for each group: its value at an epoch, by group.
+MOMENTA_OF_GROUPS: dict[str, Callable[[int, int], float]] = {
+    "cyclic_of_groups": lambda e, g: CYCLES["cyclic"].at(e, *((0.75, 0.25), (0.875, 0.5))[g]),
+    "one_cycle_of_groups": lambda e, g: _of_groups(e, ((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))[g]),
+}
+#: What else each group of either optimizer is given, and a schedule must leave.
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}),
+    "AdamW": ({"eps": 2.0**-20}, {"weight_decay": 0.125, "eps": 2.0**-10, "amsgrad": True}),
+}
+#: The second coefficient of AdamW in each group.
+SECOND_BETAS = (0.875, 0.75)
 
 
 class _ScheduleAxes(NamedTuple):
@@ -165,6 +183,8 @@ class _ScheduleAxes(NamedTuple):
     metrics: str = "constant"
     #: the rates are tensors
     tensor: bool = False
+    #: whose momentum is that of SGD, or the first of its betas
+    optimizer: str = "SGD"
     seed: int = 0
 
 
@@ -194,9 +214,17 @@ class Schedule(Axes, _ScheduleAxes):  # type: ignore[misc]
         elif self.plan in ONE_CYCLES and ONE_CYCLES[self.plan][2] is not None:
             ends, _, between, anneal = ONE_CYCLES[self.plan]
             values = [phase(ends, between or (), anneal, e) for e in range(self.steps + 1)]
+        elif self.plan in MOMENTA_OF_GROUPS:
+            of = MOMENTA_OF_GROUPS[self.plan]
+            return np.array([[of(e, g) for g in range(len(self.rates))] for e in range(self.steps + 1)])
         else:
             values = [self.momentum] * (self.steps + 1)
         return np.repeat(np.array(values)[:, None], len(self.rates), axis=1)
+
+    @property
+    def others(self) -> list[dict[str, Any]]:
+        """What each group is given beside its rate and its momentum."""
+        return list(OTHERS[self.optimizer][: len(self.rates)])
 
     def facts(self) -> dict[str, Any]:
         """The axes and: two_groups, is_resumed."""
