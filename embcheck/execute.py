@@ -6,7 +6,7 @@ what was written, and where, is read from the buffer itself and not through the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,6 +24,19 @@ _POISON = {name: poison(kind, bfloat16=name == "bfloat16") for name, kind in STO
 #: The integer dtypes as which tensors are read that numpy has no dtype for.
 _READ_AS = {getattr(torch, name): getattr(torch, STORAGE[name]) for name in sorted(CARRIED) if hasattr(torch, name)}
 
+
+#: torch's settings, which no program leaves changed, accepted or refused: what tells each, and what puts it back.
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
+    "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.is_inference_mode_enabled()": (torch.is_inference_mode_enabled, None),
+    "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch.are_deterministic_algorithms_enabled()": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
+}
 
 #: Buffers of at most this many elements are copied from one that is kept.
 _SMALL = 512
@@ -95,7 +108,7 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
         torch.set_num_threads(plan.threads)
     seen: Mapping[str, Any] = {}
     error: BaseException | None = None
-    grad, default = torch.is_grad_enabled(), torch.get_default_dtype()
+    settings = [tell() for tell, _ in SETTINGS.values()]
     try:
         if device == "cpu":
             seen = mode.function(plan.program, **arguments, **plan.options)
@@ -107,10 +120,7 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
     except Exception as raised:
         error = raised
     finally:
-        # What a program leaves changed must not spoil the cases after it.
-        torch.set_grad_enabled(grad)
-        if torch.get_default_dtype() != default:
-            torch.set_default_dtype(default)
+        changed = _put_back(settings)
     return Outcome(
         seen,
         read,
@@ -120,7 +130,20 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
         device=device,
         error=error,
         written=lambda: _written(fed),
+        settings=changed,
     )
+
+
+def _put_back(before: list[Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings that are others than before, now and before; they must not spoil the cases after this one."""
+    changed = {}
+    for (name, (tell, put)), old in zip(SETTINGS.items(), before, strict=True):
+        new = tell()
+        if new != old:
+            changed[name] = (new, old)
+            if put is not None:
+                put(old)
+    return changed
 
 
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:

@@ -105,6 +105,8 @@ class Judge:
         self.cases += 1
         refused = self.family.refused(case)
         out = executed(self.family, self.mode, case, self.device)
+        if refused and out.settings:
+            self._judge(self.accept, case, out)
         reason = self.family.untaken(out) or (None if refused else self.family.not_applicable(case, out))
         if reason is not None:
             self._inapplicable(reason)
@@ -217,6 +219,8 @@ def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "c
         return None
     refused = family.refused(case)
     out = executed(family, mode, case, device)
+    if law.judge is accepts and out.settings:
+        return accepts(case, out)
     if law.refusal != refused or not law.when(case):
         return None
     if out.error is not None and not refused and law.judge is not accepts:

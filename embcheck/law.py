@@ -98,7 +98,9 @@ class Family:
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self
         accepted = self.law(
-            "A valid case is accepted: nothing is raised.", source="the function's documentation", metadata=True
+            "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay.",
+            source="the function's documentation",
+            metadata=True,
         )
         accepted(accepts)
 
@@ -155,7 +157,9 @@ class Family:
 
 
 def accepts(case: Axes, out: Outcome) -> Finding:
-    """Nothing is raised."""
+    """Nothing is raised, and no setting is left changed; the latter holds where something must be raised, too."""
+    for name, (now, before) in out.settings.items():
+        return Difference("setting", name, now, before, f"{name} is {now} afterwards, and was {before}")
     if out.error is None:
         return None
     text = " ".join(str(out.error).split())

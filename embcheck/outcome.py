@@ -149,20 +149,32 @@ class Refused(Exception):
 
 
 #: What an outcome has itself.
-_OWN = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "written"})
+_OWN = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "settings", "written"})
 
 
 class Outcome:
     """The observations of one execution, the error it raised if any, and what it wrote to its inputs.
 
     ``makes_graph`` says whether the mode makes a graph, ``keeps_memory`` whether its table is the memory that was
-    given, ``device`` where it ran.
+    given, ``device`` where it ran, ``settings`` what of torch's settings the program left changed: by the expression
+    that tells one, what it is and what it was.
 
     Raises:
         ValueError: for an observation with one of these names, which no law could see.
     """
 
-    __slots__ = ("_fields", "_reader", "_written", "device", "error", "keeps_memory", "makes_graph", "mode", "seen")
+    __slots__ = (
+        "_fields",
+        "_reader",
+        "_written",
+        "device",
+        "error",
+        "keeps_memory",
+        "makes_graph",
+        "mode",
+        "seen",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -175,6 +187,7 @@ class Outcome:
         device: str = "cpu",
         error: BaseException | None = None,
         written: Callable[[], dict[str, str]] | None = None,
+        settings: Mapping[str, tuple[Any, Any]] | None = None,
     ) -> None:
         if not _OWN.isdisjoint(seen):
             raise ValueError(f"an observation can't be called {', '.join(sorted(_OWN & seen.keys()))}")
@@ -184,6 +197,7 @@ class Outcome:
         self.keeps_memory = keeps_memory
         self.device = device
         self.error = error
+        self.settings = settings or {}
         self._reader = reader
         self._written = written
         self._fields: dict[str, Field] = {}

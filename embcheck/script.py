@@ -186,7 +186,7 @@ def _call(plan: Plan, mode: Mode, memory: bool, found: Difference) -> list[str]:
     head = plan.program.__name__ if mode.name == "eager" else f"{mode.function.__name__}"
     first = [] if mode.name == "eager" else [plan.program.__name__]
     call = f"{head}({', '.join(first + arguments)})"
-    if found.path != "error":
+    if found.path != "error" and found.kind != "setting":
         return ["", f"seen = {call}"]
     return [
         "",

@@ -12,7 +12,7 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.membership import CONVERSIONS, build, membered
-from embcheck.module.membership_case import DTYPES, TREES, Membership, grow
+from embcheck.module.membership_case import DTYPES, TREES, Membership, grow, kind
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 
@@ -144,8 +144,11 @@ def state_holds_every_name(case: Membership, out: Outcome) -> Finding:
             same(getattr(out, f"state_{word}_type"), "OrderedDict"),
         ]
     names = [name for name, _ in case.state("")]
+    bare = [name for name, tensor in case.state("") if kind(tensor) == "parameters"]
     return every(
         *findings,
+        same(out.without, bare),
+        same(out.restored, names),
         same(out.simple, (names, "OrderedDict", sorted(set(case.metadata(""))))),
         is_true(out.versions, "a module's metadata has no version"),
         is_true(out.destination, "another dict than the given one was returned"),
@@ -195,7 +198,8 @@ def conversion_reaches_every_number(case: Membership, out: Outcome) -> Finding:
         got = getattr(out, f"converted_{what}")
         # A shared buffer is converted into one for each slot.
         findings.append(same(got, wanted) if what == "parameters" else _each(got, wanted))
-    return every(*findings, same(out.converted_same, names(case)))
+    idle = is_true(out.idle, "a conversion to what a tensor is replaced it or wrote to it")
+    return every(idle, *findings, same(out.converted_same, names(case)))
 
 
 def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:

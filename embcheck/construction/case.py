@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property, lru_cache
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,6 +146,13 @@ def allowed_distance(n: int, fmt: Format) -> float:
     """√(ln(2/δ)/2n): the Dvoretzky–Kiefer–Wolfowitz bound with Massart's constant; and one rounding of each draw,
     which moves a probability by up to u·max|x·f(x)| ≤ u/2, and of a uniform one by u."""
     return math.sqrt(math.log(2 / DELTA) / (2 * n)) + 2 * fmt.unit_roundoff + 1e-8
+
+
+def extremes(n: int) -> tuple[float, float]:
+    """Between which values the largest of n normal deviations lies: all are below t with probability (1 - 2Q(t))ⁿ,
+    which is near e^(-2nQ(t)).  n is above 60, else no lower bound is meaningful."""
+    normal = NormalDist()
+    return -normal.inv_cdf(min(-math.log(DELTA) / (2 * n), 0.5)), -normal.inv_cdf(DELTA / (2 * n))
 
 
 def allowed_correlation(n: int) -> float:

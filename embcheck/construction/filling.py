@@ -211,6 +211,11 @@ def truncated_narrow(t: Tensor, g: Any) -> Any:
 
 
 @_fill
+def truncated_beside(t: Tensor, g: Any) -> Any:
+    return torch.nn.init.trunc_normal_(t, 1.5, 1.0, -0.5, 0.5, g)
+
+
+@_fill
 def truncated_moved(t: Tensor, g: Any) -> Any:
     return torch.nn.init.trunc_normal_(t, 1.0, 0.5, -1.0, 3.0, g)
 

@@ -70,6 +70,7 @@ DISTRIBUTIONS: dict[str, Fans] = {
     "kaiming_normal_relu": lambda i, o: Spread(0.0, _kaiming(math.sqrt(2), o), False),
     "truncated": lambda i, o: Truncated(0.0, 1.0, -2.0, 2.0),
     "truncated_narrow": lambda i, o: Truncated(0.25, 1.0, -0.5, 0.75),
+    "truncated_beside": lambda i, o: Truncated(1.5, 1.0, -0.5, 0.5),
     "truncated_moved": lambda i, o: Truncated(1.0, 0.5, -1.0, 3.0),
     "linear_weight": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),
     "linear_reset": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),

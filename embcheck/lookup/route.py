@@ -182,7 +182,7 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 def layer_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     layer = layer_of(call)
     handle = layer.register_full_backward_pre_hook(lambda layer, given: (given[0] * 2,))
-    layer(indices).backward(upstream)
+    layer.eval()(indices).backward(upstream)
     handle.remove()
     return {"weight_grad": leaf.grad}
 
@@ -191,7 +191,7 @@ def layer_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
 def forward_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     layer = layer_of(call)
     handle = layer.register_forward_hook(lambda layer, args, value: value * 2)
-    layer(indices).backward(upstream)
+    layer.eval()(indices).backward(upstream)
     handle.remove()
     return {"weight_grad": leaf.grad}
 

@@ -120,6 +120,8 @@ def membered(
     ]
     model.zero_grad()
     seen["forgotten"] = [p.grad is None for p in model.parameters()]
+    seen["without"], seen["restored"] = emptied_for_a_while(model)
+    seen["idle"] = left_by_nothing(model, evaluating)
     seen["converted_itself"] = convert(model) is model
     members = {"parameters": [*model.named_parameters()], "buffers": [*model.named_buffers()]}
     for word, pairs in members.items():
@@ -133,6 +135,31 @@ def membered(
     seen["shared_itself"] = model.share_memory() is model
     seen["shared"] = [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]]
     return seen
+
+
+def emptied_for_a_while(model: Module) -> tuple[list[str], list[str]]:
+    """The keys of the state while all slots for buffers hold None, and once they hold their tensors again."""
+    held = [(module, name, value) for module in model.modules() for name, value in module._buffers.items()]
+    for module, name, _ in held:
+        setattr(module, name, None)
+    without = list(model.state_dict())
+    for module, name, value in held:
+        setattr(module, name, value)
+    return without, list(model.state_dict())
+
+
+def left_by_nothing(model: Module, evaluating: bool) -> bool:
+    """Whether every tensor is the same in the same memory and of the same version after conversions to what it is."""
+    model.train(not evaluating)
+    things = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    marks = {name: (thing.data_ptr(), thing._version) for name, thing in things.items()}
+    for dtype in {thing.dtype for thing in things.values() if thing.is_floating_point()}:
+        model.to(dtype)
+    model.to("cpu").cpu().to(torch.device("cpu"), non_blocking=True)
+    after = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return all(
+        after[name] is thing and marks[name] == (thing.data_ptr(), thing._version) for name, thing in things.items()
+    )
 
 
 def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: Tensor) -> tuple[Module, dict[str, Any]]:

@@ -33,6 +33,18 @@ def stepped_by_nothing(k: int, model: Any, optimizer: Any, build: Function, tabl
 
 
 @into(EVENTS)
+def closure_failed(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
+    def failing() -> Any:
+        raise (ArithmeticError if k % 2 else ValueError)("a batch that can't be read")
+
+    try:
+        optimizer.step(failing)
+    except (ArithmeticError, ValueError):
+        return model, optimizer
+    raise AssertionError("the closure's error was lost")
+
+
+@into(EVENTS)
 def rate_halved(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1:
         for group in optimizer.param_groups:

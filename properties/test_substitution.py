@@ -1,0 +1,264 @@
+"""Substitution: functional_call puts what it is given under its names, and under tied ones, for the length of a call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from embcheck import stream
+from embcheck.axes import Axes
+from embcheck.comparison import Finding, every, is_true, refuses, same, unwritten
+from embcheck.law import Family, Plan
+from embcheck.module.membership import build
+from embcheck.module.membership_case import TREES, Membership, Node, grow, kind
+from embcheck.module.substitution import substituted
+from embcheck.outcome import Outcome
+from embcheck.space import Space
+
+#: A tensor's place in a model: the name under which it is listed, its module's own name, its slot, its own name.
+Place = tuple[str, str, str, str]
+
+
+def _one_of_each(places: list[Place], last: bool) -> list[Place]:
+    found = {place[3]: place for place in (places if last else places[::-1])}
+    return [place for place in places if place in found.values()]
+
+
+#: Which names are given, by name of the choice.
+CHOICES: dict[str, Callable[[list[Place]], list[Place]]] = {
+    "first": lambda places: places[:1],
+    "none": lambda places: [],
+    "last": lambda places: places[-1:],
+    "alternate": lambda places: places[::2],
+    "others": lambda places: places[1::2],
+    "one_of_each": lambda places: _one_of_each(places, last=False),
+    "last_of_each": lambda places: _one_of_each(places, last=True),
+    "aliases": lambda places: [p for p in places if p not in _one_of_each(places, last=False)],
+    "buffers": lambda places: [p for p in places if kind(p[3]) == "buffers"],
+    "all": lambda places: places,
+}
+
+
+class _SubstitutionAxes(NamedTuple):
+    """The axes, simplest value first; ``nodes`` are a tree of its own where ``tree`` names none."""
+
+    tree: str = "pair"
+    choice: str = "first"
+    tie: bool = True
+    strict: bool = False
+    #: whether forward raises
+    failing: bool = False
+    #: whether two names of one tensor are given two tensors
+    conflict: bool = False
+    surplus: tuple[str, ...] = ()
+    #: how the argument of forward is passed
+    passed: str = "tuple"
+    #: whether the tensors come in two dicts
+    split: bool = False
+    nodes: tuple[Node, ...] = ()
+    seed: int = 0
+
+
+class Substitution(Axes, _SubstitutionAxes):  # type: ignore[misc]
+    """A call of a module with other tensors in the place of some of its own."""
+
+    @cached_property
+    def model(self) -> Membership:
+        """The module."""
+        return Membership(self.tree, nodes=self.nodes)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Every name with what is there: Parameters, then buffers."""
+        found = [
+            (f"{path}.{slot}" if path else slot, node, slot, tensor)
+            for path, node in self.model.modules("", False)
+            for slot, tensor in self.model.parts[node][2]
+        ]
+        return [place for what in ("parameters", "buffers") for place in found if kind(place[3]) == what]
+
+    @cached_property
+    def given(self) -> list[Place]:
+        """The names that are given."""
+        return CHOICES[self.choice](self.places)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Which tensor each given name gets: the same for names of one tensor, unless they are in conflict."""
+        order = list(dict.fromkeys(place[3] for place in self.places))
+        return {
+            place[0]: order.index(place[3]) + (len(order) * k if self.conflict else 0)
+            for k, place in enumerate(self.given)
+        }
+
+    @cached_property
+    def replaced(self) -> dict[str, int]:
+        """Which tensor comes under each name that is replaced, tied names too."""
+        if not self.tie:
+            return self.numbers
+        of = {place[3]: self.numbers[place[0]] for place in self.given}
+        return {place[0]: of[place[3]] for place in self.places if place[3] in of}
+
+    @cached_property
+    def inside(self) -> list[tuple[str, int]]:
+        """What forward must see under each name: the number of what was given, or -1 for the module's own."""
+        slots = {place[1:3]: self.replaced[place[0]] for place in self.places if place[0] in self.replaced}
+        return [(place[0], slots.get(place[1:3], -1)) for place in self.places]
+
+    @property
+    def conflicting(self) -> bool:
+        """Whether two names that are tied are given two tensors."""
+        return self.conflict and len({place[3] for place in self.given}) < len(self.given)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the call must raise: strictly every name must be given, or tied to one; tied names get one tensor."""
+        lacking = len(self.replaced) < len(self.places) or bool(self.surplus)
+        return (self.tie and self.conflicting) or (self.strict and lacking)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: refused, conflicting, tied_by_name (a name is replaced that was not given), replaced_twice (a slot
+        that is reached by two names), partly_tied (two names of a tensor with more names are given)."""
+        slots = [place[1:3] for place in self.places if place[0] in self.replaced]
+        counts = [sum(p[3] == tensor for p in self.given) for tensor in {p[3] for p in self.given}]
+        names = [sum(p[3] == tensor for p in self.places) for tensor in {p[3] for p in self.given}]
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("nodes", "surplus")},
+            "refused": self.refused,
+            "conflicting": self.conflicting,
+            "surplus": bool(self.surplus),
+            "nameless": bool(self.nodes),
+            "tied_by_name": len(self.replaced) > len(self.given),
+            "replaced_twice": len(set(slots)) < len(slots),
+            "partly_tied": any(1 < few < many for few, many in zip(counts, names, strict=True)),
+        }
+
+
+def plan(case: Substitution) -> Plan:
+    options = {
+        "build": build,
+        "nodes": tuple(case.model.parts.values()),
+        "chosen": tuple(case.numbers.items()),
+        "surplus": case.surplus,
+        "tie": case.tie,
+        "strict": case.strict,
+        "failing": case.failing,
+        "passed": case.passed,
+        "split": case.split,
+    }
+    return Plan(substituted, {"table": case.model.weight}, options)
+
+
+def canonical(case: Substitution) -> Substitution | None:
+    """The case with a conflict only where there can be one: else a slot's second name decides what is in it."""
+    if not case.conflict:
+        return case
+    return case if case.tie and case.conflicting else case.but(conflict=False)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "tree": tuple(TREES),
+    "choice": tuple(CHOICES),
+    "tie": (True, False),
+    "strict": (False, True),
+    "failing": (False, True),
+    "conflict": (False, True),
+    "surplus": ((), ("extra",)),
+    "passed": ("tuple", "bare", "keyword"),
+    "split": (False, True),
+}
+
+
+def scope() -> Iterator[Substitution]:
+    """Every tree with every choice of names, tied or not, strictly or not, whether forward raises or not."""
+    flags = (AXES["tie"], AXES["strict"], AXES["failing"], AXES["conflict"])
+    cases: Iterator[Substitution] = itertools.starmap(Substitution, itertools.product(TREES, CHOICES, *flags))
+    grown = (
+        Substitution(choice=choice, nodes=grow(stream.Stream(seed)), failing=seed % 3 == 0, seed=seed)
+        for seed, choice in enumerate(itertools.islice(itertools.cycle(CHOICES), 60))
+    )
+    return (case for case in map(canonical, itertools.chain(cases, grown)) if case is not None)
+
+
+def draw(draws: stream.Stream) -> Substitution | None:
+    """A random tree, and each axis at any value."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    chosen |= {"tree": draws.choice(tuple(TREES)), "choice": draws.choice(tuple(CHOICES))}
+    nodes = grow(draws) if draws.chance(2) else ()
+    return canonical(Substitution(**chosen, nodes=nodes, seed=draws.between(0, 255)))
+
+
+substitution = Family(
+    "substitution",
+    Space(Substitution, AXES, canonical, scope, flags=("choice", "tie", "strict", "failing"), draw=draw, strength=2),
+    plan,
+    refused=lambda case: case.refused,
+    cost=6.0,
+)
+law = substitution.law
+
+
+@law(
+    "During the call each given tensor stands under its name and, with tie_weights, under every name that is tied to it; "
+    "everything else is the module's own.",
+    source="torch.func.functional_call: tie_weights",
+    obliges={"tied_by_name", "tie=False", "choice=aliases", "choice=buffers", "failing", "nameless", "passed=keyword"},
+)
+def given_tensors_stand_in(case: Substitution, out: Outcome) -> Finding:
+    return every(same(out.raised, case.failing), same(out.inside, case.inside))
+
+
+@law(
+    "After the call, also after one that raised, every name has its own tensor again, in the old order, and nothing is left "
+    "of what was given; the dict that was given stays.",
+    source="torch.func.functional_call: functional; no side effects",
+    obliges={"tied_by_name", "failing", "choice=all", "surplus", "split"},
+)
+def own_tensors_come_back(case: Substitution, out: Outcome) -> Finding:
+    return every(
+        is_true(out.restored, "the module has other tensors, names or attributes after the call"),
+        is_true(out.given_kept, "the dict that was given changed"),
+        unwritten(out),
+    )
+
+
+@law(
+    "The gradient of a given tensor counts every place in which it stood; what was replaced gets none.",
+    source="torch.func.functional_call; the chain rule",
+    when=lambda case: not case.failing,
+    obliges={"tied_by_name", "tie=False", "split"},
+)
+def gradients_reach_what_was_given(case: Substitution, out: Outcome) -> Finding:
+    tensors = {place[0]: place[3] for place in case.places}
+
+    def grads(uses: list[str], tensor: str) -> list[float] | None:
+        empty = tensor.startswith("p_void")
+        return None if not uses or tensor.startswith("integers") else [] if empty else [2.0 * len(uses)]
+
+    wanted = {
+        number: grads([name for name, seen in case.inside if seen == number], tensors[given])
+        for given, number in case.numbers.items()
+    }
+    own = [
+        grads([name for name, seen in case.inside if seen == -1 and tensors[name] == tensor], tensor)
+        if kind(tensor) == "parameters"
+        else None
+        for tensor in tensors.values()
+    ]
+    return every(same(out.given_grads, wanted), same(out.own_grads, own))
+
+
+@law(
+    "Strictly, a missing or an unknown name is refused; tied names that are given different tensors are refused; and the "
+    "module stays as it was.",
+    source="torch.func.functional_call: strict, tie_weights",
+    obliges={"strict", "surplus", "conflicting"},
+    refusal=True,
+)
+def misfits_are_not_substituted(case: Substitution, out: Outcome) -> Finding:
+    return every(refuses(out, RuntimeError, ValueError), unwritten(out))
+
+
+test_scope, test_product, test_random = substitution.tests()
