@@ -84,6 +84,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "note": ((), (0,), (None,), (False,), ("",), ({},), ([],), ({"epoch": 0},)),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
+    "columns": (2, 3, 1),
 }
 
 
@@ -104,7 +105,10 @@ def scope() -> Iterator[Checkpoint]:
             prior=priors[seed % 5],
             passed=("keyword", "all")[seed % 2],
             tied=seed % 3 == 0,
+            columns=2 + seed % 2,
             note=NOTES[seed % len(NOTES)],
+            dtype=tuple(FORMATS)[seed % 7 % 4],
+            layout=("contiguous", "transposed", "offset")[seed % 5 % 3],
             seed=seed,
         )
         for seed, (key, edit, strict, assign) in enumerate(kinds)

@@ -16,9 +16,6 @@ from embcheck.layout import view_of
 SLOTS = ("words.weight", "deep.0.weight", "deep.0.bias", "mean", "count", "scratch")
 #: What a checkpoint of it holds.
 KEYS = SLOTS[:-1]
-SHAPES: dict[str, tuple[int, ...]] = {
-    "words.weight": (3, 2), "deep.0.weight": (3, 2), "deep.0.bias": (3,), "mean": (2,), "count": (), "scratch": (1,)
-}  # fmt: skip
 #: Under which name each is fed.
 FED = {"words.weight": "rows", "deep.0.weight": "columns", "deep.0.bias": "vector", "mean": "pair"}
 #: Edits whose result has another shape, or is no tensor: refused, strictly or not.
@@ -49,6 +46,8 @@ class _CheckpointAxes(NamedTuple):
     note: tuple[Any, ...] = ()
     dtype: str = "float32"
     layout: str = "contiguous"
+    #: how many columns the table's three rows have
+    columns: int = 2
     seed: int = 0
 
 
@@ -76,10 +75,22 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
         return misshapen or (self.is_strict and bool(self.missing or self.extra))
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each slot."""
+        table = (3, self.columns)
+        vectors = {"deep.0.bias": (3,), "mean": (2,), "count": (), "scratch": (1,)}
+        return {"words.weight": table, "deep.0.weight": table, **vectors}
+
+    @property
+    def edited_dtype(self) -> str:
+        """The dtype of the entry that is edited: a wider one holds numbers that the slot does not."""
+        return {"double": "float64", "single": "float32"}.get(self.edit, self.dtype)
+
     def start(self, slot: str) -> Floats:
         """What a slot holds before."""
         if slot == "words.weight" or (slot == "deep.0.weight" and self.tied):
-            return np.arange(1.0, 7.0).reshape(3, 2)
+            return np.arange(1.0, 1 + 3 * self.columns).reshape(3, self.columns)
         return {
             "deep.0.bias": np.arange(1.0, 4.0),
             "mean": np.zeros(2),
@@ -91,9 +102,9 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
         """What the checkpoint holds before its edit: numbers that float64 and float32 hold, but not bfloat16."""
         if slot == "count":
             return np.array(11.0)
-        numbers = np.arange(1.0, 1 + math.prod(SHAPES[slot])) * (-1.0) ** KEYS.index(slot) + 2.0**-9
-        stored = FORMATS["float64" if slot == self.edited and self.edit == "double" else self.dtype]
-        return stored.decode(stored.encode(numbers)).reshape(SHAPES[slot])
+        numbers = np.arange(1.0, 1 + math.prod(self.shapes[slot])) * (-1.0) ** KEYS.index(slot) + 2.0**-9
+        stored = FORMATS[self.edited_dtype if slot == self.edited else self.dtype]
+        return stored.decode(stored.encode(numbers)).reshape(self.shapes[slot])
 
     def after(self, slot: str) -> tuple[str, Floats]:
         """What a slot should hold afterwards: its dtype and values; not for ``deep.0.weight``, which is drawn."""
@@ -119,10 +130,12 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
         """The strides afterwards, in elements; None where they are not known."""
         if slot in self.missing or not self.assigns or slot == "scratch":
             own = slot == "words.weight" or (self.tied and slot == "deep.0.weight")
-            return view_of(SHAPES[slot], self.layout).strides if own else None
+            return view_of(self.shapes[slot], self.layout).strides if own else None
         if slot != self.edited:
             return None
-        return {"turned": (1, 3), "expanded": (0, 0)}.get(self.edit) if len(SHAPES[slot]) == 2 else None
+        if len(self.shapes[slot]) < 2 or self.columns == 1:  # whose only column has any stride
+            return None
+        return {"turned": (1, 3), "expanded": (0, 0)}.get(self.edit)
 
     @cached_property
     def replaced(self) -> list[bool]:
@@ -143,7 +156,7 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
             "bias": Input(fmt.encode(self.start("deep.0.bias")), self.dtype),
         }
         for slot, name in FED.items():
-            dtype = "float64" if slot == self.edited and self.edit == "double" else self.dtype
+            dtype = self.edited_dtype if slot == self.edited else self.dtype
             fed[name] = Input(FORMATS[dtype].encode(self.entry(slot)), dtype)
         return fed
 

@@ -308,6 +308,26 @@ def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
 
 
 @_break
+def named(optimizer: Any, build: Callable[..., Any]) -> Any:
+    """The names of Parameters are those of the state that is loaded; a state without names leaves them."""
+    groups = [group["params"] for group in optimizer.param_groups]
+
+    def make(word: str) -> Any:
+        return build([{"params": [(f"{word}{g}.{k}", p) for k, p in enumerate(ps)]} for g, ps in enumerate(groups)])
+
+    try:
+        fresh = make("new")
+    except TypeError:  # before torch 2.6
+        return optimizer
+    for state in (make("old").state_dict(), optimizer.state_dict()):
+        fresh.load_state_dict(state)
+        names = [group["param_names"] for group in fresh.param_groups]
+        if names != [[f"old{g}.{k}" for k in range(len(ps))] for g, ps in enumerate(groups)]:
+            raise AssertionError(f"the names of the Parameters are {names}, those of the state began with old")
+    return optimizer
+
+
+@_break
 def shown(optimizer: Any, build: Callable[..., Any]) -> Any:
     repr(optimizer), optimizer.state_dict(), dict(optimizer.state), optimizer.__getstate__()
     return optimizer
