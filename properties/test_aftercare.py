@@ -14,10 +14,22 @@ from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
 from embcheck.space import Space
-from embcheck.training.aftercare import averaged, clipped, scaled
+from embcheck.training.aftercare import averaged, clipped, flattened, scaled
 
 #: The gradients of three parameters: a matrix, a vector, a number.
 GRADS: dict[str, Any] = {"a": [[3.0, -4.0], [0.5, 0.0]], "b": [12.0, -1.0, 2.0], "c": -8.0}
+#: What is flattened, beside them an empty table and an empty vector.
+PARTS = {name: np.array(grad) for name, grad in GRADS.items()} | {"e": np.zeros((0, 2)), "f": np.zeros((3, 0))}
+ORDERS = (
+    ("a", "b", "c"),
+    ("a",),
+    ("e",),
+    ("a", "e", "b"),
+    ("e", "c", "f", "a", "b"),
+    ("f", "b"),
+    ("c", "a", "e"),
+    ("b", "f", "e", "c"),
+)
 VALUES = (1.0, 3.0, -5.0, 8.0, 0.0, 2.0)
 
 
@@ -49,10 +61,17 @@ class _AftercareAxes(NamedTuple):
     dtype: str = "float32"
     #: the dtype of the vector's gradient
     other_dtype: str = ""
+    #: in which order parameters are flattened, and whether the first is listed again
+    order: tuple[str, ...] = ("a", "b", "c")
+    twice: bool = False
 
 
 class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
     """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: in_double (something is averaged in float64)."""
+        return {**self.axes, "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype)}
 
     @property
     def total(self) -> float:
@@ -94,7 +113,11 @@ def plan(case: Aftercare) -> Plan:
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
         options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter, "frozen": case.frozen}
+        options["other"] = case.other_dtype if case.other_dtype != case.dtype else ""
         return Plan(averaged, {"values": values}, options)
+    if case.what == "vector":
+        fed = {name: Input(fmt.encode(PARTS[name]), case.dtype) for name in case.order}
+        return Plan(flattened, fed, {"order": case.order, "twice": case.twice})
     if case.what == "scale":
         options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
         options |= {"sparse": case.sparse, "beside": case.beside}
@@ -117,7 +140,9 @@ def plan(case: Aftercare) -> Plan:
 
 
 AXES: dict[str, tuple[Any, ...]] = {
-    "what": ("norm", "value", "average", "scale"),
+    "what": ("norm", "value", "average", "scale", "vector"),
+    "order": ORDERS,
+    "twice": (False, True),
     "limit": (1.0, 0.0, 0, 0.5, 2.5, 100.0),
     "kind": (2.0, 1, 1.0, 3.0, float("inf")),
     "foreach": (None, True, False),
@@ -167,6 +192,12 @@ def scope() -> Iterator[Aftercare]:
             yield Aftercare(
                 "average", average=kind, buffers=buffers, counter=counter, frozen=frozen, steps=steps, dtype=dtype
             )
+    for kind, dtype, other, steps in itertools.product(
+        AXES["average"], AXES["dtype"], ("float64", "float32", "bfloat16"), (6, 3)
+    ):
+        yield Aftercare("average", average=kind, dtype=dtype, other_dtype=other, steps=steps)
+    for order, twice, dtype in itertools.product(ORDERS, (False, True), AXES["dtype"]):
+        yield Aftercare("vector", order=order, twice=twice, dtype=dtype)
     for growth, bad, first in itertools.product(AXES["growth"], AXES["bad"], (False, True)):
         for sparse in (False, True):
             yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse)
@@ -222,12 +253,36 @@ def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
     averages = case.averages
     bound = 4 * case.steps * FORMATS[case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
     last = np.array(VALUES[: case.steps])
+    other = 4 * case.steps * FORMATS[case.other_dtype or case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
     return every(
         within(out.weights, averages, bound),
+        within(out.others, averages, other),
         within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
         same(out.count, case.steps),
         is_true(out.tied, "the average of a tied weight is two"),
         is_true(out.apart, "the average shares memory with the model, or wrote to it"),
+    )
+
+
+@law(
+    "parameters_to_vector joins the elements of all parameters in order, vector_to_parameters deals them out again.",
+    source="torch.nn.utils.parameters_to_vector, vector_to_parameters",
+    when=lambda case: case.what == "vector",
+    obliges={"twice", "dtype=float64", "dtype=bfloat16"},
+)
+def parameters_are_joined_and_dealt_out(case: Aftercare, out: Outcome) -> Finding:
+    sizes = [PARTS[name].size for name in case.order] + [PARTS[case.order[0]].size] * case.twice
+    joined = np.concatenate([PARTS[name].reshape(-1) for name in (*case.order, *case.order[: case.twice])])
+    ends = np.cumsum(sizes)
+    dealt = [list(np.arange(1.0 + end - size, 1.0 + end)) for size, end in zip(sizes, ends, strict=True)]
+    if case.twice:  # what is listed twice has the numbers that it got last
+        dealt[0] = dealt[-1]
+    return every(
+        same(out.flat, joined),
+        same(out.tracked, True),
+        is_true(out.kept, "a parameter changed its shape, dtype or place in the graph"),
+        is_true(out.refused, "what is no tensor was dealt out"),
+        same(out.parts, dealt),
     )
 
 

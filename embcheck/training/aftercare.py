@@ -56,7 +56,7 @@ def clipped(
     }
 
 
-def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, values: Tensor) -> dict[str, Any]:
+def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
@@ -64,6 +64,8 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, values: Tens
     layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
     if counter:  # such as a BatchNorm's num_batches_tracked
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    if other:  # a parameter of another dtype, which holds the same numbers
+        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
     layer.requires_grad_(not frozen)
     how: dict[str, Any] = {
         "equal": {},
@@ -73,9 +75,11 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, values: Tens
         "own": {"avg_fn": lambda average, value, count: 0.5 * average + 0.5 * value},
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
-    weights, seen = [], []
+    weights, seen, others = [], [], []
     for value in values:
         with torch.no_grad():
+            if other:
+                layer.beside.fill_(value.double())
             layer.weight.fill_(value)
             layer.seen.fill_(value)
             if counter:
@@ -83,12 +87,39 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, values: Tens
         model.update_parameters(layer)
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
+        others.append((model.module.beside if other else model.module.weight).detach().reshape(()).clone())
     return {
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
+        "others": torch.stack(others),
         "count": int(model.n_averaged),
-        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
+        "tied": model.module.weight is model.module.words.weight
+        and len(list(model.module.parameters())) == (2 if other else 1),
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
+    }
+
+
+def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str, Any]:
+    utils = torch.nn.utils
+    members = [torch.nn.Parameter(parts[name]) for name in order]
+    if twice:  # a tied parameter, as in list(embedding.parameters()) + list(head.parameters())
+        members.append(members[0])
+    marks = [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members]
+    vector = utils.parameters_to_vector(iter(members))
+    tracked = vector.requires_grad
+    flat = vector.detach().clone()
+    utils.vector_to_parameters(torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype), iter(members))
+    refused = False
+    try:
+        utils.vector_to_parameters([1.0], iter(members))  # type: ignore[arg-type]
+    except TypeError:
+        refused = True
+    return {
+        "flat": flat,
+        "tracked": tracked,
+        "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
+        "refused": refused,
+        "parts": [p.detach().flatten().tolist() for p in members],
     }
 
 
