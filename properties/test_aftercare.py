@@ -56,6 +56,10 @@ class _AftercareAxes(NamedTuple):
     beside: str = ""
     #: error_if_nonfinite, and a number that is put among the gradients
     strict: bool = False
+    #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
+    times: float = 1.0
+    #: whether a gradient without elements is among them
+    hollow: bool = False
     poison: float = 0.0
     steps: int = 6
     dtype: str = "float32"
@@ -70,13 +74,19 @@ class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
     """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: in_double (something is averaged in float64)."""
-        return {**self.axes, "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype)}
+        """The axes and: in_double (something is averaged in float64), beyond_half (float16 numbers whose norm is above
+        65504, the largest of them)."""
+        half = self.dtype == "float16" and self.other_dtype in ("", "float16")
+        return {
+            **self.axes,
+            "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
+            "beyond_half": half and self.what == "norm" and self.total > 65504,
+        }
 
     @property
     def total(self) -> float:
         """The norm of all gradients together."""
-        every_one = np.concatenate([np.abs(np.array(grad)).reshape(-1) for grad in GRADS.values()])
+        every_one = self.times * np.concatenate([np.abs(np.array(grad)).reshape(-1) for grad in GRADS.values()])
         kind = float(self.kind)
         return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
 
@@ -123,7 +133,8 @@ def plan(case: Aftercare) -> Plan:
         options |= {"sparse": case.sparse, "beside": case.beside}
         return Plan(scaled, {}, options)
     dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in GRADS}
-    fed = {name: Input(FORMATS[dtypes[name]].encode(np.array(grad)), dtypes[name]) for name, grad in GRADS.items()}
+    grads = {name: case.times * np.array(grad) for name, grad in GRADS.items()}
+    fed = {name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name]) for name, grad in grads.items()}
     fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
     by_value = case.what == "value"
     options = {
@@ -135,6 +146,7 @@ def plan(case: Aftercare) -> Plan:
         "sparse": case.sparse,
         "strict": case.strict,
         "poison": case.poison,
+        "hollow": case.hollow,
     }
     return Plan(clipped, fed, options)
 
@@ -159,7 +171,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "strict": (False, True),
     "poison": (0.0, float("inf"), float("-inf")),
     "steps": (6, 1, 2, 3),
-    "dtype": ("float32", "float64", "bfloat16"),
+    "times": (1.0, 5000.0),
+    "hollow": (False, True),
+    "dtype": ("float32", "float64", "bfloat16", "float16"),
     "other_dtype": ("", "float64", "float32"),
 }
 
@@ -185,6 +199,15 @@ def scope() -> Iterator[Aftercare]:
         (1.0, 100.0), AXES["kind"], AXES["foreach"], AXES["poison"][1:]
     ):
         yield Aftercare("norm", limit, kind, foreach, strict=True, poison=poison)
+    for times, hollow, limit, kind, foreach, dtype in itertools.product(
+        AXES["times"], (False, True), (1.0, 100.0), AXES["kind"], AXES["foreach"], ("float16", "float32")
+    ):
+        for what in ("norm", "value"):
+            case = canonical(
+                Aftercare(what, limit, kind, foreach, times=times, hollow=hollow, dtype=dtype, strict=hollow)
+            )
+            if case is not None:
+                yield case
     for kind, buffers, steps, dtype in itertools.product(AXES["average"], (False, True), AXES["steps"], AXES["dtype"]):
         for counter in (False, True):
             # The first update copies what is frozen too.
@@ -207,8 +230,14 @@ def scope() -> Iterator[Aftercare]:
 
 def canonical(case: Aftercare) -> Aftercare | None:
     """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
-    wrong = case.poison and not (case.what == "norm" and case.strict)
-    return case.but(poison=0.0) if wrong else case
+    changes: dict[str, Any] = {}
+    if case.poison and not (case.what == "norm" and case.strict):
+        changes["poison"] = 0.0
+    if case.what not in ("norm", "value") or "float16" not in (case.dtype, case.other_dtype):
+        changes["times"] = 1.0
+    if case.times > 1 and case.kind in (1, 1.0, 3.0):
+        changes["kind"] = 2.0  # the powers of 60000 are none of float16's numbers, nor need they be
+    return case.but(**changes)
 
 
 aftercare = Family(
@@ -228,10 +257,12 @@ def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
     # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
     formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
     share = 64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53)
-    findings = [same(out.refused, False)] if case.what == "norm" else []
+    if case.what == "norm" and out.refused.raw:
+        return same(out.refused, False)
+    findings = []
     findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
     for name, grad in GRADS.items():
-        wanted = np.array(grad)
+        wanted = case.times * np.array(grad)
         if case.what == "value":
             findings.append(same(getattr(out, name), np.clip(wanted, -case.limit, case.limit)))
             continue
@@ -262,6 +293,21 @@ def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
         is_true(out.tied, "the average of a tied weight is two"),
         is_true(out.apart, "the average shares memory with the model, or wrote to it"),
     )
+
+
+@law(
+    "An integer buffer that is averaged is the mean of what it was, but for a fraction.",
+    source="torch.optim.swa_utils.AveragedModel: use_buffers, running averages for both the parameters and the buffers",
+    when=lambda case: case.what == "average" and case.counter and case.buffers and case.average == "equal",
+    obliges={"counter"},
+)
+def averaged_counts_are_near_the_mean(case: Aftercare, out: Outcome) -> Finding:
+    means = [(k + 2) / 2 for k in range(case.steps)]
+    off = [abs(got - mean) for got, mean in zip(out.counts.raw, means, strict=True)]
+    if max(off) <= 1:
+        return float(max(off))
+    words = f"the counts 1 to {case.steps} were averaged to {out.counts.raw}, their means are {means}"
+    return Difference("average", f"{out.counts.path}[-1]", out.counts.raw[-1], means[-1], words)
 
 
 @law(

@@ -51,7 +51,7 @@ def canonical(case: Reparametrized) -> Reparametrized | None:
     """The case with the axes that its kind has."""
     known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
-    if case.kind == "bounded" and case.dim is None:
+    if case.kind == "bounded" and case.dim not in (0, 1):
         changes["dim"] = 0
     if case.kind == "mapped" and case.links == 0:
         changes["links"] = 1
@@ -68,7 +68,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "side": ("embedding", "head"),
     "frozen": (False, True),
     "old": (False, True),
-    "dim": (0, 1, None),
+    "dim": (0, 1, None, -1, -2),
     "signs": ("positive", "negative", "mixed", "zero"),
     "iterations": (1, 2, 3),
     "evaluating": (False, True),
@@ -201,6 +201,25 @@ def orthogonal_weights_stay_orthogonal(case: Reparametrized, out: Outcome) -> Fi
         off_orthogonal(case, out.stepped),
         within(out.assigned, case.wanted, bound) if case.trivial else None,
     )
+
+
+@law(
+    "An orthogonal weight stays one when what it is made of shrinks, as under weight decay.",
+    source="torch.nn.utils.parametrizations.orthogonal: the parametrized weight is orthogonal",
+    when=of("orthogonalized"),
+    obliges={"map=cayley", "map=matrix_exp"},
+)
+def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Finding:
+    return off_orthogonal(case, out.decayed)
+
+
+@law(
+    "Within cached() a copy of a parametrized module has the weight of its own original.",
+    source="torch.nn.utils.parametrize.cached; copy.deepcopy",
+    when=of("mapped"),
+)
+def copies_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
+    return same(out.twin, 2.0**case.links * case.directions)
 
 
 @law(

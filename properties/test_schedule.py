@@ -30,6 +30,7 @@ def plan(case: Schedule) -> Plan:
         "momentum": case.momentum,
         "steps": case.steps,
         "resumed": case.resumed,
+        "joined": case.joined,
         "metrics": case.fed,
         "tensor": case.tensor,
         "seconds": SECOND_BETAS if case.optimizer == "AdamW" else (),
@@ -42,6 +43,9 @@ def canonical(case: Schedule) -> Schedule | None:
     """The case with as many epochs as its scheduler has."""
     steps = min(case.steps, 11) if case.plan.startswith("one_cycle") else case.steps
     changes: dict[str, Any] = {"steps": steps, "resumed": case.resumed if case.resumed < steps else 0}
+    # A list of least rates is for as many groups as it has: another one is refused, as documented.
+    if changes["resumed"] or case.joined >= steps or case.plan == "plateau_of_groups":
+        changes["joined"] = 0
     if case.plan not in PLATEAUS:
         changes["metrics"] = "constant"
     return case.but(**changes)
@@ -53,6 +57,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 11, 17),
     "resumed": (0, 1, 3, 4),
+    "joined": (0, 1, 3),
     "metrics": tuple(METRICS),
     "tensor": (False, True),
     "optimizer": tuple(OTHERS),
@@ -65,6 +70,7 @@ def scope() -> Iterator[Schedule]:
         yield from _fitted(Schedule(name, rates, steps=11, resumed=resumed))
     for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
         yield from _fitted(Schedule(name, rates, steps=5, optimizer=optimizer))
+        yield from _fitted(Schedule(name, rates, steps=5, joined=2, optimizer=optimizer))
     for name, metrics in itertools.product(PLATEAUS, METRICS):
         yield from _fitted(Schedule(name, (1.0, 0.25), steps=17, metrics=metrics))
 
@@ -93,7 +99,8 @@ def near(got: Field, wanted: Any) -> Finding:
 @law(
     "The learning rate of each epoch is that of the scheduler's closed form, for each group from its own.",
     source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
-    obliges={f"plan={name}" for name in PLANS} | {"two_groups", "is_resumed", "tensor", "metrics=uneven"},
+    obliges={f"plan={name}" for name in PLANS}
+    | {"two_groups", "is_resumed", "group_joins", "tensor", "metrics=uneven"},
 )
 def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
     return near(out.rates, case.due)

@@ -151,6 +151,9 @@ def orthogonalized(
             (found * upstream).sum().backward()
             torch.optim.SGD([original], lr=0.125).step()
         seen["stepped"] = used(layer).detach().clone()
+        with torch.no_grad():
+            original.mul_(0.9375)  # as weight decay does
+        seen["decayed"] = used(layer).detach().clone()
         seen["assigned"] = None
         if trivial:
             layer.weight = wanted
@@ -221,6 +224,8 @@ def mapped(
     upstream: Tensor,
     values: Tensor,
 ) -> dict[str, Any]:
+    import copy
+
     from torch.nn.utils import parametrize
 
     layer, other = sides(weight, side, frozen)
@@ -244,6 +249,12 @@ def mapped(
     if found.requires_grad:
         (found * upstream).sum().backward()
     seen["grad"] = original.grad
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        twin.parametrizations.weight.original.copy_(values)
+    with parametrize.cached():
+        used(layer)
+        seen["twin"] = used(twin).detach().clone()
     caches = []
     for turn in (1, 2):
         with parametrize.cached():

@@ -98,7 +98,7 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     @property
     def others(self) -> int | None:
         """The axis along which a norm is taken; None for all."""
-        return None if self.dim is None else 1 - self.dim
+        return None if self.dim is None else 1 - self.dim % 2
 
     def norms(self, values: Floats) -> Floats:
         """The norms that ``dim`` keeps apart, in a shape that broadcasts."""
@@ -110,7 +110,7 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         """The shape of the gains."""
         if self.dim is None:
             return ()
-        return (self.shape[0], 1) if self.dim == 0 else (1, self.shape[1])
+        return (self.shape[0], 1) if self.dim % 2 == 0 else (1, self.shape[1])
 
     @property
     def terms(self) -> int:
@@ -283,11 +283,15 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         return fed | {name: self.fed(values) for name, values in extra[self.kind].items()}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: wide, square, several_prunings."""
+        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square),
+        several_prunings, column_major, strided_scores."""
+        square = self.shape[0] == self.shape[1]
         return {
             **self.axes,
             "wide": self.shape[0] < self.shape[1],
-            "square": self.shape[0] == self.shape[1],
+            "square": square,
+            "triangular": self.kind == "orthogonalized"
+            and (self.map or ("", "householder")[not square]) == "householder",
             "several_prunings": self.kind == "pruned" and len(PRUNINGS[self.pruning]) > 1,
             "column_major": self.layout == "transposed",
             "strided_scores": self.kind == "pruned" and self._strided_scores,

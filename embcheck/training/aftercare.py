@@ -21,6 +21,7 @@ def clipped(
     strict: bool,
     poison: float,
     sparse: bool,
+    hollow: bool,
     bare: Tensor,
     **grads: Tensor,
 ) -> dict[str, Any]:
@@ -29,6 +30,9 @@ def clipped(
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
+    if hollow:  # a table without rows
+        members.append(torch.nn.Parameter(torch.zeros((0, 3), dtype=bare.dtype)))
+        members[-1].grad = torch.zeros_like(members[-1])
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
     given: Any = [*members, torch.nn.Parameter(bare)] if as_list else iter([torch.nn.Parameter(bare), *members])
@@ -52,7 +56,7 @@ def clipped(
         "none": total is None,
         "total": None if total is None else total.reshape(1).double(),
         "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
-        **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=True)},
+        **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=False)},
     }
 
 
@@ -75,7 +79,7 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, 
         "own": {"avg_fn": lambda average, value, count: 0.5 * average + 0.5 * value},
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
-    weights, seen, others = [], [], []
+    weights, seen, others, counts = [], [], [], []
     for value in values:
         with torch.no_grad():
             if other:
@@ -87,11 +91,13 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, 
         model.update_parameters(layer)
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
+        counts.append(int(model.module.steps) if counter else 0)
         others.append((model.module.beside if other else model.module.weight).detach().reshape(()).clone())
     return {
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
         "others": torch.stack(others),
+        "counts": counts,
         "count": int(model.n_averaged),
         "tied": model.module.weight is model.module.words.weight
         and len(list(model.module.parameters())) == (2 if other else 1),

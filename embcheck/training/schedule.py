@@ -23,6 +23,7 @@ def scheduled(
     momentum: float,
     steps: int,
     resumed: int,
+    joined: int,
     metrics: tuple[float, ...],
     tensor: bool,
     seconds: tuple[float, ...],
@@ -45,14 +46,13 @@ def scheduled(
     found: dict[str, list[Any]] = {"rates": [], "momenta": [], "told": [], "epochs": [], "others": []}
 
     def note() -> None:
-        found["rates"].append([float(group["lr"]) for group in optimizer.param_groups])
-        betas = [group.get("betas", (group.get("momentum"),)) for group in optimizer.param_groups]
+        own = optimizer.param_groups[: len(rates)]
+        found["rates"].append([float(group["lr"]) for group in own])
+        betas = [group.get("betas", (group.get("momentum"),)) for group in own]
         found["momenta"].append([float(each[0]) for each in betas])
-        found["others"].append(
-            [[group[name] for name in other] for group, other in zip(optimizer.param_groups, others, strict=True)]
-        )
+        found["others"].append([[group[name] for name in other] for group, other in zip(own, others, strict=True)])
         found["others"][-1].append([each[1:] for each in betas])
-        found["told"].append([float(rate) for rate in scheduler.get_last_lr()])
+        found["told"].append([float(rate) for rate in scheduler.get_last_lr()[: len(rates)]])
         found["epochs"].append(getattr(scheduler, "last_epoch", -1))
 
     note()
@@ -63,6 +63,9 @@ def scheduled(
             scheduler = make(optimizer)
             scheduler.load_state_dict(kept[1])
             optimizer.load_state_dict(kept[0])
+        if joined and epoch == joined:
+            late = torch.nn.Parameter(torch.ones(1))
+            optimizer.add_param_group({"params": [late], "lr": torch.tensor(0.5) if tensor else 0.5})
         optimizer.step()
         if metrics:
             scheduler.step(metrics[epoch % len(metrics)])
@@ -75,7 +78,7 @@ def scheduled(
         "told": torch.tensor(found["told"], dtype=torch.float64),
         "epochs": found["epochs"],
         "others": found["others"],
-        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
+        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups[: len(rates)]],
     }
 
 

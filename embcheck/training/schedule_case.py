@@ -180,6 +180,8 @@ class _ScheduleAxes(NamedTuple):
     steps: int = 8
     #: the epoch before which optimizer and scheduler are made anew from their states; 0 for never
     resumed: int = 0
+    #: the epoch before which a group joins the optimizer; 0 for never
+    joined: int = 0
     metrics: str = "constant"
     #: the rates are tensors
     tensor: bool = False
@@ -227,9 +229,10 @@ class Schedule(Axes, _ScheduleAxes):  # type: ignore[misc]
         return list(OTHERS[self.optimizer][: len(self.rates)])
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: two_groups, is_resumed."""
+        """The axes and: two_groups, is_resumed, group_joins."""
         return {
             **{name: value for name, value in self.axes.items() if name != "rates"},
             "two_groups": len(self.rates) > 1,
             "is_resumed": self.resumed > 0,
+            "group_joins": self.joined > 0,
         }
