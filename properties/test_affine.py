@@ -9,7 +9,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten, within
 from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
-from embcheck.construction.affine_case import LEADS, SIZES, AffineCase
+from embcheck.construction.affine_case import LEADS, SIZES, WIDE, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS, row_major
@@ -104,6 +104,12 @@ def scope() -> Iterator[AffineCase]:
         layout, dtype = ("transposed", "contiguous")[seed % 2], tuple(FORMATS)[seed % 3]
         case = AffineCase(3, 3, lead, bool(seed % 3), **axes, times=3, weight_layout=layout, dtype=dtype, seed=seed)
         yield from _fitted(case)
+    # Where a block of any usual size leaves a remainder, or none; in formats that tell one term of a thousand.
+    wide = itertools.product(WIDE, ((5,), (2, 2), (), (2, 1, 3)), (False, True), ("float32", "float64"))
+    for seed, (wide_size, lead, bias, dtype) in enumerate(wide):
+        width, outputs = (wide_size, 5) if seed % 3 else (5, wide_size)
+        yield from _fitted(AffineCase(width, outputs, lead, bias, trains=(True, True, True), dtype=dtype, seed=seed))
+        yield from _fitted(AffineCase(outputs, width, lead, bias, dtype=dtype, grad_mode="no_grad", seed=seed))
     spoilt = itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)
     for seed, (values, lead, layout, dtype) in enumerate(spoilt):
         case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)

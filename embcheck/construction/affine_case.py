@@ -20,6 +20,8 @@ LEADS: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 #: Sizes on both sides of where kernels change their path.
 SIZES = (3, 2, 1, 0, 4, 5, 8, 15, 16, 17, 31, 33, 64, 65)
+#: And of where the blocks of a long sum do.
+WIDE = (127, 128, 129, 255, 256, 257, 258, 511, 512, 513, 1023, 1024, 1025)
 
 
 class _AffineAxes(NamedTuple):
