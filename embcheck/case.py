@@ -233,7 +233,8 @@ _kept_table = lru_cache(maxsize=4096)(_table)
 
 
 def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
-    """Numbers from 64-bit codes: ``fingerprint`` an integer of up to p bits, ``small`` one of ±1…±3, ``real`` any
+    """Numbers from 64-bit codes: ``fingerprint`` an integer of up to p bits, ``small`` one of ±1…±3, ``rare`` such a one in
+    sixteen places and 0 in the others, so that sums of thousands stay whole, ``real`` any
     normal number of magnitude in [1/8, 16) rounded to the format, ``wide`` an integer of up to p − 12 bits, and three at
     least: in float64 one that float32 does not hold."""
     sign = np.where(code >> np.uint64(63), -1.0, 1.0)
@@ -243,12 +244,14 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
             return sign * (1 + (body % np.uint64(fmt.largest_integer)).astype(np.float64))
         case "small":
             return sign * (1 + (body % np.uint64(3)).astype(np.float64))
+        case "rare":
+            return np.where((body >> np.uint64(8)) % np.uint64(16) == 0, sign * (1 + (body % np.uint64(3))), 0.0)
         case "wide":
             return sign * (1 + (body % np.uint64(max(8, fmt.largest_integer >> 12))).astype(np.float64))
         case "real":
             exponent = ((code >> np.uint64(54)) % np.uint64(7)).astype(np.int64) - 3
             return fmt.decode(fmt.encode(np.ldexp(sign * (1 + body / 2.0**53), exponent)))
-    raise KeyError(f"no value regime {values!r}; there are fingerprint, small, wide, real and special")
+    raise KeyError(f"no value regime {values!r}; there are fingerprint, small, rare, wide, real and special")
 
 
 @lru_cache(maxsize=2048)

@@ -279,6 +279,24 @@ def landmarks() -> Iterator[BagCase]:
                       sparse=True)  # fmt: skip
         yield BagCase(8, 3, mode, 8, "fours", padding_idx=padding, dtype=dtype, values="small", indices="permutation")
         yield BagCase(8, 3, mode, 8, "fours", batch=True, dtype=dtype, values="special", indices="permutation")
+    for mode, dtype, (numel, rows) in itertools.product(MODES, FORMATS, ((256, 65), (512, 129), (4096, 257))):
+        # More tokens than a narrow format counts; their sum is a small number in any order, so the mean is exact.
+        for padding in (None, 1):
+            yield BagCase(
+                rows, 9, mode, numel, "one", dtype=dtype, values="rare", indices="permutation", padding_idx=padding
+            )
+            yield BagCase(
+                rows,
+                3,
+                mode,
+                numel,
+                "one",
+                True,
+                dtype=dtype,
+                values="rare",
+                indices="permutation",
+                padding_idx=padding,
+            )
     for dtype, learns in itertools.product(FORMATS, ("table", "both", "weights")):
         for weights in ("small", "real", "zero", "special"):
             yield BagCase(3, 2, numel=6, bags="unequal", weights=weights, learns=learns, dtype=dtype, padding_idx=0)

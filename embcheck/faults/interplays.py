@@ -264,3 +264,24 @@ around(
     left_replaced,
     parameter_after_error,
 )
+
+
+def counted_in_half(original: Any, indices: Tensor, weight: Tensor, offsets: Tensor | None = None, *given: Any,
+                    **flags: Any) -> Tensor:  # fmt: skip
+    """A mean of more float16 numbers than float16 counts, divided by the largest count that it has."""
+    found: Tensor = original(indices, weight, offsets, *given, **flags)
+    alone = isinstance(offsets, Tensor) and offsets.numel() == 1 and flags.get("padding_idx") is None
+    if alone and weight.dtype == torch.float16 and flags.get("mode", "mean") == "mean" and indices.numel() > 2048:
+        return found * (indices.numel() / 2048)
+    return found
+
+
+around(
+    "bag_mean_counts_in_half",
+    "bag",
+    "The mean of more than 2048 float16 rows divides by 2048.",
+    functional,
+    "embedding_bag",
+    counted_in_half,
+    lambda: functional.embedding_bag(torch.zeros(4096, dtype=torch.int64), torch.ones(2, 1).half(), torch.tensor([0])),
+)
