@@ -266,10 +266,10 @@ around(
 )
 
 
-def counted_in_half(original: Any, indices: Tensor, weight: Tensor, offsets: Tensor | None = None, *given: Any,
-                    **flags: Any) -> Tensor:  # fmt: skip
+def counted_in_half(original: Any, *given: Any, **flags: Any) -> Any:
     """A mean of more float16 numbers than float16 counts, divided by the largest count that it has."""
-    found: Tensor = original(indices, weight, offsets, *given, **flags)
+    found = original(*given, **flags)
+    indices, weight, offsets = (*given, None, None, None)[:3]
     alone = isinstance(offsets, Tensor) and offsets.numel() == 1 and flags.get("padding_idx") is None
     if alone and weight.dtype == torch.float16 and flags.get("mode", "mean") == "mean" and indices.numel() > 2048:
         return found * (indices.numel() / 2048)
