@@ -118,7 +118,7 @@ def momentum_is_cycled(case: Schedule, out: Outcome) -> Finding:
 @law(
     "What a schedule does not name (weight decay, dampening, eps, the second beta) stays what each group was given.",
     source="torch.optim.lr_scheduler: schedulers adjust the learning rate, cyclic ones the momentum",
-    obliges={"optimizer=AdamW & two_groups", "optimizer=SGD & two_groups"},
+    obliges={"optimizer=AdamW", "optimizer=SGD", "two_groups"},
 )
 def schedules_leave_the_rest(case: Schedule, out: Outcome) -> Finding:
     seconds = SECOND_BETAS if case.optimizer == "AdamW" else None
