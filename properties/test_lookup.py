@@ -15,7 +15,7 @@ from embcheck.declaration import is_subject
 from embcheck.law import Family, Plan
 from embcheck.layout import row_major
 from embcheck.lookup import table
-from embcheck.lookup.entry import ENTRIES, flags_of, is_looked_up
+from embcheck.lookup.entry import ENTRIES, REFUSALS, flags_of, is_looked_up
 from embcheck.lookup.past import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.lookup.program import forward
 from embcheck.outcome import Outcome
@@ -242,7 +242,9 @@ def lookup_is_a_copy(case: Case, out: Outcome) -> Finding:
 def lookup_refuses_strays(case: Case, out: Outcome) -> Finding:
     # What refuses in a graph is the graph's own: inductor's bounds check, TorchScript's interpreter, a device's assertion.
     plain = not is_product(case) and out.mode in lookup.modes and out.device == "cpu"
-    kinds = (IndexError,) if plain else (IndexError, RuntimeError)
+    if not (ENTRIES[case.entry].own or case.embedding_dim) and out.error is None:
+        return unwritten(out)  # a row without columns can't be read beside the table
+    kinds = REFUSALS if not ENTRIES[case.entry].own else (IndexError,) if plain else (IndexError, RuntimeError)
     return every(refuses(out, *kinds), unwritten(out))
 
 

@@ -14,7 +14,7 @@ from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
 from embcheck.layout import UPSTREAM_LAYOUTS
 from embcheck.lookup import table
-from embcheck.lookup.entry import flags_of
+from embcheck.lookup.entry import REFUSALS, flags_of
 from embcheck.lookup.past import HISTORIES, PASTS, past_cases
 from embcheck.outcome import Field, Outcome
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
@@ -370,7 +370,7 @@ def renorm_leaves_surroundings(case: RenormCase, out: Outcome) -> Finding:
     refusal=True,
 )
 def renorm_refuses_strays(case: RenormCase, out: Outcome) -> Finding:
-    return every(refuses(out, IndexError, RuntimeError), unwritten(out))
+    return every(refuses(out, *REFUSALS), unwritten(out))
 
 
 test_scope, test_product, test_random = renorm.tests()

@@ -37,7 +37,7 @@ def adapted(factory: Callable[..., Any]) -> Iterator[dict[str, Family]]:
     try:
         yield {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
     finally:
-        for registry in _REGISTRIES:
+        for registry in _REGISTRIES or ():  # None where the interpreter ends first
             registry.pop(name, None)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from embcheck.adaptation.fitting import Fit, absent, fixed, sent
 from embcheck.case import Case
 from embcheck.declaration import Declaration
 from embcheck.law import FAMILIES, Family
 from embcheck.lookup.entry import ENTRIES, Entry, Subject, table_subject
-from embcheck.mathematics import MATHEMATICS
+from embcheck.mathematics import MATHEMATICS, Mathematics
 from embcheck.renorm.program import SPELLINGS
 
 #: The families that speak of any table.
@@ -35,7 +38,7 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
         if reasons.get(family):
             yield absent(FAMILIES[family], reasons[family])
         else:
-            fit = _of_mathematics(plain) if declared.mathematics else plain
+            fit = _of_mathematics(plain, declared.mathematics) if declared.mathematics else plain
             yield sent(FAMILIES[family], fit, ("entry", name))
 
 
@@ -43,10 +46,21 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
 _FOLLOWING = frozenset({"backward_call", "autograd_grad", "weighted_sum", "retained", "two_passes", "two_lookups"})
 
 
-def _of_mathematics(plain: Fit) -> Fit:
-    """Cases whose values f neither overflows nor makes special, on routes whose laws speak of dW alone."""
+def _of_mathematics(plain: Fit, mathematics: Mathematics) -> Fit:
+    """Cases whose values f neither overflows nor makes special, on routes whose laws speak of dW alone; none of a width
+    for which f has no value, such as a scale of 1/√0."""
+
+    @lru_cache(maxsize=256)
+    def has_value(width: int) -> bool:
+        try:
+            mathematics.value(np.zeros((1, width)))
+        except (ArithmeticError, ValueError):
+            return False
+        return True
 
     def fit(case: Any) -> Any:
+        if not has_value(case.embedding_dim):
+            return None
         changes: dict[str, Any] = {}
         if case.values == "special" or case.dtype == "float16":
             changes["values"] = "small"

@@ -15,7 +15,7 @@ import torch
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.comparison import Finding, identical, within
+from embcheck.comparison import Finding, identical, same, within
 from embcheck.declaration import Declaration, declaration_of, name_of, takes
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Field
@@ -30,7 +30,11 @@ FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 @dataclass(frozen=True)
 class Entry:
     """One spelling of a lookup: how it is built, which flags it takes, whether it is a product with one_hot, whether its
-    leaf is a module's parameter, and whether that lies in the memory of the table that was given."""
+    leaf is a module's parameter, and whether that lies in the memory of the table that was given.
+
+    One that is not torch's ``own`` refuses by any of `REFUSALS`, and looks up values: the sign of a zero and the payload
+    of a NaN are not promised by mathematics.
+    """
 
     name: str
     build: Build
@@ -38,6 +42,11 @@ class Entry:
     product: bool = False
     module: bool = False
     aliases: bool = True
+    own: bool = True
+
+
+#: By what a layer may refuse an index or a flag.
+REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -151,9 +160,12 @@ def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
 
 
 def is_looked_up(case: Case, got: Field, explain: Callable[[Any], str] | None = None) -> Finding:
-    """W[i], bit for bit; of a subject that declares what it makes of its weight, f(W)[i] within f's roundings."""
+    """W[i], bit for bit, or as values if the entry is not torch's; of a subject that declares what it makes of its
+    weight, f(W)[i] within f's roundings."""
     if case.entry in MATHEMATICS:
         return within(got, *oracle.declared_lookup(case), explain)
+    if not ENTRIES[case.entry].own:
+        return same(got, oracle.lookup(case), explain)
     return identical(got, oracle.lookup_bits(case), explain)
 
 
@@ -187,7 +199,9 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
         for flag in FLAGS
         if flag not in taken and flag not in declared.fixed
     }
-    return Subject(name, {name: Entry(name, build, taken | declared.fixed.keys(), module=True, aliases=False)}, lacks)
+    return Subject(
+        name, {name: Entry(name, build, taken | declared.fixed.keys(), module=True, aliases=False, own=False)}, lacks
+    )
 
 
 #: What a counterexample's script says in place of `table_subject`'s closure.
