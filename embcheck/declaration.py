@@ -53,7 +53,7 @@ class Declaration:
     ``kind`` is one of `KINDS`; ``lacks`` gives the reason for each flag that it has not; ``fixed`` the value of each
     flag that it sets itself; ``mathematics`` what it makes of its weight (None: nothing).  ``table`` and ``head`` are
     the paths of submodules: of a tied model its embedding and its head.  ``copies`` says that a conversion has memory
-    of its own.
+    of its own, ``product`` that rows are selected by a product with one-hot vectors, of numbers that are finite.
     """
 
     kind: str = "table"
@@ -63,6 +63,7 @@ class Declaration:
     table: str = "embedding"
     head: str = "head"
     copies: bool = False
+    product: bool = False
 
 
 def declare(
@@ -76,6 +77,7 @@ def declare(
     table: str = "embedding",
     head: str = "head",
     copies: bool = False,
+    product: bool = False,
 ) -> Callable[[F], F]:
     """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
@@ -95,6 +97,7 @@ def declare(
         table,
         head,
         copies,
+        product,
     )
 
     def mark(factory: F) -> F:

@@ -162,14 +162,15 @@ def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
 
 
 @lookup.law(
-    "The output is a plain Tensor, contiguous, dense, and on the table's device.",
+    "The output is a plain Tensor, contiguous (if torch's own), dense, and on the table's device.",
     source="torch.Tensor.is_contiguous",
     metadata=True,
 )
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
         None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
-        described(out.value, is_contiguous=True, device=out.leaf.plain("device"), layout="strided"),
+        described(out.value, device=out.leaf.plain("device"), layout="strided"),
+        described(out.value, is_contiguous=True) if ENTRIES[case.entry].own else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embcheck.adaptation.fitting import fixed, place, sent
+from embcheck.adaptation.fitting import fixed, place, sent, unbatched
 from embcheck.bag.case import BagCase
 from embcheck.bag.program import BAG_ENTRIES
 from embcheck.declaration import Declaration, takes
@@ -65,4 +65,4 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     if "per_sample_weights" in declared.lacks:
         defaults |= {"weights": None}
     plain = fixed(declared, defaults | {"mistake": None})
-    yield sent(FAMILIES["bag"], plain, ("entry", name))
+    yield sent(FAMILIES["bag"], unbatched(plain), ("entry", name))

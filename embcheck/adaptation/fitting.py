@@ -97,6 +97,17 @@ def restricted(out: Outcome) -> str | None:
     return None
 
 
+def unbatched(fit: Fit) -> Fit:
+    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
+    The mode vmap, which tells that as not applicable, has them."""
+
+    def fitted(case: Any) -> Any:
+        wanted = fit(case)
+        return wanted.but(route="backward_call") if wanted is not None and wanted.route == "batched" else wanted
+
+    return fitted
+
+
 def absent(family: Family, reason: str) -> Family:
     """The family with its laws and no cases, for the reason that the report gives."""
     changed = copy.copy(family)

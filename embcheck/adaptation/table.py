@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.adaptation.fitting import Fit, absent, fixed, sent
+from embcheck.adaptation.fitting import Fit, absent, fixed, sent, unbatched
 from embcheck.case import Case
 from embcheck.declaration import Declaration
 from embcheck.law import FAMILIES, Family
@@ -39,7 +39,18 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
             yield absent(FAMILIES[family], reasons[family])
         else:
             fit = _of_mathematics(plain, declared.mathematics) if declared.mathematics else plain
-            yield sent(FAMILIES[family], fit, ("entry", name))
+            fit = _with_rows(fit) if declared.product else fit
+            yield sent(FAMILIES[family], unbatched(fit), ("entry", name))
+
+
+def _with_rows(fit: Fit) -> Fit:
+    """Tables with rows: torch's one_hot knows no number of classes that is zero."""
+
+    def fitted(case: Any) -> Any:
+        wanted = fit(case)
+        return wanted if wanted is not None and wanted.num_embeddings else None
+
+    return fitted
 
 
 #: Where a declared function's value and pullback are what the law speaks of.

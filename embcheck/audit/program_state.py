@@ -96,6 +96,8 @@ def stepped(build: Build, inputs: Inputs) -> Problems:
             optimizer.zero_grad()
             backward(model, inputs)
             graded |= {id(p): name for name, p in reversed(named(model).items()) if p.grad is not None}
+            if kind == "AdamW":  # which refuses sparse gradients
+                densify(model)
             optimizer.step()
         problems += aliases(before, partition(model), f"two steps of {kind}")
         for name, first in before.items():
@@ -106,6 +108,13 @@ def stepped(build: Build, inputs: Inputs) -> Problems:
             missing = [name for key, name in graded.items() if key not in held]
             problems += [("state is missing", name, f"{name} has a gradient, but {kind} no state") for name in missing]
     return list(dict.fromkeys(problems))
+
+
+def densify(model: Model) -> None:
+    """Makes sparse gradients dense, as an optimizer that takes no others needs them."""
+    for p in model.parameters():
+        if p.grad is not None and p.grad.is_sparse:
+            p.grad = p.grad.to_dense()
 
 
 def untouched(build: Build, inputs: Inputs) -> Problems:
@@ -214,6 +223,7 @@ def moved_row(build: Build, inputs: Inputs, table: str, row: int) -> list[str]:
         before = weight[row].detach().clone()
         optimizer = torch.optim.AdamW(model.parameters(), lr=2.0**-7, weight_decay=decay)
         backward(model, inputs)
+        densify(model)
         optimizer.step()
         if not same(before, weight[row].detach()):
             movers.append(words)

@@ -199,9 +199,9 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
         for flag in FLAGS
         if flag not in taken and flag not in declared.fixed
     }
-    return Subject(
-        name, {name: Entry(name, build, taken | declared.fixed.keys(), module=True, aliases=False, own=False)}, lacks
-    )
+    flags = taken | declared.fixed.keys()
+    held = Entry(name, build, flags, declared.product, module=True, aliases=False, own=False)
+    return Subject(name, {name: held}, lacks)
 
 
 #: What a counterexample's script says in place of `table_subject`'s closure.
