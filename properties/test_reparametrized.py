@@ -22,7 +22,7 @@ PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
     "orthogonalized": (orthogonalized, ("trivial",)),
     "pruned": (pruned, ("weighed",)),
-    "mapped": (mapped, ("inverse", "links", "leave")),
+    "mapped": (mapped, ("inverse", "links", "leave", "copied")),
 }
 
 
@@ -41,7 +41,7 @@ def plan(case: Reparametrized) -> Plan:
 #: Axes that some kinds have.
 _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("trivial", "pruning", "weighed", "links", "inverse", "leave"),
+    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied"),
 )
 #: Those of a kind that are not options of its program.
 _MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}}
@@ -79,6 +79,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "links": (1, 2),
     "inverse": (False, True),
     "leave": (True, False),
+    "copied": (False, True),
     "dtype": ("float32", "float64"),
     "layout": ("contiguous", "transposed", "offset"),
 }
@@ -91,7 +92,7 @@ def scope() -> Iterator[Reparametrized]:
         "bounded": ("old", "iterations", "evaluating"),
         "orthogonalized": ("map", "trivial"),
         "pruned": ("pruning", "weighed"),
-        "mapped": ("links", "inverse", "leave"),
+        "mapped": ("links", "inverse", "leave", "copied"),
     }
     seed = 0
     for kind, names in kinds.items():
@@ -214,11 +215,12 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
 
 
 @law(
-    "Within cached() a copy of a parametrized module has the weight of its own original.",
+    "Within cached() another parametrized module, be it a copy of the first, has the weight of its own original.",
     source="torch.nn.utils.parametrize.cached; copy.deepcopy",
     when=of("mapped"),
+    obliges={"copied"},
 )
-def copies_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
+def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
     return same(out.twin, 2.0**case.links * case.directions)
 
 

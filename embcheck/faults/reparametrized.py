@@ -92,6 +92,47 @@ around(
 )
 
 
+class ByName(dict[Any, Any]):
+    """A cache that looks at the name and not at the module."""
+
+    def get(self, key: tuple[int, str], default: Any = None) -> Any:
+        return super().get(key[1], default)
+
+    def __setitem__(self, key: tuple[int, str], value: Any) -> None:
+        super().__setitem__(key[1], value)
+
+
+@contextmanager
+def kept_by_name(original: Any) -> Iterator[None]:
+    """The outermost cached() keeps weights by their name."""
+    with original():
+        if parametrize._cache_enabled == 1:
+            parametrize._cache = ByName()
+        yield
+
+
+def cached_beside() -> Any:
+    """The weight of a second parametrized module within cached()."""
+    first, second = table_layer(), table_layer()
+    for layer in (first, second):
+        parametrize.register_parametrization(layer, "weight", Doubled())
+    with torch.no_grad():
+        second.parametrizations.weight.original.add_(1)
+    with parametrize.cached():
+        return (first.weight, second.weight.detach().clone())[1]
+
+
+around(
+    "parametrizations_are_cached_by_name",
+    "reparametrized",
+    "parametrize.cached() keeps one weight for all modules that have one of this name.",
+    parametrize,
+    "cached",
+    kept_by_name,
+    cached_beside,
+)
+
+
 def frozen_result(original: Any, module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
     """A weight that stays parametrized does not learn."""
     found = original(module, tensor_name, leave_parametrized)

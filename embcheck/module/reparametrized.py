@@ -219,6 +219,7 @@ def mapped(
     inverse: bool,
     links: int,
     leave: bool,
+    copied: bool,
     frozen: bool,
     weight: Tensor,
     upstream: Tensor,
@@ -249,7 +250,10 @@ def mapped(
     if found.requires_grad:
         (found * upstream).sum().backward()
     seen["grad"] = original.grad
-    twin = copy.deepcopy(layer)
+    twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
+    if not copied:
+        for link in chain(links, inverse):
+            parametrize.register_parametrization(twin, "weight", link)
     with torch.no_grad():
         twin.parametrizations.weight.original.copy_(values)
     with parametrize.cached():

@@ -51,6 +51,8 @@ class _ReparametrizedAxes(NamedTuple):
     links: int = 1
     inverse: bool = False
     leave: bool = True
+    #: whether the module beside it is a deep copy, or one that was parametrized by itself
+    copied: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
     seed: int = 0
