@@ -48,10 +48,10 @@ def canonical(case: Case) -> Case | None:
     ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
         changes["route"] = "through_view"
     if case.route == "per_sample":
-        # A module's parameter, and an axis of samples; a sample has counts of its own.
-        changes |= {"scale_grad_by_freq": False, "sparse": False, "history": "fresh"}
+        # A module's parameter, and an axis of samples; a sample has counts of its own, so that counts have one sample.
+        changes |= {"sparse": False, "history": "fresh"}
         changes |= {} if entry.module else {"entry": "module"}
-        changes |= {} if len(case.shape) > 1 else {"shape": (1, case.numel)}
+        changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "through_view"
     if case.route in DROPPING:

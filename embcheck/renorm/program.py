@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 
 from embcheck.lookup.entry import ENTRIES, Build, Entry, Lookup
 from embcheck.lookup.program import surroundings
@@ -81,7 +82,23 @@ def used_after(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tenso
     return value, (leaf * leaf).sum()
 
 
-TAKES: dict[str, Take] = {function.__name__: function for function in (plain, used_before, cloned_before, used_after)}
+def checkpointed(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    return torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False), None
+
+
+def checkpointed_with_the_table(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    def look_up(table: Tensor, tokens: Tensor) -> Tensor:
+        return call(tokens)
+
+    return torch.utils.checkpoint.checkpoint(look_up, leaf, indices, use_reentrant=False), None
+
+
+TAKES: dict[str, Take] = {
+    function.__name__: function
+    for function in (plain, used_before, cloned_before, used_after, checkpointed, checkpointed_with_the_table)
+}
+#: Routes whose backward pass looks up once more, and so rescales once more.
+RECOMPUTED = frozenset({"checkpointed", "checkpointed_with_the_table"})
 
 # -- spellings ---------------------------------------------------------------------------------------------------
 
