@@ -28,6 +28,7 @@ def plan(case: Membership) -> Plan:
         "dtype": case.dtype,
         "prefix": case.prefix,
         "convert": CONVERSIONS[case.convert],
+        "grads": case.grads,
     }
     return Plan(membered, {"table": case.weight}, options)
 
@@ -49,6 +50,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "convert": tuple(CONVERSIONS),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
+    "grads": ("", "dense", "sparse"),
 }
 
 
@@ -56,6 +58,8 @@ def scope() -> Iterator[Membership]:
     """Every tree with every prefix and conversion, training or not; trees that grow at random."""
     for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
         yield Membership(tree, prefix, evaluating)
+    for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
+        yield Membership(tree, convert=convert, grads=grads)
     for seed in range(64):
         yield Membership(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
 
@@ -217,9 +221,23 @@ def memory_is_renewed_or_shared(case: Membership, out: Outcome) -> Finding:
     return every(
         is_true(out.emptied_itself, "to_empty() returned another module"),
         same(out.emptied, case.emptied()),
-        is_true(out.shared_itself, "share_memory() returned another module"),
+        is_true(out.shared_itself, "share_memory() returned another module, or raised"),
         same(out.shared, [True] * len(out.shared.raw)),
     )
+
+
+@law(
+    "Gradients go where their Parameters go: they are converted with them, keep their values, and share their memory.",
+    source="nn.Module.to, share_memory: parameters and their gradients",
+    when=lambda case: case.grads != "",
+    obliges={"grads=dense", "grads=sparse", "convert=half", "shared_tensor", "frozen"},
+)
+def gradients_follow_their_parameters(case: Membership, out: Outcome) -> Finding:
+    dtype = DTYPES[case.convert] or case.dtype
+    sparse = case.grads == "sparse"
+    wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
+    shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else None
+    return every(same(out.converted_gradients, wanted), shared)
 
 
 @law("Looking at a module writes nothing.", source="no side effects")

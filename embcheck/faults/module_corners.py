@@ -221,3 +221,37 @@ method(
                                  if isinstance(self, Embedding) else None),
     lambda: pickle.loads(pickle.dumps(Embedding(1, 1, padding_idx=0))).padding_idx is None,
 )  # fmt: skip
+
+
+def graded() -> Any:
+    """A layer whose gradient is of ones."""
+    layer = Embedding(1, 1)
+    layer.weight.requires_grad_(False).grad = torch.ones(1, 1)
+    return layer
+
+
+method(
+    "conversions_zero_gradients_of_frozen", "membership", "A conversion leaves zeros in the gradients of what is frozen.",
+    Module, "_apply",
+    lambda f, self, change, recurse=True: first(f(self, change, recurse), *(
+        p.grad.zero_() for p in self._parameters.values()
+        if p is not None and p.grad is not None and not p.requires_grad and p.dtype != torch.float32)),
+    lambda: not bool(graded().double().weight.grad.all()),
+)  # fmt: skip
+
+
+def shared_without(original: Wrong, self: Any) -> Any:
+    """share_memory() that leaves gradients where they are."""
+    held = [(p, p.grad) for p in self.parameters()]
+    for p, _ in held:
+        p.grad = None
+    found = original(self)
+    for p, grad in held:
+        p.grad = grad
+    return found
+
+
+method(
+    "sharing_leaves_gradients", "membership", "share_memory() moves no gradient.", Module, "share_memory", shared_without,
+    lambda: not graded().share_memory().weight.grad.is_shared(),
+)  # fmt: skip

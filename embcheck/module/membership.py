@@ -28,6 +28,7 @@ def membered(
     dtype: str,
     prefix: str,
     convert: Callable[[Module], Module],
+    grads: str,
     table: Tensor,
 ) -> dict[str, Any]:
     model, made = build(nodes, frozen, dtype, table)
@@ -122,7 +123,14 @@ def membered(
     seen["forgotten"] = [p.grad is None for p in model.parameters()]
     seen["without"], seen["restored"] = emptied_for_a_while(model)
     seen["idle"] = left_by_nothing(model, evaluating)
+    if grads:
+        given_gradients(model, grads == "sparse")
     seen["converted_itself"] = convert(model) is model
+    seen["converted_gradients"] = [
+        (str(p.grad.dtype).removeprefix("torch."), p.grad.is_sparse, bool((p.grad.to_dense() == 1).all()))
+        for p in model.parameters()
+        if p.grad is not None
+    ]
     members = {"parameters": [*model.named_parameters()], "buffers": [*model.named_buffers()]}
     for word, pairs in members.items():
         seen[f"converted_{word}"] = [(name, str(thing.dtype).removeprefix("torch.")) for name, thing in pairs]
@@ -132,9 +140,25 @@ def membered(
     seen["emptied_itself"] = model.to_empty(device="cpu", recurse=False) is model
     everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     seen["emptied"] = sorted(name for name, thing in everything if thing.data_ptr() != placed[name])
-    seen["shared_itself"] = model.share_memory() is model
+    try:
+        seen["shared_itself"] = model.share_memory() is model
+    except NotImplementedError:
+        seen["shared_itself"] = False
     seen["shared"] = [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]]
+    seen["shared_gradients"] = [
+        p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None
+    ]
     return seen
+
+
+def given_gradients(model: Module, sparse: bool) -> None:
+    """Each Parameter gets a gradient of ones, that of a table of three rows sparse if asked."""
+    for p in model.parameters():
+        rows = torch.arange(len(p))
+        if sparse and p.dim() == 2 and len(p):
+            p.grad = torch.sparse_coo_tensor(rows[None], torch.ones_like(p), p.shape)
+        else:
+            p.grad = torch.ones_like(p)
 
 
 def emptied_for_a_while(model: Module) -> tuple[list[str], list[str]]:

@@ -75,6 +75,8 @@ class _MembershipAxes(NamedTuple):
     dtype: str = "float32"
     layout: str = "contiguous"
     nodes: tuple[Node, ...] = ()
+    #: what gradients the Parameters have when they are converted and shared
+    grads: str = ""
     seed: int = 0
 
 
@@ -179,7 +181,8 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
         return (self.dtype, (), ()) if tensor.startswith("scalar") else (self.dtype, (2,), (1,))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: shared_module, shared_tensor, deep, nameless (a tree of its own)."""
+        """The axes and: shared_module, shared_tensor, deep, nameless (a tree of its own), sparse_table (a table's
+        gradient is sparse)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
@@ -189,6 +192,7 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
             "shared_tensor": len(set(names)) < len(names),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
             "nameless": bool(self.nodes),
+            "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
         }
 
 
