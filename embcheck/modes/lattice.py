@@ -46,6 +46,13 @@ _ANCHORS: tuple[dict[str, Any], ...] = (
     {"entry": "module", "padding_idx": 0, "sparse": False, "scale_grad_by_freq": True, "max_norm": 0.5,
      "route": "autograd_grad", "sizes": "many", "requires_grad": True, "rank": 2, "norm_type": 2.0},
 )  # fmt: skip
+#: The same for bags: flags of which each alone takes another path through the kernels of forward and backward.
+_BAG_ANCHORS: tuple[dict[str, Any], ...] = (
+    {"entry": "functional", "mode": "sum", "sparse": True, "scale_grad_by_freq": False, "weights": "small",
+     "learns": "both", "padding_idx": None, "dtype": "float32", "layout": "contiguous", "sizes": "many",
+     "weights_layout": "contiguous", "index_layout": "contiguous"},
+    {"entry": "module", "mode": "mean", "sparse": False, "weights": None, "padding_idx": 1, "sizes": "many"},
+)  # fmt: skip
 _TOKENS = (2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 129, 257, 300, 513, 769, 1001, 1025)
 _TABLES = ((5, 3), (3, 2), (9, 8), (8, 17), (17, 5), (33, 16), (65, 33), (257, 4), (1001, 3), (2049, 2))
 
@@ -89,7 +96,7 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
         rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
         found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
         turn += 1
-    for row, anchor in zip(found, _ANCHORS, strict=False):
+    for row, anchor in zip(found, _BAG_ANCHORS if "weights" in axes else _ANCHORS, strict=False):
         row.update({name: value for name, value in anchor.items() if value in axes.get(name, ())})
     return found[:count]
 
