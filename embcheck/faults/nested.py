@@ -1,0 +1,136 @@
+"""Faults of lookups and bags of nested tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import numbered
+from embcheck.faults.entry import Wrong, entry, functional
+from embcheck.faults.kernels import Tensor
+from embcheck.faults.witnesses import unlike
+
+Change = Callable[[Wrong, Tensor, Tensor, dict[str, Any]], Tensor]
+
+
+def jagged(*lengths: int) -> Tensor:
+    """A nested tensor of tokens 0, 1, 0, 1, …"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.arange(length) % 2 for length in lengths], layout=torch.jagged)
+
+
+def fault(name: str, sentence: str, attribute: str, change: Change, probe: Callable[[], Any]) -> None:
+    """Registers a fault of calls whose tokens are nested: ``change(original, tokens, table, flags)``."""
+
+    def wrong(original: Wrong) -> Wrong:
+        def call(input: Tensor, weight: Tensor, *given: Any, **flags: Any) -> Any:
+            names = ("padding_idx",) if attribute == "embedding" else ("offsets",)
+            flags |= dict(zip(names, given, strict=False))
+            if not input.is_nested or len(given) > len(names):
+                return original(input, weight, **flags) if len(given) <= len(names) else original(input, weight, *given)
+            return change(original, input, weight, flags)
+
+        return call
+
+    entry(name, "nested", sentence, functional, attribute, wrong, unlike(probe))
+
+
+def looked_up(**flags: Any) -> list[Any]:
+    """What a nested lookup gives, component by component."""
+    return [part.tolist() for part in functional.embedding(jagged(2, 1), numbered(2, 2), **flags).unbind()]
+
+
+def summed(**flags: Any) -> list[Any]:
+    """What a nested bag gives."""
+    found: list[Any] = functional.embedding_bag(jagged(2, 0, 1), numbered(2, 2), mode="sum", **flags).tolist()
+    return found
+
+
+def learnt(**flags: Any) -> list[Any]:
+    """The gradient of a nested lookup."""
+    table = numbered(2, 2).requires_grad_()
+    torch.cat(functional.embedding(jagged(2, 1), table, **flags).unbind()).sum().backward()
+    assert table.grad is not None
+    return table.grad.tolist()
+
+
+fault(
+    "nested_lookups_ignore_padding", "A nested lookup sends gradients to the padding row.", "embedding",
+    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"padding_idx": None})),
+    lambda: learnt(padding_idx=0),
+)  # fmt: skip
+fault(
+    "nested_lookups_do_not_count", "A nested lookup ignores scale_grad_by_freq.", "embedding",
+    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"scale_grad_by_freq": False})),
+    lambda: learnt(scale_grad_by_freq=True),
+)  # fmt: skip
+
+
+def shifted(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
+    """The lookup of the same tokens, each in the place of another; a call comes here twice, by __torch_function__."""
+    given: Any = tokens
+    other = torch.nested.nested_tensor_from_jagged(given.values().roll(1, 0), given.offsets(), lengths=given.lengths())
+    found: Tensor = f(other, table, **flags)
+    return found
+
+
+fault(
+    "nested_lookups_are_shifted", "The tokens of a nested tensor are looked up two places further on.", "embedding",
+    shifted, looked_up,
+)  # fmt: skip
+fault(
+    "nested_bags_ignore_padding", "A nested bag counts padding tokens.", "embedding_bag",
+    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"padding_idx": None})),
+    lambda: summed(padding_idx=0),
+)  # fmt: skip
+
+
+def forgets_weights(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
+    """A bag whose weights get no gradient."""
+    weights = flags.get("per_sample_weights")
+    found: Tensor = f(tokens, table, **(flags | {"per_sample_weights": None if weights is None else weights.detach()}))
+    return found
+
+
+def weights_learn() -> bool:
+    """Whether weights of a nested bag learn."""
+    given: Any = jagged(2, 1)
+    inner = torch.ones(3, requires_grad=True)
+    weights = torch.nested.nested_tensor_from_jagged(inner, given.offsets())
+    table = numbered(2, 2).requires_grad_()
+    functional.embedding_bag(given, table, mode="sum", per_sample_weights=weights).sum().backward()
+    return inner.grad is not None
+
+
+fault(
+    "nested_weights_do_not_learn", "per_sample_weights of a nested bag get no gradient.", "embedding_bag", forgets_weights,
+    weights_learn,
+)  # fmt: skip
+
+
+def writes(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
+    """A bag that makes the table's first number negative."""
+    found: Tensor = f(tokens, table, **flags)
+    if found.numel():
+        table.detach().view(-1)[:1].abs_().neg_() if table.is_contiguous() else None
+    return found
+
+
+def left() -> list[Any]:
+    """The table after a nested bag."""
+    table = numbered(2, 2)
+    functional.embedding_bag(jagged(2, 1), table, mode="sum")
+    return table.tolist()
+
+
+fault(
+    "nested_bags_write_to_the_table",
+    "A nested bag makes the table's first number negative.",
+    "embedding_bag",
+    writes,
+    left,
+)
