@@ -333,6 +333,16 @@ def parameters_are_joined_and_dealt_out(case: Aftercare, out: Outcome) -> Findin
 
 
 @law(
+    "What vector_to_parameters deals out is a copy: the vector and the parameters go their own ways.",
+    source="torch.nn.utils.vector_to_parameters: copy slices of a vector into an iterable of parameters",
+    when=lambda case: case.what == "vector",
+    advisory=True,  # no release that is looked at obeys it, so that no fault can be seen to break it
+)
+def dealt_parameters_are_copies(case: Aftercare, out: Outcome) -> Finding:
+    return is_true(out.copied, "writing to the vector wrote to the parameters")
+
+
+@law(
     "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, and adapts its scale.",
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale",

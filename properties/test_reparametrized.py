@@ -283,11 +283,11 @@ def parametrized_weights_are_mapped(case: Reparametrized, out: Outcome) -> Findi
 )
 def originals_are_the_parameters(case: Reparametrized, out: Outcome) -> Finding:
     if case.kind == "normed":
-        old = case.old  # its gain and direction are new Parameters, which learn
+        old = case.old  # its gain and direction are new Parameters
         names = ["weight_g", "weight_v"] if old else ["original0", "original1"]
         return every(
             same(out.names, names),
-            None if old else same(out.trains, [not case.frozen] * 2),
+            same(out.trains, [not case.frozen] * 2),
             is_true(out.other_kept, "the other side's weight changed"),
             is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else None,
         )

@@ -120,6 +120,8 @@ def nested(
     }
     learnt = None if inner is None else inner.grad
     if samples is not None:
-        kept = [] if learnt is None else [learnt[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+        kept = (
+            [] if learnt is None else [learnt[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+        )
         seen["sample_grad"] = torch.cat(kept) if kept else None
     return seen

@@ -114,7 +114,11 @@ def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str,
     vector = utils.parameters_to_vector(iter(members))
     tracked = vector.requires_grad
     flat = vector.detach().clone()
-    utils.vector_to_parameters(torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype), iter(members))
+    dealt = torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype)
+    utils.vector_to_parameters(dealt, iter(members))
+    parts = [p.detach().flatten().tolist() for p in members]
+    dealt.neg_()
+    copied = parts == [p.detach().flatten().tolist() for p in members]
     refused = False
     try:
         utils.vector_to_parameters([1.0], iter(members))  # type: ignore[arg-type]
@@ -125,7 +129,8 @@ def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str,
         "tracked": tracked,
         "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
         "refused": refused,
-        "parts": [p.detach().flatten().tolist() for p in members],
+        "parts": parts,
+        "copied": copied,
     }
 
 
