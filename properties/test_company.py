@@ -14,6 +14,7 @@ from embcheck.space import Space
 from embcheck.training.company import BREAKS, accompany, alone, settled, watch
 from embcheck.training.company_case import ABSENCES, GROUPINGS, MIXES, Company
 from embcheck.training.optimizer import KINDS
+from embcheck.training.release import lacking
 
 #: Optimizers that step each parameter by itself, of any rank; Muon takes matrices, L-BFGS looks at all of them.
 OPTIMIZERS = (
@@ -193,6 +194,7 @@ company = Family(
     plan,
     cost=8.0,
     stride=4,
+    untaken=lacking,
 )
 law = company.law
 

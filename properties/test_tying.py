@@ -19,6 +19,7 @@ from embcheck.training.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZERO
 from embcheck.training.optimizer import KINDS, chosen, refusals
 from embcheck.training.program import advance, construct, follow, list_twice, report, train
 from embcheck.training.rates import SCHEDULES
+from embcheck.training.release import lacking
 from embcheck.training.space import COPIES, SPACE
 
 
@@ -68,6 +69,7 @@ tying = Family(
     cost=8.0,
     stride=2,
     not_applicable=not_applicable,
+    untaken=lacking,
 )
 
 

@@ -116,9 +116,9 @@ def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str,
     flat = vector.detach().clone()
     dealt = torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype)
     utils.vector_to_parameters(dealt, iter(members))
-    parts = [p.detach().flatten().tolist() for p in members]
+    shares = [p.detach().flatten().tolist() for p in members]
     dealt.neg_()
-    copied = parts == [p.detach().flatten().tolist() for p in members]
+    copied = shares == [p.detach().flatten().tolist() for p in members]
     refused = False
     try:
         utils.vector_to_parameters([1.0], iter(members))  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str,
         "tracked": tracked,
         "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
         "refused": refused,
-        "parts": parts,
+        "parts": shares,
         "copied": copied,
     }
 
