@@ -10,7 +10,7 @@ from embcheck import stream
 from embcheck.comparison import Finding, every, same, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
-from embcheck.lookup.nested import MADE, alike, nested
+from embcheck.lookup.nested import MADE, alike, nested, no_backward
 from embcheck.lookup.nested_case import Nested
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -99,6 +99,7 @@ family = Family(
     plan,
     cost=12.0,
     stride=3,
+    absent=no_backward(),
 )
 law = family.law
 

@@ -17,6 +17,17 @@ Tensor = torch.Tensor
 #: Of the values of all components, and their lengths, a nested tensor.
 Make = Callable[[Tensor, list[int]], Tensor]
 
+
+def no_backward() -> str:
+    """Why there are no cases: the nested tensors of a release before lookups of them had a derivative; else nothing."""
+    try:
+        from torch.nested._internal.ops import JAGGED_OPS_TABLE
+    except ImportError:
+        return "this release has no jagged nested tensors"
+    backward = torch.ops.aten.embedding_dense_backward.default
+    return "" if backward in JAGGED_OPS_TABLE else "this release's jagged nested tensors have no derivative of a lookup"
+
+
 MADE: dict[str, Make] = {}
 _made = into(MADE)
 
@@ -107,9 +118,9 @@ def nested(
         value = torch.nn.functional.embedding(given, leaf, **flags)
     else:
         value = torch.nn.functional.embedding_bag(given, leaf, mode=reduced, per_sample_weights=samples, **flags)
-    found = list(value.unbind()) if reduced == "lookup" else [value]
-    shapes = [tuple(part.shape) for part in found]
-    flat = torch.cat([part.reshape(-1, table.shape[1]) for part in found])
+    joined: Any = value
+    shapes = [tuple(part.shape) for part in (value.detach().unbind() if reduced == "lookup" else [value])]
+    flat = (joined.values() if reduced == "lookup" else value).reshape(-1, table.shape[1])
     (flat * upstream).sum().backward()
     seen = {
         "is_nested": value.is_nested,
