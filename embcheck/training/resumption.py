@@ -1,0 +1,326 @@
+"""Programs: an optimizer's state is read, carried and loaded by another, and both go on.
+
+They import nothing but torch, for their source is what a counterexample's script shows.  `torch.distributed.checkpoint`,
+which takes long to import, is imported where a case uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.registry import into
+
+Tensor = torch.Tensor
+#: A model, its tied weight and its other one, their optimizer and the scaler of their losses, if any.
+Run = tuple[Any, list[Any], Any, Any]
+
+SAVES: dict[str, Callable[..., Any]] = {}
+LOADS: dict[str, Callable[..., None]] = {}
+CARRIES: dict[str, Callable[[Any], Any]] = {}
+
+
+def resume(
+    tie: Callable[..., Any],
+    kind: str,
+    flags: dict[str, Any],
+    own: dict[str, Any],
+    groups: tuple[tuple[tuple[int, ...], float], ...],
+    turned: bool,
+    boxed: bool,
+    steps: int,
+    idle: tuple[int, ...],
+    frozen: tuple[int, ...],
+    graded: bool,
+    warm: bool,
+    scaled: bool,
+    asked: dict[str, Any] | None,
+    save: Callable[..., Any],
+    load: Callable[..., None],
+    carry: Callable[[Any], Any],
+    advance: Callable[..., Tensor],
+    look: Callable[..., Any],
+    name: Callable[..., dict[str, Any]],
+    weight: Tensor,
+    side: Tensor,
+    pulls: Tensor,
+    side_pulls: Tensor,
+) -> dict[str, Any]:
+    if not hasattr(torch.optim, kind):
+        return {"lacking": f"this release has no torch.optim.{kind}"}
+    options: Any = None
+    if asked is not None:
+        try:
+            from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+        except ImportError:
+            return {"lacking": "this build has no torch.distributed.checkpoint.state_dict"}
+        if not set(asked) <= set(StateDictOptions.__dataclass_fields__):
+            return {"lacking": f"StateDictOptions has not all of {', '.join(asked)}"}
+        options = StateDictOptions(**asked)
+
+    def start(given: dict[str, Any], loads: bool) -> Run:
+        model, table, _ = tie(weight.clone(), None, False)
+        model.add_module("side", torch.nn.Linear(2, 2, bias=False, device="meta"))
+        model.side.weight = torch.nn.Parameter(side.clone())
+        members = [model.get_submodule(table).weight, model.side.weight]
+        listed = []
+        for names, rate in groups:
+            lr = 8.0 if loads else torch.tensor(rate) if boxed else rate
+            order = names[::-1] if loads and turned else names
+            listed.append({"params": [members[m] for m in order], "lr": lr})
+        optimizer = getattr(torch.optim, kind)(listed[::-1] if loads and turned else listed, **given)
+        first = 2.0 if loads else 4.0
+        scaler = torch.amp.GradScaler("cpu", init_scale=first, growth_interval=1) if scaled else None
+        return model, members, optimizer, scaler
+
+    def go(run: Run, first: int, count: int) -> Tensor:
+        gone = [advance(run, (pulls[k], side_pulls[k]), idle if k < steps else ()) for k in range(first, first + count)]
+        return torch.stack(gone) if gone else torch.zeros(0)
+
+    def halt(run: Run, graded: bool) -> None:
+        for m, p in enumerate(run[1]):
+            if graded and p.grad is None and m not in idle:
+                p.grad = torch.ones_like(p)
+                p.grad = p.grad.to_sparse(1) if kind == "SparseAdam" else p.grad
+            if not graded:
+                p.grad = None
+            p.requires_grad_(m not in frozen)
+
+    # One goes on without a break.
+    straight = start(flags, False)
+    go(straight, 0, steps)
+    seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
+    seen["straight_kinds"], seen["straight_state"] = look(straight)
+    # The state of another one is read, and it goes on.
+    reader = start(flags, False)
+    go(reader, 0, steps)
+    halt(reader, graded)
+    calls: list[Any] = []
+    handles = [reader[2].register_step_pre_hook(lambda *given: calls.append(given))]
+    kinds, values = look(reader)
+    grads = [p.grad for p in reader[1]]
+    save(reader[0], reader[2], options)
+    after, others = look(reader)
+    kept = all(p.grad is g for p, g in zip(reader[1], grads, strict=True))
+    handles[0].remove()
+    reader[0].requires_grad_(True)
+    seen |= {
+        "read_kept": kept and kinds == after and torch.equal(values, others),
+        "hook_calls": len(calls),
+        "read_on": go(reader, steps, 2),
+    }
+    # That of a third is read, carried, and loaded by a fourth, which goes on.
+    giver = start(flags, False)
+    go(giver, 0, steps)
+    halt(giver, graded)
+    saved = save(giver[0], giver[2], options)
+    seen |= name(giver[0], saved["optimizer"])
+    if asked is not None:
+        trained = StateDictOptions(ignore_frozen_params=True)
+        seen["trained_names"] = list(get_model_state_dict(giver[0], options=trained))
+    seen["saved_kinds"], seen["saved_state"] = look(giver)
+    carried = carry(saved)
+    model, members, optimizer, scaler = taker = start(own, True)
+    with torch.no_grad():
+        for p in members:
+            p.fill_(77.0)
+    if warm:
+        advance((model, members, optimizer, None), (pulls[-1], side_pulls[-1]), ())
+    halt(taker, False)
+    before = [(path, value.clone() if isinstance(value, Tensor) else value) for path, value in leaves(carried)]
+    load(model, optimizer, carried, options)
+    now = leaves(carried)
+    seen["given_kept"] = all(
+        path == old and (torch.equal(value, was) if isinstance(value, Tensor) else value == was)
+        for (path, value), (old, was) in zip(now, before, strict=True)
+    )
+    if scaler is not None:
+        scaler.load_state_dict(giver[3].state_dict())
+    seen["loaded_kinds"], seen["loaded_state"] = look(taker)
+    seen["strays"] = sum(not any(key is p for p in members) for key in optimizer.state)
+    mine, theirs = pointers(taker), pointers(giver)
+    seen["shared"] = len(mine) - len(set(mine)) + len(set(mine) & set(theirs))
+    model.requires_grad_(True)
+    seen["resumed"] = go(taker, steps, 2)
+    seen["resumed_kinds"], seen["resumed_state"] = look(taker)
+    kinds, values = look(giver)
+    seen["giver_left"] = kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
+    seen["scales"] = [] if scaler is None else [straight[3].get_scale(), reader[3].get_scale(), scaler.get_scale()]
+    return seen
+
+
+def advance(run: Run, pulls: tuple[Tensor, ...], idle: tuple[int, ...]) -> Tensor:
+    """One step with given gradients; the weights after it in a row."""
+    _, members, optimizer, scaler = run
+    sparse = optimizer.__class__.__name__ == "SparseAdam"
+    factor = 1.0
+    if scaler is not None:
+        scaler.scale(torch.ones(()))
+        factor = scaler.get_scale()
+
+    def compute() -> Tensor:
+        for m, (p, pull) in enumerate(zip(members, pulls, strict=True)):
+            grad = pull * factor
+            p.grad = None if m in idle else grad.to_sparse(1) if sparse else grad
+        return sum(((p.detach() * pull).sum() for p, pull in zip(members, pulls, strict=True)), torch.zeros(()))
+
+    if optimizer.__class__.__name__ == "LBFGS":
+        optimizer.step(compute)
+    elif scaler is not None:
+        compute()
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        compute()
+        optimizer.step()
+    return torch.cat([p.detach().reshape(-1) for p in members])
+
+
+def leaves(thing: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """What is in dicts, lists and tuples, each with its path."""
+    if not isinstance(thing, (dict, list, tuple)):
+        return [(path, thing)]
+    entries: Iterator[Any] = iter(thing.items() if isinstance(thing, dict) else enumerate(thing))
+    return [leaf for key, value in entries for leaf in leaves(value, (*path, key))]
+
+
+def held(run: Run) -> list[tuple[tuple[Any, ...], Any]]:
+    """The options of each member's group, then its state."""
+    _, members, optimizer, _ = run
+    found = []
+    for m, p in enumerate(members):
+        for group in optimizer.param_groups:
+            if any(p is other for other in group["params"]):
+                options = {key: value for key, value in group.items() if key != "params"}
+                found += leaves(options, (m, "options"))
+        found += leaves(optimizer.state.get(p, {}), (m, "state"))
+    return sorted(found, key=lambda leaf: repr(leaf[0]))
+
+
+def look(run: Run) -> tuple[list[Any], Tensor]:
+    """What an optimizer holds: by path the options and numbers, and the dtypes and shapes of tensors; their values."""
+    found = held(run)
+    kinds = [
+        (*path, str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        if isinstance(value, Tensor)
+        else (*path, value)
+        for path, value in found
+    ]
+    tensors = [v.detach().to_dense().reshape(-1).double() for _, v in found if isinstance(v, Tensor)]
+    return kinds, torch.cat(tensors) if tensors else torch.zeros(0, dtype=torch.float64)
+
+
+def pointers(run: Run) -> list[int]:
+    """Where the tensors are that an optimizer holds, and its parameters."""
+    tensors = [value for _, value in held(run) if isinstance(value, Tensor)]
+    shared = len({id(group["lr"]) for group in run[2].param_groups})  # a group's rate is met with each of its members
+    rates = [value for path, value in held(run) if isinstance(value, Tensor) and path[1] == "options"]
+    others = [value for value in tensors if not any(value is rate for rate in rates)]
+    unique = list({id(rate): rate for rate in rates}.values())[:shared]
+    return [value.data_ptr() for value in [*others, *unique, *run[1]] if value.numel()]
+
+
+def name(model: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Under which names a state has a state and options, and the rate of each."""
+    names = [each for each, _ in model.named_parameters(remove_duplicate=False)]
+    if "param_groups" in state:
+        return {
+            "state_names": sorted(key for key, value in state["state"].items() if value),
+            "group_names": [group["params"] for group in state["param_groups"]],
+            "rates": {key: float(group["lr"]) for group in state["param_groups"] for key in group["params"]},
+        }
+    return {
+        "state_names": sorted(each for each in names if any(key.startswith(f"state.{each}.") for key in state)),
+        "group_names": sorted(each for each in names if any(key.startswith(f"param_groups.{each}.") for key in state)),
+        "rates": {each: float(state[key]) for each in names if (key := f"param_groups.{each}.lr") in state},
+    }
+
+
+# -- ways to read a state, to carry it and to load it ------------------------------------------------------------------
+
+
+def save_plain(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def load_plain(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+
+
+def save_named(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
+
+    return {
+        "model": get_model_state_dict(model),
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=options),
+    }
+
+
+def load_named(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
+    from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
+
+    set_model_state_dict(model, state["model"])
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
+
+
+def save_whole(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
+    weights, state = get_state_dict(model, optimizer, options=options)
+    return {"model": weights, "optimizer": state}
+
+
+def load_whole(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
+    from torch.distributed.checkpoint.state_dict import set_state_dict
+
+    set_state_dict(
+        model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=options
+    )
+
+
+SAVES |= {"plain": save_plain, "named": save_named, "flat": save_named, "whole": save_whole}
+LOADS |= {"plain": load_plain, "named": load_named, "flat": load_named, "whole": load_whole}
+
+_carry = into(CARRIES)
+
+
+@_carry
+def handed(state: Any) -> Any:
+    return state
+
+
+@_carry
+def copied(state: Any) -> Any:
+    import copy
+
+    return copy.deepcopy(state)
+
+
+@_carry
+def filed(state: Any) -> Any:
+    import io
+
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@_carry
+def converted(state: Any) -> Any:
+    import os
+    import tempfile
+    import warnings
+
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save, torch_save_to_dcp
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, between, last = (os.path.join(folder, each) for each in ("first.pt", "checkpoint", "last.pt"))
+        torch.save(state, first)
+        torch_save_to_dcp(first, between)
+        dcp_to_torch_save(between, last)
+        return torch.load(last, weights_only=True)
