@@ -40,6 +40,7 @@ def resume(
     save: Callable[..., Any],
     load: Callable[..., None],
     carry: Callable[[Any], Any],
+    apart: bool,
     advance: Callable[..., Tensor],
     look: Callable[..., Any],
     name: Callable[..., dict[str, Any]],
@@ -60,19 +61,26 @@ def resume(
             return {"lacking": f"StateDictOptions has not all of {', '.join(asked)}"}
         options = StateDictOptions(**asked)
 
-    def start(given: dict[str, Any], loads: bool) -> Run:
-        model, table, _ = tie(weight.clone(), None, False)
-        model.add_module("side", torch.nn.Linear(2, 2, bias=False, device="meta"))
-        model.side.weight = torch.nn.Parameter(side.clone())
-        members = [model.get_submodule(table).weight, model.side.weight]
+    import copy
+
+    first, table, _ = tie(weight.clone(), None, False)
+    first.add_module("side", torch.nn.Module())
+    first.side.weight = torch.nn.Parameter(side.clone())
+    models = [copy.deepcopy(first) for _ in range(1 if apart else 2)] + [first]
+
+    def start(given: dict[str, Any], loads: bool, model: Any) -> Run:
+        if model is None:  # nothing is tied
+            members = [torch.nn.Parameter(weight.clone()), torch.nn.Parameter(side.clone())]
+        else:
+            members = [model.get_submodule(table).weight, model.side.weight]
         listed = []
         for names, rate in groups:
             lr = 8.0 if loads else torch.tensor(rate) if boxed else rate
             order = names[::-1] if loads and turned else names
             listed.append({"params": [members[m] for m in order], "lr": lr})
         optimizer = getattr(torch.optim, kind)(listed[::-1] if loads and turned else listed, **given)
-        first = 2.0 if loads else 4.0
-        scaler = torch.amp.GradScaler("cpu", init_scale=first, growth_interval=1) if scaled else None
+        scale = 2.0 if loads else 4.0
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1) if scaled else None
         return model, members, optimizer, scaler
 
     def go(run: Run, first: int, count: int) -> Tensor:
@@ -88,41 +96,35 @@ def resume(
                 p.grad = None
             p.requires_grad_(m not in frozen)
 
-    # One goes on without a break.
-    straight = start(flags, False)
+    # One without ties goes on without a break.
+    straight = start(flags, False, None)
     go(straight, 0, steps)
     seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
-    # The state of another one is read, and it goes on.
-    reader = start(flags, False)
-    go(reader, 0, steps)
-    halt(reader, graded)
-    calls: list[Any] = []
-    handles = [reader[2].register_step_pre_hook(lambda *given: calls.append(given))]
-    kinds, values = look(reader)
-    grads = [p.grad for p in reader[1]]
-    save(reader[0], reader[2], options)
-    after, others = look(reader)
-    kept = all(p.grad is g for p, g in zip(reader[1], grads, strict=True))
-    handles[0].remove()
-    reader[0].requires_grad_(True)
-    seen |= {
-        "read_kept": kept and kinds == after and torch.equal(values, others),
-        "hook_calls": len(calls),
-        "read_on": go(reader, steps, 2),
-    }
-    # That of a third is read, carried, and loaded by a fourth, which goes on.
-    giver = start(flags, False)
+    # The state of another one is read and carried.
+    giver = start(flags, False, models.pop())
     go(giver, 0, steps)
     halt(giver, graded)
+    calls: list[Any] = []
+    hook = giver[2].register_step_pre_hook(lambda *given: calls.append(given))
+    kinds, values = look(giver)
+    grads = [p.grad for p in giver[1]]
     saved = save(giver[0], giver[2], options)
+    seen["saved_kinds"], seen["saved_state"] = look(giver)
+    kept = all(p.grad is g for p, g in zip(giver[1], grads, strict=True))
+    seen["read_kept"] = kept and kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
+    seen["hook_calls"] = len(calls)
+    hook.remove()
     seen |= name(giver[0], saved["optimizer"])
-    if asked is not None:
+    if asked is not None and frozen:
         trained = StateDictOptions(ignore_frozen_params=True)
         seen["trained_names"] = list(get_model_state_dict(giver[0], options=trained))
-    seen["saved_kinds"], seen["saved_state"] = look(giver)
-    carried = carry(saved)
-    model, members, optimizer, scaler = taker = start(own, True)
+    try:
+        carried = carry(saved)
+    except ImportError:
+        return {"lacking": "this release has nothing that carries a state so"}
+    # A third one loads it and goes on.
+    model, members, optimizer, scaler = taker = start(own, True, models.pop())
     with torch.no_grad():
         for p in members:
             p.fill_(77.0)
@@ -131,10 +133,9 @@ def resume(
     halt(taker, False)
     before = [(path, value.clone() if isinstance(value, Tensor) else value) for path, value in leaves(carried)]
     load(model, optimizer, carried, options)
-    now = leaves(carried)
     seen["given_kept"] = all(
         path == old and (torch.equal(value, was) if isinstance(value, Tensor) else value == was)
-        for (path, value), (old, was) in zip(now, before, strict=True)
+        for (path, value), (old, was) in zip(leaves(carried), before, strict=True)
     )
     if scaler is not None:
         scaler.load_state_dict(giver[3].state_dict())
@@ -147,6 +148,15 @@ def resume(
     seen["resumed_kinds"], seen["resumed_state"] = look(taker)
     kinds, values = look(giver)
     seen["giver_left"] = kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
+    # The one that was read goes on too; or one like it, where the other may have moved what it holds.
+    reader = giver
+    if not apart:
+        reader = start(flags, False, models.pop())
+        go(reader, 0, steps)
+        halt(reader, graded)
+        save(reader[0], reader[2], options)
+    reader[0].requires_grad_(True)
+    seen["read_on"] = go(reader, steps, 2)
     seen["scales"] = [] if scaler is None else [straight[3].get_scale(), reader[3].get_scale(), scaler.get_scale()]
     return seen
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import math
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck import stream
 from embcheck.axes import Axes, Input
-from embcheck.format import FORMATS, Floats
+from embcheck.format import FORMATS
 from embcheck.training.optimizer import KINDS
 
 #: The names of the tied weight in each tie, in the order in which the model lists them.
@@ -63,7 +64,7 @@ class _ResumptionAxes(NamedTuple):
     optimizer: str = "Adam"
     route: str = "plain"
     #: how a state goes from one to the other
-    carried: str = "filed"
+    carried: str = "copied"
     #: steps before the state is read; two come after
     steps: int = 1
     tie: str = "head_takes_embedding"
@@ -149,39 +150,26 @@ class Resumption(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors that are fed: small integers."""
-        fmt = FORMATS["float32"]
-
-        def small(word: str, *size: int) -> Floats:
-            words = stream.words(stream.derive("resumption", word, self.seed % 8), int(np.prod(size)))
-            sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-            values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)))).reshape(size)
-            return values
-
-        return {
-            "weight": Input(fmt.encode(small("weight", 3, 2)), "float32"),
-            "side": Input(fmt.encode(small("side", 2, 2)), "float32"),
-            "pulls": Input(fmt.encode(small("pulls", self.steps + 3, 3, 2)), "float32"),
-            "side_pulls": Input(fmt.encode(small("side pulls", self.steps + 3, 2, 2)), "float32"),
-        }
+        shapes = {"weight": (3, 2), "side": (2, 2), "pulls": (self.steps + 3, 3, 2), "side_pulls": (self.steps + 3, 2, 2)}
+        return {word: _small(word, self.seed % 8, shape) for word, shape in shapes.items()}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: by_name, keeps, fresh, blank (reading by name steps a fresh optimizer), started (loading does),
-        packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a state), hollow (an empty group is
-        not the last), with_empty (there is one), changes_path."""
+        """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
+        step), started (loading does), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
+        state), hollow (an empty group is not the last), several_groups, with_empty (there is one), changes_path."""
         frozen = FROZEN[self.frozen]
-        # SGD without momentum and Adagrad, whose state is there at once, are not changed by a step without gradient.
-        steps = self.by_name and self.optimizer != "Adagrad"
-        blank = steps and self.steps == 0 and not self.graded
+        blank = self.by_name and not self.graded and not self.entries
         return {
             **self.axes,
             "by_name": self.by_name,
             "keeps": self.keeps,
             "fresh": self.steps == 0,
-            "blank": blank and self.keeps,
-            "started": blank or (steps and not self.warm),
+            "blank": blank,
+            "started": blank or (self.by_name and self.optimizer != "Adagrad" and not (self.warm and self.keeps)),
             "packed": bool(self.entries) or (blank and self.keeps),
             "handed_state": self.carried == "handed" and bool(self.entries or (blank and self.keeps)),
             "lacking": self.lacking and not blank,
+            "several_groups": len(GROUPS[self.groups]) > 1,
             "frozen_state": any(m in self.entries for m in frozen),
             "frozen_one": bool(frozen),
             "hollow": self.groups in ("empty_first", "empty_between"),
@@ -190,3 +178,11 @@ class Resumption(Axes, _ResumptionAxes):  # type: ignore[misc]
             "changes_path": self.path != self.loader,
             "counts": KINDS[self.optimizer].counts,
         }
+
+
+@lru_cache(maxsize=256)
+def _small(word: str, variant: int, shape: tuple[int, ...]) -> Input:
+    words = stream.words(stream.derive("resumption", word, variant), math.prod(shape))
+    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+    values = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)))).reshape(shape)
+    return Input(FORMATS["float32"].encode(values), "float32")
