@@ -30,9 +30,7 @@ def plan(case: Resumption) -> Plan:
         "kind": case.optimizer,
         "flags": case.flags,
         "own": case.own,
-        "groups": tuple(
-            (names, case.rate(names[0]) if names else 0.75) for names in GROUPS[case.groups]
-        ),
+        "groups": tuple((names, case.rate(names[0]) if names else 0.75) for names in GROUPS[case.groups]),
         "turned": case.turned,
         "boxed": case.boxed,
         "steps": case.steps,
@@ -76,8 +74,10 @@ def canonical(case: Resumption) -> Resumption | None:
     return case.but(**changes)
 
 
+#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope and among the drawn.
+SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop", "LBFGS", "SparseAdam")
 AXES: dict[str, tuple[Any, ...]] = {
-    "optimizer": tuple(KINDS),
+    "optimizer": SEVERAL,
     "route": tuple(SAVES),
     "carried": ("copied", "filed", "handed"),
     "steps": (1, 0, 2),
@@ -136,9 +136,9 @@ def draw(draws: stream.Stream) -> Resumption | None:
 
 resumption = Family(
     "resumption",
-    Space(Resumption, AXES, canonical, scope, landmarks, flags=("optimizer", "route"), draw=draw, strength=2),
+    Space(Resumption, AXES, canonical, scope, landmarks, flags=("groups", "route"), draw=draw, strength=2),
     plan,
-    cost=10.0,
+    cost=16.0,
     not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
 )
 law = resumption.law
@@ -205,7 +205,15 @@ def loaded_state_is_apart(case: Resumption, out: Outcome) -> Finding:
     "A state has one place for the tied weight, under the first of its names; a parameter has a state once it had a "
     "gradient, and each the rate of its group.",
     source="Optimizer.state_dict: indices in the order of the groups; canonical names are those of named_parameters()",
-    obliges={"route=plain", "route=named", "route=flat", "several_names", "groups=two_groups", "groups=alone", "with_empty"},
+    obliges={
+        "route=plain",
+        "route=named",
+        "route=flat",
+        "several_names",
+        "groups=two_groups",
+        "groups=alone",
+        "with_empty",
+    },
 )
 def states_name_each_once(case: Resumption, out: Outcome) -> Finding:
     # What is fresh has no state: that reading it by name makes one is another law's matter.

@@ -133,9 +133,10 @@ def resume(
     halt(taker, False)
     before = [(path, value.clone() if isinstance(value, Tensor) else value) for path, value in leaves(carried)]
     load(model, optimizer, carried, options)
-    seen["given_kept"] = all(
-        path == old and (torch.equal(value, was) if isinstance(value, Tensor) else value == was)
-        for (path, value), (old, was) in zip(leaves(carried), before, strict=True)
+    given = leaves(carried)
+    seen["given_kept"] = [path for path, _ in given] == [path for path, _ in before] and all(
+        torch.equal(value, old) if isinstance(value, Tensor) else value == old
+        for (_, value), (_, old) in zip(given, before, strict=True)
     )
     if scaler is not None:
         scaler.load_state_dict(giver[3].state_dict())

@@ -150,7 +150,12 @@ class Resumption(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors that are fed: small integers."""
-        shapes = {"weight": (3, 2), "side": (2, 2), "pulls": (self.steps + 3, 3, 2), "side_pulls": (self.steps + 3, 2, 2)}
+        shapes = {
+            "weight": (3, 2),
+            "side": (2, 2),
+            "pulls": (self.steps + 3, 3, 2),
+            "side_pulls": (self.steps + 3, 2, 2),
+        }
         return {word: _small(word, self.seed % 8, shape) for word, shape in shapes.items()}
 
     def facts(self) -> dict[str, Any]:
