@@ -71,6 +71,25 @@ def canonical(case: Resumption) -> Resumption | None:
         changes["idle"] = "none"
     if case.optimizer == "SGD" and case.rich and changes["path"] == "fused" and case.idle != "none":
         changes["path"] = ""  # a first gradient that comes late: see the ledger
+    return one_trouble(case.but(**changes))
+
+
+def one_trouble(case: Resumption) -> Resumption:
+    """The case with at most one of what loading by name gets wrong, lest one hides another, and mostly with none."""
+    if not case.by_name:
+        return case
+    if case.seed % 3:
+        case = case.but(frozen="none", groups="two_groups" if case.groups.startswith("empty") else case.groups)
+    empty = case.groups.startswith("empty") and (case.route == "flat" or case.groups != "empty_last")
+    changes: dict[str, Any] = {}
+    if empty:
+        changes["frozen"] = "none"
+    if empty or case.frozen != "none":
+        changes["idle"] = "none"
+    if empty or case.frozen != "none" or (case.idle != "none" and case.route == "flat"):
+        changes["steps"] = case.steps or 1
+        if case.optimizer in ("SparseAdam", "LBFGS"):
+            changes["warm"] = True
     return case.but(**changes)
 
 
@@ -145,6 +164,18 @@ law = resumption.law
 
 
 @law(
+    "Two optimizers of which one loaded the other's state have no memory in common: stepping one leaves the other.",
+    source="Optimizer.load_state_dict: a deep copy, cast to the parameter's device",
+    obliges={"carried=handed", "carried=copied", "carried=filed"},
+)
+def loaded_state_is_apart(case: Resumption, out: Outcome) -> Finding:
+    return every(
+        same(out.shared, 0),
+        is_true(out.giver_left, "stepping the one who loaded changed the one who gave"),
+    )
+
+
+@law(
     "Reading the state of an optimizer changes nothing: not its state, options or gradients, not what training goes on to "
     "do; and no step is taken.",
     source="Optimizer.state_dict: returns the state; torch.distributed.checkpoint.state_dict.get_optimizer_state_dict",
@@ -186,18 +217,6 @@ def loaded_is_what_was_saved(case: Resumption, out: Outcome) -> Finding:
         identical(out.loaded_state, out.saved_state.bits),
         same(out.strays, 0),
         is_true(out.given_kept, "loading changed the state that was given"),
-    )
-
-
-@law(
-    "Two optimizers of which one loaded the other's state have no memory in common: stepping one leaves the other.",
-    source="Optimizer.load_state_dict: a deep copy, cast to the parameter's device",
-    obliges={"carried=handed", "carried=copied", "carried=filed"},
-)
-def loaded_state_is_apart(case: Resumption, out: Outcome) -> Finding:
-    return every(
-        same(out.shared, 0),
-        is_true(out.giver_left, "stepping the one who loaded changed the one who gave"),
     )
 
 
