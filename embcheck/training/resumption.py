@@ -80,7 +80,7 @@ def resume(
             listed.append({"params": [members[m] for m in order], "lr": lr})
         optimizer = getattr(torch.optim, kind)(listed[::-1] if loads and turned else listed, **given)
         scale = 2.0 if loads else 4.0
-        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1) if scaled else None
+        scaler = torch.amp.GradScaler(weight.device.type, init_scale=scale, growth_interval=1) if scaled else None
         return model, members, optimizer, scaler
 
     def go(run: Run, first: int, count: int) -> Tensor:
@@ -219,7 +219,7 @@ def look(run: Run) -> tuple[list[Any], Tensor]:
         else (*path, value)
         for path, value in found
     ]
-    tensors = [v.detach().to_dense().reshape(-1).double() for _, v in found if isinstance(v, Tensor)]
+    tensors = [v.detach().cpu().to_dense().reshape(-1).double() for _, v in found if isinstance(v, Tensor)]
     return kinds, torch.cat(tensors) if tensors else torch.zeros(0, dtype=torch.float64)
 
 
