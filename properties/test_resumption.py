@@ -221,8 +221,8 @@ def loaded_is_what_was_saved(case: Resumption, out: Outcome) -> Finding:
 
 
 @law(
-    "A state has one place for the tied weight, under the first of its names; a parameter has a state once it had a "
-    "gradient, and each the rate of its group.",
+    "An optimizer's state has one place for the tied weight, under the first of its names, a model's all of them; a "
+    "parameter has a state once it had a gradient, and each the rate of its group.",
     source="Optimizer.state_dict: indices in the order of the groups; canonical names are those of named_parameters()",
     obliges={
         "route=plain",
@@ -244,6 +244,7 @@ def states_name_each_once(case: Resumption, out: Outcome) -> Finding:
     return every(
         same(out.state_names, entries) if not case.facts()["blank"] else None,
         same(out.group_names, groups),
+        same(out.model_names, [*NAMES[case.tie], "side.weight"]),
         same(out.rates, {names[m]: case.rate(m) for m in case.members}),
     )
 

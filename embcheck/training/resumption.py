@@ -115,7 +115,7 @@ def resume(
     seen["read_kept"] = kept and kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
     seen["hook_calls"] = len(calls)
     hook.remove()
-    seen |= name(giver[0], saved["optimizer"])
+    seen |= {"model_names": list(saved["model"]), **name(giver[0], saved["optimizer"])}
     if asked is not None and frozen:
         trained = StateDictOptions(ignore_frozen_params=True)
         seen["trained_names"] = list(get_model_state_dict(giver[0], options=trained))
