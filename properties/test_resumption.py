@@ -11,9 +11,10 @@ from embcheck.comparison import Finding, every, identical, is_true, same, unwrit
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
 from embcheck.space import Space
+from embcheck.training.carriage import CARRIES, LOADS, SAVES
 from embcheck.training.occasion import TIES
 from embcheck.training.optimizer import KINDS
-from embcheck.training.resumption import CARRIES, LOADS, SAVES, advance, look, name, resume
+from embcheck.training.resumption import advance, look, name, resume
 from embcheck.training.resumption_case import BY_NAME, FROZEN, GROUPS, NAMES, Resumption
 
 #: Optimizers that take a learning rate as a tensor on every path that a case has then.
