@@ -232,15 +232,19 @@ class Results:
 
 
 def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
-    """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown."""
+    """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown.
+
+    A family of which this torch has nothing at all is not applicable, and owes nothing.
+    """
     merged = merge_all(verdicts)
+    owing = {v.family for v in merged.values() if v.status > Status.NOT_APPLICABLE}.intersection(whole)
     met: dict[str, set[str]] = {}
     for verdict in merged.values():
         met.setdefault(verdict.law, set()).update(verdict.met)
     settled = []
     for verdict in merged.values():
         missing = sorted(set(verdict.obliges) - met[verdict.law])
-        if verdict.family in whole and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
+        if verdict.family in owing and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
             reason = f"no case met: {', '.join(missing)}"
             verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
         settled.append(verdict)
