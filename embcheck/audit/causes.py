@@ -87,6 +87,8 @@ def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | Non
         told = (finding.where and finding.where in words) or cause.finding.where in finding.words
         if finding.kind in BEHAVIOUR and (kind in ROOTS or (kind in NAMED_ROOTS and told)):
             return cause
+        if kind == "copy stays behind" and finding.kind in ("copy does not follow", "gradient is not the sum"):
+            return cause
         if kind == "copy does not follow" and finding.kind in ("head does not follow", "forward fails"):
             return cause
     if finding.kind not in STRUCTURE:

@@ -14,7 +14,8 @@ import torch
 
 #: A torch module, whose attributes a checker can't tell apart.
 Model = Any
-Build = Callable[[], Model]
+#: Takes the seed from which the model is built.
+Build = Callable[..., Model]
 Inputs = dict[str, Any]
 Problems = list[tuple[str, str, str]]
 
@@ -40,6 +41,28 @@ def vary(model: Model) -> Model:
             if weight.device.type != "meta" and not bool(weight[row].any()):
                 weight[row] = wave(weight[row], 4.1)
     return model.eval()
+
+
+def uncompiled(model: Model) -> Model:
+    """The module that torch.compile was given, run eagerly from here on in this process; any other as it is."""
+    if not is_compiled(model):
+        return model
+    if hasattr(torch.compiler, "set_stance"):
+        torch.compiler.set_stance("force_eager")
+    model = getattr(model, "_orig_mod", model)
+    for module in model.modules():
+        module._compiled_call_impl = None
+    return model
+
+
+def is_compiled(model: Model) -> bool:
+    """Whether a model or a part of it is made by torch.compile."""
+    return any(
+        type(module).__name__ == "OptimizedModule"
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(module.forward, "_torchdynamo_orig_callable")
+        for module in model.modules()
+    )
 
 
 def disturb(model: Model) -> Model:
@@ -77,9 +100,9 @@ def call(model: Model, inputs: Inputs) -> torch.Tensor:
     return first_tensor(model(*positional, **given))
 
 
-def answer(model: Model, inputs: Inputs) -> torch.Tensor:
+def answer(model: Model, inputs: Inputs, seed: int = 0) -> torch.Tensor:
     """What the model computes, without its graph."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     with torch.no_grad():
         return call(model, inputs)
 

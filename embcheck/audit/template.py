@@ -23,7 +23,7 @@ import torch
 from embcheck.audit import hf, laws
 from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import FactoryError, imported, silenced, told
-from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note
+from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note, Undecided
 from embcheck.audit.subject import Subject
 
 Request = dict[str, Any]
@@ -38,6 +38,8 @@ def answered(request: Request) -> dict[str, Any]:
         answer = {"unbuilt": str(error)}
     except NotApplicable as reason:
         answer = {"reason": str(reason)}
+    except Undecided as reason:
+        answer = {"error": str(reason)}
     except BaseException as error:
         import traceback
 

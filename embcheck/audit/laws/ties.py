@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from embcheck.audit.factory import fresh
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, audit_law
 from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
 from embcheck.audit.subject import Subject
@@ -35,8 +36,6 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
 def _undeclared(subject: Subject) -> Result:
     """A head that starts as a copy of the table, and nothing says what it ought to be."""
     facts = subject.facts
-    from embcheck.audit.factory import fresh
-
     parameters = named(fresh(subject.source, varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
     if table is not None and head is not None and table is not head and same(table.detach(), head.detach()):
@@ -47,7 +46,25 @@ def _undeclared(subject: Subject) -> Result:
 
 @audit_law("No two Parameters share memory, and parameters() lists each once.", variants=(AS_BUILT, FLIPPED))
 def one_memory_is_one_parameter(subject: Subject) -> Result:
-    return [*subject.findings(one_memory_one_parameter)]
+    found = subject.findings(one_memory_one_parameter)
+    return [*found, *(_alike(subject) if subject.variant == AS_BUILT else [])]
+
+
+def _alike(subject: Subject) -> list[Note]:
+    """Tables of their own that start with the same values, which chance does not bring about."""
+    model = fresh(subject.source, varied=False)
+    tables = {path: model.get_submodule(path).weight for path in subject.facts.tables}
+    first: list[str] = []
+    notes = []
+    for path, weight in tables.items():
+        if not weight.requires_grad or weight.device.type == "meta" or bool((weight == weight[:1]).all()):
+            continue
+        like = next((one for one in first if same(tables[one].detach(), weight.detach())), None)
+        if like is None:
+            first.append(path)
+        elif tables[like] is not weight:
+            notes.append(Note(f"{like} and {path} start with the same values: one seed for both, or a copy"))
+    return notes
 
 
 @audit_law("Every Parameter that the forward pass reads is among the model's parameters.")
