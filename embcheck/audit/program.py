@@ -40,7 +40,18 @@ def vary(model: Model) -> Model:
                 continue
             if weight.device.type != "meta" and not bool(weight[row].any()):
                 weight[row] = wave(weight[row], 4.1)
+        for module in model.modules():
+            settle(module, 0.5)
     return model.eval()
+
+
+def settle(module: Model, part: float) -> None:
+    """Gives the rows of a table with max_norm at most a part of that norm, so that no lookup rescales them."""
+    limit, weight = getattr(module, "max_norm", None), getattr(module, "weight", None)
+    if limit is None or not isinstance(weight, torch.nn.Parameter) or weight.device.type == "meta":
+        return
+    norms = weight.norm(module.norm_type, dim=1, keepdim=True)
+    weight.mul_((part * limit / norms).clamp(max=1))
 
 
 def uncompiled(model: Model) -> Model:
@@ -259,6 +270,7 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trai
         for changed in (twin, other):
             weight = named(changed)[table]
             weight += wave(weight, 5.3)
+            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
     if not same(answer(twin, inputs), answer(other, inputs)):
         problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
     if not same(answer(model, inputs), before):

@@ -9,7 +9,18 @@ from embcheck.audit.program_uses import Products, Uses
 
 
 def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
-    """The gradient of the table's weight is what all its lookups and products give, within the bound of summation.
+    """The gradient of the table's weight is what all its uses give; what is only so in eval mode trains nothing."""
+    problems = gradient_problems(build, inputs, table, padding)
+    if not problems:
+        return []
+    try:
+        return gradient_problems(lambda: build().train(), inputs, table, padding)
+    except Exception:  # its training mode wants more than its inputs
+        return problems
+
+
+def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
+    """Where the gradient of the table's weight is not the sum of its lookups and products, within its bound.
 
     Each gradient element is a sum of n products: it is off by at most (n + 4) u / (1 - (n + 4) u) of the sum of
     their absolute values, u the unit roundoff of the weight's dtype.

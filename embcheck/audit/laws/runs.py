@@ -22,6 +22,6 @@ def the_model_runs(subject: Subject) -> Result:
         notes.append(Note("it is compiled; the audit judges the module that torch.compile was given"))
     if facts.random or not facts.exact:
         seeds = "with another seed" if facts.random else "in a second call"
-        notes.append(Note(f"in eval mode its answer is another {seeds} (dropout that heeds no eval()?); "
+        notes.append(Note(f"in eval mode its answer is another one {seeds} (dropout that heeds no eval()?); "
                           + ("the audit sets the seed" if facts.random else "laws that compare answers are left out")))  # fmt: skip
     return notes

@@ -46,25 +46,7 @@ def _undeclared(subject: Subject) -> Result:
 
 @audit_law("No two Parameters share memory, and parameters() lists each once.", variants=(AS_BUILT, FLIPPED))
 def one_memory_is_one_parameter(subject: Subject) -> Result:
-    found = subject.findings(one_memory_one_parameter)
-    return [*found, *(_alike(subject) if subject.variant == AS_BUILT else [])]
-
-
-def _alike(subject: Subject) -> list[Note]:
-    """Tables of their own that start with the same values, which chance does not bring about."""
-    model = fresh(subject.source, varied=False)
-    tables = {path: model.get_submodule(path).weight for path in subject.facts.tables}
-    first: list[str] = []
-    notes = []
-    for path, weight in tables.items():
-        if not weight.requires_grad or weight.device.type == "meta" or bool((weight == weight[:1]).all()):
-            continue
-        like = next((one for one in first if same(tables[one].detach(), weight.detach())), None)
-        if like is None:
-            first.append(path)
-        elif tables[like] is not weight:
-            notes.append(Note(f"{like} and {path} start with the same values: one seed for both, or a copy"))
-    return notes
+    return [*subject.findings(one_memory_one_parameter)]
 
 
 @audit_law("Every Parameter that the forward pass reads is among the model's parameters.")
