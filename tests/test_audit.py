@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -15,15 +16,19 @@ import torch
 from embcheck.audit import faults, laws
 from embcheck.audit.causes import Judged, causes
 from embcheck.audit.client import Listed, Template, Unbuilt
-from embcheck.audit.factory import FactoryError, made
+from embcheck.audit.discovery import explored
+from embcheck.audit.factory import FactoryError
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding
 from embcheck.audit.many import Keeper, statements
 from embcheck.audit.program import first_tensor
 from embcheck.audit.report import closing
+from embcheck.audit.right import RIGHT
 from embcheck.audit.session import BUILT, Audit
 from embcheck.audit.specimen import PLANTED, Specimen, Untied
+from embcheck.audit.subject import folder_of
 from embcheck.audit.template import answered
 from embcheck.audit.tiny import VOCABULARY, shrunk
+from embcheck.commands.audit import exit_code
 from embcheck.records.record import read
 from embcheck.verdict import Status
 
@@ -48,7 +53,7 @@ def kinds(source: dict[str, Any], *names: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("cls", [Specimen, Untied])
+@pytest.mark.parametrize("cls", [Specimen, Untied, *RIGHT])
 def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
     assert kinds(source_of(cls)) == set()
 
@@ -61,6 +66,16 @@ def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
         ("TableInAList", "what_is_read_is_listed"),
         ("GradientCountedTwice", "the_gradient_is_the_sum_of_all_paths"),
         ("HeadDetached", "the_gradient_is_the_sum_of_all_paths"),
+        ("LookupDetached", "the_gradient_is_the_sum_of_all_paths"),
+        ("RowsDetached", "the_gradient_is_the_sum_of_all_paths"),
+        ("HeadCopiesEachTime", "the_gradient_is_the_sum_of_all_paths"),
+        ("PartOfTheHeadDoubled", "the_gradient_is_the_sum_of_all_paths"),
+        ("HeadIsASnapshot", "a_step_shows_everywhere"),
+        ("HeadKeepsTheFirst", "a_step_shows_everywhere"),
+        ("SecondTableForgetsItsPadding", "lookups_leave_the_padding_row"),
+        ("RowsByIndex", "lookups_leave_the_padding_row"),
+        ("NormalisesMoreThanItReads", "a_forward_pass_writes_nothing"),
+        ("TableIsABufferNotSaved", "a_state_dict_restores_the_model"),
         ("PaddingForgotten", "lookups_leave_the_padding_row"),
         ("PaddingInitialised", "the_padding_row_starts_at_zero"),
         ("ScaleOnIdsOnly", "inputs_embeds_equal_input_ids"),
@@ -73,6 +88,22 @@ def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
 )
 def test_a_planted_fault_is_found(name: str, law: str) -> None:
     assert kinds(source_of(PLANTED[name].cls), law) & set(PLANTED[name].kinds)
+
+
+def test_a_copy_that_stays_behind_is_one_finding_or_a_note_where_it_is_meant() -> None:
+    source = source_of(PLANTED["HeadIsASnapshot"].cls)
+    said = {}
+    for expect in ("auto", "untied"):
+        facts = answered({"do": "explore", "source": source, "expect": expect})["facts"]
+        said[expect] = answered({"do": "law", "law": "a_step_shows_everywhere", "source": source, "facts": facts})
+    assert [finding["kind"] for finding in said["auto"]["findings"]] == ["copy stays behind"]
+    assert not said["untied"]["findings"]
+    assert said["untied"]["notes"][0].startswith("design choice: after a step of table.weight, matmul computes")
+    judged = [
+        Judged("a_step_shows_everywhere", AS_BUILT, [finding("copy stays behind", "table")]),
+        Judged("a_deep_copy_is_a_model_of_its_own", AS_BUILT, [finding("copy does not follow", "table")]),
+    ]
+    assert [cause.also for cause in causes(judged)] == [["a_deep_copy_is_a_model_of_its_own"]]
 
 
 def test_enough_faults_are_planted_and_each_kind_has_advice() -> None:
@@ -146,6 +177,17 @@ def prints():
 def hangs(): time.sleep(60)
 class Kind(torch.nn.Module): pass
 def cls(): return Kind
+ONE, ROWS = torch.nn.Embedding(10, 4), torch.randn(10, 4)
+def same(): return ONE
+def shared(): return torch.nn.Embedding.from_pretrained(ROWS)
+class Broken(torch.nn.Embedding):
+    def forward(self, ids): raise RuntimeError("no\\nluck")
+def broken(): return Broken(10, 4)
+class Odd(torch.nn.Embedding):
+    pad_token_id = 1
+    def forward(self, ids): return torch.nn.functional.dropout(super().forward(ids))
+def odd(): return Odd(10, 4, padding_idx=0)
+def compiled(): return torch.nn.Sequential(torch.compile(torch.nn.Embedding(10, 4), backend="eager"))
 """
 
 
@@ -161,6 +203,8 @@ def folder(tmp_path: Path) -> str:
         ("odd_models:raises", "odd_models:raises raised ValueError: no luck"),
         ("odd_models:wrong", "odd_models:wrong returned list '[1]'; expected a torch.nn.Module"),
         ("odd_models:cls", "returned the class Kind, not an instance"),
+        ("odd_models:same", "odd_models:same returns the same model each time; an audit changes models: build each"),
+        ("odd_models:shared", "odd_models:shared returns models that share the memory of weight each time"),
         ("odd_models:nothing", "odd_models has no 'nothing'; it has"),
         ("odd_models", "expected module:factory"),
         ("no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError"),
@@ -171,7 +215,7 @@ def test_what_can_not_be_audited_is_told_in_one_line(
 ) -> None:
     monkeypatch.syspath_prepend(folder)
     with pytest.raises(FactoryError, match=re.escape(words)) as raised:
-        made({"kind": "factory", "target": target, "folder": ""})
+        explored({"kind": "factory", "target": target, "folder": ""}, "auto", AS_BUILT)
     assert "\n" not in str(raised.value)
 
 
@@ -185,6 +229,62 @@ def test_a_factory_that_hangs_or_prints(folder: str) -> None:
         assert template.ask(do="explore", source=prints, expect="auto")["facts"]["rows"] == 10
     finally:
         template.close()
+
+
+def judged_here(target: str, law: str) -> dict[str, Any]:
+    """What a law says of a factory, judged in this process."""
+    source = {"kind": "factory", "target": target, "folder": ""}
+    facts = answered({"do": "explore", "source": source, "expect": "auto"})["facts"]
+    return answered({"do": "law", "law": law, "source": source, "facts": facts})
+
+
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        ("the_model_runs", "in eval mode its answer is another one with another seed"),
+        ("the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
+    ],
+)
+def test_what_is_worth_knowing_is_a_note(law: str, words: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    assert [note[: len(words)] for note in judged_here("odd_models:odd", law)["notes"]] == [words]
+
+
+def test_a_model_that_can_not_be_run_is_unknown(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    failure = judged_here("odd_models:broken", "the_model_runs")["error"]
+    assert failure == (
+        "the model could not be run: its forward pass raises RuntimeError: no luck; "
+        "a factory may return the model and its inputs"
+    )
+    assert exit_code([Audit("m:f", {}, [Judged("the_model_runs", AS_BUILT, failure=failure)])]) == 1
+
+
+def test_a_compiled_model_is_judged_eagerly(folder: str) -> None:
+    source = {"kind": "factory", "target": "odd_models:compiled", "folder": folder}
+    template = Template(limit=60.0)
+    try:
+        template.prepare(source)
+        facts = template.ask(do="explore", source=source, expect="auto")["facts"]
+        names = ("the_model_runs", "the_gradient_is_the_sum_of_all_paths")
+        runs, gradient = (template.ask(do="law", law=name, source=source, facts=facts) for name in names)
+    finally:
+        template.close()
+    assert runs["notes"] == ["it is compiled; the audit judges the module that torch.compile was given"]
+    assert (gradient.get("findings"), gradient.get("reason")) == ([], None)
+
+
+def test_a_script_names_the_folder_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "a_package" / "inner"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("a_package.inner", "a_package.inner.model"):
+        importlib.import_module(name)
+        assert folder_of(name) == str(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert folder_of("a_package.inner.model") == "."
 
 
 def test_an_import_that_fails_is_told_by_the_template(folder: str) -> None:

@@ -20,6 +20,8 @@ STRUCTURE = {
 #: Kinds that are met first and show in many laws after: in all that speak of the same names, or in all there are.
 NAMED_ROOTS = {"tie is missing", "two Parameters over one memory"}
 ROOTS = {"input is changed", "weights are written", "not among the parameters"}
+#: How a copy of the table that no step moves shows elsewhere.
+LEFT_BEHIND = {"copy does not follow", "gradient is not the sum", "answers differ"}
 BEHAVIOUR = STRUCTURE | {"gradient is not the sum", "inputs_embeds differ", "not the row"}
 
 #: A law and those whose violation it can inherit: a model that a resize breaks does not survive a reload either.
@@ -86,6 +88,8 @@ def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | Non
         kind, words = cause.finding.kind, cause.finding.words
         told = (finding.where and finding.where in words) or cause.finding.where in finding.words
         if finding.kind in BEHAVIOUR and (kind in ROOTS or (kind in NAMED_ROOTS and told)):
+            return cause
+        if kind == "copy stays behind" and finding.kind in LEFT_BEHIND:
             return cause
         if kind == "copy does not follow" and finding.kind in ("head does not follow", "forward fails"):
             return cause

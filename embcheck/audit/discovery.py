@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.audit import hf
-from embcheck.audit.factory import Source, fresh, made
+from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import AS_BUILT
 from embcheck.audit.program import Consulted, Inputs, Model, answer, backward, named, partition, same
 
@@ -53,6 +53,9 @@ class Facts:
     embeds: bool = False
     meta: bool = False
     flippable: bool = False
+    compiled: bool = False
+    random: bool = False
+    given: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels between processes."""
@@ -61,10 +64,12 @@ class Facts:
 
 def explored(source: Source, expect: str, variant: str) -> Facts:
     """The facts of a freshly built model."""
+    was_compiled = compiled(source)
     model, given = made(source, variant)
     model.eval()
     facts = Facts(type(model).__name__, sum(p.numel() for p in model.parameters()))
     facts.meta = any(p.device.type == "meta" for p in model.parameters())
+    facts.compiled, facts.given = was_compiled, given is not None
     _tables(model, facts)
     inputs = inputs_of(model, given, facts)
     _head(model, facts, inputs)
@@ -212,6 +217,7 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
         return
     first = answer(one, inputs)
     facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
+    facts.random = facts.exact and not same(first, answer(one, inputs, seed=1))
     try:
         backward(one, inputs)
         facts.trains = True

@@ -13,7 +13,7 @@ import torch
 
 from embcheck.audit import hf
 from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.program import Inputs, Model, vary
+from embcheck.audit.program import Inputs, Model, is_compiled, named, uncompiled, vary
 
 #: Where a model comes from, JSON-ready: a factory's ``target`` and ``folder``, or an architecture of transformers.
 Source = dict[str, Any]
@@ -58,13 +58,45 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
 
-def made(source: Source, variant: str = AS_BUILT) -> tuple[Model, Inputs | None]:
-    """A fresh model, untouched, and the inputs that came with it.
+def made(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
+    """A fresh model, untouched but not compiled, and the inputs that came with it.
 
     Raises:
         FactoryError: if the factory raises or returns no module.
     """
-    seeded()
+    model, inputs = returned(source, variant, seed)
+    return uncompiled(model), inputs
+
+
+def compiled(source: Source) -> bool:
+    """Whether the factory returns a compiled model.
+
+    Raises:
+        FactoryError: if it returns what it returned before: a law changes what it is given.
+    """
+    if source["kind"] == "hf":
+        return False
+    one, other = returned(source)[0], returned(source)[0]
+    mine = {p.untyped_storage().data_ptr(): name for name, p in named(one).items() if has_memory(p)}
+    shared = [n for n, p in named(other).items() if has_memory(p) and p.untyped_storage().data_ptr() in mine]
+    if one is other or shared:
+        what = "the same model" if one is other else f"models that share the memory of {shared[0]}"
+        raise FactoryError(f"{source['target']} returns {what} each time; an audit changes models: build each anew")
+    return is_compiled(other)
+
+
+def has_memory(parameter: torch.Tensor) -> bool:
+    """Whether a parameter has elements in memory."""
+    return parameter.numel() > 0 and parameter.device.type != "meta"
+
+
+def returned(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
+    """What the factory returns, seeded.
+
+    Raises:
+        FactoryError: if the factory raises or returns no module.
+    """
+    seeded(seed)
     if source["kind"] == "hf":
         try:
             return hf.build(source, variant)
@@ -104,17 +136,17 @@ def as_inputs(inputs: Any, source: Source) -> Inputs:
     raise FactoryError(f"{source['target']} returned inputs of type {type(inputs).__name__}; expected a tensor or dict")
 
 
-def seeded() -> None:
+def seeded(seed: int = 0) -> None:
     """Every generator as at the start, so that a factory builds the same model each time."""
-    random.seed(0)
-    torch.manual_seed(0)
+    random.seed(seed)
+    torch.manual_seed(seed)
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(0)
+        sys.modules["numpy"].random.seed(seed)
 
 
-def fresh(source: Source, variant: str = AS_BUILT, *, varied: bool = True) -> Model:
+def fresh(source: Source, variant: str = AS_BUILT, *, varied: bool = True, seed: int = 0) -> Model:
     """A model in eval mode, its constant parameters varied."""
-    model = made(source, variant)[0]
+    model = made(source, variant, seed)[0]
     return vary(model) if varied else model.eval()
 
 

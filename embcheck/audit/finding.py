@@ -18,6 +18,10 @@ class NotApplicable(Exception):
     """The law has nothing to judge in this model; the message says why."""
 
 
+class Undecided(Exception):
+    """The law can't be judged although it ought to be; the message says why."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A violation, as the author of the model needs it.
@@ -129,9 +133,13 @@ ADVICE: dict[str, tuple[str, str]] = {
         "the loaded model computes something else than the saved one, although all its parameters are equal",
         "register as a persistent buffer what the forward pass depends on, or compute it from the configuration",
     ),
+    "copy stays behind": (
+        "steps move the table, and what is computed with the copy stays as it was: the two drift apart, silently",
+        "compute with the weight itself at each forward: F.linear(hidden, table.weight); or say --expect untied",
+    ),
     "gradient is not the sum": (
         "the shared weight is trained with a wrong gradient",
-        "let autograd accumulate; don't scale, double or replace the gradient of a shared weight",
+        "let autograd accumulate; don't scale, double, replace or detach the gradient of a shared weight",
     ),
     "padding row gets gradient": (
         "the padding row is trained by the lookups although padding_idx promises a fixed row",

@@ -14,7 +14,8 @@ import torch
 
 #: A torch module, whose attributes a checker can't tell apart.
 Model = Any
-Build = Callable[[], Model]
+#: Takes the seed from which the model is built.
+Build = Callable[..., Model]
 Inputs = dict[str, Any]
 Problems = list[tuple[str, str, str]]
 
@@ -39,7 +40,40 @@ def vary(model: Model) -> Model:
                 continue
             if weight.device.type != "meta" and not bool(weight[row].any()):
                 weight[row] = wave(weight[row], 4.1)
+        for module in model.modules():
+            settle(module, 0.5)
     return model.eval()
+
+
+def settle(module: Model, part: float) -> None:
+    """Gives the rows of a table with max_norm at most a part of that norm, so that no lookup rescales them."""
+    limit, weight = getattr(module, "max_norm", None), getattr(module, "weight", None)
+    if limit is None or not isinstance(weight, torch.nn.Parameter) or weight.device.type == "meta":
+        return
+    norms = weight.norm(module.norm_type, dim=1, keepdim=True)
+    weight.mul_((part * limit / norms).clamp(max=1))
+
+
+def uncompiled(model: Model) -> Model:
+    """The module that torch.compile was given, run eagerly from here on in this process; any other as it is."""
+    if not is_compiled(model):
+        return model
+    if hasattr(torch.compiler, "set_stance"):
+        torch.compiler.set_stance("force_eager")
+    model = getattr(model, "_orig_mod", model)
+    for module in model.modules():
+        module._compiled_call_impl = None
+    return model
+
+
+def is_compiled(model: Model) -> bool:
+    """Whether a model or a part of it is made by torch.compile."""
+    return any(
+        type(module).__name__ == "OptimizedModule"
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(module.forward, "_torchdynamo_orig_callable")
+        for module in model.modules()
+    )
 
 
 def disturb(model: Model) -> Model:
@@ -77,9 +111,9 @@ def call(model: Model, inputs: Inputs) -> torch.Tensor:
     return first_tensor(model(*positional, **given))
 
 
-def answer(model: Model, inputs: Inputs) -> torch.Tensor:
+def answer(model: Model, inputs: Inputs, seed: int = 0) -> torch.Tensor:
     """What the model computes, without its graph."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     with torch.no_grad():
         return call(model, inputs)
 
@@ -236,6 +270,7 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trai
         for changed in (twin, other):
             weight = named(changed)[table]
             weight += wave(weight, 5.3)
+            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
     if not same(answer(twin, inputs), answer(other, inputs)):
         problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
     if not same(answer(model, inputs), before):

@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from embcheck.audit.program import Build, Inputs, Model, Problems, answer, call, named, same, wave
-
-
-class Uses(torch.overrides.TorchFunctionMode):
-    """Follows one weight through a forward pass: its lookups and products, and what reads it otherwise."""
-
-    def __init__(self, weight: Any) -> None:
-        super().__init__()
-        self.weight = weight
-        self.lookups: list[dict[str, Any]] = []
-        self.products: list[dict[str, Any]] = []
-        self.others: list[str] = []
-
-    def mine(self, thing: Any) -> bool:
-        """Whether it is the weight, a view of it, or the same memory without its graph."""
-        if not isinstance(thing, torch.Tensor) or thing.layout != torch.strided or not thing.numel():
-            return False
-        return thing is self.weight or thing.untyped_storage().data_ptr() == self.weight.untyped_storage().data_ptr()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        flat = [(place, one) for place, given in enumerate((*args, *kwargs.values()))
-                for one in (given if isinstance(given, (list, tuple)) else (given,))]  # fmt: skip
-        places = [place for place, one in flat if self.mine(one)]
-        name = getattr(func, "__name__", str(func))
-        if not places or not isinstance(out, torch.Tensor) or self.mine(out) or not out.requires_grad:
-            return out
-        if name == "embedding" and places == [1]:
-            self.lookups.append(use := {"ids": args[0].detach().clone()})
-        elif name == "linear" and places == [1]:
-            self.products.append(use := {"x": args[0].detach().clone(), "columns": False})
-        elif name in ("matmul", "__matmul__", "mm") and places == [1]:
-            columns = args[1].shape == self.weight.shape
-            self.products.append(use := {"x": args[0].detach().clone(), "columns": columns})
-        else:
-            self.others.append(name)
-            return out
-        out.register_hook(lambda grad: use.__setitem__("grad", grad.detach().clone()))
-        return out
+from embcheck.audit.program import Build, Inputs, Model, Problems, answer, backward, call, named, same, wave
+from embcheck.audit.program_uses import Products, Uses
 
 
 def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
-    """The gradient of the table's weight is what all its lookups and products give, within the bound of summation.
+    """The gradient of the table's weight is what all its uses give; what is only so in eval mode trains nothing."""
+    problems = gradient_problems(build, inputs, table, padding)
+    if not problems:
+        return []
+    try:
+        return gradient_problems(lambda: build().train(), inputs, table, padding)
+    except Exception:  # its training mode wants more than its inputs
+        return problems
+
+
+def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
+    """Where the gradient of the table's weight is not the sum of its lookups and products, within its bound.
 
     Each gradient element is a sum of n products: it is off by at most (n + 4) u / (1 - (n + 4) u) of the sum of
     their absolute values, u the unit roundoff of the weight's dtype.
@@ -62,34 +33,62 @@ def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int |
     if uses.others or not (uses.lookups or uses.products):
         raise LookupError(", ".join(dict.fromkeys(uses.others)) or "no operator that is followed")
     got = torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense()
-    total = torch.zeros(weight.shape, dtype=torch.float64)
-    size, count = torch.zeros_like(total), torch.zeros(weight.shape[0], 1, dtype=torch.float64)
-    for use in uses.lookups:
-        ids, grad = use["ids"].reshape(-1), use.get("grad")
-        if grad is None:
-            continue
-        rows = grad.double().reshape(len(ids), -1) * (ids != (-1 if padding is None else padding)).unsqueeze(1)
-        total.index_add_(0, ids, rows)
-        size.index_add_(0, ids, rows.abs())
-        count.index_add_(0, ids, torch.ones(len(ids), 1, dtype=torch.float64))
-    for use in uses.products:
-        if (grad := use.get("grad")) is None:
-            continue
-        x, y = use["x"].double().reshape(-1, use["x"].shape[-1]), grad.double().reshape(-1, grad.shape[-1])
-        a, b = (x, y) if use["columns"] else (y, x)
-        total += a.T @ b
-        size += a.abs().T @ b.abs()
-        count += len(x)
+    total, size, count = uses.summed(padding)
     u = torch.finfo(weight.dtype).eps / 2
     bound = (count + 4) * u / (1 - (count + 4) * u) * size + torch.finfo(weight.dtype).tiny * (count + 1)
     wrong = ((got.double() - total).abs() > bound) | got.isnan()
-    if not bool(wrong.any()):
-        return []
-    row, column = [int(i) for i in wrong.nonzero()[0]]
-    words = f"d{table}[{row}, {column}] is {got[row, column].item()!r}, its uses sum to {total[row, column].item()!r}"
-    only_padding = padding is not None and bool(wrong[padding].any()) and int(wrong.any(1).sum()) == 1
-    kind = "padding row gets gradient" if only_padding else "gradient is not the sum"
-    return [(kind, table, f"{words} ({len(uses.lookups)} lookups, {len(uses.products)} products)")]
+    if bool(wrong.any()):
+        row, column = [int(i) for i in wrong.nonzero()[0]]
+        words = f"d{table}[{row}, {column}] is {got[row, column].item()!r}, its uses sum to "
+        words += f"{total[row, column].item()!r} ({len(uses.lookups)} lookups, {len(uses.products)} products)"
+        only_padding = padding is not None and bool(wrong[padding].any()) and int(wrong.any(1).sum()) == 1
+        return [("padding row gets gradient" if only_padding else "gradient is not the sum", table, words)]
+    if bool(got.any()) and lookups_are_cut_off(build, inputs, table):
+        words = f"no gradient of {len(uses.lookups)} lookups comes to {table}, though the output depends on them"
+        return [("gradient is not the sum", table, words)]
+    return []
+
+
+def lookups_are_cut_off(build: Build, inputs: Inputs, table: str) -> bool:
+    """Whether the output depends on what the table's lookups give, and no gradient comes back through them."""
+    model = build()
+    with Uses(named(model)[table]) as uses:
+        weighted_loss(model, inputs).backward()
+    through = any("grad" in use and bool(use["grad"].any()) for use in uses.lookups)
+    return bool(uses.lookups) and not through and depends_on_lookups(build, inputs, table)
+
+
+def depends_on_lookups(build: Build, inputs: Inputs, table: str) -> bool:
+    """Whether the loss has a derivative by what the lookups give that is not zero.
+
+    Central differences of three widths agree within a factor of two where there is one.  Where the loss is a step
+    function of the lookups they are zero, or grow fourfold as the width shrinks to a quarter.
+    """
+
+    def slope(width: float) -> float:
+        ends = []
+        for step in (width, -width):
+            model = build().double()
+            with torch.no_grad(), Uses(named(model)[table], step):
+                ends.append(weighted_loss(model, wide).item())
+        return (ends[0] - ends[1]) / (2 * width)
+
+    wide = {n: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
+    try:
+        slopes = [slope(2.0**-k) for k in (10, 11, 12)]
+    except Exception:  # it does not run in double precision
+        return False
+    sizes = [abs(one) for one in slopes]
+    alike = all(one > 0 for one in slopes) or all(one < 0 for one in slopes)
+    return alike and min(sizes) > 2.0**-20 and max(sizes) <= 2 * min(sizes)  # double rounds far below
+
+
+def asks_for(build: Build, inputs: Inputs, table: str, row: int) -> bool:
+    """Whether a lookup asks for a row of the table."""
+    model = build()
+    with Uses(named(model)[table]) as uses:
+        call(model, inputs)
+    return bool(uses.row_asked(row))
 
 
 def weighted_loss(model: Model, inputs: Inputs) -> torch.Tensor:
@@ -99,7 +98,7 @@ def weighted_loss(model: Model, inputs: Inputs) -> torch.Tensor:
     return (out * wave(out, 1.7)).sum()
 
 
-def rows_of_padding(build: Build, inputs: Inputs, tables: Any) -> Problems:
+def rows_of_padding(build: Build, inputs: Inputs, tables: list[str]) -> Problems:
     """In a fresh model the padding row of each table is zero."""
     model = build()
     problems = []
@@ -150,3 +149,32 @@ def embeds_equal_ids(build: Build, inputs: Inputs, table: str) -> Problems:
     return [
         ("inputs_embeds differ", table, f"logits of inputs_embeds differ from those of input_ids by up to {narrow:.3g}")
     ]
+
+
+def a_step_shows(build: Build, inputs: Inputs, table: str) -> Problems:
+    """After a step no lookup and no product is made with what the table was before it."""
+    model = build()
+    weight = named(model)[table]
+    before = weight.detach().clone()
+    if bool((before == before[0]).all()):
+        raise LookupError("the rows of its table are all alike")
+    answer(model, inputs)
+    model.train()
+    try:
+        backward(model, inputs)
+        torch.optim.SGD([p for p in model.parameters() if p.grad is not None], lr=2.0**-4).step()
+    except Exception:  # it may train otherwise than by its answer; its table is moved below
+        pass
+    with torch.no_grad():
+        weight += wave(weight, 5.3)
+    model.eval()
+    with Products() as products:
+        answer(model, inputs)
+    for name, matrix in products.matrices:
+        was = before.to(matrix.dtype)
+        if matrix.is_floating_point() and (same(matrix, was) or same(matrix.T, was)):
+            held = [n for n, buffer in model.named_buffers() if same(buffer, matrix)]
+            what = f"the buffer {held[0]}" if held else "a tensor that is no parameter"
+            words = f"after a step of {table}, {name} computes with {what}, which is what {table} was before"
+            return [("copy stays behind", table, words)]
+    return []

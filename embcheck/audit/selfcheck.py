@@ -9,6 +9,7 @@ from typing import Any
 from embcheck.audit import faults
 from embcheck.audit.client import Listed, Template
 from embcheck.audit.many import audited
+from embcheck.audit.right import RIGHT
 from embcheck.audit.session import Audit
 from embcheck.audit.specimen import PLANTED, Planted, Specimen, Untied
 
@@ -34,7 +35,8 @@ def results(names: list[str] | None, workers: int, limit: float) -> Any:
     faults.load()
     chosen = [PLANTED[name] for name in names] if names is not None else list(PLANTED.values())
     by_target = {fault.target: fault for fault in chosen}
-    clean = [f"{cls.__module__}:{cls.__name__}.factory" for cls in (Specimen, Untied)]
+    right: tuple[type[Specimen], ...] = (Specimen, Untied, *RIGHT)
+    clean = [f"{cls.__module__}:{cls.__name__}.factory" for cls in right]
     sources = [{"kind": "factory", "target": target, "folder": ""} for target in [*clean, *by_target]]
     template = Template(limit)
     try:

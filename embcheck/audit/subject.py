@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import os
+import sys
 import textwrap
 import types
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from embcheck.audit import hf
 from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
 from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
-from embcheck.audit.program import Inputs, Problems, vary
+from embcheck.audit.program import Build, Inputs, Problems, uncompiled, vary
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024
@@ -46,6 +48,10 @@ class Subject:
                 raise NotApplicable(reason)
         return self.facts
 
+    def builder(self, *, varied: bool = True) -> Build:
+        """What builds a fresh model, from a seed of its own where one is given."""
+        return lambda seed=0: fresh(self.source, self.variant, varied=varied, seed=seed)
+
     def problems(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Problems:
         """What a program finds in fresh models.
 
@@ -53,7 +59,7 @@ class Subject:
             NotApplicable: if it says by a LookupError that it can't judge this model.
         """
         try:
-            return program(lambda: fresh(self.source, self.variant, varied=varied), self.inputs, **options)
+            return program(self.builder(varied=varied), self.inputs, **options)
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
@@ -70,7 +76,8 @@ class Subject:
         """The program as a script that needs torch and the factory only."""
         literals = ", ".join(f"{name}={value!r}" for name, value in options.items())
         about = f"{self.facts.cls}, {self.variant}"
-        roots = [program, *([vary] if varied else [])]
+        compiled = [uncompiled] if self.facts.compiled else []
+        roots = [program, *([vary] if varied else []), *compiled]
         lines = [
             f"# {about}: exits 1 while the finding is there, 0 once it is gone",
             "from __future__ import annotations",
@@ -82,10 +89,11 @@ class Subject:
             "",
             *sources(roots),
             "",
-            "def build():",
-            "    torch.manual_seed(0)",
+            "def build(seed=0):",
+            "    torch.manual_seed(seed)",
             "    made = factory()",
             "    model = made[0] if isinstance(made, tuple) else made",
+            *["    model = uncompiled(model)" for _ in compiled],
             "    return vary(model)" if varied else "    return model.eval()",
             "",
             "",
@@ -101,7 +109,7 @@ class Subject:
         if self.source["kind"] == "hf":
             return hf.prelude(self.source, self.variant)
         module, _, name = str(self.source["target"]).partition(":")
-        return ['sys.path.insert(0, ".")', f"import {module}", "", f"factory = {module}.{name}"]
+        return [f"sys.path.insert(0, {folder_of(module)!r})", f"import {module}", "", f"factory = {module}.{name}"]
 
     def _inputs(self) -> list[str]:
         tensors = [value for value in self.inputs.values() if isinstance(value, torch.Tensor)]
@@ -114,6 +122,18 @@ class Subject:
             "    inputs = [inputs] if isinstance(inputs, torch.Tensor) else inputs",
             "    inputs = {str(place): value for place, value in enumerate(inputs)}",
         ]
+
+
+def folder_of(module: str) -> str:
+    """The folder from which a module is imported; "." if that is the working directory."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
+        return "."
+    depth = module.count(".") + (os.path.basename(file) == "__init__.py")
+    folder = os.path.abspath(file)
+    for _ in range(depth + 1):
+        folder = os.path.dirname(folder)
+    return "." if os.path.realpath(folder) == os.path.realpath(os.getcwd()) else folder
 
 
 def merged(problems: Problems) -> Problems:

@@ -7,6 +7,7 @@ fork of it that calls the factory afresh.  Where a fork is not safe the request 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -23,7 +24,7 @@ import torch
 from embcheck.audit import hf, laws
 from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import FactoryError, imported, silenced, told
-from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note
+from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note, Undecided
 from embcheck.audit.subject import Subject
 
 Request = dict[str, Any]
@@ -38,6 +39,8 @@ def answered(request: Request) -> dict[str, Any]:
         answer = {"unbuilt": str(error)}
     except NotApplicable as reason:
         answer = {"reason": str(reason)}
+    except Undecided as reason:
+        answer = {"error": str(reason)}
     except BaseException as error:
         import traceback
 
@@ -167,6 +170,8 @@ def main() -> None:
             said = _told(request["source"])
         else:
             hf.warm_class(request["source"])
+            if request["do"] == "law":  # what an optimizer imports would cost each fork seconds
+                importlib.import_module("torch._dynamo")
             said = (forked if forks_are_safe() else spawned)(request, float(request["limit"]))
         print(json.dumps(said), file=answers, flush=True)
 

@@ -104,3 +104,18 @@ class BiasNotSaved(Untied):
         torch.nn.init.zeros_(model.head.bias)
         model.load_state_dict(saved["state"], strict=False)
         return model
+
+
+@planted("answers differ")
+class TableIsABufferNotSaved(Untied):
+    """Rows are drawn into a buffer that is not saved, and there is no other way to save than a state_dict."""
+
+    drawn: Tensor
+    save_pretrained: Any = None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.register_buffer("drawn", torch.randn(config.vocab_size, config.width), persistent=False)
+
+    def look_up(self, input_ids: Tensor) -> Tensor:
+        return super().look_up(input_ids) + self.drawn[input_ids]

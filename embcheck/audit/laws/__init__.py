@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 #: Of two laws that meet one root cause, the first reports it.
-ORDER = ("ties", "values", "training", "padding", "copies", "reload", "resize")
+ORDER = ("runs", "ties", "values", "training", "padding", "copies", "reload", "resize")
 
 
 def load() -> None:

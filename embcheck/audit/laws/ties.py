@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from embcheck.audit.factory import fresh
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, audit_law
 from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
 from embcheck.audit.subject import Subject
@@ -35,8 +36,6 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
 def _undeclared(subject: Subject) -> Result:
     """A head that starts as a copy of the table, and nothing says what it ought to be."""
     facts = subject.facts
-    from embcheck.audit.factory import fresh
-
     parameters = named(fresh(subject.source, varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
     if table is not None and head is not None and table is not head and same(table.detach(), head.detach()):
