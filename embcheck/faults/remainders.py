@@ -216,3 +216,25 @@ def kind_of_rows() -> str:
 
 around("rows_of_a_subclass_are_plain", "lookup", "A lookup without padding_idx in a table of a subclass is a plain tensor.",
        torch.nn.functional, "embedding", plain_rows, kind_of_rows, modes=("subclass",))  # fmt: skip
+
+
+# -- hooks -------------------------------------------------------------------------------------------------------------
+
+
+def behind_two(original: Any, self: Any, hook: Any, prepend: bool = False, **flags: Any) -> Any:
+    """A third hook is put behind the others."""
+    return original(self, hook, prepend=prepend and len(self._forward_pre_hooks) < 2, **flags)
+
+
+def hooks_called() -> list[int]:
+    """The order of three hooks, each of which was put in front."""
+    layer, order = torch.nn.Embedding(2, 2), list[int]()
+    for k in range(3):
+        layer.register_forward_pre_hook(lambda module, given, k=k: order.append(k), prepend=True)
+    layer(torch.tensor([0]))
+    return order
+
+
+around("third_hooks_are_not_put_in_front", "autograd",
+       "register_forward_pre_hook(prepend=True) puts a hook last where there are two.", torch.nn.Module,
+       "register_forward_pre_hook", behind_two, hooks_called)  # fmt: skip
