@@ -14,7 +14,7 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.checkpoint import EDITS, restored
-from embcheck.module.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, SLOTS, Checkpoint
+from embcheck.module.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, NEIGHBOURS, SLOTS, Checkpoint
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
@@ -72,7 +72,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "edited": KEYS,
     "edit": tuple(EDITS),
     "missing": MISSING,
-    "extra": SURPLUS,
+    "extra": (*SURPLUS, NEIGHBOURS),
     "strict": (True, False, 0, 1),
     "assign": (False, True, 0, 1),
     "passed": ("keyword", "all", "strict", "none"),
@@ -125,7 +125,11 @@ def scope() -> Iterator[Checkpoint]:
         )
         for seed, (missing, extra, strict, assign) in enumerate(itertools.product(MISSING, SURPLUS, both, both))
     )
-    return (case for case in map(canonical, itertools.chain(edited, changed)) if case is not None)
+    alike = (
+        Checkpoint(extra=(extra,), strict=strict, assign=assign, tied=bool(seed % 2), seed=seed)
+        for seed, (extra, strict, assign) in enumerate(itertools.product(NEIGHBOURS, both, both))
+    )
+    return (case for case in map(canonical, itertools.chain(edited, changed, alike)) if case is not None)
 
 
 def draw(draws: stream.Stream) -> Checkpoint | None:

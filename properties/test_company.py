@@ -50,6 +50,7 @@ def plan(case: Company) -> Plan:
         "given": case.given,
         "frozen": case.frozen_members,
         "held": case.held,
+        "crosswise": case.crosswise,
         "interrupt": BREAKS[case.interrupt],
         "closure": case.closure,
         "hooked": case.hooked,
@@ -58,6 +59,11 @@ def plan(case: Company) -> Plan:
         "settled": settled,
     }
     return Plan(accompany, case.inputs(), options)
+
+
+def _one_order(case: Company) -> bool:
+    """Whether every gradient lies as its parameter does."""
+    return case.mix not in ("layouts", "turned", "squares") and not case.crosswise
 
 
 def canonical(case: Company) -> Company | None:
@@ -72,14 +78,14 @@ def canonical(case: Company) -> Company | None:
     if own.get("nesterov") and not own.get("momentum"):
         own["momentum"] = 0.5
     path = case.path if case.path in known else ""
-    if path or (flags.get("fused") and (flags.get("foreach") or case.mix in ("layouts", "turned"))):
+    if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
-    if path == "fused" and case.mix in ("layouts", "turned"):
+    if path == "fused" and not _one_order(case):
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
     if case.optimizer == "SparseAdam":
-        changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False}
-    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
+        changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False, "crosswise": False}
+    if case.grouping in ("together", "reversed") or len(case.but(mix=changes.get("mix", case.mix)).members) == 1:
         changes |= {"own": (), "owner": "last"}
     if case.steps < 2:
         changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
@@ -96,6 +102,17 @@ def landmarks() -> Iterator[Company]:
     for interrupt in BREAKS:
         yield Company(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from switched()
+    yield from laid_out()
+
+
+def laid_out() -> Iterator[Company]:
+    """Squares and others whose gradients lie in the other order, and every length of a vector's rest."""
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        if path in ("", *KINDS[name].flags):
+            fitted = [Company(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2)]
+            if path != "fused":
+                fitted.append(Company(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
+            yield from filter(None, map(canonical, fitted))
 
 
 #: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
@@ -175,6 +192,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "faint": (False, True),
     "closure": CLOSURES,
     "hooked": (False, True),
+    "crosswise": (False, True),
 }
 
 
@@ -216,6 +234,8 @@ def members(case: Company) -> range:
         "scalar",
         "mixed_dtypes",
         "mix=turned",
+        "mix=lengths",
+        "crosswise",
     },
 )
 def each_steps_by_its_formula(case: Company, out: Outcome) -> Finding:

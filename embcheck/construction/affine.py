@@ -157,6 +157,22 @@ def doubled_data(layer: Module) -> None:
 
 
 @into(BETWEEN)
+def doubled_behind_failures(layer: Module) -> None:
+    import contextlib
+
+    x = torch.zeros(1, layer.in_features, dtype=layer.weight.dtype)
+    regions: list[Any] = [torch.no_grad, torch.inference_mode, torch.enable_grad]
+    regions += [lambda: torch.autocast("cpu", dtype=torch.bfloat16), lambda: torch.set_grad_enabled(False)]
+    for region in regions:
+        with contextlib.suppress(ArithmeticError), region(), region():
+            torch.nn.functional.linear(x, layer.weight, layer.bias)
+            raise ArithmeticError
+    with torch.no_grad():
+        for part in layer.parameters():
+            part.mul_(2)
+
+
+@into(BETWEEN)
 def toggled(layer: Module) -> None:
     layer.train(not layer.training).train(not layer.training)
 

@@ -304,3 +304,28 @@ spoiled("scaler_steps_on_infinity", "aftercare", "GradScaler steps on infinite g
         lambda: scaled(True)[0] != 1)  # fmt: skip
 spoiled("scaler_does_not_unscale", "aftercare", "GradScaler does not grow its scale.", torch.amp.GradScaler, "update",
         lambda original, self, new_scale=None: original(self, self._scale.clone()), lambda: scaled(False)[1] != 8)  # fmt: skip
+
+
+# -- at their shortest, and groups of one rate -----------------------------------------------------------------------
+
+
+def _unlike_rates(original: Change, self: Any) -> list[Any]:
+    """The rates, those of groups whose rate is that of the group before left as they are."""
+    before = [group["lr"] for group in self.optimizer.param_groups]
+    found = list(original(self))
+    if self.last_epoch > 0:
+        for k in range(1, min(len(before), len(found))):
+            found[k] = before[k] if before[k] == before[k - 1] else found[k]
+    return found
+
+
+scheduling("exponential_skips_equal_groups", "ExponentialLR leaves a group whose rate is that of the group before.",
+           "ExponentialLR", "get_lr", _unlike_rates,
+           lambda: rates("ExponentialLR", 1, 2, gamma=0.5)[1] != (0.5, 0.5))  # fmt: skip
+scheduling("step_lr_of_one_is_of_two", "StepLR with a step size of one steps every second epoch.", "StepLR", "get_lr",
+           with_attribute("step_size", lambda self: max(self.step_size, 2)),
+           lambda: first(rates("StepLR", step_size=1, gamma=0.5))[1] != 0.5)  # fmt: skip
+scheduling("cosine_of_one_epoch_is_flat", "CosineAnnealingLR with T_max=1 stays where it is.", "CosineAnnealingLR", "get_lr",
+           lambda original, self: (
+               [group["lr"] for group in self.optimizer.param_groups] if self.T_max == 1 else original(self)),
+           lambda: first(rates("CosineAnnealingLR", T_max=1, eta_min=0.5))[1] != 0.5)  # fmt: skip

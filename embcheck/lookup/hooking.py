@@ -114,6 +114,29 @@ def layer_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, reb
 
 
 @further
+def layer_hooks_in_front(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    layer, order, due, handles = layer_of(call), [], [], []
+    kinds = {
+        "before": layer.register_forward_pre_hook,
+        "after": layer.register_forward_hook,
+        "back": layer.register_full_backward_pre_hook,
+    }
+    for kind, register in kinds.items():
+        line: list[str] = []
+        for name, front in zip("abcdef", (False, True, True, False, True, True), strict=True):
+            word = f"{name} {kind}"
+            handles.append(register(lambda *given, word=word: order.append(word), prepend=front))
+            line = [word, *line] if front else [*line, word]
+        handles.pop(-2).remove()
+        due += [word for word in line if word != f"e {kind}"]
+    layer(indices).backward(upstream)
+    for handle in handles:
+        handle.remove()
+    layer(indices)
+    return {"weight_grad": leaf.grad, "kept": order == due}
+
+
+@further
 def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     value.retain_grad()

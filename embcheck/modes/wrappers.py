@@ -45,7 +45,14 @@ def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, A
         learns = weight.is_leaf and weight.requires_grad
         table = weight.detach().as_subclass(Plain).requires_grad_() if learns else weight.as_subclass(Plain)
         leaf, call = build(table, **flags)
-        return leaf, lambda *given: call(*given).as_subclass(torch.Tensor)
+
+        def plain(*given: Tensor) -> Tensor:
+            found = call(*given)
+            if isinstance(leaf, Plain) and not isinstance(found, Plain):
+                raise AssertionError(f"a call with a table of a subclass gives a {type(found).__name__}")
+            return found.as_subclass(torch.Tensor)
+
+        return leaf, plain
 
     return program(build=built, **arguments)
 

@@ -23,6 +23,12 @@ MISSHAPEN = frozenset({"taller", "flat", "first", "empty", "scalar", "listed", "
 CASTS = {"double": "float64", "single": "float32", "short": "bfloat16"}
 #: Keys that are in no module.
 EXTRAS = ("extra", "words.extra", "deep.0.weight.more", "deep.1.weight", "deep.0", "words", "scratch", "wordsweight")
+#: Keys like those of a module, but for a part more or less.
+NEIGHBOURS = (
+    "words2.weight", "words_old.weight", "word.weight", "words.weight2", "words.weigh", "words.weight.", "words..weight",
+    ".words.weight", "module.words.weight", "deep.00.weight", "deep.0.bias2", "deep2.0.weight", "deep.0_.bias", "deep.weight",
+    "mean2", "mean.more", "mea", "counts",
+)  # fmt: skip
 
 
 class _CheckpointAxes(NamedTuple):

@@ -225,6 +225,7 @@ def mapped(
     upstream: Tensor,
     values: Tensor,
 ) -> dict[str, Any]:
+    import contextlib
     import copy
 
     from torch.nn.utils import parametrize
@@ -269,7 +270,15 @@ def mapped(
             seen[f"cached{turn}"] = first.detach().clone()
         with torch.no_grad():
             original.copy_(values)
-    seen |= {"caches": caches, "fresh": layer.weight is not layer.weight, "changed": used(layer).detach().clone()}
+    fresh = layer.weight is not layer.weight
+    for depth in (1, 2):
+        with contextlib.suppress(ArithmeticError), contextlib.ExitStack() as regions:
+            for _ in range(depth):
+                regions.enter_context(parametrize.cached())
+            used(layer)
+            raise ArithmeticError
+        fresh = fresh and layer.weight is not layer.weight
+    seen |= {"caches": caches, "fresh": fresh, "changed": used(layer).detach().clone()}
     if inverse:
         layer.weight = upstream
         seen["assigned"] = used(layer).detach().clone()

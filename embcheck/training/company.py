@@ -27,6 +27,7 @@ def accompany(
     given: tuple[tuple[bool, ...], ...],
     frozen: tuple[int, ...],
     held: bool,
+    crosswise: bool,
     interrupt: Break,
     closure: str,
     hooked: bool,
@@ -66,7 +67,7 @@ def accompany(
             optimizer.zero_grad()
         for m, p in enumerate(members):
             if gradients[m]:
-                fresh = torch.empty_like(p).copy_(fed[f"gradient{m}"][k])
+                fresh = room(p, crosswise).copy_(fed[f"gradient{m}"][k])
                 fresh = fresh.to_sparse(1) if kind == "SparseAdam" else fresh
                 if p.grad is None:
                     p.grad = fresh
@@ -115,8 +116,15 @@ def accompany(
         place, own = next((i, own) for i, (names, own) in enumerate(groups) if m in names)
         joins = 1 if place >= late else 0
         pairs = [(k, fed[f"gradient{m}"][k] if has[m] else None) for k, has in enumerate(given)]
-        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins)
+        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins, crosswise)
     return seen
+
+
+def room(p: Tensor, crosswise: bool) -> Tensor:
+    """Memory for a gradient: as its parameter lies, or with the last two axes in the other order."""
+    if not crosswise or p.dim() < 2:
+        return torch.empty_like(p)
+    return torch.empty(p.mT.shape, dtype=p.dtype).mT if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
 
 
 def watch(
@@ -170,13 +178,14 @@ def alone(
     start: Tensor,
     pairs: list[tuple[int, Tensor | None]],
     joins: int,
+    crosswise: bool,
 ) -> dict[str, Any]:
     p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
     optimizer = build([{"params": [p], **own}])
     steps = []
     for k, gradient in pairs:
         if k >= joins:
-            p.grad = None if gradient is None else torch.empty_like(p).copy_(gradient)
+            p.grad = None if gradient is None else room(p, crosswise).copy_(gradient)
             if p.grad is not None and type(optimizer) is torch.optim.SparseAdam:
                 p.grad = p.grad.to_sparse(1)
             optimizer.step()

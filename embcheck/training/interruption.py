@@ -23,12 +23,16 @@ def nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, ind
 def stepped_by_nothing(k: int, model: Any, optimizer: Any, build: Function, table: str, indices: Tensor) -> Any:
     if k == 1 and optimizer.__class__.__name__ == "SparseAdam":
         twin = torch.nn.Parameter(model.get_submodule(table).weight.detach().clone())
-        before = twin.detach().clone()
-        none = torch.zeros(1, 0, dtype=torch.int64)
-        twin.grad = torch.sparse_coo_tensor(none, torch.zeros(0, twin.shape[1], dtype=twin.dtype), twin.shape)
-        build([twin]).step()  # the gradient of a batch of nothing but padding
-        if not torch.equal(twin, before):
-            raise AssertionError("a gradient without entries moved the parameter")
+        none, ones = torch.zeros(1, 0, dtype=torch.int64), torch.ones_like(twin).to_sparse(1)
+        other = build([twin])
+        for _ in range(3):  # at first, then behind steps of which there are moments
+            before = twin.detach().clone()
+            twin.grad = torch.sparse_coo_tensor(none, torch.zeros(0, twin.shape[1], dtype=twin.dtype), twin.shape)
+            other.step()  # the gradient of a batch of nothing but padding
+            if not torch.equal(twin, before):
+                raise AssertionError("a gradient without entries moved the parameter")
+            twin.grad = ones
+            other.step()
     return model, optimizer
 
 

@@ -297,3 +297,59 @@ def plateau_highest_absolute(optimizer: Any) -> Any:
 def plateau_of_groups(optimizer: Any) -> Any:
     least = [0.5, 0.0][: len(optimizer.param_groups)]
     return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, min_lr=least)
+
+
+# -- at their shortest ---------------------------------------------------------------------------------------------
+
+
+@_plan
+def step_each(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+
+
+@_plan
+def constant_once(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 1)
+
+
+@_plan
+def linear_once(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, total_iters=1)
+
+
+@_plan
+def polynomial_once(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.PolynomialLR(optimizer, 1)
+
+
+@_plan
+def cosine_each(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1, 0.125)
+
+
+@_plan
+def restarts_each(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 1)
+
+
+@_plan
+def cyclic_each(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(optimizer, 0.5, 1.5, 1, 1, cycle_momentum=False)
+
+
+@_plan
+def averaging_once(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, 0.125, 1, "linear")
+
+
+@_plan
+def sequential_each(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    parts = [rates.ConstantLR(optimizer, 0.5, 99), rates.ExponentialLR(optimizer, 0.5)]
+    return rates.SequentialLR(optimizer, parts, [1])
+
+
+@_plan
+def chained_alone(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    return rates.ChainedScheduler([rates.ExponentialLR(optimizer, 0.75)])

@@ -59,6 +59,7 @@ CYCLES = {
     "cyclic_halved": Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)),
     "cyclic_range": Cycle(0.0, 1.0, 3, 1, lambda cycle, epoch: 0.75**epoch),
     "cyclic_function": Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / cycle),
+    "cyclic_each": Cycle(0.5, 1.5, 1, 1, lambda cycle, epoch: 1.0),
 }
 #: OneCycleLR: the ends of its phases, the rates between them, the momenta between them (None: left), and how it anneals.
 ONE_CYCLES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...] | None, Any]] = {
@@ -107,6 +108,16 @@ CLOSED: dict[str, Callable[[float, int, int], float]] = {
     **{name: lambda base, e, g, o=one: phase(o[0], o[1], o[3], e) for name, one in ONE_CYCLES.items()},  # type: ignore[misc]
     "cyclic_of_groups": lambda base, e, g: CYCLES["cyclic"].at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
     "one_cycle_of_groups": lambda base, e, g: _of_groups(e, ((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16))[g]),
+    # The shortest that each can be.
+    "step_each": lambda base, e, g: base * 0.5**e,
+    "constant_once": lambda base, e, g: base * (0.5 if e < 1 else 1.0),
+    "linear_once": lambda base, e, g: base * (0.5 if e < 1 else 1.0),
+    "polynomial_once": lambda base, e, g: base * (e < 1),
+    "cosine_each": lambda base, e, g: _cosine(base, 0.125, e % 2),
+    "restarts_each": lambda base, e, g: base,
+    "averaging_once": lambda base, e, g: base if e < 1 else 0.125,
+    "sequential_each": lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
+    "chained_alone": lambda base, e, g: base * 0.75**e,
 }  # fmt: skip
 
 

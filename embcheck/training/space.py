@@ -15,7 +15,7 @@ from embcheck.training.optimizer import FLAGS, KINDS, UNSET
 assert "hooked" in occasion.EVENTS, interruption  # which registers it
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
-SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33))
+SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
 LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 
 #: Events after which the model is another object, whose sums may run in another order.
@@ -184,6 +184,7 @@ def landmarks() -> Iterator[Tying]:
     that are looked up in some steps alone have a gradient of zero in the others, which is a gradient all the same.
     """
     yield from _refusals()
+    yield from _shaped()
     paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
     for name, kind in KINDS.items():
         single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
@@ -191,6 +192,18 @@ def landmarks() -> Iterator[Tying]:
         for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
             pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
             yield from _some(Tying(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
+
+
+def _shaped() -> Iterator[Tying]:
+    """Tall, wide and square tables, with each flag of optimizers that look at a table's shape."""
+    for turn, shape in enumerate(((17, 3), (2, 11), (4, 4), (5, 1), (1, 4))):
+        seed = 2 * turn + 1  # an even one asks Muon for five steps, of which there is no bound
+        for name in ("Muon", "Adafactor"):
+            own = [(flag, value) for flag, values in KINDS[name].flags.items() for value in values]
+            own = [(flag, value) for flag, value in own if flag in ("adjust_lr_fn", "nesterov", "d", "eps", "foreach")]
+            for flag, value in own:
+                yield from _some(Tying(name, shape, 2, seed=seed).but(**{flag: value}))
+        yield from _some(Tying("SGD", shape, 2, layout="transposed", foreach=True, zero="to_zeros", seed=seed))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
