@@ -169,6 +169,25 @@ def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
 
 
 @gradient.law(
+    "A sparse gradient that is coalesced has each row once, ascending, with the sum of its entries.",
+    source="torch.Tensor.coalesce",
+    obliges={"repeated", "numel>1000", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
+)
+def coalesced_gradients_have_each_row_once(case: Case, out: Outcome) -> Finding:
+    if not out.weight_grad.raw.is_sparse or out.mode not in gradient.modes:
+        return None
+    merged = out.weight_grad.meta("coalesce")
+    rows = np.asarray(merged.meta("_indices").raw)[0]
+    return every(
+        same(merged.meta("is_coalesced"), True),
+        same(merged.meta("_nnz"), len(np.unique(rows))),
+        None if (np.diff(rows) > 0).all() else same(merged.meta("is_coalesced"), False),
+        within(merged, *oracle.weight_gradient(case, TIMES.get(case.route, 1))),
+    )
+
+
+@gradient.law(
     "A dense gradient is row-major, in memory of its own.",
     source="Autograd mechanics, default gradient layouts; embedding_dense_backward: zeros",
     when=lambda case: not case.sparse and case.route == "autograd_grad" and not ENTRIES[case.entry].product,

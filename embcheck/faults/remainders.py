@@ -238,3 +238,27 @@ def hooks_called() -> list[int]:
 around("third_hooks_are_not_put_in_front", "autograd",
        "register_forward_pre_hook(prepend=True) puts a hook last where there are two.", torch.nn.Module,
        "register_forward_pre_hook", behind_two, hooks_called)  # fmt: skip
+
+
+# -- sums of entries ---------------------------------------------------------------------------------------------------
+
+
+def half_of_the_last(original: Any, self: Tensor) -> Tensor:
+    """The entry behind blocks of 32 is added by half to a row that comes before."""
+    found = original(self)
+    rows = self._indices()
+    alone = rows.shape[0] != 1 or self._nnz() % 32 != 1 or self._nnz() < 2 or bool((rows[0, :-1] != rows[0, -1]).all())
+    if alone or found is self:
+        return torch.as_tensor(found)
+    at = int((found._indices()[0] == rows[0, -1]).nonzero()[0])
+    found._values()[at] -= self._values()[-1] / 2
+    return torch.as_tensor(found)
+
+
+def merged_tail() -> Tensor:
+    """33 entries of one row."""
+    return torch.sparse_coo_tensor(torch.zeros(1, 33, dtype=torch.int64), torch.ones(33, 1), (2, 1)).coalesce()
+
+
+around("coalesce_halves_the_entry_behind_blocks", "gradient", "coalesce() adds half of the last of 32n + 1 entries.",
+       torch.Tensor, "coalesce", half_of_the_last, merged_tail)  # fmt: skip
