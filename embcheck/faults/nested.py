@@ -134,3 +134,25 @@ fault(
     writes,
     left,
 )
+
+
+def refuses_empty(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
+    """A bag that takes no empty component."""
+    given: Any = tokens
+    if bool((given.offsets().diff() == 0).any()):
+        raise ValueError("expected components that are not empty")
+    found: Tensor = f(tokens, table, **flags)
+    return found
+
+
+def refused() -> bool:
+    """Whether a nested bag with an empty component is refused."""
+    try:
+        summed()
+    except ValueError:
+        return True
+    return False
+
+
+fault("nested_bags_refuse_empty_components", "A nested bag raises if a component is empty.", "embedding_bag",
+      refuses_empty, refused)  # fmt: skip
