@@ -63,7 +63,8 @@ altered("adam_zero_eps", "Plain Adam takes eps = 0 for 1e-2.", "adam", _adam,
         lambda f: {"eps": f["eps"] or 1e-2},
         lambda: disagree(shrinking("Adam", eps=0.0), shrinking("Adam", True, eps=0.0)), "life")  # fmt: skip
 altered("rmsprop_foreach_forgets_maximize", "foreach RMSprop minimizes beside momentum.", "rmsprop", "_multi_tensor_rmsprop",
-        without("maximize", lambda f: f["momentum"] != 0), apart("RMSprop", lr=0.5, momentum=0.5, maximize=True))  # fmt: skip
+        without("maximize", lambda f: f["momentum"] != 0),
+        apart("RMSprop", lr=0.5, momentum=0.5, maximize=True), "company")  # fmt: skip
 altered("rmsprop_forgets_decay_centered", "foreach RMSprop forgets weight decay where it is centered.", "rmsprop",
         "_multi_tensor_rmsprop", without("weight_decay", lambda f: f["centered"]),
         apart("RMSprop", lr=0.5, alpha=0.5, centered=True, weight_decay=0.5))  # fmt: skip

@@ -141,6 +141,7 @@ altered(
     "_fused_sgd",
     lambda f: {"weight_decay": 0.0 if f["maximize"] else f["weight_decay"]},
     fused_apart("SGD", lr=0.5, weight_decay=0.25, maximize=True),
+    "company",
 )
 disturbed(
     "sgd_moves_absent_rows",

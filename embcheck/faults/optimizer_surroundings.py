@@ -105,7 +105,14 @@ def replaced_zero() -> bool:
     return first.grad is not before
 
 
-method("zero_grad_replaces", "zero_grad(set_to_none=False) makes new gradients.", "zero_grad", attached, replaced_zero)
+method(
+    "zero_grad_replaces",
+    "zero_grad(set_to_none=False) makes new gradients.",
+    "zero_grad",
+    attached,
+    replaced_zero,
+    "autograd",
+)
 spoiled("foreach_steps_one_dtype", "company", "foreach steps the parameters of the first dtype only.", Optimizer,
         "_group_tensors_by_device_and_dtype",
         lambda original, lists, with_indices=False: dict(list(original(lists, with_indices).items())[:1]),
@@ -160,7 +167,7 @@ def rates_after_loading() -> list[float]:
 method("state_of_groups_restarts", "state_dict() of several groups has counts of zero.", "state_dict", without_steps,
        lambda: restarted(2))  # fmt: skip
 method("loading_takes_the_last_rate", "load_state_dict gives all groups the last one's rate.", "load_state_dict",
-       swapped_states, lambda: rates_after_loading() != [0.5, 0.25])  # fmt: skip
+       swapped_states, lambda: rates_after_loading() != [0.5, 0.25], "company")  # fmt: skip
 
 
 def loses_amsgrad(original: Change, self: Any, state_dict: Any) -> None:
@@ -310,7 +317,7 @@ def hook_calls(kind: str) -> list[str]:
 
 method("post_hooks_come_before", "A hook for after the step is called before it.", "register_step_post_hook",
        lambda original, self, hook: self.register_step_pre_hook(hook),
-       lambda: hook_calls("SGD") != ["before", "after"])  # fmt: skip
+       lambda: hook_calls("SGD") != ["before", "after"], "company")  # fmt: skip
 
 # -- clipping, averaging, scaling ----------------------------------------------------------------------------------
 
