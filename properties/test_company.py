@@ -12,7 +12,7 @@ from embcheck.law import Family, Plan
 from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 from embcheck.training.company import BREAKS, accompany, alone, settled, watch
-from embcheck.training.company_case import ABSENCES, GROUPINGS, MIXES, Company
+from embcheck.training.company_case import ABSENCES, COMMON, GROUPINGS, MIXES, Company
 from embcheck.training.optimizer import KINDS
 from embcheck.training.release import lacking
 
@@ -85,7 +85,7 @@ def canonical(case: Company) -> Company | None:
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
     if case.optimizer == "SparseAdam":
         changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False, "crosswise": False}
-    if case.grouping in ("together", "reversed") or len(case.but(mix=changes.get("mix", case.mix)).members) == 1:
+    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
         changes |= {"own": (), "owner": "last"}
     if case.steps < 2:
         changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
@@ -138,7 +138,7 @@ def switched() -> Iterator[Company]:
 def scope() -> Iterator[Company]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
     fitted: list[Company] = []
-    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, MIXES, PATHS)):
+    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, COMMON, PATHS)):
         for held, frozen in ((False, False), (True, bool(seed % 2))):
             rich = RICH.get(name, ()) if held else ()
             fitted.append(Company(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed))
@@ -180,7 +180,7 @@ def scope() -> Iterator[Company]:
 
 AXES: dict[str, tuple[Any, ...]] = {
     "optimizer": OPTIMIZERS,
-    "mix": tuple(MIXES),
+    "mix": COMMON,
     "grouping": GROUPINGS,
     "absence": ABSENCES,
     "owner": ("last", "first"),

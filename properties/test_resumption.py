@@ -14,6 +14,7 @@ from embcheck.space import Space
 from embcheck.training.carriage import CARRIES, LOADS, SAVES
 from embcheck.training.occasion import TIES
 from embcheck.training.optimizer import KINDS
+from embcheck.training.release import lacking
 from embcheck.training.resumption import advance, look, name, resume
 from embcheck.training.resumption_case import BY_NAME, FROZEN, GROUPS, NAMES, Resumption
 
@@ -160,6 +161,7 @@ resumption = Family(
     plan,
     cost=16.0,
     not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
+    untaken=lacking,
 )
 law = resumption.law
 
@@ -243,7 +245,7 @@ def states_name_each_once(case: Resumption, out: Outcome) -> Finding:
     if case.route == "flat":
         groups = sorted(each for group in groups for each in group)
     return every(
-        same(out.state_names, entries) if not case.facts()["blank"] else None,
+        same(out.state_names, entries) if not case.blank else None,
         same(out.group_names, groups),
         same(out.model_names, [*NAMES[case.tie], "side.weight"]),
         same(out.rates, {names[m]: case.rate(m) for m in case.members}),

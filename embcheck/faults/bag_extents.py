@@ -15,7 +15,7 @@ NAMES = ("offsets", "max_norm", "norm_type", "scale_grad_by_freq", "mode", "spar
          "include_last_offset", "padding_idx")  # fmt: skip
 
 
-def bag(name: str, sentence: str, wrong: Any, witness: Any) -> None:
+def bag(name: str, sentence: str, wrong: Any, witness: Any, family: str = "bag") -> None:
     """A fault of F.embedding_bag: ``wrong(original, input, weight, flags)`` with what was given among the flags."""
 
     def replace(original: Wrong) -> Wrong:
@@ -26,7 +26,7 @@ def bag(name: str, sentence: str, wrong: Any, witness: Any) -> None:
 
         return replaced
 
-    entry(name, "bag", sentence, functional, "embedding_bag", replace, witness)
+    entry(name, family, sentence, functional, "embedding_bag", replace, witness)
 
 
 def tokens(*rows: list[int]) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from embcheck.faults.around import numbered
-from embcheck.faults.entry import Wrong, entry, functional
+from embcheck.faults.bag_extents import bag
+from embcheck.faults.entry import Wrong, embedding, functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.witnesses import unlike
 
@@ -23,20 +24,32 @@ def jagged(*lengths: int) -> Tensor:
         return torch.nested.nested_tensor([torch.arange(length) % 2 for length in lengths], layout=torch.jagged)
 
 
-def fault(name: str, sentence: str, attribute: str, change: Change, probe: Callable[[], Any]) -> None:
-    """Registers a fault of calls whose tokens are nested: ``change(original, tokens, table, flags)``."""
+def lookup(name: str, sentence: str, change: Change, probe: Callable[[], Any]) -> None:
+    """Registers a fault of nested lookups: ``change(original, tokens, table, flags)``."""
 
-    def wrong(original: Wrong) -> Wrong:
-        def call(input: Tensor, weight: Tensor, *given: Any, **flags: Any) -> Any:
-            names = ("padding_idx",) if attribute == "embedding" else ("offsets",)
-            flags |= dict(zip(names, given, strict=False))
-            if not input.is_nested or len(given) > len(names):
-                return original(input, weight, **flags) if len(given) <= len(names) else original(input, weight, *given)
-            return change(original, input, weight, flags)
+    def wrong(original: Wrong, tokens: Tensor, table: Tensor, **flags: Any) -> Any:
+        return (change if tokens.is_nested else called)(original, tokens, table, flags)
 
-        return call
+    embedding(name, "nested", sentence, wrong, unlike(probe))
 
-    entry(name, "nested", sentence, functional, attribute, wrong, unlike(probe))
+
+def bags(name: str, sentence: str, change: Change, probe: Callable[[], Any]) -> None:
+    """Registers a fault of nested bags: ``change(original, tokens, table, flags)``."""
+
+    def wrong(original: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Any:
+        return (change if tokens.is_nested else called)(original, tokens, table, flags)
+
+    bag(name, sentence, wrong, unlike(probe), "nested")
+
+
+def called(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Any:
+    """The call as it is."""
+    return f(tokens, table, **flags)
+
+
+def forgetting(**changes: Any) -> Change:
+    """The call with other flags."""
+    return lambda f, tokens, table, flags: f(tokens, table, **(flags | changes))
 
 
 def looked_up(**flags: Any) -> list[Any]:
@@ -58,16 +71,10 @@ def learnt(**flags: Any) -> list[Any]:
     return table.grad.tolist()
 
 
-fault(
-    "nested_lookups_ignore_padding", "A nested lookup sends gradients to the padding row.", "embedding",
-    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"padding_idx": None})),
-    lambda: learnt(padding_idx=0),
-)  # fmt: skip
-fault(
-    "nested_lookups_do_not_count", "A nested lookup ignores scale_grad_by_freq.", "embedding",
-    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"scale_grad_by_freq": False})),
-    lambda: learnt(scale_grad_by_freq=True),
-)  # fmt: skip
+lookup("nested_lookups_ignore_padding", "A nested lookup sends gradients to the padding row.",
+       forgetting(padding_idx=None), lambda: learnt(padding_idx=0))  # fmt: skip
+lookup("nested_lookups_do_not_count", "A nested lookup ignores scale_grad_by_freq.",
+       forgetting(scale_grad_by_freq=False), lambda: learnt(scale_grad_by_freq=True))  # fmt: skip
 
 
 def shifted(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
@@ -78,15 +85,10 @@ def shifted(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> T
     return found
 
 
-fault(
-    "nested_lookups_are_shifted", "The tokens of a nested tensor are looked up two places further on.", "embedding",
-    shifted, looked_up,
-)  # fmt: skip
-fault(
-    "nested_bags_ignore_padding", "A nested bag counts padding tokens.", "embedding_bag",
-    lambda f, tokens, table, flags: f(tokens, table, **(flags | {"padding_idx": None})),
-    lambda: summed(padding_idx=0),
-)  # fmt: skip
+lookup("nested_lookups_are_shifted", "The tokens of a nested tensor are looked up two places further on.", shifted,
+       looked_up)  # fmt: skip
+bags("nested_bags_ignore_padding", "A nested bag counts padding tokens.", forgetting(padding_idx=None),
+     lambda: summed(padding_idx=0))  # fmt: skip
 
 
 def forgets_weights(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
@@ -106,17 +108,15 @@ def weights_learn() -> bool:
     return inner.grad is not None
 
 
-fault(
-    "nested_weights_do_not_learn", "per_sample_weights of a nested bag get no gradient.", "embedding_bag", forgets_weights,
-    weights_learn,
-)  # fmt: skip
+bags("nested_weights_do_not_learn", "per_sample_weights of a nested bag get no gradient.", forgets_weights,
+     weights_learn)  # fmt: skip
 
 
 def writes(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
     """A bag that makes the table's first number negative."""
     found: Tensor = f(tokens, table, **flags)
-    if found.numel():
-        table.detach().view(-1)[:1].abs_().neg_() if table.is_contiguous() else None
+    if found.numel() and table.is_contiguous():
+        table.detach().view(-1)[:1].abs_().neg_()
     return found
 
 
@@ -127,13 +127,8 @@ def left() -> list[Any]:
     return table.tolist()
 
 
-fault(
-    "nested_bags_write_to_the_table",
-    "A nested bag makes the table's first number negative.",
-    "embedding_bag",
-    writes,
-    left,
-)
+bags("nested_bags_write_to_the_table", "A nested bag makes the table's first number negative.", writes,
+     left)  # fmt: skip
 
 
 def refuses_empty(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
@@ -154,5 +149,5 @@ def refused() -> bool:
     return False
 
 
-fault("nested_bags_refuse_empty_components", "A nested bag raises if a component is empty.", "embedding_bag",
-      refuses_empty, refused)  # fmt: skip
+bags("nested_bags_refuse_empty_components", "A nested bag raises if a component is empty.", refuses_empty,
+     refused)  # fmt: skip

@@ -4,7 +4,6 @@ are almost those of a module."""
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,14 +15,11 @@ from embcheck.faults.around import around, numbered
 from embcheck.faults.checkpoints import loading
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.layers import Module
+from embcheck.faults.optimizer_sgd import module_of
+from embcheck.faults.reparametrized import Doubled
 
 optim = torch.optim
 Parameter = torch.nn.Parameter
-
-
-def part(name: str) -> Any:
-    """A module of torch.optim, of which the package may have a function of the same name."""
-    return importlib.import_module(f"torch.optim.{name}")
 
 
 # -- elements and axes ---------------------------------------------------------------------------------------------
@@ -84,30 +80,23 @@ def over_nothing() -> Any:
     return p.detach()
 
 
-if hasattr(part("sgd"), "_fused_sgd"):
+if hasattr(module_of("sgd"), "_fused_sgd"):
     around("fused_sgd_leaves_three_behind_blocks", "company", "Fused SGD leaves the last elements of 8n + 3, above 32.",
-           part("sgd"), "_fused_sgd", pair_of_rest,
+           module_of("sgd"), "_fused_sgd", pair_of_rest,
            stepped("SGD", torch.ones(43), torch.ones(43), lr=0.5, fused=True))  # fmt: skip
 around("foreach_adagrad_reads_squares_along_memory", "company",
-       "foreach Adagrad reads a square gradient in the order of its parameter's memory.", part("adagrad"),
+       "foreach Adagrad reads a square gradient in the order of its parameter's memory.", module_of("adagrad"),
        "_multi_tensor_adagrad", along_memory,
        stepped("Adagrad", torch.ones(2, 2), numbered(2).t() - 2.5, lr=0.5, foreach=True))  # fmt: skip
 if hasattr(optim, "Muon"):
     around("muon_takes_tall_tables_for_square", "tying", "Muon does not scale the rate of tables over five times as tall.",
-           part("_muon"), "_adjust_lr", tall_rate,
+           module_of("_muon"), "_adjust_lr", tall_rate,
            stepped("Muon", torch.ones(12, 2), numbered(12), lr=0.5))  # fmt: skip
 around("sparse_adam_coasts_over_nothing", "tying", "SparseAdam moves on where a gradient has no entries.",
-       part("_functional"), "sparse_adam", coasting, over_nothing)  # fmt: skip
+       module_of("_functional"), "sparse_adam", coasting, over_nothing)  # fmt: skip
 
 
 # -- regions that are left by an exception ---------------------------------------------------------------------------
-
-
-class Doubled(torch.nn.Module):
-    """x ↦ 2x."""
-
-    def forward(self, given: Tensor) -> Tensor:
-        return given * 2
 
 
 def failed_within() -> bool:

@@ -129,10 +129,7 @@ def nested(
         "weight_grad": None if leaf.grad is None else leaf.grad.to_dense(),
         "sparse": leaf.grad is not None and leaf.grad.is_sparse,
     }
-    learnt = None if inner is None else inner.grad
-    if samples is not None:
-        kept = (
-            [] if learnt is None else [learnt[start : start + size] for start, size in zip(starts, sizes, strict=True)]
-        )
-        seen["sample_grad"] = torch.cat(kept) if kept else None
+    if inner is not None:
+        places = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        seen["sample_grad"] = None if inner.grad is None else torch.cat([inner.grad[place] for place in places])
     return seen

@@ -123,15 +123,24 @@ class Nested(Axes, _NestedAxes):  # type: ignore[misc]
         return total / np.maximum(self.sizes, 1)[:, None] if self.reduced == "mean" else total
 
     @cached_property
-    def gradient(self) -> Floats:
-        """dW: each row's sum over its tokens of what arrives at them, divided by their count if asked; not of maxima."""
+    def gradient(self) -> tuple[Floats, Floats]:
+        """dW: each row's sum over its tokens of what arrives at them, divided by their count if asked; not of maxima.
+
+        Where nothing is divided the sums of integers are exact.  Else each of at most n terms was divided twice at most
+        and added: γ(n + 3) times the sum of their magnitudes.
+        """
         arriving = self.upstream if self.reduced == "lookup" else self.upstream[self.owners]
         if self.reduced == "mean":
             arriving = arriving / np.maximum(self.sizes, 1)[self.owners][:, None]
         arriving = arriving * self.weights[:, None]
-        total = accumulate(self.tokens[self.kept], self.num_embeddings, arriving[self.kept])
-        counts = np.bincount(self.tokens[self.kept], minlength=self.num_embeddings)
-        return total / np.maximum(counts, 1)[:, None] if self.scale_grad_by_freq else total
+        tokens, arriving = self.tokens[self.kept], arriving[self.kept]
+        counts = np.bincount(tokens, minlength=self.num_embeddings) if self.scale_grad_by_freq else np.ones(1)
+        total, size = (
+            accumulate(tokens, self.num_embeddings, given) / np.maximum(counts, 1)[:, None]
+            for given in (arriving, np.abs(arriving))
+        )
+        divided = self.reduced == "mean" or self.scale_grad_by_freq
+        return total, size * ((self.numel + 3) * self.format.unit_roundoff if divided else 0.0)
 
     @property
     def weights_gradient(self) -> Floats:

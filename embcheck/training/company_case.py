@@ -49,9 +49,11 @@ MIXES: dict[str, tuple[Member, ...]] = {
     "vectors": (Member((8,)), Member((17,)), Member((8,)), Member((1, 1))),
     "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
     "squares": (Member((3, 3)), Member((3, 3), layout="transposed"), Member((2, 2, 2), "float64")),
+    # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
+    "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
 }
-#: Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
-LENGTHS = (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64"))
+#: Those that go with everything else; of the lengths, which are many, there are a few cases.
+COMMON = tuple(name for name in MIXES if name != "lengths")
 #: How the members are listed: which members make a group, and how many groups there are from the start.
 GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
 #: Which members lack a gradient in which steps.
@@ -91,7 +93,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
     @property
     def members(self) -> tuple[Member, ...]:
         """The parameters."""
-        return LENGTHS if self.mix == "lengths" else MIXES[self.mix]
+        return MIXES[self.mix]
 
     @cached_property
     def asked(self) -> dict[str, Any]:

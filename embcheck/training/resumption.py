@@ -43,8 +43,6 @@ def resume(
     pulls: Tensor,
     side_pulls: Tensor,
 ) -> dict[str, Any]:
-    if not hasattr(torch.optim, kind):
-        return {"lacking": f"this release has no torch.optim.{kind}"}
     options: Any = None
     if asked is not None:
         try:
@@ -219,12 +217,10 @@ def look(run: Run) -> tuple[list[Any], Tensor]:
 
 def pointers(run: Run) -> list[int]:
     """Where the tensors are that an optimizer holds, and its parameters."""
-    tensors = [value for _, value in held(run) if isinstance(value, Tensor)]
-    shared = len({id(group["lr"]) for group in run[2].param_groups})  # a group's rate is met with each of its members
-    rates = [value for path, value in held(run) if isinstance(value, Tensor) and path[1] == "options"]
-    others = [value for value in tensors if not any(value is rate for rate in rates)]
-    unique = list({id(rate): rate for rate in rates}.values())[:shared]
-    return [value.data_ptr() for value in [*others, *unique, *run[1]] if value.numel()]
+    tensors = [(path[1], value) for path, value in held(run) if isinstance(value, Tensor)]
+    states = [value for where, value in tensors if where == "state"]
+    rates = {id(value): value for where, value in tensors if where == "options"}  # met with each member of a group
+    return [value.data_ptr() for value in [*states, *rates.values(), *run[1]] if value.numel()]
 
 
 def name(model: Any, state: dict[str, Any]) -> dict[str, Any]:

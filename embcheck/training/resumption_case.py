@@ -139,6 +139,11 @@ class Resumption(Axes, _ResumptionAxes):  # type: ignore[misc]
         return tuple(m for m in sorted(self.members) if self.stateful(m))
 
     @property
+    def blank(self) -> bool:
+        """Whether there is neither a state nor a gradient, so that reading by name takes a step."""
+        return self.by_name and not self.graded and not self.entries
+
+    @property
     def lacking(self) -> bool:
         """Whether a parameter that requires grad has no state, of which strict loading by name would complain."""
         frozen = FROZEN[self.frozen]
@@ -162,8 +167,7 @@ class Resumption(Axes, _ResumptionAxes):  # type: ignore[misc]
         """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
         step), started (loading does), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
         state), hollow (an empty group is not the last), several_groups, with_empty (there is one), changes_path."""
-        frozen = FROZEN[self.frozen]
-        blank = self.by_name and not self.graded and not self.entries
+        frozen, blank = FROZEN[self.frozen], self.blank
         return {
             **self.axes,
             "by_name": self.by_name,
