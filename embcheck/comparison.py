@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.oracle import vacuous
-from embcheck.outcome import AROUND, Field, Outcome
+from embcheck.outcome import AROUND, Field, Missing, Outcome
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Difference:
     bits: bool = False
 
 
+def missing(error: Missing) -> Difference:
+    """What a law finds that asked for an observation that is None."""
+    return Difference("missing", f"{error.path} is None", True, False, f"{error.path} is None: nothing came out there")
+
+
 class Loose(float):
     """A ratio under bounds that reach all that they bound: zeros would have passed, so no obligation is met."""
 
@@ -45,6 +50,8 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
     """
     if not isinstance(got, Field):
         raise TypeError("the first argument of same() is an observation")
+    if expected is not None:
+        got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
         return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
     actual = got.values

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck.axes import holds
-from embcheck.comparison import Difference, Loose
+from embcheck.comparison import Difference, Finding, Loose, missing
 from embcheck.crashes.isolate import confined
 from embcheck.execute import read, run
 from embcheck.law import Family, Law, accepts
 from embcheck.ledger import Entry, Ledger
 from embcheck.mode import Mode
-from embcheck.outcome import Outcome
+from embcheck.outcome import Missing, Outcome
 
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.
 _KINDS, _ENOUGH = 5, 500
@@ -140,7 +140,7 @@ class Judge:
         tally.cases += 1
         tally.loose = False
         try:
-            finding = tally.law.judge(case, out)
+            finding = found_by(tally.law, case, out)
         except Exception as error:
             tally.unknown[f"the oracle raised {type(error).__name__}: {error} on {case!r}"[:300]] = None
             return False
@@ -228,6 +228,14 @@ def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "c
     if family.untaken(out) or (not refused and family.not_applicable(case, out) is not None):
         return None
     try:
-        return law.judge(case, out)
+        return found_by(law, case, out)
     except Exception:
         return None
+
+
+def found_by(law: Law, case: Any, out: Outcome) -> Finding:
+    """What a law finds; that nothing came out where it looks is a difference."""
+    try:
+        return law.judge(case, out)
+    except Missing as error:
+        return missing(error)

@@ -25,6 +25,17 @@ _SPELT = frozenset({"dtype", "device", "layout"})
 AROUND = "memory around it was written"
 
 
+class Missing(Exception):
+    """A law asked for the elements or the metadata of an observation that is None: nothing came out there.
+
+    ``path`` is that of the observation.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is None")
+        self.path = path
+
+
 class Field:
     """One observation, or a part of one.
 
@@ -77,13 +88,27 @@ class Field:
         return Field(plain, lambda: f"{self.path}.{name}{called}", self._reader)
 
     def plain(self, name: str) -> Any:
-        """The metadata itself, without a path."""
+        """The metadata itself, without a path.
+
+        Raises:
+            Missing: if nothing was observed.
+        """
+        self.require()
         found = getattr(self.raw, name)
         if name == "shape":
             return tuple(found)
         if name in _SPELT:
             return _spelt(found)
         return found() if callable(found) else found
+
+    def require(self) -> None:
+        """Sees to it that something was observed.
+
+        Raises:
+            Missing: if the observation is None.
+        """
+        if self.raw is None and not self._part:
+            raise Missing(self.path)
 
     @property
     def is_tensor(self) -> bool:
@@ -93,6 +118,7 @@ class Field:
     @property
     def dtype_name(self) -> str:
         """The tensor's dtype as torch spells it, without the prefix."""
+        self.require()
         return _spelt(self.raw.dtype)
 
     @property
@@ -106,6 +132,7 @@ class Field:
     def stored(self) -> Array:
         """The elements in storage; a sparse tensor is densified by adding duplicates in float64."""
         if self._stored is None:
+            self.require()
             self._stored = self._reader(self.raw)
         return self._stored
 

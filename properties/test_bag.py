@@ -332,7 +332,7 @@ def bag_gradient_is_scattered(case: BagCase, out: Outcome) -> Finding:
     modes=GRAPH,
 )
 def bag_duplicates_are_not_called_coalesced(case: BagCase, out: Outcome) -> Finding:
-    if not out.weight_grad.raw.is_sparse:
+    if not out.weight_grad.plain("is_sparse"):
         return None
     rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
     return None if (np.diff(rows) > 0).all() else same(out.weight_grad.meta("is_coalesced"), False)

@@ -145,7 +145,7 @@ def comes_twice(case: Case) -> bool:
     when=comes_twice,
 )
 def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
-    if not out.weight_grad.raw.is_sparse:  # of which another law speaks
+    if not out.weight_grad.plain("is_sparse"):  # of which another law speaks
         return None
     merged = out.weight_grad.meta("_nnz").raw < int(case.counted.sum())
     return None if merged else same(out.weight_grad.meta("is_coalesced"), False)
@@ -158,7 +158,7 @@ def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
     when=lambda case: case.sparse and not refused(case) and has_weight_grad(case),
 )
 def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
-    if not out.weight_grad.raw.is_sparse or out.mode not in gradient.modes:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
         return None
     rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
     ascending = bool((np.diff(rows) > 0).all())
@@ -175,7 +175,7 @@ def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
     when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
 )
 def coalesced_gradients_have_each_row_once(case: Case, out: Outcome) -> Finding:
-    if not out.weight_grad.raw.is_sparse or out.mode not in gradient.modes:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
         return None
     merged = out.weight_grad.meta("coalesce")
     return every(

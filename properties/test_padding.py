@@ -105,7 +105,7 @@ def padding_row_is_returned(case: Case, out: Outcome) -> Finding:
     when=lambda case: case.sparse and case.route == "backward_call" and case.embedding_dim > 0,
 )
 def sparse_gradient_has_no_padding_entry(case: Case, out: Outcome) -> Finding:
-    if not out.weight_grad.raw.is_sparse:  # of which another law speaks
+    if not out.weight_grad.plain("is_sparse"):  # of which another law speaks
         return None
     return same(out.weight_grad.meta("_nnz"), int(case.counted.sum()))
 

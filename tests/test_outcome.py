@@ -10,7 +10,7 @@ import torch
 
 from embcheck.comparison import Difference, Finding, same
 from embcheck.execute import read
-from embcheck.outcome import Field, Outcome, Refused
+from embcheck.outcome import Field, Missing, Outcome, Refused
 
 TABLE = torch.arange(6.0).reshape(2, 3)
 
@@ -71,3 +71,14 @@ def test_an_outcome_says_what_it_has() -> None:
     with pytest.raises(Refused):
         _ = Outcome({}, read, error=IndexError()).x
     assert "x" in Outcome({"x": 1}, read)
+
+
+def test_what_did_not_come_out_is_told_as_missing() -> None:
+    """None where a law reads elements or metadata is no oracle's mistake, but a difference; None where it expects None."""
+    nothing = field(None)
+    for read_it in (lambda: nothing.values, lambda: nothing.bits, lambda: nothing.plain("shape"), lambda: nothing[0]):
+        with pytest.raises(Missing, match='seen\\["x"\\] is None'):
+            read_it()
+    with pytest.raises(Missing):
+        same(nothing, 0)
+    assert same(nothing, None) is None

@@ -1,0 +1,138 @@
+"""Faults of modules' hooks: their order, what they see, and what becomes of what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import around, numbered
+
+Module = Any
+modules = torch.nn.modules.module
+
+
+def set_aside(hooks: dict[int, Any], wrong: Callable[[], Any]) -> Any:
+    """What is returned while a dictionary of hooks is empty."""
+    kept = dict(hooks)
+    hooks.clear()
+    try:
+        return wrong()
+    finally:
+        hooks.update(kept)
+
+
+def giving_way(original: Any, self: Module, *given: Any, **named: Any) -> Any:
+    """Common hooks do not fire for a module with hooks of its own."""
+    if not self._forward_hooks:
+        return original(self, *given, **named)
+    return set_aside(modules._global_forward_hooks, lambda: original(self, *given, **named))
+
+
+def left_out(original: Any, self: Module, *given: Any, **named: Any) -> Any:
+    """Hooks that are always called are not, without grad mode."""
+    if torch.is_grad_enabled():
+        return original(self, *given, **named)
+    return set_aside(self._forward_hooks_always_called, lambda: original(self, *given, **named))
+
+
+def unnamed(original: Any, self: Module, hook: Any, *, prepend: bool = False, with_kwargs: bool = False) -> Any:
+    """The keywords that a hook returns are dropped."""
+
+    def kept(module: Module, given: Any, named: Any) -> Any:
+        found = hook(module, given, named)
+        return found if found is None else (found[0], named)
+
+    return original(self, kept if with_kwargs else hook, prepend=prepend, with_kwargs=with_kwargs)
+
+
+def from_above(original: Any, self: Module, hook: Any) -> Any:
+    """Two modules down, the prefix is that of the module above."""
+
+    def shortened(module: Module, state: Any, prefix: str, metadata: Any) -> Any:
+        deep = prefix.count(".") > 1
+        return hook(module, state, prefix[: prefix[:-1].rindex(".") + 1] if deep else prefix, metadata)
+
+    return original(self, shortened)
+
+
+def behind(original: Any, self: Module, hook: Any, prepend: bool = False) -> Any:
+    """A hook is never put in front."""
+    return original(self, hook)
+
+
+def refused(original: Any, self: Module, hook: Any, *, prepend: bool = False, **flags: Any) -> Any:
+    """A hook can't be put in front and always be called."""
+    if prepend and flags.get("always_call"):
+        raise ValueError("expected prepend or always_call")
+    return original(self, hook, prepend=prepend, **flags)
+
+
+def sorting(original: Any, self: Module, *given: Any, **named: Any) -> Any:
+    """A call with a forward hook sorts the tokens that it was given, once it is done."""
+    found = original(self, *given, **named)
+    if self._forward_hooks and given and not given[0].is_floating_point():
+        given[0].copy_(given[0].sort(-1, descending=True).values)
+    return found
+
+
+def front_and_always() -> bool:
+    """Whether a hook can be put in front and always be called."""
+    try:
+        torch.nn.Embedding(2, 2).register_forward_hook(lambda *given: None, prepend=True, always_call=True)
+    except ValueError:
+        return False
+    return True
+
+
+def tokens_after() -> Any:
+    """Tokens that were given to a layer with a hook."""
+    tokens = torch.tensor([[0, 1]])
+    layer = torch.nn.Embedding(2, 2)
+    layer.register_forward_hook(lambda *given: None)
+    layer(tokens)
+    return tokens.tolist()
+
+
+def noted() -> list[Any]:
+    """What hooks note of a call, whether it fails, and of the state."""
+    notes: list[Any] = []
+    layer: Module = torch.nn.Embedding(3, 2, _weight=numbered())
+    model = torch.nn.Sequential(torch.nn.Sequential(layer))
+    common = modules.register_module_forward_hook(lambda *given: notes.append("common"))
+    layer.register_forward_hook(lambda *given: notes.append("always"), always_call=True)
+    layer.register_forward_pre_hook(
+        lambda module, given, named: (given, {name: value + 1 for name, value in named.items()}), with_kwargs=True
+    )
+    layer.register_full_backward_pre_hook(lambda *given: notes.append("second"))
+    layer.register_full_backward_pre_hook(lambda *given: notes.append("first"), prepend=True)
+    layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: notes.append(prefix))
+    try:
+        value = layer(input=torch.tensor([0, 1]))
+        value.sum().backward()
+        notes.append(value.tolist())
+        with torch.no_grad():
+            layer(torch.tensor([7]))
+    except IndexError:
+        notes.append("refused")
+    finally:
+        common.remove()
+    model.state_dict()
+    return notes
+
+
+around("common_hooks_give_way", "hooked", "Hooks of all modules do not fire for one that has a forward hook of its own.",
+       torch.nn.Module, "_call_impl", giving_way, noted)  # fmt: skip
+around("always_called_needs_grad_mode", "hooked", "Without grad mode hooks with always_call are not called on failure.",
+       torch.nn.Module, "_call_impl", left_out, noted)  # fmt: skip
+around("returned_keywords_are_dropped", "hooked", "Keywords that a forward pre-hook returns are dropped.",
+       torch.nn.Module, "register_forward_pre_hook", unnamed, noted)  # fmt: skip
+around("state_hooks_see_the_module_above", "hooked", "Post-hooks of the state two modules down see their parent's prefix.",
+       torch.nn.Module, "register_state_dict_post_hook", from_above, noted)  # fmt: skip
+around("backward_hooks_are_never_in_front", "hooked", "A full backward pre-hook with prepend=True comes last.",
+       torch.nn.Module, "register_full_backward_pre_hook", behind, noted)  # fmt: skip
+around("front_hooks_are_not_always_called", "hooked", "A forward hook with prepend=True and always_call=True is refused.",
+       torch.nn.Module, "register_forward_hook", refused, front_and_always)  # fmt: skip
+around("hooked_calls_sort_their_tokens", "hooked", "A layer with a forward hook sorts the tokens that it was given.",
+       torch.nn.Module, "_call_impl", sorting, tokens_after)  # fmt: skip
