@@ -221,16 +221,17 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
     obliges={"copied"},
 )
 def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
-    return same(out.twin, 2.0**case.links * case.directions)
+    return same(out.twin, case.mapped(case.directions))
 
 
 @law(
     "Pruning masks what its rule says: the least important, by magnitude or by the given scores, of what is left; "
     "removal leaves the weights of then, masked.",
     source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
-    when=of("pruned"),
-    obliges={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "column_major"},
-)
+    when=lambda case: case.kind == "pruned" and not case.by_chance,
+    obliges={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "pruning=of_two",
+             "column_major"},
+)  # fmt: skip
 def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
     mask = case.masks[-1]
     return every(
@@ -247,6 +248,26 @@ def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
 
 
 @law(
+    "Pruning by chance masks as many elements, rows or columns as it is told.",
+    source="torch.nn.utils.prune: random_unstructured, random_structured: amount, dim",
+    when=lambda case: case.by_chance,
+    obliges={"pruning=by_chance", "pruning=rows_by_chance", "pruning=last_axis_by_chance"},
+)
+def chance_masks_as_many(case: Reparametrized, out: Outcome) -> Finding:
+    axis, count = case.drawn
+    mask = np.asarray(out.masks.values, np.float64)[-1]
+    whole = None if axis is None else 1 - axis
+    sliced = Field(
+        sorted(mask.reshape(-1).tolist() if whole is None else mask.mean(whole).tolist()), "masks", out._reader
+    )
+    return every(
+        same(sliced, [0.0] * count + [1.0] * (len(sliced.raw) - count)),
+        same(out.set, case.weight * mask),
+        same(out.told, [False, True, True]),
+    )
+
+
+@law(
     "A parametrized weight is f of its original; the right inverse finds the original; cached() computes once, and "
     "forgets; removal leaves f of the original, or the original.",
     source="torch.nn.utils.parametrize: register_parametrization, cached, remove_parametrizations",
@@ -254,23 +275,21 @@ def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
     obliges={"links=2", "inverse", "leave", "frozen", "column_major"},
 )
 def parametrized_weights_are_mapped(case: Reparametrized, out: Outcome) -> Finding:
-    factor = 2.0**case.links
     # A further link leaves the original where the first one's right inverse put it.
     first = case.weight / 2 if case.inverse else case.weight
-    assigned = (
-        every(same(out.assigned, case.upstream), same(out.found, case.upstream / factor)) if case.inverse else None
-    )
+    found = case.unmapped(case.upstream)
+    assigned = every(same(out.assigned, case.upstream), same(out.found, found)) if case.inverse else None
     return every(
         assigned,
         same(out.at_first, first),
-        same(out.set, factor * first),
-        None if case.frozen else same(out.grad, factor * case.upstream),
-        same(out.cached1, factor * first),
-        same(out.cached2, factor * case.directions),
+        same(out.set, case.mapped(first)),
+        None if case.frozen else same(out.grad, 2 * case.upstream),
+        same(out.cached1, case.mapped(first)),
+        same(out.cached2, case.mapped(case.directions)),
         same(out.caches, [[True, True, True]] * 2),
         is_true(out.fresh, "what was cached is still given outside of cached()"),
-        same(out.changed, factor * case.directions),
-        same(out.after, factor * case.directions if case.leave else case.directions),
+        same(out.changed, case.mapped(case.directions)),
+        same(out.after, case.mapped(case.directions) if case.leave else case.directions),
         same(out.told, [True, False, True]),
         same(out.names, ["parametrizations.weight.original"]),
     )

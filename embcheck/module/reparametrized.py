@@ -177,15 +177,20 @@ def pruned(
     layer, other = sides(weight, side, frozen)
     before = layer.weight
     fresh = prune.is_pruned(layer)
+    beside = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=importance.detach() + 0.5)
     masks = []
-    for name, options in cuts:
-        given = dict(options)
-        if weighed and name in ("l1_unstructured", "ln_structured"):
-            given["importance_scores"] = importance
-        if name == "custom_from_mask":
-            given["mask"] = importance > 2
-        same = getattr(prune, name)(layer, "weight", **given) is layer
-        masks.append(layer.weight_mask.clone())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for name, options in cuts:
+            given = dict(options)
+            if weighed and name in ("l1_unstructured", "ln_structured"):
+                given["importance_scores"] = importance
+            if name == "custom_from_mask":
+                given["mask"] = importance > 2
+            if name == "global_unstructured":
+                prune.global_unstructured([(layer, "weight"), (beside, "weight")], prune.L1Unstructured, **given)
+            same = name == "global_unstructured" or getattr(prune, name)(layer, "weight", **given) is layer
+            masks.append(layer.weight_mask.clone())
     found = used(layer)
     seen: dict[str, Any] = {
         "told": [fresh, prune.is_pruned(layer), same],
@@ -295,14 +300,22 @@ def mapped(
 
 
 def chain(links: int, inverse: bool) -> tuple[Module, ...]:
-    """Links x ↦ 2x, with x ↦ x/2 for their right inverse or without one."""
+    """Links x ↦ 2x, then x ↦ x + 1, whose order shows; with right inverses or without."""
 
     class Doubled(torch.nn.Module):
         def forward(self, given: Tensor) -> Tensor:
             return given * 2
 
+    class Raised(torch.nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            return given + 1
+
     class Halving(Doubled):
         def right_inverse(self, given: Tensor) -> Tensor:
             return given / 2
 
-    return tuple((Halving if inverse else Doubled)() for _ in range(links))
+    class Lowering(Raised):
+        def right_inverse(self, given: Tensor) -> Tensor:
+            return given - 1
+
+    return tuple(link() for link in ((Halving, Lowering) if inverse else (Doubled, Raised))[:links])

@@ -28,6 +28,13 @@ PRUNINGS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "custom_then_least": (("custom_from_mask", {}), ("l1_unstructured", {"amount": 1})),
     "least_then_rows": (("l1_unstructured", {"amount": 1}), ("ln_structured", {"amount": 1, "n": 2, "dim": 0})),
     "rows_then_custom": (("ln_structured", {"amount": 1, "n": 2, "dim": 0}), ("custom_from_mask", {})),
+    "of_two": (("global_unstructured", {"amount": 2}),),
+    "share_of_two": (("global_unstructured", {"amount": 0.5}),),
+    "by_chance": (("random_unstructured", {"amount": 2}),),
+    "share_by_chance": (("random_unstructured", {"amount": 0.5}),),
+    "rows_by_chance": (("random_structured", {"amount": 1, "dim": 0}),),
+    "columns_by_chance": (("random_structured", {"amount": 1, "dim": 1}),),
+    "last_axis_by_chance": (("random_structured", {"amount": 1, "dim": -1}),),
 }  # fmt: skip
 
 
@@ -217,6 +224,11 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
             kept = np.flatnonzero(mask.reshape(-1) == 1)
             least = kept[np.argsort(np.abs(scores.reshape(-1)[kept]), kind="stable")]
             cut.reshape(-1)[least[: counted(options["amount"], len(kept))]] = 0
+        elif name == "global_unstructured":
+            # Beside it is a weight of other magnitudes; the least of both go.
+            every = np.concatenate([np.abs(self.weight).reshape(-1), self.importance.reshape(-1) + 0.5])
+            least = np.argsort(every, kind="stable")[: counted(options["amount"], len(every))]
+            cut.reshape(-1)[least[least < cut.size]] = 0
         elif name == "ln_structured":
             dim = options["dim"] % 2
             kept = np.flatnonzero(mask.sum(1 - dim) != 0)
@@ -226,12 +238,29 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         return cut
 
     @property
+    def by_chance(self) -> bool:
+        """Whether what goes is drawn."""
+        return self.kind == "pruned" and self.pruning.endswith("by_chance")
+
+    @property
+    def drawn(self) -> tuple[int | None, int]:
+        """Along which axis whole slices go by chance (None: single elements), and how many."""
+        ((_, options),) = PRUNINGS[self.pruning]
+        dim = options.get("dim")
+        axis = None if dim is None else dim % 2
+        return axis, counted(options["amount"], math.prod(self.shape) if axis is None else self.shape[axis])
+
+    @property
     def overcut(self) -> bool:
         """Whether more are to go than are left, which is refused."""
         for (name, options), mask in zip(PRUNINGS[self.pruning], [np.ones(self.shape), *self.masks], strict=False):
             if name == "ln_structured" and options["amount"] > (mask.sum(1 - options["dim"] % 2) != 0).sum():
                 return True
-            if name == "l1_unstructured" and isinstance(options["amount"], int) and options["amount"] > mask.sum():
+            if (
+                name in ("l1_unstructured", "random_unstructured")
+                and isinstance(options["amount"], int)
+                and options["amount"] > mask.sum()
+            ):
                 return True
         return False
 
@@ -251,8 +280,20 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     def _strided_scores(self) -> bool:
         """Whether the first pruning looks at a weight that view(-1) does not take."""
         (name, options), *_ = PRUNINGS[self.pruning]
-        looks = name == "l1_unstructured" and options["amount"] != 0 and not self.weighed
+        looks = name in ("global_unstructured", "random_unstructured") or (
+            name == "l1_unstructured" and options["amount"] != 0 and not self.weighed
+        )
         return looks and self.layout == "transposed" and min(self.shape) > 1
+
+    # -- images --------------------------------------------------------------------------------------------------------
+
+    def mapped(self, values: Floats) -> Floats:
+        """f of an original: 2x, and after two links 2x + 1."""
+        return 2 * values + (self.links == 2)
+
+    def unmapped(self, values: Floats) -> Floats:
+        """The original of an image."""
+        return (values - (self.links == 2)) / 2
 
     # -- what is fed ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +327,7 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: wide, square, triangular (by Householder's map, the default of what is not square),
-        several_prunings, column_major, strided_scores."""
+        several_prunings, by_chance, column_major, strided_scores."""
         square = self.shape[0] == self.shape[1]
         return {
             **self.axes,
@@ -295,6 +336,7 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
             "triangular": self.kind == "orthogonalized"
             and (self.map or ("", "householder")[not square]) == "householder",
             "several_prunings": self.kind == "pruned" and len(PRUNINGS[self.pruning]) > 1,
+            "by_chance": self.by_chance,
             "column_major": self.layout == "transposed",
             "strided_scores": self.kind == "pruned" and self._strided_scores,
         }
