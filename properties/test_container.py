@@ -1,0 +1,156 @@
+"""Container: containers of modules and of Parameters hold what Python's lists and dicts hold, and list just that."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from embcheck import stream
+from embcheck.comparison import Finding, every, same, unwritten
+from embcheck.law import Family, Plan
+from embcheck.module.container import contained
+from embcheck.module.container_case import KEYS, OPERATIONS, PLACES, POOL, ContainerCase, place, span
+from embcheck.outcome import Outcome
+from embcheck.space import Space
+
+
+def steps(case: ContainerCase) -> Iterator[tuple[str, Any, tuple[tuple[Any, str], ...]]]:
+    """The operations as they are carried out: those that find nothing to work on are left out."""
+    for held, (name, i, j, k) in zip(case.history, case.operations, strict=False):
+        first, second = POOL[j % len(POOL)], POOL[k % len(POOL)]
+        count = len(held)
+        if not case.listing:
+            keys = PLACES if case.kind == "Module" else KEYS
+            key, other = keys[i % len(keys)], keys[(i + 1) % len(keys)]
+            two = ((key, first), (other, second))
+            if (name in ("del", "pop") and key not in held) or (name == "popitem" and not held):
+                continue
+            yield name, key, two if name in ("update", "or", "ior") else two[:1]
+        elif name in ("slice", "cut"):
+            yield name, span((name, i, j, k), count), ()
+        elif name in ("set", "del", "pop"):
+            if held:
+                yield name, place(i, count), ((None, first),)
+        else:
+            at = {"insert": i % (count + 1), "mul": 1 + i % 2, "imul": 1 + i % 2}.get(name)
+            yield name, at, ((None, first), (None, second))
+
+
+def plan(case: ContainerCase) -> Plan:
+    options = {
+        "kind": case.kind,
+        "start": tuple(case.start.items()),
+        "steps": tuple(steps(case)),
+        "evaluating": case.evaluating,
+    }
+    return Plan(contained, case.inputs(), options)
+
+
+def canonical(case: ContainerCase) -> ContainerCase | None:
+    """The case with operations that its kind has, and of which none finds nothing to work on."""
+    known = OPERATIONS[case.kind]
+    operations = tuple(
+        operation if operation[0] in known else (known[sum(operation[1:]) % len(known)], *operation[1:])
+        for operation in case.operations
+    )
+    length = 4 if case.kind == "Module" else case.length
+    fitted = case.but(operations=operations, length=length)
+    kept = tuple(
+        operation for held, operation in zip(fitted.history, operations, strict=False) if works(fitted, held, operation)
+    )
+    return fitted.but(operations=kept)
+
+
+def works(case: ContainerCase, held: dict[str, str], operation: tuple[str, int, int, int]) -> bool:
+    """Whether an operation finds what it works on."""
+    name, i, _, _ = operation
+    if case.listing:
+        return bool(held) or name not in ("set", "del", "pop")
+    return (name not in ("del", "pop") or KEYS[i % len(KEYS)] in held) and (name != "popitem" or bool(held))
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "kind": tuple(OPERATIONS),
+    "length": (3, 0, 1, 4),
+    "evaluating": (False, True),
+}
+
+
+def scope() -> Iterator[ContainerCase]:
+    """Every operation of each kind, on containers of every length, and every two in a row."""
+    seed = 0
+    for kind, names in OPERATIONS.items():
+        for length, name, (i, j, k) in itertools.product(
+            AXES["length"], names, itertools.product((0, 1, 3), (1, 2), (0, 1))
+        ):
+            fitted = canonical(ContainerCase(kind, length, ((name, i, j, k),), seed % 2 == 0))
+            seed += 1
+            if fitted is not None:
+                yield fitted
+        for first, second in itertools.product(names, names):
+            seed += 1
+            fitted = canonical(ContainerCase(kind, 3, ((first, seed, 1, 0), (second, seed // 2, 0, 1)), seed % 2 == 0))
+            if fitted is not None:
+                yield fitted
+
+
+def draw(draws: stream.Stream) -> ContainerCase | None:
+    """A random history of up to eight operations."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    operations = tuple(
+        (draws.choice(OPERATIONS[chosen["kind"]]), draws.between(0, 9), draws.between(0, 9), draws.between(0, 9))
+        for _ in range(draws.between(1, 8))
+    )
+    return canonical(ContainerCase(**chosen, operations=operations))
+
+
+def smaller(case: ContainerCase) -> Iterator[ContainerCase]:
+    """Without one of the operations."""
+    for k in range(len(case.operations)):
+        yield case.but(operations=case.operations[:k] + case.operations[k + 1 :])
+
+
+family = Family(
+    "container",
+    Space(ContainerCase, AXES, canonical, scope, flags=("kind", "length"), draw=draw, smaller=smaller, strength=2),
+    plan,
+    cost=4.0,
+)
+law = family.law
+
+
+@law(
+    "Containers hold the very things that a list or dict holds after the same operations, in its order.",
+    source="nn.Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict: like a list or dictionary; set_submodule",
+    obliges={"repeated", "emptied", "slice", "cut", "insert", "iadd", "popitem", "kind=ParameterList", "place"},
+)
+def containers_hold_what_python_holds(case: ContainerCase, out: Outcome) -> Finding:
+    wanted = [ordered(case, held.items()) for held in case.history]
+    return every(same(out.held, wanted), same(out.kind, case.kind), same(out.lengths, [len(held) for held in wanted]))
+
+
+def ordered(case: ContainerCase, things: Iterable[Any]) -> list[Any]:
+    """In the container's order; what a tree holds, sorted."""
+    return sorted(things) if case.kind == "Module" else list(things)
+
+
+@law(
+    "parameters() of a container are those of what it holds, each once; its state has each under every key.",
+    source="nn.Module.parameters, state_dict",
+    obliges={"repeated", "emptied", "pop", "slice", "kind=ParameterDict", "place"},
+)
+def containers_list_what_they_hold(case: ContainerCase, out: Outcome) -> Finding:
+    ending = "" if case.of_parameters else ".weight"
+    listed = [ordered(case, dict.fromkeys(held.values())) for held in case.history]
+    state = [ordered(case, (f"{key}{ending}" for key in held)) for held in case.history]
+    # A slice of a Sequential keeps the names of the places where its modules were, of which nothing is said.
+    return every(same(out.listed, listed), None if case.gaps[0] else same(out.state, state))
+
+
+@law("Nothing is written.", source="no side effects")
+def containers_write_nothing(case: ContainerCase, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+test_scope, test_product, test_random = family.tests()
