@@ -54,8 +54,9 @@ def no_end(original: Any, self: Module, index: int, module: Module) -> Any:
 
 def cleared(original: Any, self: Module, at: int, held: Any) -> None:
     """A Parameter that is replaced is set to zero."""
-    if -len(self) <= at < len(self) and self[at] is not held:
-        self[at].data.zero_()
+    there = getattr(self, str(at % len(self)), held)
+    if there is not held:
+        there.data.zero_()
     original(self, at, held)
 
 
