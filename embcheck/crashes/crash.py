@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,25 +58,26 @@ def verdict_of_crash(
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
     """The counterexamples, the first dozen with the note whether their script fails when run alone."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        scripts = [Path(folder) / f"{number}.py" for number in range(min(len(examples), _CONFIRMED))]
-        for path, example in zip(scripts, examples, strict=False):
+    chosen = [example for example in examples[:_CONFIRMED] if example.script]
+    with tempfile.TemporaryDirectory() as folder:
+        scripts = [Path(folder) / f"{number}.py" for number in range(len(chosen))]
+        for path, example in zip(scripts, chosen, strict=True):
             path.write_text(example.script)
-        codes = list(pool.map(_exit_status, scripts))
-    checked = [
-        replace(example, script_confirmed=None if code is None else code == 1)
-        for example, code in zip(examples, codes, strict=False)
-    ]
-    return checked + examples[len(checked) :]
+        codes = dict(zip(map(id, chosen), _exit_statuses(scripts), strict=True))
+    return [
+        replace(example, script_confirmed=None if codes.get(id(example)) is None else codes[id(example)] == 1)
+        for example in examples[:_CONFIRMED]
+    ] + examples[_CONFIRMED:]
 
 
-def _exit_status(path: Path) -> int | None:
-    if not path.read_text():
-        return None
+def _exit_statuses(scripts: list[Path]) -> list[int | None]:
+    """How scripts end that are run by themselves; None for one that can't run, or has no end."""
+    if not scripts:
+        return []
+    command = [sys.executable, str(Path(__file__).with_name("alone.py")), str(_SECONDS), *map(str, scripts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        done = subprocess.run([sys.executable, str(path)], capture_output=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return None
-    # A script that can't run ends in a traceback, with the same status as one that shows the failure.
-    broken = any(words in done.stderr for words in (b"Traceback (most recent call last)", b"SyntaxError: "))
-    return None if broken else done.returncode
+        found: list[int | None] = json.loads(done.stdout)
+    except json.JSONDecodeError:  # it died before any script was run
+        found = [None] * len(scripts)
+    return found
