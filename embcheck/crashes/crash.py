@@ -18,7 +18,7 @@ from embcheck.verdict import Counterexample, Status, Verdict
 #: Seconds for the reduction of a crash.
 _REDUCTION = 20.0
 #: Scripts that are run at the end of a run, and the seconds that each may take.
-_CONFIRMED, _SECONDS = 12, 60.0
+_CONFIRMED, _SECONDS = 24, 60.0
 
 
 def verdict_of_crash(
@@ -57,7 +57,7 @@ def verdict_of_crash(
 
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
-    """The counterexamples, the first dozen with the note whether their script fails when run alone."""
+    """The counterexamples, the first two dozen with the note whether their script fails when run alone."""
     chosen = [example for example in examples[:_CONFIRMED] if example.script]
     with tempfile.TemporaryDirectory() as folder:
         scripts = [Path(folder) / f"{number}.py" for number in range(len(chosen))]
