@@ -48,7 +48,7 @@ BEGINNINGS = (
         "lr_decay",
         "initial_accumulator_value",
     ),
-    *("amsgrad", "centered", "etas", "beta2_decay"),
+    *("amsgrad", "centered", "etas", "step_sizes", "beta2_decay"),
 )
 CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
@@ -121,14 +121,16 @@ def landmarks() -> Iterator[Company]:
 
 
 def begun_late() -> Iterator[Company]:
-    """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on."""
-    for name, path, absence in itertools.product(OPTIMIZERS, PATHS, ("first_at_first", "by_turns")):
+    """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on;
+    and steps by turns upwards, of parameters of every rank, over which what is kept must last."""
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
         known = KINDS[name].flags
         if path in ("", *known):
             flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
-            mix = "ranks" if absence == "by_turns" else "pair"
-            case = Company(name, mix, "together", absence, path, flags, steps=4, hooked=True)
-            yield from filter(None, [canonical(case)])
+            up = (*flags, ("maximize", True))
+            late = Company(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
+            turns = Company(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
+            yield from filter(None, map(canonical, (late, turns)))
 
 
 def laid_out() -> Iterator[Company]:

@@ -35,7 +35,7 @@ def late() -> float:
 
 
 around(
-    "first_momentum_beside_others_is_damped",
+    "foreach_sgd_damps_a_late_first_momentum",
     "company",
     "foreach SGD damps the first momentum of a parameter whose first gradient comes after another's.",
     sgd,
@@ -69,6 +69,71 @@ def called() -> int:
     return len(calls)
 
 
+@torch.no_grad()
+def mirrored(original: Any, self: Any, *given: Any, **flags: Any) -> Any:
+    """First steps beside later ones go down where they should go up."""
+    late = [
+        (p, p.detach().clone())
+        for group in self.param_groups
+        for p in group["params"]
+        if group["maximize"] and p.grad is not None and p not in self.state and len(self.state) > 0
+    ]
+    found = original(self, *given, **flags)
+    for p, before in late:
+        p.copy_(2 * before - p)
+    return found
+
+
+def climbed_late() -> float:
+    """A parameter after its first step up, which is another's second."""
+    first, second = Parameter(torch.ones(2)), Parameter(torch.ones(2))
+    optimizer = torch.optim.Adadelta([first, second], maximize=True)
+    first.grad = torch.ones(2)
+    optimizer.step()
+    second.grad = torch.ones(2)
+    optimizer.step()
+    return float(second.detach()[0])
+
+
+@torch.no_grad()
+def forgotten(original: Any, self: Any, *given: Any, **flags: Any) -> Any:
+    """The maximum of what has no gradient in a step is what it was last."""
+    for group in self.param_groups:
+        for p in group["params"]:
+            kept = self.state.get(p, {})
+            if p.grad is None and "max_exp_avg_sq" in kept:
+                kept["max_exp_avg_sq"].copy_(kept["exp_avg_sq"])
+    return original(self, *given, **flags)
+
+
+def largest() -> float:
+    """A maximum after a large gradient, a small one and none."""
+    p = Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([p], betas=(0.5, 0.5), amsgrad=True)
+    for size in (4.0, 0.0, None):
+        p.grad = None if size is None else torch.full((1,), size)
+        optimizer.step()
+    return float(optimizer.state[p]["max_exp_avg_sq"])
+
+
+around(
+    "adadelta_climbs_down_late",
+    "company",
+    "Adadelta with maximize minimizes in the first step of a parameter that is another's second.",
+    torch.optim.Adadelta,
+    "step",
+    mirrored,
+    climbed_late,
+)
+around(
+    "adamw_forgets_a_maximum_in_turns",
+    "company",
+    "AdamW's amsgrad forgets the maximum of a parameter that has no gradient in a step.",
+    torch.optim.AdamW,
+    "step",
+    forgotten,
+    largest,
+)
 around(
     "sparse_adam_skips_common_hooks",
     "company",
