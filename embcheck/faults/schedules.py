@@ -361,3 +361,14 @@ scheduling("lambda_objects_are_not_loaded", "LambdaLR.load_state_dict leaves the
 scheduling("multiplicative_objects_are_not_loaded", "MultiplicativeLR.load_state_dict leaves the state of callable objects.",
            "MultiplicativeLR", "load_state_dict", _without_functions,
            lambda: loaded_share("MultiplicativeLR") != 0.5)  # fmt: skip
+scheduling("loaded_schedule_keeps_its_gamma", "A scheduler that loads a state keeps the gamma that it was built with.",
+           "LRScheduler", "load_state_dict",
+           lambda original, self, state: original(self, {k: v for k, v in state.items() if k != "gamma"}),
+           lambda: loaded_gamma() != 0.5)  # fmt: skip
+
+
+def loaded_gamma() -> float:
+    """The gamma of a scheduler that loaded the state of another."""
+    one, other = (schedule.ExponentialLR(optimizer_of(), gamma) for gamma in (0.5, 0.25))
+    other.load_state_dict(one.state_dict())
+    return float(other.gamma)

@@ -52,7 +52,8 @@ def accompany(
     for k, gradients in enumerate(given):
         if k == 1:
             for group in listed[late:]:
-                optimizer.add_param_group(group)
+                lone = group["params"] if len(group["params"]) > 1 else group["params"][0]
+                optimizer.add_param_group({**group, "params": lone})
             optimizer = interrupt(optimizer, build)
         if held:
             for p in members:

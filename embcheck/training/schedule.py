@@ -23,6 +23,7 @@ def scheduled(
     momentum: float,
     steps: int,
     resumed: int,
+    otherwise: bool,
     joined: int,
     metrics: tuple[float, ...],
     tensor: bool,
@@ -61,6 +62,10 @@ def scheduled(
             kept = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
             optimizer = build()
             scheduler = make(optimizer)
+            if otherwise:  # as if it were built with other numbers, all of which are loaded
+                for name in kept[1]:
+                    if type(getattr(scheduler, name, None)) in (int, float):
+                        setattr(scheduler, name, 77)
             scheduler.load_state_dict(kept[1])
             optimizer.load_state_dict(kept[0])
         if joined and epoch == joined:

@@ -201,6 +201,8 @@ class _ScheduleAxes(NamedTuple):
     tensor: bool = False
     #: whose momentum is that of SGD, or the first of its betas
     optimizer: str = "SGD"
+    #: whether the one that is made anew has other numbers until it loads its state
+    otherwise: bool = False
     seed: int = 0
 
 
