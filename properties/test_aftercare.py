@@ -212,7 +212,7 @@ def _clipped_otherwise() -> Iterator[Aftercare]:
         ("norm", "value"), AXES["foreach"], AXES["layout"][1:], ("float32", "bfloat16")
     ):
         for limit in (1.0, 100.0):
-            yield Aftercare(what, limit, foreach=foreach, layout=layout, dtype=dtype)
+            yield Aftercare(what, limit, foreach=foreach, as_list=layout == "strided", layout=layout, dtype=dtype)
     for what, single, foreach, limit in itertools.product(
         ("norm", "value"), AXES["single"][1:], AXES["foreach"], (1.0, 100.0)
     ):
