@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from embcheck.axes import Axes, Input
+from embcheck.axes import Input
 from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
-from embcheck.format import FORMATS, Floats
+from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
-from embcheck.outcome import Outcome
+from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
-from embcheck.training.aftercare import averaged, clipped, flattened, scaled
+from embcheck.training.aftercare import averaged, clipped, flattened
+from embcheck.training.aftercare_case import GIVEN, GIVEN_AT, PARTS, SCALED, VALUES, Aftercare
+from embcheck.training.optimizer import KINDS
+from embcheck.training.scaling import accepted, carry, misused, scaled
 
-#: The gradients of three parameters: a matrix, a vector, a number.
-GRADS: dict[str, Any] = {"a": [[3.0, -4.0], [0.5, 0.0]], "b": [12.0, -1.0, 2.0], "c": -8.0}
-#: What is flattened, beside them an empty table and an empty vector.
-PARTS = {name: np.array(grad) for name, grad in GRADS.items()} | {"e": np.zeros((0, 2)), "f": np.zeros((3, 0))}
 ORDERS = (
     ("a", "b", "c"),
     ("a",),
@@ -30,92 +29,6 @@ ORDERS = (
     ("c", "a", "e"),
     ("b", "f", "e", "c"),
 )
-VALUES = (1.0, 3.0, -5.0, 8.0, 0.0, 2.0)
-
-
-class _AftercareAxes(NamedTuple):
-    """The axes, simplest value first."""
-
-    what: str = "norm"
-    limit: float = 1.0
-    kind: Any = 2.0
-    foreach: Any = None
-    as_list: bool = True
-    average: str = "equal"
-    #: whether a matrix has a sparse gradient, as a table's may be
-    sparse: bool = False
-    buffers: bool = False
-    #: whether one of the buffers is a number of steps
-    counter: bool = False
-    #: whether the weights that are averaged do not require grad
-    frozen: bool = False
-    growth: int = 2
-    bad: tuple[int, ...] = ()
-    unscaled_first: bool = False
-    #: where a parameter with a group of its own stands, whose gradients are finite
-    beside: str = ""
-    #: error_if_nonfinite, and a number that is put among the gradients
-    strict: bool = False
-    #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
-    times: float = 1.0
-    #: whether a gradient without elements is among them
-    hollow: bool = False
-    poison: float = 0.0
-    steps: int = 6
-    dtype: str = "float32"
-    #: the dtype of the vector's gradient
-    other_dtype: str = ""
-    #: in which order parameters are flattened, and whether the first is listed again
-    order: tuple[str, ...] = ("a", "b", "c")
-    twice: bool = False
-
-
-class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
-    """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
-
-    def facts(self) -> dict[str, Any]:
-        """The axes and: in_double (something is averaged in float64), beyond_half (float16 numbers whose norm is above
-        65504, the largest of them)."""
-        half = self.dtype == "float16" and self.other_dtype in ("", "float16")
-        return {
-            **self.axes,
-            "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
-            "beyond_half": half and self.what == "norm" and self.total > 65504,
-        }
-
-    @property
-    def total(self) -> float:
-        """The norm of all gradients together."""
-        every_one = self.times * np.concatenate([np.abs(np.array(grad)).reshape(-1) for grad in GRADS.values()])
-        kind = float(self.kind)
-        return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
-
-    @property
-    def averages(self) -> Floats:
-        """The average after each update; the first update copies."""
-        found, mean = [], 0.0
-        for count, value in enumerate(VALUES[: self.steps]):
-            share = {"equal": 1 / (count + 1), "swa": 1 / (count + 1), "own": 0.5}.get(self.average, 0.25)
-            mean = value if count == 0 else mean + (value - mean) * share
-            found.append(mean)
-        return np.array(found)
-
-    @property
-    def scales(self) -> tuple[list[float], list[float], Floats]:
-        """The scale after each step, that of each loss, and the weights: a bad step is left out."""
-        scale, good, weight = 8.0, 0, 8.0
-        after, before, weights = [], [], []
-        for step in range(self.steps):
-            before.append(scale)
-            if step in self.bad:
-                scale, good = scale * 0.5, 0
-            else:
-                weight, good = weight - 0.5, good + 1
-                if good == self.growth:
-                    scale, good = scale * 4, 0
-            after.append(scale)
-            weights.append([weight, weight])
-        return after, before, np.array(weights)
 
 
 def plan(case: Aftercare) -> Plan:
@@ -123,18 +36,18 @@ def plan(case: Aftercare) -> Plan:
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
         options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter, "frozen": case.frozen}
+        options["carried"] = case.carried
         options["other"] = case.other_dtype if case.other_dtype != case.dtype else ""
         return Plan(averaged, {"values": values}, options)
     if case.what == "vector":
-        fed = {name: Input(fmt.encode(PARTS[name]), case.dtype) for name in case.order}
-        return Plan(flattened, fed, {"order": case.order, "twice": case.twice})
+        fed = {name: Input(fmt.encode(PARTS[name]), case.dtype, case.layout) for name in case.order}
+        return Plan(flattened, fed, {"order": case.order, "twice": case.twice, "joined": case.joined})
     if case.what == "scale":
-        options = {"growth": case.growth, "bad": case.bad, "unscaled_first": case.unscaled_first, "steps": case.steps}
-        options |= {"sparse": case.sparse, "beside": case.beside}
-        return Plan(scaled, {}, options)
-    dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in GRADS}
-    grads = {name: case.times * np.array(grad) for name, grad in GRADS.items()}
-    fed = {name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name]) for name, grad in grads.items()}
+        return Plan(scaled, {}, _scaling(case))
+    dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in case.grads}
+    fed = {
+        name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name], case.layout) for name, grad in case.grads.items()
+    }
     fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
     by_value = case.what == "value"
     options = {
@@ -147,10 +60,34 @@ def plan(case: Aftercare) -> Plan:
         "strict": case.strict,
         "poison": case.poison,
         "hollow": case.hollow,
+        "single": bool(case.single),
+        "norm": case.norm,
     }
     return Plan(clipped, fed, options)
 
 
+def _scaling(case: Aftercare) -> dict[str, Any]:
+    return {
+        "kind": case.optimizer,
+        "flags": case.flags,
+        "growth": case.growth,
+        "bad": case.bad,
+        "given": dict.fromkeys(GIVEN_AT, GIVEN) if case.given else {},
+        "boxed": case.given == "tensor",
+        "unscaled_first": case.unscaled_first,
+        "steps": case.steps,
+        "sparse": case.sparse,
+        "beside": case.beside,
+        "enabled": case.enabled,
+        "filled": case.path == "fused",
+        "carried": case.carried,
+        "carry": carry,
+        "accepted": accepted,
+        "misused": misused,
+    }
+
+
+CARRIED = ("", "loaded", "warm", "copied")
 AXES: dict[str, tuple[Any, ...]] = {
     "what": ("norm", "value", "average", "scale", "vector"),
     "order": ORDERS,
@@ -167,7 +104,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "growth": (2, 1, 3),
     "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
     "unscaled_first": (False, True),
-    "beside": ("", "before", "after"),
+    "beside": ("", "before", "after", "ahead", "behind"),
     "strict": (False, True),
     "poison": (0.0, float("inf"), float("-inf")),
     "steps": (6, 1, 2, 3),
@@ -175,6 +112,26 @@ AXES: dict[str, tuple[Any, ...]] = {
     "hollow": (False, True),
     "dtype": ("float32", "float64", "bfloat16", "float16"),
     "other_dtype": ("", "float64", "float32"),
+    "single": ("", "a", "b", "c", "bare"),
+    "norm": ("own", "taken", "doubled"),
+    "layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "joined": (True, False),
+    "carried": CARRIED,
+    "optimizer": tuple(SCALED),
+    "path": ("", "foreach", "fused"),
+    "momentum": (0.0, 0.5),
+    "climbing": (False, True),
+    "given": ("", "number", "tensor"),
+    "enabled": (True, False),
+}
+#: What each kind of case has of the axes that not all have.
+_OWN = {
+    "single": ("norm", "value"),
+    "norm": ("norm",),
+    "layout": ("norm", "value", "vector"),
+    "joined": ("vector",),
+    "carried": ("average", "scale"),
+    **dict.fromkeys(("optimizer", "path", "momentum", "climbing", "given", "enabled"), ("scale",)),
 }
 
 
@@ -226,13 +183,69 @@ def scope() -> Iterator[Aftercare]:
             yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse)
             for beside in ("before", "after") if growth == 2 else ():
                 yield Aftercare("scale", growth=growth, bad=bad, unscaled_first=first, sparse=sparse, beside=beside)
+    yield from filter(None, map(canonical, itertools.chain(_scaled_otherwise(), _clipped_otherwise())))
+
+
+def _scaled_otherwise() -> Iterator[Aftercare]:
+    """Every optimizer on every path, up and down; a second one; scales that are given; scalers that are carried on."""
+    for seed, (kind, path, climbing, bad) in enumerate(
+        itertools.product(SCALED, AXES["path"], (False, True), ((), (0,), (2, 3)))
+    ):
+        how: dict[str, Any] = {"optimizer": kind, "path": path, "climbing": climbing, "bad": bad}
+        for beside in ("", ("before", "ahead", "behind")[seed % 3]):
+            momentum = 0.5 * (seed % 2)
+            yield Aftercare("scale", **how, beside=beside, unscaled_first=seed % 4 == 3, momentum=momentum)
+    for beside, bad, first in itertools.product(("ahead", "behind"), AXES["bad"], (False, True)):
+        yield Aftercare("scale", beside=beside, bad=bad, unscaled_first=first)
+    for given, bad, path in itertools.product(("number", "tensor"), AXES["bad"], AXES["path"]):
+        yield Aftercare("scale", growth=1, given=given, bad=bad, path=path)
+    for carried, growth, bad in itertools.product(CARRIED[1:], AXES["growth"], AXES["bad"]):
+        yield Aftercare("scale", growth=growth, bad=bad, carried=carried)
+    for carried, kind, path in itertools.product(CARRIED, SCALED, AXES["path"]):
+        yield Aftercare("scale", enabled=False, carried=carried, optimizer=kind, path=path)
+
+
+def _clipped_otherwise() -> Iterator[Aftercare]:
+    """Gradients of every layout, single ones, by norms that are given; vectors of parameters of every layout; averages
+    that are carried on."""
+    for what, foreach, layout, dtype in itertools.product(
+        ("norm", "value"), AXES["foreach"], AXES["layout"][1:], ("float32", "bfloat16")
+    ):
+        for limit in (1.0, 100.0):
+            yield Aftercare(what, limit, foreach=foreach, as_list=layout == "strided", layout=layout, dtype=dtype)
+    for what, single, foreach, limit in itertools.product(
+        ("norm", "value"), AXES["single"][1:], AXES["foreach"], (1.0, 100.0)
+    ):
+        yield Aftercare(what, limit, foreach=foreach, single=single, layout=AXES["layout"][foreach is None])
+    for norm, kind, foreach, single in itertools.product(
+        ("taken", "doubled"), (2.0, 1, float("inf")), AXES["foreach"], ("", "a")
+    ):
+        for limit in (1.0, 20.0, 100.0):
+            yield Aftercare("norm", limit, kind, foreach, norm=norm, single=single, as_list=limit != 20.0)
+    for order, layout, joined, dtype in itertools.product(
+        ORDERS, AXES["layout"][1:], (False, True), ("float32", "bfloat16")
+    ):
+        yield Aftercare("vector", order=order, layout=layout, joined=joined, dtype=dtype)
+    for carried, kind, buffers, dtype in itertools.product(
+        CARRIED[1:], AXES["average"], (False, True), ("float32", "float64")
+    ):
+        yield Aftercare("average", average=kind, buffers=buffers, counter=not buffers, carried=carried, dtype=dtype)
 
 
 def canonical(case: Aftercare) -> Aftercare | None:
     """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
-    changes: dict[str, Any] = {}
-    if case.poison and not (case.what == "norm" and case.strict):
+    default = case._field_defaults
+    changes: dict[str, Any] = {name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}
+    if case.poison and (case.single or not (case.what == "norm" and case.strict)):
         changes["poison"] = 0.0
+    if case.what == "scale":
+        return _fitting(case.but(**changes))
+    if case.single and case.what in ("norm", "value"):
+        changes |= {"hollow": False, "as_list": True}
+    if case.norm == "doubled":
+        changes["times"] = 1.0  # twice that norm is none of float16's numbers
+    if case.sparse:
+        changes["layout"] = "contiguous"
     if case.what not in ("norm", "value") or "float16" not in (case.dtype, case.other_dtype):
         changes["times"] = 1.0
     if case.times > 1 and case.kind in (1, 1.0, 3.0):
@@ -240,8 +253,28 @@ def canonical(case: Aftercare) -> Aftercare | None:
     return case.but(**changes)
 
 
+def _fitting(case: Aftercare) -> Aftercare:
+    """Scaled losses of an optimizer that has the flags."""
+    changes: dict[str, Any] = {}
+    if not case.enabled:
+        changes |= {"bad": (), "given": ""}
+    if case.given and case.enabled:
+        changes["growth"] = 1  # where no step counts for the next growth, which a given scale may forget or not
+    if case.path not in ("", *KINDS[case.optimizer].flags):
+        changes["path"] = ""
+    if case.sparse:
+        changes |= {"optimizer": "SGD", "path": "", "momentum": 0.0}
+    if case.optimizer != "SGD":
+        changes["momentum"] = 0.0
+    return case.but(**changes)
+
+
 aftercare = Family(
-    "aftercare", Space(Aftercare, AXES, canonical, scope, flags=("what", "dtype"), strength=2), plan, cost=4.0
+    "aftercare",
+    Space(Aftercare, AXES, canonical, scope, flags=("what", "dtype"), strength=2),
+    plan,
+    cost=4.0,
+    not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
 )
 law = aftercare.law
 
@@ -261,14 +294,13 @@ def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
         return same(out.refused, False)
     findings = []
     findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
-    for name, grad in GRADS.items():
-        wanted = case.times * np.array(grad)
+    for name, wanted in case.grads.items():
         if case.what == "value":
             findings.append(same(getattr(out, name), np.clip(wanted, -case.limit, case.limit)))
             continue
-        factor = min(1.0, case.limit / (case.total + 1e-6))
-        wanted = wanted * factor
-        findings.append(within(getattr(out, name), wanted, share * np.abs(wanted) if factor < 1 else 0.0))
+        factor = min(1.0, case.limit / (case.total * (2 if case.norm == "doubled" else 1) + 1e-6))
+        shrunk = wanted * factor
+        findings.append(within(getattr(out, name), shrunk, share * np.abs(shrunk) if factor < 1 else 0.0))
     if case.what == "norm":
         findings.append(within(out.total, np.array([case.total]), share * case.total))
     return every(*findings)
@@ -343,21 +375,53 @@ def dealt_parameters_are_copies(case: Aftercare, out: Outcome) -> Finding:
 
 
 @law(
-    "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, and adapts its scale.",
-    source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
+    "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, of that optimizer alone, "
+    "and adapts its scale or takes what is given; one that is not enabled does nothing.",
+    source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval, enabled; update: new_scale",
     when=lambda case: case.what == "scale",
-    obliges={"growth=1", "growth=3", "unscaled_first", "sparse"},
+    obliges={"growth=1", "growth=3", "unscaled_first", "sparse", "beside=ahead", "beside=behind", "climbing"}
+    | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
+    | {"given=number", "given=tensor", "carried=loaded", "carried=warm", "carried=copied", "enabled=False"},
 )
 def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
-    after, before, weights = case.scales
+    after, before = case.scales
     losses = [
         scale if step in case.bad else loss
         for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
     ]
-    others = weights if case.beside else np.full_like(weights, 8.0)
+    weights, others = case.weights(case.bad), case.weights(() if case.beside in ("ahead", "behind") else case.bad)
     return every(
-        same(out.weights, weights), same(out.others, others), same(out.scales, after), same(out.losses, losses)
+        within(out.weights, *weights),
+        within(out.others, *others) if case.beside else same(out.others, 8.0),
+        same(out.scales, after),
+        same(out.losses, losses),
+        is_true(out.unscaled, "a gradient was not unscaled"),
     )
+
+
+@law(
+    "A scaler's state_dict has its scale, its factors and its interval, none if it is not enabled; who loads it has them.",
+    source="torch.amp.GradScaler.state_dict, load_state_dict",
+    when=lambda case: case.what == "scale",
+    obliges={"carried=loaded", "carried=warm", "carried=copied", "enabled=False", "given=number"},
+)
+def scalers_keep_their_state(case: Aftercare, out: Outcome) -> Finding:
+    if not case.enabled:
+        return every(same(out.state, {}), same(out.factors, []))
+    wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}
+    state = {"scale": case.scales[0][-1], **wanted}
+    got = {name: out.state.raw.get(name) for name in state}
+    return every(same(Field(got, "seen['state']", lambda raw: raw), state), same(out.factors, list(wanted.values())))
+
+
+@law(
+    "A scaler refuses to unscale or step twice before an update, gradients in half precision, and a closure.",
+    source="torch.amp.GradScaler.unscale_: twice between two steps raises; step: closure use is not supported",
+    when=lambda case: case.what == "scale",
+    obliges={"unscaled_first", "path=fused", "beside=ahead"},
+)
+def scalers_refuse_what_they_must(case: Aftercare, out: Outcome) -> Finding:
+    return same(out.taken, [])
 
 
 @law(

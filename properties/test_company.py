@@ -36,6 +36,20 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
     "RMSprop": (("momentum", 0.5), ("centered", True)),
 }
+#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
+BEGINNINGS = (
+    *(
+        "betas",
+        "momentum",
+        "dampening",
+        "rho",
+        "weight_decay",
+        "momentum_decay",
+        "lr_decay",
+        "initial_accumulator_value",
+    ),
+    *("amsgrad", "centered", "etas", "step_sizes", "beta2_decay"),
+)
 CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
 MULTIPLE = 2.0
@@ -101,8 +115,22 @@ def landmarks() -> Iterator[Company]:
 
     for interrupt in BREAKS:
         yield Company(flags=RICH["SGD"], interrupt=interrupt, steps=4)
+    yield from begun_late()
     yield from switched()
     yield from laid_out()
+
+
+def begun_late() -> Iterator[Company]:
+    """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on;
+    and steps by turns upwards, of parameters of every rank, over which what is kept must last."""
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        known = KINDS[name].flags
+        if path in ("", *known):
+            flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
+            up = (*flags, ("maximize", True))
+            late = Company(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
+            turns = Company(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
+            yield from filter(None, map(canonical, (late, turns)))
 
 
 def laid_out() -> Iterator[Company]:
@@ -350,21 +378,27 @@ def closure_comes_first(case: Company, out: Outcome) -> Finding:
 
 
 @law(
-    "Hooks for before and after a step are called once each, with the optimizer, around the step.",
-    source="Optimizer.register_step_pre_hook, register_step_post_hook",
+    "Hooks for before and after a step, an optimizer's own and those common to all, are called once each, with the "
+    "optimizer, around the step.",
+    source="Optimizer.register_step_pre_hook, register_step_post_hook; register_optimizer_step_pre_hook, …_post_hook",
     when=lambda case: case.hooked,
+    obliges={f"optimizer={name}" for name in OPTIMIZERS},
 )
 def hooks_surround_a_step(case: Company, out: Outcome) -> Finding:
-    pairs = list(zip(out.calls.raw[0::2], out.calls.raw[1::2], strict=True))
+    return every(_surrounding(case, out.calls), _surrounding(case, out.common))
+
+
+def _surrounding(case: Company, calls: Field) -> Finding:
+    pairs = list(zip(calls.raw[0::2], calls.raw[1::2], strict=True))
     every_step = [("pre", "post")] * case.steps
     called = list(zip([name for name, _ in pairs[0::2]], [name for name, _ in pairs[1::2]], strict=True))
     early = [stands for name, stands in pairs if name == "pre"]
     moves = case.absence == "none" and case.mix == "pair" and float(case.options(0)["lr"]) != 0
     late = [stands for name, stands in pairs if name == "post"]
     return every(
-        same(Field(called, "seen['calls']", lambda raw: raw), every_step),
-        same(Field(early, "seen['calls']", lambda raw: raw), ["unmoved"] * case.steps),
-        same(Field(late, "seen['calls']", lambda raw: raw), ["moved"] * case.steps) if moves else None,
+        same(Field(called, lambda: calls.path, lambda raw: raw), every_step),
+        same(Field(early, lambda: calls.path, lambda raw: raw), ["unmoved"] * case.steps),
+        same(Field(late, lambda: calls.path, lambda raw: raw), ["moved"] * case.steps) if moves else None,
     )
 
 

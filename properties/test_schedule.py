@@ -30,6 +30,7 @@ def plan(case: Schedule) -> Plan:
         "momentum": case.momentum,
         "steps": case.steps,
         "resumed": case.resumed,
+        "otherwise": case.otherwise,
         "joined": case.joined,
         "metrics": case.fed,
         "tensor": case.tensor,
@@ -46,6 +47,8 @@ def canonical(case: Schedule) -> Schedule | None:
     # A list of least rates is for as many groups as it has: another one is refused, as documented.
     if changes["resumed"] or case.joined >= steps or case.plan == "plateau_of_groups":
         changes["joined"] = 0
+    if not changes["resumed"]:
+        changes["otherwise"] = False
     if case.plan not in PLATEAUS:
         changes["metrics"] = "constant"
     return case.but(**changes)
@@ -61,6 +64,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "metrics": tuple(METRICS),
     "tensor": (False, True),
     "optimizer": tuple(OTHERS),
+    "otherwise": (False, True),
 }
 
 
@@ -68,7 +72,7 @@ def scope() -> Iterator[Schedule]:
     """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
-            yield from _fitted(Schedule(name, rates, steps=11, resumed=resumed))
+            yield from _fitted(Schedule(name, rates, steps=11, resumed=resumed, otherwise=resumed == 3))
     for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
         yield from _fitted(Schedule(name, rates, steps=5, optimizer=optimizer))
         yield from _fitted(Schedule(name, rates, steps=5, joined=2, optimizer=optimizer))
@@ -101,7 +105,7 @@ def near(got: Field, wanted: Any) -> Finding:
     "The learning rate of each epoch is that of the scheduler's closed form, for each group from its own.",
     source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
     obliges={f"plan={name}" for name in PLANS}
-    | {"two_groups", "is_resumed", "group_joins", "tensor", "metrics=uneven"},
+    | {"two_groups", "is_resumed", "otherwise", "group_joins", "tensor", "metrics=uneven"},
 )
 def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
     return near(out.rates, case.due)

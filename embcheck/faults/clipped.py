@@ -1,4 +1,4 @@
-"""Faults of clipping, of averaged models and of modules that are not initialised."""
+"""Faults of clipping, of flattened parameters, of averaged models and of modules that are not initialised."""
 
 from __future__ import annotations
 
@@ -91,6 +91,140 @@ around(
     "clip_grad_norm_",
     after_clipping,
     lambda: nn_utils.clip_grad_norm_(graded(torch.full((2,), 8.0)), 1.0, 1.0),
+)
+
+
+def by_rows(original: Any, parameters: Any, *given: Any, **flags: Any) -> None:
+    """Gradients that do not lie row by row are left."""
+    listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+    original([p for p in listed if p.grad is None or p.grad.is_contiguous()], *given, **flags)
+
+
+def clipped_columns() -> Any:
+    """Column-major gradients that were clipped by value."""
+    listed = graded(torch.full((2, 3), 8.0).t())
+    nn_utils.clip_grad_value_(listed, 1.0)
+    return listed[0].grad
+
+
+around(
+    "gradients_by_columns_are_not_clipped",
+    "aftercare",
+    "clip_grad_value_ passes over gradients that are not contiguous.",
+    nn_utils,
+    "clip_grad_value_",
+    by_rows,
+    clipped_columns,
+)
+
+
+def its_rows(original: Any, parameters: Any, *given: Any, **flags: Any) -> Any:
+    """A matrix is taken for a list of its rows, which have no gradients."""
+    if isinstance(parameters, torch.Tensor) and parameters.dim() > 1:
+        return original([row.detach() for row in parameters], *given, **flags)
+    return original(parameters, *given, **flags)
+
+
+def clipped_alone(name: str) -> Any:
+    """The gradient of a matrix that was given by itself."""
+    listed = graded(torch.full((2, 2), 8.0))
+    getattr(nn_utils, name)(listed[0], 1.0)
+    return listed[0].grad
+
+
+for _name in ("clip_grad_norm_", "clip_grad_value_"):
+    around(
+        f"{_name.removesuffix('_')}_of_the_rows_of_one",
+        "aftercare",
+        f"{_name} of a matrix that is not in a list clips its rows' gradients, which have none.",
+        nn_utils,
+        _name,
+        its_rows,
+        lambda name=_name: clipped_alone(name),  # type: ignore[misc]
+    )
+
+
+def own_norm(original: Any, parameters: Any, max_norm: float, total_norm: Any, foreach: Any = None) -> None:
+    """The norm that is given gives way to that of the gradients."""
+    listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+    own = nn_utils.get_total_norm([p.grad for p in listed if p.grad is not None])
+    original(listed, max_norm, own, foreach)
+
+
+def clipped_by_norm() -> Any:
+    """Gradients that were clipped by a norm of eight."""
+    listed = graded(torch.ones(2))
+    nn_utils.clip_grads_with_norm_(listed, 1.0, torch.tensor(8.0))
+    return listed[0].grad
+
+
+around(
+    "given_norms_are_ignored",
+    "aftercare",
+    "clip_grads_with_norm_ takes the gradients' own norm for the one that it is given.",
+    nn_utils,
+    "clip_grads_with_norm_",
+    own_norm,
+    clipped_by_norm,
+    applies=lambda: hasattr(nn_utils, "clip_grads_with_norm_"),
+)
+
+
+def as_they_lie(original: Any, vector: Any, parameters: Any) -> None:
+    """Numbers are dealt out to a column-major matrix in the order of its memory."""
+    listed = list(parameters)
+    crossed = [p.dim() == 2 and not p.is_contiguous() and p.mT.is_contiguous() for p in listed]
+    original(vector, listed)
+    for p, by_columns in zip(listed, crossed, strict=True):
+        if by_columns:
+            p.data = p.data.reshape(p.mT.shape).mT
+
+
+def dealt_columns() -> Any:
+    """A column-major matrix to which a vector was dealt out."""
+    weight = Parameter(torch.zeros(3, 2).t())
+    nn_utils.vector_to_parameters(torch.arange(6.0), [weight])
+    return weight
+
+
+around(
+    "vectors_are_dealt_out_by_columns",
+    "aftercare",
+    "vector_to_parameters fills column-major parameters column by column.",
+    nn_utils,
+    "vector_to_parameters",
+    as_they_lie,
+    dealt_columns,
+)
+
+
+def begun_anew(original: Any, self: Any, state: Any, *given: Any, **flags: Any) -> Any:
+    """A loaded average that counts from zero."""
+    found = original(self, state, *given, **flags)
+    for module in self.modules():
+        if isinstance(module, swa_utils.AveragedModel):
+            module.n_averaged.zero_()
+    return found
+
+
+def loaded_average() -> int:
+    """How many models are in an average that was loaded."""
+    model = pair()
+    one: Any = swa_utils.AveragedModel(model)
+    other: Any = swa_utils.AveragedModel(model)
+    one.update_parameters(model)
+    other.load_state_dict(one.state_dict())
+    return int(other.n_averaged)
+
+
+around(
+    "loaded_averages_count_from_zero",
+    "aftercare",
+    "An AveragedModel that loaded a state takes the next model for its first.",
+    torch.nn.Module,
+    "load_state_dict",
+    begun_anew,
+    loaded_average,
 )
 
 

@@ -329,3 +329,46 @@ scheduling("cosine_of_one_epoch_is_flat", "CosineAnnealingLR with T_max=1 stays 
            lambda original, self: (
                [group["lr"] for group in self.optimizer.param_groups] if self.T_max == 1 else original(self)),
            lambda: first(rates("CosineAnnealingLR", T_max=1, eta_min=0.5))[1] != 0.5)  # fmt: skip
+
+
+# -- functions that are objects ------------------------------------------------------------------------------------
+
+
+class Share:
+    """A function of the epoch that has a state."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, epoch: int) -> float:
+        return self.share
+
+
+def _without_functions(original: Change, self: Any, state: Any) -> None:
+    """The state, but for that of the functions."""
+    original(self, {**state, "lr_lambdas": [None for _ in state["lr_lambdas"]]})
+
+
+def loaded_share(kind: str) -> float:
+    """What a function has after the state of another was loaded."""
+    one, other = (getattr(schedule, kind)(optimizer_of(), Share(share)) for share in (0.5, 0.25))
+    other.load_state_dict(one.state_dict())
+    return float(other.lr_lambdas[0].share)
+
+
+scheduling("lambda_objects_are_not_loaded", "LambdaLR.load_state_dict leaves the state of callable objects.", "LambdaLR",
+           "load_state_dict", _without_functions, lambda: loaded_share("LambdaLR") != 0.5)  # fmt: skip
+scheduling("multiplicative_objects_are_not_loaded", "MultiplicativeLR.load_state_dict leaves the state of callable objects.",
+           "MultiplicativeLR", "load_state_dict", _without_functions,
+           lambda: loaded_share("MultiplicativeLR") != 0.5)  # fmt: skip
+scheduling("loaded_schedule_keeps_its_gamma", "A scheduler that loads a state keeps the gamma that it was built with.",
+           "LRScheduler", "load_state_dict",
+           lambda original, self, state: original(self, {k: v for k, v in state.items() if k != "gamma"}),
+           lambda: loaded_gamma() != 0.5)  # fmt: skip
+
+
+def loaded_gamma() -> float:
+    """The gamma of a scheduler that loaded the state of another."""
+    one, other = (schedule.ExponentialLR(optimizer_of(), gamma) for gamma in (0.5, 0.25))
+    other.load_state_dict(one.state_dict())
+    return float(other.gamma)

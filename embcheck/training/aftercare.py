@@ -1,4 +1,4 @@
-"""Programs: gradients are clipped, weights are averaged, losses are scaled.
+"""Programs: gradients are clipped, weights are averaged, parameters are flattened.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -22,6 +22,8 @@ def clipped(
     poison: float,
     sparse: bool,
     hollow: bool,
+    single: bool,
+    norm: str,
     bare: Tensor,
     **grads: Tensor,
 ) -> dict[str, Any]:
@@ -36,12 +38,28 @@ def clipped(
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
     given: Any = [*members, torch.nn.Parameter(bare)] if as_list else iter([torch.nn.Parameter(bare), *members])
+    if single:
+        given = members[0] if members else torch.nn.Parameter(bare)
     kept = [p.grad for p in members]
     total: Any
     before = [p.grad.clone() for p in members if p.grad is not None]
+
+    def clip(strict: bool) -> Any:
+        utils = torch.nn.utils
+        if norm == "own":
+            if strict:
+                return utils.clip_grad_norm_(given, limit, kind, True, foreach)
+            return utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
+        taken: Any = kept[0] if single and kept else list(kept) if as_list else iter(kept)
+        total = utils.get_total_norm(taken, kind, error_if_nonfinite=strict, foreach=foreach)
+        utils.clip_grads_with_norm_(given, limit, total * 2 if norm == "doubled" else total, foreach=foreach)
+        return total
+
+    if norm != "own" and not hasattr(torch.nn.utils, "get_total_norm"):
+        return {"lacking": "this release has no torch.nn.utils.get_total_norm"}
     if strict and not by_value:
         try:
-            total = torch.nn.utils.clip_grad_norm_(given, limit, kind, True, foreach)
+            total = clip(True)
         except NotImplementedError:
             raise
         except RuntimeError:
@@ -50,7 +68,7 @@ def clipped(
     elif by_value:
         total = torch.nn.utils.clip_grad_value_(given, limit, foreach=foreach)
     else:
-        total = torch.nn.utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
+        total = clip(False)
     return {
         "refused": False,
         "none": total is None,
@@ -60,7 +78,11 @@ def clipped(
     }
 
 
-def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, values: Tensor) -> dict[str, Any]:
+def averaged(
+    kind: str, buffers: bool, counter: bool, frozen: bool, other: str, carried: str, values: Tensor
+) -> dict[str, Any]:
+    import copy
+
     swa = torch.optim.swa_utils
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
@@ -79,8 +101,22 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, 
         "own": {"avg_fn": lambda average, value, count: 0.5 * average + 0.5 * value},
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
+
+    def another(model: Any) -> Any:
+        """One that goes on where this one is."""
+        if carried == "copied":
+            return copy.deepcopy(model)
+        fresh: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
+        if carried == "warm":  # it has averaged before
+            fresh.update_parameters(layer)
+            fresh.update_parameters(layer)
+        fresh.load_state_dict(copy.deepcopy(model.state_dict()))
+        return fresh
+
     weights, seen, others, counts = [], [], [], []
-    for value in values:
+    for step, value in enumerate(values):
+        if carried and step % 2 == 0:
+            model = another(model)
         with torch.no_grad():
             if other:
                 layer.beside.fill_(value.double())
@@ -105,13 +141,15 @@ def averaged(kind: str, buffers: bool, counter: bool, frozen: bool, other: str, 
     }
 
 
-def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str, Any]:
+def flattened(order: tuple[str, ...], twice: bool, joined: bool, **parts: Tensor) -> dict[str, Any]:
     utils = torch.nn.utils
     members = [torch.nn.Parameter(parts[name]) for name in order]
     if twice:  # a tied parameter, as in list(embedding.parameters()) + list(head.parameters())
         members.append(members[0])
     marks = [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members]
-    vector = utils.parameters_to_vector(iter(members))
+    vector = torch.cat([p.reshape(-1) for p in members])
+    if joined:
+        vector = utils.parameters_to_vector(iter(members))
     tracked = vector.requires_grad
     flat = vector.detach().clone()
     dealt = torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype)
@@ -132,32 +170,3 @@ def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str,
         "parts": shares,
         "copied": copied,
     }
-
-
-def scaled(
-    growth: int, bad: tuple[int, ...], unscaled_first: bool, steps: int, sparse: bool, beside: str
-) -> dict[str, Any]:
-    weight, other = torch.nn.Parameter(torch.full((2, 1), 8.0)), torch.nn.Parameter(torch.full((2,), 8.0))
-    rows = torch.tensor([0, 1, 0])
-    shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
-    members = {"": [weight], "before": [other, weight], "after": [weight, other]}[beside]
-    optimizer = torch.optim.SGD([{"params": [member]} for member in members], lr=0.5)
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_factor=4.0, backoff_factor=0.5, growth_interval=growth)
-    weights, others, scales, losses = [], [], [], []
-    for step in range(steps):
-        optimizer.zero_grad()
-        found = torch.nn.functional.embedding(rows, weight, sparse=True) * shares if sparse else weight
-        loss = (found * (float("inf") if step in bad else 1.0)).sum()
-        larger = scaler.scale(loss)
-        losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
-        if beside:  # whose gradient is finite in every step
-            larger = larger + scaler.scale(other.sum())
-        larger.backward()
-        if unscaled_first:
-            scaler.unscale_(optimizer)
-        scaler.step(optimizer)
-        scaler.update()
-        weights.append(weight.detach().reshape(2).clone())
-        others.append(other.detach().clone())
-        scales.append(scaler.get_scale())
-    return {"weights": torch.stack(weights), "others": torch.stack(others), "scales": scales, "losses": losses}

@@ -44,6 +44,7 @@ def accompany(
     starts = [p.detach().clone() for p in members]
     listed = [{"params": [members[m] for m in names], **own} for names, own in groups]
     calls: list[str] = []
+    common: list[str] = []
     optimizer = build(listed[:late])
     values: list[list[Tensor]] = [[] for _ in members]
     kept = moved = returned = True
@@ -51,7 +52,8 @@ def accompany(
     for k, gradients in enumerate(given):
         if k == 1:
             for group in listed[late:]:
-                optimizer.add_param_group(group)
+                lone = group["params"] if len(group["params"]) > 1 else group["params"][0]
+                optimizer.add_param_group({**group, "params": lone})
             optimizer = interrupt(optimizer, build)
         if held:
             for p in members:
@@ -81,7 +83,11 @@ def accompany(
         versions = [p._version for p in members]
         handles = []
         if hooked:
+            from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
             handles = [
+                register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common)),
+                register_optimizer_step_post_hook(watch("post", optimizer, members, before, common)),
                 optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)),
                 optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)),
             ]
@@ -94,10 +100,12 @@ def accompany(
             modes.append(all(torch.equal(p, b) for p, b in zip(members, before, strict=True)))
             return loss
 
-        with torch.no_grad():
-            result = optimizer.step(compute) if closure else optimizer.step()
-        for handle in handles:
-            handle.remove()
+        try:
+            with torch.no_grad():
+                result = optimizer.step(compute) if closure else optimizer.step()
+        finally:
+            for handle in handles:
+                handle.remove()
         returned = returned and (result is loss if closure else result is None)
         for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
             kept = (
@@ -110,7 +118,8 @@ def accompany(
         for m, p in enumerate(members):
             values[m].append(p.detach().clone())
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
-    seen |= {"kept": kept, "moved": moved, "returned": returned, "modes": modes, "calls": calls}
+    seen |= {"kept": kept, "moved": moved, "returned": returned, "modes": modes}
+    seen |= {"calls": calls, "common": common}
     seen |= settled(optimizer, members)
     for m, start in enumerate(starts):
         place, own = next((i, own) for i, (names, own) in enumerate(groups) if m in names)
@@ -230,19 +239,31 @@ def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
         calls.append("before" if given == wrong or given["param_groups"][0]["lr"] == 8.0 else "another")
         return right
 
+    def note(word: str) -> Callable[..., None]:
+        return lambda *given: calls.append(word)
+
+    def tell(caller: Any, found: Any) -> Any:
+        calls.append("told")
+        return {**found, "told": True}
+
     fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=4.0)
     handles = [
-        fresh.register_load_state_dict_pre_hook(lambda caller, given: calls.append("first")),
+        fresh.register_load_state_dict_pre_hook(note("second")),
         fresh.register_load_state_dict_pre_hook(corrected),
-        fresh.register_load_state_dict_post_hook(lambda caller: calls.append("after")),
-        fresh.register_state_dict_pre_hook(lambda caller: calls.append("asked")),
-        fresh.register_state_dict_post_hook(lambda caller, found: {**found, "told": True}),
+        fresh.register_load_state_dict_pre_hook(note("first"), prepend=True),
+        fresh.register_load_state_dict_post_hook(note("after")),
+        fresh.register_load_state_dict_post_hook(note("before that"), prepend=True),
+        fresh.register_state_dict_pre_hook(note("asked")),
+        fresh.register_state_dict_pre_hook(note("before asked"), prepend=True),
+        fresh.register_state_dict_post_hook(tell),
+        fresh.register_state_dict_post_hook(note("before told"), prepend=True),
     ]
     fresh.load_state_dict(wrong)
     told = fresh.state_dict().get("told")
     for handle in handles:
         handle.remove()
-    if calls != ["first", "before", "after", "asked"] or told is not True or "told" in fresh.state_dict():
+    wanted = ["first", "second", "before", "before that", "after", "before asked", "asked", "before told", "told"]
+    if calls != wanted or told is not True or "told" in fresh.state_dict():
         raise AssertionError(f"the hooks of a state came as {calls}, and gave {told}")
     return fresh
 
@@ -374,4 +395,14 @@ def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
         except (ValueError, TypeError):
             continue
         raise AssertionError("a wrong group was added")
-    return optimizer
+    for lone in members:
+        try:
+            build(lone)
+        except TypeError:
+            continue
+        raise AssertionError("a single tensor was taken for an iterable")
+    try:
+        build([])
+    except ValueError:
+        return optimizer
+    raise AssertionError("an optimizer of nothing was made")

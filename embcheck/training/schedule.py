@@ -23,6 +23,7 @@ def scheduled(
     momentum: float,
     steps: int,
     resumed: int,
+    otherwise: bool,
     joined: int,
     metrics: tuple[float, ...],
     tensor: bool,
@@ -61,6 +62,10 @@ def scheduled(
             kept = copy.deepcopy((optimizer.state_dict(), scheduler.state_dict()))
             optimizer = build()
             scheduler = make(optimizer)
+            if otherwise:  # as if it were built with other numbers, all of which are loaded
+                for name in kept[1]:
+                    if type(getattr(scheduler, name, None)) in (int, float):
+                        setattr(scheduler, name, 77)
             scheduler.load_state_dict(kept[1])
             optimizer.load_state_dict(kept[0])
         if joined and epoch == joined:
@@ -353,3 +358,32 @@ def sequential_each(optimizer: Any) -> Any:
 def chained_alone(optimizer: Any) -> Any:
     rates = torch.optim.lr_scheduler
     return rates.ChainedScheduler([rates.ExponentialLR(optimizer, 0.75)])
+
+
+# -- by objects that remember, whose state is the scheduler's ------------------------------------------------------
+
+
+def remembering() -> Any:
+    """A function of the epoch that depends on which epochs it was called for, however often; it keeps them."""
+
+    class Remembering:
+        def __init__(self) -> None:
+            self.met: dict[int, bool] = {}
+
+        def __call__(self, epoch: int) -> float:
+            self.met[epoch] = True
+            return 1.0 / sum(each > 0 for each in self.met) if epoch else 1.0
+
+    return Remembering()
+
+
+@_plan
+def by_objects(optimizer: Any) -> Any:
+    functions = [remembering(), lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, functions)
+
+
+@_plan
+def multiplied_by_objects(optimizer: Any) -> Any:
+    functions = [remembering(), lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, functions)

@@ -118,6 +118,9 @@ CLOSED: dict[str, Callable[[float, int, int], float]] = {
     "averaging_once": lambda base, e, g: base if e < 1 else 0.125,
     "sequential_each": lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
     "chained_alone": lambda base, e, g: base * 0.75**e,
+    # By an object that remembers, and a function for the second group.
+    "by_objects": lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e),
+    "multiplied_by_objects": lambda base, e, g: base / math.factorial(e) if g == 0 else base * math.factorial(e + 1),
 }  # fmt: skip
 
 
@@ -198,6 +201,8 @@ class _ScheduleAxes(NamedTuple):
     tensor: bool = False
     #: whose momentum is that of SGD, or the first of its betas
     optimizer: str = "SGD"
+    #: whether the one that is made anew has other numbers until it loads its state
+    otherwise: bool = False
     seed: int = 0
 
 
