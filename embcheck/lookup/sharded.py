@@ -6,6 +6,8 @@ They import nothing but torch and the standard library, for their source is what
 from __future__ import annotations
 
 import io
+import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -61,6 +63,10 @@ def answer(rank: int, count: int, folder: str, pipe: Any, work: Callable[[], Any
     """What one rank does: it sends what its work gave or raised, and waits for its end."""
     told: tuple[Any, BaseException | None]
     torch.set_num_threads(1)  # makes the thread pool anew, before autograd's threads do so at once
+    # The ranks talk on this machine alone, whatever its name resolves to.
+    within = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+    if within:
+        os.environ["GLOO_SOCKET_IFNAME"] = within[0]
     try:
         torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/s", rank=rank, world_size=count)
         told = work(), None
