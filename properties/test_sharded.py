@@ -87,6 +87,19 @@ def scope() -> Iterator[Sharded]:
             yield fitted
 
 
+def landmarks() -> Iterator[Sharded]:
+    """What every profile runs: each layer in pieces, a tied head, padding, counts, and strays."""
+    two = Sharded(num_embeddings=5, shape=(4,), ranks=2)
+    yield two.but(use="projected", tokens_placed="first")
+    yield two.but(table="rows", padding_idx=int(two.tokens[0]))
+    yield two.but(num_embeddings=1, table="columns", scale_grad_by_freq=True)
+    yield two.but(table="rows", made="parallelized")
+    yield two.but(table="columns", made="parallelized")
+    yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
+    yield two.but(stray="V")
+    yield two.but(table="columns", stray="-1")
+
+
 def draw(draws: stream.Stream) -> Sharded | None:
     """A random case, mostly without strays."""
     drawn = {name: draws.choice(values) for name, values in AXES.items()}
@@ -110,7 +123,7 @@ def unmade(out: Outcome) -> str | None:
 
 family = Family(
     "sharded",
-    Space(Sharded, AXES, canonical, scope, flags=("ranks", "table"), draw=draw, strength=1),
+    Space(Sharded, AXES, canonical, scope, landmarks, flags=("ranks", "table"), draw=draw, strength=1),
     plan,
     refused=lambda case: case.stray is not None,
     cost=400.0,
