@@ -45,6 +45,8 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
     """
     if not isinstance(got, Field):
         raise TypeError("the first argument of same() is an observation")
+    if got.raw is None and isinstance(expected, np.ndarray):
+        return _missing(got)
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
         return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
     actual = got.values
@@ -63,6 +65,8 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
 
 def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
     """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns."""
+    if got.raw is None:
+        return _missing(got)
     actual = got.bits
     if actual.shape != expected.shape:
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
@@ -87,6 +91,8 @@ def within(
 
     Returns the worst ratio of error to bound, as `Loose` where no bound is below what it bounds.
     """
+    if got.raw is None:
+        return _missing(got)
     actual: npt.NDArray[Any] = got.values
     if actual.shape != expected.shape:
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
@@ -106,6 +112,8 @@ def within(
 
 def described(got: Field, **wanted: Any) -> Finding:
     """The metadata of an observed tensor, each as `Field.meta` gives it: ``described(out.value, is_leaf=False)``."""
+    if got.raw is None:
+        return _missing(got)
     for name, value in wanted.items():
         if got.plain(name) != value:
             return same(got.meta(name), value)
@@ -159,6 +167,10 @@ def every(*findings: Finding) -> Finding:
     # One part that was checked in earnest is enough.
     loose = worst is not None and all(isinstance(finding, Loose) for finding in findings)
     return worst if worst is None or loose else float(worst)
+
+
+def _missing(got: Field) -> Difference:
+    return Difference("missing", f"{got.path} is None", True, False, "there is none")
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -55,7 +55,9 @@ class Field:
         return f"{self.path}.to_dense()" if whole_sparse else self.path
 
     def __getitem__(self, key: Any) -> Field:
-        """A part of the elements; the metadata stays that of the whole."""
+        """A part of the elements; the metadata stays that of the whole.  A part of nothing is nothing."""
+        if self.raw is None:
+            return self
         return Field(self.raw, lambda: f"{self.place}[{_shown(key)}]", self._reader, self.stored[key])
 
     def entry(self, *keys: Any) -> Field:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,16 +52,19 @@ class _Before(torch.autograd.Function):
         return out.clone()
 
     @staticmethod
-    def backward(ctx: Any, sent: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, sent: Tensor) -> tuple[Tensor, None, None]:
         return (sent.unsqueeze(1) * ctx.saved_tensors[0]).sum(-1), None, None
 
 
+apply: Any = _Before.apply
+
+
 def _unbounded(original: Call, given: Given) -> Any:
-    samples = given.get("per_sample_weights")
+    samples: Any = given.get("per_sample_weights")
     if not weighted(given) or given["input"].dim() != 2 or given["weight"].requires_grad or not samples.requires_grad:
         return original(**given)
     rows = given["weight"].detach()[given["input"].clamp(0, max(len(given["weight"]) - 1, 0)).long()].clone()
-    return _Before.apply(samples, original(**given | {"per_sample_weights": samples.detach()}), rows)
+    return apply(samples, original(**given | {"per_sample_weights": samples.detach()}), rows)
 
 
 call_fault(
@@ -98,5 +102,5 @@ for kind in (EmbeddingBag, Embedding):
     entry(
         f"given_weight_of_{kind.__name__.lower()}_is_not_bounded", "renorm",
         f"{kind.__name__} forgets max_norm where its weight is no Parameter.",
-        kind, "forward", _unless_own, lambda kind=kind: given_weight(kind),
+        kind, "forward", _unless_own, partial(given_weight, kind),
     )  # fmt: skip

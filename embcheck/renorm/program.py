@@ -207,7 +207,8 @@ def bag_weighted_cut(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     def call(indices: Tensor) -> Tensor:
         starts = torch.arange(indices.numel(), dtype=indices.dtype)
         samples = torch.ones(indices.numel(), dtype=weight.dtype)
-        return layer(indices.reshape(-1), starts, samples).reshape(*indices.shape, weight.shape[1])
+        bags: Tensor = layer(indices.reshape(-1), starts, samples)
+        return bags.reshape(*indices.shape, weight.shape[1])
 
     return layer.weight, call
 
@@ -243,7 +244,7 @@ def bag_functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", dtype=weight.dtype, **flags)
 
     def call(indices: Tensor) -> Tensor:
-        bags = torch.func.functional_call(layer, {"weight": weight}, (indices.reshape(-1, 1),))
+        bags: Tensor = torch.func.functional_call(layer, {"weight": weight}, (indices.reshape(-1, 1),))
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
