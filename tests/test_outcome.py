@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.comparison import Difference, Finding, same
+from embcheck.comparison import Difference, Finding, described, identical, same, within
 from embcheck.execute import read
 from embcheck.outcome import Field, Outcome, Refused
 
@@ -54,6 +54,22 @@ def test_sparse_tensors_are_compared_densely() -> None:
     found = same(field(sparse)[2], [1])
     assert at(found, sparse) == 5
     assert at(same(field(sparse), np.zeros((3, 1))), sparse) == 2
+
+
+def test_what_is_missing_is_a_difference() -> None:
+    none, zeros = field(None), np.zeros((2, 3))
+    for found in (
+        same(none, zeros),
+        within(none[:1], zeros, 1.0),
+        identical(none, zeros),
+        described(none, is_sparse=False),
+    ):
+        assert isinstance(found, Difference)
+        assert found.kind == "missing"
+        assert at(found, None) == found.got
+        assert at(found, TABLE) == found.expected
+    assert same(none, None) is None
+    assert isinstance(same(none[1:], 0), Difference)
 
 
 def test_metadata_is_plain_and_its_path_evaluates() -> None:
