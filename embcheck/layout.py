@@ -28,6 +28,9 @@ POISONED_INDEX = 0x5A5A5A5A
 #: attention are: its rows stay whole.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "swapped", "expanded")
 
+#: Rows further apart than 15 and than 16 bits count: for landmarks alone, since what lies between is filled with poison.
+FAR = ("far_rows", "farther_rows")
+
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
 #: a sum over tokens.
 SHARED = ("equal_columns", "equal_rows")
@@ -75,7 +78,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is not in `UPSTREAM_LAYOUTS`.
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`.
     """
     offset = GUARD
     match layout:
@@ -103,8 +106,10 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides = (*row_major(shape[:-1]), 0)[: len(shape)]
         case "equal_rows":
             strides = (*(0,) * len(shape[:-1]), 1)[: len(shape)]
+        case "far_rows" | "farther_rows":
+            strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
         case _:
-            raise KeyError(f"no layout {layout!r}; there are {', '.join(UPSTREAM_LAYOUTS)}")
+            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR))}")
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
 

@@ -64,6 +64,8 @@ class Mode:
                     return reason
         if not self.calls:
             return None
+        if case.facts().get("plain"):
+            return "such a spelling is one of the plain modes"
         plan = family.plan(case)
         build = plan.options.get("build")
         if build is None:

@@ -236,15 +236,17 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
 
 
 @bag.law(
-    "The output is a new tensor: no view of another, its strides row-major in axes of one too.",
-    source="torch.empty; torch.Tensor.stride",
+    "The output is a new tensor: no view of another, its strides row-major in axes of one too; what is made in inference "
+    "mode is an inference tensor.",
+    source="torch.empty; torch.Tensor.stride; torch.inference_mode",
     when=lambda case: case.route in ("value", "backward_call", "autograd_grad") and not is_subject(case.entry),
     metadata=True,
 )
 def bag_is_new(case: BagCase, out: Outcome) -> Finding:
     if out.mode not in bag.modes:
         return None  # a graph, or a transform, has views of its own
-    return described(out.value, stride=row_major((len(case.lengths), case.embedding_dim)), _is_view=False)
+    made = {"_is_view": False, "is_inference": out.mode == "inference"}
+    return described(out.value, stride=row_major((len(case.lengths), case.embedding_dim)), **made)
 
 
 @bag.law(

@@ -126,7 +126,7 @@ def bag_layer_has_one_parameter(case: BagLayerCase, out: Outcome) -> Finding:
     obliges={"make=pretrained", "make=pretrained_in_order", "make=pretrained_learning", "make=fresh"},
 )
 def bag_layer_learns_unless_frozen(case: BagLayerCase, out: Outcome) -> Finding:
-    return same(out.learns, case.make not in ("pretrained", "pretrained_in_order"))
+    return same(out.learns, case.make not in ("pretrained", "pretrained_in_order", "subclass_pretrained"))
 
 
 @bag_layer.law(

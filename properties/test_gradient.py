@@ -244,7 +244,7 @@ def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
 
 
 @gradient.law(
-    "The gradient of ⟨dW, R⟩ by dY is R[i], zero at padding: dW is linear in dY.",
+    "The gradient of ⟨dW, R⟩ by dY is R[i], zero at padding: dW is linear in dY, be that a leaf or computed.",
     source="double backward by linearity",
     obliges={"repeated", "padding_hit"},
     when=on("double_backward"),
@@ -255,16 +255,18 @@ def double_backward_gathers(case: Case, out: Outcome) -> Finding:
     shape = (*case.shape, case.embedding_dim)
     divided = np.broadcast_to(oracle.divisor(case)[case.tokens] != 1, expected.shape)
     limit = np.where(divided, bound.gamma(3, case.format.unit_roundoff) * np.abs(expected), 0.0)
-    return within(out.upstream_grad, expected.reshape(shape), limit.reshape(shape))
+    expected, limit = expected.reshape(shape), limit.reshape(shape)
+    return every(within(out.upstream_grad, expected, limit), within(out.computed_grad, expected, limit))
 
 
 @gradient.law(
-    "Forward mode: the tangent of W[i] is Ẇ[i], padding included.",
+    "Forward mode: the tangent of W[i] is Ẇ[i], padding included, whether the table requires grad or not.",
     source="autograd note on padding_idx: forward mode is not masked",
     when=on("forward_mode"),
 )
 def tangent_is_the_tangents_row(case: Case, out: Outcome) -> Finding:
-    return same(out.tangent, oracle.lookup(case))
+    rows = oracle.lookup(case)
+    return every(same(out.tangent, rows), same(out.plain_tangent, rows))
 
 
 @gradient.law(

@@ -175,15 +175,19 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 
 
 @lookup.law(
-    "The output is a new tensor: no view of another, never written since, its strides row-major in axes of one too.",
-    source="torch.empty; torch.Tensor.stride",
+    "The output is a new tensor: no view of another, never written since, its strides row-major in axes of one too; "
+    "what is made in inference mode is an inference tensor.",
+    source="torch.empty; torch.Tensor.stride; torch.inference_mode",
     when=lambda case: is_copy(case) and not is_subject(case.entry),
     metadata=True,
 )
 def lookup_is_new(case: Case, out: Outcome) -> Finding:
-    if out.mode not in ("eager", "no_grad"):
+    if out.mode not in lookup.modes:
         return None  # a graph, or a transform, has views of its own
-    return described(out.value, stride=row_major((*case.shape, case.embedding_dim)), _is_view=False, _version=0)
+    strides = row_major((*case.shape, case.embedding_dim))
+    if out.mode == "inference":
+        return described(out.value, stride=strides, is_inference=True)
+    return described(out.value, stride=strides, _is_view=False, _version=0, is_inference=False)
 
 
 @lookup.law(

@@ -110,6 +110,10 @@ def landmarks() -> Iterator[OneHotCase]:
         yield OneHotCase(3, "cycle", (2, 0), classes, entry=entry)
         for stray in table.STRAY_AXIS[1:]:
             yield OneHotCase(3, "cycle", (2, 2, 1), classes, stray, entry=entry)
+    for seed, (values, entry) in enumerate(itertools.product(table.EDGES, DIRECT)):
+        # The first and the last class, whose numbers 15 or 16 bits count or don't.
+        classes, long = ("exact", "omitted", "-1")[seed % 3], (2, *(1,) * (seed % 3))
+        yield from filter(None, [canonical(OneHotCase(values, "ends", long, classes, entry=entry, seed=seed))])
 
 
 AXES: dict[str, tuple[Any, ...]] = {

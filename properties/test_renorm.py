@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import oracle
+from embcheck import bound, oracle
 from embcheck.comparison import Difference, Finding, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
@@ -18,7 +18,7 @@ from embcheck.lookup.entry import REFUSALS, flags_of
 from embcheck.lookup.past import HISTORIES, PASTS, past_cases
 from embcheck.outcome import Field, Outcome
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
-from embcheck.renorm.program import RECOMPUTED, SPELLINGS, TAKES, renormalise
+from embcheck.renorm.program import LEARNING, RECOMPUTED, SPELLINGS, TAKES, renormalise
 from embcheck.space import Space
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
@@ -283,6 +283,24 @@ def renorm_is_not_differentiated(case: RenormCase, out: Outcome) -> Finding:
 
 
 @renorm.law(
+    "Weights that learn get the products with the rescaled rows, whether the table learns or not.",
+    source="nn.EmbeddingBag: per_sample_weights; max_norm",
+    when=lambda case: case.entry in LEARNING and case.route not in RECOMPUTED,
+    modes={"graph"},
+    obliges={"over", "repeated", "requires_grad", "requires_grad=False", "dtype=float16"},
+)
+def weights_learn_from_rescaled_rows(case: RenormCase, out: Outcome) -> Finding:
+    rows, width = floats(out.after)[case.tokens], case.embedding_dim
+    terms = np.where(np.isfinite(rows), rows, 0.0) * case.upstream_values
+    judged = np.isfinite(rows).all(1) & (np.abs(terms).sum(1) < 2.0**case.format.emax)  # the others may overflow
+    terms = terms[judged]
+    limit = bound.gamma(width + 1, case.format.unit_roundoff + 2.0**-53) * np.abs(terms).sum(1)
+    limit += (width + 1) * case.format.smallest_subnormal
+    shape = (-1, 1) if case.entry == "bag_weights_learn" else (-1,)
+    return within(out.sample_grad[judged], terms.sum(1).reshape(shape), limit.reshape(shape))
+
+
+@renorm.law(
     "A use of the weight's clone before the lookup, or of the weight after it, adds its own gradient.",
     source="nn.Embedding: weight must be cloned for this to be differentiable",
     when=judged_by("cloned_before", "used_after"),
@@ -352,7 +370,7 @@ def renorm_keeps_the_parameter(case: RenormCase, out: Outcome) -> Finding:
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
         is_true(out.kept, "backward changed the table") if case.route not in RECOMPUTED else None,
-        same(out.requires_grad, case.requires_grad and out.makes_graph),
+        same(out.requires_grad, (case.requires_grad or case.entry in LEARNING) and out.makes_graph),
         same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else None,
     )
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from embcheck.layout import GUARD, LAYOUTS, View, poison, view_of
+from embcheck.layout import FAR, GUARD, LAYOUTS, View, poison, view_of
 
 SHAPES = [shape for rank in range(5) for shape in itertools.product(range(4), repeat=rank)]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
@@ -50,6 +50,13 @@ def test_numpy_reads_what_the_strides_say(layout: str, dtype: str) -> None:
     view = view_of((3, 2, 2), layout)
     buffer = np.arange(view.size).astype(dtype)
     assert view.inside(buffer).reshape(-1).tolist() == addresses(view)
+
+
+def test_far_rows_are_further_apart_than_their_bits_count() -> None:
+    for layout, bits in zip(FAR, (15, 16), strict=True):
+        view = view_of((3, 2), layout)
+        assert view.strides == (2**bits + 2, 1)
+        assert max(addresses(view)) < view.size - GUARD
 
 
 def test_each_layout_is_what_its_name_says() -> None:

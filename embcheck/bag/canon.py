@@ -9,7 +9,7 @@ from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, BagCase
 from embcheck.bag.cut import WRONGLY_CUT
 from embcheck.bag.mistake import BAG_MISTAKES
 from embcheck.bag.region import reads_beyond
-from embcheck.bag.route import REBUILT
+from embcheck.bag.route import BATCHED, REBUILT
 from embcheck.layout import GUARD
 from embcheck.lookup import table
 
@@ -20,7 +20,7 @@ OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
 #: Entries whose leaf is the table that they are given, and not a parameter made of it.
 PURE = ("functional", "keywords", "in_order", "functional_call", "torch_bag", "aten")
 #: Routes that multiply with zero what need not be finite.
-SPREADING = frozenset({"through_product", "double_backward", "forward_mode", "batched"})
+SPREADING = frozenset({"through_product", "double_backward", "forward_mode"}) | BATCHED
 
 
 def canonical(case: BagCase) -> BagCase | None:
@@ -55,21 +55,23 @@ def canonical(case: BagCase) -> BagCase | None:
         changes["learns"] = "none"  # it has no derivative
     if case.entry == "swapped":
         changes["index_dtype"] = "int64"  # by which the old order is told
+    if case.route == "weights_batched" and changes.get("weights", case.weights) is None:
+        changes["route"] = "batched"
     if changes.get("learns", case.learns) == "none":
         changes["route"] = "value"
     if case.route in REBUILT and case.entry not in PURE:
         changes["entry"] = "functional"
-    if case.route in ("through_product", "batched"):
+    if case.route == "tables_batched" and case.entry == "functional_call":
+        changes["entry"] = "functional"  # which builds a layer each time, and vmap lets none be drawn
+    if case.route == "through_product" or case.route in BATCHED:
         changes["trailing"] = 0  # other memory is fed
+    if case.route in BATCHED - {"batched"}:
+        changes["sparse"] = False
     if case.route in ("double_backward", "forward_mode"):
         changes["scale_grad_by_freq"] = False
     if case.weights == "special" and case.route in SPREADING:
         changes["weights"] = changes.get("weights", "small") and "small"
-    if (
-        case.route == "batched"
-        and case.values == "special"
-        and changes.get("learns", case.learns) in ("both", "weights")
-    ):
+    if case.route in BATCHED and case.values == "special" and changes.get("learns", case.learns) in ("both", "weights"):
         changes["values"] = "small"  # its second batch is sent zeros, which infinite rows make NaN
     if case.layout == "expanded":
         changes["layout"] = "column_slice"

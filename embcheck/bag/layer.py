@@ -90,6 +90,19 @@ def pretrained_learning(weight: Tensor, **flags: Any) -> Layer:
     return torch.nn.EmbeddingBag.from_pretrained(embeddings=weight, freeze=False, **flags)
 
 
+class Bags(torch.nn.EmbeddingBag):
+    def _get_name(self) -> str:
+        return "EmbeddingBag"
+
+
+@_make
+def subclass_pretrained(weight: Tensor, **flags: Any) -> Layer:
+    layer = Bags.from_pretrained(weight, **flags)
+    if type(layer) is not Bags:
+        raise AssertionError("from_pretrained of a subclass gives another class")
+    return layer
+
+
 _act = into(ACTS)
 
 

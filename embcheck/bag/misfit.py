@@ -184,6 +184,21 @@ def other_keywords(weight: Tensor) -> object:
     return torch.nn.EmbeddingBag(**given)
 
 
+@mistake(TypeError)
+def converted_to_int32(weight: Tensor) -> object:
+    return torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1]).to(torch.int32)
+
+
+@mistake(RuntimeError)
+def no_tokens_float32(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(0).float(), weight, tokens(1))
+
+
+@mistake(RuntimeError)
+def no_columns_int16(weight: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(tokens(0, 2).short(), weight)
+
+
 # -- the derivative's own operators, which take tokens that no forward has seen --------------------------------------
 
 

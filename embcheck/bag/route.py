@@ -24,7 +24,9 @@ BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = {}
 #: How many times the upstream gradient arrives, where that is not once.
 BAG_TIMES = {"retained": 2, "two_passes": 2, "two_calls": 2, "doubled": 2, "accumulated": 2, "hook_doubles": 2}
 #: Routes that build the bag anew on another table, which a module's parameter would cut from its graph.
-REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode"})
+REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode", "tables_batched"})
+#: Routes under torch.vmap, whose first sample is nothing: what it is given is zero.
+BATCHED = frozenset({"batched", "weights_batched", "tables_batched", "upstreams_batched"})
 
 # -- routes: how the derivative is taken ---------------------------------------------------------------------------
 
@@ -191,6 +193,31 @@ def batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild
     out = torch.vmap(lambda tokens: call(tokens, *given[1:]))(torch.stack((given[0], given[0])))
     out.backward(torch.stack((upstream, torch.zeros_like(upstream))))
     return {"value": out[0], "batched": out[1]}
+
+
+@_route
+def weights_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    assert given[2] is not None
+    both = torch.stack((torch.zeros_like(given[2]), given[2]))
+    out = torch.vmap(lambda samples: call(given[0], given[1], samples))(both)
+    out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
+    return {"value": out[1]}
+
+
+@_route
+def tables_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    both = torch.stack((torch.zeros_like(leaf), leaf))
+    out = torch.vmap(lambda table: rebuild(table)(*given))(both)
+    out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
+    return {"value": out[1]}
+
+
+@_route
+def upstreams_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    sent = torch.stack((torch.zeros_like(upstream), upstream))
+    grads = torch.autograd.grad(out, learners(leaf, given), sent, is_grads_batched=True)
+    return {"value": out, **named(leaf, given, [grad[1] for grad in grads])}
 
 
 def pure(leaf: Tensor, given: Given, rebuild: Rebuild) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:

@@ -17,7 +17,7 @@ from embcheck.bag.program import BAG_ENTRIES, bag
 from embcheck.bag.route import BAG_ROUTES
 from embcheck.format import FORMATS
 from embcheck.law import Plan
-from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS
+from embcheck.layout import FAR, LAYOUTS, UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 
 MODES = ("sum", "mean", "max")
@@ -361,6 +361,24 @@ def landmarks() -> Iterator[BagCase]:
         yield BagCase(
             5, 3, mode, numel, bags, weights=weights, learns="both", dtype=dtype, indices="uniform", values="small"
         )
+    yield from edges()
+
+
+def edges() -> Iterator[BagCase]:
+    """Bags, tokens and rows whose numbers 15 or 16 bits count or don't, and rows that lie further apart."""
+    for seed, (count, mode) in enumerate(itertools.product(table.EDGES, MODES)):
+        weights = "small" if mode == "sum" and seed % 2 else None
+        common: dict[str, Any] = {"weights": weights, "learns": "both" if weights else "table", "seed": seed}
+        yield BagCase(5, 1, mode, count, "singletons", seed // 3 % 2 == 1, indices="uniform", values="small", **common)
+        yield BagCase(count, 1, mode, 6, "pairs", seed // 3 % 2 == 0, indices="ends", sparse=seed % 6 == 4, **common)
+        yield BagCase(5, 1, mode, count, "one", indices="uniform", values="rare", route="value", seed=seed)
+    for layout, mode, batch in itertools.product(FAR, MODES, (False, True)):
+        weights = "small" if mode == "sum" else None
+        common = {"weights": weights, "learns": "both" if weights else "table", "indices": "permutation"}
+        dtype = "float32" if batch else "bfloat16"
+        yield BagCase(3, 2, mode, 6, "pairs", batch, layout=layout, upstream_layout=layout, dtype=dtype, **common)
+        if batch:
+            yield BagCase(3, 2, mode, 6, "pairs", batch, index_layout=layout, weights_layout=layout, **common)
 
 
 def draw(draws: stream.Stream) -> BagCase | None:

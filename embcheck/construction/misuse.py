@@ -194,3 +194,18 @@ def index_int16_with_max_norm(weight: Tensor, **flags: Any) -> Any:
 def backward_of_a_far_token_by_frequency(weight: Tensor, **flags: Any) -> Any:
     backward = torch.ops.aten.embedding_dense_backward.default
     return backward(torch.zeros(1, weight.shape[1]), torch.tensor([1 << 40]), weight.shape[0], -1, True)
+
+
+@_wrong(TypeError)
+def converted_to_int32(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags).to(torch.int32)
+
+
+@_wrong(TypeError)
+def converted_to_bool(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags).to(dtype=torch.bool, device="cpu")
+
+
+@_wrong(TypeError)
+def converted_to_indices(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags).to(torch.tensor([0]))

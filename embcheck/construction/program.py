@@ -148,6 +148,19 @@ def pretrained_parameter(rows: int, width: int, weight: Tensor, flags: dict[str,
     return layer
 
 
+class Words(torch.nn.Embedding):
+    def _get_name(self) -> str:
+        return "Embedding"
+
+
+def subclass_pretrained(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    kind: Any = Words
+    layer = kind.from_pretrained(weight, **flags)
+    if type(layer) is not Words:
+        raise AssertionError("from_pretrained of a subclass gives another class")
+    return layer
+
+
 # -- what is done to it --------------------------------------------------------------------------------------------
 
 
@@ -221,10 +234,20 @@ DRAWN: dict[str, Make] = _named(
     [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied]
 )
 GIVEN: dict[str, Make] = _named(
-    [given, given_frozen, pretrained, pretrained_trainable, pretrained_positional, pretrained_parameter]
+    [
+        given,
+        given_frozen,
+        pretrained,
+        pretrained_trainable,
+        pretrained_positional,
+        pretrained_parameter,
+        subclass_pretrained,
+    ]
 )
 MAKES = DRAWN | GIVEN
-FREEZING = frozenset({"frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter"})
+FREEZING = frozenset(
+    {"frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter", "subclass_pretrained"}
+)
 ACTS: dict[str, Act] = _named(
     [nothing, reset, loaded, loaded_loosely, loaded_by_assignment, saved, evaluated, widened, halved, shortened]
 )

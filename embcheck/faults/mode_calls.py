@@ -122,6 +122,8 @@ _ON: dict[str, Callable[[], bool]] = {
     "deterministic": lambda: torch.are_deterministic_algorithms_enabled(),
     "default_float64": lambda: torch.get_default_dtype() == torch.float64,
     "default_bfloat16": lambda: torch.get_default_dtype() == torch.bfloat16,
+    "medium_precision": lambda: torch.get_float32_matmul_precision() == "medium",
+    "profiled": lambda: torch._C._autograd._profiler_enabled(),
     "default_device": lambda: bool(_inside),
     "function_mode": lambda: bool(_inside),
     "dispatch_mode": lambda: bool(_inside),

@@ -244,7 +244,10 @@ def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     value = call(indices)
     (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
     (grad * probe).sum().backward() if not grad.is_sparse else grad.backward(probe)
-    return {"value": value, "weight_grad": grad, "upstream_grad": upstream.grad}
+    # The same of an upstream gradient that was computed.
+    (again,) = torch.autograd.grad(call(indices), leaf, upstream * 1, create_graph=True)
+    (computed,) = torch.autograd.grad(again, upstream, probe)
+    return {"value": value, "weight_grad": grad, "upstream_grad": upstream.grad, "computed_grad": computed}
 
 
 @_route
@@ -268,7 +271,10 @@ def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(leaf, tangent)
         value = torch.autograd.forward_ad.unpack_dual(rebuild(dual)(indices))
-        return {"value": value.primal, "tangent": value.tangent}
+        # The same of a table that requires no gradient.
+        plain = torch.autograd.forward_ad.make_dual(leaf.detach(), tangent)
+        moved = torch.autograd.forward_ad.unpack_dual(rebuild(plain)(indices)).tangent
+        return {"value": value.primal, "tangent": value.tangent, "plain_tangent": moved}
 
 
 @_route

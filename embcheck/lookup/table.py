@@ -13,7 +13,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.case import Case
 from embcheck.format import FORMATS
-from embcheck.layout import LAYOUTS
+from embcheck.layout import FAR, LAYOUTS
 from embcheck.pattern import PATTERNS, STRAYS
 
 #: Where kernels change their path, from both sides (read from ATen's Embedding.cpp, Embedding.cu,
@@ -27,6 +27,9 @@ WIDTHS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 48, 63,
 HUGE_TOKENS = (10_000, 16_385, 32_769, 65_537)
 HUGE_ROWS = (10_001, 16_385, 30_522, 32_000, 32_769, 50_257, 65_536, 65_537)
 HUGE_WIDTHS = (2_049, 4_097)
+
+#: Both sides of what 15 and 16 bits count.
+EDGES = (32_768, 32_769, 65_536, 65_537)
 
 #: A case touches at most this many elements of table, output or upstream gradient.
 _LARGEST = 1 << 19
@@ -153,6 +156,22 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
         yield Case(1025, 129, "uniform", (9,), dtype=dtype, seed=1, **fixed)
         yield Case(3, 2, "unequal", (3073,), dtype=dtype, **fixed)
         yield Case(3, 2, "unequal", (3073,), 1, dtype=dtype, scale_grad_by_freq=True, **fixed)
+    for seed, (rows, shape) in enumerate(itertools.product(EDGES, ((2, 2), (1, 4, 1), ()))):
+        # The first and the last row, whose numbers fit or don't, at every rank.
+        for turn in range(2):
+            yield Case(
+                rows, 1 + turn, ("ends", "uniform")[turn], shape, padding_of((None, "last", 0)[seed % 3] if turn else None, rows),
+                sparse=turn == 1 and seed % 2 == 1, dtype=dtypes[seed % 4], index_dtype=("int64", "int32")[seed % 2],
+                seed=seed, **fixed,
+            )  # fmt: skip
+    for seed, shape in enumerate(shape for numel in EDGES for shape in ((1, numel), (numel, 1, 1))):
+        yield Case(5, 1, "uniform", shape, (None, 1)[seed // 2 % 2], dtype=dtypes[seed % 2], seed=seed, **fixed)
+    for seed, (layout, shape) in enumerate(itertools.product(FAR, ((4,), (2, 2), ()))):
+        yield Case(3, 2, "permutation", shape, layout=layout, dtype=dtypes[seed % 4], seed=seed, **fixed)
+        yield Case(3, 2, "permutation", shape, upstream_layout=layout, dtype=dtypes[seed % 4], seed=seed, **fixed)
+        yield Case(
+            3, 2, "permutation", shape, 1, index_layout=layout, index_dtype=("int64", "int32")[seed % 2], **fixed
+        )
 
 
 def spread(numel: int, draws: stream.Stream) -> tuple[int, ...]:

@@ -19,9 +19,10 @@ Build = Callable[..., "tuple[Tensor, Call]"]
 TABLE = frozenset({"table"})
 BOTH = frozenset({"table", "bag"})
 
-#: Routes by which torch.func takes a derivative, and all that transform the call from outside.
+#: Routes by which torch.func takes a derivative, those under vmap, and all that transform the call from outside.
 FUNC = ("vjp", "func_grad")
-TRANSFORMING = ("forward_mode", *FUNC, "batched")
+VMAPPED = ("batched", "weights_batched", "tables_batched", "upstreams_batched")
+TRANSFORMING = ("forward_mode", *FUNC, *VMAPPED)
 
 
 def on_routes(routes: Iterable[str], reason: str) -> dict[str, str]:
@@ -33,6 +34,7 @@ def on_routes(routes: Iterable[str], reason: str) -> dict[str, str]:
 MODULE = {
     "route=forward_mode": "a parameter of its own has no tangent",
     **on_routes(FUNC, "a parameter of its own is no argument of a function"),
+    "route=tables_batched": "a parameter of its own is no sample of a batch",
     "route=through_product": "a parameter of its own is no result of a product",
     "route=rows_of_a_leaf": "a parameter of its own is no part of a larger leaf",
 }

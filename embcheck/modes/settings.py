@@ -103,3 +103,24 @@ def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
 def default_bfloat16(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """While the default dtype is bfloat16."""
     return with_default(torch.bfloat16, program, arguments)
+
+
+_ROUNDED = {f"entry={name}": "its product may be rounded" for name in ("linear", "one_hot_product")}
+
+
+@mode("medium_precision", calls=BOTH, cannot=_ROUNDED)
+def medium_precision(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While products of float32 may be made in bfloat16: a lookup is no product."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        return program(**arguments)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@mode("profiled", calls=BOTH, cost=3.0)
+def profiled(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While torch.autograd.profiler records."""
+    with torch.autograd.profiler.profile():
+        return program(**arguments)

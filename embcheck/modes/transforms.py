@@ -16,6 +16,7 @@ from embcheck.modes.layer import (
     MODULE,
     TABLE,
     TRANSFORMING,
+    VMAPPED,
     Build,
     Call,
     Tensor,
@@ -29,7 +30,7 @@ _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
 #: Saved tensors' hooks, which checkpoints work by, stand in no transform of torch.func.
 _UNHOOKED = on_routes(("checkpointed", "saved_hooks"), "torch.func: no saved tensors' hooks in grad and vjp")
-_NO_FUNC = on_routes((*FUNC, "batched"), "torch.func: no saved tensors' hooks in its transforms")
+_NO_FUNC = on_routes((*FUNC, *VMAPPED), "torch.func: no saved tensors' hooks in its transforms")
 #: What vmap has no rule for.
 _MAPPED = {
     "limited": "vmap has no rule for embedding_renorm_, which writes to the table",

@@ -16,6 +16,18 @@ from embcheck import stream
 from embcheck.case import Case
 from embcheck.format import FORMATS, Array, Floats, Format
 
+#: Spellings of the plain modes alone: what they hold beside the table no other carries.
+PLAIN = frozenset(
+    {
+        "bag_weighted",
+        "bag_weighted_cut",
+        "bag_weights_learn",
+        "bag_cut_weights_learn",
+        "bag_functional_call",
+        "parametrized",
+        "bag_parametrized",
+    }
+)
 #: What ATen adds to the norm before it divides.
 DIVISOR = 1e-7
 
@@ -250,7 +262,7 @@ class RenormCase(Case):
 
     def facts(self) -> dict[str, Any]:
         """Those of a lookup and: over, within, at_limit, spared (over, but not looked up), nan_row, zero_row, spent,
-        writes_first, overflows, limited, limit_below_zero."""
+        writes_first, overflows, limited, limit_below_zero, bag, plain."""
         fate, limit = self.fate, self.max_norm
         rows = self.weight_values
         told = {} if limit is None else {
@@ -271,4 +283,5 @@ class RenormCase(Case):
             "writes_first": self.refused and limit is not None and self.writes_first,
             "overflows": self.overflows,
             "bag": self.entry.startswith("bag"),
+            "plain": self.entry in PLAIN,
         }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
 from embcheck.lookup.entry import ENTRIES, Build, Entry, Lookup
@@ -38,6 +39,7 @@ def renormalise(
     version = 0 if leaf.is_inference() else leaf._version
     around = surroundings()
     value, used = route(leaf, call, indices)
+    samples = getattr(call, "samples", None)
     seen: dict[str, Any] = {
         "before": before,
         "after": leaf.detach().clone(),
@@ -50,9 +52,14 @@ def renormalise(
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
     }
     if value.requires_grad:
-        losses = [(value, upstream)] if used is None else [(used, torch.ones_like(used)), (value, upstream)]
+        losses = (
+            [(value, upstream)]
+            if used is None or not used.requires_grad
+            else [(used, torch.ones_like(used)), (value, upstream)]
+        )
         torch.autograd.backward([pair[0] for pair in losses], [pair[1] for pair in losses])
         seen["weight_grad"] = leaf.grad
+        seen["sample_grad"] = None if samples is None else samples.grad
     seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
     call(indices)
     seen["twice"] = leaf.detach().clone()
@@ -184,6 +191,89 @@ def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
 
 
+def bag_weighted(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        column = indices.reshape(-1, 1)
+        samples = torch.ones(column.shape, dtype=weight.dtype)
+        bags = torch.nn.functional.embedding_bag(column, weight, mode="sum", per_sample_weights=samples, **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_weighted_cut(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype)
+        samples = torch.ones(indices.numel(), dtype=weight.dtype)
+        bags: Tensor = layer(indices.reshape(-1), starts, samples)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return layer.weight, call
+
+
+class Weighing:
+    """Sums of one token each whose weights learn, too; ``samples`` are those of the latest call."""
+
+    samples: Tensor
+
+    def __init__(self, weight: Tensor, cut: bool, flags: dict[str, Any]) -> None:
+        self.weight, self.cut, self.flags = weight, cut, flags
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        tokens = indices.reshape(-1) if self.cut else indices.reshape(-1, 1)
+        starts = torch.arange(indices.numel(), dtype=indices.dtype) if self.cut else None
+        learns = torch.is_grad_enabled()
+        self.samples = torch.ones(tokens.shape, dtype=self.weight.dtype, requires_grad=learns)
+        bags = torch.nn.functional.embedding_bag(
+            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, **self.flags
+        )
+        return bags.reshape(*indices.shape, self.weight.shape[1])
+
+
+def bag_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return weight, Weighing(weight, False, flags)
+
+
+def bag_cut_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return weight, Weighing(weight, True, flags)
+
+
+def bag_functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", dtype=weight.dtype, **flags)
+
+    def call(indices: Tensor) -> Tensor:
+        bags: Tensor = torch.func.functional_call(layer, {"weight": weight}, (indices.reshape(-1, 1),))
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+class Viewed(torch.nn.Module):
+    """A parametrization that changes no value: what is looked up is no Parameter, but lies in its memory."""
+
+    def forward(self, original: Tensor) -> Tensor:
+        return original.view_as(original)
+
+
+def parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
+    return layer.parametrizations.weight.original, layer
+
+
+def bag_parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer: Any = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
+
+    def call(indices: Tensor) -> Tensor:
+        bags: Tensor = layer(indices.reshape(-1, 1))
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return layer.parametrizations.weight.original, call
+
+
 _TABLE = {name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags}
 _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
 #: A bag leaves padding out of its sum, and has a frequency of its own.
@@ -199,4 +289,13 @@ SPELLINGS: dict[str, Entry] = {
     "bag_twice": Entry("bag_twice", bag_twice, _BAG - {"sparse"}),
     "bag_between_empty": Entry("bag_between_empty", bag_between_empty, _BAG),
     "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
+    "bag_weighted": Entry("bag_weighted", bag_weighted, _BAG),
+    "bag_weighted_cut": Entry("bag_weighted_cut", bag_weighted_cut, _BAG, module=True),
+    "bag_weights_learn": Entry("bag_weights_learn", bag_weights_learn, _BAG),
+    "bag_cut_weights_learn": Entry("bag_cut_weights_learn", bag_cut_weights_learn, _BAG),
+    "bag_functional_call": Entry("bag_functional_call", bag_functional_call, _BAG),
+    "parametrized": Entry("parametrized", parametrized, _PLAIN - {"sparse"}, module=True),
+    "bag_parametrized": Entry("bag_parametrized", bag_parametrized, _BAG - {"sparse"}, module=True),
 }
+#: Spellings whose per_sample_weights learn beside the table.
+LEARNING = frozenset({"bag_weights_learn", "bag_cut_weights_learn"})
