@@ -35,11 +35,11 @@ def hooked(
     model = path[0].train(not evaluating)
     forward: list[Any] = []
     backward: list[Any] = []
-    handles = []
-    for k, hook in enumerate(hooks):
-        handles.append(registered(k, hook, path, forward, backward))
+    handles: list[Any] = []
     seen: dict[str, Any] = {}
-    try:
+    try:  # hooks common to all modules must not outlive the program
+        for k, hook in enumerate(hooks):
+            handles.append(registered(k, hook, path, forward, backward))
         for handle, hook in zip(handles, hooks, strict=True):
             if hook[-1]:
                 handle.remove()
