@@ -16,25 +16,21 @@ from embcheck.space import Space
 
 
 def steps(case: ContainerCase) -> Iterator[tuple[str, Any, tuple[tuple[Any, str], ...]]]:
-    """The operations as they are carried out: those that find nothing to work on are left out."""
-    for held, (name, i, j, k) in zip(case.history, case.operations, strict=False):
-        first, second = POOL[j % len(POOL)], POOL[k % len(POOL)]
-        count = len(held)
-        if not case.listing:
-            keys = PLACES if case.kind == "Module" else KEYS
-            key, other = keys[i % len(keys)], keys[(i + 1) % len(keys)]
-            two = ((key, first), (other, second))
-            if (name in ("del", "pop") and key not in held) or (name == "popitem" and not held):
-                continue
-            yield name, key, two if name in ("update", "or", "ior") else two[:1]
-        elif name in ("slice", "cut"):
-            yield name, span((name, i, j, k), count), ()
-        elif name in ("set", "del", "pop"):
-            if held:
-                yield name, place(i, count), ((None, first),)
-        else:
-            at = {"insert": i % (count + 1), "mul": 1 + i % 2, "imul": 1 + i % 2}.get(name)
-            yield name, at, ((None, first), (None, second))
+    """The operations as they are carried out: what each is called, where it works, and what it puts there."""
+    keys = PLACES if case.kind == "Module" else KEYS
+    for held, operation in zip(case.history, case.operations, strict=False):
+        if not works(case, held, operation):
+            continue
+        name, i, j, k = operation
+        count, first, second = len(held), POOL[j % len(POOL)], POOL[k % len(POOL)]
+        at: Any = keys[i % len(keys)]
+        given: tuple[tuple[Any, str], ...] = ((at, first), (keys[(i + 1) % len(keys)], second))
+        if case.listing:
+            places = {"insert": i % (count + 1), "mul": 1 + i % 2, "imul": 1 + i % 2}
+            at = span(operation, count) if name in ("slice", "cut") else places.get(name)
+            if name in ("set", "del", "pop"):
+                at = place(i, count)
+        yield name, at, given if case.listing or name in ("update", "or", "ior") else given[:1]
 
 
 def plan(case: ContainerCase) -> Plan:

@@ -66,8 +66,7 @@ class Hooked(Axes, _HookedAxes):  # type: ignore[misc]
 
     def firing(self, kind: str, path: int) -> list[int]:
         """The hooks of a kind that fire for the module at a depth, in order: those common to all modules first."""
-        own = {0: "root"} if path < self.depth else {}
-        wheres = {own.get(path, ""), "layer" if path == self.depth else ""} | ({"root"} if path == 0 else set())
+        wheres = {where for where, place in (("root", 0), ("layer", self.depth)) if place == path}
         common: list[int] = []
         mine: list[int] = []
         for k, hook in enumerate(self.listed):
@@ -76,7 +75,7 @@ class Hooked(Axes, _HookedAxes):  # type: ignore[misc]
             if hook.where == "common":
                 common.append(k)
             elif hook.where in wheres:
-                mine.insert(0, k) if hook.front else mine.append(k)
+                mine.insert(0 if hook.front else len(mine), k)
         return common + mine
 
     def _integers(self, name: str, shape: tuple[int, ...], size: int) -> npt.NDArray[np.int64]:
