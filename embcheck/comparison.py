@@ -50,7 +50,7 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
     """
     if not isinstance(got, Field):
         raise TypeError("the first argument of same() is an observation")
-    if expected is not None:
+    if isinstance(expected, np.ndarray):
         got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
         return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)

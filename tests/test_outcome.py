@@ -80,5 +80,6 @@ def test_what_did_not_come_out_is_told_as_missing() -> None:
         with pytest.raises(Missing, match='seen\\["x"\\] is None'):
             read_it()
     with pytest.raises(Missing):
-        same(nothing, 0)
+        same(nothing, np.zeros(2))
+    assert isinstance(same(nothing, 0), Difference)
     assert same(nothing, None) is None
