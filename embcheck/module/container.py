@@ -5,7 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import collections
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def contained(
     elif kind.endswith("List"):
         there = getattr(torch.nn, kind)(pool[name] for _, name in start)
     else:
-        there = getattr(torch.nn, kind)(OrderedDict((key, pool[name]) for key, name in start))
+        there = getattr(torch.nn, kind)(collections.OrderedDict((key, pool[name]) for key, name in start))
     there.train(not evaluating)
     seen = [shown(there, names)]
     for name, at, given in steps:
@@ -85,13 +85,13 @@ def worked(there: Container, name: str, at: Any, given: list[tuple[Any, Any]]) -
                 above, _, last = at.rpartition(".")
                 setattr(there.get_submodule(above), last, things[0])
         case "or":
-            return there | type(there)(OrderedDict(given))
+            return there | type(there)(collections.OrderedDict(given))
         case "ior":
-            there |= type(there)(OrderedDict(given))
+            there |= type(there)(collections.OrderedDict(given))
         case "copy":
             return there.copy()
         case "update":
-            there.update(OrderedDict(given))  # a ParameterDict sorts what comes in a plain dict
+            there.update(collections.OrderedDict(given))  # a ParameterDict sorts what comes in a plain dict
         case "setdefault":
             there.setdefault(at, things[0])
         case _:
