@@ -82,9 +82,12 @@ def scope() -> Iterator[RenormCase]:
         max_norm, norm_type, entry = next(kinds)
         changes = {"max_norm": max_norm, "norm_type": norm_type, "entry": entry}
         yield from _fitted(RenormCase(*case), seed=seed, values="mixed", **changes)
-    for seed, case in enumerate(past_cases()):
-        max_norm, norm_type, entry = next(kinds)
-        changes = {"max_norm": None if seed % 4 == 0 else max_norm, "norm_type": norm_type, "entry": entry}
+    # Each of these histories has some twenty cases in a row: limit, norm and spelling change from each to the next, that
+    # every history meets the limits that rescale.
+    past = zip(past_cases(), *map(itertools.cycle, (MAX_NORMS, NORM_TYPES, SPELLINGS)), strict=False)
+    for seed, (case, max_norm, norm_type, entry) in enumerate(past):
+        kept = seed % 2 == 1 and case.entry in SPELLINGS
+        changes = {"max_norm": max_norm, "norm_type": norm_type, "entry": case.entry if kept else entry}
         yield from _fitted(RenormCase(*case), seed=seed, values="mixed", **changes)
     strays = itertools.product(table.STRAY_AXIS[1:], SPELLINGS, ((), (1,), (3,), (2, 2)))
     for seed, (stray, entry, shape) in enumerate(strays):
