@@ -57,14 +57,13 @@ class Mode:
 
     def reason(self, case: Any, family: Family) -> str | None:
         """Why this mode can't run the case; None if it can."""
-        if self.cannot:
-            facts = case.facts()
-            for conditions, reason in self.cannot.items():
-                if all(_met(condition.strip(), facts) for condition in conditions.split("&")):
-                    return reason
+        facts = case.facts() if self.cannot or self.calls else {}
+        for conditions, reason in self.cannot.items():
+            if all(_met(condition.strip(), facts) for condition in conditions.split("&")):
+                return reason
         if not self.calls:
             return None
-        if case.facts().get("plain"):
+        if facts.get("plain"):
             return "such a spelling is one of the plain modes"
         plan = family.plan(case)
         build = plan.options.get("build")

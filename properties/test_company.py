@@ -37,19 +37,10 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "RMSprop": (("momentum", 0.5), ("centered", True)),
 }
 #: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
-BEGINNINGS = (
-    *(
-        "betas",
-        "momentum",
-        "dampening",
-        "rho",
-        "weight_decay",
-        "momentum_decay",
-        "lr_decay",
-        "initial_accumulator_value",
-    ),
-    *("amsgrad", "centered", "etas", "step_sizes", "beta2_decay"),
-)
+BEGINNINGS = frozenset(
+    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
+     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
+)  # fmt: skip
 CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
 MULTIPLE = 2.0

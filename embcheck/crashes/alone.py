@@ -13,7 +13,6 @@ import runpy
 import signal
 import sys
 import time
-import traceback
 
 import torch  # noqa: F401  (what every script imports first)
 
@@ -21,26 +20,39 @@ import torch  # noqa: F401  (what every script imports first)
 _BROKEN = 70
 
 
+def silenced() -> None:
+    """What this process writes is lost from here on."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+
+
+def exit_of(child: int, seconds: float) -> int | None:
+    """How a fork ends, as os.waitpid tells it; None if it does not in so many seconds, and still runs."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, how = os.waitpid(child, os.WNOHANG)
+        if done:
+            return how
+        time.sleep(0.001)
+    return None
+
+
 def status(path: str, seconds: float) -> int | None:
     """How a script ends that is run in a fork, as a program of its own."""
     child = os.fork()
     if child == 0:
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
-        os.dup2(silent, 2)
+        silenced()
         os.setsid()  # what it starts itself ends with it
         os._exit(_run(path))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, ended = os.waitpid(child, os.WNOHANG)
-        if done:
-            code = os.WEXITSTATUS(ended) if os.WIFEXITED(ended) else _BROKEN
-            return None if code == _BROKEN else code
-        time.sleep(0.005)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    how = exit_of(child, seconds)
+    if how is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return None
+    code = os.WEXITSTATUS(how) if os.WIFEXITED(how) else _BROKEN
+    return None if code == _BROKEN else code
 
 
 def _run(path: str) -> int:
@@ -51,7 +63,6 @@ def _run(path: str) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        traceback.print_exc()
         return _BROKEN
     return 0
 

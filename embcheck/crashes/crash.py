@@ -58,16 +58,15 @@ def verdict_of_crash(
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
     """The counterexamples, the first two dozen with the note whether their script fails when run alone."""
-    chosen = [example for example in examples[:_CONFIRMED] if example.script]
+    checked = list(examples)
+    chosen = [k for k, example in enumerate(examples[:_CONFIRMED]) if example.script]
     with tempfile.TemporaryDirectory() as folder:
-        scripts = [Path(folder) / f"{number}.py" for number in range(len(chosen))]
-        for path, example in zip(scripts, chosen, strict=True):
-            path.write_text(example.script)
-        codes = dict(zip(map(id, chosen), _exit_statuses(scripts), strict=True))
-    return [
-        replace(example, script_confirmed=None if codes.get(id(example)) is None else codes[id(example)] == 1)
-        for example in examples[:_CONFIRMED]
-    ] + examples[_CONFIRMED:]
+        scripts = [Path(folder) / f"{k}.py" for k in chosen]
+        for k, path in zip(chosen, scripts, strict=True):
+            path.write_text(examples[k].script)
+        for k, code in zip(chosen, _exit_statuses(scripts), strict=True):
+            checked[k] = replace(examples[k], script_confirmed=None if code is None else code == 1)
+    return checked
 
 
 def _exit_statuses(scripts: list[Path]) -> list[int | None]:

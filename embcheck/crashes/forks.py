@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import torch._dynamo  # which optimizers import at their first step: not in ever
 from embcheck.axes import parse
 from embcheck.collect import load_families
 from embcheck.comparison import Difference
+from embcheck.crashes.alone import exit_of, silenced
 from embcheck.crashes.slot import case_of
 from embcheck.execute import run
 from embcheck.law import accepts
@@ -37,19 +37,14 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
     if child == 0:
         status = 3
         with contextlib.suppress(BaseException):
-            silent = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silent, 1)
-            os.dup2(silent, 2)
+            silenced()
             for case in cases:
                 run(family.plan(case), mode)
             status = 0
         os._exit(status)
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return f"crash {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else None
-        time.sleep(0.001)
+    how = exit_of(child, limit)
+    if how is not None:
+        return f"crash {signal.Signals(os.WTERMSIG(how)).name}" if os.WIFSIGNALED(how) else None
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "hang"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from embcheck.faults.around import around
+from embcheck.faults.hooked import set_aside
 
 Parameter, Optimizer = torch.nn.Parameter, torch.optim.Optimizer
 sgd: Any = importlib.import_module("torch.optim.sgd")
@@ -47,13 +48,7 @@ around(
 
 def without_common(original: Any, self: Any, *given: Any, **flags: Any) -> Any:
     """A step without the hooks that are common to all."""
-    hooks = shared._global_optimizer_post_hooks
-    kept = dict(hooks)
-    hooks.clear()
-    try:
-        return original(self, *given, **flags)
-    finally:
-        hooks.update(kept)
+    return set_aside(shared._global_optimizer_post_hooks, lambda: original(self, *given, **flags))
 
 
 def called() -> int:

@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -81,16 +82,7 @@ def accompany(
         grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
         marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
         versions = [p._version for p in members]
-        handles = []
-        if hooked:
-            from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
-            handles = [
-                register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common)),
-                register_optimizer_step_post_hook(watch("post", optimizer, members, before, common)),
-                optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)),
-                optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)),
-            ]
+        handles = contextlib.ExitStack()
         loss = {"": None, "none": None, "tensor": torch.ones(()), "zeros": torch.zeros(()), "zero": 0.0, "one": 1.5}[
             closure
         ]
@@ -100,12 +92,15 @@ def accompany(
             modes.append(all(torch.equal(p, b) for p, b in zip(members, before, strict=True)))
             return loss
 
-        try:
-            with torch.no_grad():
-                result = optimizer.step(compute) if closure else optimizer.step()
-        finally:
-            for handle in handles:
-                handle.remove()
+        with handles, torch.no_grad():
+            if hooked:
+                from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+                handles.enter_context(register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common)))
+                handles.enter_context(register_optimizer_step_post_hook(watch("post", optimizer, members, before, common)))
+                handles.enter_context(optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)))
+                handles.enter_context(optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)))
+            result = optimizer.step(compute) if closure else optimizer.step()
         returned = returned and (result is loss if closure else result is None)
         for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
             kept = (
