@@ -6,6 +6,7 @@ what was written, and where, is read from the buffer itself and not through the 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -131,6 +132,28 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
         error=error,
         written=lambda: _written(fed),
         settings=changed,
+    )
+
+
+def packed(out: Outcome) -> bytes:
+    """An outcome for another process."""
+    held = io.BytesIO()
+    torch.save((dict(out.seen), out.error, out.written(), dict(out.settings)), held)
+    return held.getvalue()
+
+
+def unpacked(sent: bytes, mode: Mode) -> Outcome:
+    """What another process has `packed`."""
+    seen, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
+    return Outcome(
+        seen,
+        read,
+        mode=mode.name,
+        makes_graph=mode.grad,
+        keeps_memory=mode.aliases,
+        error=error,
+        written=lambda: dict(written),
+        settings=settings,
     )
 
 

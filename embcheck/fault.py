@@ -43,6 +43,8 @@ class Fault:
 
 
 FAULTS: dict[str, Fault] = {}
+#: The names of those that are planted now, for what is executed in another process.
+PLANTED: list[str] = []
 
 
 def add(found: Fault) -> Fault:

@@ -17,7 +17,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.comparison import Difference
 from embcheck.engine import decks
-from embcheck.fault import Fault
+from embcheck.fault import PLANTED, Fault
 from embcheck.item import PROFILES, Item, Profile, all_items
 from embcheck.judge import Judge, Tally, judge_once, named
 from embcheck.law import Family, Law
@@ -72,11 +72,13 @@ class Planted:
     def __enter__(self) -> Planted:
         self._context = self.fault.plant()
         self._context.__enter__()
+        PLANTED.append(self.fault.name)
         return self
 
     def __exit__(self, *reason: object) -> None:
         context, self._context = self._context, None
         if context is not None:
+            PLANTED.remove(self.fault.name)
             context.__exit__(None, None, None)
 
     @contextmanager

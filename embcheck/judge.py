@@ -11,8 +11,9 @@ from typing import Any
 
 from embcheck.axes import holds
 from embcheck.comparison import Difference, Finding, Loose, missing
-from embcheck.crashes.isolate import confined
-from embcheck.execute import read, run
+from embcheck.crashes.isolate import confined, elsewhere
+from embcheck.execute import read, run, unpacked
+from embcheck.fault import PLANTED
 from embcheck.law import Family, Law, accepts
 from embcheck.ledger import Entry, Ledger
 from embcheck.mode import Mode
@@ -200,8 +201,10 @@ def named(case: Any) -> bytes:
 
 
 def executed(family: Family, mode: Mode, case: Any, device: str) -> Outcome:
-    """The outcome of a case; on a device a case that must be refused is executed in a process of its own, for what
-    a device asserts leaves its process unable to use it."""
+    """The outcome of a case; what forks is executed by a process that has run nothing, and on a device a case that must
+    be refused in a process of its own, for what a device asserts leaves its process unable to use it."""
+    if family.forks and device == "cpu":
+        return unpacked(elsewhere(family.name, mode.name, repr(case), PLANTED), mode)
     if device == "cpu" or not family.refused(case):
         return run(family.plan(case), mode, device)
     answer = confined(family.name, mode.name, repr(case), device)

@@ -78,7 +78,8 @@ class Family:
     ``further`` are plain modes in which it runs only if they are asked for.
     ``untaken`` is the reason why a mode does not take the subject at all, which the outcome of any case shows.
     ``absent`` is the reason why a subject has none of its cases.  Of what is enumerated every ``stride``-th case is
-    run, but in *deep* all are.
+    run, but in *deep* all are.  A program that ``forks`` is executed in a fork of a process that has run nothing: what a
+    worker has done before, such as starting the threads of autograd, would be missing in its forks.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Family:
     not_applicable: Callable[[Any, Outcome], str | None] = lambda case, out: None
     untaken: Callable[[Outcome], str | None] = lambda out: None
     absent: str = ""
+    forks: bool = False
 
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self

@@ -87,8 +87,8 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
             found = _small(family, mean, chosen, first=first, sparing=profile.stride > 1)
         case "product":
             strength = min(profile.strength, space.strength, 3 if first else 2)
-            # A cover of strength 3 has many rows without any to spare.
-            spare = profile.spare // (strength - 1) if first else 0
+            # A cover of strength 3 has many rows without any to spare; one of strength 1 is asked for where cases are dear.
+            spare = profile.spare // (strength - 1) if first and strength > 1 else 0
             covers = (
                 space.cover(strength, stream.derive(seed, family.name, item.mode, turn), spare)
                 for turn in range(profile.covers)

@@ -60,6 +60,7 @@ LAYERS = (
     # execution, reduction, and what takes a process down
     *(
         "execute",
+        "fault",
         "reduce",
         "literal",
         "script",
@@ -74,7 +75,7 @@ LAYERS = (
     # what tutorials claim
     "claims",
     # runs and their reports
-    *("rehearsal", "run", "report", "session", "plugin", "conformance", "fault", "faults", "hunt", "selfcheck"),
+    *("rehearsal", "run", "report", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
     # many records, many releases, whole models, and the commands of all
     *("shards", "releases", "audit", "commands", "cli", "__main__"),
 )

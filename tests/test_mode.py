@@ -18,6 +18,7 @@ from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
 from embcheck.judge import executed, judge_once
 from embcheck.law import accepts
+from embcheck.lookup.sharded_case import Sharded
 from embcheck.mode import MODES, absent, modes_of, running
 from embcheck.renorm.case import RenormCase
 from embcheck.script import script
@@ -25,7 +26,9 @@ from embcheck.selection import sampled
 
 load_modes()
 FAMILIES = load_families()
-LOOKUP, GRADIENT, PADDING, RENORM = (FAMILIES[name] for name in ("lookup", "gradient", "padding", "renorm"))
+LOOKUP, GRADIENT, PADDING, RENORM, SHARDED = (
+    FAMILIES[name] for name in ("lookup", "gradient", "padding", "renorm", "sharded")
+)
 #: The modes that change what is called, but for those that compile or trace.
 CALLED = [
     name
@@ -164,3 +167,22 @@ def test_on_a_device_a_refused_case_ends_elsewhere() -> None:
     out = executed(LOOKUP, MODES["eager"], Case(3, 2, (0, 1), (2,), stray="V"), "cpu:0")
     assert isinstance(out.error, IndexError)
     assert out.written() == {}
+
+
+def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
+    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
+    here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, MODES["eager"], case, "cpu")
+    assert there.error is None
+    assert {name: there.seen[name].tolist() for name in there.seen} == {
+        name: here.seen[name].tolist() for name in here.seen
+    }
+    assert there.written() == {}
+    refused = executed(SHARDED, MODES["eager"], case.but(stray="V"), "cpu")
+    assert isinstance(refused.error, IndexError)
+
+
+def test_what_is_executed_elsewhere_meets_what_is_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
+    monkeypatch.setattr("embcheck.judge.PLANTED", ["ranks_look_up_the_next_token"])
+    first, second = executed(SHARDED, MODES["eager"], case, "cpu").value.values
+    assert first.tolist() == case.weight[case.tokens].tolist() != second.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import json
 import subprocess
 import sys
@@ -73,6 +74,18 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
     answer: dict[str, Any] = _ISOLATION.ask(family, mode, 60.0, refusal=case, device=device)
     return answer
+
+
+def elsewhere(family: str, mode: str, case: str, planted: list[str]) -> bytes:
+    """The outcome of a case, packed, from a process that has run nothing but this, with these faults planted.
+
+    Raises:
+        RuntimeError: if that process died, or came to no end.
+    """
+    answer = _ISOLATION.ask(family, mode, 150.0, outcome=case, planted=planted)
+    if answer is None:
+        raise RuntimeError(f"the process that executed {case} gave no answer")
+    return base64.b64decode(answer)
 
 
 def examine(
