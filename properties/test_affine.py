@@ -6,9 +6,11 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from embcheck import stream
 from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten, within
-from embcheck.construction.affine import BETWEEN, CALLS, MISFITS, affine, misfit
+from embcheck.construction.affine import BETWEEN, CALLS, MADE, MISFITS, affine, misfit
 from embcheck.construction.affine_case import LEADS, SIZES, WIDE, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
@@ -27,6 +29,7 @@ def plan(case: AffineCase) -> Plan:
         fed = {name: given for name, given in case.inputs().items() if name != "upstream"}
         return Plan(misfit, fed, {"attempt": MISFITS[case.misfit]})
     options = {
+        "made": MADE[case.made],
         "call": CALLS[case.call],
         "between": BETWEEN[case.between],
         "trains": case.trains,
@@ -53,6 +56,8 @@ def canonical(case: AffineCase) -> AffineCase | None:
         changes["weight_layout"] = "column_slice"
     if case.bias_layout == "expanded":
         changes["bias_layout"] = "strided"
+    if case.call.startswith("vector"):
+        changes["outputs"] = 1
     if case.values == "fine":
         changes["autocast"] = "off"  # which rounds the weight
     if case.is_special:
@@ -71,6 +76,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "outputs": SIZES[1:],
     "lead": LEADS,
     "bias": (False, True),
+    "made": tuple(MADE),
     "call": tuple(CALLS),
     "between": tuple(BETWEEN),
     "times": (1, 2, 3, 4),
@@ -112,6 +118,10 @@ def scope() -> Iterator[AffineCase]:
         width, outputs = (wide_size, 5) if seed % 3 else (5, wide_size)
         yield from _fitted(AffineCase(width, outputs, lead, bias, trains=(True, True, True), dtype=dtype, seed=seed))
         yield from _fitted(AffineCase(outputs, width, lead, bias, dtype=dtype, grad_mode="no_grad", seed=seed))
+    for seed, (lead, trains, bias) in enumerate(itertools.product(LEADS, TRAINS[1::2], (False, True))):
+        case = AffineCase(SIZES[seed % 5], 1, lead, bias, trains=trains, dtype=tuple(FORMATS)[seed % 4], seed=seed)
+        yield from _fitted(case.but(call=("vector", "vector_in_vjp")[seed // 2 % 2]))
+        yield from _fitted(case.but(made=("lazy", "lazy_and_evaluated")[seed % 2], outputs=SIZES[seed // 5 % 7]))
     spoilt = itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)
     for seed, (values, lead, layout, dtype) in enumerate(spoilt):
         case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)
@@ -171,11 +181,30 @@ law = affine_family.law
         "between=doubled_data",
         "between=doubled_behind_failures",
         "bias",
+        "vector",
     },
 )
 def layer_is_affine(case: AffineCase, out: Outcome) -> Finding:
     found = [within(out.values[turn], *case.value(turn)) for turn in range(case.times)]
     return every(*found)
+
+
+@law(
+    "A layer is a Linear of the sizes that it was given or, lazily, that its first input has; its parameters learn, and "
+    "were drawn from ±1/√in_features.",
+    source="nn.LazyLinear: the weight and bias are initialized in the first call; nn.Linear: U(−√k, √k)",
+    obliges={"lazy", "bias", "width=0", "outputs=0", "rank=1", "empty", "made=lazy_and_evaluated", "dtype=float16"},
+)
+def layers_are_born_of_their_input(case: AffineCase, out: Outcome) -> Finding:
+    shapes = {"weight": (case.outputs, case.width)} | ({"bias": (case.outputs,)} if case.bias else {})
+    born = [(name, shape, True) for name, shape in shapes.items()]
+    # The bound is rounded to the layer's format, in which the numbers are drawn.
+    limit = (1 + 2 * case.format.unit_roundoff) / max(case.width, 1) ** 0.5
+    drawn = [out.drawn.entry(name) for name in shapes] if case.width else []
+    return every(
+        same(out.became, ("Linear", case.width, case.outputs, True, born)),
+        *(within(each, np.zeros(each.raw.shape), np.full(each.raw.shape, limit)) for each in drawn),
+    )
 
 
 @law(

@@ -17,6 +17,8 @@ Tensor = torch.Tensor
 Module = Any
 Call = Callable[[Module, Tensor, Tensor, Tensor | None], Tensor]
 
+#: The layer, made of the input and with the sizes of weight and bias.
+MADE: dict[str, Callable[[Tensor, Tensor, Tensor | None], Module]] = {}
 CALLS: dict[str, Call] = {}
 BETWEEN: dict[str, Callable[[Module], None]] = {}
 #: What must be refused.
@@ -24,6 +26,7 @@ MISFITS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {}
 
 
 def affine(
+    made: Callable[[Tensor, Tensor, Tensor | None], Module],
     call: Call,
     between: Callable[[Module], None],
     trains: tuple[bool, bool, bool],
@@ -38,8 +41,10 @@ def affine(
 ) -> dict[str, Any]:
     import contextlib
 
-    layer: Module = torch.nn.Linear(1, 1, bias is not None)
-    layer.in_features, layer.out_features = weight.shape[-1], weight.shape[0]
+    layer = made(x.detach(), weight, bias)
+    drawn = {name: part.detach() for name, part in layer.named_parameters()}
+    born = [(name, tuple(part.shape), part.requires_grad) for name, part in layer.named_parameters()]
+    became = (type(layer).__name__, layer.in_features, layer.out_features, layer.training, born)
     layer.weight = torch.nn.Parameter(weight, requires_grad=trains[1])
     if bias is not None:
         layer.bias = torch.nn.Parameter(bias, requires_grad=trains[2])
@@ -80,6 +85,8 @@ def affine(
     )
     filled = not value.numel() or bool((value == 7).all())
     return {
+        "became": became,
+        "drawn": drawn,
         "values": torch.stack(values),
         "strides": strides,
         "kinds": kinds,
@@ -98,6 +105,26 @@ def affine(
 
 def misfit(attempt: Callable[[Tensor, Tensor, Tensor], Any], x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Any]:
     return {"accepted": attempt(x, weight, bias)}
+
+
+@into(MADE)
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    return torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
+
+
+@into(MADE)
+def lazy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def lazy_and_evaluated(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.Sequential(torch.nn.LazyLinear(weight.shape[0], bias is not None).to(weight.dtype)).eval()
+    with torch.no_grad():
+        layer(x)
+    return layer.train()[0]
 
 
 @into(CALLS)
@@ -134,6 +161,21 @@ def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | Non
 @into(CALLS)
 def operator(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.aten.linear(x, weight, bias)  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def vector(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A weight without an axis of outputs, a bias without any."""
+    return torch.nn.functional.linear(x, weight[0], None if bias is None else bias[0])[..., None]
+
+
+@into(CALLS)
+def vector_in_vjp(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def look(given: Tensor) -> Tensor:
+        return torch.nn.functional.linear(given, weight[0], None if bias is None else bias[0])
+
+    value: Tensor = torch.func.vjp(look, x)[0]
+    return value[..., None]
 
 
 @into(BETWEEN)

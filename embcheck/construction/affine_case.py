@@ -31,6 +31,7 @@ class _AffineAxes(NamedTuple):
     outputs: int = 2
     lead: tuple[int, ...] = (2,)
     bias: bool = False
+    made: str = "plain"
     call: str = "module"
     between: str = "nothing"
     times: int = 1
@@ -165,7 +166,8 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone."""
+        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
+        vector (the weight has no axis of outputs)."""
         first, second, third = self.trains
         return {
             **{name: value for name, value in self.axes.items() if name not in ("lead", "trains")},
@@ -177,6 +179,8 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             "bias_alone": self.bias and third and not (first or second),
             "input_alone": first and not (second or (third and self.bias)),
             "special": self.is_special,
+            "vector": self.call.startswith("vector"),
+            "lazy": self.made.startswith("lazy"),
         }
 
 

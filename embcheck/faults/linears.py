@@ -340,3 +340,52 @@ linear(
     ),
     lambda: bool(value((1, 1, 257)).max() == 257),
 )
+
+
+def vector(shape: tuple[int, ...]) -> Tensor:
+    """A row of ones times a vector of ones, and a scalar."""
+    made: Any = functional.linear(torch.ones(shape), torch.ones(2), torch.ones(()))
+    return torch.as_tensor(made)
+
+
+linear(
+    "vector_weights_forget_their_bias",
+    "A weight without an axis of outputs leaves its bias out for input of rank 3.",
+    without_bias(lambda x, w, b: w.dim() == 1 and x.dim() == 3),
+    lambda: bool(vector((1, 1, 2)).max() == 2),
+)
+
+
+def born_frozen(original: Change, self: Any, *given: Any, **flags: Any) -> Any:
+    """What a lazy layer becomes does not learn."""
+    original(self, *given, **flags)
+    self.weight.requires_grad_(False)
+
+
+def lazily_frozen() -> bool:
+    """Whether a lazy layer's weight is frozen after its first call."""
+    layer = torch.nn.LazyLinear(2)
+    layer(torch.ones(1, 2))
+    return not layer.weight.requires_grad
+
+
+spoiled("lazy_layers_are_born_frozen", "affine", "The weight of a lazy layer does not learn.", torch.nn.LazyLinear,
+        "initialize_parameters", born_frozen, lazily_frozen)  # fmt: skip
+
+
+def drawn_wider(original: Change, self: Any) -> Any:
+    """A lazy layer's bias is drawn by the width of its outputs."""
+    original(self)
+    if self.bias is not None and not self.has_uninitialized_params():
+        torch.nn.init.constant_(self.bias, 2.0)
+
+
+def lazily_wider() -> bool:
+    """Whether a lazy layer's bias lies outside of what a Linear draws."""
+    layer = torch.nn.LazyLinear(2)
+    layer(torch.ones(1, 2))
+    return bool(layer.bias.max() > 1)
+
+
+spoiled("lazy_biases_are_twos", "affine", "The bias of a lazy layer is not drawn.", torch.nn.LazyLinear,
+        "reset_parameters", drawn_wider, lazily_wider)  # fmt: skip
