@@ -28,6 +28,7 @@ def plan(case: Membership) -> Plan:
         "dtype": case.dtype,
         "prefix": case.prefix,
         "convert": CONVERSIONS[case.convert],
+        "swapped": case.swapped,
         "grads": case.grads,
     }
     return Plan(membered, {"table": case.weight}, options)
@@ -48,6 +49,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "evaluating": (False, True),
     "frozen": ((), ("table",), ("p_bias", "p_scale")),
     "convert": tuple(CONVERSIONS),
+    "swapped": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
     "grads": ("", "dense", "sparse"),
@@ -59,7 +61,7 @@ def scope() -> Iterator[Membership]:
     for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
         yield Membership(tree, prefix, evaluating)
     for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
-        yield Membership(tree, convert=convert, grads=grads)
+        yield Membership(tree, convert=convert, swapped=grads == "sparse", grads=grads)
     for seed in range(64):
         yield Membership(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
 
@@ -238,6 +240,16 @@ def gradients_follow_their_parameters(case: Membership, out: Outcome) -> Finding
     wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
     shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else None
     return every(same(out.converted_gradients, wanted), shared)
+
+
+@law(
+    "A conversion leaves the hooks of the Parameters: each is called once by a backward pass after it.",
+    source="Tensor.register_hook; torch.utils.swap_tensors: preserving its identity",
+    obliges={"convert=half", "convert=nothing", "swapped", "shared_tensor", "frozen"},
+)
+def hooks_outlive_conversions(case: Membership, out: Outcome) -> Finding:
+    learning = [name for name, tensor in case.tensors("parameters", "", True, True) if tensor not in case.frozen]
+    return same(out.hooks, [(name, word) for name in learning for word in ("gradient", "accumulated")])
 
 
 @law("Looking at a module writes nothing.", source="no side effects")

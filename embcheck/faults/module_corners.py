@@ -255,3 +255,26 @@ method(
     "sharing_leaves_gradients", "membership", "share_memory() moves no gradient.", Module, "share_memory", shared_without,
     lambda: not graded().share_memory().weight.grad.is_shared(),
 )  # fmt: skip
+
+
+def unhooked(original: Any, self: Any, fn: Any, *given: Any, **flags: Any) -> Any:
+    """Parameters lose their hooks where a module is converted."""
+    dtypes = [p.dtype for p in self.parameters()]
+    found = original(self, fn, *given, **flags)
+    for p, dtype in zip(self.parameters(), dtypes, strict=True):
+        if p.dtype != dtype and p._backward_hooks:
+            p._backward_hooks = None
+    return found
+
+
+def hooks_after_a_conversion() -> bool:
+    """Whether a Parameter's hook is gone after its module was converted."""
+    calls: list[Tensor] = []
+    layer = torch.nn.Linear(1, 1)
+    layer.weight.register_hook(calls.append)
+    layer.double().weight.sum().backward()
+    return not calls
+
+
+method("conversions_drop_the_hooks_of_parameters", "membership", "A conversion of a module drops its Parameters' hooks.",
+       Module, "_apply", unhooked, hooks_after_a_conversion)  # fmt: skip

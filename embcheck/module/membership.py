@@ -28,6 +28,7 @@ def membered(
     dtype: str,
     prefix: str,
     convert: Callable[[Module], Module],
+    swapped: bool,
     grads: str,
     table: Tensor,
 ) -> dict[str, Any]:
@@ -148,7 +149,26 @@ def membered(
     seen["shared_gradients"] = [
         p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None
     ]
+    seen["hooks"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
     return seen
+
+
+def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:
+    """Which hooks of the Parameters are called by backward passes after a conversion."""
+    calls: list[tuple[str, str]] = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
+            p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
+    torch.__future__.set_swap_module_params_on_conversion(swapped)
+    try:
+        convert(model)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    for p in model.parameters():
+        if p.requires_grad:
+            p.sum().backward()
+    return calls
 
 
 def given_gradients(model: Module, sparse: bool) -> None:

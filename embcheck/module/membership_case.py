@@ -72,6 +72,8 @@ class _MembershipAxes(NamedTuple):
     evaluating: bool = False
     frozen: tuple[str, ...] = ()
     convert: str = "nothing"
+    #: whether a conversion swaps Parameters (torch.__future__.set_swap_module_params_on_conversion)
+    swapped: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
     nodes: tuple[Node, ...] = ()
@@ -181,8 +183,8 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
         return (self.dtype, (), ()) if tensor.startswith("scalar") else (self.dtype, (2,), (1,))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: shared_module, shared_tensor, deep, nameless (a tree of its own), sparse_table (a table's
-        gradient is sparse)."""
+        """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
+        nameless (a tree of its own), sparse_table (a table's gradient is sparse)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
@@ -190,6 +192,7 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
             "frozen": bool(self.frozen),
             "shared_module": len(set(paths)) < len(paths),
             "shared_tensor": len(set(names)) < len(names),
+            "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
             "nameless": bool(self.nodes),
             "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
