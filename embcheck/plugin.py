@@ -238,8 +238,9 @@ class Watched:
         torch.set_float32_matmul_precision("highest")
         if not is_worker(self.config):
             return None, None
-        from embcheck.crashes.isolate import probe
+        from embcheck.crashes.isolate import probe, ready
         from embcheck.crashes.slot import Slot, Watchdog
+        from embcheck.law import FAMILIES
 
         inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
         folder = Path(inputs["embcheck_run"])
@@ -247,9 +248,11 @@ class Watched:
         if slot is None:
             slot = self.config.stash[_SLOT] = Slot(folder / f"slot-{inputs['workerid']}-{os.getpid()}")
         slot.begin(self.nodeid, self.label)
+        family, _, mode, *_ = self.label.split("/")
+        if family in FAMILIES and FAMILIES[family].forks:
+            ready()
         self.watchdog = Watchdog(self.limit)
         self.watchdog.tick()
-        family, _, mode, *_ = self.label.split("/")
         trying: Probe | None = None
         dangerous = folder / "dangerous"
         if dangerous.is_file() and family in dangerous.read_text().split("\n"):

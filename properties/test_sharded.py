@@ -114,8 +114,10 @@ def no_ranks(case: Sharded, out: Outcome) -> str | None:
 
 
 def unmade(out: Outcome) -> str | None:
-    """What this release lacks."""
+    """What this release or this machine lacks."""
     text = str(out.error or "")
+    if isinstance(out.error, ConnectionError):
+        return text.splitlines()[0][:120]
     if isinstance(out.error, ImportError) and "torch.distributed" in text:
         return f"this release has none: {text.splitlines()[0][:80]}"
     return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None

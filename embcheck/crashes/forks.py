@@ -108,6 +108,9 @@ def _answer(request: dict[str, Any]) -> Any:
 
     Answers ``case`` or ``slot`` with its symptom, the smallest case that shares it, and the script.
     """
+    if "ready" in request:
+        load_families()
+        return None
     family, mode = load_families()[request["family"]], MODES[request["mode"]]
     limit = float(request["limit"])
     if "refusal" in request:

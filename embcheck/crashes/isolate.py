@@ -76,6 +76,11 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     return answer
 
 
+def ready() -> None:
+    """Starts the process, which takes seconds: not on a case's time."""
+    _ISOLATION.ask("", "", 0.0, ready=True)
+
+
 def elsewhere(family: str, mode: str, case: str, planted: list[str]) -> bytes:
     """The outcome of a case, packed, from a process that has run nothing but this, with these faults planted.
 

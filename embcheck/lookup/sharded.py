@@ -68,7 +68,10 @@ def answer(rank: int, count: int, folder: str, pipe: Any, work: Callable[[], Any
     if within:
         os.environ["GLOO_SOCKET_IFNAME"] = within[0]
     try:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/s", rank=rank, world_size=count)
+        try:
+            torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/s", rank=rank, world_size=count)
+        except Exception as error:
+            raise ConnectionError(f"the ranks can't reach each other: {error}") from None
         told = work(), None
     except Exception as error:
         told = None, error
