@@ -9,7 +9,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.comparison import Finding, refuses, within
 from embcheck.law import Family, Plan
-from embcheck.lookup.sharded import MADE, USES, sharded
+from embcheck.lookup.sharded import APART, MADE, USES, sharded
 from embcheck.lookup.sharded_case import Sharded
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -116,8 +116,8 @@ def no_ranks(case: Sharded, out: Outcome) -> str | None:
 def unmade(out: Outcome) -> str | None:
     """What this release or this machine lacks."""
     text = str(out.error or "")
-    if isinstance(out.error, ConnectionError):
-        return text.splitlines()[0][:120]
+    if text.startswith(APART):
+        return APART
     if isinstance(out.error, ImportError) and "torch.distributed" in text:
         return f"this release has none: {text.splitlines()[0][:80]}"
     return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None

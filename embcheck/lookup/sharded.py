@@ -28,6 +28,8 @@ Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 
 #: Seconds that the ranks have, and that the others have once one has failed.
 LIMIT, GRACE = 120.0, 1.0
+#: How it begins where ranks make no process group.
+APART = "the ranks can't reach each other"
 
 
 # -- processes -----------------------------------------------------------------------------------------------------
@@ -71,7 +73,7 @@ def answer(rank: int, count: int, folder: str, pipe: Any, work: Callable[[], Any
         try:
             torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/s", rank=rank, world_size=count)
         except Exception as error:
-            raise ConnectionError(f"the ranks can't reach each other: {error}") from None
+            raise RuntimeError(f"{APART}: {error}") from None
         told = work(), None
     except Exception as error:
         told = None, error
