@@ -254,7 +254,8 @@ def norms_are_at_most_max_norm(case: RenormCase, out: Outcome) -> Finding:
     if float(case.norm_type) < 1:
         return None  # no triangle inequality
     # The decision itself may be off by as much as a norm's rounding.
-    high = limit * (1 + fate.tau[rows]) + slack
+    with np.errstate(invalid="ignore"):  # limits that are infinite, or below zero
+        high = limit * (1 + fate.tau[rows]) + slack
     over = norms > high
     if not over.any():
         return None
