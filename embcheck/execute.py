@@ -122,6 +122,17 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
         error = raised
     finally:
         changed = _put_back(settings)
+    return _outcome(mode, seen, error, lambda: _written(fed), changed, device)
+
+
+def _outcome(
+    mode: Mode,
+    seen: Mapping[str, Any],
+    error: BaseException | None,
+    written: Callable[[], dict[str, str]],
+    settings: Mapping[str, tuple[Any, Any]],
+    device: str = "cpu",
+) -> Outcome:
     return Outcome(
         seen,
         read,
@@ -130,8 +141,8 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
         keeps_memory=mode.aliases,
         device=device,
         error=error,
-        written=lambda: _written(fed),
-        settings=changed,
+        written=written,
+        settings=settings,
     )
 
 
@@ -145,16 +156,7 @@ def packed(out: Outcome) -> bytes:
 def unpacked(sent: bytes, mode: Mode) -> Outcome:
     """What another process has `packed`."""
     seen, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
-    return Outcome(
-        seen,
-        read,
-        mode=mode.name,
-        makes_graph=mode.grad,
-        keeps_memory=mode.aliases,
-        error=error,
-        written=lambda: dict(written),
-        settings=settings,
-    )
+    return _outcome(mode, seen, error, lambda: dict(written), settings)
 
 
 def _put_back(before: list[Any]) -> dict[str, tuple[Any, Any]]:

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,13 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
     return "hang"
 
 
-def outcome(family: Any, mode: Any, case: Any, planted: list[str], limit: float) -> str | None:
-    """The outcome of a case that is executed in a fork, packed and in base64; None if the fork gave none."""
-    # Registering a fault tries it: only where one is asked for is anything run here.
-    faults = [load_faults()[name] for name in planted]
+def sent_by(work: Callable[[], bytes], limit: float) -> tuple[bytes, int]:
+    """What a fork sends that does some work, nothing if it dies or takes too long; and how it ended."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException), contextlib.ExitStack() as stack:
-            silenced()
-            for fault in faults:
-                stack.enter_context(fault.plant())
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(packed(run(family.plan(case), mode)))
+        with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
+            pipe.write(work())
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
@@ -72,32 +67,39 @@ def outcome(family: Any, mode: Any, case: Any, planted: list[str], limit: float)
         sent = pipe.read() if ready else b""
     if not ready:
         os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    return sent, os.waitpid(child, 0)[1]
+
+
+def outcome(family: Any, mode: Any, case: Any, planted: list[str], limit: float) -> str | None:
+    """The outcome of a case that is executed in a fork, packed and in base64; None if the fork gave none."""
+    # Registering a fault tries it: only where one is asked for is anything run here.
+    faults = [load_faults()[name] for name in planted]
+
+    def work() -> bytes:
+        silenced()
+        with contextlib.ExitStack() as stack:
+            for fault in faults:
+                stack.enter_context(fault.plant())
+            return packed(run(family.plan(case), mode))
+
+    sent, _ = sent_by(work, limit)
     return base64.b64encode(sent).decode() if sent else None
 
 
 def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
     """How a case ends on a device: the error's name and message, or none, and what was written to its inputs."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            out = run(family.plan(case), mode, device)
-            name = type(out.error).__name__ if out.error is not None else ""
-            told = {"error": name, "message": str(out.error)[:300], "written": {}}
-            with contextlib.suppress(Exception):  # after a device's assertion nothing can be read
-                told["written"] = out.written()
-            os.write(writing, json.dumps(told).encode())
-        os._exit(0)
-    os.close(writing)
-    ready, _, _ = select.select([reading], [], [], limit)
-    answer = os.read(reading, 1 << 16) if ready else b""
-    os.close(reading)
-    if not ready:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if answer:
-        found: dict[str, Any] = json.loads(answer)
+
+    def work() -> bytes:
+        out = run(family.plan(case), mode, device)
+        name = type(out.error).__name__ if out.error is not None else ""
+        told = {"error": name, "message": str(out.error)[:300], "written": {}}
+        with contextlib.suppress(Exception):  # after a device's assertion nothing can be read
+            told["written"] = out.written()
+        return json.dumps(told).encode()
+
+    sent, status = sent_by(work, limit)
+    if sent:
+        found: dict[str, Any] = json.loads(sent)
         return found
     how = signal.Signals(status & 127).name if os.WIFSIGNALED(status) else "without an answer"
     return {"error": "SystemError", "message": f"the process ended: {how}", "written": {}}

@@ -373,8 +373,8 @@ spoiled("lazy_layers_are_born_frozen", "affine", "The weight of a lazy layer doe
         "initialize_parameters", born_frozen, lazily_frozen)  # fmt: skip
 
 
-def drawn_wider(original: Change, self: Any) -> Any:
-    """A lazy layer's bias is drawn by the width of its outputs."""
+def undrawn(original: Change, self: Any) -> Any:
+    """A lazy layer's bias is a constant."""
     original(self)
     if self.bias is not None and not self.has_uninitialized_params():
         torch.nn.init.constant_(self.bias, 2.0)
@@ -388,4 +388,4 @@ def lazily_wider() -> bool:
 
 
 spoiled("lazy_biases_are_twos", "affine", "The bias of a lazy layer is not drawn.", torch.nn.LazyLinear,
-        "reset_parameters", drawn_wider, lazily_wider)  # fmt: skip
+        "reset_parameters", undrawn, lazily_wider)  # fmt: skip
