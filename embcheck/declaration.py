@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -34,6 +34,13 @@ KINDS = {
     "bag": "(num_embeddings, embedding_dim, mode=…, **flags) -> module(indices, offsets, per_sample_weights)",
     "conversion": "(embedding) -> linear, its weight the transposed table",
     "tied": "(num_embeddings, embedding_dim, **flags) -> model with an embedding and a head of one weight",
+}
+#: What can be said of a subject of each kind that it lacks or sets itself.
+FLAGS: dict[str, tuple[str, ...]] = {
+    "table": ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"),
+    "bag": ("mode", "include_last_offset", "padding_idx", "scale_grad_by_freq", "sparse", "per_sample_weights"),
+    "conversion": (),
+    "tied": ("padding_idx", "scale_grad_by_freq", "sparse", "bias"),
 }
 #: The environment variable that names the subject to every process of a run.
 VARIABLE = "EMBCHECK_SUBJECT"
@@ -82,10 +89,14 @@ def declare(
     """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
     Raises:
-        SubjectError: for an unknown kind, or a scale beside ``mathematics``.
+        SubjectError: for an unknown kind, a flag that this kind has not, or a scale beside ``mathematics``.
     """
     if kind not in KINDS:
         raise SubjectError(f"no kind of subject {kind!r}; there are {', '.join(KINDS)}")
+    unknown = sorted({*(lacks or {}), *(fixed or {})} - {*FLAGS[kind]})
+    if unknown:
+        there = ", ".join(FLAGS[kind]) or "none"
+        raise SubjectError(f"a {kind} has no flag {', '.join(map(repr, unknown))}; there are {there}")
     plain = not callable(scale) and scale == 1.0 and not callable(offset) and offset == 0.0
     if not plain and mathematics is not None:
         raise SubjectError("give either scale and offset, or mathematics, which says all")
@@ -128,6 +139,21 @@ def takes(factory: Any, flags: tuple[str, ...]) -> frozenset[str]:
     parameters = inspect.signature(factory).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return frozenset(flag for flag in flags if open_ended or flag in parameters)
+
+
+def passed(factory: Any, declared: Declaration, flags: tuple[str, ...]) -> frozenset[str]:
+    """Those of ``flags`` that a subject is built with: that it takes, and is declared neither to lack nor to set itself."""
+    return takes(factory, flags) - declared.lacks.keys() - declared.fixed.keys()
+
+
+def unlike(factory: Any, model: Any, flags: Collection[str]) -> dict[str, Any]:
+    """Those defaults of ``model`` that must be said to the factory, whose signature has others for these ``flags``."""
+    usual, own = inspect.signature(model).parameters, inspect.signature(factory).parameters
+    return {
+        flag: usual[flag].default
+        for flag in sorted(flags)
+        if flag in usual and flag in own and own[flag].default != usual[flag].default
+    }
 
 
 def resolve(name: str, folder: Path | None = None) -> Any:

@@ -15,7 +15,7 @@ from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
 from embcheck.records.store import failure_id
-from embcheck.reduce import reduce_case
+from embcheck.reduce import reduce_case, size
 from embcheck.script import script
 from embcheck.space import Histories
 from embcheck.verdict import Counterexample, Status, Verdict
@@ -122,7 +122,8 @@ def run_item(
     else:
         feed(judge, selection.cases(family, item, profile, seed), probe)
     seconds = time.perf_counter() - started
-    verdicts = [_verdict(judge, tally, item, seconds, reduce) for tally in judge.tallies]
+    near: list[Any] = []
+    verdicts = [_verdict(judge, tally, item, seconds, near, reduce) for tally in judge.tallies]
     return verdicts + (_unasked(judge, item) if item.mode not in family.modes else [])
 
 
@@ -146,9 +147,9 @@ def _unasked(judge: Judge, item: Item) -> list[Verdict]:
     ]
 
 
-def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, reduce: bool) -> Verdict:
+def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, near: list[Any], reduce: bool) -> Verdict:
     examples = tuple(
-        counterexample(judge, tally.law, case, found, item, reduce=reduce) for case, found in tally.kinds.values()
+        counterexample(judge, tally.law, case, found, item, near, reduce=reduce) for case, found in tally.kinds.values()
     )
     reasons = [*tally.unknown, *(f"not applicable: {text} ({n} cases)" for text, n in tally.not_applicable.items())]
     if tally.violations:
@@ -181,20 +182,30 @@ def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, reduce: boo
 
 
 def counterexample(
-    judge: Judge, law: Law, case: Any, found: Difference, item: Item, *, reduce: bool = True
+    judge: Judge, law: Law, case: Any, found: Difference, item: Item, near: list[Any], *, reduce: bool = True
 ) -> Counterexample:
-    """The smallest case that fails in the same way, with the difference in words and the script."""
+    """The smallest case that fails in the same way, with the difference in words and the script.
+
+    ``near`` are the cases to which others of this item were reduced: what has the same cause fails on them as well, and
+    is reduced from there.  The one that is found is added.
+    """
     first = case
-    # What takes the process down is not run here: the controlling process has reduced it elsewhere.
-    reduce = reduce and not found.kind.startswith(("crash", "hang"))
-    if reduce:
-        kind = found.kind
-        case, _ = reduce_case(case, judge.family.space, lambda smaller: judge.fails(law, smaller, kind) is not None)
-        found = judge.fails(law, case, found.kind) or found
     also: tuple[str, ...] = ()
-    if reduce:
-        others = (other for other in judge.family.laws if other.name != law.name)
-        also = tuple(other.name for other in others if judge.once(other, case) is not None)
+    # What takes the process down is not run here: the controlling process has reduced it elsewhere.
+    if reduce and not found.kind.startswith(("crash", "hang")):
+        kind = found.kind
+
+        def alike(smaller: Any) -> bool:
+            return judge.fails(law, smaller, kind) is not None
+
+        case = next((held for held in near if size(held) < size(case) and alike(held)), case)
+        case, _ = reduce_case(case, judge.family.space, alike)
+        found = judge.fails(law, case, kind) or found
+        others = [other for other in judge.family.laws if other.name != law.name]
+        differences = judge.each(others, case)
+        also = tuple(o.name for o, d in zip(others, differences, strict=True) if isinstance(d, Difference))
+        if case not in near:
+            near.append(case)
     return Counterexample(
         law=law.name,
         family=item.family,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import marshal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,16 +183,20 @@ class Judge:
         return None if known else found
 
     def once(self, law: Law, case: Any) -> Difference | None:
-        """How a law fails on one case.  It is noted before it runs, for a smaller case may crash where a larger
-        one did not; after a crash it is tried elsewhere first."""
+        """How a law fails on one case."""
+        found = self.each([law], case)[0]
+        return found if isinstance(found, Difference) else None
+
+    def each(self, laws: Sequence[Law], case: Any) -> list[Any]:
+        """What each of some laws finds on one case.  It is noted before it runs, for a smaller case may crash where a
+        larger one did not; after a crash it is tried elsewhere first."""
         if self.excuse(case.facts()) is not None:
-            return None
+            return [None] * len(laws)
         if self.before is not None:
             self.before(named(case))
         if self.probe is not None and self.probe([case])[0] is not None:
-            return None
-        found = judge_once(self.family, self.mode, law, case, self.device)
-        return found if isinstance(found, Difference) else None
+            return [None] * len(laws)
+        return judge_each(self.family, self.mode, laws, case, self.device)
 
 
 def named(case: Any) -> bytes:
@@ -204,24 +208,39 @@ def executed(family: Family, mode: Mode, case: Any, device: str) -> Outcome:
     """The outcome of a case; what forks is executed by a process that has run nothing, and on a device a case that must
     be refused in a process of its own, for what a device asserts leaves its process unable to use it."""
     if family.forks and device == "cpu":
-        return unpacked(elsewhere(family.name, mode.name, repr(case), PLANTED), mode)
+        try:
+            sent = elsewhere(family.name, mode.name, repr(case), PLANTED)
+        except RuntimeError as error:
+            return _nothing(mode, device, error)
+        return unpacked(sent, mode)
     if device == "cpu" or not family.refused(case):
         return run(family.plan(case), mode, device)
     answer = confined(family.name, mode.name, repr(case), device)
     kind = getattr(builtins, answer["error"] or "", RuntimeError)
-    error = kind(answer["message"]) if answer["error"] else None
-    written = answer["written"]
-    return Outcome(
-        {}, read, mode=mode.name, makes_graph=mode.grad, device=device, error=error, written=lambda: dict(written)
-    )
+    return _nothing(mode, device, kind(answer["message"]) if answer["error"] else None, answer["written"])
+
+
+def _nothing(mode: Mode, device: str, error: Exception | None, written: Mapping[str, str] | None = None) -> Outcome:
+    """The outcome of a case of which nothing came back but how it ended, and what it wrote."""
+    changed = dict(written or {})
+    return Outcome({}, read, mode=mode.name, makes_graph=mode.grad, device=device, error=error, written=lambda: changed)
 
 
 def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "cpu") -> Any:
     """What one law finds on one case; None where it does not apply."""
+    return judge_each(family, mode, [law], case, device)[0]
+
+
+def judge_each(family: Family, mode: Mode, laws: Sequence[Law], case: Any, device: str = "cpu") -> list[Any]:
+    """What each of some laws finds on one case, which is executed once; None where it does not apply."""
     if mode.reason(case, family) is not None:
-        return None
-    refused = family.refused(case)
+        return [None] * len(laws)
     out = executed(family, mode, case, device)
+    return [_finding(family, law, case, out) for law in laws]
+
+
+def _finding(family: Family, law: Law, case: Any, out: Outcome) -> Any:
+    refused = family.refused(case)
     if law.judge is accepts and out.settings:
         return accepts(case, out)
     if law.refusal != refused or not law.when(case):

@@ -40,6 +40,12 @@ def derive(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def small(name: str, seed: int, shape: tuple[int, ...], limit: int = 4) -> npt.NDArray[np.float64]:
+    """Integers in ``[-limit, limit]`` for what ``name`` says, of a shape."""
+    found = below(derive(name, seed), int(np.prod(shape)), 2 * limit + 1)
+    return (found.astype(np.float64) - limit).reshape(shape)
+
+
 class Stream:
     """A cursor over the words of one seed, read in blocks because one numpy call costs as much as a thousand words."""
 

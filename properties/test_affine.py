@@ -11,7 +11,7 @@ import numpy as np
 from embcheck import stream
 from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten, within
 from embcheck.construction.affine import BETWEEN, CALLS, MADE, MISFITS, affine, misfit
-from embcheck.construction.affine_case import LEADS, SIZES, WIDE, AffineCase
+from embcheck.construction.affine_case import LEADS, LONG, SIZES, WIDE, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS, row_major
@@ -27,7 +27,7 @@ VALUES = ("small", "fine", "input_nan", "weight_nan", "bias_nan", "input_inf", "
 def plan(case: AffineCase) -> Plan:
     if case.misfit is not None:
         fed = {name: given for name, given in case.inputs().items() if name != "upstream"}
-        return Plan(misfit, fed, {"attempt": MISFITS[case.misfit]})
+        return Plan(misfit, fed, {"attempt": MISFITS[case.misfit], "device": case.device})
     options = {
         "made": MADE[case.made],
         "call": CALLS[case.call],
@@ -36,6 +36,7 @@ def plan(case: AffineCase) -> Plan:
         "evaluating": case.evaluating,
         "grad_mode": case.grad_mode,
         "autocast": case.autocast,
+        "together": case.together,
         "times": case.times,
     }
     return Plan(affine, case.inputs(), options)
@@ -51,13 +52,20 @@ def canonical(case: AffineCase) -> AffineCase | None:
             "outputs": max(case.width, 2) + 1,
             "lead": lead if 0 not in lead else (2,),
         }
-        return AffineCase(dtype=case.dtype, misfit=case.misfit, bias=True, seed=case.seed, **sizes)
+        return AffineCase(dtype=case.dtype, misfit=case.misfit, bias=True, device=case.device, seed=case.seed, **sizes)
+    changes["device"] = ""
+    if case.autocast != "on" or case.times == 1 or case.values == "fine":
+        changes["together"] = False
+    elif case.together and case.grad_mode == "enabled":
+        changes["grad_mode"] = "no_grad"  # a backward pass does not belong into such a region
     if case.weight_layout == "expanded":
         changes["weight_layout"] = "column_slice"
     if case.bias_layout == "expanded":
         changes["bias_layout"] = "strided"
     if case.call.startswith("vector"):
         changes["outputs"] = 1
+    if case.made.startswith("fused"):
+        changes["bias"] = True  # which takes what the norm subtracts
     if case.values == "fine":
         changes["autocast"] = "off"  # which rounds the weight
     if case.is_special:
@@ -90,6 +98,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "bias_layout": ("contiguous", "strided", "offset"),
     "upstream_layout": UPSTREAM_LAYOUTS,
     "values": VALUES,
+    "together": (False, True),
 }
 
 
@@ -121,7 +130,19 @@ def scope() -> Iterator[AffineCase]:
     for seed, (lead, trains, bias) in enumerate(itertools.product(LEADS, TRAINS[1::2], (False, True))):
         case = AffineCase(SIZES[seed % 5], 1, lead, bias, trains=trains, dtype=tuple(FORMATS)[seed % 4], seed=seed)
         yield from _fitted(case.but(call=("vector", "vector_in_vjp")[seed // 2 % 2]))
-        yield from _fitted(case.but(made=("lazy", "lazy_and_evaluated")[seed % 2], outputs=SIZES[seed // 5 % 7]))
+        yield from _fitted(case.but(made=(*MADE,)[1 + seed % (len(MADE) - 1)], outputs=SIZES[seed // 5 % 7]))
+    kept = itertools.product(CALLS, BETWEEN, ("no_grad", "inference"), TRAINS[1:6:2], LEADS[:2])
+    for seed, (call, between, mode, trains, lead) in enumerate(kept):
+        axes = {
+            "call": call,
+            "between": between,
+            "grad_mode": mode,
+            "trains": trains,
+            "dtype": tuple(FORMATS)[seed // 2 % 4],
+        }
+        yield from _fitted(
+            AffineCase(3, 2, lead, bool(seed % 3), times=2, autocast="on", together=True, seed=seed, **axes)
+        )
     spoilt = itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)
     for seed, (values, lead, layout, dtype) in enumerate(spoilt):
         case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)
@@ -132,6 +153,12 @@ def landmarks() -> Iterator[AffineCase]:
     """Every misfit, in every profile."""
     for name, dtype, lead in itertools.product(MISFITS, FORMATS, ((2,), (), (2, 2), (1, 2, 3))):
         yield from _fitted(AffineCase(misfit=name, dtype=dtype, lead=lead))
+        yield from _fitted(AffineCase(misfit=name, dtype=dtype, lead=lead, device="meta"))
+    # Where a count of inputs, outputs or rows leaves fifteen bits.
+    for seed, size in enumerate(LONG):
+        for kind, (width, outputs, lead) in enumerate(((size, 2, (1,)), (1, size, (2,)), (2, 1, (size,)))):
+            trains = (kind != 2, True, True)
+            yield from _fitted(AffineCase(width, outputs, lead, bool((seed + kind) % 2), trains=trains, seed=seed))
 
 
 def _fitted(case: AffineCase) -> Iterator[AffineCase]:
@@ -182,6 +209,7 @@ law = affine_family.law
         "between=doubled_behind_failures",
         "bias",
         "vector",
+        "kept",
     },
 )
 def layer_is_affine(case: AffineCase, out: Outcome) -> Finding:
@@ -276,7 +304,7 @@ def affine_writes_nothing(case: AffineCase, out: Outcome) -> Finding:
 @law(
     "A scalar input, another width, a bias of another length and mixed dtypes are refused.",
     source="nn.Linear: shape; F.linear",
-    obliges={f"misfit={name}" for name in MISFITS},
+    obliges={f"misfit={name}" for name in MISFITS} | {"device=meta"},
     refusal=True,
 )
 def misfits_of_a_layer_are_refused(case: AffineCase, out: Outcome) -> Finding:

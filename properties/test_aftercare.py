@@ -17,7 +17,7 @@ from embcheck.space import Space
 from embcheck.training.aftercare import averaged, clipped, flattened
 from embcheck.training.aftercare_case import GIVEN, GIVEN_AT, PARTS, SCALED, VALUES, Aftercare
 from embcheck.training.optimizer import KINDS
-from embcheck.training.scaling import accepted, carry, misused, scaled
+from embcheck.training.scaling import accepted, carry, misused, scaled, told
 
 ORDERS = (
     ("a", "b", "c"),
@@ -62,6 +62,7 @@ def plan(case: Aftercare) -> Plan:
         "hollow": case.hollow,
         "single": bool(case.single),
         "norm": case.norm,
+        "frozen": case.frozen,
     }
     return Plan(clipped, fed, options)
 
@@ -84,6 +85,7 @@ def _scaling(case: Aftercare) -> dict[str, Any]:
         "carry": carry,
         "accepted": accepted,
         "misused": misused,
+        "told": told,
     }
 
 
@@ -222,6 +224,13 @@ def _clipped_otherwise() -> Iterator[Aftercare]:
     ):
         for limit in (1.0, 20.0, 100.0):
             yield Aftercare("norm", limit, kind, foreach, norm=norm, single=single, as_list=limit != 20.0)
+    for what, foreach, sparse, single in itertools.product(
+        ("norm", "value"), AXES["foreach"], (False, True), ("", "a")
+    ):
+        for limit in (1.0, 100.0):
+            yield Aftercare(what, limit, foreach=foreach, sparse=sparse, single=single, frozen=True)
+    for norm in AXES["norm"][1:]:
+        yield Aftercare("norm", norm=norm, frozen=True)
     for order, layout, joined, dtype in itertools.product(
         ORDERS, AXES["layout"][1:], (False, True), ("float32", "bfloat16")
     ):
@@ -281,11 +290,12 @@ law = aftercare.law
 
 @law(
     "clip_grad_norm_ returns the norm of all gradients and scales them by max_norm/(norm + 1e-6), never up; "
-    "clip_grad_value_ clamps; what has no gradient is passed over.",
+    "clip_grad_value_ clamps; what has no gradient is passed over, what is frozen and has one is not.",
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
-    obliges={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
-)
+    obliges={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
+             "frozen"},
+)  # fmt: skip
 def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
     # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
     formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
@@ -412,6 +422,16 @@ def scalers_keep_their_state(case: Aftercare, out: Outcome) -> Finding:
     state = {"scale": case.scales[0][-1], **wanted}
     got = {name: out.state.raw.get(name) for name in state}
     return every(same(Field(got, "seen['state']", lambda raw: raw), state), same(out.factors, list(wanted.values())))
+
+
+@law(
+    "A scaler tells its factors and its interval and takes others, before its first loss and later, enabled or not.",
+    source="torch.amp.GradScaler.get_growth_factor, get_backoff_factor, get_growth_interval, set_growth_factor, …",
+    when=lambda case: case.what == "scale",
+    obliges={"enabled=True", "carried=copied"},
+)
+def scalers_tell_their_factors(case: Aftercare, out: Outcome) -> Finding:
+    return same(out.untold, [])
 
 
 @law(

@@ -12,7 +12,7 @@ from embcheck import oracle
 from embcheck.case import Case
 from embcheck.comparison import Finding, described, every, identical, is_true, same, unwritten, within
 from embcheck.law import Family, Plan
-from embcheck.lookup import derivative, hooking, packing, passage, table
+from embcheck.lookup import derivative, hooking, packing, passage, table, widening
 from embcheck.lookup.dropping import DROPPING
 from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
@@ -20,7 +20,7 @@ from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
-assert {"frozen", "table_hooks", "saved_packed"} <= set(FURTHER), (passage, hooking, packing)  # which register them
+assert {"frozen", "table_hooks", "saved_packed", "widened"} <= set(FURTHER), (passage, hooking, packing, widening)
 #: Routes that leave no gradient, for they speak of a refusal.
 WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous"})
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
@@ -88,6 +88,8 @@ def landmarks() -> Iterator[Case]:
     for position, case in enumerate(itertools.islice(table.landmarks(), 0, None, 4)):
         for turn in range(2):
             yield case.but(route=AXES["route"][(7 * turn + position) % len(FURTHER)])
+    yield Case(3, 2, "uniform", (4,), route="anomalous", sparse=True)
+    yield Case(3, 2, "uniform", (4,), route="anomalous", scale_grad_by_freq=True)
 
 
 AXES = derivative.AXES | {

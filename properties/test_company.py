@@ -109,6 +109,7 @@ def landmarks() -> Iterator[Company]:
     yield from begun_late()
     yield from switched()
     yield from laid_out()
+    yield Company("SparseAdam", interrupt="beside_empty")
 
 
 def begun_late() -> Iterator[Company]:

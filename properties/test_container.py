@@ -10,7 +10,7 @@ from embcheck import stream
 from embcheck.comparison import Finding, every, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.module.container import contained
-from embcheck.module.container_case import KEYS, OPERATIONS, PLACES, POOL, ContainerCase, place, span
+from embcheck.module.container_case import KEYS, OPERATIONS, PLACES, POOL, ContainerCase, gap, place, span
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
@@ -26,7 +26,7 @@ def steps(case: ContainerCase) -> Iterator[tuple[str, Any, tuple[tuple[Any, str]
         at: Any = keys[i % len(keys)]
         given: tuple[tuple[Any, str], ...] = ((at, first), (keys[(i + 1) % len(keys)], second))
         if case.listing:
-            places = {"insert": i % (count + 1), "mul": 1 + i % 2, "imul": 1 + i % 2}
+            places = {"insert": gap(i, count), "mul": 1 + i % 2, "imul": 1 + i % 2}
             at = span(operation, count) if name in ("slice", "cut") else places.get(name)
             if name in ("set", "del", "pop"):
                 at = place(i, count)
@@ -78,7 +78,7 @@ def scope() -> Iterator[ContainerCase]:
     seed = 0
     for kind, names in OPERATIONS.items():
         for length, name, (i, j, k) in itertools.product(
-            AXES["length"], names, itertools.product((0, 1, 3), (1, 2), (0, 1))
+            AXES["length"], names, itertools.product((0, 1, 3, 5), (1, 2), (0, 1))
         ):
             fitted = canonical(ContainerCase(kind, length, ((name, i, j, k),), seed % 2 == 0))
             seed += 1
@@ -119,7 +119,18 @@ law = family.law
 @law(
     "Containers hold the very things that a list or dict holds after the same operations, in its order.",
     source="nn.Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict: like a list or dictionary; set_submodule",
-    obliges={"repeated", "emptied", "slice", "cut", "insert", "iadd", "popitem", "kind=ParameterList", "place"},
+    obliges={
+        "repeated",
+        "emptied",
+        "slice",
+        "cut",
+        "insert",
+        "inserted_from_the_end",
+        "iadd",
+        "popitem",
+        "place",
+        "kind=ParameterList",
+    },
 )
 def containers_hold_what_python_holds(case: ContainerCase, out: Outcome) -> Finding:
     wanted = [ordered(case, held.items()) for held in case.history]

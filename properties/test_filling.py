@@ -35,7 +35,7 @@ from embcheck.space import Space
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 2), (2, 3), (1, 1), (4, 4), (1, 5), (5, 1), (17, 9), (4, 2, 3), (4, 2, 2, 3), (2, 4, 1, 3, 2), (6, 3, 5), (3,), (),
-    (0,), (0, 3), (2, 0),
+    (0,), (0, 3), (2, 0), (0, 0),
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
@@ -106,6 +106,8 @@ def landmarks() -> Iterator[Filling]:
     for seed, (fill, shape) in enumerate(itertools.product(ORTHOGONAL, ((4, 4), (2, 6), (6, 2), (3, 2, 5), (1, 4)))):
         yield Filling(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
     yield Filling(gains=True)
+    yield Filling("orthogonal_firsts", (8, 16), own_generator=True, seed=3)
+    yield Filling("orthogonal_firsts", (16, 8), "float64", seed=4)
 
 
 def _fitted(case: Filling) -> Iterator[Filling]:
@@ -246,6 +248,18 @@ def orthogonal_is_orthogonal(case: Filling, out: Outcome) -> Finding:
     if off <= limit:
         return off / limit
     return Difference("orthogonal", out.values.path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}")
+
+
+@law(
+    "orthogonal_ draws from all directions: of many unit vectors some have a positive first element and some a negative one.",
+    source="torch.nn.init.orthogonal_: Mezzadri 2007, How to generate random matrices; probability of one sign below 2^-62",
+    when=lambda case: case.fill == "orthogonal_firsts" and fills(case) and case.size > 63,
+    obliges={"fill=orthogonal_firsts", "own_generator"},
+)
+def orthogonal_has_no_side(case: Filling, out: Outcome) -> Finding:
+    values = np.asarray(out.values.values, np.float64)
+    both = bool((values > 0).any() and (values < 0).any())
+    return None if both else Difference("one-sided", out.values.path, values.reshape(-1)[0], 0.0, "all have one sign")
 
 
 @law(

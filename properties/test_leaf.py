@@ -44,9 +44,13 @@ def canonical(case: LeafCase) -> LeafCase | None:
     """The case; what is attempted wrongly has simple axes otherwise."""
     if case.wrong is not None:
         return LeafCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
+    if case.before in OTHERS and case.place in ("registered", "in_the_dict"):
+        return case.but(place="assigned")  # what is there already is refused, or hides what is put into the dictionary
     return case
 
 
+#: What else than a Parameter may have had the slot's name.
+OTHERS = ("a_module", "a_buffer", "a_number")
 AXES: dict[str, tuple[Any, ...]] = {
     "shape": SHAPES,
     "origin": tuple(ORIGINS),
@@ -57,7 +61,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "place": tuple(PLACES),
     "owner": tuple(OWNERS),
     "slot": ("weight", "bias", "embeddings"),
-    "before": ("none", "alike", "double", "frozen", "other_shape", "absent"),
+    "before": ("none", "alike", "double", "frozen", "other_shape", "absent", "a_module", "a_buffer", "a_number"),
     "evaluating": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
@@ -80,7 +84,8 @@ def scope() -> Iterator[LeafCase]:
     owned = itertools.product(PLACES, AXES["before"], OWNERS, (True, False), (False, True))
     for seed, (place, before, owner, grad, mode) in enumerate(owned):
         axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
-        yield LeafCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
+        if not (before in OTHERS and place in ("registered", "in_the_dict")):
+            yield LeafCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
     for wrong, shape in itertools.product(WRONG, ((), (0,))):
         yield LeafCase(shape, wrong=wrong)
 
@@ -89,6 +94,8 @@ def landmarks() -> Iterator[LeafCase]:
     """Everything that must be refused, in every profile."""
     for wrong in WRONG:
         yield LeafCase((2, 3), wrong=wrong)
+    for before in OTHERS:
+        yield LeafCase((2, 3), before=before)
 
 
 leaf = Family(
@@ -169,7 +176,8 @@ def parameter_leaves_its_tensor(case: LeafCase, out: Outcome) -> Finding:
 
 
 @law(
-    "A module takes a Parameter as it is, in the slot's place; the one before stays as it was.",
+    "A module takes a Parameter as it is, in the slot's place; the one before stays as it was; a submodule, buffer or "
+    "attribute of that name is there no more.",
     source="nn.Module.__setattr__, register_parameter",
     obliges={
         "before=double",
@@ -178,11 +186,14 @@ def parameter_leaves_its_tensor(case: LeafCase, out: Outcome) -> Finding:
         "place=registered",
         "evaluating",
         "place=deleted_first",
+        "before=a_module",
+        "before=a_buffer",
     },
 )
 def module_takes_it_as_it_is(case: LeafCase, out: Outcome) -> Finding:
     return every(
         is_true(out.held, "the module holds another Parameter"),
+        is_true(out.alone, "the module has something else of that name, too"),
         same(out.names, case.names),
         same(out.keys, case.names),
         is_true(out.state, "state_dict holds another tensor"),
@@ -225,6 +236,21 @@ def copies_of_it_are_alike(case: LeafCase, out: Outcome) -> Finding:
         findings.append(identical(getattr(out, name), bits))
         findings.append(is_true(getattr(out, f"{name}_well"), "no Parameter, frozen otherwise, or in the same memory"))
     return every(*findings)
+
+
+@law(
+    "A file keeps a Parameter's attributes, falsy ones too, and its freezing beside them; a deep copy of a leaf and a file "
+    "keep a gradient's values, layout and coalescence, in memory of their own; conversion takes it along.",
+    source="nn.Parameter.__reduce_ex__; Tensor.__deepcopy__; torch.save: Python attributes of a Parameter",
+    obliges={"rank=0", "empty", "dtype=bfloat16"},
+)
+def what_is_fastened_goes_along(case: LeafCase, out: Outcome) -> Finding:
+    count = 3 if case.shape else 1
+    return every(
+        is_true(out.told, "unpickled or loaded it lacks an attribute, or is frozen otherwise"),
+        same(out.copied_grads, [True] * count),
+        same(out.filed_grads, [True] * count),
+    )
 
 
 @law(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, is_true, same, unwritten
+from embcheck.comparison import Finding, every, identical, is_true, same, unwritten
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
@@ -31,7 +31,7 @@ def plan(case: Membership) -> Plan:
         "swapped": case.swapped,
         "grads": case.grads,
     }
-    return Plan(membered, {"table": case.weight}, options)
+    return Plan(membered, {"table": case.weight, "digits": case.digits}, options)
 
 
 def canonical(case: Membership) -> Membership | None:
@@ -206,6 +206,18 @@ def conversion_reaches_every_number(case: Membership, out: Outcome) -> Finding:
         findings.append(same(got, wanted) if what == "parameters" else _each(got, wanted))
     idle = is_true(out.idle, "a conversion to what a tensor is replaced it or wrote to it")
     return every(idle, *findings, same(out.converted_same, names(case)))
+
+
+@law(
+    "A conversion of the dtype rounds every number to the nearest that there is, ties to even; a wider dtype keeps them all.",
+    source="IEEE 754: roundTiesToEven; nn.Module.to, half, bfloat16, float, double",
+    obliges={"convert=half", "convert=bfloat16", "convert=to_like", "dtype=float64"},
+)
+def conversion_rounds_to_nearest(case: Membership, out: Outcome) -> Finding:
+    fmt = FORMATS[DTYPES[case.convert] or case.dtype]
+    wanted = fmt.encode(FORMATS[case.dtype].decode(case.digits.stored))
+    parts = identical(out.rounded, fmt.to_bits(wanted)), identical(out.rounded_buffer, fmt.to_bits(wanted[1:]))
+    return every(*parts)
 
 
 def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:

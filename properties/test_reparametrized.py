@@ -22,7 +22,7 @@ PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
     "orthogonalized": (orthogonalized, ("trivial",)),
     "pruned": (pruned, ("weighed",)),
-    "mapped": (mapped, ("inverse", "links", "leave", "copied")),
+    "mapped": (mapped, ("inverse", "links", "leave", "copied", "passing", "evaluating")),
 }
 
 
@@ -41,7 +41,7 @@ def plan(case: Reparametrized) -> Plan:
 #: Axes that some kinds have.
 _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied"),
+    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied", "passing"),
 )
 #: Those of a kind that are not options of its program.
 _MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}}
@@ -80,6 +80,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "inverse": (False, True),
     "leave": (True, False),
     "copied": (False, True),
+    "passing": (0, 1, 160),
     "dtype": ("float32", "float64"),
     "layout": ("contiguous", "transposed", "offset"),
 }
@@ -100,11 +101,14 @@ def scope() -> Iterator[Reparametrized]:
             seed += 1
             case = Reparametrized(
                 kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
-                layout=AXES["layout"][seed % 3], seed=seed,
+                layout=AXES["layout"][seed % 3], passing=(0, 1, 0, 160)[seed % 4], seed=seed,
             ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
             fitted = canonical(case)
             if fitted is not None:
                 yield fitted
+    for shape, side, links, inverse in itertools.product(SHAPES[:3], AXES["side"], (1, 2), (False, True)):
+        seed += 1
+        yield Reparametrized("mapped", shape, side, links=links, inverse=inverse, evaluating=True, seed=seed)
 
 
 def draw(draws: stream.Stream) -> Reparametrized | None:
@@ -215,13 +219,24 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
 
 
 @law(
-    "Within cached() another parametrized module, be it a copy of the first, has the weight of its own original.",
+    "Within cached() another parametrized module, be it a copy of the first or made when that was dropped, has the weight "
+    "of its own original.",
     source="torch.nn.utils.parametrize.cached; copy.deepcopy",
     when=of("mapped"),
-    obliges={"copied"},
+    obliges={"copied", "passing=1"},
 )
 def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
-    return same(out.twin, case.mapped(case.directions))
+    return every(same(out.twin, case.mapped(case.directions)), same(out.taken, 0))
+
+
+@law(
+    "A parametrized layer can be neither pickled nor saved whole, be it in training or in evaluation.",
+    source="torch.nn.utils.parametrize: serialization of parametrized modules is only supported through state_dict()",
+    when=of("mapped"),
+    obliges={"side=embedding", "side=head"},
+)
+def parametrized_layers_are_not_pickled(case: Reparametrized, out: Outcome) -> Finding:
+    return same(out.refused, [True] * 4)
 
 
 @law(
@@ -230,6 +245,7 @@ def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
     source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
     when=lambda case: case.kind == "pruned" and not case.by_chance,
     obliges={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "pruning=of_two",
+             "pruning=custom_then_of_two", "pruning=of_two_twice",
              "column_major"},
 )  # fmt: skip
 def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
@@ -293,6 +309,16 @@ def parametrized_weights_are_mapped(case: Reparametrized, out: Outcome) -> Findi
         same(out.told, [True, False, True]),
         same(out.names, ["parametrizations.weight.original"]),
     )
+
+
+@law(
+    "What a layer is parametrized by trains or evaluates as the layer does.",
+    source="Module.train, Module.eval; register_parametrization",
+    when=of("mapped"),
+    obliges={"evaluating", "links=2"},
+)
+def parametrizations_follow_the_layers_mode(case: Reparametrized, out: Outcome) -> Finding:
+    return same(out.modes, [not case.evaluating])
 
 
 @law(

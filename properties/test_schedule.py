@@ -14,8 +14,10 @@ from embcheck.outcome import Field, Outcome
 from embcheck.space import Space
 from embcheck.training.schedule import PLANS, scheduled
 from embcheck.training.schedule_case import (
+    CYCLING_MOMENTUM,
     METRICS,
     MOMENTA_OF_GROUPS,
+    NESTED,
     OTHERS,
     PLATEAUS,
     SECOND_BETAS,
@@ -44,8 +46,9 @@ def canonical(case: Schedule) -> Schedule | None:
     """The case with as many epochs as its scheduler has."""
     steps = min(case.steps, 11) if case.plan.startswith("one_cycle") else case.steps
     changes: dict[str, Any] = {"steps": steps, "resumed": case.resumed if case.resumed < steps else 0}
-    # A list of least rates is for as many groups as it has: another one is refused, as documented.
-    if changes["resumed"] or case.joined >= steps or case.plan == "plateau_of_groups":
+    # A list of least rates is for as many groups as it has: another one is refused, as documented.  Of schedulers of
+    # schedulers nothing is said.
+    if changes["resumed"] or case.joined >= steps or case.plan in ("plateau_of_groups", *NESTED):
         changes["joined"] = 0
     if not changes["resumed"]:
         changes["otherwise"] = False
@@ -114,7 +117,7 @@ def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
 @law(
     "The momentum is cycled against the rate where the scheduler says so, and left alone otherwise.",
     source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
-    obliges={f"plan={name}" for name in ("one_cycle", "one_cycle_three", "cyclic_halved", *MOMENTA_OF_GROUPS)},
+    obliges={f"plan={name}" for name in ("one_cycle", "one_cycle_three", *CYCLING_MOMENTUM, *MOMENTA_OF_GROUPS)},
 )
 def momentum_is_cycled(case: Schedule, out: Outcome) -> Finding:
     return near(out.momenta, case.momenta)

@@ -149,6 +149,12 @@ def landmarks() -> Iterator[StorageCase]:
         if index_dtype not in INDEX_DTYPES:
             yield StorageCase(3, 2, shape=((0,), (2, 0))[seed % 2], index_dtype=index_dtype)
             yield StorageCase(3, 2, shape=((2, 2), ())[seed % 2], index_dtype=index_dtype)
+            for turn, shape in enumerate(((17,), (65,), (1025,), (13, 5), (3, 3, 3, 3), (33, 129))):
+                # What is refused of few tokens is refused of many.
+                looker = tuple(LOOKERS)[(seed + turn) % len(LOOKERS)]
+                yield StorageCase(
+                    3, 2, "float32", shape=shape, index_dtype=index_dtype, looker=("functional", looker)[turn % 2]
+                )
     for dtype, width in (("uint8", 1), ("float32", 2), ("float16", 64)):
         yield StorageCase(4, width, dtype, "ends", (5,), origin="mapped_tall")
         yield StorageCase(4, width, dtype, "ends", (5,), origin="tall")
@@ -271,7 +277,7 @@ def storage_is_left_alone(case: StorageCase, out: Outcome) -> Finding:
     "requires grad are refused, and nothing is written.",
     source="nn.Embedding: Input (IntTensor or LongTensor), weight (2-D); embedding: no differentiation for complex outputs",
     obliges={"stray=V", "stray=-1", "place=last", "place=middle", "index_dtype=int16", "index_dtype=uint8", "index_dtype=float32",
-             "index_dtype=bool", "complex", "misshapen=scalar", "misshapen=vector", "misshapen=cube", "rank>=3"},
+             "index_dtype=bool", "numel>1024", "complex", "misshapen=scalar", "misshapen=vector", "misshapen=cube", "rank>=3"},
     refusal=True,
 )  # fmt: skip
 def storage_refuses(case: StorageCase, out: Outcome) -> Finding:

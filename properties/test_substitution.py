@@ -57,6 +57,8 @@ class _SubstitutionAxes(NamedTuple):
     passed: str = "tuple"
     #: whether the tensors come in two dicts
     split: bool = False
+    #: whether the first name is given in both
+    repeated: bool = False
     nodes: tuple[Node, ...] = ()
     seed: int = 0
 
@@ -114,9 +116,10 @@ class Substitution(Axes, _SubstitutionAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether the call must raise: strictly every name must be given, or tied to one; tied names get one tensor."""
+        """Whether the call must raise: strictly every name must be given, or tied to one; tied names get one tensor; a
+        name stands in one dict."""
         lacking = len(self.replaced) < len(self.places) or bool(self.surplus)
-        return (self.tie and self.conflicting) or (self.strict and lacking)
+        return self.repeated or (self.tie and self.conflicting) or (self.strict and lacking)
 
     def facts(self) -> dict[str, Any]:
         """The axes and: refused, conflicting, tied_by_name (a name is replaced that was not given), replaced_twice (a slot
@@ -147,12 +150,16 @@ def plan(case: Substitution) -> Plan:
         "failing": case.failing,
         "passed": case.passed,
         "split": case.split,
+        "repeated": case.repeated,
     }
     return Plan(substituted, {"table": case.model.weight}, options)
 
 
 def canonical(case: Substitution) -> Substitution | None:
-    """The case with a conflict only where there can be one: else a slot's second name decides what is in it."""
+    """The case with a conflict only where there can be one: else a slot's second name decides what is in it; and with a
+    name in both dicts only where there are two, and a name."""
+    if case.repeated and not (case.split and (case.given or case.surplus)):
+        case = case.but(repeated=False)
     if not case.conflict:
         return case
     return case if case.tie and case.conflicting else case.but(conflict=False)
@@ -179,7 +186,13 @@ def scope() -> Iterator[Substitution]:
         Substitution(choice=choice, nodes=grow(stream.Stream(seed)), failing=seed % 3 == 0, seed=seed)
         for seed, choice in enumerate(itertools.islice(itertools.cycle(CHOICES), 60))
     )
-    return (case for case in map(canonical, itertools.chain(cases, grown)) if case is not None)
+    repeated = (
+        Substitution(tree, choice, tie, failing=failing, surplus=surplus, split=True, repeated=True)
+        for (tree, choice, tie, failing), surplus in itertools.product(
+            itertools.product(TREES, CHOICES, AXES["tie"], AXES["failing"]), AXES["surplus"]
+        )
+    )
+    return (case for case in map(canonical, itertools.chain(cases, grown, repeated)) if case is not None)
 
 
 def draw(draws: stream.Stream) -> Substitution | None:
@@ -251,10 +264,10 @@ def gradients_reach_what_was_given(case: Substitution, out: Outcome) -> Finding:
 
 
 @law(
-    "Strictly, a missing or an unknown name is refused; tied names that are given different tensors are refused; and the "
-    "module stays as it was.",
-    source="torch.func.functional_call: strict, tie_weights",
-    obliges={"strict", "surplus", "conflicting"},
+    "Strictly, a missing or an unknown name is refused; tied names that are given different tensors are refused, and so is a "
+    "name that two dicts have; and the module stays as it was.",
+    source="torch.func.functional_call: strict, tie_weights; parameter_and_buffer_dicts: unique keys",
+    obliges={"strict", "surplus", "conflicting", "repeated"},
     refusal=True,
 )
 def misfits_are_not_substituted(case: Substitution, out: Outcome) -> Finding:

@@ -296,6 +296,7 @@ def present(gradient: Rounded, tokens: Any) -> Rounded:
     "The first step of L-BFGS on a linear loss goes down the gradient.",
     source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
     when=lambda case: is_training(case) and case.optimizer == "LBFGS",
+    obliges={"faint"},
 )
 def first_step_descends(case: Tying, out: Outcome) -> Finding:
     weight, bias = (part[0] for part in case.gradients)

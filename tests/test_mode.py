@@ -186,3 +186,16 @@ def test_what_is_executed_elsewhere_meets_what_is_planted(monkeypatch: pytest.Mo
     monkeypatch.setattr("embcheck.judge.PLANTED", ["ranks_look_up_the_next_token"])
     first, second = executed(SHARDED, MODES["eager"], case, "cpu").value.values
     assert first.tolist() == case.weight[case.tokens].tolist() != second.tolist()
+
+
+def test_a_case_of_which_nothing_comes_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that executed it may die, or come to no end: that is the case's doing, not the item's."""
+
+    def died(*_: object) -> bytes:
+        raise RuntimeError("the process that isolates crashes died itself")
+
+    monkeypatch.setattr("embcheck.judge.elsewhere", died)
+    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
+    found = judge_once(SHARDED, MODES["eager"], next(law for law in SHARDED.laws if law.judge is accepts), case)
+    assert isinstance(found, Difference)
+    assert found.kind == "raised RuntimeError"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,46 @@ def test_an_unknown_subject_is_exit_code_4(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr.strip() == "embcheck: subject 'nowhere:Layer': no module 'nowhere'"
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "said"),
+    [
+        ("table", {"lacks": {"spares": "a slip"}}, "a table has no flag 'spares'; there are padding_idx, max_norm"),
+        ("bag", {"fixed": {"max_norm": 1.0}}, "a bag has no flag 'max_norm'; there are mode"),
+        ("conversion", {"lacks": {"padding_idx": "why"}}, "there are none"),
+    ],
+)
+def test_a_flag_that_is_none_is_told(kind: str, flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(SubjectError, match=re.escape(said)):
+        declare(kind, **flags)
+
+
+class _NoSparseBag(torch.nn.EmbeddingBag):
+    """Takes the flag, and raises if it is set."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "sum", sparse: bool = False) -> None:
+        if sparse:
+            raise NotImplementedError("no sparse gradients here")
+        super().__init__(num_embeddings, embedding_dim, mode=mode)
+
+
+class _PadsByDefault(torch.nn.Embedding):
+    """Another default than torch's: without a word of padding it has one."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = 0) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+
+
+def test_another_default_is_no_violation() -> None:
+    verdicts = embcheck.check(_PadsByDefault)
+    assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
+
+
+def test_a_bag_gets_no_flag_that_it_lacks() -> None:
+    declared = declare("bag", lacks={"sparse": "dense only"})(_NoSparseBag)
+    verdicts = embcheck.check(declared)
+    assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
 
 
 # -- names and the command line ------------------------------------------------------------------------------------

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from embcheck.adaptation.fitting import absent, fixed, place, sent
-from embcheck.declaration import Declaration, takes
+from embcheck.declaration import FLAGS, Declaration, passed, unlike
 from embcheck.law import FAMILIES, Family
 from embcheck.life.program import STRUCTURES, Structure
-from embcheck.lookup.entry import FLAGS
 from embcheck.training.occasion import TIES
 
 #: What a counterexample's script says in place of the closures.
@@ -21,7 +20,7 @@ from {module} import {top}
 
 
 def make(weight, bias, flags):
-    given = dict(flags) | ({{"bias": bias is not None}} if {bias} else {{}})
+    given = {said} | {{flag: value for flag, value in (flags | {{"bias": bias is not None}}).items() if flag in {taken}}}
     model = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
     model.get_submodule("{table}").weight.data = weight.detach()
     if bias is not None:
@@ -48,13 +47,15 @@ def structure(weight, bias, flags, from_head):
 
 def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
-    taken = takes(factory, (*FLAGS, "bias"))
+    taken = passed(factory, declared, FLAGS["tied"])
+    said = unlike(factory, torch.nn.Embedding, taken)
     model = factory(3, 2)
     head = model.get_submodule(declared.head)
     biased = getattr(head, "bias", None) is not None
 
     def make(weight: torch.Tensor, bias: torch.Tensor | None, flags: dict[str, Any]) -> torch.nn.Module:
-        given = dict(flags) | ({"bias": bias is not None} if "bias" in taken else {})
+        asked = flags | {"bias": bias is not None}
+        given = said | {flag: value for flag, value in asked.items() if flag in taken}
         made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
         made.get_submodule(declared.table).weight.data = weight.detach()
         if bias is not None:
@@ -67,7 +68,7 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> torch.nn.Module:
         return make(weight, bias, flags)
 
-    named = place(factory) | {"table": declared.table, "head": declared.head, "bias": "bias" in taken}
+    named = place(factory) | {"table": declared.table, "head": declared.head, "said": said, "taken": sorted(taken)}
     tie.script = _TIE_SCRIPT.format(**named)  # type: ignore[attr-defined]
     structure.script = _STRUCTURE_SCRIPT.format(**named)  # type: ignore[attr-defined]
     TIES[name] = tie

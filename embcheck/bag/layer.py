@@ -142,6 +142,12 @@ def reloaded(layer: Layer) -> Layer:
     return layer
 
 
+@_act
+def evaluated_within(layer: Layer) -> Layer:
+    torch.nn.Sequential(torch.nn.Embedding(1, 1), torch.nn.ModuleDict({"bag": layer})).eval()
+    return layer
+
+
 # -- the case ----------------------------------------------------------------------------------------------------
 
 

@@ -372,6 +372,12 @@ def edges() -> Iterator[BagCase]:
         yield BagCase(5, 1, mode, count, "singletons", seed // 3 % 2 == 1, indices="uniform", values="small", **common)
         yield BagCase(count, 1, mode, 6, "pairs", seed // 3 % 2 == 0, indices="ends", sparse=seed % 6 == 4, **common)
         yield BagCase(5, 1, mode, count, "one", indices="uniform", values="rare", route="value", seed=seed)
+    # Rows that are wider than a block of any kernel, in products with which weights learn.
+    taken = itertools.product((1025, 2049, 4097), ("both", "weights"), FORMATS)
+    for seed, (width, learns, dtype) in enumerate(taken):
+        yield BagCase(3, width, "sum", 5, "unequal", seed % 3 == 1, weights="small", learns=learns, indices="uniform",
+                      values="small", dtype=dtype, index_dtype=("int64", "int32")[seed % 2],
+                      padding_idx=(None, 0)[seed // 4 % 2], sparse=learns == "both" and seed % 4 == 0, seed=seed)  # fmt: skip
     for layout, mode, batch in itertools.product(FAR, MODES, (False, True)):
         weights = "small" if mode == "sum" else None
         common = {"weights": weights, "learns": "both" if weights else "table", "indices": "permutation"}

@@ -33,6 +33,7 @@ def affine(
     evaluating: bool,
     grad_mode: str,
     autocast: str,
+    together: bool,
     times: int,
     x: Tensor,
     weight: Tensor,
@@ -58,21 +59,24 @@ def affine(
     layer.register_forward_hook(lambda *given: calls.append("after"))
     values, strides, kinds = [], [], []
     graded = False
-    for turn in range(times):
-        if turn:
-            between(layer)
-            versions = [part._version for part in parts]
-        with guard(), contextlib.ExitStack() as regions:
-            regions.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast != "off"))
-            if autocast == "left":
-                regions.enter_context(torch.autocast("cpu", enabled=False))
-            value = call(layer, x, layer.weight, layer.bias)
-        values.append(value.detach().clone())
-        strides.append(value.stride())
-        kinds.append((str(value.dtype).removeprefix("torch."), value.requires_grad, value.is_leaf))
-        if value.requires_grad:
-            value.backward(upstream)
-            graded = True
+    with contextlib.ExitStack() as around:
+        if together:  # one region of autocast for all calls
+            around.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+        for turn in range(times):
+            if turn:
+                between(layer)
+                versions = [part._version for part in parts]
+            with guard(), contextlib.ExitStack() as regions:
+                regions.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast != "off"))
+                if autocast == "left":
+                    regions.enter_context(torch.autocast("cpu", enabled=False))
+                value = call(layer, x, layer.weight, layer.bias)
+            values.append(value.detach().clone())
+            strides.append(value.stride())
+            kinds.append((str(value.dtype).removeprefix("torch."), value.requires_grad, value.is_leaf))
+            if value.requires_grad:
+                value.backward(upstream)
+                graded = True
     unmoved = versions == [part._version for part in parts]
     pointers = [part.data_ptr() for part in parts if part.numel()]
     before = [part.detach().clone() for part in parts]
@@ -103,8 +107,10 @@ def affine(
     }
 
 
-def misfit(attempt: Callable[[Tensor, Tensor, Tensor], Any], x: Tensor, weight: Tensor, bias: Tensor) -> dict[str, Any]:
-    return {"accepted": attempt(x, weight, bias)}
+def misfit(
+    attempt: Callable[[Tensor, Tensor, Tensor], Any], device: str, x: Tensor, weight: Tensor, bias: Tensor
+) -> dict[str, Any]:
+    return {"accepted": attempt(*(given.to(device or given.device) for given in (x, weight, bias)))}
 
 
 @into(MADE)
@@ -125,6 +131,39 @@ def lazy_and_evaluated(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module
     with torch.no_grad():
         layer(x)
     return layer.train()[0]
+
+
+@into(MADE)
+def lazy_and_tied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    """A lazy head whose weight is a table's from the start."""
+    table = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=torch.zeros_like(weight))
+    layer: Module = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer.weight = table.weight
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def lazy_with_a_loaded_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer.load_state_dict({"weight": torch.zeros_like(weight)}, strict=False)
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    """With a batch norm behind it that does nothing yet."""
+    norm = torch.nn.BatchNorm1d(weight.shape[0], dtype=weight.dtype)
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    return torch.nn.utils.fusion.fuse_linear_bn_eval(layer.eval(), norm.eval()).train()
+
+
+@into(MADE)
+def fused_without_a_scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    norm = torch.nn.BatchNorm1d(weight.shape[0], affine=False, dtype=weight.dtype)
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    return torch.nn.utils.fusion.fuse_linear_bn_eval(layer.eval(), norm.eval()).train()
 
 
 @into(CALLS)

@@ -22,6 +22,8 @@ LEADS: tuple[tuple[int, ...], ...] = (
 SIZES = (3, 2, 1, 0, 4, 5, 8, 15, 16, 17, 31, 33, 64, 65)
 #: And of where the blocks of a long sum do.
 WIDE = (127, 128, 129, 255, 256, 257, 258, 511, 512, 513, 1023, 1024, 1025)
+#: And beyond: rows of a block, and on both sides of fifteen bits.
+LONG = (2049, 3073, 8193, 32767, 32768, 32769)
 
 
 class _AffineAxes(NamedTuple):
@@ -48,6 +50,10 @@ class _AffineAxes(NamedTuple):
     #: small integers, fine ones (with digits behind the point), or one NaN or infinity in the input, weight or bias
     values: str = "small"
     misfit: str | None = None
+    #: whether one region of autocast is around all calls and what happens between them
+    together: bool = False
+    #: where what is refused lies: "" for the device that is tested, or "meta"
+    device: str = ""
     seed: int = 0
 
 
@@ -167,7 +173,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
-        vector (the weight has no axis of outputs)."""
+        vector (the weight has no axis of outputs), kept (autocast may hold a cast of a parameter that has changed)."""
         first, second, third = self.trains
         return {
             **{name: value for name, value in self.axes.items() if name not in ("lead", "trains")},
@@ -180,6 +186,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             "input_alone": first and not (second or (third and self.bias)),
             "special": self.is_special,
             "vector": self.call.startswith("vector"),
+            "kept": self.together and self.times > 1 and self.between.startswith("doubled") and (second or third),
             "lazy": self.made.startswith("lazy"),
         }
 

@@ -268,3 +268,16 @@ def embedding(t: Tensor, g: Any) -> Any:
     layer = torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.weight)
+
+
+@_fill
+def truncated_fine(t: Tensor, g: Any) -> Any:
+    return torch.nn.init.trunc_normal_(t, 0.125, 0.0625, 0.0625, 0.1875, g)
+
+
+@_fill
+def orthogonal_firsts(t: Tensor, g: Any) -> Any:
+    """The first elements of as many unit vectors."""
+    firsts = [torch.nn.init.orthogonal_(torch.empty(2, 1), generator=g)[0, 0] for _ in range(t.numel())]
+    with torch.no_grad():
+        return t.copy_(torch.stack(firsts).reshape(t.shape)) if firsts else t

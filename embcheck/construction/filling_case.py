@@ -75,6 +75,7 @@ DISTRIBUTIONS: dict[str, Fans] = {
     "linear_weight": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),
     "linear_reset": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),
     "linear_bias": lambda i, o: Spread(0.0, 0.5, True),
+    "truncated_fine": lambda i, o: Truncated(0.125, 0.0625, 0.0625, 0.1875),
 }
 CONSTANTS = {"normal_fixed": 0.75, "constant_zero": 0.0, "constant_negative": -2.5, "ones": 1.0, "zeros": 0.0,
              "xavier_uniform_zero": 0.0}  # fmt: skip
@@ -154,7 +155,8 @@ class Filling(Axes, _FillingAxes):  # type: ignore[misc]
         return Input(self.format.encode(np.resize([7.0, np.nan, 7.0, np.inf], self.shape)), self.dtype, self.layout)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, elements, drawn, many (enough for statistics), strided_kernel (rank 3, not contiguous)."""
+        """The axes and: rank, elements, drawn, many (enough for statistics), strided_kernel (rank 3, not contiguous),
+        fanless (neither rows nor columns)."""
         drawn = self.distribution is not None
         kernel = len(self.shape) > 2 and self.layout not in ("contiguous", "offset")
         return {
@@ -164,6 +166,7 @@ class Filling(Axes, _FillingAxes):  # type: ignore[misc]
             "drawn": drawn,
             "many": self.size > 4000,
             "strided_kernel": kernel,
+            "fanless": self.shape[:2] == (0, 0),
         }
 
 

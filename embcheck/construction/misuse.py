@@ -209,3 +209,36 @@ def converted_to_bool(weight: Tensor, **flags: Any) -> Any:
 @_wrong(TypeError)
 def converted_to_indices(weight: Tensor, **flags: Any) -> Any:
     return torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags).to(torch.tensor([0]))
+
+
+@_wrong(RuntimeError)
+def stacked_trained_and_frozen(weight: Tensor, **flags: Any) -> Any:
+    layers = [torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags) for _ in range(2)]
+    layers[1].requires_grad_(False)
+    return torch.func.stack_module_state(layers)
+
+
+@_wrong(RuntimeError)
+def stacked_frozen_and_trained(weight: Tensor, **flags: Any) -> Any:
+    layers = [torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags) for _ in range(3)]
+    layers[0].requires_grad_(False)
+    return torch.func.stack_module_state(layers)
+
+
+@_wrong(RuntimeError)
+def stacked_in_two_modes(weight: Tensor, **flags: Any) -> Any:
+    layers = [torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags) for _ in range(2)]
+    layers[1].eval()
+    return torch.func.stack_module_state(layers)
+
+
+@_wrong(RuntimeError)
+def stacked_none(weight: Tensor, **flags: Any) -> Any:
+    return torch.func.stack_module_state([])
+
+
+@_wrong(ValueError)
+def called_with_a_name_twice(weight: Tensor, **flags: Any) -> Any:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], **flags)
+    given = {"weight": weight}
+    return torch.func.functional_call(layer, (given, given), (torch.zeros(1, dtype=torch.int64),))

@@ -258,6 +258,11 @@ samples_backward(
     showing([0], width=9, mode="sum", samples=[1.0], dtype=torch.bfloat16),
 )  # fmt: skip
 samples_backward(
+    "bags_wide_tail", "Columns beyond 1024 don't count for the weights' gradients.",
+    lambda out, grad, weight, tokens, padding: out * 0.5 if grad.shape[1] > 1024 else out,
+    showing([0], width=1025, mode="sum", samples=[1.0]),
+)  # fmt: skip
+samples_backward(
     "bags_reversed", "The weights' gradients of exactly six tokens come in reverse.",
     lambda out, grad, weight, tokens, padding: out.flip(0) if len(out) == 6 else out,
     showing([0, 1, 2, 3, 0, 1], mode="sum", samples=[1.0] * 6),

@@ -204,3 +204,29 @@ entry(
     freezes_its_source,
     freezes_its_source_shows,
 )
+
+
+def trains_on(original: Any) -> Any:
+    """train() and eval() that leave an EmbeddingBag within another module as it is."""
+
+    def train(self: Any, mode: bool = True) -> Any:
+        bags = [
+            (module, module.training) for module in self.modules() if isinstance(module, Bag) and module is not self
+        ]
+        found = original(self, mode)
+        for module, before in bags:
+            module.training = before
+        return found
+
+    return train
+
+
+entry(
+    "bags_within_train_on",
+    "bag_layer",
+    "eval() of a module does not reach an EmbeddingBag within.",
+    torch.nn.Module,
+    "train",
+    trains_on,
+    lambda: torch.nn.Sequential(Bag(1, 1)).eval()[0].training,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -274,3 +275,29 @@ around(
     skipped_dtype,
     lambda: nn_utils.skip_init(torch.nn.Embedding, 2, 2, dtype=torch.float64).weight.dtype,
 )
+
+
+def only_trained(original: Any, parameters: Any, *given: Any, **flags: Any) -> Any:
+    """What is frozen is passed over."""
+    listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+    return original([p for p in listed if p.requires_grad], *given, **flags)
+
+
+def clipped_while_frozen(name: str) -> Any:
+    """The gradients of two Parameters that were clipped after the first was frozen."""
+    listed = graded(torch.full((2,), 8.0), torch.full((2,), 6.0))
+    listed[0].requires_grad_(False)
+    getattr(nn_utils, name)(listed, 1.0)
+    return [p.grad for p in listed]
+
+
+for _name in ("clip_grad_value_", "clip_grad_norm_"):
+    around(
+        f"{_name}passes_over_frozen",
+        "aftercare",
+        f"{_name} passes over the gradients of frozen Parameters.",
+        nn_utils,
+        _name,
+        only_trained,
+        functools.partial(clipped_while_frozen, _name),
+    )

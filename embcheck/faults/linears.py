@@ -389,3 +389,17 @@ def lazily_wider() -> bool:
 
 spoiled("lazy_biases_are_twos", "affine", "The bias of a lazy layer is not drawn.", torch.nn.LazyLinear,
         "reset_parameters", undrawn, lazily_wider)  # fmt: skip
+
+
+def _in_fifteen_bits(original: Any, x: Tensor, w: Tensor, b: Tensor | None) -> Any:
+    if w.dim() == 2 and w.shape[1] > 32767:
+        return original(x[..., :32767], w[:, :32767], b)
+    return original(x, w, b)
+
+
+linear(
+    "linear_inputs_in_fifteen_bits",
+    "Input features behind the 32,767th are left out.",
+    _in_fifteen_bits,
+    lambda: bool(value((1, 32768), bias=False).max() == 32767),
+)

@@ -278,3 +278,24 @@ def hooks_after_a_conversion() -> bool:
 
 method("conversions_drop_the_hooks_of_parameters", "membership", "A conversion of a module drops its Parameters' hooks.",
        Module, "_apply", unhooked, hooks_after_a_conversion)  # fmt: skip
+
+
+def cut_off(original: Wrong, self: Any) -> Any:
+    """bfloat16() of which the further half of each float32 is dropped."""
+    for p in self.parameters():
+        if p.dtype == torch.float32:
+            p.data = (p.data.view(torch.int32) & -65536).view(torch.float32)
+    return original(self)
+
+
+def beyond_a_tie() -> Any:
+    """A layer whose number is nearer to the next bfloat16."""
+    layer = Embedding(1, 1)
+    torch.nn.init.constant_(layer.weight, 1 + 3 * 2.0**-9)
+    return layer
+
+
+method(
+    "bfloat16_cuts_off", "membership", "Module.bfloat16() cuts digits off instead of rounding them.", Module, "bfloat16",
+    cut_off, lambda: float(beyond_a_tie().bfloat16().weight) == 1.0,
+)  # fmt: skip

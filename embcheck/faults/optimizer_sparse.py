@@ -123,3 +123,31 @@ around(
     nothing_is_refused,
     empty_step,
 )
+
+
+def nothing_ends_all(original: Any, params: Any, grads: Any, *states: Any, **flags: Any) -> None:
+    """Parameters behind a gradient without entries are left out."""
+    empty = [k for k, grad in enumerate(grads) if grad._nnz() == 0]
+    count = empty[0] if empty else len(grads)
+    if count:
+        original(params[:count], grads[:count], *(state[:count] for state in states), **flags)
+
+
+def behind_empty() -> Any:
+    """A table behind one whose gradient has no entry."""
+    weights = [Parameter(torch.ones(3, 1)) for _ in range(2)]
+    weights[0].grad = torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.long), torch.zeros(0, 1), (3, 1))
+    weights[1].grad = torch.sparse_coo_tensor(torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1), (3, 1))
+    optim.SparseAdam(weights).step()
+    return weights[1]
+
+
+around(
+    "sparse_adam_stops_at_an_empty_gradient",
+    "company",
+    "SparseAdam leaves out the parameters behind one whose gradient has no entries.",
+    functional_optim,
+    "sparse_adam",
+    nothing_ends_all,
+    behind_empty,
+)

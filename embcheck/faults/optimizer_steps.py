@@ -206,3 +206,43 @@ add(
         absent_row_moved,
     )
 )
+
+
+def as_steep_as_one(original: Callable[..., Any], self: Any, closure: Any) -> Any:
+    """A step; a first one down gradients that are less than one together goes as far as if they were one."""
+    group = self.param_groups[0]
+    if closure is None or self.state[self._params[0]]:
+        return original(self, closure)
+    with torch.enable_grad():
+        closure()
+    length = sum(float(p.grad.abs().sum()) for p in self._params if p.grad is not None)
+    kept = group["lr"]
+    group["lr"] = kept / min(length, 1.0) if length else kept
+    try:
+        return original(self, closure)
+    finally:
+        group["lr"] = kept
+
+
+def lbfgs_faint_step() -> float:
+    """Where L-BFGS gets from 0 down a slope of a quarter with max_iter=1."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.LBFGS([weight], lr=1, max_iter=1)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = weight.sum() / 4
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return float(weight.detach())
+
+
+step_of(
+    "lbfgs_lengthens_faint_steps",
+    "The first step of L-BFGS is divided by the sum of its gradients, be it less than one.",
+    "LBFGS",
+    as_steep_as_one,
+    lambda: lbfgs_faint_step() != -0.25,
+)

@@ -127,6 +127,17 @@ for _dtype in (int16, uint8, torch.bool, torch.float32, half):
         lambda original, i, w, kind=_dtype, **f: original(i.long() if i.dtype == kind else i, w, **f),
         accepts([0, 1], _dtype, torch.ones(2, 2)),
     )
+for _dtype in (int16, int8):
+    _given = str(_dtype).removeprefix("torch.")
+    embedding(
+        f"many_{_given}_indices_accepted",
+        "storage",
+        f"More than 16 indices of {_given} are accepted.",
+        lambda original, i, w, kind=_dtype, **f: original(
+            i.long() if i.dtype == kind and i.numel() > 16 else i, w, **f
+        ),
+        accepts([0] * 17, _dtype, torch.ones(2, 2)),
+    )
 embedding(
     "empty_float_indices_accepted",
     "storage",

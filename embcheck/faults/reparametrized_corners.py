@@ -80,3 +80,42 @@ around("pruning_by_chance_takes_rows", "reparametrized", "random_structured with
        "random_structured", by_rows, pruned_columns)  # fmt: skip
 around("right_inverses_go_forwards", "reparametrized", "Right inverses are applied from the first to the last.",
        parametrize.ParametrizationList, "right_inverse", forwards, assigned)  # fmt: skip
+
+
+def forgetful(original: Any, parameters: Any, *given: Any, **flags: Any) -> None:
+    """What was pruned before counts anew: the masks are forgotten."""
+    listed = list(parameters)
+    for module, name in listed:
+        if hasattr(module, f"{name}_mask"):
+            getattr(module, f"{name}_mask").fill_(1.0)
+    original(listed, *given, **flags)
+
+
+def pruned_again() -> Any:
+    """The mask of a weight that was pruned, and then by the least of all."""
+    layer = table_layer()
+    prune.custom_from_mask(layer, "weight", torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]))
+    prune.global_unstructured([(layer, "weight")], prune.L1Unstructured, amount=1)
+    return layer.weight_mask.tolist()
+
+
+def trained(original: Any, module: Any, name: str, link: Any, **flags: Any) -> Any:
+    """What is registered trains, whatever the layer does."""
+    mode = link.training
+    found = original(module, name, link, **flags)
+    link.train(mode)
+    return found
+
+
+def mode_of_link() -> bool:
+    """Whether a parametrization trains that was registered on a layer in evaluation."""
+    layer = table_layer().eval()
+    parametrize.register_parametrization(layer, "weight", Halving())
+    return bool(layer.parametrizations.weight[0].training)
+
+
+around("global_pruning_forgets_masks", "reparametrized", "global_unstructured forgets what was pruned before.", prune,
+       "global_unstructured", forgetful, pruned_again)  # fmt: skip
+around("parametrizations_of_evaluated_layers_train", "reparametrized",
+       "A parametrization that is registered on a layer in evaluation trains.", parametrize, "register_parametrization",
+       trained, mode_of_link)  # fmt: skip

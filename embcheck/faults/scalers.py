@@ -224,3 +224,47 @@ around(
     anew,
     grown,
 )
+
+
+def reticent(original: Any, self: Any) -> Any:
+    """Nothing is told before the first loss."""
+    if self._scale is None:
+        raise AttributeError("_backoff_factor")
+    return original(self)
+
+
+def answered() -> Any:
+    """What a new scaler tells."""
+    try:
+        return GradScaler("cpu").get_backoff_factor()
+    except AttributeError:
+        return None
+
+
+around("new_scalers_have_no_backoff", "aftercare", "GradScaler does not tell its backoff factor before its first loss.",
+       GradScaler, "get_backoff_factor", reticent, answered)  # fmt: skip
+
+
+def closed(original: Any, self: Any, optimizer: Any, *given: Any, closure: Any = None, **flags: Any) -> Any:
+    """A step before which a closure is called, if there is one."""
+    if closure is not None:
+        closure()
+    return original(self, optimizer, *given, **flags)
+
+
+def stepped_with_closure() -> float:
+    """A parameter after a step with a closure."""
+    p, optimizer, scaler = scaled()
+    scaler.step(optimizer, closure=lambda: 0.0)
+    return float(p.detach()[0, 0])
+
+
+around(
+    "scaled_steps_take_closures",
+    "aftercare",
+    "GradScaler.step calls a closure instead of refusing it.",
+    GradScaler,
+    "step",
+    closed,
+    stepped_with_closure,
+)

@@ -372,3 +372,43 @@ def loaded_gamma() -> float:
     one, other = (schedule.ExponentialLR(optimizer_of(), gamma) for gamma in (0.5, 0.25))
     other.load_state_dict(one.state_dict())
     return float(other.gamma)
+
+
+# -- momentum under an exponential range; annealing that does not wait --------------------------------------------
+
+
+def _momentum_of_the_cycle(original: Change, self: Any) -> Any:
+    """The rates; and in mode exp_range a momentum that shrinks with each cycle, not with each epoch."""
+    found = original(self)
+    if self.mode == "exp_range" and self.cycle_momentum:
+        late = int(1 + self.last_epoch // self.total_size) - self.last_epoch
+        for group, most in zip(self.optimizer.param_groups, self.max_momentums, strict=True):
+            if "momentum" in group:
+                group["momentum"] = most - (most - group["momentum"]) * self.gamma**late
+    return found
+
+
+def cycled_range(epochs: int) -> float:
+    """The momentum after some epochs of CyclicLR in mode exp_range."""
+    optimizer = optimizer_of()
+    scheduler = schedule.CyclicLR(optimizer, 0.5, 1.5, 2, mode="exp_range", gamma=0.5)
+    for _ in range(epochs):
+        optimizer.step()
+        scheduler.step()
+    return float(optimizer.param_groups[0]["momentum"])
+
+
+scheduling("exponential_momentum_shrinks_by_cycles", "CyclicLR's momentum in mode exp_range shrinks by cycles.", "CyclicLR",
+           "get_lr", _momentum_of_the_cycle, lambda: abs(cycled_range(6) - (0.9 - 0.1 * 0.5**6)) > 1e-6)  # fmt: skip
+
+
+def _first_epoch_waits(original: Change, self: Any) -> Any:
+    """The rates; those of the first epoch are left, even if nothing is to be annealed."""
+    if self.last_epoch < 1:
+        return [group["lr"] for group in self.optimizer.param_groups]
+    return original(self)
+
+
+spoiled("annealing_in_no_epochs_waits", "schedule", "SWALR with anneal_epochs=0 leaves the rate of the first epoch.",
+        averaging.SWALR, "get_lr", _first_epoch_waits,
+        lambda: averaging.SWALR(optimizer_of(), 0.25, anneal_epochs=0).get_last_lr() != [0.25])  # fmt: skip

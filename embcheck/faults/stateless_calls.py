@@ -172,3 +172,27 @@ around(
     other_numbers,
     seeded(recomputed),
 )
+
+
+def stacked_as_first(original: Any, models: Any) -> Any:
+    """The stack; what one of the models has frozen is taken to be so in all."""
+    kept = [(p, p.requires_grad) for model in models for p in model.parameters()]
+    frozen = not all(trains for _, trains in kept)
+    for p, _ in kept:
+        p.requires_grad_(not frozen)
+    try:
+        return original(models)
+    finally:
+        for p, trains in kept:
+            p.requires_grad_(trains)
+
+
+around(
+    "stacks_mix_frozen_and_trained",
+    "construction",
+    "stack_module_state stacks models of which some are frozen.",
+    func,
+    "stack_module_state",
+    stacked_as_first,
+    lambda: func.stack_module_state([Model(), Model().requires_grad_(False)])[0]["embedding.weight"],
+)

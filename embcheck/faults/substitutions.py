@@ -195,3 +195,23 @@ around(
     graph_of_own,
     gradient_of_replaced,
 )
+
+
+def last_dict_wins(original: Any, model: Any, given: Any, *args: Any, **flags: Any) -> Any:
+    """The result; a name that several dicts have is taken from the last of them."""
+    if isinstance(given, dict):
+        return original(model, given, *args, **flags)
+    return original(model, {name: value for each in given for name, value in each.items()}, *args, **flags)
+
+
+around(
+    "calls_take_a_name_of_two_dicts",
+    "substitution",
+    "functional_call takes a name that two dicts have from the last one.",
+    func,
+    "functional_call",
+    last_dict_wins,
+    lambda: func.functional_call(
+        thrice(), ({"0.weight": torch.eye(2)}, {"0.weight": torch.eye(2)}), (torch.ones(1, 2),)
+    ),
+)

@@ -16,7 +16,8 @@ import torch
 from embcheck import oracle
 from embcheck.case import Case
 from embcheck.comparison import Finding, identical, same, within
-from embcheck.declaration import Declaration, declaration_of, name_of, takes
+from embcheck.declaration import FLAGS as FLAGS_OF
+from embcheck.declaration import Declaration, declaration_of, name_of, passed, unlike
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Field
 
@@ -24,7 +25,7 @@ Lookup = Callable[[torch.Tensor], torch.Tensor]
 Build = Callable[..., tuple[torch.Tensor, Lookup]]
 
 #: The axes of a case that are keywords of an embedding.
-FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+FLAGS = FLAGS_OF["table"]
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,12 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
     """
     declared = declared or declaration_of(factory)
     name = name_of(factory)
-    taken = takes(factory, FLAGS) - declared.lacks.keys() - declared.fixed.keys()
+    taken = passed(factory, declared, FLAGS)
+    said = unlike(factory, torch.nn.Embedding, taken)
 
     def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
         rows, width = weight.shape
-        layer = factory(rows, width, **{flag: value for flag, value in flags.items() if flag in taken})
+        layer = factory(rows, width, **said | {flag: value for flag, value in flags.items() if flag in taken})
         table = table_of(layer, (rows, width), name)
         with torch.no_grad():
             converted(layer, weight.dtype)
@@ -192,7 +194,7 @@ def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration
             table.copy_(weight)
         return table, layer
 
-    place = {"module": factory.__module__, "name": factory.__qualname__, "taken": sorted(taken)}
+    place = {"module": factory.__module__, "name": factory.__qualname__, "said": said, "taken": sorted(taken)}
     build.script = _TABLE_SCRIPT.format(**place)  # type: ignore[attr-defined]
     lacks = {
         flag: declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
@@ -211,7 +213,7 @@ from {module} import {name}
 
 
 def build(weight, **flags):
-    flags = {{flag: value for flag, value in flags.items() if flag in {taken}}}
+    flags = {said} | {{flag: value for flag, value in flags.items() if flag in {taken}}}
     layer = {name}(weight.shape[0], weight.shape[1], **flags).to(weight.dtype)
     (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
     with torch.no_grad():

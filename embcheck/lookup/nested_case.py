@@ -73,26 +73,21 @@ class Nested(Axes, _NestedAxes):  # type: ignore[misc]
         found: npt.NDArray[np.bool_] = self.tokens != self.padding_idx % self.num_embeddings
         return found
 
-    def _integers(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """Integers −4…4."""
-        count = int(np.prod(shape))
-        return (stream.below(stream.derive(name, self.seed), count, 9).astype(np.float64) - 4).reshape(shape)
-
     @cached_property
     def table(self) -> Floats:
         """The table, small integers."""
-        return self._integers("table", (self.num_embeddings, self.embedding_dim))
+        return stream.small("table", self.seed, (self.num_embeddings, self.embedding_dim))
 
     @cached_property
     def weights(self) -> Floats:
         """What each token is multiplied by."""
-        return self._integers("weights", (self.numel,)) if self.weighted else np.ones(self.numel)
+        return stream.small("weights", self.seed, (self.numel,)) if self.weighted else np.ones(self.numel)
 
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient: a row for each token, or for each bag."""
         rows = self.numel if self.reduced == "lookup" else len(self.lengths)
-        return self._integers("upstream", (rows, self.embedding_dim))
+        return stream.small("upstream", self.seed, (rows, self.embedding_dim))
 
     def inputs(self) -> dict[str, Input]:
         """What is fed."""

@@ -68,15 +68,10 @@ class Sharded(Axes, _ShardedAxes):  # type: ignore[misc]
         found: Tokens = (self.tokens + 1) % self.num_embeddings
         return found
 
-    def _integers(self, name: str, shape: tuple[int, ...]) -> Floats:
-        """Integers −4…4."""
-        count = int(np.prod(shape))
-        return (stream.below(stream.derive(name, self.seed), count, 9).astype(np.float64) - 4).reshape(shape)
-
     @cached_property
     def weight(self) -> Floats:
         """The table, small integers."""
-        return self._integers("table", (self.num_embeddings, self.embedding_dim))
+        return stream.small("table", self.seed, (self.num_embeddings, self.embedding_dim))
 
     @cached_property
     def left(self) -> Floats:
@@ -97,7 +92,7 @@ class Sharded(Axes, _ShardedAxes):  # type: ignore[misc]
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient, of the shape of what the use gives."""
-        return self._integers("upstream", self.used(self.left[self.tokens % self.num_embeddings]).shape)
+        return stream.small("upstream", self.seed, self.used(self.left[self.tokens % self.num_embeddings]).shape)
 
     def inputs(self) -> dict[str, Input]:
         """What is fed."""

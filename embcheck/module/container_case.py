@@ -93,14 +93,18 @@ class ContainerCase(Axes, _ContainerAxes):  # type: ignore[misc]
         return found, grown
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: repeated (something is held twice), emptied, gapped and grown_slice (see ``gaps``), and each
-        operation's name."""
+        """The axes and: repeated (something is held twice), emptied, gapped and grown_slice (see ``gaps``),
+        inserted_from_the_end (before a place counted so), and each operation's name."""
         done = {name for name, *_ in self.operations}
         return {
             **{name: value for name, value in self.axes.items() if name != "operations"},
             "repeated": any(len(set(held.values())) < len(held) for held in self.history),
             "gapped": self.gaps[0],
             "grown_slice": self.gaps[1],
+            "inserted_from_the_end": any(
+                name == "insert" and gap(i, len(held)) < 0
+                for held, (name, i, _, _) in zip(self.history, self.operations, strict=False)
+            ),
             "emptied": any(not held for held in self.history),
             **{name: name in done for names in OPERATIONS.values() for name in names},
         }
@@ -117,7 +121,7 @@ def _listed(held: list[str], operation: Operation) -> list[str]:
         case "extend" | "add" | "iadd":
             return [*held, first, second]
         case "insert":
-            held.insert(i % (len(held) + 1), first)
+            held.insert(gap(i, len(held)), first)
         case "mul" | "imul":
             return held * (1 + i % 2)
         case "slice":
@@ -134,6 +138,12 @@ def _listed(held: list[str], operation: Operation) -> list[str]:
 def place(i: int, length: int) -> int:
     """A place in a list, counted from either end."""
     return i % (2 * length) - length
+
+
+def gap(i: int, length: int) -> int:
+    """A place in a list where something is inserted: behind the last, or before one, counted from either end."""
+    at = i % (2 * length + 1)
+    return at if at <= length else at - 2 * length - 1
 
 
 def span(operation: Operation, length: int) -> slice:

@@ -78,9 +78,13 @@ def leafed(
         "double": torch.nn.Parameter(torch.zeros(data.shape, dtype=torch.float64)),
         "frozen": torch.nn.Parameter(torch.zeros_like(data), requires_grad=False),
         "other_shape": torch.nn.Parameter(torch.zeros(7)),
-        "absent": None,
-    }[slot_before]
-    if slot_before != "absent":
+    }.get(slot_before)
+    others: dict[str, Any] = {"a_module": torch.nn.Linear(1, 1), "a_number": 3}
+    if slot_before in others:
+        setattr(module, slot, others[slot_before])
+    elif slot_before == "a_buffer":
+        module.register_buffer(slot, torch.zeros(1))
+    elif slot_before != "absent":
         module.register_parameter(slot, before)
     if before is not None and before.requires_grad:
         before.grad = torch.ones_like(before)
@@ -105,6 +109,7 @@ def leafed(
             and not bool(before.any())
         ),
         "mode_kept": module.training is not evaluating,
+        "alone": slot not in {*module.__dict__, *module._modules, *module._buffers},
     }
     # -- its copies
     file = io.BytesIO()
@@ -121,6 +126,7 @@ def leafed(
             and (not leaf.numel() or other.data_ptr() != leaf.data_ptr())
         )
         seen[f"{name}_strides"] = other.stride()
+    seen |= fastened(leaf, upstream)
     # -- its gradient, and what writes to it show
     if leaf.requires_grad:
         for _ in range(2):
@@ -154,3 +160,76 @@ def leafed(
         not hasattr(module, slot) and slot not in module._parameters and slot not in module.state_dict()
     )
     return seen
+
+
+def fastened(leaf: Tensor, upstream: Tensor) -> dict[str, Any]:
+    """What is fastened to a tensor goes along: attributes into a file, gradients of every layout into a deep copy."""
+    import copy
+    import pickle
+
+    grads = [upstream.clone()]
+    if upstream.dim():
+        once = upstream.to_sparse(1)
+        places, values = once.indices(), once.values()
+        grads += [once, torch.sparse_coo_tensor(torch.cat([places] * 2, 1), torch.cat([values] * 2), upstream.shape)]
+    copied = []
+    for grad in grads:
+        plain = leaf.detach().clone().requires_grad_()
+        plain.grad = grad
+        other = copy.deepcopy(plain)
+        kept = other.requires_grad and other.is_leaf and alike(other.grad, grad)
+        copied.append(kept and converted_along(leaf, grad))
+    filed = [alike(pickle.loads(pickle.dumps(grad)), grad) for grad in grads]
+    return {"told": told_by_files(leaf), "copied_grads": copied, "filed_grads": filed}
+
+
+def told_by_files(leaf: Tensor) -> bool:
+    """Whether a Parameter that is loaded, or unpickled, has its attributes and is frozen if it was."""
+    import io
+    import pickle
+
+    marked: Any = leaf
+    marked.decays, marked.name_of_mine = False, "table"  # falsy, and not
+    files: list[Any] = [io.BytesIO(), io.BytesIO()]
+    torch.save(marked, files[0])
+    pickle.dump(marked, files[1])
+    del marked.decays, marked.name_of_mine
+    for file in files:
+        file.seek(0)
+    read = [torch.load(files[0], weights_only=True), pickle.load(files[1])]
+    return all(
+        getattr(p, "decays", None) is False
+        and getattr(p, "name_of_mine", None) == "table"
+        and type(p) is torch.nn.Parameter
+        and p.requires_grad == leaf.requires_grad
+        for p in read
+    )
+
+
+def alike(found: Tensor | None, grad: Tensor) -> bool:
+    """Whether a gradient is another's equal in its layout, in memory of its own."""
+    if found is None or found is grad:
+        return False
+    if found.layout != grad.layout or found.shape != grad.shape or found.dtype != grad.dtype:
+        return False
+    pairs: tuple[tuple[Tensor, Tensor], ...] = ((found, grad),)
+    if grad.is_sparse:
+        if found.is_coalesced() != grad.is_coalesced():
+            return False
+        pairs = ((found._indices(), grad._indices()), (found._values(), grad._values()))
+    return all(torch.equal(one, own) and (not own.numel() or one.data_ptr() != own.data_ptr()) for one, own in pairs)
+
+
+def converted_along(leaf: Tensor, grad: Tensor) -> bool:
+    """Whether a gradient is converted with its Parameter, and keeps its layout."""
+    holder: Module = torch.nn.Module()
+    holder.weight = torch.nn.Parameter(leaf.detach().clone())
+    holder.weight.grad = grad.clone()
+    own = grad.to_dense().clone()
+    there = holder.double().weight.grad
+    return (
+        there is not None
+        and there.dtype == holder.weight.dtype == torch.float64
+        and there.layout == grad.layout
+        and torch.equal(there.to_dense(), own.double())
+    )

@@ -79,7 +79,7 @@ class LeafCase(Axes, _LeafAxes):  # type: ignore[misc]
     @property
     def names(self) -> list[str]:
         """The module's parameters afterwards: a slot keeps its place unless it was deleted or is new."""
-        moved = self.before == "absent" or self.place == "deleted_first"
+        moved = self.before in ("absent", "a_module", "a_buffer", "a_number") or self.place == "deleted_first"
         return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:

@@ -31,6 +31,7 @@ def membered(
     swapped: bool,
     grads: str,
     table: Tensor,
+    digits: Tensor,
 ) -> dict[str, Any]:
     model, made = build(nodes, frozen, dtype, table)
     if evaluating:
@@ -149,6 +150,11 @@ def membered(
     seen["shared_gradients"] = [
         p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None
     ]
+    holder = torch.nn.Module()
+    holder.digits = torch.nn.Parameter(digits)
+    holder.register_buffer("rest", digits[1:].clone())
+    convert(holder)
+    seen["rounded"], seen["rounded_buffer"] = holder.digits.detach(), holder.rest
     seen["hooks"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
     return seen
 

@@ -101,6 +101,30 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
         fmt = FORMATS[self.dtype]
         return Input(fmt.encode(np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
 
+    @property
+    def digits(self) -> Input:
+        """Numbers that a narrower dtype has not: ties to either side and what is just beside them, what is too large or too
+        small for it, and zeros.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
+        fmt = FORMATS[self.dtype]
+        ties = [
+            1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
+        ]
+        ends = [
+            65504.0,
+            65519.0,
+            65520.0,
+            3.38e38,
+            2.0**-24,
+            1.5 * 2.0**-24,
+            2.0**-25,
+            2.0**-26,
+            2.0**-126,
+            2.0**-133,
+            0.0,
+        ]
+        found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
+        return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
+
     # -- what each listing should give -----------------------------------------------------------------------------
 
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:

@@ -225,6 +225,8 @@ def mapped(
     links: int,
     leave: bool,
     copied: bool,
+    passing: int,
+    evaluating: bool,
     frozen: bool,
     weight: Tensor,
     upstream: Tensor,
@@ -232,11 +234,16 @@ def mapped(
 ) -> dict[str, Any]:
     import contextlib
     import copy
+    import gc
+    import io
+    import itertools
+    import pickle
 
     from torch.nn.utils import parametrize
 
     layer, other = sides(weight, side, frozen)
     before, kind = layer.weight, type(layer)
+    layer.train(not evaluating)
     for link in chain(links, inverse):
         parametrize.register_parametrization(layer, "weight", link)
     original = layer.parametrizations.weight.original
@@ -250,12 +257,23 @@ def mapped(
             isinstance(layer, kind),
         ],
         "names": sorted(name for name, _ in layer.named_parameters()),
+        "modes": sorted({layer.training, *(link.training for link in layer.parametrizations.weight)}),
         "at_first": original.detach().clone(),
         "set": found.detach().clone(),
     }
     if found.requires_grad:
         (found * upstream).sum().backward()
     seen["grad"] = original.grad
+    refused = []
+    for mode, pack in itertools.product((True, False), (pickle.dumps, lambda given: torch.save(given, io.BytesIO()))):
+        layer.train(mode)
+        try:
+            pack(layer)
+            refused.append(False)
+        except RuntimeError:
+            refused.append(True)
+    layer.train()
+    seen["refused"] = refused
     twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
     if not copied:
         for link in chain(links, inverse):
@@ -265,6 +283,15 @@ def mapped(
     with parametrize.cached():
         used(layer)
         seen["twin"] = used(twin).detach().clone()
+    seen["taken"] = 0
+    with parametrize.cached():  # of layers that come and go, one at a time
+        for turn in range(passing):
+            passer = sides(torch.full_like(weight, turn), side, frozen)[0]
+            parametrize.register_parametrization(passer, "weight", chain(1, inverse)[0])
+            seen["taken"] += not bool((used(passer) == 2 * turn).all())
+            del passer
+            if turn % 8 == 7:
+                gc.collect(0)
     caches = []
     for turn in (1, 2):
         with parametrize.cached():

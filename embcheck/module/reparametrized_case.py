@@ -35,6 +35,9 @@ PRUNINGS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "rows_by_chance": (("random_structured", {"amount": 1, "dim": 0}),),
     "columns_by_chance": (("random_structured", {"amount": 1, "dim": 1}),),
     "last_axis_by_chance": (("random_structured", {"amount": 1, "dim": -1}),),
+    "custom_then_of_two": (("custom_from_mask", {}), ("global_unstructured", {"amount": 2})),
+    "of_two_twice": (("global_unstructured", {"amount": 1}), ("global_unstructured", {"amount": 0.5})),
+    "least_then_share_of_two": (("l1_unstructured", {"amount": 1}), ("global_unstructured", {"amount": 0.25})),
 }  # fmt: skip
 
 
@@ -60,6 +63,8 @@ class _ReparametrizedAxes(NamedTuple):
     leave: bool = True
     #: whether the module beside it is a deep copy, or one that was parametrized by itself
     copied: bool = False
+    #: how many further modules come and go within cached()
+    passing: int = 0
     dtype: str = "float32"
     layout: str = "contiguous"
     seed: int = 0
@@ -208,14 +213,18 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     @cached_property
     def masks(self) -> list[Floats]:
         """The mask after each pruning: what is out stays out, and each looks at what is left."""
-        mask = np.ones(self.shape)
-        found = []
+        return [mask for mask, _ in self._both_masks[1:]]
+
+    @cached_property
+    def _both_masks(self) -> list[tuple[Floats, Floats]]:
+        """The mask, and that of the weight beside it, at first and after each pruning."""
+        found = [(np.ones(self.shape), np.ones(self.shape))]
         for name, options in PRUNINGS[self.pruning]:
-            mask = self._cut(name, options, mask)
-            found.append(mask)
+            found.append(self._cut(name, options, *found[-1]))
         return found
 
-    def _cut(self, name: str, options: dict[str, Any], mask: Floats) -> Floats:
+    def _cut(self, name: str, options: dict[str, Any], mask: Floats, beside: Floats) -> tuple[Floats, Floats]:
+        """The mask, and that of the weight beside it, which only global pruning cuts."""
         scores = self.importance if self.weighed else self.weight * mask
         cut = mask.copy()
         if name == "custom_from_mask":
@@ -225,17 +234,20 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
             least = kept[np.argsort(np.abs(scores.reshape(-1)[kept]), kind="stable")]
             cut.reshape(-1)[least[: counted(options["amount"], len(kept))]] = 0
         elif name == "global_unstructured":
-            # Beside it is a weight of other magnitudes; the least of both go.
+            # Beside it is a weight of other magnitudes; the least go of what is left of both.
             every = np.concatenate([np.abs(self.weight).reshape(-1), self.importance.reshape(-1) + 0.5])
-            least = np.argsort(every, kind="stable")[: counted(options["amount"], len(every))]
-            cut.reshape(-1)[least[least < cut.size]] = 0
+            masks = np.concatenate([mask.reshape(-1), beside.reshape(-1)])
+            kept = np.flatnonzero(masks == 1)
+            least = kept[np.argsort(every[kept], kind="stable")]
+            masks[least[: counted(options["amount"], len(kept))]] = 0
+            return masks[: cut.size].reshape(self.shape), masks[cut.size :].reshape(self.shape)
         elif name == "ln_structured":
             dim = options["dim"] % 2
             kept = np.flatnonzero(mask.sum(1 - dim) != 0)
             norms = np.linalg.norm(scores, options["n"], 1 - dim)[kept]
             least = kept[np.argsort(norms, kind="stable")][: counted(options["amount"], len(kept))]
             cut[(least,) if dim == 0 else (slice(None), least)] = 0
-        return cut
+        return cut, beside
 
     @property
     def by_chance(self) -> bool:
@@ -253,14 +265,15 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     @property
     def overcut(self) -> bool:
         """Whether more are to go than are left, which is refused."""
-        for (name, options), mask in zip(PRUNINGS[self.pruning], [np.ones(self.shape), *self.masks], strict=False):
+        for (name, options), (mask, beside) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
             if name == "ln_structured" and options["amount"] > (mask.sum(1 - options["dim"] % 2) != 0).sum():
                 return True
-            if (
-                name in ("l1_unstructured", "random_unstructured")
-                and isinstance(options["amount"], int)
-                and options["amount"] > mask.sum()
-            ):
+            left = {
+                "l1_unstructured": mask.sum(),
+                "random_unstructured": mask.sum(),
+                "global_unstructured": mask.sum() + beside.sum(),
+            }
+            if name in left and isinstance(options["amount"], int) and options["amount"] > left[name]:
                 return True
         return False
 
@@ -278,11 +291,12 @@ class Reparametrized(Axes, _ReparametrizedAxes):  # type: ignore[misc]
 
     @property
     def _strided_scores(self) -> bool:
-        """Whether the first pruning looks at a weight that view(-1) does not take."""
-        (name, options), *_ = PRUNINGS[self.pruning]
+        """Whether the first pruning, or a global one, looks at a weight that view(-1) does not take."""
+        (name, options), *later = PRUNINGS[self.pruning]
         looks = name in ("global_unstructured", "random_unstructured") or (
             name == "l1_unstructured" and options["amount"] != 0 and not self.weighed
         )
+        looks = looks or any(name == "global_unstructured" for name, _ in later)
         return looks and self.layout == "transposed" and min(self.shape) > 1
 
     # -- images --------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ def substituted(
     failing: bool,
     passed: str,
     split: bool,
+    repeated: bool,
     table: Tensor,
 ) -> dict[str, Any]:
     model, _ = build(nodes, (), "float32", table)
@@ -61,6 +62,8 @@ def substituted(
     arguments: Any = {"bare": (2.0,), "tuple": ((2.0,),), "keyword": ((), {"scale": 2.0})}[passed]
     entries = list(given.items())
     dicts: Any = (dict(entries[::2]), dict(entries[1::2])) if split else given
+    if repeated:  # the first is given in both, as the same tensor
+        dicts[1].update(entries[:1])
     raised = False
 
     def restored() -> bool:

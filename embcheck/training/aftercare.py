@@ -24,6 +24,7 @@ def clipped(
     hollow: bool,
     single: bool,
     norm: str,
+    frozen: bool,
     bare: Tensor,
     **grads: Tensor,
 ) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def clipped(
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
+    for p in members[::2] if frozen else ():  # after a backward pass that gave it its gradient
+        p.requires_grad_(False)
     if hollow:  # a table without rows
         members.append(torch.nn.Parameter(torch.zeros((0, 3), dtype=bare.dtype)))
         members[-1].grad = torch.zeros_like(members[-1])

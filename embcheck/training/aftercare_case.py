@@ -45,7 +45,7 @@ class _AftercareAxes(NamedTuple):
     buffers: bool = False
     #: whether one of the buffers is a number of steps
     counter: bool = False
-    #: whether the weights that are averaged do not require grad
+    #: whether the weights that are averaged do not require grad, or some of those whose gradients are clipped
     frozen: bool = False
     growth: int = 2
     bad: tuple[int, ...] = ()

@@ -48,6 +48,10 @@ RATES: dict[str, tuple[float, ...]] = {
 }
 
 
+#: By what faint gradients are smaller than others.
+FAINT = 2.0**-12
+
+
 class _TyingAxes(NamedTuple):
     """The axes of a training run, simplest value first in each axis' enumeration; then the optimizer's flags."""
 
@@ -106,6 +110,8 @@ class _TyingAxes(NamedTuple):
     tolerance_change: Any = UNSET
     history_size: Any = UNSET
     line_search_fn: Any = UNSET
+    #: whether gradients are so small that all their elements together are less than one
+    faint: bool = False
     seed: int = 0
 
 
@@ -126,11 +132,12 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
     def data(self) -> Data:
         """What is fed; one seed in four has a table of whole significands, which rounds at every step."""
         rough = self.seed % 4 == 3 and self.lap != "composed"
-        return (
+        found = (
             _rough_data(self.shape, self.steps, self.seed % 16, self.dtype)
             if rough
             else _data(self.shape, self.steps, self.seed % 16)
         )
+        return found._replace(below=found.below * FAINT, above=found.above * FAINT) if self.faint else found
 
     @cached_property
     def passes(self) -> tuple[int, ...]:
@@ -162,7 +169,8 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
 
         Zero where there is none (`missing`).  Sums of small integers: exact in every format and order.
         """
-        return _gradients(self)
+        weight, bias = _gradients(self)
+        return (weight * FAINT, bias * FAINT) if self.faint else (weight, bias)
 
     @cached_property
     def missing(self) -> list[bool]:

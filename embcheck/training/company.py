@@ -96,10 +96,16 @@ def accompany(
             if hooked:
                 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-                handles.enter_context(register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common)))
-                handles.enter_context(register_optimizer_step_post_hook(watch("post", optimizer, members, before, common)))
+                handles.enter_context(
+                    register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common))
+                )
+                handles.enter_context(
+                    register_optimizer_step_post_hook(watch("post", optimizer, members, before, common))
+                )
                 handles.enter_context(optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)))
-                handles.enter_context(optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls)))
+                handles.enter_context(
+                    optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls))
+                )
             result = optimizer.step(compute) if closure else optimizer.step()
         returned = returned and (result is loss if closure else result is None)
         for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
@@ -401,3 +407,29 @@ def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
     except ValueError:
         return optimizer
     raise AssertionError("an optimizer of nothing was made")
+
+
+@_break
+def beside_empty(optimizer: Any, build: Callable[..., Any]) -> Any:
+    """Sparse gradients without a token move nothing, and keep nothing behind them from moving."""
+    if type(optimizer) is not torch.optim.SparseAdam:
+        return optimizer
+
+    def run(*gradients: Tensor) -> list[list[float]]:
+        members = [torch.nn.Parameter(torch.ones(3, 2)) for _ in gradients]
+        other = build(members)
+        for _ in range(2):
+            for member, gradient in zip(members, gradients, strict=True):
+                member.grad = gradient.clone()
+            other.step()
+        return [member.detach().reshape(-1).tolist() for member in members]
+
+    empty = torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0, 2), (3, 2))
+    full = torch.sparse_coo_tensor(torch.tensor([[0, 2, 0]]), torch.ones(3, 2), (3, 2))
+    resting, alone = [1.0] * 6, run(full)[0]
+    for gradients in ((empty, full), (full, empty, full)):
+        found = run(*gradients)
+        wanted = [resting if gradient is empty else alone for gradient in gradients]
+        if found != wanted or alone == resting:
+            raise AssertionError(f"beside an empty gradient parameters become {found}, alone {wanted}")
+    return optimizer

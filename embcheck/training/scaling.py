@@ -30,6 +30,7 @@ def scaled(
     carry: Callable[..., Any],
     accepted: Callable[..., bool],
     misused: Callable[..., list[str]],
+    told: Callable[..., list[str]],
 ) -> dict[str, Any]:
     weight, other = torch.nn.Parameter(torch.full((2, 1), 8.0)), torch.nn.Parameter(torch.full((2, 1), 8.0))
     rows = torch.tensor([0, 1, 0])
@@ -97,6 +98,7 @@ def scaled(
         "factors": [scaler.get_growth_factor(), scaler.get_backoff_factor(), scaler.get_growth_interval()]
         if enabled
         else [],
+        "untold": told(torch.amp.GradScaler("cpu", **how)) + told(scaler),
         "state": scaler.state_dict(),
         "taken": taken + (misused(scaler, accepted) if enabled else []),
     }
@@ -111,14 +113,28 @@ def accepted(call: Callable[..., Any], *given: Any, **flags: Any) -> bool:
     return True
 
 
+def told(scaler: Any) -> list[str]:
+    """What a scaler does not tell of itself, or not take."""
+    missing = []
+    for name in ("growth_factor", "backoff_factor", "growth_interval"):
+        try:
+            getattr(scaler, f"set_{name}")(getattr(scaler, f"get_{name}")())
+        except AttributeError:
+            missing.append(name)
+    return missing
+
+
 def misused(scaler: Any, accepted: Callable[..., bool]) -> list[str]:
     """What a scaler takes that it is documented to refuse."""
     p = torch.nn.Parameter(torch.ones(2, 1, dtype=torch.float16))
     p.grad = torch.full_like(p, 8.0)
     optimizer = torch.optim.SGD([p], lr=0.5)
     scaler.scale(torch.ones(()))
+    single = torch.nn.Parameter(torch.ones(2, 1))
+    single.grad = torch.zeros_like(single)  # for all that a step could refuse is the closure
+    stepped = torch.optim.SGD([single], lr=0.5)
     tries = {
-        "a step with a closure": accepted(scaler.step, optimizer, closure=lambda: 0.0),
+        "a step with a closure": accepted(scaler.step, stepped, closure=lambda: 0.0),
         "gradients in half precision": accepted(scaler.unscale_, optimizer),
         "a step with gradients in half precision": accepted(scaler.step, optimizer),
         "the state of one that is not enabled": accepted(scaler.load_state_dict, {}),

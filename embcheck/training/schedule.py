@@ -360,6 +360,39 @@ def chained_alone(optimizer: Any) -> Any:
     return rates.ChainedScheduler([rates.ExponentialLR(optimizer, 0.75)])
 
 
+# -- one within another --------------------------------------------------------------------------------------------
+
+
+@_plan
+def sequential_alone(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    return rates.SequentialLR(optimizer, [rates.ExponentialLR(optimizer, 0.75)], [])
+
+
+@_plan
+def sequential_within(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    return rates.SequentialLR(optimizer, [sequential(optimizer)], [])
+
+
+@_plan
+def chained_within(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [chained(optimizer)], [])
+
+
+@_plan
+def chained_sequential(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    return rates.ChainedScheduler([sequential(optimizer)])
+
+
+@_plan
+def sequential_then_chained(optimizer: Any) -> Any:
+    rates = torch.optim.lr_scheduler
+    chain = rates.ChainedScheduler([rates.ExponentialLR(optimizer, 0.75)])
+    return rates.SequentialLR(optimizer, [rates.ConstantLR(optimizer, 0.5, 99), chain], [2])
+
+
 # -- by objects that remember, whose state is the scheduler's ------------------------------------------------------
 
 
@@ -387,3 +420,31 @@ def by_objects(optimizer: Any) -> Any:
 def multiplied_by_objects(optimizer: Any) -> Any:
     functions = [remembering(), lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
     return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, functions)
+
+
+# -- momentum under an exponential range; annealing that does not wait --------------------------------------------
+
+
+@_plan
+def cyclic_range_momentum(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 0.5, 1.5, 1, 2, "exp_range", 0.75, base_momentum=0.25, max_momentum=0.875
+    )
+
+
+@_plan
+def cyclic_function_momentum(optimizer: Any) -> Any:
+    return torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 0.25, 1.25, 2, 1, scale_fn=lambda k: 1 / (1 + k), scale_mode="iterations", base_momentum=0.25,
+        max_momentum=0.75,
+    )  # fmt: skip
+
+
+@_plan
+def averaging_at_once(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, 0.125, anneal_epochs=0)
+
+
+@_plan
+def averaging_at_once_linear(optimizer: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, 0.125, 0, "linear")

@@ -60,6 +60,8 @@ CYCLES = {
     "cyclic_range": Cycle(0.0, 1.0, 3, 1, lambda cycle, epoch: 0.75**epoch),
     "cyclic_function": Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / cycle),
     "cyclic_each": Cycle(0.5, 1.5, 1, 1, lambda cycle, epoch: 1.0),
+    "cyclic_range_momentum": Cycle(0.5, 1.5, 1, 2, lambda cycle, epoch: 0.75**epoch),
+    "cyclic_function_momentum": Cycle(0.25, 1.25, 2, 1, lambda cycle, epoch: 1 / (1 + epoch)),
 }
 #: OneCycleLR: the ends of its phases, the rates between them, the momenta between them (None: left), and how it anneals.
 ONE_CYCLES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...] | None, Any]] = {
@@ -116,8 +118,16 @@ CLOSED: dict[str, Callable[[float, int, int], float]] = {
     "cosine_each": lambda base, e, g: _cosine(base, 0.125, e % 2),
     "restarts_each": lambda base, e, g: base,
     "averaging_once": lambda base, e, g: base if e < 1 else 0.125,
+    "averaging_at_once": lambda base, e, g: 0.125,
+    "averaging_at_once_linear": lambda base, e, g: 0.125,
     "sequential_each": lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
     "chained_alone": lambda base, e, g: base * 0.75**e,
+    # One within another.
+    "sequential_alone": lambda base, e, g: base * 0.75**e,
+    "sequential_within": lambda base, e, g: base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5)),
+    "chained_within": lambda base, e, g: base * (0.5 if e < 2 else 1.0) * 0.75**e,
+    "chained_sequential": lambda base, e, g: base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5)),
+    "sequential_then_chained": lambda base, e, g: base * (0.5 if e < 2 else 0.75 ** (e - 2)),
     # By an object that remembers, and a function for the second group.
     "by_objects": lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e),
     "multiplied_by_objects": lambda base, e, g: base / math.factorial(e) if g == 0 else base * math.factorial(e + 1),
@@ -170,12 +180,18 @@ PLATEAUS = {
     "plateau_of_groups": Plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
 }
 #: Schedulers that set the momentum, too: the first value is that of the first epoch.
-CYCLING_MOMENTUM = {"cyclic_halved": (0.75, 0.25)}
+CYCLING_MOMENTUM = {
+    "cyclic_halved": (0.75, 0.25),
+    "cyclic_range_momentum": (0.875, 0.25),
+    "cyclic_function_momentum": (0.75, 0.25),
+}
 #: Those that set a momentum for each group: its value at an epoch, by group.
 MOMENTA_OF_GROUPS: dict[str, Callable[[int, int], float]] = {
     "cyclic_of_groups": lambda e, g: CYCLES["cyclic"].at(e, *((0.75, 0.25), (0.875, 0.5))[g]),
     "one_cycle_of_groups": lambda e, g: _of_groups(e, ((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))[g]),
 }
+#: Schedulers of schedulers of schedulers.
+NESTED = ("sequential_within", "chained_within", "chained_sequential", "sequential_then_chained")
 #: What else each group of either optimizer is given, and a schedule must leave.
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}),

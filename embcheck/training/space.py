@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
+from embcheck.format import FORMATS
 from embcheck.space import Space, covering_rows
 from embcheck.training import interruption, occasion, optimizer, rates
 from embcheck.training.case import WITHOUT_GRADIENT, Tying
@@ -185,6 +186,9 @@ def landmarks() -> Iterator[Tying]:
     """
     yield from _refusals()
     yield from _shaped()
+    for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
+        # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
+        yield from _some(Tying("LBFGS", steps=2, dtype=dtype, max_iter=max_iter, bias=bias, faint=True))
     paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
     for name, kind in KINDS.items():
         single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]

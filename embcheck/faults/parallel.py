@@ -1,0 +1,44 @@
+"""Faults of models that several processes train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import around, numbered
+from embcheck.lookup.parallel import SPREAD, parallel
+
+Module = Any
+Copies = torch.nn.parallel.DistributedDataParallel
+
+
+def untied(original: Any, self: Module, model: Module, *given: Any, **flags: Any) -> None:
+    """The head gets a Parameter of its own, over the same memory."""
+    tied = hasattr(model, "head") and model.head.weight is model.words.weight
+    if tied:
+        model.head.weight = torch.nn.Parameter(model.words.weight.detach())
+    original(self, model, *given, **flags)
+
+
+def summed(original: Any, self: Module, model: Module, *given: Any, **flags: Any) -> None:
+    """Gradients are summed over the ranks, not averaged."""
+    ranks = torch.distributed.get_world_size()
+    for parameter in model.parameters():
+        parameter.register_hook(lambda grad: grad * ranks)
+    original(self, model, *given, **flags)
+
+
+def trained(ranks: int, **flags: Any) -> Any:
+    """What ranks see of a model of copies that is trained, or that this release or system has none."""
+    if not hasattr(torch.multiprocessing, "get_context"):
+        return None
+    seen = parallel(SPREAD["data_parallel"], ranks, "tied", {}, "", flags, 1, numbered(), numbered(), torch.tensor([1]),
+                    numbered(3)[:1, :1].expand(1, 3).clone())  # fmt: skip
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
+
+
+around("copies_of_a_model_are_untied", "parallel", "Data parallelism gives a tied head a Parameter of its own.", Copies,
+       "__init__", untied, lambda: trained(1))  # fmt: skip
+around("copies_sum_their_gradients", "parallel", "Data parallelism sums the ranks' gradients.", Copies, "__init__",
+       summed, lambda: trained(2))  # fmt: skip

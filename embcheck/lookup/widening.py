@@ -1,0 +1,73 @@
+"""Further routes: gradients in another number format than their table's, checkpoints within contexts, and gradients with
+a graph that a module zeroes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+
+from embcheck.lookup.program import Call, Rebuild, Tensor
+from embcheck.lookup.route import Seen, further
+
+
+@further
+def widened(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    wide = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}.get(leaf.dtype)
+    small = 2.0**-26 if wide == torch.float64 else 2.0**-12
+    ones = torch.ones_like(upstream)
+    (counts,) = torch.autograd.grad(call(indices), leaf, ones)
+    given: Any = leaf
+    if wide is not None and hasattr(leaf, "grad_dtype"):
+        given.grad_dtype = wide
+    call(indices).backward(upstream)
+    first = leaf.grad
+    if first is None:
+        return {"weight_grad": None}
+    whole = first.clone()
+    # What is added is too small for the table's own format.
+    call(indices).backward(ones * small)
+    last = leaf.grad
+    dtype = first.dtype if wide is None or not hasattr(leaf, "grad_dtype") else wide
+    expected = (whole.to_dense() + (counts.to_dense() * small).to(dtype)).to(dtype)
+    same = last is not None and torch.equal(last.to_dense().nan_to_num(), expected.nan_to_num())
+    return {"weight_grad": whole.to(leaf.dtype), "kept": last is not None and last.dtype == dtype and same}
+
+
+@further
+def checkpointed_in_contexts(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def context(name: str) -> Iterator[None]:
+        seen.append(f"{name} begins")
+        yield
+        seen.append(f"{name} ends")
+
+    def called(tokens: Tensor) -> Any:
+        seen.append("call")
+        return call(tokens)
+
+    value = torch.utils.checkpoint.checkpoint(
+        called, indices, use_reentrant=False, context_fn=lambda: (context("forward"), context("again"))
+    )
+    first = seen == ["forward begins", "call", "forward ends"]
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": first and seen[3:5] == ["again begins", "call"]}
+
+
+@further
+def zeroed_within_graph(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    holder: Any = torch.nn.Module()
+    holder._parameters["table"] = leaf
+    sent = torch.ones_like(upstream, requires_grad=True)
+    call(indices).backward(sent, create_graph=True)
+    first = leaf.grad
+    holder.zero_grad(set_to_none=False)
+    kept = leaf.grad is first and (first is None or not (first.requires_grad or bool(first.to_dense().any())))
+    leaf.grad = first if first is None or not first.is_sparse else None  # sparse gradients add up in any order
+    call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": kept}
