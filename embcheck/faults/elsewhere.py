@@ -19,6 +19,13 @@ def narrow(original: Any, self: Any, *given: Any) -> Any:
     return original(self, *given)
 
 
+def refused(original: Any, self: Any, *given: Any) -> Any:
+    """No step is taken where double precision is the default."""
+    if torch.get_default_dtype() is torch.float64:
+        raise RuntimeError("Rprop steps in single precision")
+    return original(self, *given)
+
+
 def moved() -> Any:
     """A weight after a step under another default dtype."""
     grads = numbered(2)[None] / 3
@@ -27,3 +34,15 @@ def moved() -> Any:
 
 around("sgd_steps_in_the_default_dtype", "elsewhere", "SGD grows its weights a little where half is the default dtype.",
        torch.optim.SGD, "step", narrow, moved)  # fmt: skip
+
+
+def turned() -> Any:
+    """What a step under another default dtype gives."""
+    grads = numbered(2)[None] / 3
+    return elsewhere("Rprop", {"lr": 0.5}, SETTINGS["double"], SETTINGS["nothing"], 0, False, numbered(2), grads)[
+        "values"
+    ]
+
+
+around("rprop_refuses_double_as_default", "elsewhere", "Rprop refuses to step where double is the default dtype.",
+       torch.optim.Rprop, "step", refused, turned)  # fmt: skip

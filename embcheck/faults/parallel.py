@@ -29,11 +29,18 @@ def summed(original: Any, self: Module, model: Module, *given: Any, **flags: Any
     original(self, model, *given, **flags)
 
 
-def trained(ranks: int, **flags: Any) -> Any:
+def refused(original: Any, self: Module, model: Module, *given: Any, **flags: Any) -> None:
+    """A model with two parameters is refused."""
+    if len(list(model.parameters())) == 2:
+        raise RuntimeError("parameters of one bucket differ")
+    original(self, model, *given, **flags)
+
+
+def trained(ranks: int, head: str = "tied", **flags: Any) -> Any:
     """What ranks see of a model of copies that is trained, or that this release or system has none."""
     if not hasattr(torch.multiprocessing, "get_context"):
         return None
-    seen = parallel(SPREAD["data_parallel"], ranks, "tied", {}, "", flags, 1, numbered(), numbered(), torch.tensor([1]),
+    seen = parallel(SPREAD["data_parallel"], ranks, head, {}, "", flags, 1, numbered(), numbered(), torch.tensor([1]),
                     numbered(3)[:1, :1].expand(1, 3).clone())  # fmt: skip
     return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
 
@@ -42,3 +49,5 @@ around("copies_of_a_model_are_untied", "parallel", "Data parallelism gives a tie
        "__init__", untied, lambda: trained(1))  # fmt: skip
 around("copies_sum_their_gradients", "parallel", "Data parallelism sums the ranks' gradients.", Copies, "__init__",
        summed, lambda: trained(2))  # fmt: skip
+around("copies_of_two_parameters_are_refused", "parallel", "Data parallelism refuses a model that has two parameters.",
+       Copies, "__init__", refused, lambda: trained(1, "own"))  # fmt: skip

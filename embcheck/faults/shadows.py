@@ -18,6 +18,13 @@ def wider(original: Any, table: Any, *given: Any, **flags: Any) -> Any:
     return (found[0].float(), *found[1:])
 
 
+def refused(original: Any, tokens: Any, table: Any, *given: Any, **flags: Any) -> Any:
+    """Fake tables are looked up by int64 only."""
+    if type(table).__name__ == "FakeTensor" and tokens.dtype is torch.int32:
+        raise RuntimeError("expected scalar type Long but found Int")
+    return original(tokens, table, *given, **flags)
+
+
 def told() -> Any:
     """What a fake bag is said to be."""
     flags = {"mode": "sum", "include_last_offset": False, "padding_idx": None}
@@ -26,3 +33,13 @@ def told() -> Any:
 
 around("fake_bags_are_of_single_precision", "shadow", "Fake bags of a float16 table are float32.", torch,
        "embedding_bag", wider, told)  # fmt: skip
+
+
+def looked_up() -> Any:
+    """What a fake lookup is said to be."""
+    tokens = torch.tensor([1], dtype=torch.int32)
+    return shadowed(SHADOWED["lookup"], {"padding_idx": None}, False, numbered(), tokens, torch.tensor([0]))
+
+
+around("fake_tables_take_int64_only", "shadow", "A fake table refuses tokens of int32.", torch.nn.functional,
+       "embedding", refused, looked_up)  # fmt: skip
