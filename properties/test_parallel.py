@@ -13,9 +13,9 @@ from embcheck.comparison import Finding, every, same
 from embcheck.law import Family, Plan
 from embcheck.lookup.parallel import SPREAD, parallel
 from embcheck.lookup.parallel_case import Parallel
+from embcheck.lookup.ranks import no_ranks, unmade
 from embcheck.outcome import Outcome
 from embcheck.space import Space
-from properties.test_sharded import no_ranks, unmade
 
 _GRAPHS: dict[str, dict[str, bool]] = {
     "plain": {},

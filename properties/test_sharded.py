@@ -9,7 +9,8 @@ from typing import Any
 from embcheck import stream
 from embcheck.comparison import Finding, refuses, within
 from embcheck.law import Family, Plan
-from embcheck.lookup.sharded import APART, MADE, USES, sharded
+from embcheck.lookup.ranks import no_ranks, unmade
+from embcheck.lookup.sharded import MADE, USES, sharded
 from embcheck.lookup.sharded_case import Sharded
 from embcheck.outcome import Outcome
 from embcheck.space import Space
@@ -106,21 +107,6 @@ def draw(draws: stream.Stream) -> Sharded | None:
     if not draws.chance(4):
         drawn["stray"] = None
     return canonical(Sharded(**drawn, seed=draws.between(0, 255)))
-
-
-def no_ranks(case: Sharded, out: Outcome) -> str | None:
-    """Why an outcome can't be judged: forks can't use a device that is in use."""
-    return None if out.device == "cpu" else "ranks are forks, which can't use a device that this process uses"
-
-
-def unmade(out: Outcome) -> str | None:
-    """What this release or this machine lacks."""
-    text = str(out.error or "")
-    if text.startswith(APART):
-        return APART
-    if isinstance(out.error, ImportError) and "torch.distributed" in text:
-        return f"this release has none: {text.splitlines()[0][:80]}"
-    return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None
 
 
 family = Family(

@@ -186,8 +186,12 @@ def imports_of(source: str, package: str, *, inside: bool) -> set[str]:
 
 def modules_of(folder: Path) -> dict[str, str]:
     """The sources of a package by dotted name below it; packages' own files left out."""
-    paths = (path for path in folder.rglob("*.py") if path.name != "__init__.py" and "properties" not in path.parts)
-    return {".".join(path.relative_to(folder).with_suffix("").parts): path.read_text("utf-8") for path in sorted(paths)}
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*.py")) if path.name != "__init__.py"}
+    return {
+        ".".join(found.with_suffix("").parts): path.read_text("utf-8")
+        for found, path in paths.items()
+        if "properties" not in found.parts
+    }
 
 
 def departures(sources: dict[str, str], package: str, layers: tuple[str, ...], back: set[tuple[str, str]]) -> list[str]:
@@ -206,6 +210,24 @@ def departures(sources: dict[str, str], package: str, layers: tuple[str, ...], b
 
 def test_no_module_imports_one_to_its_right() -> None:
     assert departures(modules_of(PACKAGE), "embcheck", LAYERS, BACK) == []
+
+
+def neighbours_of(folder: Path) -> list[str]:
+    """The laws' files that import another one: installed, they lie in embcheck, where there is no package `properties`."""
+    sources = modules_of(folder)
+    return [name for name, source in sources.items() if imports_of(source, folder.name, inside=True)]
+
+
+def test_no_file_of_laws_imports_another() -> None:
+    assert neighbours_of(ROOT / "properties") == []
+
+
+def test_the_neighbours_guard_can_fail(tmp_path: Path) -> None:
+    folder = tmp_path / "laws"
+    folder.mkdir()
+    (folder / "test_one.py").write_text("from laws.test_two import plan\n")
+    (folder / "test_two.py").write_text("import embcheck\n")
+    assert neighbours_of(folder) == ["test_one"]
 
 
 def test_no_module_imports_itself_on_the_way() -> None:

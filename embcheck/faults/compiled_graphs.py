@@ -28,19 +28,20 @@ _OPERATOR = ("weight", "indices", "padding_idx", "scale_grad_by_freq", "sparse")
 # -- witnesses ---------------------------------------------------------------------------------------------------
 
 
-def probe(build: Any, tokens: list[int], flags: dict[str, Any]) -> dict[str, Any]:
+def probe(build: Any, tokens: list[int], flags: dict[str, Any], rows: int = 4) -> dict[str, Any]:
     """A lookup in a table of ones, and its gradient."""
-    leaf, call = build(torch.ones(4, 2, requires_grad=True), **flags)
+    leaf, call = build(torch.ones(rows, 2, requires_grad=True), **flags)
     value = call(torch.tensor(tokens))
     if value.requires_grad:
         value.sum().backward()
     return {"value": value, "grad": leaf.grad}
 
 
-def seen(mode: str, *tokens: int, **flags: Any) -> dict[str, Any] | None:
+def seen(mode: str, *tokens: int, rows: int = 4, **flags: Any) -> dict[str, Any] | None:
     """What a mode makes of a lookup; None if it refuses it."""
+    given = {"tokens": list(tokens), "flags": flags, "rows": rows}
     try:
-        return dict(MODES[mode].function(probe, build=ENTRIES["module"].build, tokens=list(tokens), flags=flags))
+        return dict(MODES[mode].function(probe, build=ENTRIES["module"].build, **given))
     except (IndexError, RuntimeError):
         return None
 

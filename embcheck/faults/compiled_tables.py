@@ -96,6 +96,21 @@ def padding_is_the_last(dense: Decomposition) -> Decomposition:
     return lambda grad, indices, rows, padding, scale: dense(grad, indices, rows, padding % max(rows, 1), scale)
 
 
+def one_row_once(dense: Decomposition) -> Decomposition:
+    """The gradient of a table of one row is that of its first token."""
+
+    def spoiled(grad: Any, indices: Any, rows: int, padding: int, scale: bool) -> Any:
+        right = dense(grad, indices, rows, padding, scale)
+        return grad.reshape(-1, grad.shape[-1])[:1] if rows == 1 and indices.numel() > 1 else right
+
+    return spoiled
+
+
+def _first_alone(mode: str) -> bool:
+    found = seen(mode, 0, 0, rows=1)
+    return found is not None and bool((found["grad"] == 1).all())
+
+
 def _last_row(mode: str) -> bool:
     found = seen(mode, 0, 3)
     return found is not None and not found["grad"][3].any()
@@ -110,6 +125,12 @@ ENTRIES: dict[str, tuple[str, str, Spoil, Callable[[str], bool]]] = {
         "gradient",
         padding_is_the_last,
         _last_row,
+    ),
+    "adds_nothing_up_in_one_row": (
+        "takes the first token alone if there is one row",
+        "gradient",
+        one_row_once,
+        _first_alone,
     ),
 }
 

@@ -57,6 +57,8 @@ _TOKENS = (2, 3, 4, 5, 8, 9, 16, 17, 31, 33, 64, 65, 129, 257, 300, 513, 769, 10
 _TABLES = ((5, 3), (3, 2), (9, 8), (8, 17), (17, 5), (33, 16), (65, 33), (257, 4), (1001, 3), (2049, 2))
 #: Tables whose rows might be taken for their columns.
 _SQUARES = ((3, 3), (2, 2), (5, 5), (16, 16))
+#: A size of one is a constant of a graph even where sizes are dynamic, and is broadcast where it is not looked at.
+_ROW = (1, 3)
 
 #: Entries whose table has any size in one graph.
 _FREE_TABLES = ("functional", "torch_embedding", "torch_bag", "aten", "one_hot_product", "linear")
@@ -112,9 +114,9 @@ def _cases_of(
     rank, sizes = graph.pop("rank"), graph.pop("sizes")
     # The sizes of a module's table are constants of its graph.
     if graph.get("entry") in _FREE_TABLES:
-        tables = [draws.choice(_TABLES), draws.choice(_SQUARES), draws.choice(_TABLES)]
+        tables = [draws.choice(_TABLES), draws.choice(_SQUARES), _ROW if position % 4 == 1 else draws.choice(_TABLES)]
     else:
-        tables = [draws.choice(_SQUARES if position % 3 == 2 else _TABLES)]
+        tables = [_ROW if position % 4 == 3 else draws.choice(_SQUARES if position % 3 == 2 else _TABLES)]
     plain = graph.get("layout", "contiguous") == graph.get("index_layout", "contiguous") == "contiguous"
     numels = [draws.choice(_TOKENS) for _ in range(most if plain else 2)]
     names = space.case_type._fields
