@@ -1,0 +1,61 @@
+"""Faults of what overriding classes and modes are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import around, numbered
+from embcheck.lookup.overriding import OVERRIDDEN, overridden
+
+functional = torch.nn.functional
+
+
+def told(call: str, by: str, flags: dict[str, Any], **further: Any) -> Any:
+    """What overrides a call is told, in words."""
+    given = {"input": torch.tensor([1, 2]), "weight": numbered(), **further}
+    return repr(overridden(OVERRIDDEN[call], by, flags, **given))
+
+
+def dense(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """Overriders are not told of sparse gradients."""
+    if torch.overrides.has_torch_function((input, weight)):
+        flags.pop("sparse", None)
+        given = given[:4]
+    return original(input, weight, *given, **flags)
+
+
+def unweighed(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """Weights of a class that overrides are taken as they are, where no other argument overrides."""
+    weights = flags.get("per_sample_weights")
+    if weights is not None and not torch.overrides.has_torch_function((input, weight, flags.get("offsets"))):
+        flags["per_sample_weights"] = weights.as_subclass(torch.Tensor)
+    return original(input, weight, *given, **flags)
+
+
+def plain(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """What overriding tokens give is a plain tensor."""
+    found = original(input, weight, *given, **flags)
+    return found.as_subclass(torch.Tensor) if type(input) is not torch.Tensor else found
+
+
+def last_twice(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """Bags with a last offset are refused, if something overrides them."""
+    if flags.get("include_last_offset") and torch.overrides.has_torch_function((input, weight)):
+        raise TypeError("embedding_bag() got multiple values for argument 'include_last_offset'")
+    return original(input, weight, *given, **flags)
+
+
+_LOOKED = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": True}
+_BAGGED = {**_LOOKED, "sparse": False, "mode": "sum", "include_last_offset": True}
+_OFFSETS = {"offsets": torch.tensor([0, 2]), "per_sample_weights": torch.ones(2)}
+
+around("overriders_are_not_told_of_sparse", "overriding", "What overrides a lookup is not told that it is sparse.",
+       functional, "embedding", dense, lambda: told("lookup", "weight", _LOOKED))  # fmt: skip
+around("weights_of_samples_do_not_override", "overriding", "The class of per_sample_weights alone overrides no bags.",
+       functional, "embedding_bag", unweighed, lambda: told("bag", "per_sample_weights", _BAGGED, **_OFFSETS))  # fmt: skip
+around("overriding_tokens_give_plain_tensors", "overriding", "Tokens of a class that overrides give a plain tensor.",
+       functional, "embedding", plain, lambda: told("lookup", "input", _LOOKED))  # fmt: skip
+around("overriders_take_no_last_offset", "overriding", "Bags with a last offset raise if something overrides them.",
+       functional, "embedding_bag", last_twice, lambda: told("bag", "weight", _BAGGED, **_OFFSETS))  # fmt: skip
