@@ -254,6 +254,15 @@ def checkpoint_stays(case: Checkpoint, out: Outcome) -> Finding:
 
 
 @law(
+    "What a checkpoint notes of its modules, their versions, stays as it is: it can be loaded again, in another way.",
+    source="no side effects",
+    obliges={"assigns", "container=state"},
+)
+def notes_of_the_checkpoint_stay(case: Checkpoint, out: Outcome) -> Finding:
+    return is_true(out.notes, "what the checkpoint notes of its modules changed")
+
+
+@law(
     "Another shape and what is no tensor are refused always; a missing or an unknown key unless strict=False.",
     source="nn.Module.load_state_dict: strict",
     obliges={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assigns"},

@@ -82,6 +82,7 @@ def restored(
     objects = list(state.values())
     kept = [value.detach().clone() if isinstance(value, Tensor) else value for value in objects]
     graphs = [value.requires_grad if isinstance(value, Tensor) else None for value in objects]
+    notes = repr(getattr(state, "_metadata", None))
 
     def look() -> dict[str, Any]:
         return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
@@ -135,6 +136,7 @@ def restored(
             not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
         ),
         "graphs": [v.requires_grad if isinstance(v, Tensor) else None for v in objects] == graphs,
+        "notes": repr(getattr(state, "_metadata", None)) == notes,
         "modes": [module.training for module in model.modules()][:4],
         "noted": len(noted) == 1 and noted[0] is note[0] if note else not noted,
     }
