@@ -305,24 +305,28 @@ def first_step_descends(case: Tying, out: Outcome) -> Finding:
     return within(out.weights[0], first.value, MULTIPLE * first.error)
 
 
-def averages(case: Tying) -> bool:
-    """Whether what ASGD keeps can be followed."""
-    plain = case.event == "nothing" and not case.boxed and not any(case.missing)
-    return is_training(case) and case.optimizer == "ASGD" and plain and case.dtype in ("float32", "float64")
+def is_plain(case: Tying) -> bool:
+    """Whether what the optimizer keeps can be followed from step to step."""
+    return is_training(case) and case.event == "nothing" and not case.boxed and not any(case.missing)
+
+
+def kept_state(out: Outcome, wanted: str) -> Any:
+    """The elements of a state tensor, in a row."""
+    place = 0
+    for name, _, shape in out.state.raw:
+        if name == wanted:
+            return out.state_values[place : place + math.prod(shape)]
+        place += math.prod(shape)
+    return out.state_values[:0]
 
 
 @tying.law(
     "ASGD's average is the parameter until t0, and then moves towards it by 1/max(1, t − t0).",
     source="Polyak and Juditsky 1992; torch.optim.ASGD: t0",
-    when=averages,
+    when=lambda case: is_plain(case) and case.optimizer == "ASGD" and case.dtype in ("float32", "float64"),
     obliges={"several_steps"},
 )
 def average_follows_the_parameter(case: Tying, out: Outcome) -> Finding:
-    place = 0
-    for name, _, shape in out.state.raw:
-        if name == "ax":
-            break
-        place += math.prod(shape)
     weights, u = np.asarray(out.weights.values, np.float64), case.format.unit_roundoff
     average, error = weights[0], np.zeros(case.shape)
     for count in range(1, case.steps):
@@ -331,8 +335,24 @@ def average_follows_the_parameter(case: Tying, out: Outcome) -> Finding:
         # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
         error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
         average = average + moved if share < 1 else weights[count]
-    got = out.state_values[place : place + average.size]
-    return within(got, average.reshape(-1), 2 * error.reshape(-1))
+    return within(kept_state(out, "ax"), average.reshape(-1), 2 * error.reshape(-1))
+
+
+@tying.law(
+    "Muon keeps the exponential average of the gradients, momentum · b + (1 − momentum) · g, in every format.",
+    source="torch.optim.Muon: momentum",
+    when=lambda case: is_plain(case) and case.optimizer == "Muon" and case.clip == "unclipped",
+    obliges={"several_steps"},
+)
+def momentum_follows_the_gradients(case: Tying, out: Outcome) -> Finding:
+    share, u = float(case.flags["momentum"]), case.format.unit_roundoff
+    average, error = np.zeros(case.shape), np.zeros(case.shape)
+    for gradient in case.due:
+        moved = (1 - share) * (gradient.value - average)
+        # A difference, a product with a share that is rounded, and a sum; its gradient is rounded, too.
+        error = error + gradient.error + 4 * u * (np.abs(gradient.value) + np.abs(average) + error)
+        average = average + moved
+    return within(kept_state(out, "momentum_buffer"), average.reshape(-1), 2 * error.reshape(-1))
 
 
 @tying.law(

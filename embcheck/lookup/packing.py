@@ -8,7 +8,7 @@ import torch
 import torch.utils.checkpoint
 
 from embcheck.lookup.program import Call, Rebuild, Tensor
-from embcheck.lookup.route import Seen, further
+from embcheck.lookup.route import Seen, further, layer_of
 
 
 @further
@@ -40,6 +40,36 @@ def checkpointed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
     value = checkpoint(inner, indices, use_reentrant=False)
     value.backward(upstream)
     return {"value": value, "weight_grad": leaf.grad}
+
+
+def segmented(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, once: bool) -> Seen:
+    """A chain in two parts, of which the first is computed again: the lookup, twice negated, by one module or by two."""
+    calls: list[int] = []
+
+    def counted(tokens: Tensor) -> Any:
+        calls.append(1)
+        return call(tokens)
+
+    class Negated(torch.nn.Module):
+        def forward(self, rows: Tensor) -> Tensor:
+            return -rows
+
+    negated = Negated()
+    chain = torch.nn.Sequential(layer_of(counted), negated, negated if once else Negated(), torch.nn.Identity())
+    value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False)
+    before = len(calls)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": (before, len(calls)) == (1, 2)}
+
+
+@further
+def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    return segmented(leaf, call, indices, upstream, False)
+
+
+@further
+def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    return segmented(leaf, call, indices, upstream, True)
 
 
 @further

@@ -208,6 +208,8 @@ def _shaped() -> Iterator[Tying]:
             for flag, value in own:
                 yield from _some(Tying(name, shape, 2, seed=seed).but(**{flag: value}))
         yield from _some(Tying("SGD", shape, 2, layout="transposed", foreach=True, zero="to_zeros", seed=seed))
+        for dtype, nesterov in itertools.product(FORMATS, (True, False)):
+            yield from _some(Tying("Muon", shape, 3, dtype=dtype, nesterov=nesterov, momentum=0.5, seed=seed))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
