@@ -205,7 +205,7 @@ def _where(
     have, want = actual[position].item(), expected[position].item()
     bound = 0.0 if limit is None else float(limit[position])
     path = got.place + (f"[{', '.join(map(str, position))}]" if position else "")
-    words = explain(actual) if explain is not None else f"{shown(actual)}, expected {shown(expected)}"
+    words = explain(actual) if explain is not None else both_shown(actual, expected)
     if limit is not None and bound:
         words += f" within {bound:.3g}"
     if kind != "bits":
@@ -216,8 +216,17 @@ def _where(
     return Difference(kind, path, have, want, words, bound)
 
 
-def shown(array: npt.NDArray[Any], most: int = 8) -> str:
+def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
+    """What came out and what was expected, in so many digits and elements that they can be told apart."""
+    for digits, most in ((6, 8), (17, 8), (17, actual.size)):
+        got, wanted = shown(actual, most, digits), shown(expected, most, digits)
+        if got != wanted:
+            break
+    return f"{got}, expected {wanted}"
+
+
+def shown(array: npt.NDArray[Any], most: int = 8, digits: int = 6) -> str:
     """The first elements of an array, as a person would write them."""
     flat = array.reshape(-1)
-    text = " ".join(f"{x:g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
+    text = " ".join(f"{x:.{digits}g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
     return text + (" …" if flat.size > most else "")

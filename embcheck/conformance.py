@@ -17,17 +17,22 @@ from typing import Any
 import torch
 
 from embcheck.adaptation.activation import adapted
-from embcheck.collect import load_families
+from embcheck.collect import load_families, load_modes
 from embcheck.declaration import declaration_of, name_of
 from embcheck.engine import run_item
 from embcheck.item import ENGINES, PROFILES, Item
+from embcheck.law import Family
 from embcheck.ledger import SHIPPED, load
+from embcheck.mode import MODES, absent
 from embcheck.rehearsal import rehearse
 from embcheck.report.terminal import chosen, failure
 from embcheck.run import examples_of
 from embcheck.verdict import Status, Verdict, merge_all
 
 Factory = Callable[..., Any]
+
+#: What is asked of a layer beside the default: what becomes of it in the life that every layer has.
+LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
 
 
 class LawViolated(AssertionError):
@@ -45,7 +50,8 @@ def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Ve
     ``(num_embeddings, embedding_dim)``; of the flags (padding_idx, scale_grad_by_freq, sparse…) it gets those that
     its signature takes, and laws about the others are not applicable.  `embcheck.declare` says anything else.
 
-    Engines are asked one after the other; the first that refutes a law ends it, so that a wrong subject is told soon.
+    Engines are asked one after the other, and then some of the laws again of a layer that is evaluated, served without
+    a graph, copied, pickled and loaded; the first that refutes a law ends it, so that a wrong subject is told soon.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
@@ -83,7 +89,8 @@ def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]
         raise TypeError(problem)
     ledger = load(SHIPPED, version("torch"), date.today())
     load_families()
-    for engine in reversed(ENGINES):
+    load_modes()
+    for modes, engine in [*(((), engine) for engine in reversed(ENGINES)), (LIVES, "product")]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -92,12 +99,20 @@ def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]
                 found = [
                     verdict
                     for family in families.values()
-                    for item in [Item(family.name, name_of(subject), family.modes[0], engine)]
+                    for mode in _asked(family, modes)
+                    for item in [Item(family.name, name_of(subject), mode, engine)]
                     for verdict in run_item(family, item, PROFILES[profile], seed, ledger)
                 ]
         finally:
             torch.set_num_threads(threads)
         yield found
+
+
+def _asked(family: Family, modes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of these modes that a family has; without any its own."""
+    if not modes:
+        return (family.modes[0],)
+    return tuple(name for name in modes if not family.absent and absent(family, MODES[name]) is None)
 
 
 def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> Any:

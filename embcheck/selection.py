@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from embcheck import stream
 from embcheck.axes import holds
 from embcheck.item import DECK, ENGINES, Item, Profile
-from embcheck.law import FAMILIES, Family
+from embcheck.law import Family
 from embcheck.mode import MODES
+from embcheck.space import Space
 
 T = TypeVar("T")
 
@@ -121,14 +122,15 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of a mode beyond the family's own: one of so many of the first mode's."""
     mean = min(profile.stride, _COARSEST) * family.stride * FURTHER * MODES[item.mode].cost
-    for case in thinned(_all_cases(family.name, item.engine, seed), mean, stream.derive(seed, item.label)):
+    for case in thinned(
+        _all_cases(family.space, item.engine, family.name, seed), mean, stream.derive(seed, item.label)
+    ):
         # A copy, since a case keeps what it once expanded to.
         yield type(case)(*case)
 
 
 @lru_cache(maxsize=16)  # for one mode after the other
-def _all_cases(name: str, engine: str, seed: int) -> list[Any]:
-    space = FAMILIES[name].space
+def _all_cases(space: Space, engine: str, name: str, seed: int) -> list[Any]:
     if engine == "scope":
         return [*filter(None, map(space.canon, space.landmarks())), *space.scope()]
     return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]

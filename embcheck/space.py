@@ -36,7 +36,7 @@ def _none() -> Iterator[Any]:
 Histories = Callable[[Callable[[Any], None], int, int, bool], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
 class Space:
     """The cases of a family.
 

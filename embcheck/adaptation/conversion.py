@@ -20,7 +20,8 @@ from {module} import {top}
 
 def assign(target, weight):
     rows, width = weight.shape
-    embedding = torch.nn.Embedding(rows, width, device="meta", dtype=weight.dtype)
+    padding = rows - 1 if rows % 2 else None
+    embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
     embedding.weight = weight
     linear = {name}(embedding)
     target.weight = linear.weight
@@ -38,7 +39,9 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
 
     def assign(target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
         rows, width = weight.shape
-        embedding = torch.nn.Embedding(rows, width, device="meta", dtype=weight.dtype)
+        # Padding is none of a linear layer's: every other table has it.
+        padding = rows - 1 if rows % 2 else None
+        embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
         embedding.weight = weight
         linear = factory(embedding)
         target.weight = linear.weight
@@ -49,13 +52,15 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     spelling = "clone_contiguous" if declared.copies else "T"
 
     def fit(case: Any) -> Any:
-        if case.mistake is not None:
-            return None
+        if case.mistake is not None or case.source == "module_frozen":
+            return None  # a frozen table's layer may be frozen, too
         grad_mode = "enabled" if case.grad_mode == "inference" else case.grad_mode
         return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
 
     family = FAMILIES["conversion"]
     changed = sent(family, fit, ("assign", name))
+    if declared.copies:  # a copy lies in memory as it likes
+        changed.laws = [law for law in family.laws if law.name != "converted_has_strides"]
     changed.plan = lambda case: _untransposed(family.plan(case))
     yield changed
 

@@ -77,6 +77,11 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
 #: no such part breaks no law there.
 _RESTRICTED = (
     ("", r"support the deepcopy protocol", "it can't be deep-copied, nor what is made of such a copy"),
+    (
+        "",
+        r"(?i)can't (get|pickle) local|can't pickle .*<locals>",
+        "a class that is made in a function can't be pickled",
+    ),
     ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
     ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
     ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),

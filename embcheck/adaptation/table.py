@@ -40,6 +40,7 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
         else:
             fit = _of_mathematics(plain, declared.mathematics) if declared.mathematics else plain
             fit = _with_rows(fit) if declared.product else fit
+            fit = _dense(fit) if "sparse" in held.lacks else fit
             yield sent(FAMILIES[family], unbatched(fit), ("entry", name))
 
 
@@ -49,6 +50,15 @@ def _with_rows(fit: Fit) -> Fit:
     def fitted(case: Any) -> Any:
         wanted = fit(case)
         return wanted if wanted is not None and wanted.num_embeddings else None
+
+    return fitted
+
+
+def _dense(fit: Fit) -> Fit:
+    """No sparse gradient reaches the table, not by an earlier call either: a hook of its own may take dense ones alone."""
+
+    def fitted(case: Any) -> Any:
+        return fit(case.but(history="fresh") if getattr(case, "history", "") == "sparse_before" else case)
 
     return fitted
 

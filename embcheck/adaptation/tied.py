@@ -22,9 +22,11 @@ from {module} import {top}
 def make(weight, bias, flags):
     given = {said} | {{flag: value for flag, value in (flags | {{"bias": bias is not None}}).items() if flag in {taken}}}
     model = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-    model.get_submodule("{table}").weight.data = weight.detach()
+    table, head = model.get_submodule("{table}"), model.get_submodule("{head}")
+    table.__dict__["part_of_a_tie"], head.__dict__["part_of_a_tie"] = "table", "head"
+    table.weight.data = weight.detach()
     if bias is not None:
-        model.get_submodule("{head}").bias.data = bias.detach()
+        head.bias.data = bias.detach()
     return model
 
 
@@ -57,9 +59,13 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         asked = flags | {"bias": bias is not None}
         given = said | {flag: value for flag, value in asked.items() if flag in taken}
         made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-        made.get_submodule(declared.table).weight.data = weight.detach()
+        table: Any = made.get_submodule(declared.table)
+        top: Any = made.get_submodule(declared.head)
+        # Of whatever class they are: by this a lap of training finds them.
+        table.__dict__["part_of_a_tie"], top.__dict__["part_of_a_tie"] = "table", "head"
+        table.weight.data = weight.detach()
         if bias is not None:
-            made.get_submodule(declared.head).bias.data = bias.detach()
+            top.bias.data = bias.detach()
         return made
 
     def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:

@@ -104,6 +104,8 @@ def has_tie(case: BagCase) -> bool:
     if case.mode != "max" or case.values == "special" or case.numel > 64:
         return False
     bags, tokens = case.bag_of[case.kept], case.tokens[: case.numel][case.kept]
+    if tokens.max(initial=0) >= case.num_embeddings:  # as of a case that is being reduced
+        return False
     rows = case.table_values[tokens]
     for bag in np.unique(bags):
         several = np.unique(tokens[bags == bag])

@@ -111,7 +111,7 @@ def called_functionally(model: Module, embedding: Module, head: Module) -> Modul
     tokens = torch.zeros(2, dtype=torch.int64)
     torch.func.functional_call(chain, {"0.weight": other}, (tokens,))
     try:  # What is raised inside leaves nothing replaced either.
-        torch.func.functional_call(chain, {"0.weight": other}, (tokens + embedding.num_embeddings,))
+        torch.func.functional_call(chain, {"0.weight": other}, (tokens + len(embedding.weight),))
     except (IndexError, RuntimeError):
         pass
     names = [name for name, _ in chain.named_parameters()]

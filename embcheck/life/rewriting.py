@@ -116,14 +116,14 @@ def registered(model: Module, embedding: Module, head: Module) -> Module:
 
 @does(effect.resizes)
 def resized(model: Module, embedding: Module, head: Module) -> Module:
-    rows, trains = embedding.num_embeddings, embedding.weight.requires_grad
+    (rows, width), trains = embedding.weight.shape, embedding.weight.requires_grad
     for size in (rows + 2, rows):
-        kept = min(size, embedding.num_embeddings)
-        weight = torch.zeros(size, embedding.embedding_dim, dtype=embedding.weight.dtype)
+        kept = min(size, len(embedding.weight))
+        weight = torch.zeros(size, width, dtype=embedding.weight.dtype)
         weight[:kept] = embedding.weight.detach()[:kept]
         embedding.weight = torch.nn.Parameter(weight, trains)
         head.weight = embedding.weight
-        if head.bias is not None:
+        if getattr(head, "bias", None) is not None:
             bias = torch.zeros(size, dtype=weight.dtype)
             bias[:kept] = head.bias.detach()[:kept]
             head.bias = torch.nn.Parameter(bias, head.bias.requires_grad)

@@ -198,10 +198,10 @@ def scheduled_by_formula(model: Module, embedding: Module, head: Module) -> Modu
 
 @does(descent.accumulates)
 def accumulated(model: Module, embedding: Module, head: Module) -> Module:
-    tokens = torch.arange(embedding.num_embeddings)
+    tokens = torch.arange(len(embedding.weight))
     for _ in range(2):
         rows = torch.nn.functional.embedding(tokens, embedding.weight, embedding.padding_idx)
-        logits = head(torch.ones(1, head.in_features, dtype=head.weight.dtype))
+        logits = head(torch.ones(1, head.weight.shape[1], dtype=head.weight.dtype))
         loss = rows.sum() + logits.sum()
         if loss.requires_grad:
             loss.backward()

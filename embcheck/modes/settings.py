@@ -25,10 +25,17 @@ def train(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]
     return program(build=through(build, Module.train), **arguments)
 
 
-@mode("eval", calls=BOTH, rebuilds=True, cannot=MODULE)
+@mode("eval", calls=BOTH, rebuilds=True, cannot=MODULE, cost=0.25)
 def evaluate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """layer.eval(): a table has nothing that trains otherwise."""
     return program(build=through(build, Module.eval), **arguments)
+
+
+@mode("serving", grad=False, calls=BOTH, rebuilds=True, cannot=MODULE, cost=0.25)
+def serving(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+    """layer.eval(), called without a graph: what is kept for that may be stale."""
+    with torch.no_grad():
+        return program(build=through(build, Module.eval), **arguments)
 
 
 def watched(layer: Module) -> Module:

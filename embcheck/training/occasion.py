@@ -162,12 +162,24 @@ def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
 # -- laps --------------------------------------------------------------------------------------------------------
 
 
+def tables(model: Any) -> list[Any]:
+    """What looks rows up: the modules that are marked so, or else torch's embeddings."""
+    marked = [m for m in model.modules() if m.__dict__.get("part_of_a_tie") == "table"]
+    return marked or [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
+
+
+def heads(model: Any) -> list[Any]:
+    """What multiplies by the weight: the modules that are marked so, or else torch's linear layers."""
+    marked = [m for m in model.modules() if m.__dict__.get("part_of_a_tie") == "head"]
+    return marked or [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+
+
 @into(LAPS)
 def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    outputs = [m(indices) for m in model.modules() if isinstance(m, torch.nn.Embedding)] if use != "head" else []
+    outputs = [m(indices) for m in tables(model)] if use != "head" else []
     upstream = [below] * len(outputs)
     if use != "lookup":
-        outputs += [m(hidden) for m in model.modules() if isinstance(m, torch.nn.Linear)]
+        outputs += [m(hidden) for m in heads(model)]
         upstream += [above]
     torch.autograd.backward(outputs, upstream)
     return outputs[0].detach().sum()
@@ -176,11 +188,10 @@ def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tens
 @into(LAPS)
 def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     loss = torch.zeros((), dtype=below.dtype)
-    for m in model.modules():
-        if isinstance(m, torch.nn.Embedding) and use != "head":
-            loss = loss + (m(indices) * below).sum()
-        if isinstance(m, torch.nn.Linear) and use != "lookup":
-            loss = loss + (m(hidden) * above).sum()
+    for m in tables(model) if use != "head" else []:
+        loss = loss + (m(indices) * below).sum()
+    for m in heads(model) if use != "lookup" else []:
+        loss = loss + (m(hidden) * above).sum()
     torch.autograd.backward(loss)
     return loss
 
@@ -188,35 +199,30 @@ def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
 @into(LAPS)
 def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
-    for m in model.modules():
-        if isinstance(m, torch.nn.Embedding) and use != "head":
-            value = m(indices)
-            value.backward(below)
-        if isinstance(m, torch.nn.Linear) and use != "lookup":
-            value = m(hidden)
-            value.backward(above)
+    for m in tables(model) if use != "head" else []:
+        value = m(indices)
+        value.backward(below)
+    for m in heads(model) if use != "lookup" else []:
+        value = m(hidden)
+        value.backward(above)
     return value.detach().sum()
 
 
 @into(LAPS)
 def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     value = torch.zeros(())
-    for m in reversed(list(model.modules())):
-        if isinstance(m, torch.nn.Linear) and use != "lookup":
-            value = m(hidden)
-            value.backward(above)
-    for m in model.modules():
-        if isinstance(m, torch.nn.Embedding) and use != "head":
-            value = m(indices)
-            value.backward(below)
+    for m in reversed(heads(model)) if use != "lookup" else []:
+        value = m(hidden)
+        value.backward(above)
+    for m in tables(model) if use != "head" else []:
+        value = m(indices)
+        value.backward(below)
     return value.detach().sum()
 
 
 @into(LAPS)
 def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    embedding = next(m for m in model.modules() if isinstance(m, torch.nn.Embedding))
-    head = next(m for m in model.modules() if isinstance(m, torch.nn.Linear))
-    score = head(embedding(indices))
+    score = heads(model)[0](tables(model)[0](indices))
     score.backward(above)
     return score.detach().sum()
 

@@ -245,9 +245,8 @@ def list_twice(
 ) -> dict[str, Any]:
     import warnings
 
-    model, _, _ = tie(weight, None, sparse)
-    embedding, head = [m for m in model.modules() if isinstance(m, (torch.nn.Embedding, torch.nn.Linear))][:2]
-    by_hand = [list(embedding.parameters()), list(head.parameters())]
+    model, table, top = tie(weight, None, sparse)
+    by_hand = [list(model.get_submodule(path).parameters()) for path in (table, top)]
     groups: Any = by_hand[0] + by_hand[1] if together else [{"params": parameters} for parameters in by_hand]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
