@@ -1,15 +1,24 @@
-"""Learning rates under a scheduler, as a case, and the closed form of each; knows no torch."""
+"""Learning rates under a scheduler, as a case; knows no torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck.axes import Axes
 from embcheck.format import Floats
+from embcheck.training.closed_forms import (
+    CLOSED,
+    CYCLES,
+    CYCLING_MOMENTUM,
+    MOMENTA_OF_GROUPS,
+    ONE_CYCLES,
+    RESTARTS,
+    TOTALS,
+    phase,
+)
 
 #: Metrics that rise, fall, stay and jump.
 METRICS: dict[str, tuple[float, ...]] = {
@@ -19,119 +28,6 @@ METRICS: dict[str, tuple[float, ...]] = {
     "uneven": (4.0, 3.75, 3.0, 5.0, 5.0, 1.0, 1.0, 6.0, 0.0, 0.0, 0.0, 9.0),
     "negative": (-1.0, -1.5, -1.0, -4.0, -4.0, -4.0, -3.0),
 }
-
-
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
-
-
-def _linear(start: float, end: float, share: float) -> float:
-    return start + (end - start) * share
-
-
-def _restarted(base: float, epoch: float, first: int, times: int, least: float) -> float:
-    length = first
-    while epoch >= length:
-        epoch -= length
-        length *= times
-    return _cosine(base, least, epoch / length)
-
-
-class Cycle(NamedTuple):
-    """CyclicLR: its bounds, its steps up and down, and by what its height shrinks (cycle from 1, epoch)."""
-
-    low: float
-    high: float
-    up: int
-    down: int
-    shrink: Callable[[int, int], float]
-
-    def at(self, epoch: int, low: float, high: float) -> float:
-        """The value between ``low`` and ``high``."""
-        total = self.up + self.down
-        cycle, place = epoch // total + 1, epoch % total
-        height = place / self.up if place <= self.up else (total - place) / self.down
-        return low + (high - low) * height * self.shrink(cycle, epoch)
-
-
-CYCLES = {
-    "cyclic": Cycle(0.5, 1.5, 2, 2, lambda cycle, epoch: 1.0),
-    "cyclic_halved": Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)),
-    "cyclic_range": Cycle(0.0, 1.0, 3, 1, lambda cycle, epoch: 0.75**epoch),
-    "cyclic_function": Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / cycle),
-    "cyclic_each": Cycle(0.5, 1.5, 1, 1, lambda cycle, epoch: 1.0),
-    "cyclic_range_momentum": Cycle(0.5, 1.5, 1, 2, lambda cycle, epoch: 0.75**epoch),
-    "cyclic_function_momentum": Cycle(0.25, 1.25, 2, 1, lambda cycle, epoch: 1 / (1 + epoch)),
-}
-#: OneCycleLR: the ends of its phases, the rates between them, the momenta between them (None: left), and how it anneals.
-ONE_CYCLES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...] | None, Any]] = {
-    "one_cycle": ((0, 2, 11), (0.25, 1.0, 0.25 / 16), (0.75, 0.5, 0.75), _cosine),
-    "one_cycle_linear": ((0, 5, 11), (0.08, 2.0, 0.08e-4), None, _linear),
-    "one_cycle_three": ((0, 4.2, 8.4, 12), (0.5, 1.0, 0.5, 0.5 / 8), (0.95, 0.85, 0.95, 0.95), _linear),
-}
-
-
-def phase(ends: tuple[float, ...], values: tuple[float, ...], anneal: Any, epoch: int) -> float:
-    """The value at an epoch between the ends of phases."""
-    for k in range(1, len(ends)):
-        if epoch <= ends[k] or k == len(ends) - 1:
-            return float(anneal(values[k - 1], values[k], (epoch - ends[k - 1]) / (ends[k] - ends[k - 1])))
-    raise AssertionError("unreachable")
-
-
-def _of_groups(epoch: int, values: tuple[float, ...]) -> float:
-    return phase(ONE_CYCLES["one_cycle"][0], values, _cosine, epoch)
-
-
-#: The rate at an epoch: (base rate, epoch, group) -> rate.
-CLOSED: dict[str, Callable[[float, int, int], float]] = {
-    "step_two": lambda base, e, g: base * 0.5 ** (e // 2),
-    "step_default": lambda base, e, g: base * 0.1 ** (e // 3),
-    "multi_step": lambda base, e, g: base * 0.25 ** ((e >= 1) + (e >= 4)),
-    "multi_step_repeated": lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)),
-    "exponential": lambda base, e, g: base * 0.75**e,
-    "constant": lambda base, e, g: base * (0.25 if e < 3 else 1.0),
-    "linear": lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
-    "linear_down": lambda base, e, g: base * (1 - min(e, 4) / 4),
-    "polynomial": lambda base, e, g: base * (1 - min(e, 5) / 5) ** 2,
-    "polynomial_root": lambda base, e, g: base * math.sqrt(1 - min(e, 6) / 6),
-    "cosine": lambda base, e, g: _cosine(base, 0.125, e / 4),
-    "restarts": lambda base, e, g: _restarted(base, e, 3, 1, 0.125),
-    "restarts_by_halves": lambda base, e, g: _restarted(base, e / 2, 3, 1, 0.125),
-    "restarts_longer": lambda base, e, g: _restarted(base, e, 2, 2, 0.0),
-    "by_function": lambda base, e, g: base / (1 + e),
-    "by_functions": lambda base, e, g: base * (0.5**e if g == 0 else 1.0 + e),
-    "multiplied": lambda base, e, g: base * (0.5**e if g == 0 else math.prod(1.0 + k for k in range(1, e + 1))),
-    "sequential": lambda base, e, g: base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5)),
-    "chained": lambda base, e, g: base * (0.5 if e < 2 else 1.0) * 0.75**e,
-    "averaging": lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
-    "averaging_cosine": lambda base, e, g: _cosine(base, 2.0, min(e / 3, 1.0)),
-    **{name: lambda base, e, g, c=cycle: c.at(e, c.low, c.high) for name, cycle in CYCLES.items()},  # type: ignore[misc]
-    **{name: lambda base, e, g, o=one: phase(o[0], o[1], o[3], e) for name, one in ONE_CYCLES.items()},  # type: ignore[misc]
-    "cyclic_of_groups": lambda base, e, g: CYCLES["cyclic"].at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
-    "one_cycle_of_groups": lambda base, e, g: _of_groups(e, ((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16))[g]),
-    # The shortest that each can be.
-    "step_each": lambda base, e, g: base * 0.5**e,
-    "constant_once": lambda base, e, g: base * (0.5 if e < 1 else 1.0),
-    "linear_once": lambda base, e, g: base * (0.5 if e < 1 else 1.0),
-    "polynomial_once": lambda base, e, g: base * (e < 1),
-    "cosine_each": lambda base, e, g: _cosine(base, 0.125, e % 2),
-    "restarts_each": lambda base, e, g: base,
-    "averaging_once": lambda base, e, g: base if e < 1 else 0.125,
-    "averaging_at_once": lambda base, e, g: 0.125,
-    "averaging_at_once_linear": lambda base, e, g: 0.125,
-    "sequential_each": lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
-    "chained_alone": lambda base, e, g: base * 0.75**e,
-    # One within another.
-    "sequential_alone": lambda base, e, g: base * 0.75**e,
-    "sequential_within": lambda base, e, g: base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5)),
-    "chained_within": lambda base, e, g: base * (0.5 if e < 2 else 1.0) * 0.75**e,
-    "chained_sequential": lambda base, e, g: base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5)),
-    "sequential_then_chained": lambda base, e, g: base * (0.5 if e < 2 else 0.75 ** (e - 2)),
-    # By an object that remembers, and a function for the second group.
-    "by_objects": lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e),
-    "multiplied_by_objects": lambda base, e, g: base / math.factorial(e) if g == 0 else base * math.factorial(e + 1),
-}  # fmt: skip
 
 
 class Plateau(NamedTuple):
@@ -179,19 +75,20 @@ PLATEAUS = {
     "plateau_highest_absolute": Plateau("max", 0.5, 0, 1.5, "abs", 1, eps=0.2),
     "plateau_of_groups": Plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
 }
-#: Schedulers that set the momentum, too: the first value is that of the first epoch.
-CYCLING_MOMENTUM = {
-    "cyclic_halved": (0.75, 0.25),
-    "cyclic_range_momentum": (0.875, 0.25),
-    "cyclic_function_momentum": (0.75, 0.25),
-}
-#: Those that set a momentum for each group: its value at an epoch, by group.
-MOMENTA_OF_GROUPS: dict[str, Callable[[int, int], float]] = {
-    "cyclic_of_groups": lambda e, g: CYCLES["cyclic"].at(e, *((0.75, 0.25), (0.875, 0.5))[g]),
-    "one_cycle_of_groups": lambda e, g: _of_groups(e, ((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))[g]),
-}
 #: Schedulers of schedulers of schedulers.
 NESTED = ("sequential_within", "chained_within", "chained_sequential", "sequential_then_chained")
+#: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
+FORMULAS = tuple(
+    name
+    for name in CLOSED
+    if not name.startswith(("sequential", "chained")) and not name.endswith(("by_objects", "by_halves"))
+)
+#: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
+MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
+#: Those that may be told any epoch; the others go from the rate before.
+TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
+#: At epoch 0 a first phase of one step is its start as well as its end, as is a warm-up of no steps.
+BOTH_AT_FIRST = ("linear_of_none", "one_cycle_of_one_step", "one_cycle_three_of_one_step")
 #: What else each group of either optimizer is given, and a schedule must leave.
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}),
@@ -219,6 +116,12 @@ class _ScheduleAxes(NamedTuple):
     optimizer: str = "SGD"
     #: whether the one that is made anew has other numbers until it loads its state
     otherwise: bool = False
+    #: how the scheduler is made anew: it loads its "state", or is given "last_epoch"
+    again: str = "state"
+    #: whether step() is told some of the epochs
+    numbered: bool = False
+    #: the epoch to which the first step goes, as it is told; 0 for the next
+    ahead: int = 0
     seed: int = 0
 
 
@@ -231,29 +134,57 @@ class Schedule(Axes, _ScheduleAxes):  # type: ignore[misc]
         return METRICS[self.metrics] if self.plan in PLATEAUS else ()
 
     @property
+    def epochs(self) -> list[int]:
+        """The epoch at first and after each step."""
+        return [0, *range(self.ahead or 1, (self.ahead or 1) + self.steps)]
+
+    @property
+    def told(self) -> tuple[int, ...]:
+        """What each step is told, -1 for nothing; empty if none is told anything."""
+        told = [e if self.numbered and e % 3 != 1 else -1 for e in self.epochs[1:]]
+        if self.ahead:
+            told[0] = self.ahead
+        return tuple(told) if self.numbered or self.ahead else ()
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the last step is one beyond the last phase of a cycle, as in the loop that OneCycleLR documents."""
+        return self.epochs[-1] == TOTALS.get(self.plan)
+
+    @property
+    def rows(self) -> slice:
+        """The epochs for which there is one formula."""
+        return slice(int(self.plan in BOTH_AT_FIRST), self.steps + (not self.beyond))
+
+    @property
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
         if self.plan in PLATEAUS:
             metrics = [self.fed[epoch % len(self.fed)] for epoch in range(self.steps)]
             return np.array(PLATEAUS[self.plan].rates(self.rates, metrics))
         closed = CLOSED[self.plan]
-        return np.array([[closed(rate, e, g) for g, rate in enumerate(self.rates)] for e in range(self.steps + 1)])
+        return np.array([[closed(rate, e, g) for g, rate in enumerate(self.rates)] for e in self.epochs])
 
     @property
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
         if self.plan in CYCLING_MOMENTUM:
             start, end = CYCLING_MOMENTUM[self.plan]
-            values = [CYCLES[self.plan].at(e, start, end) for e in range(self.steps + 1)]
+            values = [CYCLES[self.plan].at(e, start, end) for e in self.epochs]
         elif self.plan in ONE_CYCLES and ONE_CYCLES[self.plan][2] is not None:
             ends, _, between, anneal = ONE_CYCLES[self.plan]
-            values = [phase(ends, between or (), anneal, e) for e in range(self.steps + 1)]
+            values = [phase(ends, between or (), anneal, e) for e in self.epochs]
         elif self.plan in MOMENTA_OF_GROUPS:
             of = MOMENTA_OF_GROUPS[self.plan]
-            return np.array([[of(e, g) for g in range(len(self.rates))] for e in range(self.steps + 1)])
+            return np.array([[of(e, g) for g in range(len(self.rates))] for e in self.epochs])
         else:
             values = [self.momentum] * (self.steps + 1)
         return np.repeat(np.array(values)[:, None], len(self.rates), axis=1)
+
+    @property
+    def rounding(self) -> float:
+        """What a handful of operations for each epoch, one epoch upon the other, may lose, as a share of the largest."""
+        return 64.0 * (1 + self.epochs[-1]) * 2.0**-53
 
     @property
     def others(self) -> list[dict[str, Any]]:
@@ -261,10 +192,19 @@ class Schedule(Axes, _ScheduleAxes):  # type: ignore[misc]
         return list(OTHERS[self.optimizer][: len(self.rates)])
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: two_groups, is_resumed, group_joins."""
+        """The axes and: two_groups, is_resumed, group_joins; of one made at a last epoch changes_there (the rate is
+        another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
+        lasted as long as the first); is_told, beyond."""
+        due, made = self.due, self.resumed if self.again == "last_epoch" else 0
+        first, times = RESTARTS.get(self.plan, (1, 1))
         return {
             **{name: value for name, value in self.axes.items() if name != "rates"},
             "two_groups": len(self.rates) > 1,
             "is_resumed": self.resumed > 0,
             "group_joins": self.joined > 0,
+            "changes_there": bool(made and (due[made] != due[made - 1]).any()),
+            "changes_later": bool(made and (due[made + 1 :] != due[made]).any()),
+            "grown": bool(made and times > 1 and made >= 2 * first),
+            "is_told": bool(self.told),
+            "beyond": self.beyond,
         }
