@@ -123,6 +123,13 @@ def landmarks() -> Iterator[RenormCase]:
     for position, (width, p) in enumerate(itertools.product((64, 65, 129, 257, 513), NORM_TYPES)):
         yield RenormCase(14, width, "permutation", (14,), max_norm=(2.5, 5.0)[position % 2], norm_type=p, values="mixed",
                          dtype=tuple(FORMATS)[position // 2 % 4], seed=position)  # fmt: skip
+    for entry, dtype, p in itertools.product(("functional", "bag_sum"), FORMATS, (2.0, 1.0, 3.0)):
+        # Squares that a narrow format does not hold, of norms that it does.
+        yield first.but(entry=entry, dtype=dtype, norm_type=p, max_norm=1000.0)
+    for position, (rows, threads) in enumerate(itertools.product((1001, 1025, 2049), (1, 2))):
+        # So many different rows, each of them once.
+        yield RenormCase(rows, 2, "permutation", (rows,), max_norm=1.0, values="mixed", threads=threads,
+                         entry=("functional", "bag_sum", "renorm_")[position % 3], seed=position)  # fmt: skip
     for position, (numel, threads) in enumerate(itertools.product((999, 1000, 1001), (1, 2))):
         p = (2.0, 1.0, 3.0, float("inf"), 0.5)[position % 5]
         yield RenormCase(7, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)

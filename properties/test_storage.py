@@ -30,7 +30,17 @@ DEAR = ("unpickled", "mapped", "shared", "read_only")
 EXCHANGED = ("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "int64", "int32", "int16", "int8",
              "uint8", "bool")  # fmt: skip
 #: Where indices may come from.
-INDEX_ORIGINS = ("plain", "subclass", "shared", "mapped", "read_only", "inferred", "exchanged", "unpickled")
+INDEX_ORIGINS = (
+    "plain",
+    "subclass",
+    "shared",
+    "mapped",
+    "read_only",
+    "inferred",
+    "exchanged",
+    "unpickled",
+    "overlapping",
+)
 
 
 def plan(case: StorageCase) -> Plan:
@@ -76,6 +86,10 @@ def canonical(case: StorageCase) -> StorageCase | None:
         changes |= {"index_origin": "plain", "stray": None}
     if not case.numel:
         changes["stray"] = None
+    if case.index_origin == "overlapping":
+        changes["index_layout"] = "contiguous"
+        if len(case.shape) != 2 or not case.numel:
+            changes["index_origin"] = "plain"
     if case.looker == "mapped_over" and (not case.shape or not case.shape[0]):
         changes["looker"] = "functional"
     fitted = case.but(**changes)
@@ -136,6 +150,8 @@ def scope() -> Iterator[StorageCase]:
         yield StorageCase(3, 2, "float32", shape=shape, index_dtype=index_dtype, looker=looker, requires_grad=True)
     for index_origin, index_dtype, shape in itertools.product(INDEX_ORIGINS, INDEX_DTYPES, shapes[:4]):
         yield StorageCase(3, 2, "float32", "uniform", shape, index_dtype, index_origin=index_origin)
+    for shape, index_dtype, looker in itertools.product(((2, 3), (4, 3), (3, 1)), INDEX_DTYPES, LOOKERS):
+        yield StorageCase(9, 2, "float32", "permutation", shape, index_dtype, index_origin="overlapping", looker=looker)
     for misshapen, looker, dtype in itertools.product(MISSHAPEN, LOOKERS, DTYPES[:4]):
         yield StorageCase(3, 2, dtype, looker=looker, misshapen=misshapen)
 

@@ -312,6 +312,12 @@ def landmarks() -> Iterator[BagCase]:
         # Padding alone lies behind the last offset, which no kernel counts.
         yield BagCase(4, 2, numel=5, bags=(2, 3), include_last_offset=True, trailing=2, indices=(0, 1, 2, 3, 0, 1, 1),
                       padding_idx=1, weights="small", learns=learns, dtype=dtype)  # fmt: skip
+    for seed, (width, numel, mode, dtype) in enumerate(
+        itertools.product((17, 33), (66, 130), MODES[:2], ("float32", "float64", "bfloat16"))
+    ):
+        # A bag longer than a block of tokens, rows wider than a block of columns, by the kernel that keeps nothing.
+        yield BagCase(5, width, mode, numel, "one", indices="unequal", learns="none", dtype=dtype, seed=seed)
+        yield BagCase(5, width, mode, numel, "unequal", indices="uniform", learns="none", dtype=dtype, seed=seed)
     for numel, mode, dtype in itertools.product(range(1, 18), MODES, ("float32", "float64")):
         yield BagCase(5, 2, mode, numel, "one", indices="permutation", dtype=dtype)
     for mode, dtype in itertools.product(MODES, FORMATS):

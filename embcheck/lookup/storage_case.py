@@ -54,14 +54,21 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return math.prod(self.shape)
 
     @cached_property
-    def tokens(self) -> Ints:
-        """The tokens, shape ``(numel,)``, the stray one included."""
+    def fed(self) -> Ints:
+        """The tokens that are fed, shape ``(numel,)``, the stray one included."""
         padding = None if self.padding_idx is None else self.padding_idx % max(self.num_embeddings, 1)
         tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, padding, self.seed).copy()
         if self.stray is not None and self.numel:
             place = {"first": 0, "middle": self.numel // 2, "last": self.numel - 1}[self.place]
             tokens[place] = stray_of(self.stray, self.num_embeddings, self.index_dtype)
         return tokens
+
+    @cached_property
+    def tokens(self) -> Ints:
+        """What is looked up, in a row: what is fed, or windows over it."""
+        if self.index_origin != "overlapping":
+            return self.fed
+        return _overlapping(self.fed.reshape(self.shape)).reshape(-1)
 
     @cached_property
     def stored(self) -> Array:
@@ -102,7 +109,7 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: weight and indices."""
-        tokens = self.tokens.reshape(self.shape)
+        tokens = self.fed.reshape(self.shape)
         with np.errstate(invalid="ignore", over="ignore"):
             stored = tokens.astype(STORAGE[self.index_dtype])
         return {
@@ -157,9 +164,9 @@ def _conjugate(stored: Array) -> Array:
     return whole
 
 
-def _overlapping(stored: Array) -> Array:
+def _overlapping(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows, width = stored.shape
-    windows: Array = stored.reshape(-1)[np.arange(rows)[:, None] + np.arange(width)[None, :]]
+    windows: npt.NDArray[Any] = stored.reshape(-1)[np.arange(rows)[:, None] + np.arange(width)[None, :]]
     return windows
 
 
