@@ -17,7 +17,7 @@ from embcheck.space import Space
 from embcheck.training.aftercare import averaged, clipped, flattened
 from embcheck.training.aftercare_case import GIVEN, GIVEN_AT, PARTS, SCALED, VALUES, Aftercare
 from embcheck.training.optimizer import KINDS
-from embcheck.training.scaling import accepted, carry, misused, scaled, told
+from embcheck.training.scaling import EXCESSES, accepted, carry, misused, scaled, told
 
 ORDERS = (
     ("a", "b", "c"),
@@ -72,7 +72,9 @@ def _scaling(case: Aftercare) -> dict[str, Any]:
         "kind": case.optimizer,
         "flags": case.flags,
         "growth": case.growth,
+        "initial": case.initial,
         "bad": case.bad,
+        "exceed": EXCESSES[case.excess],
         "given": dict.fromkeys(GIVEN_AT, GIVEN) if case.given else {},
         "boxed": case.given == "tensor",
         "unscaled_first": case.unscaled_first,
@@ -125,6 +127,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "climbing": (False, True),
     "given": ("", "number", "tensor"),
     "enabled": (True, False),
+    "initial": (8.0, 1.0, 4.0),
+    "excess": tuple(EXCESSES),
 }
 #: What each kind of case has of the axes that not all have.
 _OWN = {
@@ -133,7 +137,7 @@ _OWN = {
     "layout": ("norm", "value", "vector"),
     "joined": ("vector",),
     "carried": ("average", "scale"),
-    **dict.fromkeys(("optimizer", "path", "momentum", "climbing", "given", "enabled"), ("scale",)),
+    **dict.fromkeys(("optimizer", "path", "momentum", "climbing", "given", "enabled", "initial", "excess"), ("scale",)),
 }
 
 
@@ -205,6 +209,14 @@ def _scaled_otherwise() -> Iterator[Aftercare]:
         yield Aftercare("scale", growth=growth, bad=bad, carried=carried)
     for carried, kind, path in itertools.product(CARRIED, SCALED, AXES["path"]):
         yield Aftercare("scale", enabled=False, carried=carried, optimizer=kind, path=path)
+    for initial, excess, sparse, bad in itertools.product(
+        AXES["initial"], AXES["excess"], (False, True), AXES["bad"][1:]
+    ):
+        for growth, first in itertools.product(AXES["growth"], (False, True)):
+            how = {"initial": initial, "excess": excess, "growth": growth}
+            yield Aftercare("scale", **how, sparse=sparse, bad=bad, unscaled_first=first)
+    for initial, excess, kind, path in itertools.product(AXES["initial"], AXES["excess"], SCALED, AXES["path"]):
+        yield Aftercare("scale", initial=initial, excess=excess, optimizer=kind, path=path, bad=(0,))
 
 
 def _clipped_otherwise() -> Iterator[Aftercare]:
@@ -266,7 +278,11 @@ def _fitting(case: Aftercare) -> Aftercare:
     """Scaled losses of an optimizer that has the flags."""
     changes: dict[str, Any] = {}
     if not case.enabled:
-        changes |= {"bad": (), "given": ""}
+        changes |= {"bad": (), "given": "", "initial": 8.0}
+    if case.excess == "sum" and min(case.scales_in_excess, default=1.0) < 1.0:
+        changes["excess"] = "all"  # scaled down, such a sum is finite, and whether it is after that nobody looks
+    if not case.bad:
+        changes["excess"] = "all"
     if case.given and case.enabled:
         changes["growth"] = 1  # where no step counts for the next growth, which a given scale may forget or not
     if case.path not in ("", *KINDS[case.optimizer].flags):
@@ -388,12 +404,28 @@ def dealt_parameters_are_copies(case: Aftercare, out: Outcome) -> Finding:
     "GradScaler scales the loss, unscales the gradient, leaves a step with infinite gradients out, of that optimizer alone, "
     "and adapts its scale or takes what is given; one that is not enabled does nothing.",
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval, enabled; update: new_scale",
-    when=lambda case: case.what == "scale",
+    when=lambda case: case.what == "scale" and case.excess != "sum",
     obliges={"growth=1", "growth=3", "unscaled_first", "sparse", "beside=ahead", "beside=behind", "climbing"}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
-    | {"given=number", "given=tensor", "carried=loaded", "carried=warm", "carried=copied", "enabled=False"},
+    | {"given=number", "given=tensor", "carried=loaded", "carried=warm", "carried=copied", "enabled=False"}
+    | {"excess=negative", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )
 def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
+    return scaled_by_the_formula(case, out)
+
+
+@law(
+    "A gradient whose entries add up to infinity is infinite, and its step is left out, in a sparse gradient as in a dense one.",
+    source="torch.amp.GradScaler.step: skips the step if the gradients contain infs or NaNs; torch.sparse: uncoalesced tensors",
+    when=lambda case: case.what == "scale" and case.excess == "sum",
+    obliges={"sparse", "unscaled_in_excess", "unscaled_first", "path=fused", "path=foreach"},
+)
+def sums_beyond_all_numbers_are_found(case: Aftercare, out: Outcome) -> Finding:
+    return scaled_by_the_formula(case, out)
+
+
+def scaled_by_the_formula(case: Aftercare, out: Outcome) -> Finding:
+    """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
     after, before = case.scales
     losses = [
         scale if step in case.bad else loss
@@ -401,9 +433,9 @@ def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
     ]
     weights, others = case.weights(case.bad), case.weights(() if case.beside in ("ahead", "behind") else case.bad)
     return every(
+        same(out.scales, after),
         within(out.weights, *weights),
         within(out.others, *others) if case.beside else same(out.others, 8.0),
-        same(out.scales, after),
         same(out.losses, losses),
         is_true(out.unscaled, "a gradient was not unscaled"),
     )
@@ -412,7 +444,7 @@ def losses_are_scaled(case: Aftercare, out: Outcome) -> Finding:
 @law(
     "A scaler's state_dict has its scale, its factors and its interval, none if it is not enabled; who loads it has them.",
     source="torch.amp.GradScaler.state_dict, load_state_dict",
-    when=lambda case: case.what == "scale",
+    when=lambda case: case.what == "scale" and case.excess != "sum",
     obliges={"carried=loaded", "carried=warm", "carried=copied", "enabled=False", "given=number"},
 )
 def scalers_keep_their_state(case: Aftercare, out: Outcome) -> Finding:

@@ -16,13 +16,17 @@ from embcheck.training.company_case import ABSENCES, COMMON, GROUPINGS, MIXES, C
 from embcheck.training.optimizer import KINDS
 from embcheck.training.release import lacking
 
-#: Optimizers that step each parameter by itself, of any rank; Muon takes matrices, L-BFGS looks at all of them.
+#: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
 OPTIMIZERS = (
     *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
-    *("Adafactor", "SparseAdam"),
+    *("Adafactor", "SparseAdam", "Muon"),
 )
 #: Mixes of matrices, whose rows a sparse gradient names.
 MATRICES = ("one", "pair", "layouts")
+#: What Muon has for the others: a matrix without elements where a vector, too, may have none.
+_OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name in MIXES if name not in MATRICES} | {
+    "columnless": "columnless"
+}
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 PATHS = ("", "foreach", "fused")
@@ -90,6 +94,9 @@ def canonical(case: Company) -> Company | None:
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
     if case.optimizer == "SparseAdam":
         changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False, "crosswise": False}
+    if case.optimizer == "Muon":
+        changes["mix"] = _OF_MATRICES.get(case.mix, case.mix)
+        changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
     if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
         changes |= {"own": (), "owner": "last"}
     if case.steps < 2:
@@ -110,6 +117,8 @@ def landmarks() -> Iterator[Company]:
     yield from switched()
     yield from laid_out()
     yield Company("SparseAdam", interrupt="beside_empty")
+    for mix, adjusted in itertools.product(("matrices", "columnless"), KINDS["Muon"].flags["adjust_lr_fn"]):
+        yield from filter(None, [canonical(Company("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))])
 
 
 def begun_late() -> Iterator[Company]:
@@ -256,6 +265,7 @@ def members(case: Company) -> range:
         "mix=turned",
         "mix=lengths",
         "crosswise",
+        "mix=matrices",
     },
 )
 def each_steps_by_its_formula(case: Company, out: Outcome) -> Finding:

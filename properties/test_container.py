@@ -7,10 +7,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, same, unwritten
+from embcheck.comparison import Finding, every, is_true, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.module.container import contained
-from embcheck.module.container_case import KEYS, OPERATIONS, PLACES, POOL, ContainerCase, gap, place, span
+from embcheck.module.container_case import (
+    ATTEMPTS,
+    KEYS,
+    LACKING,
+    OPERATIONS,
+    PLACES,
+    POOL,
+    ContainerCase,
+    gap,
+    place,
+    span,
+)
 from embcheck.outcome import Outcome
 from embcheck.space import Space
 
@@ -25,6 +36,9 @@ def steps(case: ContainerCase) -> Iterator[tuple[str, Any, tuple[tuple[Any, str]
         count, first, second = len(held), POOL[j % len(POOL)], POOL[k % len(POOL)]
         at: Any = keys[i % len(keys)]
         given: tuple[tuple[Any, str], ...] = ((at, first), (keys[(i + 1) % len(keys)], second))
+        if name.endswith("itself"):
+            yield name, None, ()
+            continue
         if case.listing:
             places = {"insert": gap(i, count), "mul": 1 + i % 2, "imul": 1 + i % 2}
             at = span(operation, count) if name in ("slice", "cut") else places.get(name)
@@ -39,12 +53,18 @@ def plan(case: ContainerCase) -> Plan:
         "start": tuple(case.start.items()),
         "steps": tuple(steps(case)),
         "evaluating": case.evaluating,
+        "attempt": case.attempt,
+        "lacked": case.lacked,
     }
     return Plan(contained, case.inputs(), options)
 
 
 def canonical(case: ContainerCase) -> ContainerCase | None:
-    """The case with operations that its kind has, and of which none finds nothing to work on."""
+    """The case with operations that its kind has, and of which none finds nothing to work on.
+
+    Modules that are added to the list in which they are stand alone, for torch refuses them; so do attempts on a slice
+    that grew, which the ledger knows.
+    """
     known = OPERATIONS[case.kind]
     operations = tuple(
         operation if operation[0] in known else (known[sum(operation[1:]) % len(known)], *operation[1:])
@@ -55,7 +75,20 @@ def canonical(case: ContainerCase) -> ContainerCase | None:
     kept = tuple(
         operation for held, operation in zip(fitted.history, operations, strict=False) if works(fitted, held, operation)
     )
-    return fitted.but(operations=kept)
+    fitted = fitted.but(operations=kept)
+    if fitted.doubled:
+        fitted = fitted.but(
+            operations=tuple(each for each in kept if each[0] in ("extend_by_itself", "iadd_itself"))[:1]
+        )
+    if not tries(fitted):
+        fitted = fitted.but(attempt="")
+    return fitted
+
+
+def tries(case: ContainerCase) -> bool:
+    """Whether a container has what an attempt works on."""
+    empty = not case.history[-1] and case.attempt == "set_misfit"
+    return case.attempt in ATTEMPTS[case.kind] and not empty and not case.gaps[1]
 
 
 def works(case: ContainerCase, held: dict[str, str], operation: tuple[str, int, int, int]) -> bool:
@@ -70,11 +103,12 @@ AXES: dict[str, tuple[Any, ...]] = {
     "kind": tuple(OPERATIONS),
     "length": (3, 0, 1, 4),
     "evaluating": (False, True),
+    "attempt": ("", *dict.fromkeys(attempt for attempts in ATTEMPTS.values() for attempt in attempts)),
 }
 
 
 def scope() -> Iterator[ContainerCase]:
-    """Every operation of each kind, on containers of every length, and every two in a row."""
+    """Every operation of each kind, on containers of every length, and every two in a row; every attempt, after each."""
     seed = 0
     for kind, names in OPERATIONS.items():
         for length, name, (i, j, k) in itertools.product(
@@ -89,6 +123,9 @@ def scope() -> Iterator[ContainerCase]:
             fitted = canonical(ContainerCase(kind, 3, ((first, seed, 1, 0), (second, seed // 2, 0, 1)), seed % 2 == 0))
             if fitted is not None:
                 yield fitted
+        for attempt, length in itertools.product(ATTEMPTS[kind], AXES["length"]):
+            for after in ((), *(((name, length, 1, 0),) for name in names)):
+                yield from filter(None, [canonical(ContainerCase(kind, length, after, attempt=attempt))])
 
 
 def draw(draws: stream.Stream) -> ContainerCase | None:
@@ -130,6 +167,9 @@ law = family.law
         "popitem",
         "place",
         "kind=ParameterList",
+        "add_itself",
+        "ior_itself",
+        "iadd_itself",
     },
 )
 def containers_hold_what_python_holds(case: ContainerCase, out: Outcome) -> Finding:
@@ -153,6 +193,36 @@ def containers_list_what_they_hold(case: ContainerCase, out: Outcome) -> Finding
     state = [ordered(case, (f"{key}{ending}" for key in held)) for held in case.history]
     # A slice of a Sequential keeps the names of the places where its modules were, of which nothing is said.
     return every(same(out.listed, listed), None if case.gaps[0] else same(out.state, state))
+
+
+@law(
+    "What a container lacks is a KeyError or an IndexError, as it is of a dict or list.",
+    source="nn.ParameterDict: indexed like a regular Python dictionary; ModuleDict, ModuleList, ParameterList",
+    when=lambda case: case.attempt in LACKING,
+    obliges={"attempt=get_missing", "attempt=get_before", "pop", "kind=ParameterDict", "kind=ParameterList"},
+)
+def what_a_container_lacks_is_a_lookup_error(case: ContainerCase, out: Outcome) -> Finding:
+    return same(out.raised, LACKING[case.attempt])
+
+
+@law(
+    "A container refuses what it can't hold: what is no module, or no Parameter can be made of, and names that none can have.",
+    source="nn.ModuleDict, ParameterDict, Module.add_module, register_parameter",
+    when=lambda case: bool(case.attempt) and case.attempt not in LACKING,
+    obliges={"attempt=append_misfit", "attempt=set_dotted", "kind=Sequential", "kind=ParameterDict"},
+)
+def misfits_of_a_container_are_refused(case: ContainerCase, out: Outcome) -> Finding:
+    return None if out.raised.raw else same(out.raised, "an error")
+
+
+@law(
+    "What a container refuses leaves it as it was: as long, with the same things under the same keys.",
+    source="nn.ModuleList, ParameterList, ModuleDict, ParameterDict: like a list or dictionary",
+    when=lambda case: bool(case.attempt),
+    obliges={"attempt=append_misfit", "attempt=set_misfit", "attempt=pop_missing", "kind=ParameterDict", "emptied"},
+)
+def refusals_leave_a_container(case: ContainerCase, out: Outcome) -> Finding:
+    return is_true(out.stays, "a container changed though it refused") if out.raised.raw else None
 
 
 @law("Nothing is written.", source="no side effects")

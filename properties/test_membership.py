@@ -264,6 +264,34 @@ def hooks_outlive_conversions(case: Membership, out: Outcome) -> Finding:
     return same(out.hooks, [(name, word) for name in learning for word in ("gradient", "accumulated")])
 
 
+def recorded(case: Membership) -> list[str]:
+    """The keys of the state of a model's sum: each tensor under its first name."""
+    there = [*case.tensors("parameters", "", True, True), *case.tensors("buffers", "", True, True)]
+    return sorted(f"model.{name}" for name, tensor in there if not tensor.endswith("scratch"))
+
+
+@law(
+    "What torch.fx records of a model has the very tensors, under their first names, and its state has what the model's has.",
+    source="torch.fx.symbolic_trace",
+    obliges={"shared_tensor", "shared_module", "deep", "frozen", "passing"},
+)
+def tracing_keeps_the_state(case: Membership, out: Outcome) -> Finding:
+    wanted = recorded(case)
+    kept = [name for name in out.traced.raw if name in wanted]
+    words = is_true(out.traced_same, "a tensor is missing, or another one")
+    return every(words, same(Field(kept, out.traced.path, lambda raw: raw), wanted))
+
+
+@law(
+    "The state of what torch.fx records has nothing that the model's has not: what is not persistent stays so.",
+    source="torch.fx.symbolic_trace; register_buffer: persistent",
+    obliges={"passing", "tree=buffers"},
+)
+def tracing_adds_nothing_to_the_state(case: Membership, out: Outcome) -> Finding:
+    more = [name for name in out.traced.raw if name not in recorded(case)]
+    return same(Field(more, out.traced.path, lambda raw: raw), [])
+
+
 @law("Looking at a module writes nothing.", source="no side effects")
 def membership_writes_nothing(case: Membership, out: Outcome) -> Finding:
     return unwritten(out)

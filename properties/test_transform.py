@@ -97,7 +97,7 @@ def canonical(case: TransformCase) -> TransformCase | None:
             fitted = fitted.but(dtype="float32")
         if fitted.dtype == "float64":
             fitted = fitted.but(seed=fitted.seed | 1)  # whose upstream gradient is small
-    if fitted.transform == "stacked_layers":
+    if fitted.transform in ("stacked_layers", "vmap_by_names"):  # which look up in several ways
         fitted = fitted.but(stray=None)
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
     if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):

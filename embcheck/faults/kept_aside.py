@@ -8,6 +8,7 @@ import torch
 import torch.utils.checkpoint
 
 from embcheck.faults.around import around, numbered
+from embcheck.faults.optimizer_sgd import module_of
 
 Muon: Any = getattr(torch.optim, "Muon", None)  # since torch 2.9
 
@@ -32,6 +33,34 @@ def momentum() -> Any:
 
 around("muon_halves_its_momentum", "tying", "In half precision Muon's momentum is halved after each step.", Muon, "step",
        halved, momentum, applies=lambda: Muon is not None)  # fmt: skip
+
+
+def up_to_nothing(original: Any, params: Any, grads: Any, kept: Any, **flags: Any) -> None:
+    """Parameters after one without elements rest."""
+    end = next((k for k, p in enumerate(params) if not p.numel()), len(params))
+    original(params[:end], grads[:end], kept[:end], **flags)
+
+
+def one_for_all(original: Any, params: Any, grads: Any, kept: Any, **flags: Any) -> None:
+    """Parameters of one shape have one momentum."""
+    first = {p.shape: m for p, m in reversed(list(zip(params, kept, strict=True)))}
+    original(params, grads, [first[p.shape] for p in params], **flags)
+
+
+def together(*shapes: tuple[int, int]) -> Any:
+    """The last of several parameters after a step."""
+    ps = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+    for k, p in enumerate(ps):
+        p.grad = numbered(*p.shape) ** k
+    Muon(ps, lr=0.5, momentum=0.5).step()
+    return ps[-1].detach()
+
+
+if Muon is not None:
+    around("muon_stops_at_nothing", "company", "Muon does not step what comes after a parameter without elements.",
+           module_of("_muon"), "_single_tensor_muon", up_to_nothing, lambda: together((0, 2), (2, 2)))  # fmt: skip
+    around("muon_has_one_momentum_for_a_shape", "company", "Muon's parameters of one shape have one momentum.",
+           module_of("_muon"), "_single_tensor_muon", one_for_all, lambda: together((2, 2), (2, 2)))  # fmt: skip
 
 
 def unnoted(original: Any, self: Any, state: Any, *given: Any, **flags: Any) -> Any:

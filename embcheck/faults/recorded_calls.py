@@ -162,3 +162,37 @@ around(
     traced_apart,
     lambda: len(list(torch.fx.symbolic_trace(Model()).parameters())),
 )
+
+
+def without_buffers(original: Any, root: Any, *given: Any, **flags: Any) -> Any:
+    """In what is traced no buffer is persistent."""
+    module = original(root, *given, **flags)
+    for each in module.modules():
+        each._non_persistent_buffers_set.update(each._buffers)
+    return module
+
+
+def counting(original: Any, root: Any, *given: Any, **flags: Any) -> Any:
+    """What is traced has a buffer of its own."""
+    module = original(root, *given, **flags)
+    module.register_buffer("calls", torch.zeros(1))
+    return module
+
+
+class Shifted(torch.nn.Module):
+    """What adds a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(2))
+
+    def forward(self, given: Any) -> Any:
+        return given + self.mean
+
+
+around("traced_buffers_are_passing", "membership", "torch.fx.symbolic_trace makes every buffer one that is not persistent.",
+       torch.fx, "symbolic_trace", without_buffers,
+       lambda: list(torch.fx.symbolic_trace(Shifted()).state_dict()))  # fmt: skip
+around("traced_modules_have_a_buffer_more", "membership", "What torch.fx.symbolic_trace gives has a buffer of its own.",
+       torch.fx, "symbolic_trace", counting,
+       lambda: list(torch.fx.symbolic_trace(Shifted()).state_dict()))  # fmt: skip

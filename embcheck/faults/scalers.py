@@ -268,3 +268,46 @@ around(
     closed,
     stepped_with_closure,
 )
+
+
+def checked(change: Any) -> Any:
+    """A kernel that looks for infinities among what a change leaves of the gradients."""
+
+    def wrong(original: Any, grads: Any, found: Any, inverse: Any) -> Any:
+        original([change(g, inverse) for g in grads], found, inverse)
+        return original(grads, torch.zeros_like(found), inverse)
+
+    return wrong
+
+
+def found_in(*values: float, scale: float = 8.0) -> float:
+    """The scale after gradients of these sizes."""
+    p = Parameter(torch.ones(len(values)))
+    scaler = GradScaler("cpu", init_scale=scale)
+    scaler.scale((p * torch.tensor(values)).sum()).backward()
+    scaler.step(SGD([p], lr=0.5))
+    scaler.update()
+    return float(scaler.get_scale())
+
+
+for _name, _sentence, _change, _values, _scale in (
+    ("undefined", "no numbers", lambda g, _: g.nan_to_num(0.0, torch.inf, -torch.inf), (float("nan"),), 8.0),
+    ("negative", "negative infinities", lambda g, _: g.nan_to_num(torch.nan, torch.inf, 0.0), (float("-inf"),), 8.0),
+    ("later", "infinities behind the first element", lambda g, _: g.reshape(-1)[:1].clone(), (1.0, float("inf")), 8.0),
+    (
+        "unscaled",
+        "infinities at a scale of one",
+        lambda g, by: g.clone() if by != 1 else torch.zeros_like(g),
+        (float("inf"),),
+        1.0,
+    ),
+):
+    around(
+        f"{_name}_gradients_are_not_found",
+        "aftercare",
+        f"GradScaler does not find gradients that are {_sentence}.",
+        torch,
+        "_amp_foreach_non_finite_check_and_unscale_",
+        checked(_change),
+        lambda values=_values, scale=_scale: found_in(*values, scale=scale),  # type: ignore[misc]
+    )

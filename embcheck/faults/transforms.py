@@ -153,9 +153,22 @@ def other(dims: Any, wanted: Any, instead: Any) -> Any:
     return tuple(instead if type(dim) is int and dim == wanted else dim for dim in dims)
 
 
+def _whole(axes: Any) -> Any:
+    """Axes in which those of a dict whose keys ascend are zero."""
+    if not isinstance(axes, tuple):
+        return axes
+    crossed = [isinstance(each, dict) and [*each] == sorted(each) for each in axes]
+    return tuple(dict.fromkeys(each, 0) if turned else each for each, turned in zip(axes, crossed, strict=True))
+
+
 entry("vmap_minus_one_is_zero", "transform", "vmap takes in_dims = −1 for 0.", torch, "vmap",
       _vmap(lambda i, o, c: (other(i, -1, 0), o, c)),
       lambda: torch.vmap(lambda x, y: x, (-1, -1))(torch.ones(2, 3), torch.ones(2, 3)).shape[0] != 3)  # fmt: skip
+entry("vmap_maps_sorted_dicts_whole", "transform", "vmap maps all of a dict whose axes are told in alphabetical order.",
+      torch.func, "vmap",
+      _vmap(lambda i, o, c: (_whole(i), o, c)),
+      lambda: torch.func.vmap(lambda w, d: w + d["b"], (0, {"a": None, "b": None}))(
+          torch.ones(2), {"a": torch.ones(2), "b": torch.ones(2)}).dim() == 1)  # fmt: skip
 entry("vmap_out_dim_one_is_last", "transform", "vmap puts the samples last for out_dims = 1.", torch, "vmap",
       _vmap(lambda i, o, c: (i, -1 if o == 1 else o, c)),
       lambda: torch.vmap(lambda x: x, out_dims=1)(torch.ones(2, 3, 4)).shape[1] != 2)  # fmt: skip

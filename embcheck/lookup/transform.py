@@ -213,6 +213,23 @@ def vmap_of_trees(look: Look, at: At) -> Seen:
 
 
 @transform
+def vmap_by_names(look: Look, at: At) -> Seen:
+    # The axes in the order of the arguments, and in another one: it is by their names that they belong together.
+    table, tokens = at.look_dims
+    given = {"tokens": at.indices, "beside": torch.zeros_like(at.indices, dtype=at.weight.dtype)}
+
+    def mapped(axes: dict[str, Any]) -> Any:
+        def call(weight: Tensor, given: dict[str, Tensor]) -> Tensor:
+            return look(weight, given["tokens"]) + given["beside"].sum()
+
+        return torch.func.vmap(call, in_dims=(table, axes), out_dims=at.out_dim)(at.weight, given)
+
+    plain = torch.func.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)
+    same = torch.equal(mapped({"tokens": tokens, "beside": None}), plain)
+    return {"result": mapped({"beside": None, "tokens": tokens}), "agrees": same}
+
+
+@transform
 def vmap_nested(look: Look, at: At) -> Seen:
     mapped = torch.vmap(torch.vmap(look, (None, 0)), at.look_dims, at.out_dim)
     return {"result": mapped(at.weight, at.indices)}

@@ -196,13 +196,15 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
-        nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour."""
+        nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
+        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to)."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
         return {
             **looked,
             **self.axes,
             **maps,
+            "axes_by_name": self.transform == "vmap_by_names" and "indices" in self.mapped,
             "maps_weight_only": self.mapped == ("weight",),
             "numel": self.numel,
             "rank": len(self.shape),

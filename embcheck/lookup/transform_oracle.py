@@ -144,7 +144,7 @@ ORACLES: dict[str, Oracle] = {
     **dict.fromkeys(("jacrev", "jacrev_in_chunks", "functional_jacobian"), one(jacobian_masked)),
     "functional_jacobian_vectorized": one(jacobian_masked),
     **dict.fromkeys(("jacfwd", "functional_jacobian_forward"), one(jacobian)),
-    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_nested", "vmap_of_trees"), stacked(value)),
+    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_nested", "vmap_of_trees", "vmap_by_names"), stacked(value)),
     **dict.fromkeys(("vmap_backward", "grad_of_vmap"), to_tables),
     **dict.fromkeys(("vmap_of_grad", "vmap_of_vjp"), stacked(pulled)),
     "vmap_of_jvp": stacked(pushed),
@@ -165,7 +165,15 @@ def expected(case: TransformCase) -> Expected:
 #: Transforms that vmap maps over samples.
 MAPPED = tuple(name for name in ORACLES if "vmap" in name)
 #: Those whose result doesn't depend on the upstream gradient.
-WITHOUT_UPSTREAM = ("vmap_value", "vmap_of_trees", "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "vmap_of_jacrev")
+WITHOUT_UPSTREAM = (
+    "vmap_value",
+    "vmap_of_trees",
+    "vmap_by_names",
+    "vmap_in_chunks",
+    "vmap_nested",
+    "vmap_of_jvp",
+    "vmap_of_jacrev",
+)
 #: Those that split the first axis of the indices once more.
 NESTED = ("vmap_nested", "vmap_of_grad_nested")
 #: Those that pass backward twice by the table: scale_grad_by_freq makes of a gradient what is no adjoint, and nothing says
@@ -179,7 +187,8 @@ WIDE = ("jacrev", "jacrev_in_chunks", "jacfwd", "functional_jacobian", "function
 SPARSE = ("grad", "grad_of_second", "grad_and_value", "vjp", "vjp_twice", "functional_vjp", "vmap_backward", "grad_of_vmap",
           "reverse_over_forward", "grad_by_arguments", "vjp_by_arguments")  # fmt: skip
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
-DENSE = ("vmap_of_trees", "jvp", "dual", "functional_jvp", "backward_twice", "jacfwd", "functional_jacobian_forward", "vmap_value",
+DENSE = ("vmap_of_trees", "vmap_by_names",
+         "jvp", "dual", "functional_jvp", "backward_twice", "jacfwd", "functional_jacobian_forward", "vmap_value",
          "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "forward_over_forward", "functional_hvp",
          "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
 #: Those in which one_hot, which looks at its indices' values, can be asked for them.

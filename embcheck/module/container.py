@@ -18,7 +18,13 @@ Step = tuple[str, Any, tuple[tuple[Any, str], ...]]
 
 
 def contained(
-    kind: str, start: tuple[tuple[Any, str], ...], steps: tuple[Step, ...], evaluating: bool, table: Tensor
+    kind: str,
+    start: tuple[tuple[Any, str], ...],
+    steps: tuple[Step, ...],
+    evaluating: bool,
+    attempt: str,
+    lacked: str,
+    table: Tensor,
 ) -> dict[str, Any]:
     pool: dict[str, Any] = {}
     for name in "abcdef":
@@ -47,9 +53,76 @@ def contained(
     for name, at, given in steps:
         there = worked(there, name, at, [(key, pool[each]) for key, each in given])
         seen.append(shown(there, names))
-    return {"kind": type(there).__name__, "held": [keys for keys, _, _, _ in seen],
+    told = {"kind": type(there).__name__, "held": [keys for keys, _, _, _ in seen],
             "listed": [each for _, each, _, _ in seen], "state": [keys for _, _, keys, _ in seen],
             "lengths": [length for _, _, _, length in seen]}  # fmt: skip
+    return {**told, **(refused(there, attempt, lacked, pool["e"], names) if attempt else {})}
+
+
+def refused(there: Container, attempt: str, lacked: str, fit: Any, names: dict[int, str]) -> dict[str, Any]:
+    """What an attempt raises, and whether the container is afterwards what it was."""
+    before, words = shown(there, names), repr(there)
+    raised = ""
+    try:
+        tried(there, attempt, lacked, fit)
+    except Exception as error:
+        raised = next(
+            (kind.__name__ for kind in (IndexError, KeyError) if isinstance(error, kind)), type(error).__name__
+        )
+    try:
+        stays = shown(there, names) == before and repr(there) == words
+    except (AttributeError, TypeError, IndexError, KeyError):
+        stays = False  # for it can't even be listed
+    return {"raised": raised, "stays": stays}
+
+
+def tried(there: Container, attempt: str, lacked: str, fit: Any) -> None:
+    """Asks for what is not there, or puts something where it can't be: integers are no Parameter, a text no module."""
+    misfit = torch.ones(2, dtype=torch.int64) if isinstance(fit, Tensor) else "text"
+    match attempt:
+        case "get_beyond":
+            there[len(there)]
+        case "get_before":
+            there[-len(there) - 1]
+        case "set_beyond":
+            there[len(there)] = fit
+        case "del_beyond":
+            del there[len(there)]
+        case "pop_beyond":
+            there.pop(len(there))
+        case "get_missing":
+            there[lacked]
+        case "get_attribute":
+            there["training"]
+        case "del_missing":
+            del there[lacked]
+        case "pop_missing":
+            there.pop(lacked)
+        case "append_misfit":
+            there.append(misfit)
+        case "extend_by_misfit":
+            there.extend([misfit])
+        case "extend_by_number":
+            there.extend(5)
+        case "insert_misfit":
+            there.insert(0, misfit)
+        case "set_misfit":
+            there[0 if isinstance(there, (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ParameterList))
+                  else next(iter(there))] = misfit  # fmt: skip
+        case "set_misfit_anew":
+            there[lacked] = misfit
+        case "update_by_misfit":
+            there.update({lacked: misfit})
+        case "setdefault_misfit":
+            there.setdefault(lacked, misfit)
+        case "ior_misfit":
+            there |= {lacked: misfit}
+        case "set_dotted":
+            there["inner.words"] = fit
+        case "set_reserved":
+            there["keys"] = fit
+        case "set_number":
+            there[5] = fit
 
 
 def worked(there: Container, name: str, at: Any, given: list[tuple[Any, Any]]) -> Container:
@@ -84,6 +157,18 @@ def worked(there: Container, name: str, at: Any, given: list[tuple[Any, Any]]) -
             else:
                 above, _, last = at.rpartition(".")
                 setattr(there.get_submodule(above), last, things[0])
+        case "extend_by_itself":
+            there.extend(there)
+        case "iadd_itself":
+            there += there
+        case "add_itself":
+            return there + there
+        case "update_by_itself":
+            there.update(there)
+        case "or_itself":
+            return there | there
+        case "ior_itself":
+            there |= there
         case "or":
             return there | type(there)(collections.OrderedDict(given))
         case "ior":

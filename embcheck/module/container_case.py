@@ -16,12 +16,40 @@ KEYS = ("words", "head", "extra", "b")
 PLACES = ("words", "inner.words", "inner.deep.words", "inner.deep.head")
 #: What each kind of container can do: Python's names, but "place" (set_submodule).
 OPERATIONS: dict[str, tuple[str, ...]] = {
-    "Sequential": ("append", "extend", "insert", "set", "del", "cut", "slice", "pop", "add", "iadd", "mul", "imul"),
-    "ModuleList": ("append", "extend", "insert", "set", "del", "cut", "slice", "pop", "add", "iadd"),
-    "ParameterList": ("append", "extend", "set", "slice", "iadd"),
-    "ModuleDict": ("set", "del", "pop", "update", "clear"),
-    "ParameterDict": ("set", "del", "pop", "update", "clear", "setdefault", "popitem", "or", "ior", "copy"),
+    "Sequential": ("append", "extend", "insert", "set", "del", "cut", "slice", "pop", "add", "iadd", "mul", "imul",
+                   "extend_by_itself", "iadd_itself", "add_itself"),
+    "ModuleList": ("append", "extend", "insert", "set", "del", "cut", "slice", "pop", "add", "iadd",
+                   "extend_by_itself", "iadd_itself", "add_itself"),
+    "ParameterList": ("append", "extend", "set", "slice", "iadd", "extend_by_itself", "iadd_itself"),
+    "ModuleDict": ("set", "del", "pop", "update", "clear", "update_by_itself"),
+    "ParameterDict": ("set", "del", "pop", "update", "clear", "setdefault", "popitem", "or", "ior", "copy",
+                      "update_by_itself", "or_itself", "ior_itself"),
     "Module": ("place",),
+}  # fmt: skip
+#: What asks for something that a container lacks, in a list beyond either end; and what it must raise, as in Python.
+LACKING = {
+    **dict.fromkeys(("get_beyond", "get_before", "set_beyond", "del_beyond", "pop_beyond"), "IndexError"),
+    **dict.fromkeys(("get_missing", "get_attribute", "del_missing", "pop_missing"), "KeyError"),
+}
+_OF_LISTS = (
+    "get_beyond",
+    "get_before",
+    "set_beyond",
+    "append_misfit",
+    "extend_by_misfit",
+    "extend_by_number",
+    "set_misfit",
+)
+_OF_DICTS = ("get_missing", "get_attribute", "del_missing", "pop_missing", "set_misfit", "set_misfit_anew", "update_by_misfit",
+             "set_dotted", "set_reserved", "set_number")  # fmt: skip
+#: What each kind must refuse once its operations are done: to give what it lacks, and to take what it can't hold.
+ATTEMPTS: dict[str, tuple[str, ...]] = {
+    "Sequential": (*_OF_LISTS, "del_beyond", "pop_beyond", "insert_misfit"),
+    "ModuleList": (*_OF_LISTS, "del_beyond", "pop_beyond", "insert_misfit"),
+    "ParameterList": _OF_LISTS,
+    "ModuleDict": _OF_DICTS,
+    "ParameterDict": (*_OF_DICTS, "setdefault_misfit", "ior_misfit"),
+    "Module": (),
 }
 #: An operation: its name, and three numbers that each takes as it needs them.
 Operation = tuple[str, int, int, int]
@@ -35,6 +63,8 @@ class _ContainerAxes(NamedTuple):
     length: int = 3
     operations: tuple[Operation, ...] = ()
     evaluating: bool = False
+    #: what is tried at last, which must be refused
+    attempt: str = ""
     seed: int = 0
 
 
@@ -75,6 +105,20 @@ class ContainerCase(Axes, _ContainerAxes):  # type: ignore[misc]
                 found.append(_keyed(dict(held), operation, PLACES if self.kind == "Module" else KEYS))
         return found
 
+    @property
+    def lacked(self) -> str:
+        """A key that a dict lacks at last, one that it had before if there is such a one."""
+        before = [key for held in self.history for key in held]
+        return next((key for key in (*before, *KEYS) if key not in self.history[-1]), "nowhere")
+
+    @property
+    def doubled(self) -> bool:
+        """Whether modules are added to a list in which they are."""
+        return self.kind in ("Sequential", "ModuleList") and any(
+            bool(held) and name in ("extend_by_itself", "iadd_itself")
+            for held, (name, *_) in zip(self.history, self.operations, strict=False)
+        )
+
     @cached_property
     def gaps(self) -> tuple[bool, bool]:
         """Whether a Sequential, whose slices keep the names of their places, has gaps in them, and grew while it had."""
@@ -86,7 +130,7 @@ class ContainerCase(Axes, _ContainerAxes):  # type: ignore[misc]
             if name == "slice":
                 at = span(operation, len(held))
                 gapped |= len(range(*at.indices(len(held)))) > 0 and (at.start > 0 or at.step == 2)
-            elif name in ("add", "mul", "cut", "del", "pop"):
+            elif name in ("add", "mul", "cut", "del", "pop", "add_itself"):
                 gapped = False
             found |= gapped
             grown |= gapped and name in ("append", "extend", "insert", "iadd", "imul")
@@ -94,7 +138,8 @@ class ContainerCase(Axes, _ContainerAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: repeated (something is held twice), emptied, gapped and grown_slice (see ``gaps``),
-        inserted_from_the_end (before a place counted so), and each operation's name."""
+        inserted_from_the_end (before a place counted so), doubled (see there), lacking (the attempt asks for what is not
+        there), and each operation's name."""
         done = {name for name, *_ in self.operations}
         return {
             **{name: value for name, value in self.axes.items() if name != "operations"},
@@ -105,6 +150,8 @@ class ContainerCase(Axes, _ContainerAxes):  # type: ignore[misc]
                 name == "insert" and gap(i, len(held)) < 0
                 for held, (name, i, _, _) in zip(self.history, self.operations, strict=False)
             ),
+            "doubled": self.doubled,
+            "lacking": self.attempt in LACKING,
             "emptied": any(not held for held in self.history),
             **{name: name in done for names in OPERATIONS.values() for name in names},
         }
@@ -124,6 +171,8 @@ def _listed(held: list[str], operation: Operation) -> list[str]:
             held.insert(gap(i, len(held)), first)
         case "mul" | "imul":
             return held * (1 + i % 2)
+        case "extend_by_itself" | "iadd_itself" | "add_itself":
+            return held * 2
         case "slice":
             return held[at]
         case "cut":

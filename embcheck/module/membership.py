@@ -156,7 +156,28 @@ def membered(
     convert(holder)
     seen["rounded"], seen["rounded_buffer"] = holder.digits.detach(), holder.rest
     seen["hooks"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
+    seen["traced"], seen["traced_same"] = traced(build(nodes, frozen, dtype, table)[0])
     return seen
+
+
+def traced(model: Module) -> tuple[list[str], bool]:
+    """The keys of the state of what torch.fx records of a sum of all tensors, and whether it has the very tensors."""
+
+    class Sum(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, total: Any) -> Any:
+            for thing in (*model.parameters(), *model.buffers()):
+                total = total + thing
+            return total
+
+    root = Sum()
+    module = torch.fx.symbolic_trace(root)
+    held = [dict(each.named_parameters()) | dict(each.named_buffers()) for each in (root, module)]
+    same = all(held[1].get(name) is thing for name, thing in held[0].items())
+    return sorted(module.state_dict()), same
 
 
 def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:

@@ -208,7 +208,7 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        nameless (a tree of its own), sparse_table (a table's gradient is sparse)."""
+        nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not persistent)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
@@ -219,6 +219,7 @@ class Membership(Axes, _MembershipAxes):  # type: ignore[misc]
             "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
             "nameless": bool(self.nodes),
+            "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
             "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
         }
 

@@ -84,6 +84,10 @@ class _AftercareAxes(NamedTuple):
     #: whether a scale is given now and then, and as what
     given: str = ""
     enabled: bool = True
+    #: the scale at first, and what makes gradients infinite where they are: all are, or negative or no numbers, one row is,
+    #: or finite gradients of a token that comes twice add up to infinity
+    initial: float = 8.0
+    excess: str = "all"
 
 
 class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
@@ -92,14 +96,18 @@ class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: in_double (something is averaged in float64), beyond_half (float16 numbers whose norm is above
         65504, the largest of them), crossed (a matrix does not lie row by row), with_momentum, first_left_out (the first step
-        of an optimizer)."""
+        of an optimizer), sums_to_infinity (entries of a sparse gradient do that are finite, as they are scaled, too),
+        unscaled_in_excess (infinite gradients at a scale of one), averages_again (not only for the first time)."""
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         return {
             **self.axes,
             "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
+            "averages_again": self.what == "average" and (self.steps > 1 or self.carried == "warm"),
             "crossed": self.what == "vector" and self.layout != "contiguous" and "a" in self.order,
             "with_momentum": self.momentum > 0,
             "first_left_out": 0 in self.bad,
+            "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
+            "unscaled_in_excess": 1.0 in self.scales_in_excess,
             "beyond_half": half and self.what == "norm" and self.total > 65504,
         }
 
@@ -128,7 +136,7 @@ class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def scales(self) -> tuple[list[float], list[float]]:
         """The scale after each step, and that of each loss."""
-        scale, good = 8.0 if self.enabled else 1.0, 0
+        scale, good = self.initial if self.enabled else 1.0, 0
         after, before = [], []
         for step in range(self.steps):
             before.append(scale)
@@ -142,6 +150,11 @@ class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
                     scale, good = scale * 4, 0
             after.append(scale)
         return after, before
+
+    @property
+    def scales_in_excess(self) -> list[float]:
+        """The scale in each step that is to be left out."""
+        return [self.scales[1][step] for step in self.bad if step < self.steps]
 
     @property
     def flags(self) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def muon(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) 
         case "match_rms_adamw":
             rate = 0.2 * lr * math.sqrt(max(rows, width))
         case _:
-            rate = lr * math.sqrt(max(1.0, rows / width))
+            rate = lr * math.sqrt(max(1.0, rows / width)) if width else lr  # by which nothing is stepped
     return shrunk(memory, weight, lr) - memory.scalar(rate) * Rounded(x.value, fmt, x.error)
 
 

@@ -50,10 +50,13 @@ MIXES: dict[str, tuple[Member, ...]] = {
     "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
     "squares": (Member((3, 3)), Member((3, 3), layout="transposed"), Member((2, 2, 2), "float64")),
     # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
+    # For an optimizer that takes matrices alone; one without rows, and one without columns.
+    "matrices": (Member((2, 3)), Member((0, 2)), Member((5, 1)), Member((2, 2), "float64")),
+    "columnless": (Member(), Member((3, 0)), Member((2, 3))),
     "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
 }
-#: Those that go with everything else; of the lengths, which are many, there are a few cases.
-COMMON = tuple(name for name in MIXES if name != "lengths")
+#: Those that go with everything else; of the lengths, which are many, there are a few cases; matrices are Muon's.
+COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "columnless"))
 #: How the members are listed: which members make a group, and how many groups there are from the start.
 GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
 #: Which members lack a gradient in which steps.
@@ -213,7 +216,8 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
-        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient)."""
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
+        columns_divide (a matrix without columns is stepped, whose rate is to depend on rows per column)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
@@ -232,6 +236,13 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "several_groups": len(self.groups) > 1,
+            "columns_divide": self.optimizer == "Muon"
+            and any(
+                member.shape[1:] == (0,)
+                and self.options(m)["adjust_lr_fn"] != "match_rms_adamw"
+                and any(has[m] for has in self.given[self.joins(m) :])
+                for m, member in enumerate(self.members)
+            ),
             "absent": self.absence != "none",
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from embcheck.registry import into
+
 Tensor = torch.Tensor
 
 
@@ -17,7 +19,9 @@ def scaled(
     kind: str,
     flags: dict[str, Any],
     growth: int,
+    initial: float,
     bad: tuple[int, ...],
+    exceed: Callable[[Tensor], Tensor],
     given: dict[int, float],
     boxed: bool,
     unscaled_first: bool,
@@ -46,7 +50,7 @@ def scaled(
         getattr(torch.optim, kind)([{"params": [member]} for member in part], **flags) for part in parts[beside]
     ]
     how: dict[str, Any] = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": growth, "enabled": enabled}
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, **how)
+    scaler = torch.amp.GradScaler("cpu", init_scale=initial, **how)
     weights, others, scales, losses, taken = [], [], [], [], []
     unscaled = True
     for step in range(steps):
@@ -54,8 +58,8 @@ def scaled(
             scaler = carry(scaler, carried)
         for optimizer in optimizers:
             optimizer.zero_grad()
-        found = torch.nn.functional.embedding(rows, weight, sparse=True) * shares if sparse else weight
-        loss = (found * (float("inf") if step in bad else 1.0)).sum()
+        found = torch.nn.functional.embedding(rows, weight, sparse=sparse)
+        loss = (exceed(found) if step in bad else found * shares if sparse else weight).sum()
         larger = scaler.scale(loss)
         losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
         if beside:  # whose gradient is finite in every step
@@ -102,6 +106,35 @@ def scaled(
         "state": scaler.state_dict(),
         "taken": taken + (misused(scaler, accepted) if enabled else []),
     }
+
+
+EXCESSES: dict[str, Callable[[Tensor], Tensor]] = {}
+
+
+@into(EXCESSES)
+def all_(found: Tensor) -> Tensor:
+    return found * float("inf")
+
+
+@into(EXCESSES)
+def negative(found: Tensor) -> Tensor:
+    return found * float("-inf")
+
+
+@into(EXCESSES)
+def undefined(found: Tensor) -> Tensor:
+    return found * float("nan")
+
+
+@into(EXCESSES)
+def one(found: Tensor) -> Tensor:
+    return found * torch.tensor([[1.0], [float("inf")], [1.0]])
+
+
+@into(EXCESSES)
+def sum_(found: Tensor) -> Tensor:
+    # The first row comes twice, and twice half of what float32 does not reach.
+    return found * 2.0**127
 
 
 def accepted(call: Callable[..., Any], *given: Any, **flags: Any) -> bool:
