@@ -1,4 +1,5 @@
-"""Shadow: with fake tensors, which have no memory, a call gives what has the sizes and dtypes of what it gives else."""
+"""Shadow: with fake tensors, or on meta, where there is no memory, a call gives what has the sizes and dtypes of what
+it gives else."""
 
 from __future__ import annotations
 
@@ -77,6 +78,16 @@ law = family.law
 )
 def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
     return same(out.fake, out.real.raw)
+
+
+@law(
+    "On the device meta a call gives as many tensors as elsewhere, of the same sizes and dtypes, with a graph or without.",
+    source="PyTorch documentation, Meta device: operations record metadata, but no actual data",
+    obliges={f"call={name}" for name in SHADOWED}
+    | {"learns", "empty_bag", "single", "include_last_offset", "mode=max", "index_dtype=int32", "dtype=bfloat16"},
+)
+def meta_tensors_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
+    return same(out.meta, out.real.raw)
 
 
 test_scope, test_product, test_random = family.tests()

@@ -1,4 +1,5 @@
-"""Programs: a call is made with tensors, and with fake ones that have no memory, as a compiler does.
+"""Programs: a call is made with tensors, and with two kinds that have no memory: fake ones, as a compiler makes them,
+and those on the device meta.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -63,4 +64,5 @@ def shadowed(
     seen = {"real": told((table, tokens, offsets))}
     with FakeTensorMode() as mode:
         seen["fake"] = told((mode.from_tensor(table), mode.from_tensor(tokens), mode.from_tensor(offsets)))
+    seen["meta"] = told((table.to("meta"), tokens.to("meta"), offsets.to("meta")))
     return seen

@@ -1,0 +1,57 @@
+"""Faults of the gradients of frequent tokens: they are not added up in a format that counts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import around
+from embcheck.lookup.accumulation import GATHERED, accumulated
+
+
+class _Stopping(torch.autograd.Function):
+    """The product of what is one-hot and a table, whose derivative is added up in the table's dtype, token by token."""
+
+    @staticmethod
+    def forward(context: Any, rows: Any, table: Any) -> Any:
+        context.save_for_backward(rows, table)
+        return torch.Tensor.matmul(rows, table)
+
+    @staticmethod
+    def backward(context: Any, *sent: Any) -> Any:
+        rows, table = context.saved_tensors
+        most = 1 << (8 if table.dtype is torch.bfloat16 else 11)
+        return None, (rows.t() @ sent[0]).clamp(-most, most)
+
+
+def stopping(original: Any, rows: Any, table: Any) -> Any:
+    """A tall product with a table of half precision counts no further than its dtype does."""
+    half = isinstance(table, torch.Tensor) and table.dtype in (torch.bfloat16, torch.float16) and table.requires_grad
+    stops: Any = _Stopping
+    return stops.apply(rows, table) if half and len(rows) > 256 else original(rows, table)
+
+
+def counted() -> Any:
+    """The gradient of a row of 300 tokens."""
+    table = torch.ones(1, 1, dtype=torch.bfloat16)
+    return accumulated(GATHERED["product"], False, torch.zeros(300, dtype=torch.int64), table)["gradient"]
+
+
+def halved(original: Any, value: Any, table: Any, sent: Any, **flags: Any) -> Any:
+    """Gradients of float32 tables are rounded to bfloat16 on their way."""
+    found = original(value, table, sent, **flags)
+    if not (isinstance(table, torch.Tensor) and table.dtype is torch.float32 and table.dim() == 2 and len(sent) > 256):
+        return found
+    return tuple(part if part is None or part.is_sparse else part.bfloat16().float() for part in found)
+
+
+def exact() -> Any:
+    """The gradient of a row of 257 tokens."""
+    return accumulated(GATHERED["selected"], False, torch.zeros(257, dtype=torch.int64), torch.ones(1, 1))["gradient"]
+
+
+around("products_count_no_further_than_the_format", "accumulation", "Gradients of tall products in half precision stop.",
+       torch.Tensor, "__matmul__", stopping, counted)  # fmt: skip
+around("gradients_of_frequent_tokens_are_shortened", "accumulation", "Frequent tokens' gradients have eight bits.",
+       torch.autograd, "grad", halved, exact)  # fmt: skip

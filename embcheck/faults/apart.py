@@ -1,0 +1,55 @@
+"""Faults of calls whose tensors lie on different devices, or all on meta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.faults.around import around, numbered
+from embcheck.lookup.apart import APART, apart
+
+functional = torch.nn.functional
+
+
+def told(call: str, on_meta: tuple[str, ...], learns: bool = False) -> Any:
+    """Where what comes out lies, or that nothing does."""
+    flags: dict[str, Any] = {"padding_idx": None} | ({"mode": "mean"} if call == "bag" else {})
+    given = {"weight": numbered()}
+    given |= {"hidden": torch.ones(1, 2), "bias": torch.ones(3)} if call.startswith("linear") else {}
+    given |= {} if call.startswith("linear") else {"input": torch.tensor([1])}
+    given |= {"offsets": torch.tensor([0])} if call == "bag" else {}
+    given |= {"upstream": torch.ones(1, 2)} if learns else {}
+    try:
+        return sorted((name, str(part.device)) for name, part in apart(APART[call], on_meta, flags, **given).items())
+    except RuntimeError:
+        return "refused"
+
+
+def emptied(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """Tokens that have numbers are given rows, though the table has none."""
+    found = original(input, weight, *given, **flags)
+    if weight.is_meta and not input.is_meta:
+        return torch.zeros(found.shape, dtype=found.dtype)
+    return found
+
+
+def unbiased(original: Any, input: Any, weight: Any, bias: Any = None) -> Any:
+    """A bias that has no numbers is left out."""
+    if bias is not None and bias.is_meta and not weight.is_meta:
+        bias = None
+    return original(input, weight, bias)
+
+
+def materialised(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """The means of bags of a table without numbers are 0."""
+    found = original(input, weight, *given, **flags)
+    return torch.zeros(found.shape, dtype=found.dtype) if weight.is_meta and flags.get("mode") == "mean" else found
+
+
+around("tables_on_meta_give_zeros", "apart", "Tokens on the CPU and a table on meta give zeros on the CPU.",
+       functional, "embedding", emptied, lambda: told("lookup", ("weight",)))  # fmt: skip
+around("biases_on_meta_are_left_out", "apart", "A bias on meta is left out.", functional, "linear", unbiased,
+       lambda: told("linear_with_bias", ("bias",)))  # fmt: skip
+around("means_on_meta_lie_on_the_cpu", "apart", "The mean of bags, all on meta, lies on the CPU.", functional,
+       "embedding_bag", materialised, lambda: told("bag", ("input", "weight", "offsets")))  # fmt: skip

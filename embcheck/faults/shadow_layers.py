@@ -1,0 +1,48 @@
+"""Faults of layers whose tensors have no memory, and of calls on meta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.construction import shadow_layer
+from embcheck.faults.around import around, numbered
+from embcheck.lookup.shadow import SHADOWED, shadowed
+
+
+def wider(original: Any, table: Any, *given: Any, **flags: Any) -> Any:
+    """Bags of half precision on meta are summed in single precision."""
+    found = original(table, *given, **flags)
+    return (found[0].float(), *found[1:]) if table.is_meta and table.dtype is torch.float16 else found
+
+
+def kept(original: Any, module: Any, *given: Any, **flags: Any) -> Any:
+    """On meta Module.half() does nothing."""
+    return module if next(module.parameters()).is_meta else original(module, *given, **flags)
+
+
+def frozen(original: Any, part: Any, *given: Any, **flags: Any) -> Any:
+    """A fake tensor does not learn once it has been filled with ones."""
+    found = original(part, *given, **flags)
+    return found.requires_grad_(False) if type(part).__name__ == "FakeTensor" else found
+
+
+def bagged() -> Any:
+    """What a bag on meta is said to be."""
+    flags = {"mode": "sum", "include_last_offset": False, "padding_idx": None}
+    return shadowed(SHADOWED["bag"], flags, False, numbered().half(), torch.tensor([1]), torch.tensor([0]))
+
+
+def told(fill: str, act: str, kind: str) -> Any:
+    """The parameters of a table without memory."""
+    made = shadow_layer.SHADOW_LAYERS["embedding"], shadow_layer.SHADOW_FILLS[fill], shadow_layer.SHADOW_ACTS[act]
+    return shadow_layer.layer_told(*made, kind, False, 3, 2, "float32")
+
+
+around("meta_bags_are_of_single_precision", "shadow", "Bags of a float16 table on meta are float32.", torch,
+       "embedding_bag", wider, bagged)  # fmt: skip
+around("layers_on_meta_are_not_halved", "shadow_layer", "Module.half() of a layer on meta does nothing.", torch.nn.Module,
+       "half", kept, lambda: told("as_made", "half", "meta"))  # fmt: skip
+around("fake_tables_of_ones_do_not_learn", "shadow_layer", "A fake table filled with ones does not learn.", torch.nn.init,
+       "ones_", frozen, lambda: told("ones", "nothing", "fake"))  # fmt: skip
