@@ -55,3 +55,20 @@ around("products_count_no_further_than_the_format", "accumulation", "Gradients o
        torch.Tensor, "__matmul__", stopping, counted)  # fmt: skip
 around("gradients_of_frequent_tokens_are_shortened", "accumulation", "Frequent tokens' gradients have eight bits.",
        torch.autograd, "grad", halved, exact)  # fmt: skip
+
+
+def limited(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+    """More than 2,047 tokens of a table in half precision are refused."""
+    if weight.dtype is torch.float16 and input.numel() > 2047:
+        raise RuntimeError("too many tokens to be counted in half precision")
+    return original(input, weight, *given, **flags)
+
+
+def many() -> str:
+    """The sizes of a lookup of many tokens."""
+    tokens = torch.zeros(2048, dtype=torch.int64)
+    return str(torch.nn.functional.embedding(tokens, torch.ones(2, 2, dtype=torch.float16)).shape)
+
+
+around("many_tokens_in_half_precision_are_refused", "accumulation", "More than 2,047 tokens of a float16 table are refused.",
+       torch.nn.functional, "embedding", limited, many)  # fmt: skip

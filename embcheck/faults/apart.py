@@ -47,6 +47,19 @@ def materialised(original: Any, input: Any, weight: Any, *given: Any, **flags: A
     return torch.zeros(found.shape, dtype=found.dtype) if weight.is_meta and flags.get("mode") == "mean" else found
 
 
+def doubled(original: Any, input: Any, weight: Any, padding_idx: Any = None, *given: Any, **flags: Any) -> Any:
+    """Rows of a table on meta are of double precision, if one is padding."""
+    found = original(input, weight, padding_idx, *given, **flags)
+    return found.double() if weight.is_meta and padding_idx is not None else found
+
+
+def padded() -> str:
+    """The dtype of a lookup on meta."""
+    return str(functional.embedding(torch.tensor([1]).to("meta"), numbered().to("meta"), 0).dtype)
+
+
+around("padded_tables_on_meta_are_double", "apart", "Rows of a padded table on meta are float64.", functional,
+       "embedding", doubled, padded)  # fmt: skip
 around("tables_on_meta_give_zeros", "apart", "Tokens on the CPU and a table on meta give zeros on the CPU.",
        functional, "embedding", emptied, lambda: told("lookup", ("weight",)))  # fmt: skip
 around("biases_on_meta_are_left_out", "apart", "A bias on meta is left out.", functional, "linear", unbiased,

@@ -27,7 +27,7 @@ def renormed(change: Callable[[Tensor, Tensor, Any, Any], Tensor]) -> Callable[.
 
 def first_thousand(table: Tensor, tokens: Tensor, max_norm: Any, norm_type: Any) -> Tensor:
     """Of more than a thousand different rows the first thousand alone."""
-    found = tokens.unique()
+    found: Tensor = tokens.unique()
     return found[:1000] if len(found) > 1000 else tokens
 
 
@@ -35,14 +35,14 @@ def without_large_squares(table: Tensor, tokens: Tensor, max_norm: Any, norm_typ
     """Not the rows in half precision whose squares add up to more than it holds."""
     if table.dtype is not torch.float16 or norm_type != 2.0:
         return tokens
-    found = tokens.unique()
+    found: Tensor = tokens.unique()
     return found[(table.detach()[found].float() ** 2).sum(1) <= 65504]
 
 
 def limited(rows: int, value: float, dtype: torch.dtype, limit: float) -> Any:
     """What is looked up, all rows of them."""
     table = torch.full((rows, 4), value, dtype=dtype)
-    return functional.embedding(torch.arange(rows), table, max_norm=limit)
+    return functional.embedding(torch.arange(rows), table, max_norm=limit).tolist()
 
 
 around("a_thousand_rows_are_limited", "renorm", "Of more than 1,000 different rows max_norm rescales the first 1,000.",

@@ -46,3 +46,14 @@ around("layers_on_meta_are_not_halved", "shadow_layer", "Module.half() of a laye
        "half", kept, lambda: told("as_made", "half", "meta"))  # fmt: skip
 around("fake_tables_of_ones_do_not_learn", "shadow_layer", "A fake table filled with ones does not learn.", torch.nn.init,
        "ones_", frozen, lambda: told("ones", "nothing", "fake"))  # fmt: skip
+
+
+def unfilled(original: Any, part: Any, *given: Any, **flags: Any) -> Any:
+    """What has no memory is not filled with zeros."""
+    if part.is_meta:
+        raise NotImplementedError("there is no memory to fill")
+    return original(part, *given, **flags)
+
+
+around("tensors_on_meta_are_not_zeroed", "shadow_layer", "torch.nn.init.zeros_ refuses a tensor on meta.", torch.nn.init,
+       "zeros_", unfilled, lambda: told("zeros", "nothing", "meta"))  # fmt: skip
