@@ -143,7 +143,7 @@ def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     whole = own_and_plain + tuple(
         name
         for name, found in MODES.items()
-        if name not in own_and_plain and family.call in found.calls and (found.grad or "no_grad" in own)
+        if name not in own_and_plain and family.call in found.calls and (found.grad or "no_grad" in own_and_plain)
     )
     if not chosen:
         return own

@@ -37,6 +37,76 @@ class Half(Right):
         return super().forward(indices).half().to(self.table.dtype)
 
 
+class OffWhenServed(Right):
+    """Keeps a table for evaluation, which is stale once the weight has changed."""
+
+    kept: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> OffWhenServed:
+        self.kept = None
+        return super().train(mode)
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        if self.training or torch.is_grad_enabled():
+            return super().forward(indices)
+        if self.kept is None:
+            self.kept = self.table.detach().clone()
+        return torch.nn.functional.embedding(indices, self.kept)
+
+
+class OffWhenEvaluated(Right):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return super().forward(indices) * (1 if self.training else 2)
+
+
+class OffWhenCopied(Right):
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+class Decoder(torch.nn.Module):
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden @ self.weight.T
+
+
+@embcheck.declare("tied")
+class OwnHead(torch.nn.Module):
+    """Tied to a head that is no nn.Linear, of a class that is made in a function below."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(num_embeddings, embedding_dim)
+        self.head = Decoder(self.embedding.weight)
+
+
+@embcheck.declare("conversion", copies=True)
+def copied(embedding: torch.nn.Embedding) -> torch.nn.Linear:
+    linear = torch.nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
+    linear.weight = torch.nn.Parameter(embedding.weight.detach().t().clone(), embedding.weight.requires_grad)
+    return linear
+
+
+@embcheck.declare("conversion", copies=True)
+def without_padding(embedding: torch.nn.Embedding) -> torch.nn.Linear:
+    linear = copied(embedding)
+    if embedding.padding_idx is not None:
+        with torch.no_grad():
+            linear.weight[:, embedding.padding_idx] = 0
+    return linear
+
+
+def test_a_head_of_any_class_and_a_copy_in_any_layout_are_right() -> None:
+    class Local(OwnHead):
+        """Can't be pickled."""
+
+    for right in (OwnHead, embcheck.declare("tied")(Local), copied):
+        embcheck.check(right)
+
+
 def test_a_right_layer_passes() -> None:
     verdicts = embcheck.check(Right)
     assert verdicts
@@ -50,6 +120,10 @@ def test_a_right_layer_passes() -> None:
         (LearnsPadding, "padding_row_gets_no_gradient"),
         (Wraps, "lookup_refuses_strays"),
         (Half, "lookup_copies_rows"),
+        (OffWhenServed, "lookup_copies_rows"),
+        (OffWhenEvaluated, "lookup_copies_rows"),
+        (OffWhenCopied, "lookup_copies_rows"),
+        (without_padding, "conversion_keeps_bits"),
     ],
 )
 def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str) -> None:
@@ -58,7 +132,7 @@ def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str) -> None:
     violated = {verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED}
     assert law in violated
     assert layer.__name__ in str(caught.value)
-    assert "case    Case(num_embeddings=" in str(caught.value)
+    assert "Case(num_embeddings=" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     spelling = "clone_contiguous" if declared.copies else "T"
 
     def fit(case: Any) -> Any:
-        if case.mistake is not None or case.source == "module_frozen":
+        if case.mistake is not None or "frozen" in case.source or case.source == "from_pretrained":
             return None  # a frozen table's layer may be frozen, too
         grad_mode = "enabled" if case.grad_mode == "inference" else case.grad_mode
         return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
@@ -60,7 +60,8 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     family = FAMILIES["conversion"]
     changed = sent(family, fit, ("assign", name))
     if declared.copies:  # a copy lies in memory as it likes
-        changed.laws = [law for law in family.laws if law.name != "converted_has_strides"]
+        layouts = {"converted_has_strides", "converted_gradient_has_layout"}
+        changed.laws = [law for law in family.laws if law.name not in layouts]
     changed.plan = lambda case: _untransposed(family.plan(case))
     yield changed
 
