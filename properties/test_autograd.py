@@ -27,7 +27,7 @@ WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_
 DENSE = frozenset({"preset_zeros", "preset_transposed", "preset_strided", "preset_bucket", "token_by_token", "then_dense",
                    "dense_first", "dense_beside"})  # fmt: skip
 #: Routes that look up a part of the tokens at a time.
-PARTIAL = frozenset({"micro_batches", "token_by_token"})
+PARTIAL = frozenset({"micro_batches", "parts_are_merged", "token_by_token"})
 
 
 def plan(case: Case) -> Plan:
@@ -38,7 +38,7 @@ def canonical(case: Case) -> Case | None:
     """The case with its route made to fit the rest."""
     entry = ENTRIES[case.entry]
     changes: dict[str, Any] = {}
-    if case.route == "micro_batches" and not case.shape:
+    if case.route in ("micro_batches", "parts_are_merged") and not case.shape:
         changes["route"] = "token_by_token"
     if case.route in PARTIAL:
         changes["scale_grad_by_freq"] = False  # each part has counts of its own

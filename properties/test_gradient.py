@@ -187,6 +187,18 @@ def coalesced_gradients_have_each_row_once(case: Case, out: Outcome) -> Finding:
 
 
 @gradient.law(
+    "A sparse gradient that is made dense has in each row the sum of its entries, however often a row comes.",
+    source="torch.Tensor.to_dense",
+    obliges={"repeated", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
+)
+def dense_forms_sum_the_entries(case: Case, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
+        return None
+    return within(out.weight_grad.meta("to_dense"), *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
+
+
+@gradient.law(
     "A dense gradient is row-major, in memory of its own.",
     source="Autograd mechanics, default gradient layouts; embedding_dense_backward: zeros",
     when=lambda case: not case.sparse and case.route == "autograd_grad" and not ENTRIES[case.entry].product,

@@ -251,7 +251,8 @@ def gradients_follow_their_parameters(case: Membership, out: Outcome) -> Finding
     sparse = case.grads == "sparse"
     wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
     shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else None
-    return every(same(out.converted_gradients, wanted), shared)
+    swapped = is_true(out.swapped_gradients, "a conversion that may swap Parameters lost a gradient or changed it")
+    return every(same(out.converted_gradients, wanted), shared, swapped)
 
 
 @law(

@@ -43,19 +43,19 @@ def checkpointed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tens
 
 
 def segmented(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, once: bool) -> Seen:
-    """A chain in two parts, of which the first is computed again: the lookup, twice negated, by one module or by two."""
+    """A chain in two parts, of which the first is computed again: the lookup, twice reversed, by one module or by two."""
     calls: list[int] = []
 
     def counted(tokens: Tensor) -> Any:
         calls.append(1)
         return call(tokens)
 
-    class Negated(torch.nn.Module):
+    class Reversed(torch.nn.Module):
         def forward(self, rows: Tensor) -> Tensor:
-            return -rows
+            return rows.flip(-1)
 
-    negated = Negated()
-    chain = torch.nn.Sequential(layer_of(counted), negated, negated if once else Negated(), torch.nn.Identity())
+    back = Reversed()
+    chain = torch.nn.Sequential(layer_of(counted), back, back if once else Reversed(), torch.nn.Identity())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False)
     before = len(calls)
     value.backward(upstream)

@@ -97,6 +97,17 @@ def micro_batches(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 
 
 @further
+def parts_are_merged(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    total: Any = None
+    for part, sent in zip(indices.tensor_split(2), upstream.tensor_split(2), strict=True):
+        (grad,) = torch.autograd.grad(call(part), leaf, sent)
+        merged = grad.coalesce() if grad.is_sparse else grad
+        total = merged if total is None else total + merged
+    leaf.grad = total
+    return {"weight_grad": leaf.grad}
+
+
+@further
 def token_by_token(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     leaf.grad = torch.zeros_like(leaf)
     each = upstream.reshape(indices.numel(), leaf.shape[1])

@@ -34,6 +34,8 @@ def restored(
     no_grad: bool,
     tied: bool,
     note: tuple[Any, ...],
+    forgives: bool,
+    renamed: bool,
     weight: Tensor,
     bias: Tensor,
     **stored: Tensor,
@@ -60,7 +62,10 @@ def restored(
         model.eval()
     slots = {"words.weight": stored["rows"], "deep.0.weight": stored["columns"], "deep.0.bias": stored["vector"],
              "mean": stored["pair"], "count": torch.tensor(11)}  # fmt: skip
-    slots = {key: edit(slots[key]) if key == edited else slots[key] for key in keys if key not in missing}
+    said = {"deep.0.weight": "deep.0.kernel"} if renamed else {}
+    slots = {
+        said.get(key, key): edit(slots[key]) if key == edited else slots[key] for key in keys if key not in missing
+    }
     slots |= {key: torch.ones(1) for key in extra}
     noted: list[Any] = []
     if note:
@@ -92,6 +97,15 @@ def restored(
     values = {name: thing.detach().clone() for name, thing in before.items()}
     told: list[Any] = []
     model.register_load_state_dict_post_hook(lambda module, found: told.append((module, found)))
+    if forgives:
+        model.register_load_state_dict_post_hook(lambda module, found: [keys.clear() for keys in found] and None)
+    if renamed:
+
+        def rename(module: Module, held: dict[str, Any], prefix: str, *rest: Any) -> None:
+            if f"{prefix}0.kernel" in held:
+                held[f"{prefix}0.weight"] = held.pop(f"{prefix}0.kernel")
+
+        model.deep.register_load_state_dict_pre_hook(rename)
     prefixes: list[str] = []
     if hasattr(model, "register_load_state_dict_pre_hook"):  # the public name since torch 2.5
         model.deep[0].register_load_state_dict_pre_hook(lambda module, state, prefix, *rest: prefixes.append(prefix))
@@ -110,7 +124,7 @@ def restored(
             raise AssertionError("a refused checkpoint left another module") from None
         raise
     after = look()
-    inside = {name: state.get(name) for name in after}
+    inside = {name: state.get(said.get(name, name)) for name in after}
     seen: dict[str, Any] = {
         "names": list(after),
         "same": [after[name] is before[name] for name in before],

@@ -50,6 +50,10 @@ class _CheckpointAxes(NamedTuple):
     tied: bool = False
     #: the state of a module that keeps one of its own, or nothing
     note: tuple[Any, ...] = ()
+    #: whether a hook after loading forgives what is missing and what is unknown
+    forgives: bool = False
+    #: whether the checkpoint has another name for the head's weight, which a hook of its parent changes
+    renamed: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
     #: how many columns the table's three rows have
@@ -79,7 +83,7 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
     def refused(self) -> bool:
         """Whether loading must raise."""
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
-        return misshapen or (self.is_strict and bool(self.missing or self.extra))
+        return misshapen or (self.is_strict and not self.forgives and bool(self.missing or self.extra))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -155,7 +155,7 @@ def membered(
     holder.register_buffer("rest", digits[1:].clone())
     convert(holder)
     seen["rounded"], seen["rounded_buffer"] = holder.digits.detach(), holder.rest
-    seen["hooks"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
+    seen["hooks"], seen["swapped_gradients"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(build(nodes, frozen, dtype, table)[0])
     return seen
 
@@ -180,9 +180,12 @@ def traced(model: Module) -> tuple[list[str], bool]:
     return sorted(module.state_dict()), same
 
 
-def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:
-    """Which hooks of the Parameters are called by backward passes after a conversion."""
+def called_after(
+    model: Module, convert: Callable[[Module], Module], swapped: bool
+) -> tuple[list[tuple[str, str]], bool]:
+    """Which hooks of the Parameters are called by backward passes after a conversion, and whether gradients came along."""
     calls: list[tuple[str, str]] = []
+    given_gradients(model, False)
     for name, p in model.named_parameters():
         if p.requires_grad:
             p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
@@ -192,10 +195,12 @@ def called_after(model: Module, convert: Callable[[Module], Module], swapped: bo
         convert(model)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
+    gradients = [(p.dtype, p.grad) for p in model.parameters()]
+    kept = all(grad is not None and grad.dtype == dtype and bool((grad == 1).all()) for dtype, grad in gradients)
     for p in model.parameters():
         if p.requires_grad:
             p.sum().backward()
-    return calls
+    return calls, kept
 
 
 def given_gradients(model: Module, sparse: bool) -> None:
