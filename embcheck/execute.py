@@ -119,10 +119,23 @@ def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
     except Exception as raised:
-        error = raised
+        error = released(raised)
     finally:
         changed = _put_back(settings)
     return _outcome(mode, seen, error, lambda: _written(fed), changed, device)
+
+
+def released(error: BaseException) -> BaseException:
+    """The error without the frames in which it was raised: what they hold ends now, in its order.
+
+    A checkpoint that raises leaves its hooks for saved tensors in force until its generator is collected (torch ≤ 2.11): kept
+    alive by a traceback, they would be in force in later cases.
+    """
+    part: BaseException | None = error
+    while part is not None:
+        part.__traceback__ = None
+        part = part.__cause__ or part.__context__
+    return error
 
 
 def _outcome(

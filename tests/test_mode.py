@@ -17,7 +17,7 @@ from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
 from embcheck.judge import executed, judge_once
-from embcheck.law import accepts
+from embcheck.law import Plan, accepts
 from embcheck.lookup.sharded_case import Sharded
 from embcheck.mode import MODES, absent, modes_of, running
 from embcheck.renorm.case import RenormCase
@@ -199,3 +199,26 @@ def test_a_case_of_which_nothing_comes_back_is_refused(monkeypatch: pytest.Monke
     found = judge_once(SHARDED, MODES["eager"], next(law for law in SHARDED.laws if law.judge is accepts), case)
     assert isinstance(found, Difference)
     assert found.kind == "raised RuntimeError"
+
+
+def test_what_an_error_was_raised_in_ends_with_the_case() -> None:
+    """As hooks of a checkpoint, which a generator takes away when it is closed: a traceback would keep it open."""
+    left: list[str] = []
+
+    def held() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            left.append("closed")
+
+    def program() -> dict[str, Any]:
+        generator = held()
+        next(generator)
+        try:
+            raise KeyError("inner")
+        except KeyError:
+            raise ValueError("outer") from None
+
+    out = run(Plan(program, {}, {}), MODES["eager"])
+    assert isinstance(out.error, ValueError)
+    assert left == ["closed"]
