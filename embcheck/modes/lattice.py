@@ -114,7 +114,7 @@ def _cases_of(
     rank, sizes = graph.pop("rank"), graph.pop("sizes")
     # The sizes of a module's table are constants of its graph.
     if graph.get("entry") in _FREE_TABLES:
-        tables = [draws.choice(_TABLES), draws.choice(_SQUARES), _ROW if position % 4 == 1 else draws.choice(_TABLES)]
+        tables = [draws.choice(_TABLES), draws.choice(_SQUARES), draws.choice(_TABLES) if position % 3 else _ROW]
     else:
         tables = [_ROW if position % 4 == 3 else draws.choice(_SQUARES if position % 3 == 2 else _TABLES)]
     plain = graph.get("layout", "contiguous") == graph.get("index_layout", "contiguous") == "contiguous"
