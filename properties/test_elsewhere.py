@@ -13,6 +13,7 @@ from embcheck.space import Space
 from embcheck.training.elsewhere import SETTINGS, elsewhere
 from embcheck.training.elsewhere_case import Elsewhere
 from embcheck.training.optimizer import KINDS
+from embcheck.training.release import lacking
 
 #: Those whose step takes no closure.
 STEPPED = tuple(name for name in KINDS if name != "LBFGS")
@@ -78,6 +79,7 @@ family = Family(
     Space(Elsewhere, AXES, canonical, scope, flags=("optimizer", "path", "setting"), strength=2),
     plan,
     cost=4.0,
+    untaken=lacking,
 )
 law = family.law
 
