@@ -205,7 +205,7 @@ def _where(
     have, want = actual[position].item(), expected[position].item()
     bound = 0.0 if limit is None else float(limit[position])
     path = got.place + (f"[{', '.join(map(str, position))}]" if position else "")
-    words = explain(actual) if explain is not None else both_shown(actual, expected)
+    words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
     if limit is not None and bound:
         words += f" within {bound:.3g}"
     if kind != "bits":
@@ -216,10 +216,11 @@ def _where(
     return Difference(kind, path, have, want, words, bound)
 
 
-def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
-    """What came out and what was expected, in so many digits and elements that they can be told apart."""
-    for digits, most in ((6, 8), (17, 8), (17, actual.size)):
-        got, wanted = shown(actual, most, digits), shown(expected, most, digits)
+def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:
+    """What came out and what was expected, so that they can be told apart: the first elements, or the first that differ, in
+    as many digits as that takes."""
+    for chosen, digits in ((np.ones_like(differ), 6), (differ, 6), (differ, 17)):
+        got, wanted = shown(actual[chosen], digits=digits), shown(expected[chosen], digits=digits)
         if got != wanted:
             break
     return f"{got}, expected {wanted}"

@@ -69,12 +69,16 @@ family = Family(
 )
 law = family.law
 
+#: What both laws have to meet.
+EVERY = {f"call={name}" for name in SHADOWED} | {
+    "learns", "empty_bag", "single", "include_last_offset", "mode=max", "index_dtype=int32", "dtype=bfloat16",
+}  # fmt: skip
+
 
 @law(
     "With fake tensors a call gives as many tensors as with real ones, of the same sizes and dtypes, with a graph or without.",
     source="torch.compiler: fake tensors; torch.library.register_fake: the output's metadata is that of the operator",
-    obliges={f"call={name}" for name in SHADOWED}
-    | {"learns", "empty_bag", "single", "include_last_offset", "mode=max", "index_dtype=int32", "dtype=bfloat16"},
+    obliges=EVERY,
 )
 def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
     return same(out.fake, out.real.raw)
@@ -83,8 +87,7 @@ def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
 @law(
     "On the device meta a call gives as many tensors as elsewhere, of the same sizes and dtypes, with a graph or without.",
     source="PyTorch documentation, Meta device: operations record metadata, but no actual data",
-    obliges={f"call={name}" for name in SHADOWED}
-    | {"learns", "empty_bag", "single", "include_last_offset", "mode=max", "index_dtype=int32", "dtype=bfloat16"},
+    obliges=EVERY,
 )
 def meta_tensors_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
     return same(out.meta, out.real.raw)

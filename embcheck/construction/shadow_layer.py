@@ -12,16 +12,14 @@ from typing import Any
 
 import torch
 
+from embcheck.construction.initialisation import INITIALISERS
+from embcheck.module.membership import CONVERSIONS
 from embcheck.registry import into
 
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
 #: Of the number of rows, that of columns, and the dtype: a layer.
 SHADOW_LAYERS: dict[str, Callable[[int, int, torch.dtype], Module]] = {}
-#: What fills a tensor; not sparse_, after which a later call with fake tensors may end the process.
-SHADOW_FILLS: dict[str, Callable[[torch.Tensor], Any]] = {}
-#: What is done to a layer: it gives a layer.
-SHADOW_ACTS: dict[str, Callable[[Module], Module]] = {}
 
 
 def layer_told(
@@ -64,7 +62,7 @@ def layer_told(
         return {"parameters": told()}
 
 
-_layer, _fill, _act = into(SHADOW_LAYERS), into(SHADOW_FILLS), into(SHADOW_ACTS)
+_layer = into(SHADOW_LAYERS)
 
 
 @_layer
@@ -95,153 +93,81 @@ def tied(rows: int, width: int, dtype: torch.dtype) -> Module:
     return torch.nn.ModuleDict({"table": table, "head": head})
 
 
-@_fill
-def as_made(part: torch.Tensor) -> Any:
-    pass
-
-
-@_fill
-def uniform(part: torch.Tensor) -> Any:
-    return torch.nn.init.uniform_(part, -1.0, 1.0)
-
-
-@_fill
-def normal(part: torch.Tensor) -> Any:
-    return torch.nn.init.normal_(part, std=0.02)
-
-
-@_fill
 def truncated_normal(part: torch.Tensor) -> Any:
     return torch.nn.init.trunc_normal_(part, std=0.02)
 
 
-@_fill
-def constant(part: torch.Tensor) -> Any:
-    return torch.nn.init.constant_(part, 0.5)
-
-
-@_fill
-def ones(part: torch.Tensor) -> Any:
-    return torch.nn.init.ones_(part)
-
-
-@_fill
-def zeros(part: torch.Tensor) -> Any:
-    return torch.nn.init.zeros_(part)
-
-
-@_fill
 def eye(part: torch.Tensor) -> Any:
     return torch.nn.init.eye_(part)
 
 
-@_fill
-def xavier_uniform(part: torch.Tensor) -> Any:
-    return torch.nn.init.xavier_uniform_(part)
-
-
-@_fill
-def xavier_normal(part: torch.Tensor) -> Any:
-    return torch.nn.init.xavier_normal_(part)
-
-
-@_fill
-def kaiming_uniform(part: torch.Tensor) -> Any:
-    return torch.nn.init.kaiming_uniform_(part)
-
-
-@_fill
-def kaiming_normal(part: torch.Tensor) -> Any:
-    return torch.nn.init.kaiming_normal_(part)
-
-
-@_fill
 def orthogonal(part: torch.Tensor) -> Any:
     return torch.nn.init.orthogonal_(part)
 
 
-@_act
-def nothing(layer: Module) -> Module:
-    return layer
+#: What fills a tensor; not sparse_, after which a later call with fake tensors may end the process.
+SHADOW_FILLS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "as_made": INITIALISERS["default"],
+    "uniform": INITIALISERS["uniform"],
+    "normal": INITIALISERS["normal"],
+    "truncated_normal": truncated_normal,
+    "constant": INITIALISERS["constant"],
+    "ones": INITIALISERS["ones"],
+    "zeros": INITIALISERS["zeros"],
+    "eye": eye,
+    **{name: INITIALISERS[name] for name in ("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")},
+    "orthogonal": orthogonal,
+}
 
 
-@_act
-def double(layer: Module) -> Module:
-    return layer.double()
-
-
-@_act
-def float_(layer: Module) -> Module:
-    return layer.float()
-
-
-@_act
-def half(layer: Module) -> Module:
-    return layer.half()
-
-
-@_act
-def bfloat16(layer: Module) -> Module:
-    return layer.bfloat16()
-
-
-@_act
-def to_dtype(layer: Module) -> Module:
-    return layer.to(torch.float64)
-
-
-@_act
 def to_dtype_by_name(layer: Module) -> Module:
     return layer.to(dtype=torch.bfloat16)
 
 
-@_act
 def to_tensor(layer: Module) -> Module:
     return layer.to(torch.ones(1, dtype=torch.float16))
 
 
-@_act
-def to_type(layer: Module) -> Module:
-    return layer.type(torch.float64)
-
-
-@_act
 def to_meta(layer: Module) -> Module:
     return layer.to("meta")
 
 
-@_act
 def to_empty(layer: Module) -> Module:
     return layer.to_empty(device="meta")
 
 
-@_act
 def to_cpu(layer: Module) -> Module:
     return layer.cpu()
 
 
-@_act
 def copied(layer: Module) -> Module:
     return copy.deepcopy(layer)
 
 
-@_act
 def loaded(layer: Module) -> Module:
     layer.load_state_dict({name: part.detach() for name, part in layer.state_dict().items()})
     return layer
 
 
-@_act
 def assigned(layer: Module) -> Module:
     layer.load_state_dict(layer.state_dict(), assign=True)
     return layer
 
 
-@_act
 def stopped(layer: Module) -> Module:
     return layer.requires_grad_(False)
 
 
-@_act
 def evaluated(layer: Module) -> Module:
     return layer.eval()
+
+
+#: What is done to a layer: it gives a layer.
+SHADOW_ACTS: dict[str, Callable[[Module], Module]] = {
+    **{name: CONVERSIONS[name] for name in ("nothing", "double", "float", "half", "bfloat16")},
+    "to_dtype": CONVERSIONS["to_double"],
+    "to_dtype_by_name": to_dtype_by_name,
+    "to_tensor": to_tensor,
+    "to_type": CONVERSIONS["type_double"],
+    **{act.__name__: act for act in (to_meta, to_empty, to_cpu, copied, loaded, assigned, stopped, evaluated)},
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,9 +62,7 @@ class Overriding(Axes, _OverridingAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """What is fed: the arguments by their names."""
-        fmt, count = FORMATS[self.dtype], 1
-        for side in self.shape:
-            count *= side
+        fmt, count = FORMATS[self.dtype], math.prod(self.shape)
         tokens = stream.below(stream.derive("tokens", self.seed), count, self.num_embeddings).astype("int64")
         found = {
             "input": Input(tokens.reshape(self.shape), "int64"),
