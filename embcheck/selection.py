@@ -50,10 +50,11 @@ def thinned(found: Iterable[T], mean: float, seed: int) -> Iterator[T]:
             following = next(wanted)
 
 
-def telling(family: Family, found: Iterable[Any], mean: float, seed: int, *, obliged: bool) -> Iterator[Any]:
-    """One of ``mean`` on average, the first to which each law applies and, if ``obliged``, the first that meets each
-    of its obligations."""
-    missing = {law.name: {_APPLIES, *(law.obliges if obliged else ())} for law in family.laws}
+def telling(
+    family: Family, found: Iterable[Any], mean: float, seed: int, missing: dict[str, set[str]]
+) -> Iterator[Any]:
+    """One of ``mean`` on average, and the first that meets each of the conditions that are ``missing``, of each law: what
+    is met is taken out there."""
     wanted = gaps(mean, seed)
     following = next(wanted)
     for position, case in enumerate(found):
@@ -64,7 +65,8 @@ def telling(family: Family, found: Iterable[Any], mean: float, seed: int, *, obl
                 newly = {each for each in missing[law.name] if each == _APPLIES or holds(each, facts)}
                 met |= bool(newly)
                 missing[law.name] -= newly
-        missing = {name: conditions for name, conditions in missing.items() if conditions}
+                if not missing[law.name]:
+                    del missing[law.name]
         if met or position == following:
             yield case
         if position == following:
@@ -114,8 +116,9 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
         return itertools.chain(thinned(landmarks, coarse, place), thinned(small, mean, seed))
     if not sparing:
         return itertools.chain(landmarks, thinned(small, mean, seed))
+    missing = {law.name: {_APPLIES, *law.obliges} for law in family.laws}
     return itertools.chain(
-        telling(family, landmarks, mean, place, obliged=True), telling(family, small, mean, seed, obliged=False)
+        telling(family, landmarks, mean, place, missing), telling(family, small, mean, seed, missing)
     )
 
 

@@ -31,6 +31,8 @@ from embcheck.training.schedulers import PLANS
 CORNERS = tuple(name for name, make in PLANS.items() if make.__module__ == schedule_corners.__name__)
 #: What torch can't make, and what it can make but has no state: no such case of theirs is judged.
 UNBORN = ("one_cycle_of_one_step", "one_cycle_three_of_one_step")
+#: What torch can hardly step to where it could be resumed.
+STUCK = (*UNBORN, "constant_frozen")
 STATELESS = (*UNBORN, "by_table", "multiplied_by_table", "cyclic_table", "sequential_then_chained")
 
 
@@ -148,7 +150,7 @@ def rates_follow_the_closed_form(case: Schedule, out: Outcome) -> Finding:
     "A scheduler that is made with last_epoch, on an optimizer that loaded its state, goes on: the rate stays as it was "
     "loaded, and those that follow are the closed form's.",
     source="torch.optim.lr_scheduler: last_epoch, the index of the last epoch, when restoring from a checkpoint",
-    obliges={f"plan={name}" for name in MADE_LATE if name not in UNBORN} | {"two_groups", "tensor", "changes_there"},
+    obliges={f"plan={name}" for name in MADE_LATE if name not in STUCK} | {"two_groups", "tensor", "changes_there"},
     when=lambda case: case.again == "last_epoch",
 )
 def made_at_a_last_epoch_it_goes_on(case: Schedule, out: Outcome) -> Finding:
