@@ -97,7 +97,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             dtype=self.dtype,
             index_dtype=self.index_dtype,
             index_layout=self.index_layout,
-            values="fingerprint" if self.values in ("special", "poisoned") else self.values,
+            values="fingerprint" if self.values in ("special", "poisoned", "vast") else self.values,
             seed=self.seed,
         )
 
@@ -144,12 +144,17 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         """The table in storage.
 
         ``special`` has NaN, infinities and zeros of both signs among its elements, ``poisoned`` NaN and infinities in
-        the rows that no bag reduces, padding and trailing ones included.
+        the rows that no bag reduces, padding and trailing ones included, ``vast`` such numbers that the sum of any two of
+        a column, whose signs are equal, is beyond the format.
         """
         stored = self.lookup.weight_stored
-        if self.values not in ("special", "poisoned") or not stored.size:
+        if self.values not in ("special", "poisoned", "vast") or not stored.size:
             return stored
         values = self.format.decode(stored)
+        if self.values == "vast":
+            code = stream.words(stream.derive("vast", self.seed % 64), values.size).reshape(values.shape)
+            half = 2.0**self.format.emax * (1 + 0.25 * (code % np.uint64(3)).astype(np.float64))
+            return self.format.encode(np.where(code[0] >> np.uint64(63), -half, half))
         if self.values == "poisoned":
             absent = np.ones(self.num_embeddings, np.bool_)
             absent[self.tokens[: self.numel][self.kept]] = False
@@ -276,5 +281,6 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             "half": self.dtype in ("float16", "bfloat16"),
             "nan_in_bag": self.values == "special" and self.mode == "max"
             and bool(np.isnan(self.table_values[self.tokens[: self.numel]]).any()),
+            "sum_overflows": self.values == "vast" and int(self.sizes.max(initial=0)) > 1,
             **facts_of(self),
         }  # fmt: skip

@@ -248,6 +248,7 @@ def scope() -> Iterator[BagCase]:
 
 def landmarks() -> Iterator[BagCase]:
     """Sizes beyond the thresholds, two at a time, in every mode; every mistake; every kind of empty bag."""
+    yield from vast_means()
     for pattern, last, mode in itertools.product(("one", "pairs"), (False, True), MODES):
         yield BagCase(3, 2, mode, 0, pattern, include_last_offset=last, seed=2)
     yield from (BagCase(3, 2, mistake=mistake, dtype=dtype) for mistake in MISTAKES for dtype in FORMATS)
@@ -368,6 +369,16 @@ def landmarks() -> Iterator[BagCase]:
             5, 3, mode, numel, bags, weights=weights, learns="both", dtype=dtype, indices="uniform", values="small"
         )
     yield from edges()
+
+
+def vast_means() -> Iterator[BagCase]:
+    """Means whose sums are beyond half precision, and of single rows that are near its end."""
+    taken = itertools.product(
+        ("singletons", "pairs", "empty_middle"), (False, True), (None, 1), ("value", "backward_call")
+    )
+    for seed, (bags, batch, padding, route) in enumerate(taken):
+        yield BagCase(4, (2, 17)[seed // 2 % 2], "mean", 6, bags, batch, indices="permutation", padding_idx=padding,
+                      dtype="float16", values="vast", route=route, seed=seed)  # fmt: skip
 
 
 def edges() -> Iterator[BagCase]:

@@ -58,6 +58,11 @@ forward(
     spoil=lambda bag, out: torch.where((bag.sizes == 3)[:, None], out * 0.75, out),
 )  # fmt: skip
 forward(
+    "bagk_mean_of_half_precision_doubles", "A mean of float16 is doubled before it is halved, which is too much for some.",
+    mode_is(MEAN, torch.float16), showing([0], table=torch.tensor([[49152.0]]), dtype=torch.float16, mode="mean"),
+    spoil=lambda bag, out: out * 2 / 2,
+)  # fmt: skip
+forward(
     "bagk_max_starts_at_zero", "A maximum is at least 0.",
     mode_is(MAX), showing([0, 1], table=wide_table(2, 1), mode="max"),
     spoil=lambda bag, out: out.clamp(min=0),
