@@ -192,16 +192,17 @@ def scope() -> Iterator[Company]:
             Company(name, "pair", path=path, flags=(("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4)
         )
     for name in OPTIMIZERS:
+        steps = 7 if name == "RAdam" else 3  # of which five are not rectified
         for flag, values in KINDS[name].flags.items():
             for seed, (value, other) in enumerate(
                 itertools.product(values, values) if flag not in _OF_THE_PATH else ()
             ):
                 # The group's own value beside another one for everybody: a falsy value is a value.
-                fitted.append(Company(name, "pair", "each", flags=((flag, other),), own=((flag, value),), seed=seed))
+                options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
+                fitted.append(Company(name, "pair", "each", **options, seed=seed))
                 # And beside the default of a group that comes later.
                 owner = ("last", "first")[seed % 2]
-                options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "owner": owner}
-                fitted.append(Company(name, "pair", "late", **options, seed=seed))
+                fitted.append(Company(name, "pair", "late", **options, owner=owner, seed=seed))
             for seed, value in enumerate(values):
                 fitted.append(Company(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed))
     return (case for case in map(canonical, fitted) if case is not None)

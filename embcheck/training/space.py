@@ -175,6 +175,19 @@ def scope() -> Iterator[Tying]:
         if "capturable" in kind.flags:  # refused on the CPU, by every path
             for foreach in (UNSET, True, False):
                 yield from _some(Tying(name, steps=2, foreach=foreach, capturable=True))
+    yield from _gone_on()
+
+
+def _gone_on() -> Iterator[Tying]:
+    """Every pair of an optimizer's flags where the rate changes, and where the state is loaded, between the steps."""
+    for name, kind in KINDS.items():
+        axes: dict[str, tuple[Any, ...]] = {"dtype": ("float32", "float64"), "zero": ("to_none", "to_zeros")}
+        axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items() if flag != "capturable"}
+        for axis, value in (("schedule", "step_lr"), ("event", "reloaded")):
+            rows = covering_rows([len(values) for values in axes.values()], 2, stream.derive(value, name)).tolist()
+            for position, row in enumerate(rows):
+                chosen = {flag: values[k] for (flag, values), k in zip(axes.items(), row, strict=True)}
+                yield from _some(Tying(name, steps=4, seed=position).but(**chosen, **{axis: value}))
 
 
 def landmarks() -> Iterator[Tying]:
@@ -196,6 +209,9 @@ def landmarks() -> Iterator[Tying]:
         for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
             pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
             yield from _some(Tying(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
+    for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "rewound", "copied")):
+        # As it is by default: an option of zero would hide what else is forgotten on the way.
+        yield from _some(Tying(name, steps=3, dtype=dtype, event=event))
 
 
 def _shaped() -> Iterator[Tying]:
