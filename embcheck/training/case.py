@@ -260,6 +260,7 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
             "sparse_gradient": self.is_sparse,
             "several_steps": self.steps > 1,
             "absent_row": absent,
+            "eps_vanishes": self.dtype == "float16" and isinstance(self.eps, float) and self.eps < 2.0**-25,
             "half": self.dtype in ("float16", "bfloat16"),
             "fused_strides": self.flags.get("fused") is True and not self._one_order,
             "flat_gradient": self._flat(self._gradient_strides),

@@ -22,6 +22,8 @@ LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 #: Events after which the model is another object, whose sums may run in another order.
 COPIES = frozenset({"copied", "pickled", "saved"})
 _REPLACING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved"}
+#: Optimizers whose eps is no term of a denominator of each element.
+_ADDS_NO_EPS = frozenset({"Adafactor", "Muon"})
 #: Optimizers that sum over the parameter.
 _REDUCING = frozenset({"Adafactor", "Muon", "LBFGS"})
 
@@ -121,7 +123,7 @@ def _fitted(case: Tying) -> Tying | None:
         fit(lr=0.5)
     if case.boxed == "betas":
         fit(betas=(0.5, 0.75) if case.betas == UNSET else case.betas)
-    adds_eps = "eps" in KINDS[case.optimizer].flags and case.optimizer not in ("Adafactor", "Muon")
+    adds_eps = "eps" in KINDS[case.optimizer].flags and case.optimizer not in _ADDS_NO_EPS
     if case.dtype == "float16" and case.eps == UNSET and adds_eps:
         fit(eps=2.0**-6)  # the default underflows in half precision: a row of zeros would be 0/0
     return case.but(**changes)
@@ -212,6 +214,11 @@ def landmarks() -> Iterator[Tying]:
     for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "rewound", "copied")):
         # As it is by default: an option of zero would hide what else is forgotten on the way.
         yield from _some(Tying(name, steps=3, dtype=dtype, event=event))
+    for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
+        if "eps" in kind.flags and name not in _ADDS_NO_EPS and path in ("", *kind.flags):
+            # The default in half precision, where it is zero, and rows that no token names.
+            chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
+            yield from _some(Tying(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
 
 
 def _shaped() -> Iterator[Tying]:
