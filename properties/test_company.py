@@ -29,6 +29,8 @@ _OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name i
 }
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
+#: Optimizers that take real parameters alone.
+_REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
 #: Options of the last group beside those of the others.
 OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)), ())
@@ -92,6 +94,8 @@ def canonical(case: Company) -> Company | None:
     if path == "fused" and not _one_order(case):
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
+    if case.mix == "complexes" and (case.optimizer in _REAL or path == "fused" or flags.get("fused")):
+        changes["mix"] = "pair"  # fused kernels are refused for them
     if case.optimizer == "SparseAdam":
         changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False, "crosswise": False}
     if case.optimizer == "Muon":
@@ -205,7 +209,20 @@ def scope() -> Iterator[Company]:
                 fitted.append(Company(name, "pair", "late", **options, owner=owner, seed=seed))
             for seed, value in enumerate(values):
                 fitted.append(Company(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed))
+    fitted.extend(complexes())
     return (case for case in map(canonical, fitted) if case is not None)
+
+
+def complexes() -> Iterator[Company]:
+    """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
+    for name, path in itertools.product(OPTIMIZERS[:-3], ("", "foreach")):
+        kind = KINDS[name]
+        chosen = [
+            ((flag, value),) for flag, values in kind.flags.items() for value in values if flag not in _OF_THE_PATH
+        ]
+        for seed, flags in enumerate([(), RICH.get(name, ()), *chosen]):
+            absence = ABSENCES[seed % len(ABSENCES)]
+            yield Company(name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed)
 
 
 AXES: dict[str, tuple[Any, ...]] = {

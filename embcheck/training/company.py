@@ -117,7 +117,7 @@ def accompany(
             kept = kept and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
             moved = moved and (p._version > version or torch.equal(p.detach(), old))
         for m, p in enumerate(members):
-            values[m].append(p.detach().clone())
+            values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
     seen |= {"kept": kept, "moved": moved, "returned": returned, "modes": modes}
     seen |= {"calls": calls, "common": common}
@@ -128,6 +128,12 @@ def accompany(
         pairs = [(k, fed[f"gradient{m}"][k] if has[m] else None) for k, has in enumerate(given)]
         seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins, crosswise)
     return seen
+
+
+def numbers(p: Tensor) -> Tensor:
+    """A copy; of complex numbers, of their parts."""
+    found = p.detach().clone()
+    return torch.view_as_real(found) if found.is_complex() else found
 
 
 def room(p: Tensor, crosswise: bool) -> Tensor:
@@ -199,7 +205,7 @@ def alone(
             if p.grad is not None and type(optimizer) is torch.optim.SparseAdam:
                 p.grad = p.grad.to_sparse(1)
             optimizer.step()
-        steps.append(p.detach().clone())
+        steps.append(numbers(p))
     return {f"alone{m}": torch.stack(steps)}
 
 

@@ -24,6 +24,11 @@ class Member(NamedTuple):
     dtype: str = "float32"
     layout: str = "contiguous"
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The shape of its numbers; a complex one is two, which every algorithm steps as two of its own."""
+        return (*self.shape, 2) if self.dtype in PARTS else self.shape
+
 
 #: Which parameters are together.
 MIXES: dict[str, tuple[Member, ...]] = {
@@ -53,10 +58,13 @@ MIXES: dict[str, tuple[Member, ...]] = {
     # For an optimizer that takes matrices alone; one without rows, and one without columns.
     "matrices": (Member((2, 3)), Member((0, 2)), Member((5, 1)), Member((2, 2), "float64")),
     "columnless": (Member(), Member((3, 0)), Member((2, 3))),
+    "complexes": (Member((3,), "complex64"), Member(), Member((2, 2), "complex128"), Member((), "complex64")),
     "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
 }
-#: Those that go with everything else; of the lengths, which are many, there are a few cases; matrices are Muon's.
-COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "columnless"))
+#: Those that go with everything else; of lengths, which are many, and complexes there are a few cases; matrices are Muon's.
+COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "columnless", "complexes"))
+#: Of which dtype the real and the imaginary part are.
+PARTS = {"complex64": "float32", "complex128": "float64"}
 #: How the members are listed: which members make a group, and how many groups there are from the start.
 GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
 #: Which members lack a gradient in which steps.
@@ -170,11 +178,11 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def weight(self, member: int) -> Floats:
         """The values at first: integers ±1…±3."""
-        return self._small("weight", member, self.members[member].shape, 3)
+        return self._small("weight", member, self.members[member].parts, 3)
 
     def gradient(self, member: int) -> Floats:
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
-        words = self._small("gradient", member, (self.steps, *self.members[member].shape), 3)
+        words = self._small("gradient", member, (self.steps, *self.members[member].parts), 3)
         spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
         return spread
 
@@ -186,15 +194,21 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def format(self, member: int) -> Format:
         """The number format of a member."""
-        return FORMATS[self.members[member].dtype]
+        dtype = self.members[member].dtype
+        return FORMATS[PARTS.get(dtype, dtype)]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: a weight for each member, and its gradients."""
         fed = {}
         for m, member in enumerate(self.members):
-            fmt = self.format(m)
-            fed[f"weight{m}"] = Input(fmt.encode(self.weight(m)), member.dtype, member.layout)
-            fed[f"gradient{m}"] = Input(fmt.encode(self.gradient(m)), member.dtype)
+            for name, values, layout in (
+                ("weight", self.weight(m), member.layout),
+                ("gradient", self.gradient(m), "contiguous"),
+            ):
+                stored = self.format(m).encode(values)
+                if member.dtype in PARTS:
+                    stored = np.ascontiguousarray(stored).view(member.dtype)[..., 0]
+                fed[f"{name}{m}"] = Input(stored, member.dtype, layout)
         return fed
 
     def due(self, member: int) -> tuple[Floats, Floats]:
@@ -209,7 +223,7 @@ class Company(Axes, _CompanyAxes):  # type: ignore[misc]
             after = formula.run(
                 self.optimizer, flags, self.weight(member), steps, [float(flags["lr"])] * self.steps, fmt
             )
-            shape = (self.steps, *self.members[member].shape)
+            shape = (self.steps, *self.members[member].parts)
             errors = np.stack([np.broadcast_to(np.asarray(w.error), shape[1:]) for w in after])
             values = np.stack([np.broadcast_to(np.asarray(w.value), shape[1:]) for w in after])
         return values, np.where(errors < 2.0**1000, errors, np.inf)  # a NaN is no bound either
