@@ -143,6 +143,10 @@ def scope() -> Iterator[AffineCase]:
         yield from _fitted(
             AffineCase(3, 2, lead, bool(seed % 3), times=2, autocast="on", together=True, seed=seed, **axes)
         )
+    broken = itertools.product(CALLS, ("nothing", "doubled"), AXES["grad_mode"], (False, True))
+    for seed, (call, between, mode, bias) in enumerate(broken):
+        axes = {"call": call, "between": between, "grad_mode": mode, "bias": bias, "autocast": "broken"}
+        yield from _fitted(AffineCase(3, 2, ((2,), (2, 2))[seed % 2], times=2, seed=seed, **axes))
     spoilt = itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)
     for seed, (values, lead, layout, dtype) in enumerate(spoilt):
         case = AffineCase(3, 2, lead, bool(seed % 2), values=values, weight_layout=layout, dtype=dtype, seed=seed)
@@ -238,7 +242,7 @@ def layers_are_born_of_their_input(case: AffineCase, out: Outcome) -> Finding:
 @law(
     "The output is new and row-major, of the layer's dtype (bfloat16 under autocast), and part of a graph if anything trains.",
     source="nn.Linear; Automatic Mixed Precision: CPU ops that autocast to bfloat16",
-    obliges={"bias_alone", "input_alone", "grad_mode=inference", "autocast=on", "empty"},
+    obliges={"bias_alone", "input_alone", "grad_mode=inference", "autocast=on", "autocast=broken", "empty"},
 )
 def affine_output_is_new(case: AffineCase, out: Outcome) -> Finding:
     shape = (*case.lead, case.outputs)

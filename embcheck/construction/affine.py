@@ -66,11 +66,13 @@ def affine(
             if turn:
                 between(layer)
                 versions = [part._version for part in parts]
-            with guard(), contextlib.ExitStack() as regions:
+            with guard(), contextlib.suppress(InterruptedError), contextlib.ExitStack() as regions:
                 regions.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast != "off"))
                 if autocast == "left":
                     regions.enter_context(torch.autocast("cpu", enabled=False))
                 value = call(layer, x, layer.weight, layer.bias)
+                if autocast == "broken":
+                    raise InterruptedError
             values.append(value.detach().clone())
             strides.append(value.stride())
             kinds.append((str(value.dtype).removeprefix("torch."), value.requires_grad, value.is_leaf))

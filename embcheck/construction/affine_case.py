@@ -41,6 +41,7 @@ class _AffineAxes(NamedTuple):
     trains: tuple[bool, bool, bool] = (False, True, True)
     evaluating: bool = False
     grad_mode: str = "enabled"
+    #: off, on, left (within another region without it) or broken (on, and an exception leaves the region)
     autocast: str = "off"
     dtype: str = "float32"
     input_layout: str = "contiguous"
@@ -68,7 +69,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
     @property
     def computed(self) -> Format:
         """The format of the output: bfloat16 under autocast, but for float64."""
-        return FORMATS["bfloat16"] if self.autocast == "on" and self.dtype != "float64" else self.format
+        return FORMATS["bfloat16"] if self.autocast in ("on", "broken") and self.dtype != "float64" else self.format
 
     @property
     def is_special(self) -> bool:
