@@ -243,6 +243,14 @@ def _clipped_otherwise() -> Iterator[Aftercare]:
             yield Aftercare(what, limit, foreach=foreach, sparse=sparse, single=single, frozen=True)
     for norm in AXES["norm"][1:]:
         yield Aftercare("norm", norm=norm, frozen=True)
+    for (dtype, other), kind, foreach in itertools.product(
+        (("float16", "float32"), ("float16", "float64"), ("bfloat16", "float32")),
+        (2.0, 1, float("inf")),
+        AXES["foreach"],
+    ):
+        # A norm that is more than the narrowest of the formats holds.
+        for times in (2000.0, 5000.0):
+            yield Aftercare("norm", 100.0, kind, foreach, times=times, dtype=dtype, other_dtype=other)
     for order, layout, joined, dtype in itertools.product(
         ORDERS, AXES["layout"][1:], (False, True), ("float32", "bfloat16")
     ):
