@@ -231,6 +231,15 @@ def judge_once(family: Family, mode: Mode, law: Law, case: Any, device: str = "c
     return judge_each(family, mode, [law], case, device)[0]
 
 
+def judge_apart(family: Family, mode: Mode, law: Law, case: Any) -> Any:
+    """What one law finds on a case that a process executes which has run nothing before; None if that gives no answer."""
+    try:
+        out = unpacked(elsewhere(family.name, mode.name, repr(case), PLANTED), mode)
+    except RuntimeError:
+        return None
+    return _finding(family, law, case, out)
+
+
 def judge_each(family: Family, mode: Mode, laws: Sequence[Law], case: Any, device: str = "cpu") -> list[Any]:
     """What each of some laws finds on one case, which is executed once; None where it does not apply."""
     if mode.reason(case, family) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,7 +10,7 @@ from embcheck.collect import load_families
 from embcheck.comparison import Difference
 from embcheck.crashes.isolate import examine
 from embcheck.findings import kept
-from embcheck.judge import judge_once
+from embcheck.judge import judge_apart, judge_once
 from embcheck.law import Family, Law
 from embcheck.ledger import Entry, LedgerError
 from embcheck.mode import MODES, modes_of
@@ -101,8 +102,9 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
                 words = f"the process died: {answer['symptom']}"
                 lost = Difference(answer["symptom"], "error", words, None, words)
                 return _counterexample(family, laws[0], modes[0], device, case, lost)
-        for law in laws:
-            found: Any = judge_once(family, MODES[modes[0]], law, case)
+        # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
+        for judged, law in itertools.product((judge_once, judge_apart), laws):
+            found: Any = judged(family, MODES[modes[0]], law, case)
             if isinstance(found, Difference) and fnmatchcase(found.kind, entry.kind):
                 return _counterexample(family, law, modes[0], device, case, found)
     return None
