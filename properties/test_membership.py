@@ -293,6 +293,15 @@ def tracing_adds_nothing_to_the_state(case: Membership, out: Outcome) -> Finding
     return same(Field(more, out.traced.path, lambda raw: raw), [])
 
 
+@law(
+    "A copy of a model has the state of the model, name by name: what is not persistent stays so.",
+    source="copy.deepcopy; register_buffer: persistent",
+    obliges={"tree=buffers", "shared_tensor"},
+)
+def copies_have_the_names_of_the_state(case: Membership, out: Outcome) -> Finding:
+    return same(out.copied_keys, [name for name, _ in case.state("")])
+
+
 @law("Looking at a module writes nothing.", source="no side effects")
 def membership_writes_nothing(case: Membership, out: Outcome) -> Finding:
     return unwritten(out)

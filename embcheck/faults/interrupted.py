@@ -1,8 +1,10 @@
-"""Faults of regions that end by an exception, of complex parameters, and of states that are loaded in double precision."""
+"""Faults of regions that end by an exception, of complex parameters, of states that are loaded in double precision and of
+buffers in copies."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from typing import Any
 
@@ -144,4 +146,29 @@ around(
     "step",
     nothing_over_nothing,
     faint_eps,
+)
+
+
+def without_the_set(original: Any, self: Any) -> dict[str, Any]:
+    """What a module is copied and pickled from, without the names of the buffers that are not persistent."""
+    kept: dict[str, Any] = original(self)
+    return {name: value for name, value in kept.items() if name != "_non_persistent_buffers_set"}
+
+
+def copied_names() -> list[str]:
+    """The names in the state of a copy of a module with a buffer that is not persistent."""
+    layer = torch.nn.Embedding(2, 2)
+    layer.register_buffer("seen", torch.zeros(2), persistent=False)
+    return list(copy.deepcopy(layer).state_dict())
+
+
+around(
+    "copies_hold_every_buffer",
+    "membership",
+    "In a copy of a module every buffer is persistent.",
+    torch.nn.Module,
+    "__getstate__",
+    without_the_set,
+    copied_names,
+    applies=lambda: "__getstate__" in vars(torch.nn.Module),
 )

@@ -6,6 +6,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,7 @@ def membered(
     own: dict[str, Any] = {"before": torch.zeros(1)}
     seen["destination"] = model.state_dict(destination=own, prefix=prefix) is own
     seen["destination_keys"] = list(own)
+    seen["copied_keys"] = list(copy.deepcopy(model).state_dict())
     found = []
     for name, module in model.named_modules():
         found.append(model.get_submodule(name) is module)
