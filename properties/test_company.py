@@ -215,11 +215,11 @@ def scope() -> Iterator[Company]:
 
 def complexes() -> Iterator[Company]:
     """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
-    for name, path in itertools.product(OPTIMIZERS[:-3], ("", "foreach")):
-        kind = KINDS[name]
-        chosen = [
-            ((flag, value),) for flag, values in kind.flags.items() for value in values if flag not in _OF_THE_PATH
-        ]
+    for name, path in itertools.product(OPTIMIZERS, ("", "foreach")):
+        if name in _REAL:
+            continue
+        flagged = KINDS[name].flags.items()
+        chosen = [((flag, value),) for flag, values in flagged for value in values if flag not in _OF_THE_PATH]
         for seed, flags in enumerate([(), RICH.get(name, ()), *chosen]):
             absence = ABSENCES[seed % len(ABSENCES)]
             yield Company(name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed)

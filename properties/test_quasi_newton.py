@@ -26,7 +26,7 @@ def plan(case: QuasiNewton) -> Plan:
     return Plan(minimized, case.inputs(), options)
 
 
-def canonical(case: QuasiNewton) -> QuasiNewton | None:
+def canonical(case: QuasiNewton) -> QuasiNewton:
     """The case whose line search is looked at after each of its iterations."""
     if case.line_search:
         case = case.but(iterations=1, tolerance=0.0, evaluations="enough")
@@ -62,9 +62,7 @@ def scope() -> Iterator[QuasiNewton]:
         case = QuasiNewton(lr=(0.5, 1.0)[seed % 5 == 4], iterations=iterations, history=history, steps=steps, reloaded=reloaded,
                            dtype=dtype, seed=seed).but(**turning)  # fmt: skip
         for changes in ({}, {"tolerance": 0.15}, {"line_search": True}, {"evaluations": ("default", "two")[seed % 2]}):
-            fitted = canonical(case.but(**changes))
-            if fitted is not None:
-                yield fitted
+            yield canonical(case.but(**changes))
 
 
 family = Family(
@@ -108,10 +106,9 @@ def first_losses_are_returned(case: QuasiNewton, out: Outcome) -> Finding:
     when=lambda case: not case.line_search,
 )
 def closures_are_evaluated_within_bounds(case: QuasiNewton, out: Outcome) -> Finding:
-    calls = list(out.calls.raw)
-    if all(1 <= count <= max(case.most, 1) for count in calls):
+    calls, most = list(out.calls.raw), case.most
+    if all(1 <= count <= most for count in calls):
         return None
-    most = max(case.most, 1)
     return Difference(
         "calls", f"max({out.calls.path})", max(calls), most, f"{calls} evaluations, at most {most} are allowed"
     )

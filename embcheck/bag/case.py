@@ -25,6 +25,9 @@ STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V", "stray_2^3
 #: The same behind the last offset, where no bag has them.
 LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS[:-1])  # a kernel that reads so far behind crashes
 
+#: Values of a table that are put over others.
+_PUT_OVER = ("special", "poisoned", "vast")
+
 
 def _fitting(layout: str, stored: Array) -> str:
     """The layout, unless that is one element for all and there are several."""
@@ -97,7 +100,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             dtype=self.dtype,
             index_dtype=self.index_dtype,
             index_layout=self.index_layout,
-            values="fingerprint" if self.values in ("special", "poisoned", "vast") else self.values,
+            values="fingerprint" if self.values in _PUT_OVER else self.values,
             seed=self.seed,
         )
 
@@ -148,7 +151,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
         a column, whose signs are equal, is beyond the format.
         """
         stored = self.lookup.weight_stored
-        if self.values not in ("special", "poisoned", "vast") or not stored.size:
+        if self.values not in _PUT_OVER or not stored.size:
             return stored
         values = self.format.decode(stored)
         if self.values == "vast":
