@@ -42,11 +42,11 @@ LAYERS = (
     *("outcome", "space", "comparison", "law", "verdict", "figure", "ledger", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
+        "lookup",
         "life",
         "training",
         "mode",
         "module",
-        "lookup",
         "renorm",
         "bag",
         "conversion",

@@ -11,7 +11,7 @@ import importlib, sys
 sys.path.insert(0, sys.argv[1])
 for name in sys.argv[2:]:
     importlib.import_module(name)
-import properties.test_life as life
+import embcheck.life.space as life
 from embcheck.collect import load_families
 from embcheck.engine import decks
 from embcheck.item import PROFILES, Item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import properties.test_life as family
+import embcheck.life.space as family
 from embcheck.life import machine
 from embcheck.life.case import LifeCase
 from embcheck.life.repertoire import OPERATIONS
