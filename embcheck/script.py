@@ -16,13 +16,19 @@ from typing import TYPE_CHECKING, Any
 from embcheck.comparison import Difference
 from embcheck.law import Family, Law, Plan
 from embcheck.literal import input_lines, number
+from embcheck.residual.residue import residue
 
 if TYPE_CHECKING:
     from embcheck.mode import Mode
 
 
 def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The standalone program for a counterexample."""
+    """The standalone program for a counterexample, without what its options decide and what its comparison does not need."""
+    return residue(complete(family, mode, law, case, found))
+
+
+def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
+    """The same with all that a family's program can do and look at."""
     plan = family.plan(case)
     crash = found.kind.startswith(("crash", "hang"))
     memory = found.path == "written"
@@ -174,7 +180,8 @@ def _expression(value: Any) -> str:
         if isinstance(value, list):
             return f"[{inner}]"
         return f"({inner},)" if value else "()"
-    return number(value) if isinstance(value, float) else repr(value)
+    # What torch is given as 8.0 it may refuse as 8.
+    return repr(value) if not isinstance(value, float) or math.isfinite(value) else number(value)
 
 
 # -- the call and the comparison -----------------------------------------------------------------------------------

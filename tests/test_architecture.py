@@ -63,6 +63,7 @@ LAYERS = (
         "fault",
         "reduce",
         "literal",
+        "residual",
         "script",
         "crashes",
         "selection",
