@@ -17,7 +17,7 @@ import torch
 from embcheck.axes import Input
 from embcheck.format import CARRIED, FORMATS, STORAGE, Array
 from embcheck.law import Plan
-from embcheck.layout import View, poison, view_of
+from embcheck.layout import CROWDED, View, crowd, poison, view_of
 from embcheck.mode import Mode
 from embcheck.outcome import AROUND, Outcome
 
@@ -72,6 +72,8 @@ def feed(given: Input, device: str = "cpu") -> Fed:
     if given.stored.size:
         if given.layout == "contiguous":
             buffer[view.offset : view.offset + given.stored.size] = given.stored.reshape(-1)
+        elif given.layout == CROWDED:
+            buffer[...] = crowd(given.stored, view)
         else:
             view.inside(buffer)[...] = given.stored
     base = torch.from_numpy(buffer)

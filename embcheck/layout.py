@@ -31,6 +31,10 @@ LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided",
 #: Rows further apart than 15 and than 16 bits count: for landmarks alone, since what lies between is filled with poison.
 FAR = ("far_rows", "farther_rows")
 
+#: Surrounded not by poison but by more of the same, as a slice of a longer row of tokens is: what is read outside looks like
+#: what is inside.  For landmarks alone, since poison shows more.
+CROWDED = "crowded"
+
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
 #: a sum over tokens.
 SHARED = ("equal_columns", "equal_rows")
@@ -78,7 +82,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`.
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED`.
     """
     offset = GUARD
     match layout:
@@ -93,7 +97,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides = (2 * inner[0], *inner[1:]) if shape else ()
         case "strided":
             strides = row_major(shape, unit=2)
-        case "offset":
+        case "offset" | "crowded":
             strides, offset = row_major(shape), GUARD + 3
         case "swapped":
             first = max(len(shape) - 3, 0)
@@ -109,9 +113,16 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "far_rows" | "farther_rows":
             strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
         case _:
-            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR))}")
+            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED))}")
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
+
+
+def crowd(elements: Array, view: View) -> Array:
+    """A buffer around a view of these elements, one after the other, in which they go on on both sides."""
+    flat = elements.reshape(-1)
+    around: Array = flat[(np.arange(view.size) - view.offset) % flat.size]
+    return around
 
 
 def poison(dtype: npt.DTypeLike, *, bfloat16: bool = False) -> npt.NDArray[np.generic]:

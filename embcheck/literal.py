@@ -9,7 +9,7 @@ import numpy as np
 
 from embcheck.axes import Input
 from embcheck.format import FORMATS
-from embcheck.layout import POISONED_INDEX, view_of
+from embcheck.layout import CROWDED, POISONED_INDEX, view_of
 
 #: The dtypes whose elements are written as numbers; those of others are written as bytes.
 _COUNTED = frozenset({*FORMATS, "int64", "int32"})
@@ -40,9 +40,13 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     if given.dtype not in _COUNTED:  # in bytes, as which every dtype can be compared
         made[0] = f"{name}_memory = torch.full(({view.size * itemsize},), 90, dtype=torch.uint8)"
         made[1] = f"{name} = {name}_memory.view({dtype}).{where}"
+    if given.layout == CROWDED and given.stored.size:
+        around = f"[(torch.arange({view.size}) - {view.offset}) % {given.stored.size}]"
+        made[0] = f"{name}_memory = {values}.reshape(-1){around}  # more of the same around the tensor"
+        made[1], fill = f"{name} = {name}_memory.{where}", ""
     return [
         *made,
-        fill,
+        *([fill] if fill else []),
         *([f"{name}_before = {name}_memory.clone()"] if memory else []),
         *grad,
     ]

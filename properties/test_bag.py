@@ -167,6 +167,23 @@ def means_of_vast_rows_are_finite(case: BagCase, out: Outcome) -> Finding:
 
 
 @bag.law(
+    "A sum of rows in half precision is rounded once: each row counts, however many there are.",
+    source="nn.EmbeddingBag: equivalent to Embedding followed by torch.sum(dim=1), which does not add in half precision",
+    obliges={"dtype=float16", "dtype=bfloat16", "numel>512", "batch", "padding_hit", "repeated", "weighted"},
+    when=lambda case: (
+        case.mode == "sum"
+        and case.dtype in ("float16", "bfloat16")
+        and case.values in ("fingerprint", "small", "real")
+        and case.weights in (None, "ones", "small", "real")
+        and not is_subject(case.entry)
+    ),
+)
+def sums_of_half_precision_are_rounded_once(case: BagCase, out: Outcome) -> Finding:
+    bags = bags_judged(case)
+    return within(out.value[bags], *part(bag_oracle.value_in_single(case), bags), which_bag(case))
+
+
+@bag.law(
     "A bag's maximum is, in each column, the largest of its rows' elements without padding; an empty bag is 0.",
     source="nn.EmbeddingBag: mode, padding_idx; Shape",
     obliges={"empty", "no_bags", "empty_first", "empty_middle", "empty_last", "padding_bag", "padding_hit", "batch",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from embcheck import bound
 from embcheck.bag.case import BagCase
-from embcheck.format import Floats, Format
+from embcheck.format import FORMATS, Floats, Format
 
 Expected = tuple[Floats, Floats]
 
@@ -83,6 +83,17 @@ def value(case: BagCase) -> Expected:
     if case.values == "vast":
         reach = np.zeros_like(magnitude)  # no mean is too large, and what becomes of the sums is what is asked
     return result, _limit(magnitude, size + 2, fmt, exact, reach)
+
+
+def value_in_single(case: BagCase) -> Expected:
+    """A sum of rows of half precision, with the bound of one that float32 adds and that is rounded once."""
+    result, _ = value(case)
+    kept, fmt, single = case.kept, case.format, FORMATS["float32"]
+    terms = case.table_values[case.tokens[: case.numel][kept]] * case.sample_values[: case.numel][kept][:, None]
+    magnitude = _scatter(len(case.lengths), case.bag_of[kept], np.abs(terms))
+    added = _limit(magnitude, case.sizes[:, None].astype(np.float64) + 2, single, False)
+    limit = added + fmt.unit_roundoff * (np.abs(result) + added) + fmt.smallest_subnormal
+    return result, np.where(np.abs(result) + limit >= 2.0**fmt.emax, NO_CLAIM, limit)
 
 
 def _maximum(case: BagCase, bags: npt.NDArray[np.int64], rows: Floats, shape: tuple[int, int]) -> Expected:

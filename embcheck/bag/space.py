@@ -17,7 +17,7 @@ from embcheck.bag.program import BAG_ENTRIES, bag
 from embcheck.bag.route import BAG_ROUTES
 from embcheck.format import FORMATS
 from embcheck.law import Plan
-from embcheck.layout import FAR, LAYOUTS, UPSTREAM_LAYOUTS
+from embcheck.layout import CROWDED, FAR, LAYOUTS, UPSTREAM_LAYOUTS
 from embcheck.lookup import table
 
 MODES = ("sum", "mean", "max")
@@ -402,6 +402,20 @@ def edges() -> Iterator[BagCase]:
         yield BagCase(3, 2, mode, 6, "pairs", batch, layout=layout, upstream_layout=layout, dtype=dtype, **common)
         if batch:
             yield BagCase(3, 2, mode, 6, "pairs", batch, index_layout=layout, weights_layout=layout, **common)
+    for (numel, bags), dtype, batch, padding in itertools.product(
+        ((300, "one"), (1100, "long_last")), ("bfloat16", "float16"), (False, True), (None, 1)
+    ):
+        # Sums whose next row is less than the last digit that the format has of them.
+        for weights in (None, "small"):
+            yield BagCase(3, 3, "sum", numel, bags, batch, indices="skewed", padding_idx=padding, dtype=dtype,
+                          values="small", weights=weights)  # fmt: skip
+    slices = itertools.product((4, 9, 18), ("int64", "int32"), (False, True), MODES)
+    for seed, (numel, index_dtype, cut, mode) in enumerate(slices):
+        # Slices of longer rows of tokens, of cuts and of weights.
+        weights = ("small", None)[seed // 3 % 2] if mode == "sum" else None
+        yield BagCase(7, 2, mode, numel, "pairs", not cut, indices="uniform", index_layout=CROWDED, index_dtype=index_dtype,
+                      offset_dtype=index_dtype, offset_layout=CROWDED, weights=weights, seed=seed,
+                      weights_layout=CROWDED if weights else "contiguous", upstream_layout=CROWDED)  # fmt: skip
 
 
 def draw(draws: stream.Stream) -> BagCase | None:

@@ -256,3 +256,26 @@ def clears() -> bool:
     weight = torch.ones(2, 1)
     torch.nn.functional.embedding_bag(torch.tensor([[0]]), weight, padding_idx=1)
     return weight.tolist() != [[1.0], [1.0]]
+
+
+def token_by_token(bag: Bag, out: Tensor) -> Tensor:
+    """Sums of more than 512 tokens whose others are added in the table's format."""
+    for number in torch.nonzero(bag.sizes > 512).flatten().tolist():
+        chosen = bag.kept & (bag.bag_of == number)
+        terms = bag.weight[bag.indices[chosen]].float()
+        if bag.samples is not None:
+            terms = terms * bag.samples[chosen].float()[:, None]
+        total = terms[:512].sum(0).to(out.dtype)
+        for term in terms[512:]:
+            total = total + term.to(out.dtype)
+        out[number] = total
+    return out
+
+
+forward(
+    "sum_of_a_long_last_bag_of_skewed_tokens_stops",
+    "Behind its first 512 tokens a sum of float16 is added up in float16, which stops at 2048 to count ones.",
+    lambda b: b.mode == SUM and b.weight.dtype == torch.float16,
+    showing([0] * 2100, [0], table=torch.ones(1, 1), dtype=torch.float16, mode="sum"),
+    spoil=token_by_token,
+)

@@ -13,7 +13,7 @@ from typing import Any
 from embcheck import stream
 from embcheck.case import Case
 from embcheck.format import FORMATS
-from embcheck.layout import FAR, LAYOUTS
+from embcheck.layout import CROWDED, FAR, LAYOUTS
 from embcheck.pattern import PATTERNS, STRAYS
 
 #: Where kernels change their path, from both sides (read from ATen's Embedding.cpp, Embedding.cu,
@@ -171,6 +171,11 @@ def landmarks(**fixed: Any) -> Iterator[Case]:
         yield Case(3, 2, "permutation", shape, upstream_layout=layout, dtype=dtypes[seed % 4], seed=seed, **fixed)
         yield Case(
             3, 2, "permutation", shape, 1, index_layout=layout, index_dtype=("int64", "int32")[seed % 2], **fixed
+        )
+    for seed, (shape, index_dtype) in enumerate(itertools.product(((4,), (9,), (2, 5), (17,)), ("int64", "int32"))):
+        yield Case(7, 2, "uniform", shape, (None, 1)[seed % 2], index_layout=CROWDED, index_dtype=index_dtype, **fixed)
+        yield Case(
+            7, 3, "uniform", shape, layout=CROWDED, upstream_layout=CROWDED, dtype=dtypes[seed % 4], seed=seed, **fixed
         )
 
 
