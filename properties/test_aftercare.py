@@ -28,7 +28,7 @@ law = aftercare.law
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
     obliges={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
-             "frozen"},
+             "frozen", "above>32768"},
 )  # fmt: skip
 def gradients_are_clipped(case: Aftercare, out: Outcome) -> Finding:
     # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.

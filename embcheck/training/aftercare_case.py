@@ -88,6 +88,8 @@ class _AftercareAxes(NamedTuple):
     #: or finite gradients of a token that comes twice add up to infinity
     initial: float = 8.0
     excess: str = "all"
+    #: how many rows of zeros the matrix has above its own
+    above: int = 0
 
 
 class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
@@ -114,7 +116,10 @@ class Aftercare(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def grads(self) -> dict[str, Floats]:
         """The gradients that there are."""
-        return {name: self.times * np.array(grad) for name, grad in GRADS.items() if self.single in ("", name)}
+        found = {name: self.times * np.array(grad) for name, grad in GRADS.items() if self.single in ("", name)}
+        if self.above and "a" in found:
+            found["a"] = np.concatenate([np.zeros((self.above, 2)), found["a"]])
+        return found
 
     @property
     def total(self) -> float:

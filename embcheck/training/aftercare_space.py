@@ -89,6 +89,8 @@ def _scaling(case: Aftercare) -> dict[str, Any]:
 
 
 CARRIED = ("", "loaded", "warm", "copied")
+#: Rows of two columns whose elements 16 bits don't count.
+TALL = 33000
 AXES: dict[str, tuple[Any, ...]] = {
     "what": ("norm", "value", "average", "scale", "vector"),
     "order": ORDERS,
@@ -256,12 +258,20 @@ def _clipped_otherwise() -> Iterator[Aftercare]:
         CARRIED[1:], AXES["average"], (False, True), ("float32", "float64")
     ):
         yield Aftercare("average", average=kind, buffers=buffers, counter=not buffers, carried=carried, dtype=dtype)
+    for kind, foreach, limit in itertools.product((2.0, 1, float("inf")), AXES["foreach"], (1.0, 100.0)):
+        # More elements than are reduced, or written, in one piece, the last of which alone are not zero.
+        for norm, layout in (("own", "contiguous"), ("taken", "transposed")):
+            yield Aftercare("norm", limit, kind, foreach, norm=norm, layout=layout, above=TALL)
+        if kind == 2.0:
+            yield Aftercare("value", limit, foreach=foreach, dtype=("float32", "bfloat16")[limit > 1], above=TALL)
 
 
 def canonical(case: Aftercare) -> Aftercare | None:
     """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
     default = case._field_defaults
     changes: dict[str, Any] = {name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}
+    if case.what not in ("norm", "value"):
+        changes["above"] = 0
     if case.poison and (case.single or not (case.what == "norm" and case.strict)):
         changes["poison"] = 0.0
     if case.what == "scale":
@@ -296,4 +306,3 @@ def _fitting(case: Aftercare) -> Aftercare:
         changes |= {"optimizer": "SGD", "path": "", "momentum": 0.0}
     if case.optimizer != "SGD":
         changes["momentum"] = 0.0
-    return case.but(**changes)
