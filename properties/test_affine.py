@@ -163,6 +163,12 @@ def landmarks() -> Iterator[AffineCase]:
         for kind, (width, outputs, lead) in enumerate(((size, 2, (1,)), (1, size, (2,)), (2, 1, (size,)))):
             trains = (kind != 2, True, True)
             yield from _fitted(AffineCase(width, outputs, lead, bool((seed + kind) % 2), trains=trains, seed=seed))
+    # Batches whose axes have one size, in every order of memory: nothing but the strides tells them apart.
+    square = itertools.product(((2, 2), (3, 3), (2, 2, 2)), LAYOUTS, (False, True))
+    for seed, (lead, layout, bias) in enumerate(square):
+        sizes = ((3, 2), (lead[0], lead[0]))[seed % 2]
+        yield from _fitted(AffineCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], input_layout=layout,
+                                      upstream_layout=LAYOUTS[seed % len(LAYOUTS)], seed=seed))  # fmt: skip
 
 
 def _fitted(case: AffineCase) -> Iterator[AffineCase]:

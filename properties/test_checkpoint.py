@@ -142,7 +142,15 @@ def scope() -> Iterator[Checkpoint]:
         Checkpoint(container=container, assign=assign, renamed=True, tied=tied, edited="deep.0.weight", edit=edit)
         for container, assign, tied, edit in itertools.product(AXES["container"], both, both, ("fits", "double"))
     )
-    found = itertools.chain(edited, changed, alike, hooked, named)
+    laid = (
+        Checkpoint(key, edit, assign=seed % 5 == 4, dtype=dtype, columns=2 + seed % 2, seed=seed, stored=stored)
+        for seed, (key, edit, stored, dtype) in enumerate(
+            itertools.product(
+                SLOTS[:2], ("fits", "single", "double"), ("transposed", "strided", "column_slice"), FORMATS
+            )
+        )
+    )
+    found = itertools.chain(edited, changed, alike, hooked, named, laid)
     return (case for case in map(canonical, found) if case is not None)
 
 

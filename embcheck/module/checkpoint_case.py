@@ -59,6 +59,8 @@ class _CheckpointAxes(NamedTuple):
     #: how many columns the table's three rows have
     columns: int = 2
     seed: int = 0
+    #: how the checkpoint's tables lie in memory
+    stored: str = "contiguous"
 
 
 class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
@@ -109,10 +111,11 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
         }[slot]
 
     def entry(self, slot: str) -> Floats:
-        """What the checkpoint holds before its edit: numbers that float64 and float32 hold, but not bfloat16."""
+        """What the checkpoint holds before its edit: numbers that float64 and float32 hold, but not bfloat16, which rounds some
+        up and some down."""
         if slot == "count":
             return np.array(11.0)
-        numbers = np.arange(1.0, 1 + math.prod(self.shapes[slot])) * (-1.0) ** KEYS.index(slot) + 2.0**-9
+        numbers = np.arange(1.0, 1 + math.prod(self.shapes[slot])) * (-1.0) ** KEYS.index(slot) + 11 * 2.0**-9
         stored = FORMATS[self.edited_dtype if slot == self.edited else self.dtype]
         return stored.decode(stored.encode(numbers)).reshape(self.shapes[slot])
 
@@ -167,7 +170,8 @@ class Checkpoint(Axes, _CheckpointAxes):  # type: ignore[misc]
         }
         for slot, name in FED.items():
             dtype = self.edited_dtype if slot == self.edited else self.dtype
-            fed[name] = Input(FORMATS[dtype].encode(self.entry(slot)), dtype)
+            stored = self.stored if slot in SLOTS[:2] else "contiguous"
+            fed[name] = Input(FORMATS[dtype].encode(self.entry(slot)), dtype, stored)
         return fed
 
     def facts(self) -> dict[str, Any]:
