@@ -187,6 +187,45 @@ around(
 )
 
 
+def written_through(original: Any, self: Any, state_dict: Any) -> None:
+    """What a hook puts into its copy is put into the given state, too."""
+    kept = self._optimizer_load_state_dict_pre_hooks
+
+    def put(hook: Any) -> Any:
+        def called(own: Any, state: Any) -> Any:
+            found = hook(own, state)
+            state_dict.update({key: value for key, value in state.items() if key not in state_dict})
+            return found
+
+        return called
+
+    self._optimizer_load_state_dict_pre_hooks = type(kept)((key, put(hook)) for key, hook in kept.items())
+    try:
+        original(self, state_dict)
+    finally:
+        self._optimizer_load_state_dict_pre_hooks = kept
+
+
+def keys_after_loading() -> list[str]:
+    """The keys of a state that was loaded past a hook that adds one."""
+    optimizer = optim.SGD([Parameter(torch.ones(1))], lr=0.5)
+    optimizer.register_load_state_dict_pre_hook(lambda own, state: state.update(more=1))
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    return list(state)
+
+
+around(
+    "hooks_of_loading_write_to_the_given_state",
+    "company",
+    "What a hook for before an optimizer's loading adds to its copy of the state is in the caller's afterwards.",
+    Optimizer,
+    "load_state_dict",
+    written_through,
+    keys_after_loading,
+)
+
+
 def without_pre_hooks(original: Any, self: Any, closure: Any = None) -> Any:
     """A closure comes without hooks for before."""
     if closure is None:

@@ -249,13 +249,17 @@ def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
     def note(word: str) -> Callable[..., None]:
         return lambda *given: calls.append(word)
 
+    def noted(caller: Any, given: Any) -> None:  # into a copy of what was given
+        calls.append("second")
+        given["noted"] = True
+
     def tell(caller: Any, found: Any) -> Any:
         calls.append("told")
         return {**found, "told": True}
 
     fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=4.0)
     handles = [
-        fresh.register_load_state_dict_pre_hook(note("second")),
+        fresh.register_load_state_dict_pre_hook(noted),
         fresh.register_load_state_dict_pre_hook(corrected),
         fresh.register_load_state_dict_pre_hook(note("first"), prepend=True),
         fresh.register_load_state_dict_post_hook(note("after")),
@@ -272,6 +276,8 @@ def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
     wanted = ["first", "second", "before", "before that", "after", "before asked", "asked", "before told", "told"]
     if calls != wanted or told is not True or "told" in fresh.state_dict():
         raise AssertionError(f"the hooks of a state came as {calls}, and gave {told}")
+    if list(wrong) != ["state", "param_groups"]:
+        raise AssertionError(f"what a hook of loading wrote is in the given state, which has {list(wrong)}")
     return fresh
 
 
