@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from embcheck.ledger import Entry
 from embcheck.records.record import Record
+from embcheck.residual.residue import residue
 from embcheck.verdict import Status, Verdict
 
 KEPT = Path(__file__).with_name("findings.json")
@@ -81,7 +82,7 @@ def _told(held: Finding, release: str, verdict: Verdict) -> Finding:
     if not shown:
         return Finding(held.witness, held.law, held.words, held.script, releases)
     (example,) = shown
-    return Finding(held.witness, example.law, example.words, example.script, releases)
+    return Finding(held.witness, example.law, example.words, residue(example.script), releases)
 
 
 def public(release: str) -> str:

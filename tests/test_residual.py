@@ -33,7 +33,7 @@ def left(source: str) -> str:
         ("print(f() and True and g(), f() or True or g())", "print(f() and g(), f() or True)"),
         ("print(f() if 'a' in ('a', 'b') else g())", "print(f())"),
         ("for x in ():\n    print(x)\nprint(2)", "print(2)"),
-        ("match 'a':\n    case 'b':\n        print(1)\n    case 'a' | 'c':\n        print(2)\n    case _:\n        print(3)", "print(2)"),
+        ("match 'a':\n    case 'b':\n        f()\n    case 'a' | 'c':\n        print(2)\n    case _:\n        g()", "print(2)"),
         ("print(getattr(torch.optim, 'SGD'))", "print(torch.optim.SGD)"),
     ],
 )  # fmt: skip

@@ -132,6 +132,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 #: What each kind of case has of the axes that not all have.
 _OWN = {
     "single": ("norm", "value"),
+    "above": ("norm", "value"),
     "norm": ("norm",),
     "layout": ("norm", "value", "vector"),
     "joined": ("vector",),
@@ -270,8 +271,6 @@ def canonical(case: Aftercare) -> Aftercare | None:
     """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
     default = case._field_defaults
     changes: dict[str, Any] = {name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}
-    if case.what not in ("norm", "value"):
-        changes["above"] = 0
     if case.poison and (case.single or not (case.what == "norm" and case.strict)):
         changes["poison"] = 0.0
     if case.what == "scale":
@@ -306,3 +305,4 @@ def _fitting(case: Aftercare) -> Aftercare:
         changes |= {"optimizer": "SGD", "path": "", "momentum": 0.0}
     if case.optimizer != "SGD":
         changes["momentum"] = 0.0
+    return case.but(**changes)
