@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -69,6 +69,9 @@ def updated(
             for verdict in judged:
                 if verdict.law == f"{_PREFIX}{entry.name}":
                     held = _told(held, public(release), verdict)
+        known = findings.get(entry.name)
+        if known is None or known.script != held.script:
+            held = replace(held, script=residue(held.script))
         found[entry.name] = held
     return found
 
@@ -82,7 +85,7 @@ def _told(held: Finding, release: str, verdict: Verdict) -> Finding:
     if not shown:
         return Finding(held.witness, held.law, held.words, held.script, releases)
     (example,) = shown
-    return Finding(held.witness, example.law, example.words, residue(example.script), releases)
+    return Finding(held.witness, example.law, example.words, example.script, releases)
 
 
 def public(release: str) -> str:
