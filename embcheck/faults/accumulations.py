@@ -134,3 +134,29 @@ around(
     dense_alone,
     unscaled,
 )
+
+
+def not_merged(original: Any, self: Any) -> Any:
+    """What is sparse and coalesced is left as it is."""
+    return self if self.is_sparse and self.is_coalesced() else original(self)
+
+
+def merged_gradient() -> list[float]:
+    """A coalesced gradient that an optimizer has zeroed."""
+    weight = Parameter(torch.ones(2, 1))
+    torch.nn.functional.embedding(torch.tensor([1, 1]), weight, sparse=True).sum().backward()
+    assert weight.grad is not None
+    weight.grad = weight.grad.coalesce()
+    optim.SGD([weight]).zero_grad(set_to_none=False)
+    return list(weight.grad.to_dense().flatten().tolist())
+
+
+around(
+    "coalesced_gradients_are_not_zeroed",
+    "autograd",
+    "Zeroing a coalesced sparse gradient does nothing.",
+    torch.Tensor,
+    "zero_",
+    not_merged,
+    merged_gradient,
+)

@@ -71,3 +71,15 @@ def zeroed_within_graph(leaf: Tensor, call: Call, indices: Tensor, upstream: Ten
     leaf.grad = first if first is None or not first.is_sparse else None  # sparse gradients add up in any order
     call(indices).backward(upstream)
     return {"weight_grad": leaf.grad, "kept": kept}
+
+
+@further
+def merged_and_zeroed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    call(indices).backward(torch.ones_like(upstream))
+    if leaf.grad is not None and leaf.grad.is_sparse:
+        leaf.grad = leaf.grad.coalesce()
+    torch.optim.SGD([leaf]).zero_grad(set_to_none=False)
+    kept = leaf.grad is None or not bool(leaf.grad.to_dense().any())
+    leaf.grad = None
+    call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": kept}
