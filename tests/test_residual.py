@@ -54,6 +54,18 @@ def test_parameters_that_every_call_gives_alike_are_settled() -> None:
     )
 
 
+def test_flags_are_written_where_they_go() -> None:
+    source = (
+        "def look(x, **flags):\n    return lambda: torch.sum(x, **flags)\n\n\n"
+        "def f(x, flags):\n    return look(x, **flags)()\n\n\n"
+        "print(f(read(), flags={'dim': 0, 'keepdim': True}))"
+    )
+    assert left(source) == (
+        "def look(x):\n    return lambda: torch.sum(x, dim=0, keepdim=True)\n\n\n"
+        "def f(x):\n    return look(x)()\n\n\nprint(f(read()))"
+    )
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -146,3 +146,80 @@ def unannotated(program: Program) -> Iterator[Edit]:
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
                 if not isinstance(program.names.scope_of[node].node, ast.ClassDef):
                     yield Edit(text.end(target), text.start(value), " = ")
+
+
+def spread(program: Program) -> list[Edit]:
+    """The edits that write out ``**flags`` where the keywords are literals that one call gives; of one function."""
+    for function in program.functions:
+        try:
+            calls = program.calls(function)
+        except Unknown:
+            continue
+        if len(calls) == 1 and function.args.vararg is None:
+            edits = _written_out(program, function, calls[0])
+            if edits:
+                return edits
+    return []
+
+
+def _written_out(program: Program, function: ast.FunctionDef, call: ast.Call) -> list[Edit]:
+    text, arguments = program.text, function.args
+    named = [arg.arg for arg in (*arguments.args, *arguments.kwonlyargs)]
+    given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    spans = [(text.start(each), text.end(each)) for each in given]
+    for place, keyword in enumerate(call.keywords, len(call.args)):
+        # A dictionary that is a parameter, and one that takes the keywords nobody has named.
+        if keyword.arg in named and isinstance(keyword.value, ast.Dict):
+            flags = _flags(program, keyword.value)
+            parameter = next(arg for arg in (*arguments.args, *arguments.kwonlyargs) if arg.arg == keyword.arg)
+            use = _only_spread(program, function, parameter.arg)
+            if flags and use is not None and _is_plain(arguments, parameter):
+                signature = _parameters(program, function)
+                here = [arg for arg, _ in signature].index(parameter)
+                cut = _cut(program, [span for _, span in signature], here)
+                return [Edit(text.start(use), text.end(use), ", ".join(flags)), _cut(program, spans, place), cut]
+    rest = [keyword for keyword in call.keywords if keyword.arg not in named]
+    if arguments.kwarg is None or not rest or any(k.arg is None or not _is_literal(k.value) for k in rest):
+        return []
+    use = _only_spread(program, function, arguments.kwarg.arg)
+    if use is None or call.keywords[-len(rest) :] != rest:
+        return []
+    flags = [f"{keyword.arg}={text.of(keyword.value)}" for keyword in rest]
+    first = given.index(rest[0])
+    start = spans[first - 1][1] if first else spans[first][0]
+    signature = _parameters(program, function)
+    return [
+        Edit(text.start(use), text.end(use), ", ".join(flags)),
+        Edit(start, spans[-1][1]),
+        _cut(program, [span for _, span in signature], len(signature) - 1),
+    ]
+
+
+def _flags(program: Program, display: ast.Dict) -> list[str]:
+    """The entries of a dictionary of literals as keywords; nothing if they are none."""
+    found = []
+    for key, value in zip(display.keys, display.values, strict=True):
+        match key:
+            case ast.Constant(value=str() as name) if name.isidentifier() and _is_literal(value):
+                found.append(f"{name}={program.text.of(value)}")
+            case _:
+                return []
+    return found
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def _only_spread(program: Program, function: ast.FunctionDef, name: str) -> ast.keyword | None:
+    """The one place where a function reads a name, if that is ``**name`` among the keywords of a call."""
+    scope = program.names.scope_of[function.args]
+    reads = scope.read[name]
+    if len(reads) != 1 or len(scope.bound[name]) != 1:
+        return None
+    around = program.text.parents[reads[0]]
+    return around if isinstance(around, ast.keyword) and around.arg is None else None

@@ -7,7 +7,7 @@ import re
 
 from embcheck.residual.constant import Program
 from embcheck.residual.decided import decided
-from embcheck.residual.parameter import settled, unannotated
+from embcheck.residual.parameter import settled, spread, unannotated
 from embcheck.residual.text import Edit, applied
 from embcheck.residual.unused import Unused
 
@@ -31,7 +31,8 @@ def _residue(source: str) -> str:
         source = _edited(source, list(unannotated(Program(source))))
     for _ in range(_ROUNDS):
         program = Program(source)
-        edits = list(decided(program)) or list(Unused(program).edits()) or settled(program) or list(_joined(program))
+        edits = list(decided(program)) or list(Unused(program).edits())
+        edits = edits or settled(program) or spread(program) or _joined(program)
         if not edits:
             break
         edited = _edited(source, edits)
@@ -46,6 +47,7 @@ def _tidy(source: str) -> str:
     source = re.sub(r"(?<![\w\])])\((\w+)\)\(", r"\1(", source)
     if not any(isinstance(n, ast.AnnAssign) or getattr(n, "annotation", None) for n in ast.walk(ast.parse(source))):
         source = source.replace("from __future__ import annotations\n\n", "", 1)
+    source = re.sub(r"\n{3,}(?= )", "\n\n", source)
     return re.sub(r"\n{4,}", "\n\n\n", source)
 
 
