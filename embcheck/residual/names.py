@@ -106,7 +106,7 @@ class Names(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
+        if isinstance(node.ctx, ast.Load | ast.Del):  # what is deleted must be there
             self._waiting.append((self._scope, node))
         else:
             self._scope.bind(node.id, node)
