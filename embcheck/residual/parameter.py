@@ -41,7 +41,9 @@ def _without(
         except Unknown:
             return None
         written = _literal(program, function, parameter, value)
-        if written is None:
+        if written is None or (
+            not isinstance(value, str | tuple | Named) and any(_is_looked_into(program, r) for r in reads)
+        ):
             return None
         edits += [program.text.instead(use, written) for use in reads]
     for call in calls:
@@ -56,6 +58,14 @@ def _without(
     spans = _parameters(program, function)
     edits.append(_cut(program, [span for _, span in spans], [arg for arg, _ in spans].index(parameter)))
     return edits
+
+
+def _is_looked_into(program: Program, use: ast.Name) -> bool:
+    """Whether an entry or attribute of what a name means is read, which a number or None has none of."""
+    match program.text.parents[use]:
+        case ast.Subscript(value=value) | ast.Attribute(value=value) | ast.Call(func=value):
+            return value is use
+    return False
 
 
 def _is_plain(arguments: ast.arguments, parameter: ast.arg) -> bool:

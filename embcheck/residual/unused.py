@@ -58,7 +58,8 @@ class Unused:
                 return self._all_unread(scope, [target]) and self.is_quiet(value)
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 bound = [(alias.asname or alias.name).split(".")[0] for alias in names]
-                return getattr(statement, "module", "") != "__future__" and not any(scope.read[name] for name in bound)
+                needless = not any(scope.read[name] for name in bound)
+                return needless and getattr(statement, "module", "") != "__future__" and bound != ["torch"]
             case ast.Expr(value=value):
                 # A call that stands for itself is made for what it does.
                 calls = any(isinstance(node, ast.Call) for node in ast.walk(value))
