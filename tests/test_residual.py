@@ -75,6 +75,7 @@ def test_flags_are_written_where_they_go() -> None:
         "def f(x):\n    if x:\n        print(x)\n\n\nf(*given)\nf(1)",
         "def f():\n    x = 0\n\n    def g():\n        nonlocal x\n        x = 1\n\n    g()\n    if x:\n        print(x)\n\n\nf()",
         "def f(table):\n    last = table.sum()\n    del last\n    return table\n\n\nprint(f(read()))",
+        "def f(table):\n    table['missing']\n    return table\n\n\nprint(f(read()))",
         "class C:\n    flag = True\n\n    def f(self):\n        return self.flag\n\n\nprint(C().f())",
         "unread = change(table)\nprint(table)",
     ],

@@ -81,10 +81,18 @@ class Program:
                 return _BUILTINS[name](
                     self._sequence(argument) if name in ("any", "all", "len") else self.value(argument)
                 )
+            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str() as text), attr=act), args=[given], keywords=[]):
+                return self._begins_or_ends(text, act, self.value(given))
             case ast.Call(func=ast.Name() as called):
                 return self._returned(called, [*node.args, *(keyword.value for keyword in node.keywords)])
             case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="is_grad_enabled")) if self._learns:
                 return True
+        raise Unknown
+
+    @staticmethod
+    def _begins_or_ends(text: str, act: str, given: Any) -> bool:
+        if act in ("startswith", "endswith") and isinstance(given, str | tuple):
+            return bool(getattr(text, act)(given))
         raise Unknown
 
     def _returned(self, called: ast.Name, given: list[ast.expr]) -> Any:

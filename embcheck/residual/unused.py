@@ -61,9 +61,10 @@ class Unused:
                 needless = not any(scope.read[name] for name in bound)
                 return needless and getattr(statement, "module", "") != "__future__" and bound != ["torch"]
             case ast.Expr(value=value):
-                # A call that stands for itself is made for what it does.
-                calls = any(isinstance(node, ast.Call) for node in ast.walk(value))
-                return not (calls or _is_docstring(self._text.block(statement), statement)) and self.is_quiet(value)
+                # Whatever else stands for itself is there for what it does, if only to raise.
+                return isinstance(value, ast.Constant | ast.Name) and not _is_docstring(self._text.block(statement), statement)
+            case ast.AnnAssign(target=ast.Name(), value=None):
+                return not isinstance(scope.node, ast.ClassDef)
             case ast.Pass():
                 return len(self._text.block(statement)) > 1
             case ast.If(test=test, body=[ast.Pass()], orelse=[]):
