@@ -62,14 +62,12 @@ def updated(
     is left, and of a witness that changed nothing but what was seen of the new one."""
     found = {}
     for entry in entries:
-        held = findings.get(entry.name)
-        if held is None or held.witness != entry.witness:
-            held = Finding(entry.witness)
+        known = findings.get(entry.name)
+        held = known if known is not None and known.witness == entry.witness else Finding(entry.witness)
         for release, judged in verdicts.items():
             for verdict in judged:
                 if verdict.law == f"{_PREFIX}{entry.name}":
                     held = _told(held, public(release), verdict)
-        known = findings.get(entry.name)
         if known is None or known.script != held.script:
             held = replace(held, script=residue(held.script))
         found[entry.name] = held

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from embcheck.residual.constant import Program, Unknown
+from embcheck.residual.constant import Program
 
 
 def bundling(program: Program) -> dict[ast.FunctionDef, set[str]]:
     """The functions that return such dictionaries to nobody who does more with them; and the names that these have in
     each."""
-    found = {function: _names(program, function) for function in program.functions if _is_called(program, function)}
+    found = {function: _names(program, function) for function in program.functions if program.calls(function)}
     while True:
         kept = {
             function: names
@@ -70,13 +70,6 @@ def _returned_around(program: Program, node: ast.expr) -> Iterator[ast.expr]:
     for outer in program.text.around(node):
         if isinstance(outer, ast.Return) and outer.value is not None:
             yield from parts(outer.value)
-
-
-def _is_called(program: Program, function: ast.FunctionDef) -> bool:
-    try:
-        return bool(program.calls(function))
-    except Unknown:
-        return False
 
 
 def _names(program: Program, function: ast.FunctionDef) -> set[str]:

@@ -81,7 +81,9 @@ class Program:
                 return _BUILTINS[name](
                     self._sequence(argument) if name in ("any", "all", "len") else self.value(argument)
                 )
-            case ast.Call(func=ast.Attribute(value=ast.Constant(value=str() as text), attr=act), args=[given], keywords=[]):
+            case ast.Call(
+                func=ast.Attribute(value=ast.Constant(value=str() as text), attr=act), args=[given], keywords=[]
+            ):
                 return self._begins_or_ends(text, act, self.value(given))
             case ast.Call(func=ast.Name() as called):
                 return self._returned(called, [*node.args, *(keyword.value for keyword in node.keywords)])
@@ -232,19 +234,15 @@ class Program:
         raise Unknown
 
     def calls(self, definition: ast.FunctionDef) -> list[ast.Call]:
-        """All calls of a function that nothing but calls refers to.
-
-        Raises:
-            Unknown: if it is handed on, or is a method.
-        """
+        """All calls of a function that nothing but calls refers to; none if it is handed on, or is a method."""
         scope = self.names.scope_of[definition]
         if isinstance(scope.node, ast.ClassDef) or len(scope.bound[definition.name]) != 1 or definition.decorator_list:
-            raise Unknown
+            return []
         found = []
         for use in scope.read[definition.name]:
             call = self.text.parents.get(use)
             if not isinstance(call, ast.Call) or call.func is not use:
-                raise Unknown
+                return []
             found.append(call)
         return found
 

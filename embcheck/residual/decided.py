@@ -15,7 +15,7 @@ def decided(program: Program) -> Iterator[Edit]:
         match node:
             case ast.If(test=test) if (verdict := program.verdict(test)) is not None:
                 yield _if(program, node, verdict)
-            case ast.While(test=test, orelse=[]) if program.known(test) and not program.value(test):
+            case ast.While(test=test, orelse=[]) if program.verdict(test) is False:
                 yield program.text.removed(node)
             case ast.For(iter=iterable, orelse=[]) if _is_nothing(program, iterable):
                 yield program.text.removed(node)
@@ -30,7 +30,7 @@ def decided(program: Program) -> Iterator[Edit]:
                     yield program.text.instead(node, f"{program.text.of(thing)}.{name.value}")
             case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.BoolOp():
                 yield from _simpler(program, node)
-            case ast.comprehension(ifs=[test]) if program.known(test) and program.value(test):
+            case ast.comprehension(ifs=[test]) if program.verdict(test):
                 yield from _condition(program, node)
             case ast.stmt() if _is_unreached(program, node):
                 yield program.text.removed(node)

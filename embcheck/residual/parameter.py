@@ -11,15 +11,11 @@ from embcheck.residual.text import Edit
 from embcheck.residual.unused import Unused
 
 
-def settled(program: Program) -> list[Edit]:
+def settled(program: Program, unused: Unused) -> list[Edit]:
     """The edits that rid the program of parameters; those of one belong together and touch no other's."""
-    unused = Unused(program)
     chosen: list[Edit] = []
     for function in program.functions:
-        try:
-            calls = program.calls(function)
-        except Unknown:
-            continue
+        calls = program.calls(function)
         for parameter in (*function.args.args, *function.args.kwonlyargs) if calls else ():
             edits = _without(program, function, parameter, calls, unused) or []
             if not any(one.start < other.end and other.start < one.end for one in edits for other in chosen):
@@ -161,10 +157,7 @@ def unannotated(program: Program) -> Iterator[Edit]:
 def spread(program: Program) -> list[Edit]:
     """The edits that write out ``**flags`` where the keywords are literals that one call gives; of one function."""
     for function in program.functions:
-        try:
-            calls = program.calls(function)
-        except Unknown:
-            continue
+        calls = program.calls(function)
         if len(calls) == 1 and function.args.vararg is None:
             edits = _written_out(program, function, calls[0])
             if edits:
@@ -174,15 +167,15 @@ def spread(program: Program) -> list[Edit]:
 
 def _written_out(program: Program, function: ast.FunctionDef, call: ast.Call) -> list[Edit]:
     text, arguments = program.text, function.args
-    named = [arg.arg for arg in (*arguments.args, *arguments.kwonlyargs)]
+    named = {arg.arg: arg for arg in (*arguments.args, *arguments.kwonlyargs)}
     given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
     spans = [(text.start(each), text.end(each)) for each in given]
     for place, keyword in enumerate(call.keywords, len(call.args)):
         # A dictionary that is a parameter, and one that takes the keywords nobody has named.
         if keyword.arg in named and isinstance(keyword.value, ast.Dict):
             flags = _flags(program, keyword.value)
-            parameter = next(arg for arg in (*arguments.args, *arguments.kwonlyargs) if arg.arg == keyword.arg)
-            use = _only_spread(program, function, parameter.arg)
+            parameter = named[keyword.arg]
+            use = _only_spread(program, function, keyword.arg)
             if flags and use is not None and _is_plain(arguments, parameter):
                 signature = _parameters(program, function)
                 here = [arg for arg, _ in signature].index(parameter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 
 from embcheck.residual.constant import Program
 from embcheck.residual.decided import decided
@@ -28,14 +29,14 @@ def residue(source: str) -> str:
 
 def _residue(source: str) -> str:
     if "jit.script" not in source:
-        source = _edited(source, list(unannotated(Program(source))))
+        program = Program(source)
+        source = _edited(program, unannotated(program))
     for _ in range(_ROUNDS):
         program = Program(source)
-        edits = list(decided(program)) or list(Unused(program).edits())
-        edits = edits or settled(program) or spread(program) or _joined(program)
-        if not edits:
-            break
-        edited = _edited(source, edits)
+        unused = Unused(program)
+        edits = list(decided(program)) or list(unused.edits())
+        edits = edits or settled(program, unused) or spread(program) or _joined(program)
+        edited = _edited(program, edits)
         if edited == source:
             break
         source = edited
@@ -51,13 +52,13 @@ def _tidy(source: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", source)
 
 
-def _edited(source: str, edits: list[Edit]) -> str:
+def _edited(program: Program, edits: Iterable[Edit]) -> str:
     """The source with the edits, or as it was if they do not fit together."""
-    edited = applied(Program(source).text, edits)
+    edited = applied(program.text, edits)
     try:
         ast.parse(edited)
     except SyntaxError:
-        return source
+        return program.text.source
     return edited
 
 

@@ -62,7 +62,9 @@ class Unused:
                 return needless and getattr(statement, "module", "") != "__future__" and bound != ["torch"]
             case ast.Expr(value=value):
                 # Whatever else stands for itself is there for what it does, if only to raise.
-                return isinstance(value, ast.Constant | ast.Name) and not _is_docstring(self._text.block(statement), statement)
+                return isinstance(value, ast.Constant | ast.Name) and not _is_docstring(
+                    self._text.block(statement), statement
+                )
             case ast.AnnAssign(target=ast.Name(), value=None):
                 return not isinstance(scope.node, ast.ClassDef)
             case ast.Pass():
