@@ -84,12 +84,15 @@ def scope() -> Iterator[Case]:
 
 
 def landmarks() -> Iterator[Case]:
-    """Routes in turn at sizes beyond the thresholds of ATen's kernels."""
+    """Routes in turn at sizes beyond the thresholds of ATen's kernels; each once with a sparse gradient of distinct rows."""
     for position, case in enumerate(itertools.islice(table.landmarks(), 0, None, 4)):
         for turn in range(2):
             yield case.but(route=AXES["route"][(7 * turn + position) % len(FURTHER)])
     yield Case(3, 2, "uniform", (4,), route="anomalous", sparse=True)
     yield Case(3, 2, "uniform", (4,), route="anomalous", scale_grad_by_freq=True)
+    for route in FURTHER:
+        # Both halves of the tokens have as many rows, and no row is in both.
+        yield from filter(None, [canonical(Case(6, 2, "cycle", (4,), route=route, sparse=True))])
 
 
 AXES = derivative.AXES | {
