@@ -99,6 +99,10 @@ def landmarks() -> Iterator[Sharded]:
     yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
     yield two.but(stray="V")
     yield two.but(table="columns", stray="-1")
+    # Pieces of ⌈4/3⌉ rows, of which the last rank has none.
+    yield two.but(num_embeddings=4, ranks=3, table="rows", tokens_placed="first")
+    yield two.but(num_embeddings=4, ranks=3, table="rows", made="fully_sharded")
+    yield two.but(num_embeddings=4, ranks=3, table="rows", made="layer")
 
 
 def draw(draws: stream.Stream) -> Sharded | None:

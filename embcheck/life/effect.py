@@ -268,6 +268,7 @@ def flattens_each(state: State, embedding: str, head: str) -> State:
     moves_each(state, embedding, head)
     for cell in state.cells():
         cell.strides = row_major(cell.values.shape)
+        cell.memory.inside = True
     return state
 
 

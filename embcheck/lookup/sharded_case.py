@@ -197,7 +197,8 @@ class Sharded(Axes, _ShardedAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: several (ranks), split (the table is in pieces), rows_split, padded, padding_hit, repeated, torn
-        (a token occurs on two ranks), uneven (the pieces are of two sizes), renormed (a row is scaled), refused."""
+        (a token occurs on two ranks), uneven (the pieces are of two sizes), rankless (a rank has no row, though there are
+        as many rows as ranks: with fewer DTensor does not split them), renormed (a row is scaled), refused."""
         length = {"rows": self.num_embeddings, "columns": self.embedding_dim}.get(self.table, self.ranks)
         padding = None if self.padding_idx is None else self.padding_idx % self.num_embeddings
         return {
@@ -211,6 +212,7 @@ class Sharded(Axes, _ShardedAxes):  # type: ignore[misc]
             "repeated": len(set(self.tokens.flat)) < self.numel,
             "torn": self.torn,
             "uneven": length % self.ranks != 0,
+            "rankless": self.ranks <= length <= -(-length // self.ranks) * (self.ranks - 1),
             "renormed": self.stray is None and bool((self.left != self.weight).any()),
             "refused": self.stray is not None,
         }
