@@ -52,6 +52,7 @@ LAYERS = (
         "conversion",
         "construction",
         "quantized",
+        "prediction",
         "cost",
         "modes",
     ),

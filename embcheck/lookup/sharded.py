@@ -249,7 +249,7 @@ def sharded(
         value = whole(use(call(given), lambda: call(again), leaf))
         value.backward(upstream)
         return {
-            "value": value.detach(),
+            "value": value.detach().clone(),  # a view of what is still gathered does not wait for it
             "weight_grad": None if leaf.grad is None else whole(leaf.grad),
             "table": whole(leaf.detach()),
         }

@@ -196,14 +196,16 @@ class Sharded(Axes, _ShardedAxes):  # type: ignore[misc]
         return len({token for token, _ in owned}) < len(owned)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: several (ranks), split (the table is in pieces), rows_split, padded, padding_hit, repeated, torn
-        (a token occurs on two ranks), uneven (the pieces are of two sizes), rankless (a rank has no row, though there are
-        as many rows as ranks: with fewer DTensor does not split them), renormed (a row is scaled), refused."""
+        """The axes and: several (ranks), rank (of the tokens), split (the table is in pieces), rows_split, padded, padding_hit,
+        repeated, torn (a token occurs on two ranks), uneven (the pieces are of two sizes), rankless (a rank has no row,
+        though there are as many rows as ranks: with fewer DTensor does not split them), renormed (a row is scaled),
+        refused."""
         length = {"rows": self.num_embeddings, "columns": self.embedding_dim}.get(self.table, self.ranks)
         padding = None if self.padding_idx is None else self.padding_idx % self.num_embeddings
         return {
             **self.axes,
             "several": self.ranks > 1,
+            "rank": len(self.shape),
             "split": self.ranks > 1 and self.table != "replicate",
             "rows_split": self.ranks > 1 and self.table == "rows",
             "tokens_split": self.ranks > 1 and self.tokens_placed != "replicate",

@@ -1,0 +1,1 @@
+"""A tied head predicts tokens, and a loss judges what it says."""

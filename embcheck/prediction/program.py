@@ -1,0 +1,136 @@
+"""Programs: tokens are looked up, scored by a head with the same table, and judged by a loss.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.registry import into
+
+Tensor = torch.Tensor
+#: Of the rows that were looked up, table, bias, targets, the classes' weights and the flags: the loss.
+Judge = Callable[[Tensor, Tensor, Any, Tensor, Any, dict[str, Any]], Tensor]
+JUDGES: dict[str, Judge] = {}
+_judge = into(JUDGES)
+
+
+def predicted(
+    judge: Judge,
+    padding_idx: int | None,
+    flags: dict[str, Any],
+    weight: Tensor,
+    tokens: Tensor,
+    targets: Tensor,
+    upstream: Tensor,
+    bias: Tensor | None = None,
+    class_weights: Tensor | None = None,
+) -> dict[str, Any]:
+    table = weight.detach().requires_grad_()
+    offset = None if bias is None else bias.detach().requires_grad_()
+    hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
+    hidden.retain_grad()
+    value = judge(hidden, table, offset, targets, class_weights, flags)
+    value.backward(upstream)
+    return {
+        "value": value,
+        "weight_grad": table.grad,
+        "hidden_grad": hidden.grad,
+        "bias_grad": None if offset is None else offset.grad,
+    }
+
+
+def flat(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows, and their targets or distributions, in one batch."""
+    if rows.dim() < 3:
+        return rows, targets
+    whole = targets.dim() == rows.dim()
+    return rows.flatten(0, -2), targets.flatten(0, -2) if whole else targets.flatten()
+
+
+def shaped(loss: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
+    """A loss for each token in the tokens' shape."""
+    return loss.reshape(hidden.shape[:-1]) if loss.dim() else loss
+
+
+@_judge
+def cross_entropy(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    loss = torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
+    return shaped(loss, targets, hidden)
+
+
+@_judge
+def module(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    return shaped(torch.nn.CrossEntropyLoss(class_weights, **flags)(logits, wanted), targets, hidden)
+
+
+@_judge
+def likelihood(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    logarithms = torch.nn.functional.log_softmax(logits, dim=-1)
+    return shaped(torch.nn.functional.nll_loss(logarithms, wanted, class_weights, **flags), targets, hidden)
+
+
+@_judge
+def likelihood_modules(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    logarithms = torch.nn.LogSoftmax(dim=-1)(logits)
+    return shaped(torch.nn.NLLLoss(class_weights, **flags)(logarithms, wanted), targets, hidden)
+
+
+@_judge
+def spatial(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """Classes in the second axis, as for an image: (batch, classes, length)."""
+    logits = torch.nn.functional.linear(hidden, table, bias).movedim(-1, 1)
+    wanted = targets.movedim(-1, 1) if targets.dim() == hidden.dim() else targets
+    return torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
+
+
+@_judge
+def linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    rows, wanted = flat(hidden, targets)
+    judge: Any = torch.nn.functional
+    loss = judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags)
+    return shaped(loss, targets, hidden)
+
+
+@_judge
+def chunked(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    rows, wanted = flat(hidden, targets)
+    judge: Any = torch.nn.functional
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2)  # type: ignore[attr-defined]
+    loss = judge.linear_cross_entropy(
+        rows, table, wanted, linear_bias=bias, weight=class_weights, options=options, **flags
+    )
+    return shaped(loss, targets, hidden)
+
+
+@_judge
+def mapped(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """Each token for itself, by vmap."""
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    return shaped(each(logits, wanted), targets, hidden)
+
