@@ -38,7 +38,13 @@ def canonical(case: Prediction) -> Prediction | None:
     if case.call == "mapped":
         changes |= {"reduction": "none"} | ({} if case.shape else {"shape": (3,)})
     if case.mistake is not None:
-        changes |= {"targets": "index", "ignored": "nothing", "ignore": "default", "weighted": False, "label_smoothing": 0.0}
+        changes |= {
+            "targets": "index",
+            "ignored": "nothing",
+            "ignore": "default",
+            "weighted": False,
+            "label_smoothing": 0.0,
+        }
         changes |= {} if case.call == "spatial" else {"shape": (3,)}
         unheard = case.call in LIKELIHOODS and case.mistake.startswith("smoothing")
         if unheard or (case.call == "mapped" and case.mistake == "reduction_unknown"):
@@ -98,7 +104,9 @@ def landmarks() -> Iterator[Prediction]:
         base = Prediction(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
         for case in (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False)):
             yield from filter(None, [canonical(case)])
-        yield from filter(None, [canonical(Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed))])
+        yield from filter(
+            None, [canonical(Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed))]
+        )
     for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
         if call not in ("mapped", "spatial"):
             yield Prediction(2, 1, (70000,), call, dtype=dtype)
@@ -172,7 +180,8 @@ def tied_table_learns_from_both_ends(case: Prediction, out: Outcome) -> Finding:
 @law(
     "What is ignored sends nothing back: its rows get a gradient of exactly zero, also when nothing is left.",
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
-    obliges={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"} | {f"call={name}" for name in JUDGES},
+    obliges={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
+    | {f"call={name}" for name in JUDGES},
     when=lambda case: not case.kept.all() and case.numel <= MANY,
 )
 def ignored_targets_send_nothing(case: Prediction, out: Outcome) -> Finding:
@@ -186,7 +195,9 @@ def ignored_targets_send_nothing(case: Prediction, out: Outcome) -> Finding:
     obliges={"reduction=none", "rank>=2"},
 )
 def loss_has_shape(case: Prediction, out: Outcome) -> Finding:
-    return described(out.value, shape=case.shape if case.reduction == "none" else (), dtype=case.dtype, requires_grad=True)
+    return described(
+        out.value, shape=case.shape if case.reduction == "none" else (), dtype=case.dtype, requires_grad=True
+    )
 
 
 @law(

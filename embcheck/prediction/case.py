@@ -115,7 +115,8 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         if self.targets == "index":
             return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
-        return words.reshape(self.numel, self.num_embeddings) / 8.0
+        found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
+        return found
 
     @cached_property
     def class_weights(self) -> Floats:
@@ -148,7 +149,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     def coefficients(self) -> Floats:
         """A, of which the loss is Σ A ⊙ (−log softmax(Z)); nothing of what is ignored (torch.nn.CrossEntropyLoss)."""
         smooth = self.label_smoothing
-        mixed = (1 - smooth) * self.distribution + smooth / self.num_embeddings * self.kept[:, None]
+        mixed: Floats = (1 - smooth) * self.distribution + smooth / self.num_embeddings * self.kept[:, None]
         return mixed * self.class_weights / (self.divisor or 1.0)
 
     @cached_property
@@ -244,7 +245,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             found["label_smoothing"] = self.label_smoothing
         if self.ignore != "default":
             found["ignore_index"] = self.ignore_index
-        wrong = {
+        wrong: dict[str, dict[str, Any]] = {
             "smoothing_above_one": {"label_smoothing": 1.5},
             "smoothing_below_zero": {"label_smoothing": -0.5},
             "reduction_unknown": {"reduction": "average"},

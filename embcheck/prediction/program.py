@@ -52,9 +52,9 @@ def flat(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return rows.flatten(0, -2), targets.flatten(0, -2) if whole else targets.flatten()
 
 
-def shaped(loss: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
-    """A loss for each token in the tokens' shape."""
-    return loss.reshape(hidden.shape[:-1]) if loss.dim() else loss
+def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
+    """A loss for each token of those that were made one batch, in the tokens' shape."""
+    return loss.reshape(hidden.shape[:-1]) if loss.dim() and hidden.dim() > 2 else loss
 
 
 @_judge
@@ -63,7 +63,7 @@ def cross_entropy(
 ) -> Tensor:
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     loss = torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
-    return shaped(loss, targets, hidden)
+    return shaped(loss, hidden)
 
 
 @_judge
@@ -71,7 +71,7 @@ def module(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    return shaped(torch.nn.CrossEntropyLoss(class_weights, **flags)(logits, wanted), targets, hidden)
+    return shaped(torch.nn.CrossEntropyLoss(class_weights, **flags)(logits, wanted), hidden)
 
 
 @_judge
@@ -80,7 +80,7 @@ def likelihood(
 ) -> Tensor:
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     logarithms = torch.nn.functional.log_softmax(logits, dim=-1)
-    return shaped(torch.nn.functional.nll_loss(logarithms, wanted, class_weights, **flags), targets, hidden)
+    return shaped(torch.nn.functional.nll_loss(logarithms, wanted, class_weights, **flags), hidden)
 
 
 @_judge
@@ -89,7 +89,7 @@ def likelihood_modules(
 ) -> Tensor:
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     logarithms = torch.nn.LogSoftmax(dim=-1)(logits)
-    return shaped(torch.nn.NLLLoss(class_weights, **flags)(logarithms, wanted), targets, hidden)
+    return shaped(torch.nn.NLLLoss(class_weights, **flags)(logarithms, wanted), hidden)
 
 
 @_judge
@@ -109,7 +109,7 @@ def linear(
     rows, wanted = flat(hidden, targets)
     judge: Any = torch.nn.functional
     loss = judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags)
-    return shaped(loss, targets, hidden)
+    return shaped(loss, hidden)
 
 
 @_judge
@@ -118,11 +118,12 @@ def chunked(
 ) -> Tensor:
     rows, wanted = flat(hidden, targets)
     judge: Any = torch.nn.functional
-    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2)  # type: ignore[attr-defined]
+    modules: Any = torch.nn
+    options = modules.LinearCrossEntropyOptions(batch_chunk_size=2)
     loss = judge.linear_cross_entropy(
         rows, table, wanted, linear_bias=bias, weight=class_weights, options=options, **flags
     )
-    return shaped(loss, targets, hidden)
+    return shaped(loss, hidden)
 
 
 @_judge
@@ -132,5 +133,4 @@ def mapped(
     """Each token for itself, by vmap."""
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
-    return shaped(each(logits, wanted), targets, hidden)
-
+    return shaped(each(logits, wanted), hidden)
