@@ -6,19 +6,26 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from embcheck import stream
 from embcheck.comparison import Finding, described, every, refuses, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.lookup import table
 from embcheck.outcome import Outcome
+from embcheck.prediction import gradient
 from embcheck.prediction.case import IGNORE, IGNORED, MANY, MISTAKES, Prediction
 from embcheck.prediction.program import JUDGES, predicted
 from embcheck.space import Space
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "likelihood_modules")
-#: Those that came late: `linear_cross_entropy`, whole and in chunks.
-LATE = ("linear", "chunked")
+#: Those that came late, and whether they are here.
+LATE = {
+    "linear": hasattr(torch.nn.functional, "linear_cross_entropy"),
+    "chunked": hasattr(torch.nn, "LinearCrossEntropyOptions"),
+}
+HERE = tuple(name for name in JUDGES if LATE.get(name, True))
 
 
 def plan(case: Prediction) -> Plan:
@@ -52,6 +59,8 @@ def canonical(case: Prediction) -> Prediction | None:
     fitted = case.but(**changes)
     if fitted.targets == "probability":
         fitted = fitted.but(ignored="nothing", ignore="default")
+    if not fitted.exact:
+        fitted = fitted.but(scale=1)
     if fitted.numel > MANY:
         fitted = fitted.but(reduction="mean", layout="contiguous")
     if fitted.reduction == "mean" and not fitted.divisor and fitted.facts()["judged"]:
@@ -107,6 +116,10 @@ def landmarks() -> Iterator[Prediction]:
         yield from filter(
             None, [canonical(Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed))]
         )
+    for call in JUDGES:
+        yield from filter(
+            None, [canonical(Prediction(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9))]
+        )
     for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
         if call not in ("mapped", "spatial"):
             yield Prediction(2, 1, (70000,), call, dtype=dtype)
@@ -122,10 +135,10 @@ def draw(draws: stream.Stream) -> Prediction | None:
     return canonical(Prediction(**{**chosen, **sizes, "mistake": mistake, "seed": draws.between(0, 1 << 16)}))
 
 
-def lacking(case: Prediction, out: Outcome) -> str | None:
+def lacking(out: Outcome) -> str | None:
     """Why a call is not there."""
-    absent = case.call in LATE and isinstance(out.error, AttributeError)
-    return "this release has no linear_cross_entropy in chunks, or none at all" if absent else None
+    absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))
+    return "this release has no linear_cross_entropy, or none in chunks" if absent else None
 
 
 family = Family(
@@ -135,7 +148,7 @@ family = Family(
     ),
     plan,
     refused=lambda case: case.mistake is not None,
-    not_applicable=lacking,
+    untaken=lacking,
     cost=6.0,
 )  # fmt: skip
 law = family.law
@@ -145,7 +158,7 @@ law = family.law
     "The loss of a tied head is the documented one: −log softmax of the target's class, weighted, smoothed, without what is "
     "ignored; a mean divides by the weights of what it judges, or by the number of distributions.",
     source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
-    obliges={f"call={name}" for name in JUDGES}
+    obliges={f"call={name}" for name in HERE}
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
        "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
     when=lambda case: case.numel <= MANY,
@@ -167,25 +180,25 @@ def means_of_many_are_exact(case: Prediction, out: Outcome) -> Finding:
 @law(
     "The table's gradient is dZᵀ H from the head plus dZ W at the rows that were looked up, with dZ = g (softmax(Z) Σ A − A).",
     source="the chain rule over a shared Parameter",
-    obliges={f"call={name}" for name in JUDGES}
+    obliges={f"call={name}" for name in HERE}
     | {"ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed"},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def tied_table_learns_from_both_ends(case: Prediction, out: Outcome) -> Finding:
-    bias = within(out.bias_grad, *case.bias_gradient) if case.bias else None
-    return every(within(out.weight_grad, *case.weight_gradient), bias)
+    bias = within(out.bias_grad, *gradient.of_bias(case)) if case.bias else None
+    return every(within(out.weight_grad, *gradient.of_table(case)), bias)
 
 
 @law(
     "What is ignored sends nothing back: its rows get a gradient of exactly zero, also when nothing is left.",
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
     obliges={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
-    | {f"call={name}" for name in JUDGES},
+    | {f"call={name}" for name in HERE},
     when=lambda case: not case.kept.all() and case.numel <= MANY,
 )
 def ignored_targets_send_nothing(case: Prediction, out: Outcome) -> Finding:
-    expected, bound = case.hidden_gradient
+    expected, bound = gradient.of_hidden(case)
     return within(out.hidden_grad, expected.reshape(*case.shape, -1), bound.reshape(*case.shape, -1))
 
 

@@ -1,8 +1,7 @@
 """Tokens that a tied head predicts, and targets by which they are judged, as a case; knows no torch.
 
 With H = W[tokens] and the logits Z = H Wᵀ + b every loss here is Σ A ⊙ (−log softmax(Z)) for some matrix of coefficients A,
-which tells both its value and its gradients: dZ = g (softmax(Z) · Σ A − A) row by row, dH = dZ W and dW = dZᵀ H plus
-what reaches the rows that were looked up.
+which tells its value, and its gradients (`embcheck.prediction.gradient`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from embcheck.case import Ints
 from embcheck.format import FORMATS, Floats, Format
 
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
-_TRANSCENDENTAL = 8
+TRANSCENDENTAL = 8
 #: What is ignored unless something else is named (torch.nn.CrossEntropyLoss).
 _NOWHERE = -100
 #: With so many tokens only the mean is looked at: a bound of the gradients would say nothing in half precision.
@@ -136,6 +135,20 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         found: Floats = self.weight[self.tokens] @ self.weight.T + self.bias_values
         return found
 
+    @property
+    def exact(self) -> bool:
+        """Whether the format holds every sum on the way to the logits."""
+        size = abs(self.weight[self.tokens]) @ abs(self.weight).T + abs(self.bias_values)
+        return bool((size <= self.format.largest_integer).all())
+
+    @property
+    def smoothed_beyond(self) -> bool:
+        """Whether what label smoothing adds up over classes and tokens comes near to the largest float16, or above it."""
+        if self.dtype != "float16" or not self.label_smoothing or self.targets == "probability":
+            return False
+        every = -(self.logarithms[0] * self.class_weights).sum(axis=1) * self.kept
+        return bool((every.max(initial=0.0) if self.reduction == "none" else every.sum()) > 60000)
+
     @cached_property
     def divisor(self) -> float:
         """By what a mean divides: the weights of the targets that are judged, or the number of distributions."""
@@ -156,24 +169,24 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     def logarithms(self) -> tuple[Floats, Floats]:
         """log softmax(Z) and how far a computed one may be off.
 
-        Σ exp(z − max) has C terms with `_TRANSCENDENTAL` roundings each, its logarithm as many of its own; max and
+        Σ exp(z − max) has C terms with `TRANSCENDENTAL` roundings each, its logarithm as many of its own; max and
         logarithm may be added before they are subtracted.
         """
-        u, eta = self.format.unit_roundoff, self.format.smallest_subnormal
+        u, eta = self.roundoff, self.format.smallest_subnormal
         if not self.num_embeddings or not self.numel:
             return np.zeros_like(self.logits), np.zeros_like(self.logits)
         most = self.logits.max(axis=1, keepdims=True)
         total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
         found = self.logits - most - total
-        rounded = _TRANSCENDENTAL * total + total + abs(most) + abs(found)
-        return found, gamma(_TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
+        rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
+        return found, gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
         size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
-        rounded = gamma(self.num_embeddings + 12, self.format.unit_roundoff) * size
+        rounded = gamma(self.num_embeddings + 12, self.roundoff) * size
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
         return -(self.coefficients * logarithms).sum(axis=1), bound
 
@@ -186,7 +199,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         if not self.divisor:
             return np.array(np.nan), np.array(0.0)
         # In half precision as in single: sums are added up in float32 (Numerical accuracy), which `MANY` tokens show.
-        u = self.format.unit_roundoff
+        u = self.roundoff
         added = gamma(self.numel, min(u, 2.0**-24) if self.numel > MANY else u) + 4 * u
         return np.array(each.sum()), np.array(off.sum() + (added * (abs(each) + off)).sum())
 
@@ -197,46 +210,10 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             return np.array(2.0)
         return stream.small("predicted upstream", self.seed, self.shape)
 
-    @cached_property
-    def arriving(self) -> tuple[Floats, Floats]:
-        """dZ = g (softmax(Z) Σ A − A) and its bound; exactly zero for what is ignored."""
-        logarithms, off = self.logarithms
-        u, sent = self.format.unit_roundoff, np.broadcast_to(self.upstream.reshape(-1, 1), (self.numel, 1))
-        share = np.exp(logarithms)
-        mass = self.coefficients.sum(axis=1, keepdims=True)
-        found = sent * (share * mass - self.coefficients)
-        # exp(x + δ) = exp(x) (1 + δ + …): δ ≤ 1/2 here, so that (1 + 2δ) covers it.
-        relative = np.expm1(np.minimum(off, 10.0)) + gamma(self.num_embeddings + 12 + _TRANSCENDENTAL, u)
-        bound = share * mass * relative + 12 * u * self.coefficients + self.format.smallest_subnormal * (mass > 0)
-        return found, abs(sent) * bound * (mass > 0)
-
-    @cached_property
-    def hidden_gradient(self) -> tuple[Floats, Floats]:
-        """dH = dZ W and its bound, shape ``(numel, embedding_dim)``."""
-        arriving, off = self.arriving
-        size = (abs(arriving) + off) @ abs(self.weight)
-        bound = off @ abs(self.weight) + gamma(self.num_embeddings + 2, self.format.unit_roundoff) * size
-        return arriving @ self.weight, bound + self.format.smallest_subnormal * (size > 0)
-
-    @cached_property
-    def weight_gradient(self) -> tuple[Floats, Floats]:
-        """dW = dZᵀ H, and for each row but padding's what arrives at the tokens that looked it up; with its bound."""
-        arriving, off = self.arriving
-        rows, (back, back_off) = self.weight[self.tokens], self.hidden_gradient
-        looked = (np.arange(self.num_embeddings)[:, None] == self.tokens).astype(np.float64)
-        if self.padding_idx is not None:
-            looked[self.padding_idx] = 0.0
-        size = (abs(arriving) + off).T @ abs(rows) + looked @ (abs(back) + back_off)
-        bound = off.T @ abs(rows) + looked @ back_off
-        bound += gamma(2 * self.numel + 4, self.format.unit_roundoff) * size
-        return arriving.T @ rows + looked @ back, bound + 2 * self.format.smallest_subnormal * (size > 0)
-
-    @cached_property
-    def bias_gradient(self) -> tuple[Floats, Floats]:
-        """Σ dZ over the tokens, and its bound."""
-        arriving, off = self.arriving
-        size = (abs(arriving) + off).sum(axis=0)
-        return arriving.sum(axis=0), off.sum(axis=0) + gamma(self.numel + 1, self.format.unit_roundoff) * size
+    @property
+    def roundoff(self) -> float:
+        """The format's unit roundoff, and that of what is expected here, which is computed in float64."""
+        return self.format.unit_roundoff + 2.0**-53
 
     def flags(self) -> dict[str, Any]:
         """What is passed to the loss beside tensors, where it is not the default."""
@@ -288,7 +265,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: many (tokens), repeated (a token twice), inside (what is ignored is a class), judged (some target is),
-        padding_hit, batched (there is an axis of tokens), refused, half."""
+        padding_hit, smoothed_beyond (all that float16 holds), refused, half."""
         padding = self.padding_idx
         return {
             **self.axes,
@@ -298,6 +275,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             "inside": 0 <= self.ignore_index < self.num_embeddings,
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
+            "smoothed_beyond": self.smoothed_beyond,
             "refused": self.mistake is not None,
             "half": self.dtype in ("float16", "bfloat16"),
             "numel": self.numel,
