@@ -23,7 +23,7 @@ LIKELIHOODS = ("likelihood", "likelihood_modules")
 #: Those that came late, and whether they are here.
 LATE = {
     "linear": hasattr(torch.nn.functional, "linear_cross_entropy"),
-    "chunked": hasattr(torch.nn, "LinearCrossEntropyOptions"),
+    **dict.fromkeys(("chunked", "chunked_by_default"), hasattr(torch.nn, "LinearCrossEntropyOptions")),
 }
 HERE = tuple(name for name in JUDGES if LATE.get(name, True))
 
@@ -40,7 +40,7 @@ def canonical(case: Prediction) -> Prediction | None:
         changes["padding_idx"] = case.padding_idx % case.num_embeddings
     if case.call in LIKELIHOODS:
         changes |= {"targets": "index", "label_smoothing": 0.0}
-    if case.call == "spatial" and len(case.shape) < 2:
+    if case.call in ("spatial", "mapped_batches") and len(case.shape) < 2:
         changes["shape"] = (2, 3)
     if case.call == "mapped":
         changes |= {"reduction": "none"} | ({} if case.shape else {"shape": (3,)})
@@ -52,10 +52,15 @@ def canonical(case: Prediction) -> Prediction | None:
             "weighted": False,
             "label_smoothing": 0.0,
         }
-        changes |= {} if case.call == "spatial" else {"shape": (3,)}
+        changes |= {"barred": False} | ({} if case.call in ("spatial", "mapped_batches") else {"shape": (3,)})
         unheard = case.call in LIKELIHOODS and case.mistake.startswith("smoothing")
         if unheard or (case.call == "mapped" and case.mistake == "reduction_unknown"):
             return None
+    # A barred class has a bias; neither smoothing nor a target may reach it.
+    if case.barred and case.num_embeddings > 2:
+        changes |= {"bias": True, "label_smoothing": 0.0}
+    else:
+        changes["barred"] = False
     fitted = case.but(**changes)
     if fitted.targets == "probability":
         fitted = fitted.but(ignored="nothing", ignore="default")
@@ -63,14 +68,16 @@ def canonical(case: Prediction) -> Prediction | None:
         fitted = fitted.but(scale=1)
     if fitted.numel > MANY:
         fitted = fitted.but(reduction="mean", layout="contiguous")
-    if fitted.reduction == "mean" and not fitted.divisor and fitted.facts()["judged"]:
+    if fitted.targets == "probability" or fitted.ignored == "nothing":
+        fitted = fitted.but(poisoned=False)
+    if fitted.empty and fitted.facts()["judged"]:
         fitted = fitted.but(weighted=False)
     return fitted
 
 
 AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (4, 3, 1, 7, 33),
-    "embedding_dim": (2, 1, 5),
+    "embedding_dim": (2, 1, 5, 0),
     "shape": ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,)),
     "call": tuple(JUDGES),
     "targets": ("index", "probability"),
@@ -80,6 +87,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "weighted": (False, True),
     "label_smoothing": (0.0, 0.25, 1.0),
     "bias": (False, True),
+    "barred": (False, True),
+    "poisoned": (False, True),
     "padding_idx": (None, 0, -1),
     "scale": (1, 4),
     "dtype": ("float32", "float64", "float16", "bfloat16"),
@@ -95,8 +104,8 @@ def scope() -> Iterator[Prediction]:
     for seed, (call, reduction, targets, (ignored, weighted, smoothing)) in enumerate(chosen):
         case = Prediction(
             AXES["num_embeddings"][seed % 2], 2, AXES["shape"][seed % 4 and seed % 5], call, targets, reduction, ignored,
-            IGNORE[seed % 5], weighted, smoothing, bool(seed % 2), (None, 0, -1)[seed % 3], dtype=AXES["dtype"][seed // 3 % 4],
-            seed=seed,
+            IGNORE[seed % 5], weighted, smoothing, bool(seed % 2), padding_idx=(None, 0, -1)[seed % 3],
+            dtype=AXES["dtype"][seed // 3 % 4], seed=seed,
         )  # fmt: skip
         fitted = canonical(case)
         if fitted is not None and fitted not in seen:
@@ -111,7 +120,8 @@ def landmarks() -> Iterator[Prediction]:
     that half precision can't hold their number; every mistake."""
     for seed, (call, reduction) in enumerate(itertools.product(JUDGES, ("mean", "sum", "none"))):
         base = Prediction(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
-        for case in (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False)):
+        further = (base.but(barred=True), base.but(poisoned=True, shape=(3, 4)))
+        for case in (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False), *further):
             yield from filter(None, [canonical(case)])
         yield from filter(
             None, [canonical(Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed))]
@@ -121,7 +131,7 @@ def landmarks() -> Iterator[Prediction]:
             None, [canonical(Prediction(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9))]
         )
     for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
-        if call not in ("mapped", "spatial"):
+        if call not in ("mapped", "spatial", "mapped_batches"):
             yield Prediction(2, 1, (70000,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
         yield from filter(None, [canonical(Prediction(call=call, mistake=mistake))])
@@ -160,7 +170,7 @@ law = family.law
     source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
     obliges={f"call={name}" for name in HERE}
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
-       "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
+       "weighted", "label_smoothing>0", "bias", "barred", "poisoned", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def loss_is_the_documented_one(case: Prediction, out: Outcome) -> Finding:
@@ -183,7 +193,7 @@ def means_of_many_are_exact(case: Prediction, out: Outcome) -> Finding:
     obliges={f"call={name}" for name in HERE}
     | {"ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed"},
-    when=lambda case: case.numel <= MANY,
+    when=lambda case: case.numel <= MANY and not case.poisoned,
 )  # fmt: skip
 def tied_table_learns_from_both_ends(case: Prediction, out: Outcome) -> Finding:
     bias = within(out.bias_grad, *gradient.of_bias(case)) if case.bias else None
@@ -195,7 +205,7 @@ def tied_table_learns_from_both_ends(case: Prediction, out: Outcome) -> Finding:
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
     obliges={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
     | {f"call={name}" for name in HERE},
-    when=lambda case: not case.kept.all() and case.numel <= MANY,
+    when=lambda case: not case.kept.all() and case.numel <= MANY and not case.poisoned,
 )
 def ignored_targets_send_nothing(case: Prediction, out: Outcome) -> Finding:
     expected, bound = gradient.of_hidden(case)

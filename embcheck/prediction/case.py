@@ -50,6 +50,10 @@ class _PredictionAxes(NamedTuple):
     weighted: bool = False
     label_smoothing: float = 0.0
     bias: bool = False
+    #: whether the last class is barred: its bias is −∞, and no target
+    barred: bool = False
+    #: whether the rows of ignored targets are NaN, as those that attend to nothing are
+    poisoned: bool = False
     padding_idx: int | None = None
     #: by what the table is multiplied: with 4 exp(z) overflows in float32
     scale: int = 1
@@ -92,13 +96,14 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def classes(self) -> Ints:
         """The class of each token, ignored ones included, shape ``(numel,)``."""
-        found = stream.below(stream.derive("predicted", self.seed), self.numel, self.num_embeddings)
+        open_ = self.num_embeddings - self.barred
+        found = stream.below(stream.derive("predicted", self.seed), self.numel, open_)
         if self.ignored == "all":
             found[:] = self.ignore_index
         elif self.ignored == "some":
             found[self.seed % 2 :: 2] = self.ignore_index
         elif 0 <= self.ignore_index < self.num_embeddings:
-            found = np.where(found == self.ignore_index, (found + 1) % self.num_embeddings, found)
+            found = np.where(found == self.ignore_index, (found + 1) % open_, found)
         return found
 
     @cached_property
@@ -115,6 +120,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
         found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
+        found[:, self.num_embeddings - self.barred :] = 0.0
         return found
 
     @cached_property
@@ -127,7 +133,9 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def bias_values(self) -> Floats:
         """The bias of each class."""
-        return stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
+        found = stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
+        found[self.num_embeddings - self.barred :] = -np.inf
+        return found
 
     @cached_property
     def logits(self) -> Floats:
@@ -138,7 +146,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     @property
     def exact(self) -> bool:
         """Whether the format holds every sum on the way to the logits."""
-        size = abs(self.weight[self.tokens]) @ abs(self.weight).T + abs(self.bias_values)
+        size = abs(self.weight[self.tokens]) @ abs(self.weight).T + 2.0 * self.bias
         return bool((size <= self.format.largest_integer).all())
 
     @property
@@ -150,20 +158,31 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         return bool((every.max(initial=0.0) if self.reduction == "none" else every.sum()) > 60000)
 
     @cached_property
-    def divisor(self) -> float:
-        """By what a mean divides: the weights of the targets that are judged, or the number of distributions."""
+    def divisors(self) -> Floats:
+        """By what the mean to which a token belongs divides, shape ``(numel,)``: the weights of the targets that are judged,
+        or the number of distributions, of all tokens or of those that are beside it in the first axis."""
         if self.reduction != "mean":
-            return 1.0
-        if self.targets == "probability":
-            return float(self.numel)
-        return float(self.class_weights[self.classes[self.kept]].sum())
+            return np.ones(self.numel)
+        shares = (
+            np.ones(self.numel)
+            if self.targets == "probability"
+            else self.class_weights[self.classes % self.num_embeddings]
+        )
+        means = self.shape[0] if self.call == "mapped_batches" else 1
+        sums = np.where(self.kept, shares, 0.0).reshape(means, -1).sum(axis=1)
+        return np.repeat(sums, self.numel // max(means, 1))
+
+    @property
+    def empty(self) -> bool:
+        """Whether a mean is taken over nothing."""
+        return self.reduction == "mean" and not (self.numel and self.divisors.all())
 
     @cached_property
     def coefficients(self) -> Floats:
         """A, of which the loss is Σ A ⊙ (−log softmax(Z)); nothing of what is ignored (torch.nn.CrossEntropyLoss)."""
         smooth = self.label_smoothing
         mixed: Floats = (1 - smooth) * self.distribution + smooth / self.num_embeddings * self.kept[:, None]
-        return mixed * self.class_weights / (self.divisor or 1.0)
+        return mixed * self.class_weights / np.where(self.divisors, self.divisors, 1.0)[:, None]
 
     @cached_property
     def logarithms(self) -> tuple[Floats, Floats]:
@@ -178,13 +197,16 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         most = self.logits.max(axis=1, keepdims=True)
         total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
         found = self.logits - most - total
-        rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
-        return found, gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
+        barred = np.isinf(found)  # exactly so
+        rounded = TRANSCENDENTAL * total + total + abs(most) + np.where(barred, 0.0, abs(found))
+        off = gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
+        return found, np.where(barred, 0.0, off)
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
+        logarithms = np.where(self.coefficients, logarithms, 0.0)  # 0 log 0 = 0
         size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
         rounded = gamma(self.num_embeddings + 12, self.roundoff) * size
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
@@ -196,7 +218,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         each, off = self.losses
         if self.reduction == "none":
             return each.reshape(self.shape), off.reshape(self.shape)
-        if not self.divisor:
+        if self.empty:
             return np.array(np.nan), np.array(0.0)
         # In half precision as in single: sums are added up in float32 (Numerical accuracy), which `MANY` tokens show.
         u = self.roundoff
@@ -238,6 +260,8 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             "targets": self._targets(),
             "upstream": Input(fmt.encode(self.upstream), self.dtype),
         }
+        if self.poisoned:
+            found["mask"] = Input(fmt.encode(np.where(self.kept, 1.0, np.nan).reshape(*self.shape, 1)), self.dtype)
         if self.bias:
             found["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
         wrong = {"weights_short": self.class_weights[:-1], "weights_long": np.append(self.class_weights, 1.0)}
@@ -264,18 +288,21 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
         return Input(classes.reshape(self.shape), "int64")
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: many (tokens), repeated (a token twice), inside (what is ignored is a class), judged (some target is),
-        padding_hit, smoothed_beyond (all that float16 holds), refused, half."""
+        """The axes and: empty (a mean over nothing), many (tokens), repeated (a token twice), inside (what is ignored is a
+        class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds),
+        unjudgeable (what is ignored has no finite loss), refused, half."""
         padding = self.padding_idx
         return {
             **self.axes,
             "rank": len(self.shape),
+            "empty": self.empty,
             "many": self.numel > MANY,
             "repeated": len(set(self.tokens.tolist())) < self.numel,
             "inside": 0 <= self.ignore_index < self.num_embeddings,
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
             "smoothed_beyond": self.smoothed_beyond,
+            "unjudgeable": self.poisoned or (self.barred and self.ignore == "last" and self.ignored != "nothing"),
             "refused": self.mistake is not None,
             "half": self.dtype in ("float16", "bfloat16"),
             "numel": self.numel,

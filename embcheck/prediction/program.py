@@ -29,12 +29,13 @@ def predicted(
     upstream: Tensor,
     bias: Tensor | None = None,
     class_weights: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> dict[str, Any]:
     table = weight.detach().requires_grad_()
     offset = None if bias is None else bias.detach().requires_grad_()
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
-    value = judge(hidden, table, offset, targets, class_weights, flags)
+    value = judge(hidden if mask is None else hidden * mask, table, offset, targets, class_weights, flags)
     value.backward(upstream)
     return {
         "value": value,
@@ -127,6 +128,20 @@ def chunked(
 
 
 @_judge
+def chunked_by_default(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    rows, wanted = flat(hidden, targets)
+    judge: Any = torch.nn.functional
+    modules: Any = torch.nn
+    options = modules.LinearCrossEntropyOptions()
+    loss = judge.linear_cross_entropy(
+        rows, table, wanted, linear_bias=bias, weight=class_weights, options=options, **flags
+    )
+    return shaped(loss, hidden)
+
+
+@_judge
 def mapped(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
@@ -134,3 +149,16 @@ def mapped(
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
     return shaped(each(logits, wanted), hidden)
+
+
+@_judge
+def mapped_batches(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """What lies along the first axis for itself, by vmap; the sum of those losses."""
+    logits = torch.nn.functional.linear(hidden, table, bias)
+    whole = targets.dim() == logits.dim()
+    rows, wanted = logits.flatten(1, -2), targets.flatten(1, -2) if whole else targets.flatten(1)
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    found: Tensor = each(rows, wanted)
+    return found.reshape(hidden.shape[:-1]) if flags["reduction"] == "none" else found.sum()
