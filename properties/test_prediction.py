@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,21 +16,28 @@ from embcheck.lookup import table
 from embcheck.outcome import Outcome
 from embcheck.prediction import gradient
 from embcheck.prediction.case import IGNORE, IGNORED, MANY, MISTAKES, Prediction
-from embcheck.prediction.program import JUDGES, predicted
+from embcheck.prediction.program import JUDGES, in_parallel, plainly, predicted
 from embcheck.space import Space
 
 #: Those that take neither distributions nor label smoothing.
-LIKELIHOODS = ("likelihood", "likelihood_modules")
-#: Those that came late, and whether they are here.
+LIKELIHOODS = ("likelihood", "likelihood_modules", "in_pieces")
+#: Calls that came late, and whether they are here.
 LATE = {
     "linear": hasattr(torch.nn.functional, "linear_cross_entropy"),
     **dict.fromkeys(("chunked", "chunked_by_default"), hasattr(torch.nn, "LinearCrossEntropyOptions")),
+    # importing it takes long
+    "in_pieces": Path(torch.__file__).with_name("distributed").joinpath("tensor", "_api.py").is_file(),
 }
 HERE = tuple(name for name in JUDGES if LATE.get(name, True))
 
 
 def plan(case: Prediction) -> Plan:
-    options = {"judge": JUDGES[case.call], "padding_idx": case.padding_idx, "flags": case.flags()}
+    options = {
+        "judge": JUDGES[case.call],
+        "context": in_parallel if case.call == "in_pieces" else plainly,
+        "padding_idx": case.padding_idx,
+        "flags": case.flags(),
+    }
     return Plan(predicted, case.inputs(), options)
 
 
@@ -54,6 +62,8 @@ def canonical(case: Prediction) -> Prediction | None:
         }
         changes |= {"barred": False} | ({} if case.call in ("spatial", "mapped_batches") else {"shape": (3,)})
         unheard = case.call in LIKELIHOODS and case.mistake.startswith("smoothing")
+        # Distributed tensors write to the log what fails for them.
+        unheard |= case.call == "in_pieces" and case.mistake == "targets_fractional"
         if unheard or (case.call == "mapped" and case.mistake == "reduction_unknown"):
             return None
     # A barred class has a bias; neither smoothing nor a target may reach it.
@@ -147,6 +157,8 @@ def draw(draws: stream.Stream) -> Prediction | None:
 
 def lacking(out: Outcome) -> str | None:
     """Why a call is not there."""
+    if isinstance(out.error, ImportError):
+        return "this release has no torch.distributed.tensor"
     absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))
     return "this release has no linear_cross_entropy, or none in chunks" if absent else None
 

@@ -5,10 +5,12 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed
 
 from embcheck.registry import into
 
@@ -19,8 +21,20 @@ JUDGES: dict[str, Judge] = {}
 _judge = into(JUDGES)
 
 
+def plainly() -> Any:
+    return contextlib.nullcontext()
+
+
+def in_parallel() -> Any:
+    """Losses of logits whose classes are in pieces are computed in pieces."""
+    from torch.distributed.tensor.parallel import loss_parallel
+
+    return loss_parallel()
+
+
 def predicted(
     judge: Judge,
+    context: Callable[[], Any],
     padding_idx: int | None,
     flags: dict[str, Any],
     weight: Tensor,
@@ -35,8 +49,9 @@ def predicted(
     offset = None if bias is None else bias.detach().requires_grad_()
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
-    value = judge(hidden if mask is None else hidden * mask, table, offset, targets, class_weights, flags)
-    value.backward(upstream)
+    with context():
+        value = judge(hidden if mask is None else hidden * mask, table, offset, targets, class_weights, flags)
+        value.backward(upstream)
     return {
         "value": value,
         "weight_grad": table.grad,
@@ -162,3 +177,20 @@ def mapped_batches(
     each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
     found: Tensor = each(rows, wanted)
     return found.reshape(hidden.shape[:-1]) if flags["reduction"] == "none" else found.sum()
+
+
+@_judge
+def in_pieces(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """The classes are in pieces, of which this process has them all."""
+    from torch.distributed.tensor import DTensor, Shard
+
+    if not torch.distributed.is_initialized():
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    spread = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
+    loss: Any = torch.nn.functional.cross_entropy(spread, wanted, class_weights, **flags)
+    return shaped(loss.full_tensor(), hidden)
