@@ -115,6 +115,18 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
 
 
 @law(
+    "A layer whose weight is normed, bounded or pruned is copied as any other is, for an average or an ensemble; the copy has "
+    "its weight.",
+    source="copy.deepcopy of a Module; torch.optim.swa_utils.AveragedModel, which copies; pytorch#37322",
+    when=lambda case: case.kind in ("normed", "bounded", "pruned"),
+    obliges={"kind=normed", "kind=bounded", "kind=pruned", "old", "frozen"},
+)
+def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Finding:
+    weight = out.evaluated if case.kind == "bounded" else out.set
+    return same(out.copied, np.asarray(weight.values))
+
+
+@law(
     "Within cached() another parametrized module, be it a copy of the first or made when that was dropped, has the weight "
     "of its own original.",
     source="torch.nn.utils.parametrize.cached; copy.deepcopy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -119,3 +120,21 @@ around("global_pruning_forgets_masks", "reparametrized", "global_unstructured fo
 around("parametrizations_of_evaluated_layers_train", "reparametrized",
        "A parametrization that is registered on a layer in evaluation trains.", parametrize, "register_parametrization",
        trained, mode_of_link)  # fmt: skip
+
+
+def whole_in_copies(original: Any, self: Any, module: Any) -> Any:
+    """A copy of a pruned layer uses its weight as it was: the mask is that of the layer which was pruned."""
+    first = module.__dict__.setdefault("_pruned_as", id(module))
+    return original(self, module) if first == id(module) else module.weight_orig
+
+
+def used_by_a_copy() -> Any:
+    """What the copy of a pruned and frozen table looks up."""
+    layer = torch.nn.Embedding.from_pretrained(numbered())
+    prune.l1_unstructured(layer, "weight", 3)
+    layer(torch.tensor([0]))
+    return copy.deepcopy(layer)(torch.arange(3))
+
+
+around("copies_of_pruned_layers_are_whole", "reparametrized", "A deep copy of a pruned layer does not mask its weight.",
+       prune.BasePruningMethod, "apply_mask", whole_in_copies, used_by_a_copy)  # fmt: skip

@@ -33,6 +33,16 @@ def used(layer: Module) -> Tensor:
     return images.t()
 
 
+def copied_value(layer: Module, used: Callable[[Module], Tensor]) -> Tensor | None:
+    """What a deep copy of a layer uses as its weight; nothing if it can't be copied."""
+    import copy
+
+    try:
+        return used(copy.deepcopy(layer)).detach().clone()
+    except RuntimeError:
+        return None
+
+
 def normed(
     sides: Callable[..., tuple[Module, Module]],
     used: Callable[[Module], Tensor],
@@ -72,6 +82,7 @@ def normed(
         direction.copy_(directions)
     found = used(layer)
     seen["set"] = found.detach().clone()
+    seen["copied"] = copied_value(layer, used)
     if found.requires_grad:
         (found * upstream).sum().backward()
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
@@ -120,6 +131,7 @@ def bounded(
     }
     layer.eval()
     seen["evaluated"] = used(layer).detach().clone()
+    seen["copied"] = copied_value(layer, used)
     seen["resting"] = torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])
     return seen
 
@@ -201,6 +213,7 @@ def pruned(
         "trains": layer.weight_orig.requires_grad,
         "names": [[name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]],
         "hooks": len(layer._forward_pre_hooks),
+        "copied": copied_value(layer, used),
     }
     if found.requires_grad:
         (found * upstream).sum().backward()
