@@ -73,39 +73,59 @@ def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
     return loss.reshape(hidden.shape[:-1]) if loss.dim() and hidden.dim() > 2 else loss
 
 
+def of_logits(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, loss: Callable[[Tensor, Tensor], Any]
+) -> Tensor:
+    """A loss of what the head scores, in one batch."""
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    return shaped(loss(logits, wanted), hidden)
+
+
+def of_linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """The loss that scores by itself."""
+    rows, wanted = flat(hidden, targets)
+    judge: Any = torch.nn.functional
+    return shaped(
+        judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags), hidden
+    )
+
+
 @_judge
 def cross_entropy(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    loss = torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
-    return shaped(loss, hidden)
+    return of_logits(
+        hidden, table, bias, targets, lambda z, t: torch.nn.functional.cross_entropy(z, t, class_weights, **flags)
+    )
 
 
 @_judge
 def module(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    return shaped(torch.nn.CrossEntropyLoss(class_weights, **flags)(logits, wanted), hidden)
+    return of_logits(hidden, table, bias, targets, torch.nn.CrossEntropyLoss(class_weights, **flags))
 
 
 @_judge
 def likelihood(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    logarithms = torch.nn.functional.log_softmax(logits, dim=-1)
-    return shaped(torch.nn.functional.nll_loss(logarithms, wanted, class_weights, **flags), hidden)
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        return torch.nn.functional.nll_loss(
+            torch.nn.functional.log_softmax(logits, dim=-1), wanted, class_weights, **flags
+        )
+
+    return of_logits(hidden, table, bias, targets, loss)
 
 
 @_judge
 def likelihood_modules(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    logarithms = torch.nn.LogSoftmax(dim=-1)(logits)
-    return shaped(torch.nn.NLLLoss(class_weights, **flags)(logarithms, wanted), hidden)
+    soft, judge = torch.nn.LogSoftmax(dim=-1), torch.nn.NLLLoss(class_weights, **flags)
+    return of_logits(hidden, table, bias, targets, lambda z, t: judge(soft(z), t))
 
 
 @_judge
@@ -122,38 +142,26 @@ def spatial(
 def linear(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    rows, wanted = flat(hidden, targets)
-    judge: Any = torch.nn.functional
-    loss = judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags)
-    return shaped(loss, hidden)
+    return of_linear(hidden, table, bias, targets, class_weights, flags)
 
 
 @_judge
 def chunked(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    rows, wanted = flat(hidden, targets)
-    judge: Any = torch.nn.functional
+    """Two tokens at a time."""
     modules: Any = torch.nn
     options = modules.LinearCrossEntropyOptions(batch_chunk_size=2)
-    loss = judge.linear_cross_entropy(
-        rows, table, wanted, linear_bias=bias, weight=class_weights, options=options, **flags
-    )
-    return shaped(loss, hidden)
+    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
 
 
 @_judge
 def chunked_by_default(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
-    rows, wanted = flat(hidden, targets)
-    judge: Any = torch.nn.functional
     modules: Any = torch.nn
     options = modules.LinearCrossEntropyOptions()
-    loss = judge.linear_cross_entropy(
-        rows, table, wanted, linear_bias=bias, weight=class_weights, options=options, **flags
-    )
-    return shaped(loss, hidden)
+    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
 
 
 @_judge
@@ -161,9 +169,8 @@ def mapped(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
 ) -> Tensor:
     """Each token for itself, by vmap."""
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
-    return shaped(each(logits, wanted), hidden)
+    return of_logits(hidden, table, bias, targets, each)
 
 
 @_judge
@@ -190,7 +197,10 @@ def in_pieces(
         store = torch.distributed.HashStore()  # type: ignore[attr-defined]
         torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    spread = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
-    loss: Any = torch.nn.functional.cross_entropy(spread, wanted, class_weights, **flags)
-    return shaped(loss.full_tensor(), hidden)
+
+    def loss(logits: Tensor, wanted: Tensor) -> Any:
+        spread: Any = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
+        found: Any = torch.nn.functional.cross_entropy(spread, wanted, class_weights, **flags)
+        return found.full_tensor()
+
+    return of_logits(hidden, table, bias, targets, loss)
