@@ -12,7 +12,6 @@ import torch
 from embcheck import stream
 from embcheck.comparison import Finding, described, every, refuses, unwritten, within
 from embcheck.law import Family, Plan
-from embcheck.lookup import table
 from embcheck.outcome import Outcome
 from embcheck.prediction import gradient
 from embcheck.prediction.case import IGNORE, IGNORED, MANY, MISTAKES, Prediction
@@ -43,7 +42,7 @@ def plan(case: Prediction) -> Plan:
 
 def canonical(case: Prediction) -> Prediction | None:
     """The case with axes that fit each other."""
-    changes: dict[str, Any] = {"padding_idx": table.padding_of(case.padding_idx, case.num_embeddings)}
+    changes: dict[str, Any] = {}
     if case.padding_idx is not None:
         changes["padding_idx"] = case.padding_idx % case.num_embeddings
     if case.call in LIKELIHOODS:
@@ -80,7 +79,7 @@ def canonical(case: Prediction) -> Prediction | None:
         fitted = fitted.but(reduction="mean", layout="contiguous")
     if fitted.targets == "probability" or fitted.ignored == "nothing":
         fitted = fitted.but(poisoned=False)
-    if fitted.empty and fitted.facts()["judged"]:
+    if fitted.empty and fitted.kept.any():
         fitted = fitted.but(weighted=False)
     return fitted
 
@@ -128,23 +127,22 @@ def scope() -> Iterator[Prediction]:
 def landmarks() -> Iterator[Prediction]:
     """Every call with what is ignored, weighted and smoothed at once; logits whose exponentials overflow; so many tokens
     that half precision can't hold their number; every mistake."""
+    return filter(None, map(canonical, _landmarks()))
+
+
+def _landmarks() -> Iterator[Prediction]:
     for seed, (call, reduction) in enumerate(itertools.product(JUDGES, ("mean", "sum", "none"))):
         base = Prediction(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
-        further = (base.but(barred=True), base.but(poisoned=True, shape=(3, 4)))
-        for case in (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False), *further):
-            yield from filter(None, [canonical(case)])
-        yield from filter(
-            None, [canonical(Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed))]
-        )
+        yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))
+        yield from (base.but(barred=True), base.but(poisoned=True, shape=(3, 4)))
+        yield Prediction(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed)
     for call in JUDGES:
-        yield from filter(
-            None, [canonical(Prediction(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9))]
-        )
+        yield Prediction(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
     for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
         if call not in ("mapped", "spatial", "mapped_batches"):
             yield Prediction(2, 1, (70000,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
-        yield from filter(None, [canonical(Prediction(call=call, mistake=mistake))])
+        yield Prediction(call=call, mistake=mistake)
 
 
 def draw(draws: stream.Stream) -> Prediction | None:

@@ -290,7 +290,7 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: empty (a mean over nothing), many (tokens), repeated (a token twice), inside (what is ignored is a
         class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds),
-        unjudgeable (what is ignored has no finite loss), refused, half."""
+        unjudgeable (what is ignored has no finite loss), refused."""
         padding = self.padding_idx
         return {
             **self.axes,
@@ -304,6 +304,5 @@ class Prediction(Axes, _PredictionAxes):  # type: ignore[misc]
             "smoothed_beyond": self.smoothed_beyond,
             "unjudgeable": self.poisoned or (self.barred and self.ignore == "last" and self.ignored != "nothing"),
             "refused": self.mistake is not None,
-            "half": self.dtype in ("float16", "bfloat16"),
             "numel": self.numel,
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from embcheck.bound import gamma
@@ -14,6 +16,7 @@ def _floor(case: Prediction) -> float:
     return 2.0**case.format.emin
 
 
+@lru_cache(maxsize=1)  # several laws ask it of one case
 def of_logits(case: Prediction) -> tuple[Floats, Floats]:
     """dZ, shape ``(numel, num_embeddings)``, and its bound, which is zero for what is ignored.
 
@@ -28,6 +31,7 @@ def of_logits(case: Prediction) -> tuple[Floats, Floats]:
     return sent * (share * mass - case.coefficients), abs(sent) * bound * (mass > 0)
 
 
+@lru_cache(maxsize=1)  # several laws ask it of one case
 def of_hidden(case: Prediction) -> tuple[Floats, Floats]:
     """dH = dZ W, shape ``(numel, embedding_dim)``, and its bound: sums of C products."""
     arriving, off = of_logits(case)
