@@ -47,6 +47,8 @@ def canonical(case: Case) -> Case | None:
         and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
     ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
         changes["route"] = "through_view"
+    if case.route == "reduced_on_the_way" and case.upstream in ("ones", "real", "special"):
+        changes["upstream"] = "code"
     if case.route == "per_sample":
         # A module's parameter, and an axis of samples; a sample has counts of its own, so that counts have one sample.
         changes |= {"sparse": False, "history": "fresh"}
@@ -65,7 +67,11 @@ def canonical(case: Case) -> Case | None:
         changes["entry"] = "functional"
     if case.sparse and case.scale_grad_by_freq:
         changes["sparse"] = False
-    return derivative.canonical(case.but(**changes))
+    fitted = derivative.canonical(case.but(**changes))
+    if fitted and fitted.route == "reduced_on_the_way" and fitted.max_count > fitted.format.largest_integer >> 2:
+        # It sums a token's upstream gradient, sent for all, in two ways that have to agree: exact within the budget alone.
+        return fitted.but(route="through_view")
+    return fitted
 
 
 def scope() -> Iterator[Case]:
