@@ -26,6 +26,8 @@ WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
 DENSE = frozenset({"preset_zeros", "preset_transposed", "preset_strided", "preset_bucket", "token_by_token", "then_dense",
                    "dense_first", "dense_beside"})  # fmt: skip
+#: Routes that sum in two ways, which agree where every sum is exact: within the budget, for these upstream gradients.
+SUMMED: dict[str, tuple[str, ...]] = {"reduced_on_the_way": ("code", "tiny", "huge"), "widened": ("code",)}
 #: Routes that look up a part of the tokens at a time.
 PARTIAL = frozenset({"micro_batches", "parts_are_merged", "token_by_token"})
 
@@ -47,8 +49,8 @@ def canonical(case: Case) -> Case | None:
         and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
     ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
         changes["route"] = "through_view"
-    if case.route == "reduced_on_the_way" and case.upstream in ("ones", "real", "special"):
-        changes["upstream"] = "code"
+    if case.route in SUMMED:
+        changes["upstream"] = case.upstream if case.upstream in SUMMED[case.route] else "code"
     if case.route == "per_sample":
         # A module's parameter, and an axis of samples; a sample has counts of its own, so that counts have one sample.
         changes |= {"sparse": False, "history": "fresh"}
@@ -68,9 +70,10 @@ def canonical(case: Case) -> Case | None:
     if case.sparse and case.scale_grad_by_freq:
         changes["sparse"] = False
     fitted = derivative.canonical(case.but(**changes))
-    if fitted and fitted.route == "reduced_on_the_way" and fitted.max_count > fitted.format.largest_integer >> 2:
-        # It sums a token's upstream gradient, sent for all, in two ways that have to agree: exact within the budget alone.
+    if fitted and fitted.route in SUMMED and fitted.max_count > fitted.format.largest_integer >> 2:
         return fitted.but(route="through_view")
+    if fitted and fitted.route in SUMMED and fitted.scale_grad_by_freq and (fitted.counts & (fitted.counts - 1)).any():
+        return fitted.but(scale_grad_by_freq=False)  # thirds are rounded
     return fitted
 
 

@@ -17,7 +17,7 @@ from embcheck.lookup.route import Seen, further
 @further
 def widened(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     wide = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}.get(leaf.dtype)
-    small = 2.0**-26 if wide == torch.float64 else 2.0**-12
+    small = {None: 1.0, torch.float64: 2.0**-26}.get(wide, 2.0**-12)
     ones = torch.ones_like(upstream)
     (counts,) = torch.autograd.grad(call(indices), leaf, ones)
     given: Any = leaf
