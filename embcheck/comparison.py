@@ -105,10 +105,25 @@ def within(
         alike = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     agree = alike | (error <= limit)
     if not agree.all():
+        agree |= _overflown(got, actual, expected, limit)
+    if not agree.all():
         return _where(got, actual, expected, agree, "bound", explain, limit)
-    held = (limit > 0) & ~alike & np.isfinite(limit)
+    held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
     ratio = float((error[held] / limit[held]).max()) if held.any() else None
     return Loose(ratio or 0.0) if vacuous(limit, np.abs(expected)) else ratio
+
+
+def _overflown(
+    got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], limit: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Where infinity came out and the bound reaches beyond what the format has room for."""
+    if got.format is None or np.iscomplexobj(actual):
+        return np.zeros(actual.shape, np.bool_)
+    with np.errstate(invalid="ignore"):
+        # What is nearer to 2^(emax + 1) than to the largest number is rounded to infinity.
+        room = 2.0**got.format.emax * (1 - got.format.unit_roundoff / 2)
+        found: npt.NDArray[np.bool_] = (np.sign(actual) * expected + limit) / 2 >= room
+    return found & np.isinf(actual) & (limit > 0)
 
 
 def described(got: Field, **wanted: Any) -> Finding:

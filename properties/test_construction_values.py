@@ -184,6 +184,12 @@ def step_canonical(case: PaddingStepCase) -> PaddingStepCase:
     return fitted.but(sparse=fitted.optimizer == "SparseAdam" or may)
 
 
+def still_with_momentum() -> Iterator[PaddingStepCase]:
+    """What every profile runs: momentum, where nothing else moves the row, and where all does."""
+    yield PaddingStepCase(3, 2, 1, momentum=0.5, steps=2)
+    yield PaddingStepCase(3, 2, 1, filled=True, weight_decay=0.25, momentum=0.5, head=True, steps=3)
+
+
 padding_training = Family(
     "padding_training",
     Space(
@@ -192,6 +198,7 @@ padding_training = Family(
          "filled": (False, True), "weight_decay": (0.0, 0.25), "momentum": (0.0, 0.5), "head": (False, True),
          "sparse": (False, True), "steps": (1, 2, 3), "dtype": ("float32", "float64")},
         step_canonical,
+        landmarks=still_with_momentum,
         flags=("optimizer", "filled", "weight_decay", "momentum", "head", "sparse", "steps"),
     ),
     step_plan,

@@ -46,6 +46,12 @@ def canonical(case: Sharded) -> Sharded | None:
         changes["tokens_placed"] = "replicate"
         if case.use in ("transposed", "summed", "chosen"):
             changes["use"] = "alone"
+    if case.use == "flattened":
+        # An axis that is split evenly can be flattened where it leads; for others DTensor asks for a redistribution.
+        if case.table == "columns" and (case.ranks == 1 or case.embedding_dim % case.ranks):
+            changes["table"] = "rows"
+        if case.tokens_placed == "last" or case.shape[:1] == (1,) or (case.shape and case.shape[0] % case.ranks):
+            changes["tokens_placed"] = "replicate"
     if case.padding_idx is not None:
         changes["padding_idx"] = max(-case.num_embeddings, min(case.padding_idx, case.num_embeddings - 1))
     return case.but(**changes)

@@ -139,6 +139,13 @@ def test_within_accepts_and_measures() -> None:
     assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == 0.0, "nothing was claimed"
 
 
+def test_within_takes_infinity_where_the_bound_reaches_beyond_the_format() -> None:
+    half = field(torch.tensor([1.0, -INF], dtype=torch.float16))
+    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == 0.5, "from 65,520 on it is rounded up"
+    for expected, bound in ((-65_000.0, 519.0), (65_000.0, 520.0)):
+        assert different(within(half, np.array([1.0, expected]), np.array([1.0, bound]))).kind == "bound: infinity"
+
+
 @pytest.mark.parametrize(
     ("value", "expected", "limit"),
     [(1.25, 1, 0.125), (1.25, 1, 0), (NAN, 1, 9), (INF, 1, 9), (1, NAN, 9), (INF, -INF, 9), (NAN, 1, INF)],

@@ -134,6 +134,12 @@ def landmarks() -> Iterator[ConversionCase]:
                     rows, width, direction, "uniform", (tokens,), bias=bias, input_grad=bool(seed % 2), seed=seed
                 )
 
+    # Every rank of a dense input collects.
+    for shape in ((), (2,), (2, 1, 2)):
+        fitted = canonical(ConversionCase(3, 2, "to_linear", shape=shape, input="dense", input_grad=True))
+        if fitted is not None:
+            yield fitted
+
     # What is shared is shared whatever its size.
     for seed, (direction, spelling, cut) in enumerate(
         itertools.product(("to_linear", "to_embedding"), SPELLINGS, CUTS)
