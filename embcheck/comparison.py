@@ -122,8 +122,9 @@ def _overflown(
     with np.errstate(invalid="ignore"):
         # What is nearer to 2^(emax + 1) than to the largest number is rounded to infinity.
         room = 2.0**got.format.emax * (1 - got.format.unit_roundoff / 2)
-        found: npt.NDArray[np.bool_] = (np.sign(actual) * expected + limit) / 2 >= room
-    return found & np.isinf(actual) & (limit > 0)
+        reached: npt.NDArray[np.bool_] = (np.sign(actual) * expected + limit) / 2 >= room
+    reached &= np.isinf(actual) & (limit > 0)
+    return reached
 
 
 def described(got: Field, **wanted: Any) -> Finding:
