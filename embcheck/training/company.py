@@ -29,6 +29,7 @@ def accompany(
     frozen: tuple[int, ...],
     held: bool,
     crosswise: bool,
+    sparse: bool,
     interrupt: Break,
     closure: str,
     hooked: bool,
@@ -71,7 +72,7 @@ def accompany(
         for m, p in enumerate(members):
             if gradients[m]:
                 fresh = room(p, crosswise).copy_(fed[f"gradient{m}"][k])
-                fresh = fresh.to_sparse(1) if kind == "SparseAdam" else fresh
+                fresh = fresh.to_sparse(1) if sparse and fresh.dim() > 1 else fresh
                 if p.grad is None:
                     p.grad = fresh
                 else:
@@ -126,7 +127,7 @@ def accompany(
         place, own = next((i, own) for i, (names, own) in enumerate(groups) if m in names)
         joins = 1 if place >= late else 0
         pairs = [(k, fed[f"gradient{m}"][k] if has[m] else None) for k, has in enumerate(given)]
-        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins, crosswise)
+        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins, crosswise, sparse)
     return seen
 
 
@@ -195,6 +196,7 @@ def alone(
     pairs: list[tuple[int, Tensor | None]],
     joins: int,
     crosswise: bool,
+    sparse: bool,
 ) -> dict[str, Any]:
     p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
     optimizer = build([{"params": [p], **own}])
@@ -202,7 +204,7 @@ def alone(
     for k, gradient in pairs:
         if k >= joins:
             p.grad = None if gradient is None else room(p, crosswise).copy_(gradient)
-            if p.grad is not None and type(optimizer) is torch.optim.SparseAdam:
+            if p.grad is not None and sparse and p.dim() > 1:
                 p.grad = p.grad.to_sparse(1)
             optimizer.step()
         steps.append(numbers(p))

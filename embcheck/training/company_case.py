@@ -95,6 +95,8 @@ class _CompanyAxes(NamedTuple):
     faint: bool = False
     #: matrices' gradients lie in the other order of axes
     crosswise: bool = False
+    #: gradients of matrices name the rows that they have
+    sparse: bool = False
     seed: int = 0
 
 

@@ -25,6 +25,8 @@ _OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name i
 }
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
+#: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
+_OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
 #: Optimizers that take real parameters alone.
 _REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
@@ -56,6 +58,7 @@ def plan(case: Company) -> Plan:
         "frozen": case.frozen_members,
         "held": case.held,
         "crosswise": case.crosswise,
+        "sparse": case.sparse,
         "interrupt": BREAKS[case.interrupt],
         "closure": case.closure,
         "hooked": case.hooked,
@@ -73,25 +76,27 @@ def _one_order(case: Company) -> bool:
 
 def canonical(case: Company) -> Company | None:
     """The case with flags that the optimizer has, in ranges that it accepts."""
-    known = KINDS[case.optimizer].flags
-    flags = {
-        name: value for name, value in case.flags if name in known and name not in ("differentiable", "capturable")
-    }
-    own = {name: value for name, value in case.own if name in known and name not in _OF_THE_PATH}
+    known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
+    sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
+    never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
+    flags = {name: value for name, value in case.flags if name in known and name not in never}
+    own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
     if own.get("nesterov") and not own.get("momentum"):
         own["momentum"] = 0.5
-    path = case.path if case.path in known else ""
+    path = case.path if case.path in known and not (sparse and case.path == "fused") else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
     if path == "fused" and not _one_order(case):
         path = ""  # fused kernels take one order for granted: see the ledger
-    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path}
+    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
+    if sparse:
+        changes |= {"held": False, "crosswise": False}
     if case.mix == "complexes" and (case.optimizer in _REAL or path == "fused" or flags.get("fused")):
         changes["mix"] = "pair"  # fused kernels are refused for them
     if case.optimizer == "SparseAdam":
-        changes |= {"mix": case.mix if case.mix in MATRICES else "pair", "held": False, "crosswise": False}
+        changes["mix"] = case.mix if case.mix in MATRICES else "pair"
     if case.optimizer == "Muon":
         changes["mix"] = _OF_MATRICES.get(case.mix, case.mix)
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
@@ -204,6 +209,7 @@ def scope() -> Iterator[Company]:
             for seed, value in enumerate(values):
                 fitted.append(Company(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed))
     fitted.extend(complexes())
+    fitted.extend(scattered())
     return (case for case in map(canonical, fitted) if case is not None)
 
 
@@ -217,6 +223,19 @@ def complexes() -> Iterator[Company]:
         for seed, flags in enumerate([(), RICH.get(name, ()), *chosen]):
             absence = ABSENCES[seed % len(ABSENCES)]
             yield Company(name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed)
+
+
+def scattered() -> Iterator[Company]:
+    """Sparse gradients of every mix, with each flag of the optimizers that take them."""
+    for name in OPTIMIZERS:
+        if not {"dense", "sparse"} <= KINDS[name].takes:
+            continue
+        flagged = KINDS[name].flags.items()
+        chosen = [((flag, value),) for flag, values in flagged for value in values if flag not in _OF_THE_PATH]
+        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *chosen])):
+            grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
+            path = ("", "foreach")[seed // 2 % 2]
+            yield Company(name, mix, grouping, absence, path, flags, steps=4, sparse=True, seed=seed)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -234,6 +253,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "closure": CLOSURES,
     "hooked": (False, True),
     "crosswise": (False, True),
+    "sparse": (False, True),
 }
 
 
