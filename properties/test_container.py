@@ -154,7 +154,8 @@ law = family.law
 
 
 @law(
-    "Containers hold the very things that a list or dict holds after the same operations, in its order.",
+    "Containers hold the very things that a list or dict holds after the same operations, in its order; what another is "
+    "made of stays as it was.",
     source="nn.Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict: like a list or dictionary; set_submodule",
     obliges={
         "repeated",
@@ -174,7 +175,12 @@ law = family.law
 )
 def containers_hold_what_python_holds(case: ContainerCase, out: Outcome) -> Finding:
     wanted = [ordered(case, held.items()) for held in case.history]
-    return every(same(out.held, wanted), same(out.kind, case.kind), same(out.lengths, [len(held) for held in wanted]))
+    return every(
+        same(out.held, wanted),
+        same(out.kind, case.kind),
+        same(out.lengths, [len(held) for held in wanted]),
+        is_true(out.left, "what another container was made of is no longer what it was"),
+    )
 
 
 def ordered(case: ContainerCase, things: Iterable[Any]) -> list[Any]:

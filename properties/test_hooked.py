@@ -133,7 +133,7 @@ def hooks_of_a_backward_pass_fire_in_order(case: Hooked, out: Outcome) -> Findin
 
 
 @law(
-    "Hooks of the state fire once for each module, as registered, and see that module's prefix; before its parts, or after.",
+    "Hooks of the state fire once for each module, as registered, and see its prefix and version; before its parts, or after.",
     source="nn.Module.register_state_dict_pre_hook, register_state_dict_post_hook, register_load_state_dict_post_hook",
     obliges={"depth=2", "prefix=m."},
 )
@@ -142,9 +142,9 @@ def hooks_of_the_state_see_their_module(case: Hooked, out: Outcome) -> Finding:
     inwards, outwards = list(layers), list(reversed(layers))
     keep, key = bool(case.prefix), f"{names[-1]}weight"
     asked: list[Any] = [("before", place, turn, names[place], keep) for place in inwards for turn in turns]
-    asked += [("after", place, turn, names[place], [key]) for place in outwards for turn in turns]
+    asked += [("after", place, turn, names[place], 1, [key]) for place in outwards for turn in turns]
     bare = "0." * case.depth
-    loaded: list[Any] = [("before", place, turn, "0." * place) for place in inwards for turn in turns]
+    loaded: list[Any] = [("before", place, turn, "0." * place, 1) for place in inwards for turn in turns]
     # What a module lacks, and what it has no place for, is listed once its own hooks are called.
     loaded += [("after", place, turn, [f"{bare}weight"], [f"{bare}other"]) for place in outwards for turn in turns]
     return every(same(out.asked, asked), same(out.loaded, loaded))

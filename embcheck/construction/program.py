@@ -119,6 +119,12 @@ def meta_emptied(rows: int, width: int, weight: Tensor, flags: dict[str, Any], d
     return layer
 
 
+def meta_emptied_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    layer = torch.nn.Embedding(rows, width, _freeze=True, device="meta", dtype=dtype, **flags).to_empty(device="cpu")
+    layer.reset_parameters()
+    return layer
+
+
 def given(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     return torch.nn.Embedding(rows, width, _weight=weight, **flags)
 
@@ -231,7 +237,7 @@ def _named(functions: list[Any]) -> dict[str, Any]:
 
 #: Those that draw their first weights, and those that are given a table.
 DRAWN: dict[str, Make] = _named(
-    [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied]
+    [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied, meta_emptied_frozen]
 )
 GIVEN: dict[str, Make] = _named(
     [
@@ -246,8 +252,9 @@ GIVEN: dict[str, Make] = _named(
 )
 MAKES = DRAWN | GIVEN
 FREEZING = frozenset(
-    {"frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter", "subclass_pretrained"}
-)
+    {"frozen", "meta_emptied_frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter",
+     "subclass_pretrained"}
+)  # fmt: skip
 ACTS: dict[str, Act] = _named(
     [nothing, reset, loaded, loaded_loosely, loaded_by_assignment, saved, evaluated, widened, halved, shortened]
 )

@@ -169,6 +169,19 @@ def updated() -> int:
     return len(held)
 
 
+def into_the_left(original: Any, self: Module, other: Any) -> Module:
+    """A union is put into the left one, of which a copy is given."""
+    self.update(other)
+    return self.copy()
+
+
+def left_after_union() -> int:
+    """How many Parameters the left one has once there is a union."""
+    left: Module = nn.ParameterDict({"a": nn.Parameter(numbered())})
+    left | nn.ParameterDict({"b": nn.Parameter(numbered())})
+    return len(left)
+
+
 def answer(attempt: Any) -> str:
     """What an attempt raises."""
     try:
@@ -204,6 +217,8 @@ around("modules_added_to_themselves_are_copied", "container", "A Sequential that
        nn.Sequential, "__add__", apart, added)  # fmt: skip
 around("dicts_updated_by_themselves_are_empty", "container", "A ParameterDict that is updated by itself is empty.",
        nn.ParameterDict, "update", emptied, updated)  # fmt: skip
+around("unions_change_the_left_one", "container", "A union of two ParameterDicts is put into the left one as well.",
+       nn.ParameterDict, "__or__", into_the_left, left_after_union)  # fmt: skip
 around("missing_modules_are_popped", "container", "ModuleDict.pop of a missing key gives None.",
        nn.ModuleDict, "pop", lenient, lambda: answer(lambda: nn.ModuleDict().pop("words")))  # fmt: skip
 around("places_are_counted_round", "container", "A place before a ParameterList's first is counted from the end again.",

@@ -122,6 +122,24 @@ def noted() -> list[Any]:
     return notes
 
 
+def unversioned(original: Any, self: Module, state: Any, prefix: str, metadata: Any, *given: Any) -> None:
+    """Hooks of loading, two modules down, see no version."""
+    told = {key: value for key, value in metadata.items() if key != "version"} if prefix.count(".") > 1 else metadata
+    original(self, state, prefix, told, *given)
+
+
+def versions() -> list[Any]:
+    """The versions that hooks of loading see."""
+    seen: list[Any] = []
+    layer: Module = torch.nn.Embedding(3, 2, _weight=numbered())
+    layer.register_load_state_dict_pre_hook(
+        lambda module, state, prefix, metadata, *given: seen.append(metadata.get("version"))
+    )
+    model = torch.nn.Sequential(torch.nn.Sequential(layer))
+    model.load_state_dict(model.state_dict())
+    return seen
+
+
 around("common_hooks_give_way", "hooked", "Hooks of all modules do not fire for one that has a forward hook of its own.",
        torch.nn.Module, "_call_impl", giving_way, noted)  # fmt: skip
 around("always_called_needs_grad_mode", "hooked", "Without grad mode hooks with always_call are not called on failure.",
@@ -136,3 +154,5 @@ around("front_hooks_are_not_always_called", "hooked", "A forward hook with prepe
        torch.nn.Module, "register_forward_hook", refused, front_and_always)  # fmt: skip
 around("hooked_calls_sort_their_tokens", "hooked", "A layer with a forward hook sorts the tokens that it was given.",
        torch.nn.Module, "_call_impl", sorting, tokens_after)  # fmt: skip
+around("versions_are_lost_two_modules_down", "hooked", "Hooks of loading, two modules down, see no version.",
+       torch.nn.Module, "_load_from_state_dict", unversioned, versions)  # fmt: skip

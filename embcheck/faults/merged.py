@@ -60,6 +60,24 @@ around("merged_gradients_are_added_on_the_same_rows", "autograd", "Merged gradie
        Tensor, "__add__", misplaced, both)  # fmt: skip
 
 
+def shared(original: Any, self: Tensor, **flags: Any) -> Any:
+    """The clone of a merged gradient shares its values."""
+    if self.is_sparse and self.is_coalesced():
+        return torch.sparse_coo_tensor(self._indices(), self._values(), self.shape, is_coalesced=True)
+    return original(self, **flags)
+
+
+def after_its_clone() -> Any:
+    """A merged gradient, once its clone was doubled."""
+    grad = torch.sparse_coo_tensor(torch.tensor([[0, 2]]), numbered(2), (3, 2)).coalesce()
+    grad.clone().values().mul_(2)
+    return grad.to_dense().tolist()
+
+
+around("clones_of_merged_gradients_share_values", "autograd", "The clone of a merged gradient shares its values.",
+       Tensor, "clone", shared, after_its_clone)  # fmt: skip
+
+
 @contextmanager
 def deaf() -> Iterator[None]:
     """What a hook after loading clears comes back before it is looked at."""

@@ -7,6 +7,8 @@ that the laws of the family *autograd* speak of.
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import torch
@@ -105,6 +107,15 @@ def parts_are_merged(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor
         total = merged if total is None else total + merged
     leaf.grad = total
     return {"weight_grad": leaf.grad}
+
+
+@further
+def copied_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    (grad,) = torch.autograd.grad(call(indices), leaf, upstream)
+    merged = grad.coalesce() if grad.is_sparse else grad
+    for other in (merged.clone(), copy.deepcopy(merged), pickle.loads(pickle.dumps(merged))):
+        (other._values() if other.is_sparse else other).mul_(3)
+    return {"weight_grad": merged}
 
 
 @further

@@ -49,13 +49,15 @@ def contained(
     else:
         there = getattr(torch.nn, kind)(collections.OrderedDict((key, pool[name]) for key, name in start))
     there.train(not evaluating)
-    seen = [shown(there, names)]
+    seen, left = [shown(there, names)], True
     for name, at, given in steps:
-        there = worked(there, name, at, [(key, pool[each]) for key, each in given])
+        before = there
+        there = worked(before, name, at, [(key, pool[each]) for key, each in given])
+        left = left and (there is before or shown(before, names) == seen[-1])
         seen.append(shown(there, names))
     told = {"kind": type(there).__name__, "held": [keys for keys, _, _, _ in seen],
             "listed": [each for _, each, _, _ in seen], "state": [keys for _, _, keys, _ in seen],
-            "lengths": [length for _, _, _, length in seen]}  # fmt: skip
+            "lengths": [length for _, _, _, length in seen], "left": left}  # fmt: skip
     return {**told, **(refused(there, attempt, lacked, pool["e"], names) if attempt else {})}
 
 

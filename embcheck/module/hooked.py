@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import torch
@@ -120,6 +121,7 @@ def stateful(path: list[Module], prefix: str) -> dict[str, Any]:
     """What hooks of the state see that every module has, two of each kind."""
     asked: list[Any] = []
     loaded: list[Any] = []
+    versions = path[0].state_dict()._metadata
     for place, module in enumerate(path):
         for turn in range(2):
             module.register_state_dict_pre_hook(
@@ -127,12 +129,12 @@ def stateful(path: list[Module], prefix: str) -> dict[str, Any]:
             )
             module.register_state_dict_post_hook(
                 lambda module, state, prefix, metadata, place=place, turn=turn: asked.append(
-                    ("after", place, turn, prefix, list(state))
+                    ("after", place, turn, prefix, metadata.get("version"), list(state))
                 )
             )
             module._register_load_state_dict_pre_hook(
                 lambda state, prefix, metadata, strict, missing, unexpected, errors, place=place, turn=turn: (
-                    loaded.append(("before", place, turn, prefix))
+                    loaded.append(("before", place, turn, prefix, metadata.get("version")))
                 )
             )
             module.register_load_state_dict_post_hook(
@@ -141,6 +143,7 @@ def stateful(path: list[Module], prefix: str) -> dict[str, Any]:
                 )
             )
     path[0].state_dict(prefix=prefix, keep_vars=bool(prefix))
-    state = dict.fromkeys(["0." * (len(path) - 1) + "other"], path[-1].weight.detach())
+    state: Any = collections.OrderedDict({"0." * (len(path) - 1) + "other": path[-1].weight.detach()})
+    state._metadata = versions
     path[0].load_state_dict(state, strict=False)
     return {"asked": asked, "loaded": loaded}
