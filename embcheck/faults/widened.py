@@ -58,6 +58,27 @@ def _entered() -> Any:
     return seen
 
 
+def _undrawn(original: Any, function: Any, *given: Any, **flags: Any) -> Any:
+    """With contexts, what is computed again draws other numbers."""
+    return original(function, *given, **flags, **({"preserve_rng_state": False} if "context_fn" in flags else {}))
+
+
+def _drawn() -> bool:
+    drawn: list[float] = []
+    table = leaf()
+
+    def call(tokens: Tensor) -> Any:
+        drawn.append(float(torch.rand(())))
+        return lookup(table, tokens)
+
+    value: Any = torch.utils.checkpoint.checkpoint(
+        call, torch.tensor([0]), use_reentrant=False,
+        context_fn=lambda: (contextlib.nullcontext(), contextlib.nullcontext()),
+    )  # fmt: skip
+    value.sum().backward()
+    return len(set(drawn)) == 1
+
+
 around("wide_gradients_are_narrow", "autograd", "A gradient of a wide grad_dtype accumulates in the table's format.",
        Tensor, "backward", _narrow, _wide, applies=lambda: hasattr(Tensor, "grad_dtype"))  # fmt: skip
 around("checkpoints_enter_one_context", "autograd", "A checkpoint with context_fn computes again without its context.",
@@ -82,5 +103,7 @@ def _zeroed() -> Any:
     return same
 
 
+around("contexts_draw_anew", "autograd", "A checkpoint with context_fn draws other numbers when it computes again.",
+       torch.utils.checkpoint, "checkpoint", _undrawn, _drawn)  # fmt: skip
 around("modules_renew_gradients_with_a_graph", "autograd", "Module.zero_grad puts zeros in place of a gradient with a graph.",
        torch.nn.Module, "zero_grad", _renewed, _zeroed)  # fmt: skip

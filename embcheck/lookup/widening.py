@@ -40,6 +40,7 @@ def widened(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild
 @further
 def checkpointed_in_contexts(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[str] = []
+    drawn: list[float] = []
 
     @contextlib.contextmanager
     def context(name: str) -> Iterator[None]:
@@ -49,14 +50,18 @@ def checkpointed_in_contexts(leaf: Tensor, call: Call, indices: Tensor, upstream
 
     def called(tokens: Tensor) -> Any:
         seen.append("call")
+        drawn.append(float(torch.rand(())))
         return call(tokens)
 
-    value = torch.utils.checkpoint.checkpoint(
-        called, indices, use_reentrant=False, context_fn=lambda: (context("forward"), context("again"))
-    )
-    first = seen == ["forward begins", "call", "forward ends"]
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": first and seen[3:5] == ["again begins", "call"]}
+    with torch.random.fork_rng(devices=[]):
+        value = torch.utils.checkpoint.checkpoint(
+            called, indices, use_reentrant=False, context_fn=lambda: (context("forward"), context("again"))
+        )
+        first = seen == ["forward begins", "call", "forward ends"]
+        torch.rand(3)
+        value.backward(upstream)
+    again = seen[3:5] == ["again begins", "call"] and len(set(drawn)) == 1
+    return {"value": value, "weight_grad": leaf.grad, "kept": first and again}
 
 
 @further

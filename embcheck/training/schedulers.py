@@ -344,7 +344,7 @@ def sequential_then_chained(optimizer: Any) -> Any:
 # -- by objects that remember, whose state is the scheduler's ------------------------------------------------------
 
 
-def remembering() -> Any:
+def remembering(rising: bool = False) -> Any:
     """A function of the epoch that depends on which epochs it was called for, however often; it keeps them."""
 
     class Remembering:
@@ -353,20 +353,21 @@ def remembering() -> Any:
 
         def __call__(self, epoch: int) -> float:
             self.met = {**self.met, epoch: True}  # a state that has the old one stays
-            return 1.0 / sum(each > 0 for each in self.met) if epoch else 1.0
+            steps = sum(each > 0 for each in self.met)
+            return 1.0 + steps if rising else 1.0 / max(steps, 1)
 
     return Remembering()
 
 
 @_plan
 def by_objects(optimizer: Any) -> Any:
-    functions = [remembering(), lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    functions = [remembering(), remembering(rising=True)][: len(optimizer.param_groups)]
     return torch.optim.lr_scheduler.LambdaLR(optimizer, functions)
 
 
 @_plan
 def multiplied_by_objects(optimizer: Any) -> Any:
-    functions = [remembering(), lambda epoch: 1.0 + epoch][: len(optimizer.param_groups)]
+    functions = [remembering(), remembering(rising=True)][: len(optimizer.param_groups)]
     return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, functions)
 
 
