@@ -323,6 +323,13 @@ def mapped(
             used(layer)
             raise ArithmeticError
         fresh = fresh and layer.weight is not layer.weight
+        with torch.no_grad():
+            original.add_(1)
+        now = used(layer)
+        with parametrize.cached():  # which begins with nothing, however the one before was left
+            fresh = fresh and torch.equal(used(layer), now)
+        with torch.no_grad():
+            original.copy_(values)
     seen |= {"caches": caches, "fresh": fresh, "changed": used(layer).detach().clone()}
     if inverse:
         layer.weight = upstream
