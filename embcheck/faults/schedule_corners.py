@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from embcheck.faults.parameter_corners import Change, spoiled
-from embcheck.faults.schedules import averaging, first, optimizer_of, rates, schedule, scheduling, with_attribute
+from embcheck.faults.schedules import Share, averaging, first, optimizer_of, rates, schedule, scheduling, with_attribute
 
 # -- at the ends of what the arguments may be ----------------------------------------------------------------------
 
@@ -166,37 +166,27 @@ def saves_partials() -> bool:
         return False
 
 
-class Falling:
-    """A rate that an object knows."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    def __call__(self, epoch: int) -> float:
-        return self.factor
-
-
 def _first_object(original: Change, self: Any, state: Any) -> None:
     """The state, of whose functions the first alone is loaded."""
     kept = [function if k == 0 else None for k, function in enumerate(state["lr_lambdas"])]
     original(self, {**state, "lr_lambdas": kept})
 
 
-def resumed_factors() -> list[float]:
-    """The factors of two groups' objects, once they are resumed."""
+def resumed_shares() -> list[float]:
+    """The shares of two groups' objects, once they are resumed."""
     made = []
-    for factor in (0.5, 0.25):
+    for share in (0.5, 0.25):
         optimizer = optimizer_of()
         optimizer.add_param_group({"params": [optimizer.param_groups[0]["params"][0].detach().clone()]})
-        made.append(schedule.LambdaLR(optimizer, [Falling(factor), Falling(factor)]))
+        made.append(schedule.LambdaLR(optimizer, [Share(share), Share(share)]))
     told, other = made
     other.load_state_dict(told.state_dict())
     functions: list[Any] = other.lr_lambdas
-    return [function.factor for function in functions]
+    return [function.share for function in functions]
 
 
 scheduling("lambda_resumes_the_first_object", "LambdaLR.load_state_dict gives the first group's object its state alone.",
-           "LambdaLR", "load_state_dict", _first_object, lambda: resumed_factors() != [0.5, 0.5])  # fmt: skip
+           "LambdaLR", "load_state_dict", _first_object, lambda: resumed_shares() != [0.5, 0.5])  # fmt: skip
 scheduling("lambda_empties_what_it_loads", "LambdaLR.load_state_dict takes the functions' state out of what it is given.",
            "LambdaLR", "load_state_dict", _takes_functions,
            lambda: not left_of_state("LambdaLR", "lr_lambdas", lr_lambda=lambda epoch: 1.0))  # fmt: skip

@@ -85,7 +85,7 @@ def canonical(case: Company) -> Company | None:
         flags["momentum"], flags["dampening"] = 0.5, 0
     if own.get("nesterov") and not own.get("momentum"):
         own["momentum"] = 0.5
-    path = case.path if case.path in known and not (sparse and case.path == "fused") else ""
+    path = case.path if case.path in known and case.path not in never else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
     if path == "fused" and not _one_order(case):
@@ -213,14 +213,18 @@ def scope() -> Iterator[Company]:
     return (case for case in map(canonical, fitted) if case is not None)
 
 
+def _flagged(name: str) -> list[tuple[tuple[str, Any], ...]]:
+    """Each value of each flag of an optimizer's algorithm, alone."""
+    flags = KINDS[name].flags.items()
+    return [((flag, value),) for flag, values in flags for value in values if flag not in _OF_THE_PATH]
+
+
 def complexes() -> Iterator[Company]:
     """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
     for name, path in itertools.product(OPTIMIZERS, ("", "foreach")):
         if name in _REAL:
             continue
-        flagged = KINDS[name].flags.items()
-        chosen = [((flag, value),) for flag, values in flagged for value in values if flag not in _OF_THE_PATH]
-        for seed, flags in enumerate([(), RICH.get(name, ()), *chosen]):
+        for seed, flags in enumerate([(), RICH.get(name, ()), *_flagged(name)]):
             absence = ABSENCES[seed % len(ABSENCES)]
             yield Company(name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed)
 
@@ -230,9 +234,7 @@ def scattered() -> Iterator[Company]:
     for name in OPTIMIZERS:
         if not {"dense", "sparse"} <= KINDS[name].takes:
             continue
-        flagged = KINDS[name].flags.items()
-        chosen = [((flag, value),) for flag, values in flagged for value in values if flag not in _OF_THE_PATH]
-        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *chosen])):
+        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *_flagged(name)])):
             grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
             path = ("", "foreach")[seed // 2 % 2]
             yield Company(name, mix, grouping, absence, path, flags, steps=4, sparse=True, seed=seed)
