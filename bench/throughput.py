@@ -40,11 +40,11 @@ from bench import plain, raw  # noqa: E402
 from embcheck.case import Case  # noqa: E402
 from embcheck.engine import decks  # noqa: E402
 from embcheck.item import DECK, PROFILES, Item  # noqa: E402
-from embcheck.judge import Judge  # noqa: E402
 from embcheck.law import FAMILIES  # noqa: E402
 from embcheck.ledger import Ledger  # noqa: E402
 from embcheck.mode import MODES  # noqa: E402
 from embcheck.selection import cases  # noqa: E402
+from embcheck.tally import Tallies  # noqa: E402
 
 _IMPORTED = time.perf_counter()
 GATE = PROFILES["gate"]
@@ -81,7 +81,6 @@ class Taken(NamedTuple):
 class Drawn:
     """In a judge's place: keeps what an engine draws."""
 
-    done = False
     worst: float | None = None
 
     def __init__(self) -> None:
@@ -104,7 +103,7 @@ class Cell:
 
     def take(self, wanted: int) -> Taken:
         """Draws and judges about ``wanted`` cases."""
-        judge = Judge(self.family, MODES["eager"], Ledger(()))
+        tallies = Tallies(self.family, MODES["eager"], Ledger(()))
         taken: list[Case] = []
         seconds = 0.0
         for drawn, spent in self._decks(wanted) if self.engine == "random" else self._chunks(wanted):
@@ -113,7 +112,7 @@ class Cell:
             taken += [Case(*case) for case in fitted]
             started = clock()
             for case in fitted:
-                judge(case)
+                tallies(case)
             seconds += spent + clock() - started
         return Taken(taken, seconds)
 

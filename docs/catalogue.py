@@ -26,10 +26,16 @@ def page() -> str:
     families = load_families().values()
     count = sum(len(family.laws) for family in families)
     parts = [
-        f"# The laws\n\n{count} laws in {len(families)} families. A family's laws are judged on the same execution.\n"
+        f"# The laws\n\n{count} laws in {len(families)} families. A family's laws are judged on the same execution.\n\n"
+        "A family's cover is made in the gate and in *deep*, in its first mode; *quick* and its further modes have combinations of "
+        "two axes at most. A combination that makes no sense is turned into a neighbour that does, which loses some.\n"
     ]
     for family in families:
-        parts.append(f"## {family.name}\n\nModes of its own: {', '.join(family.modes)}.\n")
+        t = family.space.strength
+        parts.append(
+            f"## {family.name}\n\nModes of its own: {', '.join(family.modes)}. Its cover has every combination of the values "
+            f"of any {t} of its {len(family.space.axes)} axes.\n"
+        )
         for law in family.laws:
             facts = [f"source: {inline(law.source)}"] if law.source else []
             facts += [f"obliges: {', '.join(f'`{name}`' for name in sorted(law.obliges))}"] if law.obliges else []

@@ -1,4 +1,4 @@
-"""embcheck proves or refutes, with generated cases, that an embedding obeys the laws that the mathematics promises."""
+"""embcheck tests embeddings against their mathematical definition: exhaustively for small shapes, generated cases beyond."""
 
 from __future__ import annotations
 

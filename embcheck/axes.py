@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import operator
-from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from embcheck.format import Array
@@ -77,6 +74,11 @@ class Axes(tuple[Any, ...]):
         """The axes by name."""
         return dict(zip(self._fields, self, strict=True))
 
+    @property
+    def finite(self: C) -> C:
+        """The case with finite numbers alone: itself, unless it has others."""
+        return self
+
     def facts(self) -> dict[str, Any]:
         """What obligations and ledger regions may speak of: the axes, and what follows from them."""
         return self.axes
@@ -109,34 +111,3 @@ def parse(text: str) -> Axes:
         return case_type(**values)
     except (SyntaxError, TypeError, ValueError) as error:
         raise ValueError(f"not a case: {text!r} ({error})") from error
-
-
-def holds(condition: str, facts: Mapping[str, Any]) -> bool:
-    """Whether facts meet ``name``, ``name>3``, ``name>=3``, ``name=value``: the language of obligations.
-
-    Raises:
-        KeyError: if no such fact exists.
-    """
-    name, compare, wanted, number = _parsed(condition)
-    fact = facts[name]
-    if compare is None:
-        return bool(fact)
-    if isinstance(fact, (int, float)) and not isinstance(fact, bool):
-        return number is not None and compare(fact, number)
-    return compare is operator.eq and str(fact) == wanted
-
-
-@lru_cache(maxsize=1024)
-def _parsed(condition: str) -> tuple[str, Callable[[Any, Any], bool] | None, str, float | None]:
-    for sign, compare in _COMPARISONS.items():
-        name, found, value = condition.partition(sign)
-        if found:
-            try:
-                number = float(value)
-            except ValueError:
-                number = None
-            return name.strip(), compare, value.strip(), number
-    return condition, None, "", None
-
-
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {">=": operator.ge, ">": operator.gt, "=": operator.eq}

@@ -19,11 +19,14 @@ from embcheck.axes import Axes, Input, cached_property
 from embcheck.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.layout import SHARED, shared
 from embcheck.pattern import PATTERNS, occurrence, stray_of
+from embcheck.tiles import PRODUCTS, lookup_reads_on
 
 Ints = npt.NDArray[np.int64]
 
 #: Tables of at most this many elements, and at most so many tokens, are expanded once and kept.
 _CACHED, _FEW = 8192, 64
+#: So many of a kind: an enumeration comes back to few, and random cases to hardly any.
+_KEPT = 1024
 
 
 class _TableAxes(NamedTuple):
@@ -180,7 +183,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padded, padding_hit, padding_absent,
         all_padding, first_row, last_row, untouched_row, negative_padding, empty, zero_width, numbers of table
-        elements."""
+        elements, reads_on (AMX reads on behind the rows of a product that looks up)."""
         refused, padding = self.refused, self.padding_row
         counts: list[int] = [] if refused else self.counts.tolist()
         seen = [count for count in counts if count]
@@ -204,6 +207,8 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
             "empty": self.numel == 0,
             "zero_width": self.embedding_dim == 0,
             "elements": self.num_embeddings * self.embedding_dim,
+            "reads_on": self.entry in PRODUCTS
+            and lookup_reads_on(self.dtype, self.numel, self.num_embeddings, self.embedding_dim),
         }
 
 
@@ -211,7 +216,7 @@ def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int)
     return _read_only(PATTERNS[pattern](numel, rows, padding, seed))  # type: ignore[no-any-return]
 
 
-_kept_tokens = lru_cache(maxsize=8192)(_tokens)
+_kept_tokens = lru_cache(maxsize=_KEPT)(_tokens)
 
 
 def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, variant: int) -> Array:
@@ -229,7 +234,7 @@ def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, var
     return fmt.encode(coded(code, values, fmt)).reshape(shape)
 
 
-_kept_table = lru_cache(maxsize=4096)(_table)
+_kept_table = lru_cache(maxsize=_KEPT)(_table)
 
 
 def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
@@ -254,19 +259,22 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
     raise KeyError(f"no value regime {values!r}; there are fingerprint, small, rare, wide, real and special")
 
 
-@lru_cache(maxsize=2048)
-def _kept_code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
+def _code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
     return stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
+
+
+_kept_code = lru_cache(maxsize=_KEPT)(_code)
 
 
 def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span: int) -> tuple[Floats, Array]:
     fmt = FORMATS[dtype]
+    coding = _kept_code if numel * width <= _CACHED else _code
     if kind == "ones":
         values = np.ones((numel, width))
     elif kind == "real":
-        values = coded(_kept_code(variant, numel, width), "real", fmt)
+        values = coded(coding(variant, numel, width), "real", fmt)
     else:
-        code = _kept_code(variant, numel, width)
+        code = coding(variant, numel, width)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
         # Sums of code stay below 2^(p-2), so these stay multiples of η, and 8 times them (a route's passes) below 2^emax.
@@ -274,7 +282,7 @@ def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span:
     return values, _read_only(fmt.encode(values))
 
 
-_kept_upstream = lru_cache(maxsize=4096)(_upstream)
+_kept_upstream = lru_cache(maxsize=_KEPT)(_upstream)
 
 
 def _sent(case: Case) -> tuple[Floats, Array]:

@@ -1,13 +1,16 @@
 """The command line: ``embcheck run``, ``laws``, ``replay``; the others are in `embcheck.commands`.
 
-Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown or a stale ledger entry; 2 interrupted;
-3 internal error; 4 usage; 5 nothing selected.
+Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown, a stale ledger entry, or what was selected
+gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,16 +28,24 @@ from embcheck.commands.releases import releases
 from embcheck.commands.report import report as report_command
 from embcheck.commands.selfcheck import selfcheck
 from embcheck.commands.since import since
-from embcheck.commands.usage import INTERNAL, USAGE, refuse
+from embcheck.commands.usage import INTERNAL, TIMES, USAGE, Store, refuse
+from embcheck.records.store import STORE
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Proves or refutes, with generated cases, that embeddings obey the laws that the mathematics promises.",
+    help="Tests PyTorch embeddings against their mathematical definition: exhaustively for small shapes, with generated cases "
+    "beyond.",
 )
 
-Profile = Annotated[str, typer.Option("--profile", help="quick, gate or deep: how much is run.")]
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        help=f"How much is run: quick takes {TIMES['quick']} on two cores, gate {TIMES['gate']}, deep far longer.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")]
 Keyword = Annotated[
     str, typer.Option("-k", help="Only what this pytest expression selects, such as 'padding and scope'.")
@@ -54,6 +65,10 @@ def run(
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="A record: fail only on what is new.")] = None,
     shard: Annotated[str, typer.Option("--shard", help="k/N: every N-th item, from the k-th on; see merge.")] = "",
+    cpu: Annotated[str, typer.Option("--cpu", help="CPU levels instead: all, or names such as avx2,AVX512_CORE.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A known violation that is gone fails the run, wherever it was measured.")
+    ] = False,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
@@ -62,12 +77,21 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard)
+        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard, strict=strict)
         settings = settings.checked().rehearsed()
     except UsageError as error:
         refuse(str(error))
-    if workers != "auto" and (not workers.isdigit() or int(workers) < 1):
+    if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
         refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
+    if cpu:
+        others = {"--mode": mode, "--subject": subject, "--baseline": baseline, "--shard": shard}
+        given = [name for name, value in others.items() if value] + ["--device"] * (device != "cpu")
+        if given or pytest_options:
+            refuse(f"--cpu judges torch itself at each level: without {', '.join(given) or 'options for pytest'}")
+        from embcheck.commands.levels import sweep
+
+        family = _family_of(law) if law else ""
+        raise typer.Exit(sweep(settings, cpu, family=family, keyword=keyword, workers=workers))
     files = [_file_of(law)] if law else [str(properties_folder())]
     arguments = [
         *files,
@@ -94,14 +118,19 @@ def _file_of(law: str) -> str:
     from embcheck.collect import load_families
     from embcheck.law import source_of
 
+    return source_of(load_families()[_family_of(law)].laws[-1])
+
+
+def _family_of(law: str) -> str:
+    from embcheck.collect import load_families
+
     known = {found.name: found for family in load_families().values() for found in family.laws}
     if law not in known:
         import difflib
 
         close = difflib.get_close_matches(law, known, 3)
         refuse(f"no law {law!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck laws`"))
-    family = load_families()[known[law].family]
-    return source_of(family.laws[-1])
+    return known[law].family
 
 
 @app.command()
@@ -117,7 +146,8 @@ def laws(
     for family in load_families().values():
         chosen = [law for law in family.laws if keyword.lower() in f"{law.name} {law.sentence}".lower()]
         if chosen:
-            out.print(f"[bold]{family.name}[/bold]  ({', '.join(family.modes)})")
+            cover = f"cover: every combination of the values of any {family.space.strength} axes"
+            out.print(f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})")
         for law in chosen:
             shown += 1
             out.print(f"  [cyan]{law.name}[/cyan]  {law.sentence}", highlight=False)
@@ -132,50 +162,53 @@ def laws(
 def replay(
     failure: Annotated[str, typer.Argument(help="The id that a violation was reported with.")],
     script: Annotated[bool, typer.Option("--script", help="Print the program that needs torch only.")] = False,
-    store: Annotated[Path, typer.Option("--store", help="Where failures are kept.")] = Path(".embcheck"),
+    store: Store = Path(STORE),
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
+    from embcheck.levels.level import asked_for, level_of, without_level
     from embcheck.records.audited import FAMILY
-    from embcheck.records.store import recorded
+    from embcheck.records.store import StoreError, imports_of, recorded, script_of
 
     try:
         record = recorded(failure, store)
-    except (FileNotFoundError, ValueError) as error:
+        if script:
+            typer.echo(script_of(failure, store), nl=False)
+            return
+    except StoreError as error:
         refuse(str(error))
-    if script:
-        typer.echo((store / f"{failure}.py").read_text(), nl=False)
-        return
-    outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)(record)
+    if (level := level_of(record["device"])) and not asked_for(level, os.environ):
+        raise typer.Exit(_at_level(level, ["replay", failure, "--store", str(store)]))
+    if imported := imports_of(record):
+        typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
+    device = without_level(record["device"])
+    outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
     typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
     raise typer.Exit({"FAILED": 1, "FIXED": 0}.get(outcome, INTERNAL))
 
 
+def _at_level(name: str, arguments: list[str]) -> int:
+    """Runs a command of embcheck's in a process of a CPU level; its exit status."""
+    import subprocess
+
+    from embcheck.levels.level import UnknownLevel, level
+
+    try:
+        environment = level(name).environment
+    except UnknownLevel as error:
+        refuse(str(error))
+    return subprocess.run([sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False).returncode
+
+
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:
-    from embcheck.axes import parse
-    from embcheck.collect import load_families
-    from embcheck.comparison import Difference
-    from embcheck.crashes.isolate import examine
     from embcheck.declaration import VARIABLE, SubjectError
-    from embcheck.judge import judge_once
-    from embcheck.mode import MODES
+    from embcheck.replay import ERROR, replay
 
     if record["subject"] != "torch":
         os.environ[VARIABLE] = record["subject"]  # for this process and the one that tries the case first
     try:
-        families = load_families()
+        return replay(record)
     except SubjectError as error:
-        return "ERROR", str(error)
-    try:
-        family, mode, case = families[record["family"]], MODES[record["mode"]], parse(record["case"])
-        law = next(law for law in family.laws if law.name == record["law"])
-    except (KeyError, ValueError, StopIteration) as error:
-        return "ERROR", f"this version of embcheck has no {error}"
-    # In a child first: what took a worker down must not take this process down.
-    symptom = examine(family.name, mode.name, repr(case), seconds=0)["symptom"]
-    if symptom:
-        return "FAILED", symptom
-    found = judge_once(family, mode, law, case)
-    return ("FAILED", found.words) if isinstance(found, Difference) else ("FIXED", "")
+        return ERROR, str(error)
 
 
 for command in (audit, claims, diff, merge, modes, releases, report_command, selfcheck, since, findings):
@@ -184,7 +217,7 @@ for command in (audit, claims, diff, merge, modes, releases, report_command, sel
 
 @app.callback(invoke_without_command=True)
 def top(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    """embcheck: the laws of embeddings, proved or refuted with generated cases."""
+    """embcheck: the laws of embeddings, tested exhaustively for small shapes and with generated cases beyond."""
     if version:
         typer.echo(f"embcheck {__version__}")
         raise typer.Exit(0)
@@ -199,19 +232,47 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """The console script: usage errors of the command line itself exit with 4, as documented."""
+    """The console script: it exits with a documented code, whatever happens."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where √ can't be printed, \\u221a can
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _code_of_app()
+        sys.stdout.flush()
+    except Exception as error:
+        code = INTERNAL
+        with contextlib.suppress(OSError):
+            if isinstance(error, BrokenPipeError):
+                typer.echo("embcheck: nobody reads the output", err=True)
+            else:
+                traceback.print_exc()
+                typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
+        # What is left in a stream that can't be written would be the last word, and another exit code, at the end.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _code_of_app() -> int:
+    """The exit code of the command: of a usage error 4, of an interruption 2.
+
+    Raises:
+        OSError: if nobody reads the output any more.
+    """
     try:
         code = app(standalone_mode=False)
     except _UsageError as error:
         if error.format_message():  # without any argument the help has been printed
             typer.echo(f"embcheck: {error.format_message()}; see `embcheck --help`", err=True)
-        sys.exit(USAGE)
+        return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
+    except SystemExit as error:  # what typer makes of a broken pipe; none of the commands ends so
+        raise BrokenPipeError from error
     if code == _INTERRUPTED:
         typer.echo("embcheck: interrupted", err=True)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 2
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

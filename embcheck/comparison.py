@@ -1,9 +1,9 @@
-"""Comparisons: what laws are made of, each of which finds nothing, a ratio of error to bound, or a difference."""
+"""Comparisons: what laws are made of.  Each finds that a law holds, exactly or within a bound, or a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,36 +11,21 @@ import numpy.typing as npt
 
 from embcheck.oracle import vacuous
 from embcheck.outcome import AROUND, Field, Missing, Outcome
+from embcheck.result import HOLDS, Difference, Elements, Finding, Holds, NotApplicable, kind_of
 
-
-@dataclass(frozen=True)
-class Difference:
-    """How an outcome departs from a law.
-
-    ``kind`` names the sort of difference (a law reports one counterexample of each), ``path`` the first place where
-    it shows, ``got`` and ``expected`` what stands there and what should, as Python literals where possible.
-    """
-
-    kind: str
-    path: str
-    got: Any
-    expected: Any
-    words: str
-    bound: float = 0.0
-    bits: bool = False
+#: What it means that an observation is None.
+_NOTHING = {
+    "weight_grad": "the weight got no gradient: None after the backward pass",
+    "sample_grad": "the per_sample_weights got no gradient: None after the backward pass",
+}
 
 
 def missing(error: Missing) -> Difference:
     """What a law finds that asked for an observation that is None."""
-    return Difference("missing", f"{error.path} is None", True, False, f"{error.path} is None: nothing came out there")
-
-
-class Loose(float):
-    """A ratio under bounds that reach all that they bound: zeros would have passed, so no obligation is met."""
-
-
-#: What a law returns: None if it holds exactly, the error/bound ratio if within its bound, else the difference.
-Finding = None | float | Difference
+    name = error.path.removeprefix('seen["').replace('"]', "", 1)
+    plain = name.replace("_grad", " gradient").replace("_", " ")
+    words = _NOTHING.get(name, f"there is no {plain}: None came out")
+    return Difference("missing", f"{error.path} is None", True, False, words)
 
 
 def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None) -> Finding:
@@ -53,18 +38,18 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
     if isinstance(expected, np.ndarray):
         got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
-        return None if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
+        return HOLDS if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
     actual = got.values
     wanted = np.asarray(expected)
     if actual.shape != wanted.shape and wanted.ndim:
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(wanted.shape), "another shape")
     agree = actual == wanted
     if agree.all():
-        return None
+        return HOLDS
     if actual.dtype.kind in "fc":
         agree |= np.isnan(actual) & np.isnan(wanted)
         if agree.all():
-            return None
+            return HOLDS
     return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain)
 
 
@@ -75,13 +60,15 @@ def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], s
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
     agree = actual == expected
     if agree.all():
-        return None
+        return HOLDS
     found = _where(got, actual, expected, agree, "bits", None)
     position = _first(agree)
-    value = got.values[position]
-    kind = "NaN" if np.isnan(value) else "zero" if value == 0 else "infinity" if np.isinf(value) else "value"
+    kind = kind_of("bits", got.values[position].item(), None)
     words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(expected[position]))
-    return Difference(f"bits: {kind}", found.path, int(actual[position]), int(expected[position]), words, bits=True)
+    elements = Elements(got.values, expected, ~agree, got.place)
+    return Difference(
+        kind, found.path, int(actual[position]), int(expected[position]), words, bits=True, elements=elements
+    )
 
 
 def within(
@@ -92,13 +79,13 @@ def within(
 ) -> Finding:
     """No further than ``bound`` from ``expected``, elementwise; where the bound is 0, equal.
 
-    Returns the worst ratio of error to bound, as `Loose` where no bound is below what it bounds.
+    It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
     """
     actual: npt.NDArray[Any] = got.values
     if actual.shape != expected.shape:
         return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
     if (actual == expected).all():  # as most are: then no bound matters
-        return None
+        return HOLDS
     limit = np.broadcast_to(np.asarray(bound, np.float64), expected.shape)
     with np.errstate(invalid="ignore"):
         error = np.abs(actual - expected)
@@ -110,7 +97,9 @@ def within(
         return _where(got, actual, expected, agree, "bound", explain, limit)
     held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
     ratio = float((error[held] / limit[held]).max()) if held.any() else None
-    return Loose(ratio or 0.0) if vacuous(limit, np.abs(expected)) else ratio
+    if vacuous(limit, np.abs(expected)):
+        return Holds(ratio or 0.0, loose=True)
+    return HOLDS if ratio is None else Holds(ratio)
 
 
 def _overflown(
@@ -132,23 +121,29 @@ def described(got: Field, **wanted: Any) -> Finding:
     for name, value in wanted.items():
         if got.plain(name) != value:
             return same(got.meta(name), value)
-    return None
+    return HOLDS
 
 
 def is_true(got: Field, words: str) -> Finding:
     """The observation is true; ``words`` say what it means if it is not."""
-    return None if bool(got.raw) is True else Difference("untrue", got.path, bool(got.raw), True, words)
+    return HOLDS if bool(got.raw) is True else _untrue(got, True, words)
 
 
 def is_false(got: Field, words: str) -> Finding:
     """The observation is false; ``words`` say what it means if it is not."""
-    return None if bool(got.raw) is False else Difference("untrue", got.path, bool(got.raw), False, words)
+    return HOLDS if bool(got.raw) is False and got.raw is not None else _untrue(got, False, words)
+
+
+def _untrue(got: Field, expected: bool, words: str) -> Difference:
+    if got.raw is None:
+        return missing(Missing(got.path))
+    return Difference("untrue", got.path, bool(got.raw), expected, words)
 
 
 def at_most(got: Field, limit: int, words: str) -> Finding:
     """A count that does not exceed its limit; ``words`` say what is counted."""
     if got.raw <= limit:
-        return None
+        return HOLDS
     return Difference("too many", got.path, got.raw, limit, f"{got.raw:,} {words}, at most {limit:,} are due")
 
 
@@ -157,13 +152,13 @@ def unwritten(out: Outcome, *allowed: str) -> Finding:
     for name, words in out.written().items():
         if name not in allowed or words == AROUND:
             return Difference(f"wrote {name}", "written", f"{name}: {words}", "unchanged", f"{name}: {words}")
-    return None
+    return HOLDS
 
 
 def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
     """The execution raised one of ``errors``, and nothing else came out."""
     if isinstance(out.error, errors):
-        return None
+        return HOLDS
     names = " or ".join(error.__name__ for error in errors)
     if out.error is None:
         return Difference("accepted", "error", "no error", names, f"accepted, expected {names}")
@@ -171,17 +166,35 @@ def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
     return Difference(f"raised {got}", "error", got, names, f"raised {got} ({out.error}), expected {names}")
 
 
+def holds_if(condition: bool | np.bool_, difference: Callable[[], Difference]) -> Finding:
+    """The law holds exactly if the condition is true; else ``difference`` tells what is wrong."""
+    return HOLDS if condition else difference()
+
+
 def every(*findings: Finding) -> Finding:
-    """The first difference, or the worst ratio, or None."""
-    worst: float | None = None
+    """The first difference, which tells of the others, or that all hold, with the worst ratio.
+
+    What is not applicable among them says nothing; where nothing else is there, nothing was judged.
+    """
+    judged: list[Holds] = []
+    differences: list[Difference] = []
     for finding in findings:
         if isinstance(finding, Difference):
-            return finding
-        if finding is not None:
-            worst = finding if worst is None else max(worst, finding)
+            differences += finding
+        elif isinstance(finding, Holds):
+            judged.append(finding)
+        elif not isinstance(finding, NotApplicable):
+            raise TypeError(f"every() was given {finding!r}, which no comparison returns")
+    if differences:
+        return replace(differences[0], others=tuple(replace(each, others=()) for each in differences[1:]))
+    if not judged:
+        skipped = next((finding for finding in findings if isinstance(finding, NotApplicable)), None)
+        return skipped or NotApplicable("there is nothing to compare")
+    ratios = [each.ratio for each in judged if each.ratio is not None]
+    if not ratios:
+        return HOLDS
     # One part that was checked in earnest is enough.
-    loose = worst is not None and all(isinstance(finding, Loose) for finding in findings)
-    return worst if worst is None or loose else float(worst)
+    return Holds(max(ratios), loose=all(each.loose for each in judged))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -189,7 +202,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
-    return Difference("value", got.path, actual, expected, f"{actual!r}, expected {expected!r}")
+    kind = "value" if actual is not None else "missing"
+    return Difference(kind, got.path, actual, expected, f"{actual!r}, expected {expected!r}")
 
 
 def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
@@ -224,12 +238,10 @@ def _where(
     words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
     if limit is not None and bound:
         words += f" within {bound:.3g}"
-    if kind != "bits":
-        special = "NaN" if have != have else "infinity" if have in (np.inf, -np.inf) else ""
-        kind = f"{kind}: {special}" if special and special != ("NaN" if want != want else "") else kind
     missing = int((~agree).sum())
     words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
-    return Difference(kind, path, have, want, words, bound)
+    elements = Elements(actual, expected, ~agree, got.place)
+    return Difference(kind_of(kind, have, want), path, have, want, words, bound, elements=elements)
 
 
 def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:

@@ -20,19 +20,16 @@ from embcheck.adaptation.activation import adapted
 from embcheck.collect import load_families, load_modes
 from embcheck.declaration import declaration_of, name_of
 from embcheck.engine import run_item
-from embcheck.item import ENGINES, PROFILES, Item
-from embcheck.law import Family
+from embcheck.item import PROFILES, all_items
 from embcheck.ledger import SHIPPED, load
-from embcheck.mode import MODES, absent
+from embcheck.machine import here
+from embcheck.records.totals import Totals
 from embcheck.rehearsal import rehearse
 from embcheck.report.terminal import chosen, failure
 from embcheck.run import examples_of
 from embcheck.verdict import Status, Verdict, merge_all
 
 Factory = Callable[..., Any]
-
-#: What is asked of a layer beside the default: what becomes of it in the life that every layer has.
-LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
 
 
 class LawViolated(AssertionError):
@@ -50,8 +47,9 @@ def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Ve
     ``(num_embeddings, embedding_dim)``; of the flags (padding_idx, scale_grad_by_freq, sparse…) it gets those that
     its signature takes, and laws about the others are not applicable.  `embcheck.declare` says anything else.
 
-    Engines are asked one after the other, and then some of the laws again of a layer that is evaluated, served without
-    a graph, copied, pickled and loaded; the first that refutes a law ends it, so that a wrong subject is told soon.
+    The items are those of `embcheck run --subject` in this profile: engines one after the other, and then some of the laws
+    again of a layer that is evaluated, served without a graph, copied, pickled and loaded.  The first round that refutes a
+    law ends it, so that a wrong subject is told soon.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
@@ -80,17 +78,17 @@ def merged(verdicts: list[Verdict]) -> list[Verdict]:
 
 
 def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]]:
-    """The verdicts of one engine after the other, the random one first: it has a bit of everything in the fewest cases.
+    """The verdicts of one round after the other, the random engine first: it has a bit of everything in the fewest cases.
 
     What torch, numpy and the subject warn of is not shown: most cases are nothing that anybody would compute.
     """
     problem = rehearse(subject, declaration_of(subject))
     if problem is not None:
         raise TypeError(problem)
-    ledger = load(SHIPPED, version("torch"), date.today())
+    ledger = load(SHIPPED, version("torch"), date.today()).on(here())
     load_families()
     load_modes()
-    for modes, engine in [*(((), engine) for engine in reversed(ENGINES)), (LIVES, "product")]:
+    for engine, own in _ROUNDS:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -99,8 +97,8 @@ def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]
                 found = [
                     verdict
                     for family in families.values()
-                    for mode in _asked(family, modes)
-                    for item in [Item(family.name, name_of(subject), mode, engine)]
+                    for item in all_items(family, PROFILES[profile], subject=name_of(subject))
+                    if item.engine == engine and (item.mode in family.modes) == own
                     for verdict in run_item(family, item, PROFILES[profile], seed, ledger)
                 ]
         finally:
@@ -108,11 +106,8 @@ def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]
         yield found
 
 
-def _asked(family: Family, modes: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of these modes that a family has; without any its own."""
-    if not modes:
-        return (family.modes[0],)
-    return tuple(name for name in modes if not family.absent and absent(family, MODES[name]) is None)
+#: The engine of each round, and whether it runs in the families' own modes or in the lives of a layer.
+_ROUNDS = (("random", True), ("product", True), ("scope", True), ("product", False))
 
 
 def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> Any:
@@ -150,6 +145,14 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if not bad:
         return
-    shown = [failure(example, replayable=False).plain for example in chosen(examples_of(bad))]
-    shown += [f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons)}" for verdict in bad if not verdict.counterexamples]
-    raise LawViolated(f"{name_of(subject)} breaks {len(bad)} laws\n" + "\n".join(shown), verdicts)
+    shown = [failure(example).plain for example in chosen(examples_of(bad))]
+    for verdict in bad:
+        if not verdict.counterexamples:
+            further = len(verdict.reasons) - _REASONS
+            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:_REASONS])}{more}")
+    raise LawViolated(f"{name_of(subject)} · {Totals.of(bad)}\n" + "\n".join(shown), verdicts)
+
+
+#: Reasons of one law that are shown; the verdicts have all.
+_REASONS = 2

@@ -14,11 +14,13 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
+from embcheck.domain import PARTS, USUAL, Domain
 from embcheck.mathematics import Mathematics, affine
 
 if sys.version_info >= (3, 11):
@@ -42,6 +44,18 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "conversion": (),
     "tied": ("padding_idx", "scale_grad_by_freq", "sparse", "bias"),
 }
+#: What only some kinds can be declared to have.
+_OF_KINDS: dict[str, tuple[str, ...]] = {
+    "table": ("table", "bag", "tied"),
+    "head": ("tied",),
+    "copies": ("conversion",),
+    "product": ("table",),
+    "ranks": ("table", "bag"),
+    "dtypes": ("table", "bag", "conversion"),
+    "modes": ("table", "bag"),
+    "finite": ("table", "bag", "conversion"),
+    "random": ("table", "bag"),
+}
 #: The environment variable that names the subject to every process of a run.
 VARIABLE = "EMBCHECK_SUBJECT"
 #: The group of entry points, and the table of a pyproject.toml, that name subjects.
@@ -58,19 +72,21 @@ class Declaration:
     """What a subject is.
 
     ``kind`` is one of `KINDS`; ``lacks`` gives the reason for each flag that it has not; ``fixed`` the value of each
-    flag that it sets itself; ``mathematics`` what it makes of its weight (None: nothing).  ``table`` and ``head`` are
-    the paths of submodules: of a tied model its embedding and its head.  ``copies`` says that a conversion has memory
-    of its own, ``product`` that rows are selected by a product with one-hot vectors, of numbers that are finite.
+    flag that it sets itself; ``mathematics`` what it makes of its weight (None: nothing).  ``table`` is the name of the
+    parameter that is the table (empty: the one of its shape); of a tied model ``table`` and ``head`` are the paths of
+    its embedding and its head.  ``copies`` says that a conversion has memory of its own, ``product`` that rows are
+    selected by a product with one-hot vectors, of numbers that are finite; ``domain`` for what it is right.
     """
 
     kind: str = "table"
     lacks: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     mathematics: Mathematics | None = None
-    table: str = "embedding"
+    table: str = ""
     head: str = "head"
     copies: bool = False
     product: bool = False
+    domain: Domain = USUAL
 
 
 def declare(
@@ -81,15 +97,21 @@ def declare(
     scale: Callable[[int], float] | float = 1.0,
     offset: Callable[[int], float] | float = 0.0,
     mathematics: Mathematics | None = None,
-    table: str = "embedding",
-    head: str = "head",
+    table: str = "",
+    head: str = "",
     copies: bool = False,
     product: bool = False,
+    **domain: Any,
 ) -> Callable[[F], F]:
     """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
+    ``domain`` is for what it is right; the rest is not asked of it: ``ranks={2}`` of indices, ``dtypes={"float32",
+    "int64"}`` of tables and indices, ``min_dim=`` and ``min_rows=`` of tables (1; 0 asks for tables without any too),
+    ``modes={"eval"}``, ``finite=True`` (neither NaN nor infinity) and ``random=True`` (equal calls may differ).
+
     Raises:
-        SubjectError: for an unknown kind, a flag that this kind has not, or a scale beside ``mathematics``.
+        SubjectError: for an unknown kind or keyword, a flag or a part of the domain that this kind has not, or a scale
+            beside ``mathematics``.
     """
     if kind not in KINDS:
         raise SubjectError(f"no kind of subject {kind!r}; there are {', '.join(KINDS)}")
@@ -97,18 +119,31 @@ def declare(
     if unknown:
         there = ", ".join(FLAGS[kind]) or "none"
         raise SubjectError(f"a {kind} has no flag {', '.join(map(repr, unknown))}; there are {there}")
+    said = {"table": table, "head": head, "copies": copies, "product": product} | domain
+    for name, kinds in _OF_KINDS.items():
+        if said.get(name) and kind not in kinds:
+            raise SubjectError(f"{name}= is declared of a {' or a '.join(kinds)}, not of a {kind}")
+    strange = sorted(domain.keys() - PARTS)
+    if strange:
+        close = get_close_matches(strange[0], [*PARTS, *_OF_KINDS, *inspect.signature(declare).parameters], 1)
+        raise SubjectError(f"no {strange[0]}= to declare" + (f"; did you mean {close[0]}=?" if close else ""))
     plain = not callable(scale) and scale == 1.0 and not callable(offset) and offset == 0.0
     if not plain and mathematics is not None:
         raise SubjectError("give either scale and offset, or mathematics, which says all")
+    try:
+        within = Domain.declared(**domain)
+    except ValueError as error:
+        raise SubjectError(str(error)) from None
     declared = Declaration(
         kind,
         dict(lacks or {}),
         dict(fixed or {}),
         mathematics if plain else affine(scale, offset),
-        table,
-        head,
+        table or ("embedding" if kind == "tied" else ""),
+        head or "head",
         copies,
         product,
+        within,
     )
 
     def mark(factory: F) -> F:
@@ -132,6 +167,12 @@ def name_of(factory: Any) -> str:
 def is_subject(entry: str) -> bool:
     """Whether an entry of a case is a user's, as `name_of` calls it, and not one of torch's own."""
     return ":" in entry
+
+
+def subject_of(case: Any) -> str:
+    """The name of the user's subject that a case asks; empty if it asks torch."""
+    named = (getattr(case, axis, "") for axis in ("entry", "tie", "structure", "assign"))
+    return next((name for name in named if isinstance(name, str) and is_subject(name)), "")
 
 
 def takes(factory: Any, flags: tuple[str, ...]) -> frozenset[str]:

@@ -4,49 +4,50 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from embcheck import selection, stream
-from embcheck.comparison import Difference
+from embcheck.axes import parse
+from embcheck.evaluate import named
 from embcheck.item import DECK, Item, Profile
-from embcheck.judge import Judge, Probe, Tally
 from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
 from embcheck.mode import MODES
+from embcheck.records.compare import Former
 from embcheck.records.store import failure_id
+from embcheck.records.totals import counted
 from embcheck.reduce import reduce_case, size
+from embcheck.result import Difference, Violated
 from embcheck.script import script
 from embcheck.space import Histories
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.tally import Probe, Tallies, Tally
+from embcheck.verdict import APPLIES, Counterexample, Status, Verdict
 
 
-def feed(judge: Judge, drawn: Iterable[Any], probe: Probe | None) -> None:
+def feed(tallies: Tallies, drawn: Iterable[Any], probe: Probe | None) -> None:
     """Has cases judged; with a ``probe``, only those that leave the process alive."""
     if probe is None:
         for case in drawn:
-            judge(case)
-            if judge.done:
-                return
+            tallies(case)
         return
     left = iter(drawn)
     while chunk := list(itertools.islice(left, DECK)):
-        tried = []
-        for case in chunk:
-            if judge.excuse(case.facts()) is None:
-                tried.append(case)
-            else:
-                judge(case)  # which counts it and does not execute it
-        for case, symptom in zip(tried, probe(tried), strict=False):
+        excused = [tallies.excuse(case.facts()) is not None for case in chunk]
+        symptoms = iter(probe([case for case, known in zip(chunk, excused, strict=True) if not known]))
+        for case, known in zip(chunk, excused, strict=True):
+            symptom = None if known else next(symptoms, "not tried")
             if symptom is None:
-                judge(case)
-            else:
-                judge.died(case, symptom)
-        if judge.hung:
+                tallies(case)  # an excused one is counted and not executed
+            elif symptom != "not tried":
+                tallies.died(case, symptom)
+        if tallies.hung:
             return  # the rest may hang as well, each for as long
 
 
-def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
+def decks(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
     """Random cases, in decks of 64 that one Hypothesis example carries: drawing tensors would cost more than
     running them.  In *deep* Hypothesis steers towards the worst error/bound ratio."""
     import hypothesis
@@ -69,27 +70,27 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, judge: Judge,
     def deck(deck_seed: int) -> None:
         draws = stream.Stream(stream.derive(seed, item.label, deck_seed))
         drawn = (family.space.random(draws) for _ in range(size))
-        feed(judge, (case for case in drawn if case is not None), probe)
-        if profile.name == "deep" and judge.worst is not None:
-            hypothesis.target(judge.worst)
+        feed(tallies, (case for case in drawn if case is not None), probe)
+        if profile.name == "deep" and tallies.worst is not None:
+            hypothesis.target(tallies.worst)
 
     deck()
     if family.space.histories is not None and item.mode in family.modes:
-        walks(family.space.histories, item, profile, seed, judge, probe)
+        walks(family.space.histories, item, profile, seed, tallies, probe)
 
 
 #: Histories after which a walk looks whether it is over.
 _LEG = 64
 
 
-def walks(histories: Histories, item: Item, profile: Profile, seed: int, judge: Judge, probe: Probe | None) -> None:
+def walks(histories: Histories, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
     """The histories of a family's state machine; slow operations are left to the longer profiles."""
     left = round(profile.histories / item.parts)
-    while left > 0 and not judge.done:
+    while left > 0:
         drawn: list[Any] = []
         count = min(_LEG, left)
         histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), profile.name != "quick")
-        feed(judge, drawn[:count], probe)
+        feed(tallies, drawn[:count], probe)
         left -= count
 
 
@@ -101,35 +102,55 @@ def run_item(
     ledger: Ledger,
     *,
     device: str = "cpu",
-    before: Callable[[bytes], None] | None = None,
+    before: Callable[[bytes], str | None] | None = None,
     probe: Probe | None = None,
-    stop_early: bool = False,
     reduce: bool = True,
+    former: Former | None = None,
 ) -> list[Verdict]:
     """Runs an item and returns a verdict for each law of its family.
 
     ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
+    ``former`` says how the laws failed in the same item of the run's baseline.
     """
-    judge = Judge(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, stop_early=stop_early)
+    tallies = Tallies(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, former=former)
+    return run_tallies(tallies, item, profile, seed, probe=probe, reduce=reduce)
+
+
+def run_tallies(
+    tallies: Tallies, item: Item, profile: Profile, seed: int, *, probe: Probe | None = None, reduce: bool = True
+) -> list[Verdict]:
+    """Has the cases of an item judged and returns a verdict for each law."""
+    family = tallies.family
     started = time.perf_counter()
+    try:
+        _run(family, item, profile, seed, tallies, probe)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # what was judged stays judged, and no law is decided
+        for tally in tallies.each:
+            tally.unknown[f"the item ended in {named(error)}"] = None
+    seconds = time.perf_counter() - started
+    near: list[Any] = []
+    verdicts = [_verdict(tallies, tally, item, seconds, near, reduce) for tally in tallies.each]
+    return verdicts + (_unasked(tallies, item) if item.mode not in family.modes else [])
+
+
+def _run(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
+    """Has all cases of an item judged."""
     lacking = family.absent or MODES[item.mode].lacking()
     if lacking:
-        judge._inapplicable(lacking)
+        tallies.accept.skip(lacking)
     elif item.engine not in MODES[item.mode].engines:
         pass
     elif item.engine == "random" and MODES[item.mode].cases is None:
-        decks(family, item, profile, seed, judge, probe)
+        decks(family, item, profile, seed, tallies, probe)
     else:
-        feed(judge, selection.cases(family, item, profile, seed), probe)
-    seconds = time.perf_counter() - started
-    near: list[Any] = []
-    verdicts = [_verdict(judge, tally, item, seconds, near, reduce) for tally in judge.tallies]
-    return verdicts + (_unasked(judge, item) if item.mode not in family.modes else [])
+        feed(tallies, selection.cases(family, item, profile, seed), probe)
 
 
-def _unasked(judge: Judge, item: Item) -> list[Verdict]:
+def _unasked(tallies: Tallies, item: Item) -> list[Verdict]:
     """The laws that are not asked in a further mode, each with the reason."""
-    asked = {tally.law.name for tally in judge.tallies}
+    asked = {tally.law.name for tally in tallies.each}
     return [
         Verdict(
             law=law.name,
@@ -138,20 +159,18 @@ def _unasked(judge: Judge, item: Item) -> list[Verdict]:
             mode=item.mode,
             engine=item.engine,
             status=Status.NOT_APPLICABLE,
-            device=judge.device,
-            reasons=(f"not applicable: {judge.mode.unasked(law)}",),
-            digest=f"{judge.digest % (1 << 64):016x}",
+            device=tallies.device,
+            reasons=(f"not applicable: {tallies.mode.unasked(law)}",),
+            digest=f"{tallies.digest % (1 << 64):016x}",
         )
-        for law in judge.family.laws
+        for law in tallies.family.laws
         if law.name not in asked
     ]
 
 
-def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, near: list[Any], reduce: bool) -> Verdict:
-    examples = tuple(
-        counterexample(judge, tally.law, case, found, item, near, reduce=reduce) for case, found in tally.kinds.values()
-    )
-    reasons = [*tally.unknown, *(f"not applicable: {text} ({n} cases)" for text, n in tally.not_applicable.items())]
+def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: list[Any], reduce: bool) -> Verdict:
+    skipped = (f"not applicable: {text} ({counted(n, 'case')})" for text, n in tally.not_applicable.items())
+    reasons = [*tally.unknown, *skipped]
     if tally.violations:
         status = Status.VIOLATED
     elif tally.unknown:
@@ -167,59 +186,99 @@ def _verdict(judge: Judge, tally: Tally, item: Item, seconds: float, near: list[
         mode=item.mode,
         engine=item.engine,
         status=status,
-        device=judge.device,
+        device=tallies.device,
         cases=tally.cases,
         known=tally.known,
+        implied=tally.implied,
         entries=tally.entries,
         worst=tally.worst,
-        seconds=seconds / max(1, len(judge.tallies)),
+        seconds=seconds / max(1, len(tallies.each)),
         reasons=tuple(reasons),
-        obliges=tuple(sorted(tally.law.obliges)),
+        obliges=tuple(sorted({APPLIES, *tally.law.obliges})),
         met=tuple(sorted(tally.met)),
-        digest=f"{judge.digest % (1 << 64):016x}",
-        counterexamples=examples,
+        digest=f"{tallies.digest % (1 << 64):016x}",
+        part=f"{item.part}/{item.parts}",
+        failing={kind: f"{places:x}" for kind, places in tally.failing.items()},
+        counterexamples=tuple(_examples(tallies, tally, item, near, reduce)),
     )
 
 
+def _examples(tallies: Tallies, tally: Tally, item: Item, near: list[Any], reduce: bool) -> Iterator[Counterexample]:
+    """Of each kind of difference a counterexample, and one more where cases fail that failed in the baseline.
+
+    A new one is not reduced to a case that the baseline shows: it is another that fails now and did not then.  Of those
+    that failed then the baseline's smallest is shown, or if it is right now, the first that was met.
+    """
+    law, shown = tally.law, tallies.former.smallest
+    for case, found in tally.kinds.values():
+        example = counterexample(tallies, law, case, found, item, near, reduce=reduce)
+        if example.case == shown.get((law.name, found.kind)):
+            example = counterexample(tallies, law, case, found, item, near, reduce=False)
+        yield example
+    for case, found in tally.old.values():
+        with suppress(KeyError, ValueError):  # of an older embcheck, perhaps
+            smallest = parse(shown[law.name, found.kind])
+            now = tallies.fails(law, smallest, found.kind)
+            case, found = (smallest, now) if now is not None else (case, found)
+        example = counterexample(tallies, law, case, found, item, near, reduce=False)
+        yield replace(example, in_baseline=True)
+
+
 def counterexample(
-    judge: Judge, law: Law, case: Any, found: Difference, item: Item, near: list[Any], *, reduce: bool = True
+    tallies: Tallies, law: Law, case: Any, found: Difference, item: Item, near: list[Any], *, reduce: bool = True
 ) -> Counterexample:
     """The smallest case that fails in the same way, with the difference in words and the script.
 
     ``near`` are the cases to which others of this item were reduced: what has the same cause fails on them as well, and
-    is reduced from there.  The one that is found is added.
+    is reduced from there.  The one that is found is added.  An exception of embcheck's own costs the reduction or the
+    script, and is told in the words.
     """
-    first = case
+    first, words, program = case, "", ""
     also: tuple[str, ...] = ()
     # What takes the process down is not run here: the controlling process has reduced it elsewhere.
     if reduce and not found.kind.startswith(("crash", "hang")):
-        kind = found.kind
-
-        def alike(smaller: Any) -> bool:
-            return judge.fails(law, smaller, kind) is not None
-
-        case = next((held for held in near if size(held) < size(case) and alike(held)), case)
-        case, _ = reduce_case(case, judge.family.space, alike)
-        found = judge.fails(law, case, kind) or found
-        others = [other for other in judge.family.laws if other.name != law.name]
-        differences = judge.each(others, case)
-        also = tuple(o.name for o, d in zip(others, differences, strict=True) if isinstance(d, Difference))
-        if case not in near:
-            near.append(case)
+        try:
+            case, found, also = _reduced(tallies, law, case, found, near)
+        except Exception as error:
+            words += f"; not reduced, for embcheck raised {named(error)}"
+    try:
+        program = script(tallies.family, tallies.mode, law, case, found)
+    except Exception as error:
+        words += f"; no script, for embcheck raised {named(error)}"
     return Counterexample(
         law=law.name,
         family=item.family,
         subject=item.subject,
         mode=item.mode,
-        device=judge.device,
+        device=tallies.device,
         case=repr(case),
         kind=found.kind,
-        words=found.words,
+        words=found.words + words,
         first=repr(first) if repr(first) != repr(case) else "",
         path=found.path,
         got=repr(found.got),
         expected=repr(found.expected),
-        script=script(judge.family, judge.mode, law, case, found),
+        script=program,
         also=also,
-        id=failure_id(law.name, item.subject, item.mode, judge.device, repr(case)),
+        id=failure_id(law.name, item.subject, item.mode, tallies.device, repr(case)),
     )
+
+
+def _reduced(
+    tallies: Tallies, law: Law, case: Any, found: Difference, near: list[Any]
+) -> tuple[Any, Difference, tuple[str, ...]]:
+    """The smallest case found, how it differs, and the other laws that it violates."""
+    kind = found.kind
+
+    def alike(smaller: Any) -> bool:
+        return tallies.fails(law, smaller, kind) is not None
+
+    case = next((held for held in near if size(held) < size(case) and alike(held)), case)
+    case, _ = reduce_case(case, tallies.family.space, alike)
+    found = tallies.fails(law, case, kind) or found
+    others = [other for other in tallies.family.laws if other.name != law.name]
+    results = tallies.evaluate(others, case)
+    if case not in near:
+        near.append(case)
+    also = (other.name for other, result in zip(others, results, strict=True) if isinstance(result, Violated))
+    return case, found, tuple(also)

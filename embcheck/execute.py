@@ -20,24 +20,11 @@ from embcheck.law import Plan
 from embcheck.layout import CROWDED, View, crowd, poison, view_of
 from embcheck.mode import Mode
 from embcheck.outcome import AROUND, Outcome
+from embcheck.undisturbed import Undisturbed
 
 _POISON = {name: poison(kind, bfloat16=name == "bfloat16") for name, kind in STORAGE.items()}
 #: The integer dtypes as which tensors are read that numpy has no dtype for.
 _READ_AS = {getattr(torch, name): getattr(torch, STORAGE[name]) for name in sorted(CARRIED) if hasattr(torch, name)}
-
-
-#: torch's settings, which no program leaves changed, accepted or refused: what tells each, and what puts it back.
-SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
-    "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch.is_inference_mode_enabled()": (torch.is_inference_mode_enabled, None),
-    "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    "torch.are_deterministic_algorithms_enabled()": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
-}
 
 #: Buffers of at most this many elements are copied from one that is kept.
 _SMALL = 512
@@ -65,10 +52,17 @@ class Fed(NamedTuple):
         return self.buffer if self.there is None else read(self.there)
 
 
-def feed(given: Input, device: str = "cpu") -> Fed:
-    """Lays an input out in a poisoned buffer and makes the tensor that views it, or its copy on a device."""
+#: What surrounds numbers in place of poison, where it must be finite: in every format, and seen in a sum.
+_FINITE = 96.0
+
+
+def feed(given: Input, device: str = "cpu", *, finite: bool = False) -> Fed:
+    """Lays an input out in a poisoned buffer and makes the tensor that views it, or its copy on a device; the poison of
+    numbers is NaN unless it must be ``finite``."""
     view = view_of(given.stored.shape, given.layout)
     buffer = _poisoned(given.dtype, view.size).copy() if view.size <= _SMALL else _poison(given.dtype, view.size)
+    if finite and given.dtype in FORMATS:
+        buffer[...] = FORMATS[given.dtype].encode(np.array(_FINITE))
     if given.stored.size:
         if given.layout == "contiguous":
             buffer[view.offset : view.offset + given.stored.size] = given.stored.reshape(-1)
@@ -100,31 +94,30 @@ def read(tensor: torch.Tensor) -> Array:
     return (tensor if carrier is None else tensor.view(carrier)).numpy()
 
 
-def run(plan: Plan, mode: Mode, device: str = "cpu") -> Outcome:
-    """Executes the plan's program in a mode.  What it raises becomes the outcome's error.
+def run(plan: Plan, mode: Mode, device: str = "cpu", *, finite: bool = False) -> Outcome:
+    """Executes the plan's program in a mode, among ``finite`` numbers or NaN.  What it raises becomes the outcome's error.
 
-    On a device the program's own tensors are made there too, and what the device reports late is waited for.
+    On a device the program's own tensors are made there too, and what the device reports late is waited for.  Hooks that all
+    modules have in common are not in force meanwhile.  Settings that it changed are put back, and so are the random numbers.
     """
-    fed = {name: feed(given, device) for name, given in plan.inputs.items()}
+    fed = {name: feed(given, device, finite=finite) for name, given in plan.inputs.items()}
     arguments = {name: made.tensor for name, made in fed.items()}
     if plan.threads != torch.get_num_threads():
         torch.set_num_threads(plan.threads)
     seen: Mapping[str, Any] = {}
     error: BaseException | None = None
-    settings = [tell() for tell, _ in SETTINGS.values()]
-    try:
-        if device == "cpu":
-            seen = mode.function(plan.program, **arguments, **plan.options)
-        else:
-            with torch.device(device):
+    with Undisturbed() as settings:
+        try:
+            if device == "cpu":
                 seen = mode.function(plan.program, **arguments, **plan.options)
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-    except Exception as raised:
-        error = released(raised)
-    finally:
-        changed = _put_back(settings)
-    return _outcome(mode, seen, error, lambda: _written(fed), changed, device)
+            else:
+                with torch.device(device):
+                    seen = mode.function(plan.program, **arguments, **plan.options)
+                if device.startswith("cuda"):
+                    torch.cuda.synchronize()
+        except Exception as raised:
+            error = released(raised)
+    return _outcome(mode, seen, error, lambda: _written(fed), settings.changed, device)
 
 
 def released(error: BaseException) -> BaseException:
@@ -164,26 +157,17 @@ def _outcome(
 def packed(out: Outcome) -> bytes:
     """An outcome for another process."""
     held = io.BytesIO()
-    torch.save((dict(out.seen), out.error, out.written(), dict(out.settings)), held)
+    grown = [name for name, value in out.seen.items() if isinstance(value, torch.Tensor) and not value.is_leaf]
+    torch.save((dict(out.seen), grown, out.error, out.written(), dict(out.settings)), held)
     return held.getvalue()
 
 
 def unpacked(sent: bytes, mode: Mode) -> Outcome:
     """What another process has `packed`."""
-    seen, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
+    seen, grown, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
+    for name in grown:  # what comes out of a file is a leaf
+        seen[name] = seen[name].requires_grad_().clone()
     return _outcome(mode, seen, error, lambda: dict(written), settings)
-
-
-def _put_back(before: list[Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings that are others than before, now and before; they must not spoil the cases after this one."""
-    changed = {}
-    for (name, (tell, put)), old in zip(SETTINGS.items(), before, strict=True):
-        new = tell()
-        if new != old:
-            changed[name] = (new, old)
-            if put is not None:
-                put(old)
-    return changed
 
 
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:

@@ -43,8 +43,6 @@ class Fault:
 
 
 FAULTS: dict[str, Fault] = {}
-#: The names of those that are planted now, for what is executed in another process.
-PLANTED: list[str] = []
 
 
 def add(found: Fault) -> Fault:
@@ -84,6 +82,11 @@ def load_faults() -> dict[str, Fault]:
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"embcheck.faults.{module}")
     return dict(FAULTS)
+
+
+def planting(name: str) -> AbstractContextManager[None]:
+    """The fault of this name while it is planted: what another process enters before it executes a case."""
+    return load_faults()[name].plant()
 
 
 @contextmanager

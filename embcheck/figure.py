@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from embcheck.typed import Malformed
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -17,6 +19,11 @@ class Curve:
     high: tuple[float, ...] = ()
     dashed: bool = False
 
+    def __post_init__(self) -> None:
+        lengths = (len(self.y), len(self.low or self.x), len(self.high or self.x))
+        if any(length != len(self.x) for length in lengths) or bool(self.low) != bool(self.high):
+            raise Malformed(f"a curve through {len(self.x)} points has {', '.join(map(str, lengths))}")
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -25,6 +32,10 @@ class Histogram:
     name: str
     edges: tuple[float, ...]
     heights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.edges) != len(self.heights) + 1:
+            raise Malformed(f"a histogram of {len(self.heights)} bars has {len(self.edges)} edges")
 
 
 @dataclass(frozen=True)
@@ -37,21 +48,6 @@ class Figure:
     curves: tuple[Curve, ...] = ()
     histogram: Histogram | None = None
     logarithmic: bool = False
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> Figure:
-        """A figure from what `dataclasses.asdict` and JSON made of one.
-
-        Raises:
-            TypeError: if a field is missing, unknown or no list where one is due.
-        """
-        curves = tuple(Curve(**_tuples(curve)) for curve in data.pop("curves", ()))
-        histogram = data.pop("histogram", None)
-        return Figure(**data, curves=curves, histogram=None if histogram is None else Histogram(**_tuples(histogram)))
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
 
 
 def rounded(values: Any) -> tuple[float, ...]:

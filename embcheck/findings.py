@@ -13,7 +13,11 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from embcheck.crashes.crash import exit_statuses
+from embcheck.exit_lines import loosened
+from embcheck.files import write_whole
 from embcheck.ledger import Entry
+from embcheck.machine import conditions
 from embcheck.records.record import Record
 from embcheck.residual.residue import residue
 from embcheck.verdict import Status, Verdict
@@ -42,7 +46,7 @@ def kept(path: Path = KEPT) -> dict[str, Finding]:
 def keep(findings: Mapping[str, Finding], path: Path = KEPT) -> None:
     """Writes them, one after the other by name."""
     data = {name: asdict(findings[name]) for name in sorted(findings)}
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def outdated(entries: Iterable[Entry], findings: Mapping[str, Finding]) -> list[str]:
@@ -67,15 +71,34 @@ def updated(
         for release, judged in verdicts.items():
             for verdict in judged:
                 if verdict.law == f"{_PREFIX}{entry.name}":
-                    held = _told(held, public(release), verdict)
+                    held = _told(held, public(release), verdict, bool(entry.machine))
         if known is None or known.script != held.script:
             held = replace(held, script=residue(held.script))
         found[entry.name] = held
     return found
 
 
-def _told(held: Finding, release: str, verdict: Verdict) -> Finding:
+def tried(found: Mapping[str, Finding], seconds: float = 300.0) -> tuple[dict[str, Finding], dict[str, int | None]]:
+    """The findings, and how each one's script ends on the installed torch.
+
+    A script that ends otherwise once what is allocated is filled with something compares memory that nobody wrote: there any
+    wrong value is the same difference.
+    """
+    names = [name for name in found if found[name].script]
+    scripts = [found[name].script for name in names]
+    plain = exit_statuses(scripts, seconds)
+    filled = exit_statuses(scripts, seconds, {"MALLOC_PERTURB_": "85"})
+    shown = {}
+    for name, script, *statuses in zip(names, scripts, plain, filled, strict=True):
+        if 1 in statuses and 2 in statuses:
+            shown[name] = replace(found[name], script=loosened(script))
+    return {**found, **shown}, {n: 1 if n in shown else code for n, code in zip(names, plain, strict=True)}
+
+
+def _told(held: Finding, release: str, verdict: Verdict, some_machines: bool) -> Finding:
     shown = verdict.counterexamples[:1]
+    if verdict.status == Status.NOT_APPLICABLE and some_machines:
+        return held  # a machine of another kind tells nothing of these
     if verdict.status == Status.VIOLATED and not shown:
         return held  # stale here: the run that said so has failed already
     word = "wrong" if shown else "right"
@@ -106,8 +129,11 @@ def page(entries: Sequence[Entry], findings: Mapping[str, Finding]) -> str:
         "# What torch gets wrong\n",
         "<!-- Made by `embcheck findings` from embcheck/ledger.toml and embcheck/findings.json: edit those. -->\n",
         f"{len(entries)} findings. Each is an entry of the ledger: the region in which a law is violated, a smallest "
-        "case, and a program that imports torch and nothing else, exits 1 while the bug is there, and 0 once it is "
-        "gone. The witnesses are run again by every `embcheck run`.\n",
+        "case, and a program that imports torch and nothing else. It prints what is expected beside what came out, and "
+        "exits 1 only if the same difference shows, 0 if what the law says is right, and 2 for anything else: a value that is "
+        "wrong in another way, another error, something that this torch does not have. Its data lie in memory as the case's "
+        "do. `embcheck findings --script NAME` prints one. The witnesses are run again by every `embcheck run`, and the scripts "
+        "by a test, which compares their exit status with what the ledger says of the installed torch.\n",
         *_table(entries, findings, releases),
     ]
     for entry in entries:
@@ -134,6 +160,7 @@ def _section(entry: Entry, found: Finding) -> list[str]:
     facts = [
         f"- **law** {law}" + (f", mode `{entry.mode}`" if entry.mode != "*" else ""),
         f"- **where** `{', '.join(f'{name} = {value!r}' for name, value in entry.where.items())}`",
+        *([f"- **machines** with {inline(conditions(entry.machine))}"] if entry.machine else []),
         f"- **torch** {str(entry.torch) or 'every release'} · tried: {seen}",
         f"- **case** `{entry.witness}`",
         *([f"- **comes out** {inline(found.words)}"] if found.words else []),

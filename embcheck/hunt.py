@@ -15,15 +15,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Difference
 from embcheck.engine import decks
-from embcheck.fault import PLANTED, Fault
+from embcheck.evaluate import evaluate
+from embcheck.execution import Execution
+from embcheck.fault import Fault
 from embcheck.item import PROFILES, Item, Profile, all_items
-from embcheck.judge import Judge, Tally, judge_once, named
 from embcheck.law import Family, Law
 from embcheck.ledger import Ledger
-from embcheck.mode import MODES
+from embcheck.mode import MODES, Mode
+from embcheck.outcome import Outcome
+from embcheck.result import Difference, OracleFailed, Result, Unreachable, Violated
 from embcheck.selection import cases
+from embcheck.tally import Tallies, named
 
 #: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
 _FURTHER = 64
@@ -36,7 +39,7 @@ _CONTROL = 2000
 
 
 @dataclass(frozen=True)
-class Result:
+class FaultResult:
     """How a fault fared: ``status`` is killed, survived, not applicable, or what went wrong.
 
     ``laws`` are all the laws that were seen violated, the killer first; ``cases`` were judged before the kill.
@@ -72,13 +75,11 @@ class Planted:
     def __enter__(self) -> Planted:
         self._context = self.fault.plant()
         self._context.__enter__()
-        PLANTED.append(self.fault.name)
         return self
 
     def __exit__(self, *reason: object) -> None:
         context, self._context = self._context, None
         if context is not None:
-            PLANTED.remove(self.fault.name)
             context.__exit__(None, None, None)
 
     @contextmanager
@@ -90,33 +91,42 @@ class Planted:
         finally:
             self.__enter__()
 
+    def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+        """Executes a case with the fault, in whichever process, while it is planted."""
+        setup = (("embcheck.fault:planting", self.fault.name),) if self._context is not None else ()
+        return Execution(setup=setup)(family, mode, case)
 
-class Hunter(Judge):
+
+class Hunter:
     """Judges cases in one mode while a fault is planted; ``laws`` are those that it violates, with an example."""
 
     def __init__(self, family: Family, mode: str, ledger: Ledger, planted: Planted) -> None:
-        super().__init__(family, MODES[mode], ledger)
-        self.planted = planted
+        self.family, self.mode, self.planted = family, MODES[mode], planted
         self.laws: dict[str, str] = {}
+        self.tallies = Tallies(family, self.mode, ledger, execute=planted.execute, confirm=self._confirmed)
 
-    def _violated(self, tally: Tally, case: Any, found: Difference) -> None:
-        name = tally.law.name
-        if name in self.laws or self.ledger.find(name, self.mode.name, self.device, found.kind, case.facts()):
-            return
+    def __call__(self, case: Any) -> None:
+        """Judges a case."""
+        self.tallies(case)
+
+    def _confirmed(self, law: Law, case: Any, found: Difference) -> bool:
+        """Whether a violation is the fault's: it goes whenever the fault is lifted, and comes back with it."""
+        if law.name in self.laws:
+            return False
         with self.planted.lifted():
-            if any(self._violates(tally.law, case) for _ in range(_INNOCENT)):
-                return
-        if self._violates(tally.law, case):
-            self.laws[name] = f"{case!r}: {found.words}"
+            without = [self._result(law, case) for _ in range(_INNOCENT)]
+        if any(isinstance(result, (Violated, OracleFailed, Unreachable)) for result in without):
+            return False
+        if isinstance(self._result(law, case), Violated):
+            self.laws[law.name] = f"{case!r}: {found.words}"
+        return False  # how often is not counted
 
-    def _violates(self, law: Law, case: Any) -> bool:
-        return isinstance(judge_once(self.family, self.mode, law, case), Difference)
+    def _result(self, law: Law, case: Any) -> Result:
+        return evaluate(self.family, self.mode, case, [law], self.planted.execute)[0]
 
 
 class _Collector:
     """Takes the cases of an item without executing them."""
-
-    done = False
 
     def __init__(self) -> None:
         self.cases: list[Any] = []
@@ -143,14 +153,15 @@ class Ground:
         """
         key = family.name, modes
         if key not in self._kept:
-            telling = {(item.mode, named(case)) for item, case in self._all(family, modes, PROFILES["quick"])}
+            telling = {(item.mode, named(case)) for item, case in self.every(family, modes, PROFILES["quick"])}
             found = stream.shuffled(
-                stream.derive(self.seed, "quarry", family.name), self._all(family, modes, self.profile)
+                stream.derive(self.seed, "quarry", family.name), self.every(family, modes, self.profile)
             )
             self._kept[key] = sorted(found, key=lambda each: (each[0].mode, named(each[1])) not in telling)
         return self._kept[key]
 
-    def _all(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+    def every(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+        """Every case of the family's items in these modes, by default its own, in the order of a run."""
         items = all_items(family, profile, modes)
         return [(item, case) for item in items for case in self._cases(family, item, profile)]
 
@@ -164,12 +175,12 @@ class Ground:
         decks(family, item, profile, self.seed, collector, None)
         return list(collector.cases)
 
-    def hunt(self, fault: Fault, seconds: float) -> Result:
+    def hunt(self, fault: Fault, seconds: float) -> FaultResult:
         """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds."""
         started = time.perf_counter()
         wrong = _witnessed(fault)
         if wrong is not None:
-            return Result(fault.name, fault.family, wrong, fault.control)
+            return FaultResult(fault.name, fault.family, wrong, fault.control)
         own = [self.families[fault.family]] if fault.family in self.families else []
         others = [family for name, family in self.families.items() if name not in {fault.family, *_APART}]
         judged = 0
@@ -184,11 +195,11 @@ class Ground:
                 result = _killed(fault, found[0], found[1], judged)
                 break
         else:
-            result = Result(fault.name, fault.family, "survived", fault.control, cases=judged)
+            result = FaultResult(fault.name, fault.family, "survived", fault.control, cases=judged)
         if not fault.control and fault.witness():
-            return Result(fault.name, fault.family, "witness true after the fault was lifted")
+            return FaultResult(fault.name, fault.family, "witness true after the fault was lifted")
         spent = time.perf_counter() - started
-        return Result(**{**vars(result), "seconds": spent})
+        return FaultResult(**{**vars(result), "seconds": spent})
 
     def _tracked(self, fault: Fault, family: Family, quarry: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
         """The same cases, every other one by how many words of the fault's name it speaks of: they are met sooner."""
@@ -256,8 +267,8 @@ def _words(case: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> Result:
-    return Result(
+def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
+    return FaultResult(
         fault=fault.name,
         family=fault.family,
         status="killed",

@@ -23,7 +23,7 @@ class Profile:
 
     One enumerated case of ``stride``, ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
     `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more) and ``histories`` of a state
-    machine where a family has one, all in ``parts``; ``limit`` is how many seconds one case may take before it hangs.
+    machine where a family has one, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.
     """
 
     name: str
@@ -63,15 +63,18 @@ class Item(NamedTuple):
 def items_of(
     family: Family, engine: str, profile: Profile, modes: Sequence[str] = (), subject: str = "torch"
 ) -> list[Item]:
-    """The items of one engine: every mode (by default the family's own), the first one in parts."""
+    """The items of one engine: every mode, the first one in parts.
+
+    By default they are the family's own, and of a subject its lives, of which the product alone is run.
+    """
     return [
         Item(family.name, subject, mode, engine, part, parts)
-        for mode in modes or family.modes
+        for mode in modes or (*family.modes, *(family.lives if engine == "product" else ()))
         for parts in [profile.parts[engine] if mode == family.modes[0] else 1]
         for part in range(parts)
     ]
 
 
-def all_items(family: Family, profile: Profile, modes: Sequence[str] = ()) -> list[Item]:
+def all_items(family: Family, profile: Profile, modes: Sequence[str] = (), subject: str = "torch") -> list[Item]:
     """Every item of a family."""
-    return [item for engine in ENGINES for item in items_of(family, engine, profile, modes)]
+    return [item for engine in ENGINES for item in items_of(family, engine, profile, modes, subject)]

@@ -4,8 +4,9 @@
     def padding_row_gets_no_gradient(case, out):
         return same(out.weight_grad[case.padding_row], 0)
 
-A law returns None (it holds exactly), a float (the worst error/bound ratio, at most 1) or a `Difference`.  A
-`Family` groups the laws that are judged on one execution: it says which cases there are and which program runs.
+A law returns what the comparisons of `embcheck.comparison` return, and nothing else: that it holds, exactly or with a
+ratio of error to bound, a `Difference`, or that it is not applicable and why.  A `Family` groups the laws that are judged
+on one execution: it says which cases there are and which program runs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from embcheck.axes import Axes, Input
-from embcheck.comparison import Difference, Finding
-from embcheck.outcome import Outcome
+from embcheck.declaration import subject_of
+from embcheck.facts import named, require
+from embcheck.outcome import Outcome, ProcessDied
+from embcheck.result import HOLDS, Difference, Finding
 from embcheck.space import Space
 
 Judgement = Callable[[Any, Outcome], Finding]
@@ -77,9 +80,10 @@ class Family:
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
     ``further`` are plain modes in which it runs only if they are asked for.
     ``untaken`` is the reason why a mode does not take the subject at all, which the outcome of any case shows.
-    ``absent`` is the reason why a subject has none of its cases.  Of what is enumerated every ``stride``-th case is
-    run, but in *deep* all are.  A program that ``forks`` is executed in a fork of a process that has run nothing: what a
-    worker has done before, such as starting the threads of autograd, would be missing in its forks.
+    ``absent`` is the reason why a subject has none of its cases, ``outside`` why it has not a case, or a mode's cases;
+    ``lives`` are modes in which a part of its cases is asked again by default.  Of what is enumerated every ``stride``-th
+    case is run, but in *deep* all are.  A program that ``forks`` is executed in a fork of a process that has run nothing:
+    what a worker has done before, such as starting the threads of autograd, would be missing in its forks.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Family:
     not_applicable: Callable[[Any, Outcome], str | None] = lambda case, out: None
     untaken: Callable[[Outcome], str | None] = lambda out: None
     absent: str = ""
+    outside: Callable[[Any, str], str | None] = lambda case, mode: None
+    lives: tuple[str, ...] = ()
     forks: bool = False
 
     def __post_init__(self) -> None:
@@ -119,12 +125,17 @@ class Family:
         implied_by: str = "",
         metadata: bool = False,
     ) -> Callable[[Judgement], Judgement]:
-        """Adds the decorated judgement to the family, named after it."""
+        """Adds the decorated judgement to the family, named after it.
+
+        Raises:
+            UnknownFact: for an obligation that speaks of a fact that no case of the family has.
+        """
 
         def add(judge: Judgement) -> Judgement:
             name = judge.__name__ if judge is not accepts else f"{self.name}_is_accepted"
             allowed = frozenset(modes) if modes is not None else None
             obligations = frozenset(obliges)
+            require(named(obligations), self.space.facts, f"law {name}")
             law = Law(
                 name,
                 self.name,
@@ -158,20 +169,30 @@ class Family:
         return test
 
 
+def ended(symptom: str, words: str = "") -> Difference:
+    """How a case departs from being accepted that ends its process, by a symptom such as ``crash SIGSEGV`` or ``hang``."""
+    words = words or ("no end" if symptom == "hang" else f"the process died: {symptom}")
+    return Difference(symptom, "error", words, None, words)
+
+
 def accepts(case: Axes, out: Outcome) -> Finding:
     """Nothing is raised, and no setting is left changed; the latter holds where something must be raised, too."""
     for name, (now, before) in out.settings.items():
         return Difference("setting", name, now, before, f"{name} is {now} afterwards, and was {before}")
     if out.error is None:
-        return None
+        return HOLDS
+    if isinstance(out.error, ProcessDied):
+        return ended(str(out.error))
     text = " ".join(str(out.error).split())
     if text.startswith("does not compile: "):  # as the modes that compile tell it
         return Difference("does not compile", "error", text[:240], None, text[:240])
     text = str(out.error).strip().splitlines()[0] if text else ""
-    words = f"raised {type(out.error).__name__}: {text[:160]}"
-    return Difference(f"raised {type(out.error).__name__}", "error", words, None, words)
+    words = raised = f"raised {type(out.error).__name__}: {text[:160]}"
+    if subject_of(case) and "does not require grad and does not have a grad_fn" in text:
+        words = f"your layer's table got no gradient: what the layer returned does not require grad ({raised})"
+    return Difference(f"raised {type(out.error).__name__}", "error", raised, None, words)
 
 
 def source_of(law: Law) -> str:
     """The file of a law's judgement, for `embcheck laws`."""
-    return inspect.getsourcefile(law.judge) or "?"
+    return inspect.getsourcefile(inspect.unwrap(law.judge)) or "?"

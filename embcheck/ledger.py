@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from embcheck.axes import Axes, parse
+from embcheck.facts import UnknownFact, closest, require
+from embcheck.instead import INSTEAD
+from embcheck.machine import PROVED, Machine
+from embcheck.result import Difference
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +33,8 @@ else:
     import tomli as tomllib
 
 SHIPPED = Path(__file__).with_name("ledger.toml")
+#: How the reason begins of an entry whose witness passes where it was never measured.
+SEEMS_FIXED = "seems fixed here"
 
 
 class LedgerError(ValueError):
@@ -38,8 +45,12 @@ class LedgerError(ValueError):
 class Entry:
     """A known violation.
 
-    ``where`` maps a fact to the value it has in the region, or to a list of them.  ``kind`` narrows the entry to one
-    kind of difference.  ``excluded`` cases are not executed at all: for what would take the process down.
+    ``where`` maps a fact to the value it has in the region, or to a list of them.  ``kind`` narrows the entry to some
+    kinds of difference, with commas between, and ``instead`` to what torch is known to give where it differs.
+    ``excluded`` cases are not executed at all: for what would take the process down.  ``machine`` maps what a machine
+    proved of itself, such as onednn_kernel, to a pattern or a list of them: the entry speaks of those machines only.
+    ``measured`` has the releases on which the witness was run, each with the capabilities, such as AVX2, of the machines:
+    if it is None, all.
     """
 
     law: str
@@ -51,44 +62,71 @@ class Entry:
     torch: SpecifierSet = field(default_factory=SpecifierSet)
     device: str = "*"
     kind: str = "*"
+    instead: str = ""
     link: str = ""
     expires: date | None = None
     excluded: bool = False
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] | None = None
 
     @property
     def case(self) -> Axes:
         """The witness.
 
         Raises:
-            LedgerError: if it builds no case, or one that lies outside the entry's own region.
+            LedgerError: if it builds no case, or one that lies outside the entry's own region, or has no such fact.
         """
         try:
             case = parse(self.witness)
         except ValueError as error:
             raise LedgerError(f"ledger entry {self.name}: {error}") from error
         facts = case.facts()
-        missing = set(self.where) - set(facts)
-        if missing:
-            known = ", ".join(sorted(facts))
-            raise LedgerError(f"ledger entry {self.name}: no fact {', '.join(sorted(missing))}; there are {known}")
+        try:
+            require(self.where, facts, f"ledger entry {self.name}")
+        except UnknownFact as error:
+            raise LedgerError(str(error)) from None
         if not self.covers(facts):
             raise LedgerError(f"ledger entry {self.name}: the witness lies outside the entry's own region")
         return case
 
     def concerns(self, law: str, mode: str, device: str) -> bool:
-        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of modes
+        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
         there may be several, with commas between."""
-        if not fnmatchcase(law, self.law) or not fnmatchcase(device, self.device):
-            return False
-        return any(fnmatchcase(mode, pattern.strip()) for pattern in self.mode.split(","))
+        return self.speaks_of(law) and fnmatchcase(device, self.device) and _fits(mode, self.mode)
+
+    def speaks_of(self, law: str) -> bool:
+        """Whether the entry speaks of a law."""
+        return _fits(law, self.law)
 
     def runs_in(self, modes: Iterable[str]) -> bool:
         """Whether the entry speaks of one of these modes, so that a run in them shows its witness."""
-        return any(fnmatchcase(mode, pattern.strip()) for pattern in self.mode.split(",") for mode in modes)
+        return any(_fits(mode, self.mode) for mode in modes)
+
+    def excuses(self, found: Difference, case: Any) -> bool:
+        """Whether the entry speaks of such a difference, which is of one kind: see `Difference.apart`."""
+        known = _fits(found.kind, self.kind)
+        return known and (not self.instead or any(INSTEAD[name](case, found) for name in _names(self.instead)))
+
+    def unmeasured(self, torch_version: str, capability: str) -> str:
+        """That the entry was never measured on a release or on such a machine, in words; empty if it was."""
+        release = Version(torch_version).base_version
+        if self.measured is None or capability in self.measured.get(release, ()):
+            return ""
+        where = f"torch {release} with {capability}" if release in self.measured else f"torch {release}"
+        return f"the entry was never measured on {where}"
 
     def covers(self, facts: Mapping[str, Any]) -> bool:
         """Whether a case with these facts lies in the region."""
         return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
+
+
+@lru_cache(maxsize=1 << 14)
+def _fits(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _names(patterns))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 _NO_FACT = object()
@@ -101,17 +139,32 @@ def _among(fact: Any, wanted: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The entries that are in force for one torch release, and those that speak of others only."""
+    """The entries that are in force for one torch release, and those that speak of others only.
+
+    Those of ``some_machines`` excuse nothing until `on` has looked at the machine.
+    """
 
     entries: tuple[Entry, ...] = ()
     elsewhere: tuple[Entry, ...] = ()
+    some_machines: tuple[Entry, ...] = ()
 
-    def find(self, law: str, mode: str, device: str, kind: str, facts: Mapping[str, Any]) -> Entry | None:
-        """The first entry that excuses a violation of this kind on a case with these facts."""
-        for entry in self.entries:
-            if entry.concerns(law, mode, device) and fnmatchcase(kind, entry.kind) and entry.covers(facts):
-                return entry
-        return None
+    def on(self, machine: Machine) -> Ledger:
+        """The ledger on a machine: entries that speak of such machines are in force too."""
+        unmet = tuple(entry for entry in self.some_machines if machine.unmet(entry.machine))
+        met = tuple(entry for entry in self.some_machines if entry not in unmet)
+        return Ledger(self.entries + met, self.elsewhere, unmet)
+
+    def find(self, law: str, mode: str, device: str, found: Difference, case: Axes) -> Entry | None:
+        """The first entry that excuses a difference on a case; it says nothing of the `Difference.others`."""
+        concerned = [entry for entry in self.entries if entry.concerns(law, mode, device)]
+        facts = case.facts() if concerned else {}
+        return next((entry for entry in concerned if entry.covers(facts) and entry.excuses(found, case)), None)
+
+    def excuses(
+        self, law: str, mode: str, device: str, found: Difference, case: Axes
+    ) -> list[tuple[Difference, Entry | None]]:
+        """Each of the differences that a law found on a case, see `Difference.apart`, with the entry that excuses it."""
+        return [(each, self.find(law, mode, device, each, case)) for each in found.apart()]
 
     def excludes(self, laws: Iterable[str], mode: str, device: str) -> tuple[Entry, ...]:
         """The entries whose cases must not even be executed, among those that concern any of these laws."""
@@ -119,12 +172,14 @@ class Ledger:
 
 
 _REQUIRED = ("law", "where", "witness", "reason")
-_FIELDS = {*_REQUIRED, "name", "mode", "torch", "device", "kind", "link", "expires", "excluded"}
+_FIELDS = {*_REQUIRED, "name", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured"}
 #: What a field that is no text must be.
 _KINDS: dict[str, tuple[type, str]] = {
     "where": (dict, "a table of facts, such as { sparse = true }"),
     "expires": (date, "a date, such as 2027-06-01"),
     "excluded": (bool, "true or false"),
+    "measured": (dict, 'a table of releases, such as { "2.13.0" = ["AVX2"] }'),
+    "machine": (dict, 'a table of what is proved, such as { onednn_kernel = "*amx*" }'),
 }
 
 
@@ -140,7 +195,9 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
         if entry.expires is not None and entry.expires < today and release in entry.torch:
             raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
     in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
-    return Ledger(in_force, tuple(entry for entry in entries if entry not in in_force))
+    elsewhere = tuple(entry for entry in entries if entry not in in_force)
+    anywhere = tuple(entry for entry in in_force if not entry.machine)
+    return Ledger(anywhere, elsewhere, tuple(entry for entry in in_force if entry.machine))
 
 
 def read(path: Path) -> tuple[Entry, ...]:
@@ -157,17 +214,31 @@ def read(path: Path) -> tuple[Entry, ...]:
         raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise LedgerError(f"ledger {path}: not TOML: {error}") from error
-    unknown = set(data) - {"known"}
+    unknown = set(data) - {"known", "measured"}
     if unknown:
         raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
     known = data.get("known", [])
     if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
-    entries = tuple(_entry(raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
+    measured = {"measured": data["measured"]} if "measured" in data else {}
+    entries = tuple(_entry(measured | raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
     twice = sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1)
     if twice:
         raise LedgerError(f"ledger {path}: two entries are called {', '.join(twice)}; each needs a name of its own")
     return entries
+
+
+def check(entries: Iterable[Entry], laws: Collection[str] | None) -> None:
+    """Sees to it that entries speak of ``laws``, if given, and of facts that there are; case types must have been loaded.
+
+    Raises:
+        LedgerError: for the first that does not, with what is close to it, or whose witness lies outside its region.
+    """
+    for entry in entries:
+        if laws is not None and not any(entry.speaks_of(law) for law in laws):
+            hint = closest(entry.law, laws) or "see `embcheck laws`"
+            raise LedgerError(f"ledger entry {entry.name}: no law {entry.law!r}; {hint}")
+        entry.case  # noqa: B018  (which raises)
 
 
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:
@@ -184,6 +255,17 @@ def _entry(raw: Mapping[str, Any], place: str) -> Entry:
             raise LedgerError(f"{place}: {name} must be {words}, not {value!r}")
     if not raw["reason"].strip():
         raise LedgerError(f"{place}: the reason is empty; say why this is known")
+    for name, value in raw.get("machine", {}).items():
+        if name not in PROVED:
+            raise LedgerError(f"{place}: a machine proves no {name}; it proves {', '.join(PROVED)}")
+        if not all(isinstance(each, str) for each in (value if isinstance(value, list) else [value])):
+            raise LedgerError(f"{place}: machine.{name} must be a pattern or a list of them, not {value!r}")
+    for release, capabilities in raw.get("measured", {}).items():
+        if not (isinstance(capabilities, list) and all(isinstance(each, str) for each in capabilities)):
+            raise LedgerError(f"{place}: measured.{release} must be a list of capabilities, not {capabilities!r}")
+    for name in _names(raw.get("instead", "")):
+        if name not in INSTEAD:
+            raise LedgerError(f"{place}: instead: nothing is called {name!r}; there are {', '.join(INSTEAD)}")
     try:
         ast.parse(raw["witness"], mode="eval")
         specifier = SpecifierSet(raw.get("torch", ""))

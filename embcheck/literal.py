@@ -3,57 +3,62 @@
 from __future__ import annotations
 
 import math
+import types
 from typing import Any
 
 import numpy as np
 
 from embcheck.axes import Input
 from embcheck.format import FORMATS
-from embcheck.layout import CROWDED, POISONED_INDEX, view_of
+from embcheck.layout import CROWDED, POISONED_INDEX, View, view_of
 
 #: The dtypes whose elements are written as numbers; those of others are written as bytes.
 _COUNTED = frozenset({*FORMATS, "int64", "int32"})
+#: What torch makes of a NaN and of a whole number that is given no dtype.
+_UNNAMED = frozenset({"float32", "int64"})
 
 
 def input_lines(name: str, given: Input, memory: bool) -> list[str]:
-    """The lines that build an input under ``name``; with ``memory`` the buffer around it is kept and copied, so that
-    what is written there can be seen."""
-    dtype = f"torch.{given.dtype}"
-    values = _literal(given)
-    grad = [f"{name}.requires_grad_()"] if given.requires_grad else []
-    if given.layout == "contiguous" and not memory:
-        return [f"{name} = {values}", *grad]
-    view = view_of(given.stored.shape, given.layout)
-    itemsize = given.stored.itemsize
-    poison = 'float("nan")' if given.dtype in FORMATS else str(POISONED_INDEX)
-    where = f"as_strided({view.shape}, {view.strides}, {view.offset})"
-    fill = f"{name}.copy_({values})"
-    if not given.stored.size:
-        fill = f"{name}  # empty"
-    elif not all(view.strides):  # torch refuses to write to elements that share memory
-        first = ", ".join(":" if stride else ":1" for stride in view.strides)
-        fill = f"{name}[{first}].copy_({values}[{first}])"
-    made = [
-        f"{name}_memory = torch.full(({view.size},), {poison}, dtype={dtype})  # poison around the tensor",
-        f"{name} = {name}_memory.{where}",
-    ]
-    if given.dtype not in _COUNTED:  # in bytes, as which every dtype can be compared
-        made[0] = f"{name}_memory = torch.full(({view.size * itemsize},), 90, dtype=torch.uint8)"
-        made[1] = f"{name} = {name}_memory.view({dtype}).{where}"
-    if given.layout == CROWDED and given.stored.size:
+    """The line that builds an input under ``name``, as a view into a larger buffer of poison, as it was fed; with
+    ``memory`` the buffer is kept as ``name_memory`` and copied, so that what is written there can be seen."""
+    view, dtype, values = view_of(given.stored.shape, given.layout), f"torch.{given.dtype}", _literal(given)
+    made = placed(view)
+    if given.dtype not in _COUNTED:
+        buffer = f"torch.full(({view.size * given.stored.itemsize},), 90, dtype=torch.uint8).view({dtype})"
+    elif given.layout == CROWDED and given.stored.size:  # more of the same
         around = f"[(torch.arange({view.size}) - {view.offset}) % {given.stored.size}]"
-        made[0] = f"{name}_memory = {values}.reshape(-1){around}  # more of the same around the tensor"
-        made[1], fill = f"{name} = {name}_memory.{where}", ""
+        buffer = f"{values}.to({dtype}).reshape(-1){around}"
+    else:
+        poison = "torch.nan" if given.dtype in FORMATS else str(POISONED_INDEX)
+        named = "" if given.dtype in _UNNAMED else f", dtype={dtype}"
+        buffer = f"torch.full(({view.size},), {poison}{named})"
+    if not given.stored.size or given.layout == CROWDED:
+        made = f".as_strided({view.shape}, {view.strides}, {view.offset})"
+    elif values.startswith("torch.full("):
+        made += f".fill_({number(_decoded(given).flat[0])})"
+    else:
+        first = ", ".join(":" if stride else ":1" for stride in view.strides)
+        made += f".copy_({values})" if all(view.strides) else f".copy_({values}[{first}])"
+    if given.stored.size and not all(view.strides):  # what shares memory is written once
+        made += f".expand({view.shape})"
+    made += ".requires_grad_()" if given.requires_grad else ""
+    if not memory:
+        return [f"{name} = {buffer}{made}"]
     return [
-        *made,
-        *([fill] if fill else []),
-        *([f"{name}_before = {name}_memory.clone()"] if memory else []),
-        *grad,
+        f"{name}_memory = {buffer}",
+        f"{name} = {name}_memory{made}",
+        f"{name}_before = {name}_memory.clone()",
     ]
+
+
+def placed(view: View) -> str:
+    """The method that gives a buffer's elements that are viewed, each once."""
+    shape = tuple(length if stride else 1 for length, stride in zip(view.shape, view.strides, strict=True))
+    return f".as_strided({shape}, {view.strides}, {view.offset})"
 
 
 def _literal(given: Input) -> str:
-    """An expression for the elements, as a contiguous tensor."""
+    """An expression for the elements, as a contiguous tensor that holds them exactly and is cast when it is copied."""
     stored, shape = given.stored, tuple(given.stored.shape)
     dtype = f"torch.{given.dtype}"
     if not stored.size:
@@ -61,8 +66,7 @@ def _literal(given: Input) -> str:
     if given.dtype not in _COUNTED:
         listed = np.ascontiguousarray(stored).reshape(-1).view(np.uint8).tolist()
         return f"torch.tensor({listed}, dtype=torch.uint8).view({dtype}).reshape({shape})"
-    fmt = FORMATS.get(given.dtype)
-    values = stored if fmt is None else fmt.decode(stored)
+    fmt, values = FORMATS.get(given.dtype), _decoded(given)
     flat = values.reshape(-1)
     if (flat == flat[0]).all() and stored.size > 1 and not (flat[0] == 0 and np.signbit(flat).any()):
         return f"torch.full({shape}, {number(flat[0])}, dtype={dtype})"
@@ -71,10 +75,17 @@ def _literal(given: Input) -> str:
         return f"torch.tensor({bits.tolist()}, dtype=torch.{fmt.bits}).view({dtype})"
     short = _formula(flat) if stored.size > 24 else None
     if short is not None:
-        return f"({short}).to({dtype}).reshape({shape})"
+        return f"({short}).reshape({shape})"
     whole = fmt is None or (flat == np.rint(flat)).all()
-    listed = values.astype(np.int64).tolist() if whole and np.abs(flat).max() < 2**53 else values.tolist()
-    return f"torch.tensor({listed}, dtype={dtype})"
+    if whole and np.abs(flat).max() < 2**53:
+        return f"torch.tensor({values.astype(np.int64).tolist()})"
+    return f"torch.tensor({values.tolist()}, dtype={dtype})"
+
+
+def _decoded(given: Input) -> Any:
+    """The elements as numbers."""
+    fmt = FORMATS.get(given.dtype)
+    return given.stored if fmt is None else fmt.decode(given.stored)
 
 
 def _formula(flat: Any) -> str | None:
@@ -99,3 +110,22 @@ def number(value: Any) -> str:
         return f'float("{number}")'
     whole = isinstance(number, float) and number.is_integer() and abs(number) < 2**53
     return repr(int(number)) if whole else repr(number)
+
+
+def expression(value: Any) -> str:
+    """A value as a Python expression; a function or a class by its name."""
+    if isinstance(value, types.FunctionType):
+        return value.__name__
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {expression(member)}" for key, member in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(expression, value))
+        if isinstance(value, list):
+            return f"[{inner}]"
+        return f"({inner},)" if value else "()"
+    if isinstance(value, np.generic):
+        return expression(value.item())
+    # What torch is given as 8.0 it may refuse as 8.
+    return repr(value) if not isinstance(value, float) or math.isfinite(value) else number(value)

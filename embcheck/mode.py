@@ -7,7 +7,6 @@ program calls is then a compiled, exported, batched or copied one.  A new mode i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +14,8 @@ from typing import Any
 
 import torch
 
-from embcheck.axes import holds
+from embcheck.domain import Unsuited
+from embcheck.facts import conditions
 from embcheck.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
@@ -30,10 +30,10 @@ class Mode:
     reason why this mode can't run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is
     a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
     metadata only; ``aliases`` says whether its table is the memory that was given; one that ``rebuilds`` makes a module
-    of the call, or hands it another table; one without ``hooks`` does not see those of a layer.  ``lacking`` gives the
-    reason why this torch or machine does not have it, or None.  ``cases`` enumerates the cases of an item where the
-    family's own order would not do, say because each signature has to be compiled; then ``engines`` are those that it
-    has.  ``cost`` is what a case costs beside eager.
+    of the call, or hands it another table: only if it ``keeps_names`` of parameters may there be others beside the table.
+    One without ``hooks`` does not see those of a layer.  ``lacking`` gives the reason why this torch or machine does not
+    have it, or None.  ``cases`` enumerates the cases of an item where the family's own order would not do, say because
+    each signature has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Mode:
     values: bool = True
     aliases: bool = True
     rebuilds: bool = False
+    keeps_names: bool = False
     hooks: bool = True
     cannot: Mapping[str, str] = field(default_factory=dict)
     calls: frozenset[str] = frozenset()
@@ -56,10 +57,14 @@ class Mode:
         return " ".join((self.function.__doc__ or "").split())
 
     def reason(self, case: Any, family: Family) -> str | None:
-        """Why this mode can't run the case; None if it can."""
+        """Why this mode can't run the case, or the subject has not got it; None if it can."""
+        outside = family.outside(case, self.name)
+        if outside is not None:
+            return outside
         facts = case.facts() if self.cannot or self.calls else {}
-        for conditions, reason in self.cannot.items():
-            if all(_met(condition.strip(), facts) for condition in conditions.split("&")):
+        for text, reason in self.cannot.items():
+            # A family whose cases have no such fact has nothing to refuse.
+            if all(each.fact in facts and each.holds(facts) for each in conditions(text)):
                 return reason
         if not self.calls:
             return None
@@ -70,9 +75,14 @@ class Mode:
         if build is None:
             return "such a case builds nothing that the mode could change"
         shape = tuple(plan.inputs["weight"].stored.shape)
-        if not self.hooks and hooked(build, shape):
-            return "it does not see the hooks of the layer"
-        return obstacle(build, shape) if self.rebuilds else None
+        try:
+            if not self.hooks and hooked(build, shape):
+                return "it does not see the hooks of the layer"
+            return obstacle(build, shape, several=self.keeps_names) if self.rebuilds else None
+        except Unsuited as error:
+            return str(error)
+        except Exception:
+            return None  # what can't be built shows when it is executed
 
     def unasked(self, law: Law) -> str | None:
         """Why a law is not asked in this mode; None if it is."""
@@ -84,16 +94,20 @@ class Mode:
 
 
 @lru_cache(maxsize=4096)
-def obstacle(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1)) -> str | None:
-    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if
-    it can."""
+def obstacle(
+    build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1), *, several: bool = False
+) -> str | None:
+    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if it
+    can.  ``several`` parameters are an obstacle only where the table is not found by its name."""
     # A table without elements is drawn, too, though that moves nothing.
     table, drawn = torch.zeros([max(size, 1) for size in shape]), torch.get_rng_state()
     try:
         leaf, call = build(table)
         if isinstance(call, torch.nn.Module):
             further = len(list(call.parameters())) - 1
-            return f"its module has {further} parameters beside the table" if further else None
+            if not further or several:
+                return None
+            return f"its module has {further} parameter{'s' * (further > 1)} beside the table"
         if leaf is not table:
             return "its call is no module, but its table belongs to one"
         if not torch.equal(torch.get_rng_state(), drawn):
@@ -116,11 +130,6 @@ def hooked(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int
 
 #: Stands among a law's modes for all that make a graph.
 GRAPH = "graph"
-
-
-def _met(condition: str, facts: Mapping[str, Any]) -> bool:
-    # A family whose cases have no such fact has nothing to refuse.
-    return re.split("[<>=]", condition)[0] in facts and holds(condition, facts)
 
 
 MODES: dict[str, Mode] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import CodeType
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,10 @@ class Missing(Exception):
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} is None")
         self.path = path
+
+
+class ProcessDied(Exception):
+    """The process that executed a case alone died, or came to no end; the message is its symptom: ``crash SIGSEGV``."""
 
 
 class Field:
@@ -75,6 +80,12 @@ class Field:
         for key in keys:
             raw = raw[key]
         return Field(raw, lambda: self.path + "".join(f"[{_quoted(key)}]" for key in keys), self._reader)
+
+    def derived(self, expression: str) -> Field:
+        """What an expression gives in which ``{}`` stands for the observation, as a plain value: a script computes the same,
+        ``out.names.derived("len({})")``."""
+        value = eval(_compiled(expression.replace("{}", "it")), {"it": self.raw})
+        return Field(value, lambda: expression.replace("{}", self.path), self._reader)
 
     def meta(self, name: str) -> Field:
         """Metadata of an observed tensor as a plain value: ``shape``, ``dtype``, ``device``, ``layout`` (as torch
@@ -149,6 +160,11 @@ class Field:
         return self.stored if fmt is None else fmt.to_bits(self.stored)
 
 
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> CodeType:
+    return compile(expression, expression, "eval")
+
+
 @lru_cache(maxsize=64)
 def _spelt(kind: Any) -> str:
     """A dtype, device or layout as torch spells it, without the prefix."""
@@ -172,11 +188,20 @@ def _shown(key: Any) -> str:
 
 
 class Refused(Exception):
-    """A law asked for an observation of a program that raised."""
+    """A law asked for an observation of a program that raised; the message says for which, and what it raised."""
+
+
+class Unobserved(AttributeError):
+    """A law asked for an observation that its program does not make; the message says for which, and what there is."""
 
 
 #: What an outcome has itself.
-_OWN = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "settings", "written"})
+_OWN = frozenset(
+    {
+        *("device", "error", "keeps_memory", "last_read", "looked_at", "makes_graph", "mode", "seen", "settings"),
+        *("with_zeros", "written"),
+    }
+)
 
 
 class Outcome:
@@ -192,6 +217,7 @@ class Outcome:
 
     __slots__ = (
         "_fields",
+        "_last",
         "_reader",
         "_written",
         "device",
@@ -228,22 +254,58 @@ class Outcome:
         self._reader = reader
         self._written = written
         self._fields: dict[str, Field] = {}
+        self._last = ""
 
     def __getattr__(self, name: str) -> Field:
+        self._last = name
         found = self._fields.get(name)
         if found is not None:
             return found
         if self.error is not None:
-            raise Refused(name) from self.error
+            raise Refused(f"{name!r}, though the program raised {type(self.error).__name__}") from self.error
         try:
             found = self._fields[name] = Field(self.seen[name], f'seen["{name}"]', self._reader)
             return found
         except KeyError:
-            raise AttributeError(f"no observation {name!r}; there are {', '.join(self.seen)}") from None
+            raise Unobserved(f"{name!r}, which the program does not give; it gives {', '.join(self.seen)}") from None
 
     def __contains__(self, name: str) -> bool:
         return name in self.seen
 
+    def looked_at(self) -> tuple[str, ...]:
+        """The observations that laws have read."""
+        return tuple(self._fields)
+
+    def last_read(self) -> tuple[str, Any]:
+        """The path and the content, as plain Python values, of the observation that a law read last."""
+        field = self._fields.get(self._last)
+        if field is None:
+            return "seen", None
+        return field.path, field.values.tolist() if field.is_tensor else field.raw
+
+    def with_zeros(self) -> Outcome:
+        """The same with zeros in place of every number that was observed."""
+        return Outcome(
+            {name: _zeros(value) for name, value in self.seen.items()},
+            lambda raw: np.zeros_like(self._reader(raw)),
+            mode=self.mode,
+            makes_graph=self.makes_graph,
+            keeps_memory=self.keeps_memory,
+            device=self.device,
+            error=self.error,
+            written=self._written,
+            settings=self.settings,
+        )
+
     def written(self) -> dict[str, str]:
         """For each input that changed, or whose surroundings did, what happened to it, in words."""
         return self._written() if self._written is not None else {}
+
+
+def _zeros(value: Any) -> Any:
+    """A plain value with zeros in place of its numbers; a tensor's are read as zeros."""
+    if isinstance(value, dict):
+        return {key: _zeros(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_zeros, value)) if type(value) in (list, tuple) else value
+    return type(value)(0) if type(value) in (int, float, complex) else value

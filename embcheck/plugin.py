@@ -6,8 +6,8 @@ before a test needs them, and does nothing in a session without families.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -18,8 +18,9 @@ import pytest
 
 if TYPE_CHECKING:
     from embcheck.item import Item
-    from embcheck.judge import Probe
     from embcheck.ledger import Ledger
+    from embcheck.machine import Machine
+    from embcheck.tally import Probe
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--embcheck-baseline", default=None, metavar="FILE", help="a record: fail only on what is new")
     group.addoption("--embcheck-shard", default="", metavar="k/N", help="the k-th of N shares of the items")
+    group.addoption(
+        "--embcheck-strict",
+        action="store_true",
+        help="a ledger entry whose witness passes is stale also where it was never measured",
+    )
     group.addoption(
         "--embcheck-witnesses",
         default="in force",
@@ -65,6 +71,7 @@ def settings_of(config: pytest.Config) -> Any:
             baseline=Path(baseline) if baseline else None,
             witnesses=config.getoption("--embcheck-witnesses"),
             shard=config.getoption("--embcheck-shard"),
+            strict=config.getoption("--embcheck-strict"),
         ).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
@@ -97,8 +104,45 @@ def ledger_of(config: pytest.Config) -> Ledger:
     return held
 
 
+def ledger_here(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
+    return ledger_of(config).on(proved(config))
+
+
+def proved(config: pytest.Config) -> Machine:
+    """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
+    import torch
+
+    from embcheck.machine import here
+
+    torch.set_num_threads(1)
+    return here(settings_of(config).device)
+
+
+def former_of(config: pytest.Config, label: str) -> Any:
+    """Which of an item's cases failed in the baseline; nothing without one."""
+    settings = settings_of(config)
+    if settings.baseline is None:
+        return None
+    from embcheck.records.compare import Baseline
+    from embcheck.records.record import read
+
+    held: Baseline | None = config.stash.get(_BASELINE, None)
+    if held is None:
+        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
+    return held.former(label, settings.device)
+
+
 _LEDGER: pytest.StashKey[Any] = pytest.StashKey()
+_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
 _SLOT: pytest.StashKey[Any] = pytest.StashKey()
+_TOLD: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def news(config: pytest.Config) -> Machine | None:
+    """What this process has proved of its machine, for the first batch that it hands over; None for the others."""
+    told, config.stash[_TOLD] = config.stash.get(_TOLD, False), True
+    return None if told else proved(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,12 +157,36 @@ def pytest_configure(config: pytest.Config) -> None:
             settings.rehearsed()
         except UsageError as error:
             raise pytest.UsageError(f"embcheck: {error}") from None
+    if settings.ledger is not None:
+        _check_regions(ledger_of(config), settings)
     from embcheck.session import Session
 
     config.pluginmanager.register(Session(config, settings), "embcheck-session")
 
 
+def _check_regions(ledger: Ledger, settings: Any) -> None:
+    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested.
+
+    Raises:
+        pytest.UsageError: for the first such entry.
+    """
+    from embcheck.collect import load_families
+    from embcheck.ledger import LedgerError, check
+
+    laws = {law.name for family in load_families().values() for law in family.laws}
+    try:
+        # Of a subject's families only those that speak of its kind are there.
+        entries = (*ledger.entries, *ledger.some_machines, *ledger.elsewhere)
+        check(entries, None if settings.subject else laws)
+    except LedgerError as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if is_worker(metafunc.config) and {"embcheck_item", "embcheck_entry"}.intersection(metafunc.fixturenames):
+        from embcheck.processes import keep_few_kernels
+
+        keep_few_kernels()  # before torch makes its first one
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
         from embcheck.collect import load_families, load_modes
@@ -130,9 +198,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             # Brought to the subject; families that do not speak of its kind are not among them.
             family = load_families().get(family.name)
         load_modes()
-        modes = modes_of(family, settings.modes) if family is not None else ()
+        modes = modes_of(family, settings.modes) if family is not None and settings.modes else ()
         profile, subject = PROFILES[settings.profile], settings.subject or "torch"
-        items = items_of(family, metafunc.function.engine, profile, modes, subject) if family and modes else []
+        items = []
+        if family is not None and (modes or not settings.modes):
+            items = items_of(family, metafunc.function.engine, profile, modes, subject)
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         from embcheck.collect import load_modes
@@ -141,7 +211,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
         ledger = ledger_of(metafunc.config) if not settings_of(metafunc.config).subject else Ledger()
         surveyed = settings_of(metafunc.config).witnesses == "all"
-        entries = ledger.entries + (ledger.elsewhere if surveyed else ())
+        entries = ledger.entries + ledger.some_machines + (ledger.elsewhere if surveyed else ())
         load_modes()
         modes = running(settings_of(metafunc.config).modes)
         entries = tuple(entry for entry in entries if entry.runs_in(modes))
@@ -150,7 +220,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves this shard's share: every N-th of what was selected, so that every shard has some of each family."""
+    """Leaves this shard's share: every N-th of what was selected, so that every shard has some of each family.  What is
+    to run is noted, so that what does not run is missed."""
+    from embcheck.accounting import Selection
+
+    selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
     if text:
         from embcheck.run import shard_of
@@ -158,6 +232,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         number, count = shard_of(text)
         config.hook.pytest_deselected(items=[item for place, item in enumerate(items) if place % count != number - 1])
         items[:] = items[number - 1 :: count]
+        selection = selection.only(item.nodeid for item in items)
+    if is_worker(config):
+        selection.write(Path(config.workerinput["embcheck_run"]))  # type: ignore[attr-defined]
+    elif (session := config.pluginmanager.get_plugin("embcheck-session")) is not None:
+        session.account.selection = selection
+
+
+def _label(test: pytest.Item) -> str:
+    """The name of the item or ledger entry that a test is about; empty if it is neither."""
+    chosen = getattr(test, "callspec", None)
+    asked = chosen.params if chosen is not None else {}
+    item, entry = asked.get("embcheck_item"), asked.get("embcheck_entry")
+    if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
+        return f"ledger: {entry.name}"
+    return str(getattr(item, "label", ""))
 
 
 @pytest.fixture
@@ -170,6 +259,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         from embcheck.item import PROFILES, all_items
         from embcheck.law import FAMILIES
         from embcheck.mode import modes_of
+        from embcheck.records.store import store_of
         from embcheck.report.terminal import violations
         from embcheck.run import Batch
 
@@ -184,18 +274,19 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 embcheck_item,
                 profile,
                 settings.seed,
-                ledger_of(config),
+                ledger_here(config),
                 device=settings.device,
                 before=before,
                 probe=probe,
+                former=former_of(config, embcheck_item.label),
             )
         modes = modes_of(family, settings.modes)
         if family.modes[0] not in modes or embcheck_item.mode not in family.modes:
             # Cases are made to meet the obligations in a family's own modes.
             verdicts = [replace(verdict, obliges=()) for verdict in verdicts]
-        items = len(all_items(family, profile, modes))
-        Batch(embcheck_item.label, items, verdicts, statements(family)).attach(request.node)
-        text = violations(verdicts)
+        items = len(all_items(family, profile, modes if settings.modes else ()))
+        Batch(embcheck_item.label, items, verdicts, statements(family), news(config)).attach(request.node)
+        text = violations(verdicts, store_of(settings.report))
         if text:
             pytest.fail(text, pytrace=False)
 
@@ -212,9 +303,13 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
         from embcheck.witness import look, statement
 
         settings = settings_of(request.config)
-        in_force = embcheck_entry in ledger_of(request.config).entries
-        verdict = look(embcheck_entry, settings.device, in_force=in_force, surveyed=settings.witnesses == "all")
-        Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)]).attach(request.node)
+        ledger = ledger_of(request.config)
+        in_force = embcheck_entry in (*ledger.entries, *ledger.some_machines)
+        surveyed, machine = settings.witnesses == "all", proved(request.config)
+        verdict = look(
+            embcheck_entry, settings.device, in_force=in_force, surveyed=surveyed, strict=settings.strict, machine=machine
+        )
+        Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
         if verdict.status == Status.VIOLATED:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)
 
@@ -222,15 +317,15 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
 
 
 class Watched:
-    """While an item runs in a worker: the crash slot is filled and the watchdog is awake."""
+    """While an item runs in a worker: the crash slot is filled, and what is written for a moment lies in the run's folder."""
 
     def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
         self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
-        self.watchdog: Any = None
+        self._left = ExitStack()
 
-    def __enter__(self) -> tuple[Callable[[bytes], None] | None, Probe | None]:
+    def __enter__(self) -> tuple[Callable[[bytes], str | None] | None, Probe | None]:
         import torch
-        import torch._dynamo  # which optimizers import at their first step: not on a case's time
+        import torch._dynamo
 
         # One thread a worker: cases that need more set it themselves and set it back.
         torch.set_num_threads(1)
@@ -239,31 +334,30 @@ class Watched:
         if not is_worker(self.config):
             return None, None
         from embcheck.crashes.isolate import probe, ready
-        from embcheck.crashes.slot import Slot, Watchdog
+        from embcheck.crashes.slot import Deaths, Slot
         from embcheck.law import FAMILIES
+        from embcheck.processes import end_with_parent, temporary_files_in
 
         inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
         folder = Path(inputs["embcheck_run"])
+        self._left.enter_context(temporary_files_in(folder))
         slot = self.config.stash.get(_SLOT, None)
         if slot is None:
-            slot = self.config.stash[_SLOT] = Slot(folder / f"slot-{inputs['workerid']}-{os.getpid()}")
+            end_with_parent()
+            slot = self.config.stash[_SLOT] = Slot(folder, inputs["workerid"])
         slot.begin(self.nodeid, self.label)
+        self._left.callback(slot.running, b"")
         family, _, mode, *_ = self.label.split("/")
-        if family in FAMILIES and FAMILIES[family].forks:
+        deaths = Deaths(folder)
+        crashing, deadly = deaths.crashing(family), deaths.deadly
+        if crashing or (family in FAMILIES and FAMILIES[family].forks):
             ready()
-        self.watchdog = Watchdog(self.limit)
-        self.watchdog.tick()
-        trying: Probe | None = None
-        dangerous = folder / "dangerous"
-        if dangerous.is_file() and family in dangerous.read_text().split("\n"):
-            trying = partial(probe, family, mode)
 
-        def before(case: bytes) -> None:
+        def before(case: bytes) -> str | None:
             slot.running(case)
-            self.watchdog.tick()
+            return "the worker that judged it before died, and alone it comes back" if case in deadly else None
 
-        return before, trying
+        return before, partial(probe, family, mode, self.limit) if crashing else None
 
     def __exit__(self, *exception: object) -> None:
-        if self.watchdog is not None:
-            self.watchdog.stop()
+        self._left.close()

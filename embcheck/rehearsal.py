@@ -15,27 +15,28 @@ from typing import Any
 
 import torch
 
-from embcheck.declaration import KINDS, Declaration, SubjectError, declaration_of, name_of, resolve, takes
+from embcheck.adaptation.bag import FLAGS as BAG_FLAGS
+from embcheck.adaptation.building import Size, builder_of, one_line, sizes_of, small_layer
+from embcheck.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
+from embcheck.processes import end_with_parent
 
-#: Seconds that importing torch and the subject, building it and one call may take.
+#: Seconds that importing torch and the subject, building it and a few calls may take.
 LIMIT = 60.0
-#: What a rehearsal builds: rows and columns.
-ROWS, WIDTH = 5, 3
 
 
 def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     """What is wrong with a subject, in one line; None if it can be built and called as its kind says."""
     name, kind = name_of(factory), declared.kind
-    if not callable(factory):
+    if not callable(factory) or not hasattr(factory, "__qualname__"):
         return f"{name} is {type(factory).__name__}; expected a class or a function"
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             problem = _STEPS[kind](factory, declared)
+    except SubjectError as error:
+        return str(error)
     except Exception as error:
-        first = str(error).strip().splitlines()
-        said = f"{type(error).__name__}: {first[0][:200] if first else ''}"
-        return f"{name} can't be built as {KINDS[kind]}: {said}"
+        return f"{name} can't be built as {KINDS[kind]}: {one_line(error)}"
     if problem is not None:
         return f"{name}: {problem}"
     if printed.getvalue().strip():
@@ -45,68 +46,78 @@ def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     return None
 
 
-def _built(factory: Callable[..., Any], **flags: Any) -> torch.nn.Module | str:
-    layer = factory(ROWS, WIDTH, **flags)
+def _built(factory: Callable[..., Any], declared: Declaration) -> tuple[Any, Size]:
+    """What the factory returns, and for which rows and columns.
+
+    Raises:
+        SubjectError: if that is no module.
+    """
+    size = sizes_of(factory, declared)[0]
+    layer = factory(*size)
     if not isinstance(layer, torch.nn.Module):
-        return f"{factory.__qualname__}({ROWS}, {WIDTH}) returned {type(layer).__name__}; expected a torch.nn.Module"
-    return layer
+        returned = f"{factory.__qualname__}{size} returned {type(layer).__name__}"
+        raise SubjectError(f"{name_of(factory)}: {returned}; expected a torch.nn.Module")
+    return layer, size
 
 
-def _tables(layer: torch.nn.Module) -> str | None:
-    shapes = [tuple(parameter.shape) for parameter in layer.parameters()]
-    count = shapes.count((ROWS, WIDTH))
-    if count == 1:
-        return None
-    return f"expected one parameter of shape {(ROWS, WIDTH)}, found {count} (its parameters: {shapes[:6]})"
-
-
-def _called(layer: torch.nn.Module, indices: torch.Tensor, shape: tuple[int, ...]) -> str | None:
-    before = indices.clone()
-    value = layer(indices)
+def _called(
+    layer: torch.nn.Module, given: tuple[torch.Tensor, ...], shape: tuple[int, ...], *, random: bool
+) -> str | None:
+    indices, before = given[0], given[0].clone()
+    value, again = layer(*given), layer(*given)
     if not isinstance(value, torch.Tensor):
         return f"a call returned {type(value).__name__}; expected a tensor of shape {shape}"
     if tuple(value.shape) != shape:
         return (
             f"a call with indices of shape {tuple(indices.shape)} returned shape {tuple(value.shape)}; expected {shape}"
         )
-    return None if torch.equal(indices, before) else "a call changes its indices; expected its inputs to be left alone"
+    if not torch.equal(indices, before):
+        return "a call changes its indices; expected its inputs to be left alone"
+    if random or _alike(value, again):
+        return None
+    layer.eval()
+    calm = _alike(layer(*given), layer(*given))
+    line = "two equal calls differ" + (" in training" if calm else "")
+    return line + ('; declare modes={"eval"}' if calm else "; declare random=True, and values are not asked")
+
+
+def _alike(value: torch.Tensor, again: torch.Tensor) -> bool:
+    return value.shape == again.shape and torch.equal(value.nan_to_num(), again.nan_to_num())
 
 
 def _table(factory: Callable[..., Any], declared: Declaration) -> str | None:
-    layer = _built(factory)
-    if isinstance(layer, str):
-        return layer
-    return _tables(layer) or _called(layer, torch.tensor([[0, 1], [1, 2]]), (2, 2, WIDTH))
+    _built(factory, declared)
+    builder = builder_of(factory, declared, FLAGS["table"], torch.nn.Embedding)
+    layer, given = small_layer(builder)
+    return _called(layer, given, (*given[0].shape, builder.size[1]), random=declared.domain.random)
 
 
 def _bag(factory: Callable[..., Any], declared: Declaration) -> str | None:
-    layer = _built(factory, **({"mode": "sum"} if "mode" in takes(factory, ("mode",)) else {}))
-    if isinstance(layer, str):
-        return layer
-    return _tables(layer) or _called(layer, torch.tensor([[0, 1], [1, 2]]), (2, WIDTH))
+    _built(factory, declared)
+    builder = builder_of(factory, declared, BAG_FLAGS, torch.nn.EmbeddingBag)
+    layer, given = small_layer(builder)
+    return _called(layer, given, (2, builder.size[1]), random=declared.domain.random)
 
 
 def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
-    model = _built(factory)
-    if isinstance(model, str):
-        return model
+    model, size = _built(factory, declared)
     for path in (declared.table, declared.head):
         try:
             weight = getattr(model.get_submodule(path), "weight", None)
         except AttributeError:
             there = ", ".join(name for name, _ in model.named_modules() if name)
             return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
-        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != (ROWS, WIDTH):
-            return f"{path}.weight is no tensor of shape {(ROWS, WIDTH)}"
+        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != size:
+            return f"{path}.weight is no tensor of shape {size}"
     return None
 
 
 def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | None:
-    linear = factory(torch.nn.Embedding(ROWS, WIDTH))
+    linear = factory(torch.nn.Embedding(5, 3))
     if not isinstance(linear, torch.nn.Module):
         return f"{factory.__qualname__}(embedding) returned {type(linear).__name__}; expected a torch.nn.Module"
     shape = tuple(getattr(linear, "weight", torch.empty(0)).shape)
-    return None if shape == (WIDTH, ROWS) else f"the linear layer's weight has shape {shape}; expected {(WIDTH, ROWS)}"
+    return None if shape == (3, 5) else f"the linear layer's weight has shape {shape}; expected (3, 5)"
 
 
 _STEPS = {"table": _table, "bag": _bag, "tied": _tied, "conversion": _conversion}
@@ -129,6 +140,7 @@ def rehearse_apart(name: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     try:
         found = resolve(sys.argv[1])
         line = rehearse(found, declaration_of(found))

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from embcheck.item import PROFILES
+from embcheck.levels.level import level_of
+from embcheck.machine import Machine, seen
 from embcheck.source import digest
-from embcheck.verdict import Counterexample, Statement, Status, Verdict, merge_all
+from embcheck.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
 
@@ -48,6 +50,7 @@ class Settings:
     witnesses: str = "in force"
     subject: str = ""
     shard: str = ""
+    strict: bool = False
 
     def checked(self) -> Settings:
         """The same settings.
@@ -109,6 +112,8 @@ class Settings:
             options.append(f"--embcheck-baseline={self.baseline}")
         if self.shard:
             options.append(f"--embcheck-shard={self.shard}")
+        if self.strict:
+            options.append("--embcheck-strict")
         return options
 
 
@@ -119,7 +124,7 @@ def shard_of(text: str) -> tuple[int, int]:
         UsageError: for anything else.
     """
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise UsageError(f"no shard {text!r}; expected k/N, such as 1/4, with k from 1 to N")
     return int(number), int(count)
 
@@ -133,12 +138,15 @@ class Batch:
     items: int
     verdicts: list[Verdict]
     laws: Sequence[Statement] = ()
+    #: what the process has proved of its machine, which each tells once
+    machine: Machine | None = None
 
     def to_json(self) -> str:
         """As it travels between processes."""
         verdicts = [verdict.to_dict() for verdict in self.verdicts]
         laws = [asdict(statement) for statement in self.laws]
-        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts, "laws": laws})
+        told = {"machine": self.machine.to_dict()} if self.machine is not None else {}
+        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts, "laws": laws, **told})
 
     def attach(self, node: Any) -> None:
         """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
@@ -158,11 +166,13 @@ class Batch:
         """What `to_json` wrote."""
         data = json.loads(text)
         verdicts = [Verdict.from_dict(verdict) for verdict in data["verdicts"]]
-        return cls(data["item"], data["items"], verdicts, [Statement(**law) for law in data["laws"]])
+        laws = [Statement(**law) for law in data["laws"]]
+        machine = Machine.of(data["machine"]) if "machine" in data else None
+        return cls(data["item"], data["items"], verdicts, laws, machine)
 
 
-def environment() -> dict[str, Any]:
-    """What a run depends on, for the record's header."""
+def environment(machine: Machine | None = None) -> dict[str, Any]:
+    """What a run depends on, for the record's header; of the machine only what needs no proof, if none is given."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -177,6 +187,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: installed(name) for name in names},
+        "machine": (machine or seen()).to_dict(),
         "source": digest(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
@@ -203,11 +214,10 @@ class Results:
         """One verdict for each law and mode; a law with an obligation that no case met is *unknown*.
 
         Obligations are only asked of torch's own layers (another subject need not have what they speak of) and of
-        families of which every item ran, for else the user chose otherwise.
+        families of which every item ran, for else the user chose otherwise; never of a shard, but of what `merge` makes of all.
         """
-        return settle(
-            self.verdicts, {family for family, (done, all_of_it) in self.families.items() if done >= all_of_it}
-        )
+        whole = {family for family, (done, all_of_it) in self.families.items() if done >= all_of_it}
+        return settle(self.verdicts, () if self.settings.shard else whole)
 
     @property
     def families(self) -> dict[str, tuple[int, int]]:
@@ -226,8 +236,9 @@ class Results:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of all cases of the run, whoever ran them in which order."""
-        keys = {(v.family, v.subject, v.mode, v.engine, v.digest) for v in self.verdicts}
+        """A fingerprint of all cases of the run, whoever ran them in which order; a further CPU level runs no others."""
+        own = (verdict for verdict in self.verdicts if not level_of(verdict.device))
+        keys = {(v.family, v.subject, v.mode, v.engine, v.digest) for v in own}
         return hashlib.blake2b(repr(sorted(keys)).encode(), digest_size=8).hexdigest()
 
 
@@ -241,12 +252,17 @@ def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
     met: dict[str, set[str]] = {}
     for verdict in merged.values():
         met.setdefault(verdict.law, set()).update(verdict.met)
+    skipping = {verdict.family for verdict in merged.values() if len(verdict.reasons) > len(verdict.undecided)}
     settled = []
     for verdict in merged.values():
         missing = sorted(set(verdict.obliges) - met[verdict.law])
-        if verdict.family in owing and missing and verdict.subject == "torch" and verdict.status < Status.UNKNOWN:
-            reason = f"no case met: {', '.join(missing)}"
-            verdict = replace(verdict, status=Status.UNKNOWN, reasons=(*verdict.reasons, reason))
+        if missing == [APPLIES] and not verdict.cases and verdict.family in skipping:
+            missing = []  # those that it speaks of are not applicable here: the reason is told where they were counted
+        if verdict.family in owing and missing and verdict.subject == "torch":
+            others = ", ".join(each for each in missing if each != APPLIES)
+            reason = "no case was judged" if APPLIES in missing else f"no case met: {others}"
+            status = max(verdict.status, Status.UNKNOWN)
+            verdict = replace(verdict, status=status, reasons=(*verdict.reasons, reason))
         settled.append(verdict)
     return settled
 
@@ -263,10 +279,11 @@ def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
             if held is None:
                 found[key] = example
             elif example.mode not in (held.mode, *held.other_modes):
-                found[key] = replace(held, other_modes=(*held.other_modes, example.mode))
+                both = held.in_baseline and example.in_baseline
+                found[key] = replace(held, other_modes=(*held.other_modes, example.mode), in_baseline=both)
     return list(found.values())
 
 
-def exit_code(verdicts: Iterable[Verdict]) -> int:
-    """0 if every law holds, is known or not applicable; 1 if one is violated or unknown."""
-    return 1 if any(verdict.status >= Status.UNKNOWN for verdict in verdicts) else 0
+def exit_code(verdicts: Iterable[Verdict], unaccounted: Collection[str] = ()) -> int:
+    """0 if every law holds, is known or not applicable; 1 if one is violated or unknown, or an item gave no verdict."""
+    return 1 if unaccounted or any(verdict.status >= Status.UNKNOWN for verdict in verdicts) else 0

@@ -1,22 +1,25 @@
 """Turns a counterexample into a program that imports nothing but torch.
 
-The program that embcheck executes *is* the script: its source is printed with the case's tensors as literals and the
-one comparison that failed.  It exits 1 while the bug is there and 0 once it is gone.
+The program that embcheck executes *is* the script: its source is printed with the case's tensors as literals, in memory
+laid out as it was, and the one comparison that failed.  It exits as `embcheck.exit_lines` says: 1 only if the same
+difference shows, 0 once it is gone, 2 for anything else.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
-import math
+import sys
 import textwrap
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from embcheck.comparison import Difference
+from embcheck.exit_lines import OTHERWISE, call_and_exit, ends_the_process, in_a_child
 from embcheck.law import Family, Law, Plan
-from embcheck.literal import input_lines, number
+from embcheck.literal import expression, input_lines
 from embcheck.residual.residue import residue
+from embcheck.result import Difference
 
 if TYPE_CHECKING:
     from embcheck.mode import Mode
@@ -30,8 +33,8 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
 def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
     """The same with all that a family's program can do and look at."""
     plan = family.plan(case)
-    crash = found.kind.startswith(("crash", "hang"))
-    memory = found.path == "written"
+    memory, ends = found.path == "written", ends_the_process(found)
+    sources = _sources(plan, mode)
     parts = [
         f"# law:  {law.sentence}",
         f"# case: {case!r}",
@@ -39,31 +42,22 @@ def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference)
         "from __future__ import annotations",
         "",
         "import sys",
-        *(["import subprocess"] if crash else []),
+        *(["import signal", "import subprocess"] if ends else []),
+        "",
+        OTHERWISE,
         "",
         "import torch",
-        *_imports(plan, mode),
+        *_imports(plan, mode, sources),
         "",
-        *(_IN_A_CHILD.format(limit=120).splitlines() if crash else []),
-        *([f"torch.set_num_threads({plan.threads})"] if plan.threads != 1 else []),
+        *(in_a_child(found) if ends else []),
+        f"torch.set_num_threads({plan.threads})",
         *(line for name, given in plan.inputs.items() for line in input_lines(name, given, memory)),
         "",
-        *_sources(plan, mode),
-        *_call(plan, mode, memory, found),
-        *_check(found, memory),
+        *sources,
+        "",
+        *call_and_exit(_call(plan, mode), plan.inputs, found, family.refused(case)),
     ]
     return "\n".join(parts) + "\n"
-
-
-_IN_A_CHILD = """\
-if len(sys.argv) == 1:  # the program dies or hangs, so it runs in a child
-    try:
-        child = subprocess.run([sys.executable, __file__, "child"], timeout={limit})
-        print("exit status of the child:", child.returncode)
-        sys.exit(1 if child.returncode else 0)
-    except subprocess.TimeoutExpired:
-        sys.exit("no end after {limit} s")
-"""
 
 
 # -- functions as source -----------------------------------------------------------------------------------------
@@ -140,16 +134,41 @@ def _is_own_class(value: Any) -> bool:
     return isinstance(value, type) and value.__module__.split(".")[0] == "embcheck"
 
 
-def _imports(plan: Plan, mode: Mode) -> list[str]:
-    found, modules = _reached(plan, mode)
+#: Modules that come with torch; others are imported by their names.
+COME_WITH_TORCH = frozenset({
+    "torch",     "torch.amp", "torch.autograd", "torch.autograd.forward_ad", "torch.autograd.functional", "torch.autograd.graph",
+    "torch.autograd.profiler", "torch.distributed", "torch.func", "torch.jit", "torch.nested", "torch.nn", "torch.nn.functional",
+    "torch.nn.init", "torch.nn.modules", "torch.nn.modules.module", "torch.nn.parameter", "torch.nn.utils",
+    "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.nn.utils.rnn", "torch.nn.utils.stateless",
+    "torch.optim", "torch.optim.lr_scheduler", "torch.optim.optimizer", "torch.overrides", "torch.random", "torch.serialization",
+    "torch.sparse", "torch.utils", "torch.utils.data",
+})  # fmt: skip
+
+
+def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
+    _, modules = _reached(plan, mode)
     lines = []
     for name, module in sorted(modules.items()):
         if name != "torch":
             lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
-    functions = [thing for thing in found.values() if isinstance(thing, types.FunctionType)]
-    if any("checkpoint" in _names(function.__code__) for function in functions):
-        lines.append("import torch.utils.checkpoint")
-    return lines
+    nodes = list(ast.walk(ast.parse("\n".join(sources))))
+    used = {_module_of(ast.unparse(node)) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node)}
+    local = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return [*lines, *(f"import {name}" for name in sorted(used - local - COME_WITH_TORCH))]
+
+
+def _is_torchs(node: ast.expr) -> bool:
+    """Whether an expression is torch, or a name with dots that begins so."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "torch"
+
+
+def _module_of(name: str) -> str:
+    """The module, the innermost, that a name with dots leads through."""
+    while name not in sys.modules:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def _sources(plan: Plan, mode: Mode) -> list[str]:
@@ -163,81 +182,15 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
         elif isinstance(thing, types.FunctionType):
             source = textwrap.dedent(inspect.getsource(thing))
             lines += ["", *source[source.index("def ") :].rstrip().splitlines(), ""]
+            lines += [f"{name} = {thing.__name__}", ""] if name != thing.__name__ else []  # imported by another name
         else:
-            lines.append(f"{name} = {_expression(thing)}")
+            lines.append(f"{name} = {expression(thing)}")
     return lines
 
 
-def _expression(value: Any) -> str:
-    if isinstance(value, types.FunctionType):
-        return value.__name__
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_expression(member)}" for key, member in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        inner = ", ".join(map(_expression, value))
-        if isinstance(value, list):
-            return f"[{inner}]"
-        return f"({inner},)" if value else "()"
-    # What torch is given as 8.0 it may refuse as 8.
-    return repr(value) if not isinstance(value, float) or math.isfinite(value) else number(value)
-
-
-# -- the call and the comparison -----------------------------------------------------------------------------------
-
-
-def _call(plan: Plan, mode: Mode, memory: bool, found: Difference) -> list[str]:
+def _call(plan: Plan, mode: Mode) -> str:
     arguments = [f"{name}={name}" for name in plan.inputs]
-    arguments += [f"{name}={_expression(value)}" for name, value in plan.options.items()]
-    head = plan.program.__name__ if mode.name == "eager" else f"{mode.function.__name__}"
-    first = [] if mode.name == "eager" else [plan.program.__name__]
-    call = f"{head}({', '.join(first + arguments)})"
-    if found.path != "error" and found.kind != "setting":
-        return ["", f"seen = {call}"]
-    return [
-        "",
-        "error = None",
-        "try:",
-        f"    seen = {call}",
-        "except Exception as raised:",
-        "    error = raised",
-    ]
-
-
-def _check(found: Difference, memory: bool) -> list[str]:
-    if found.kind.startswith(("crash", "hang")):
-        return ['print("no crash")']
-    if found.path == "error" and found.expected is None:
-        return ['print("raised:", repr(error))', "sys.exit(1 if error is not None else 0)"]
-    if found.path == "error":
-        names = ", ".join(f'"{name}"' for name in str(found.expected).split(" or "))
-        return [
-            f'print("raised:", repr(error), "- the law:", {str(found.expected)!r})',
-            f"sys.exit(0 if type(error).__name__ in ({names},) else 1)",
-        ]
-    if memory:
-        name = str(found.got).split(":", 1)[0]
-        return [
-            f"before, after = {name}_before, {name}_memory.detach()",
-            "same = (before == after) | ((before != before) & (after != after))",
-            f'print("{name} was written to:", not bool(same.all()))',
-            "sys.exit(0 if bool(same.all()) else 1)",
-        ]
-    expected = _expression(found.expected)
-    lines = [f"got, expected = {found.path}, {expected}"]
-    if found.bits:
-        width = "{1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[got.element_size()]"
-        lines.append(f"got = got.detach().view({width})")
-    lines.append("got = got.item() if isinstance(got, torch.Tensor) else got")
-    if found.bound and math.isfinite(found.bound):
-        lines += [
-            f'print("got", got, "expected", expected, "within", {found.bound!r})',
-            f"sys.exit(0 if abs(got - expected) <= {found.bound!r} else 1)",
-        ]
-    else:
-        lines += [
-            'print("got", got, "expected", expected)',
-            "sys.exit(0 if got == expected or (got != got and expected != expected) else 1)",
-        ]
-    return lines
+    arguments += [f"{name}={expression(value)}" for name, value in plan.options.items()]
+    if mode.name == "eager":
+        return f"seen = {plan.program.__name__}({', '.join(arguments)})"
+    return f"seen = {mode.function.__name__}({', '.join([plan.program.__name__, *arguments])})"

@@ -1,4 +1,4 @@
-"""Which cases an item runs: enumerated ones, all or some, and decks of random ones."""
+"""Which cases an item runs: those that meet the obligations, enumerated ones, all or some, and decks of random ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from embcheck import stream
-from embcheck.axes import holds
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import Family
 from embcheck.mode import MODES
+from embcheck.obligations import obliging_cases
 from embcheck.space import Space
 
 T = TypeVar("T")
@@ -22,8 +22,6 @@ _AFTER_FIRST = 4
 FURTHER = 40
 #: How much coarser than the gate any profile samples those.
 _COARSEST = 3
-#: An obligation of every law: that there is a case of it.
-_APPLIES = "applies"
 
 
 def gaps(mean: float, seed: int) -> Iterator[int]:
@@ -47,29 +45,6 @@ def thinned(found: Iterable[T], mean: float, seed: int) -> Iterator[T]:
     for position, each in enumerate(found):
         if position == following:
             yield each
-            following = next(wanted)
-
-
-def telling(
-    family: Family, found: Iterable[Any], mean: float, seed: int, missing: dict[str, set[str]]
-) -> Iterator[Any]:
-    """One of ``mean`` on average, and the first that meets each of the conditions that are ``missing``, of each law: what
-    is met is taken out there."""
-    wanted = gaps(mean, seed)
-    following = next(wanted)
-    for position, case in enumerate(found):
-        met, refused = False, bool(missing) and family.refused(case)
-        for law in family.laws if missing else ():
-            if law.name in missing and law.refusal == refused and law.when(case):
-                facts = case.facts() if missing[law.name] != {_APPLIES} else {}
-                newly = {each for each in missing[law.name] if each == _APPLIES or holds(each, facts)}
-                met |= bool(newly)
-                missing[law.name] -= newly
-                if not missing[law.name]:
-                    del missing[law.name]
-        if met or position == following:
-            yield case
-        if position == following:
             following = next(wanted)
 
 
@@ -106,20 +81,20 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
 
 
 def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool) -> Iterator[Any]:
-    """The landmarks, then the small cases; of them the first mode runs all, or if ``sparing`` those that
-    tell something new and some others."""
-    landmarks: Iterator[Any] = filter(None, map(family.space.canon, family.space.landmarks()))
+    """The landmarks, then the small cases; the first mode runs before them the cases that meet what the laws oblige, which
+    no seed decides, and if it is ``sparing`` only some of the others."""
+    landmarks: list[Any] = list(filter(None, map(family.space.canon, family.space.landmarks())))
     small = family.space.scope()
     place = stream.derive(seed, "landmarks")
     if not first:
         coarse = mean if sparing else _AFTER_FIRST
         return itertools.chain(thinned(landmarks, coarse, place), thinned(small, mean, seed))
-    if not sparing:
-        return itertools.chain(landmarks, thinned(small, mean, seed))
-    missing = {law.name: {_APPLIES, *law.obliges} for law in family.laws}
-    return itertools.chain(
-        telling(family, landmarks, mean, place, missing), telling(family, small, mean, seed, missing)
+    obliging = obliging_cases(family)
+    others = itertools.chain(
+        thinned(enumerate(landmarks), mean if sparing else 1, place),
+        thinned(enumerate(small, len(landmarks)), mean, seed),
     )
+    return itertools.chain(obliging.values(), (case for position, case in others if position not in obliging))
 
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:

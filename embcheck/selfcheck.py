@@ -22,10 +22,11 @@ from functools import cache
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
 
 from embcheck.fault import Fault, load_faults
-from embcheck.hunt import Ground, Result
+from embcheck.hunt import FaultResult, Ground
 from embcheck.item import PROFILES
 from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
+from embcheck.machine import here
 
 #: Seconds after which a worker is given up; a fault that survives so far is after half of them.
 LIMIT = 900.0
@@ -54,14 +55,14 @@ def _alarmed(seconds: float) -> Iterator[None]:
             faulthandler.cancel_dump_traceback_later()
 
 
-def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> Result:
+def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
     """Runs in a worker: hunts one fault.  A fault that takes longer than ``limit`` takes the worker with it."""
     with _alarmed(limit):
         try:
             return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            return Result(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+            return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
 
 
 def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
@@ -85,7 +86,7 @@ def _ground(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     families = {name: family for name, family in load_families().items() if not only or name in only}
-    ledger = load(SHIPPED, torch.__version__, date.today()) if SHIPPED.exists() else Ledger()
+    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
     return Ground(families, PROFILES[profile_name], seed, ledger)
 
 
@@ -94,18 +95,18 @@ def selfcheck(
     seed: int,
     jobs: int,
     names: Iterable[str],
-    progress: Callable[[int, int, Result], None] = lambda done, total, result: None,
+    progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
     *,
     limit: float = LIMIT,
     families: tuple[str, ...] = (),
-) -> list[Result]:
+) -> list[FaultResult]:
     """Hunts the faults of these names in ``jobs`` worker processes; results come in the order of the names.
 
     ``progress`` is told (done, total, result) as they finish, from one thread at a time.
     """
     wanted = list(names)
     waiting = iter(wanted)
-    results: dict[str, Result] = {}
+    results: dict[str, FaultResult] = {}
     lock = threading.Lock()
 
     def slot() -> None:
@@ -155,16 +156,16 @@ def redeemed(
     return found
 
 
-def _lost(name: str, spent: float, limit: float) -> Result:
+def _lost(name: str, spent: float, limit: float) -> FaultResult:
     """What became of a fault that took its worker with it."""
     fault = load_faults()[name]
     if spent >= limit:
-        return Result(name, fault.family, f"hung for {spent:.0f} s", seconds=spent)
+        return FaultResult(name, fault.family, f"hung for {spent:.0f} s", seconds=spent)
     if fault.fatal:
-        return Result(
+        return FaultResult(
             name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent
         )
-    return Result(name, fault.family, "ended the process", seconds=spent)
+    return FaultResult(name, fault.family, "ended the process", seconds=spent)
 
 
 def _pool() -> concurrent.futures.ProcessPoolExecutor:
@@ -202,7 +203,7 @@ def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
     return [name for name, fault in faults.items() if matches(fault)]
 
 
-def decorations(results: Sequence[Result], families: Mapping[str, Family]) -> list[str]:
+def decorations(results: Sequence[FaultResult], families: Mapping[str, Family]) -> list[str]:
     """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
     covered = {result.family for result in results if not result.control}
     useful = {law for result in results for law in result.laws}

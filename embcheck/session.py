@@ -7,11 +7,10 @@ place that decides the exit code.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +18,21 @@ from typing import Any
 
 import pytest
 
+from embcheck.accounting import Account, Selection
 from embcheck.crashes.crash import confirmed, verdict_of_crash
-from embcheck.crashes.slot import Running, read_slot
+from embcheck.crashes.patience import Watch
+from embcheck.crashes.slot import Deaths, Running, read_slot
+from embcheck.files import write_whole
+from embcheck.item import PROFILES
 from embcheck.ledger import SHIPPED
-from embcheck.records.compare import Key, compare, excused
-from embcheck.records.record import Record, RecordError, Writer, read
-from embcheck.records.store import STORE, keep
+from embcheck.levels.beside import Beside
+from embcheck.levels.level import level_of
+from embcheck.machine import Machine
+from embcheck.processes import RunFolder, temporary_files_in
+from embcheck.records.compare import Baseline, Key
+from embcheck.records.record import FORMAT, PAGE, Record, RecordError, Writer, read
+from embcheck.records.store import keep, store_of
+from embcheck.records.totals import Totals, by_word
 from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
 from embcheck.verdict import Counterexample, Status, Verdict
 
@@ -39,12 +47,11 @@ class Session:
         self.config = config
         self.settings = settings
         self.results = Results(self.settings)
-        self.folder = Path(tempfile.mkdtemp(prefix="embcheck-"))
         self.store: Path | None = None
         self.crashes: Counter[str] = Counter()
-        self.lost: list[str] = []
         self.reduced: dict[tuple[str, str], Counterexample] = {}
         self.writer: Writer | None = None
+        self.headed = False
         self.started = time.monotonic()
         self.settled: list[Verdict] = []
         self.absences: dict[str, dict[str, str]] = {}
@@ -52,13 +59,38 @@ class Session:
         self.stopped = "finished"
         self.baseline = self._read_baseline()
         self.excused: frozenset[Key] = frozenset()
-        #: Tests that failed without a verdict that says why.
-        self.unaccounted = 0
+        self.account = Account()
+        #: What was selected and gave no verdicts, each with its reason, once the run is over.
+        self.unaccounted: dict[str, str] = {}
+        #: What each further CPU level proved, once the run is over.
+        self.levels: dict[str, str] = {}
+        self.level_machine: dict[str, Any] = {}
         told = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
+        #: what the first process that judged has proved of the machine
+        self.machine: Machine | None = None
         self.record = Record({"settings": told, "arguments": sys.argv[1:], **environment()})
+        self.beside = self._beside()
         self._open_record()
+        self._folder = RunFolder()
+        self.folder = self._folder.path
+        self.deaths = Deaths(self.folder)
+        self.watch: Watch | None = None
 
-    def _read_baseline(self) -> Record | None:
+    def _beside(self) -> Beside:
+        """The lowest CPU level of this run; of shards the first has it."""
+        settings = self.settings
+        own = not settings.subject and not settings.modes and settings.device == "cpu"
+        beside = Beside(
+            profile=settings.profile,
+            seed=settings.seed,
+            ledger=str(settings.ledger or ""),
+            torch_alone=own and (not settings.shard or settings.shard.startswith("1/")),
+        )
+        if beside.due:
+            self.record.header["levels"] = {beside.level.name: beside.words}
+        return beside
+
+    def _read_baseline(self) -> Baseline | None:
         path = self.settings.baseline
         if path is None:
             return None
@@ -70,7 +102,9 @@ class Session:
             raise pytest.UsageError(f"embcheck: can't read the baseline {path}: {error.strerror}") from None
         if baseline.shortfall:
             self.results.notes.append(f"the baseline is {baseline.shortfall}")
-        return baseline
+        if baseline.header.get("format", FORMAT) < FORMAT:
+            self.results.notes.append("the baseline is of an older format and does not say which cases failed; make it anew")
+        return Baseline(baseline)
 
     def _open_record(self) -> None:
         if self.settings.report is None:
@@ -83,26 +117,62 @@ class Session:
             raise pytest.UsageError(
                 f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
             ) from None
-        self.writer.header(**self.record.header)
+
+    def _head(self) -> None:
+        """Writes the record's header, once: it waits for the first process that tells what it proved of the machine."""
+        if self.writer is not None and not self.headed:
+            self.writer.header(**self.record.header)
+        self.headed = True
+
+    def _prove(self, machine: Machine | None) -> None:
+        """What a process tells of the machine, before its first verdict."""
+        if machine is None:
+            return
+        if self.machine is None:
+            self.machine, self.record.header["machine"] = machine, machine.to_dict()
+        elif machine != self.machine:
+            self.results.notes.append(f"another process of this run proved another machine: {machine}")
 
     # -- workers -------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["embcheck_run"] = str(self.folder)
+        if self.watch is None:
+            self.watch = Watch(self.folder, PROFILES[self.settings.profile].limit)
+            self.watch.start()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         batch = Batch.detach(report)
         # The setup's and teardown's reports carry the same properties again.
         if batch is not None and report.when == "call":
+            self.account.done.add(report.nodeid)
             self.take(batch)
-        elif report.failed and not any(name == "embcheck crash" for name, _ in report.user_properties):
-            self.unaccounted += 1
+        elif not report.passed and not any(name == "embcheck crash" for name, _ in report.user_properties):
+            self.account.failed(report.nodeid, report.longrepr)
 
-    def take(self, batch: Batch) -> None:
-        """Verdicts of one item: kept, and written at once."""
-        self.results.add(batch)
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        self.beside.start(ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if not self.config.option.collectonly:
+            self.beside.start(item.nodeid for item in session.items)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.account.failed(report.nodeid, report.longrepr)
+
+    def take(self, batch: Batch, *, counted: bool = True) -> None:
+        """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
+        self._prove(batch.machine)
+        self._head()
+        batch = replace(batch, verdicts=[self._marked(verdict) for verdict in batch.verdicts])
+        if counted:
+            self.results.add(batch)
+        else:
+            self.results.verdicts += batch.verdicts
         self.record.verdicts += batch.verdicts
         new = [statement for statement in batch.laws if statement.law not in self.record.laws]
         self.record.laws.update((statement.law, statement) for statement in new)
@@ -112,29 +182,45 @@ class Session:
             for verdict in batch.verdicts:
                 self.writer.verdict(verdict)
 
+    def _take_level(self) -> None:
+        """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
+        swept = self.beside.result()
+        if swept is None:
+            return
+        self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
+        self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
+
+    def _marked(self, verdict: Verdict) -> Verdict:
+        return self.baseline.marked(verdict) if self.baseline is not None else verdict
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
-        """A worker died: name the case, reduce it in children, and take the item up again without it."""
+        """A worker died: name the case, see alone whether torch dies of it, and take the item up again without it."""
         running = self._running(crashitem)
         if running is None:
             return
-        verdict = verdict_of_crash(running, self.settings.device, self.reduced, self.settings.ledger or SHIPPED)
+        limit, ledger = PROFILES[self.settings.profile].limit, self.settings.ledger or SHIPPED
+        with temporary_files_in(self.folder):
+            seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledger)
+        verdict = self._marked(seen)
+        self._head()
         self.results.verdicts.append(verdict)
         self.record.verdicts.append(verdict)
         if self.writer is not None:
             self.writer.verdict(verdict)
-        (example,) = verdict.counterexamples
-        self.reduced[verdict.family, example.kind] = example
-        report.longrepr = f"{example.words} on {example.case}"
-        report.user_properties.append(("embcheck crash", example.id))
-        # From now on this family's cases are tried elsewhere first.
-        with (self.folder / "dangerous").open("a") as file:
-            file.write(verdict.family + "\n")
+        for example in verdict.counterexamples:
+            self.reduced[verdict.family, example.kind] = example
+            self.deaths.crashes(verdict.family)
+        if not verdict.counterexamples:
+            self.deaths.kills(running.case)
+        told = [f"{example.words} on {example.case}" for example in verdict.counterexamples] or verdict.reasons
+        report.longrepr = told[0]
+        report.user_properties.append(("embcheck crash", told[0]))
         self.crashes[crashitem] += 1
         if self.crashes[crashitem] <= _RESTARTS:
             sched.mark_test_pending(crashitem)
         else:
-            self.lost.append(running.label)
+            self.account.failed(crashitem, f"given up after {_RESTARTS + 1} crashes")
 
     def _running(self, nodeid: str) -> Running | None:
         """What the dead worker was doing; its slot is used up."""
@@ -149,40 +235,54 @@ class Session:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.watch is not None:
+            self.watch.stop()
         if self.config.option.collectonly:
             return
+        if not self.account.selection.items:
+            self.account.selection = Selection.read(self.folder)
+        self.unaccounted = self.account.unaccounted()
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self._take_level()
+        self.beside.close()
         self._settle()
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             self.stopped = "interrupted"
         elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
             self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
-        failing = exit_code(verdict for verdict in self.settled if verdict.key not in self.excused)
-        if exitstatus == pytest.ExitCode.OK and failing:
+        failing = exit_code((v for v in self.settled if v.key not in self.excused), self.unaccounted)
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and failing:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not failing and not self.unaccounted:
+        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.reasons):
             session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
-        if self.lost:
-            self.results.notes.append(f"given up after {_RESTARTS + 1} crashes each: {', '.join(self.lost)}")
+        if self.stopped == "finished" and not self._confirmed():
+            self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
+            exitstatus = session.exitstatus
+        totals = Totals.of(self.settled)
         self.record.footer = {
             "stopped": self.stopped,
             "exit_code": int(exitstatus),
             "seconds": round(time.monotonic() - self.started, 1),
             "cases": self.results.cases,
             "digest": self.results.digest,
-            **({"lost": self.lost} if self.lost else {}),
+            "unaccounted": self.unaccounted,
+            "selection": self.account.selection.digest,
             "families": {name: list(counts) for name, counts in self.results.families.items()},
-            "laws": dict(Counter(verdict.status.word for verdict in self.settled)),
+            "laws": by_word(totals.laws),
+            "witnesses": by_word(totals.witnesses),
+            **({"levels": self.levels} if self.levels else {}),
             "modes": self._modes(),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
+        self._head()
         if self.writer is not None:
             self.writer.footer(**self.record.footer)
             if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
-        if self.results.verdicts:
+        if self.results.verdicts or self.unaccounted:
             self._publish()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
 
     def _settle(self) -> None:
         self.settled = self.results.settle()
@@ -190,11 +290,12 @@ class Session:
             from embcheck.collect import load_families
             from embcheck.mode import absences
 
-            load_families()
+            with suppress(Exception):  # a file of laws that can't be imported is unaccounted for already
+                load_families()
             self.absences = absences(self.settings.modes, dict.fromkeys(v.family for v in self.settled))
         self.examples = examples_of(self.settled)
         if self.baseline is not None:
-            self.excused = excused(self.baseline.settled(), self.settled)
+            self.excused = self.baseline.excused(self.record.verdicts, self.settled)
 
     def _modes(self) -> dict[str, dict[str, Any]]:
         """For each family: what each mode cost, and the modes that it has not."""
@@ -207,16 +308,24 @@ class Session:
             found.setdefault(family, {}).update({mode: {"absent": reason} for mode, reason in reasons.items()})
         return found
 
-    def in_baseline(self, example: Counterexample) -> bool:
-        """Whether every mode that shows this counterexample failed in the baseline as well."""
-        modes = (example.mode, *example.other_modes)
-        return all((example.law, example.subject, mode, example.device) in self.excused for mode in modes)
-
     def _keep_failures(self) -> None:
-        """Confirms the scripts and writes them down; a folder that can't be written costs only the files."""
-        if not self.examples:
-            return
-        self.examples = confirmed(self.examples)
+        """Writes failures and scripts down; a folder that can't be written costs only the files."""
+        store = store_of(self.settings.report)
+        try:
+            for example in self.examples:
+                machine = self.level_machine if level_of(example.device) else self.record.header["machine"]
+                keep(example, store, torch=self.record.torch, machine=machine)
+            self.store = store
+        except OSError as error:
+            self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")
+
+    def _confirmed(self) -> bool:
+        """Runs the scripts, which may take minutes, and notes how they end; whether the user let it come to an end."""
+        try:
+            with temporary_files_in(self.folder):
+                self.examples = confirmed(self.examples)
+        except KeyboardInterrupt:
+            return False
         ran = {example.id: example.script_confirmed for example in self.examples}
         self.settled = [
             replace(
@@ -225,34 +334,29 @@ class Session:
             )
             for verdict in self.settled
         ]
-        folder = (self.settings.report or Path()) / STORE
-        try:
-            for example in self.examples:
-                keep(example, folder)
-            self.store = folder
-        except OSError as error:
-            self.store = None
-            self.results.notes.append(f"failures can't be kept in {folder}: {error.strerror}")
+        return True
 
     def _publish(self) -> None:
         """The page beside the record, if its extra is there, and the summary of a job of GitHub Actions."""
         from embcheck.report.github import summary
 
-        changes = compare(self.baseline.settled(), self.settled) if self.baseline is not None else None
         summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
         try:
             if summary_file:
                 with Path(summary_file).open("a", encoding="utf-8") as file:
-                    file.write(summary(self.record, changes, self.excused))
+                    file.write(summary(self.record, self.baseline))
             if self.writer is not None and find_spec("jinja2") is not None:
                 from embcheck.report.page import of_record, render
 
-                self.writer.path.with_name("report.html").write_text(render([of_record(self.record)]), encoding="utf-8")
+                shown = render([of_record(self.record, store=self.writer.path.parent)])
+                write_whole(self.writer.path.with_name(PAGE), shown)
         except OSError as error:
             self.results.notes.append(f"a report can't be written to {error.filename}: {error.strerror}")
 
     def pytest_unconfigure(self) -> None:
-        """Annotations go to the standard output, which nobody captures any more."""
+        """Annotations go to the standard output, which nobody captures any more; another run may write there now."""
+        if self.writer is not None:
+            self.writer.close()
         if os.environ.get("GITHUB_ACTIONS") == "true":
             from embcheck.report.github import workflow_commands
 
@@ -260,8 +364,8 @@ class Session:
                 print(line)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if not self.results.verdicts:
-            return
+        if not self.results.verdicts and not self.account.selection.items:
+            return  # somebody else's session
         from embcheck.report.terminal import summary
 
         terminalreporter.section("embcheck")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from embcheck.records.record import Record, Writer
 from embcheck.run import Results, Settings, exit_code, settle, shard_of
@@ -32,17 +33,22 @@ def merged(records: Sequence[Record]) -> Record:
     results = Results(Settings(), verdicts=[verdict for record in records for verdict in record.verdicts])
     settled = settle(results.verdicts, _whole(records))
     missing = sorted(set(range(1, count + 1)) - set(numbers))
-    stopped = next((r.shortfall for r in records if not r.complete), "finished")
+    unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
+    cut = next((record.cut for record in records if record.cut), "")
+    stopped = f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else cut
     footer = {
-        "stopped": f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else stopped,
-        "exit_code": exit_code(settled),
+        "stopped": stopped or "finished",
+        "exit_code": exit_code(settled, [*unaccounted, *([stopped] if stopped else [])]),
         "seconds": round(sum((record.footer or {}).get("seconds", 0) for record in records), 1),
         "cases": results.cases,
         "digest": results.digest,
-        "lost": [item for record in records for item in (record.footer or {}).get("lost", ())],
+        "unaccounted": unaccounted,
+        "selection": (first.footer or {}).get("selection", ""),
         "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
     }
-    header = {**first.header, "settings": {k: v for k, v in first.header["settings"].items() if k != "shard"}}
+    machine = _machine([record.header["machine"] for record in records if record.header.get("machine")])
+    settings = {name: value for name, value in first.header.get("settings", {}).items() if name != "shard"}
+    header = {**first.header, **machine, "settings": settings}
     laws = {name: law for record in records for name, law in record.laws.items()}
     return Record(header, results.verdicts, footer, laws)
 
@@ -60,6 +66,7 @@ def write(whole: Record, path: Path) -> Writer:
     for verdict in whole.verdicts:
         writer.verdict(verdict)
     writer.footer(**(whole.footer or {}))
+    writer.close()
     return writer
 
 
@@ -68,9 +75,28 @@ def _stranger(first: Record, other: Record) -> str | None:
     for name in ("seed", "profile", "device", "modes", "subject", "ledger"):
         if first.setting(name) != other.setting(name):
             return f"{name} {first.setting(name) or '–'} and {other.setting(name) or '–'}"
+    selected = [(record.footer or {}).get("selection") for record in (first, other)]
+    if all(selected) and selected[0] != selected[1]:
+        return "they were split from other selections of items"
     if first.torch != other.torch or first.header.get("source") != other.header.get("source"):
         return f"torch {first.torch} and {other.torch}, or another embcheck"
     return None
+
+
+def _machine(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The machines of all shards as one: what all have, and of what differs each value."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for facts in told for name in facts):
+        values: list[Any] = [facts.get(name) for facts in told]
+        if all(value == values[0] for value in values):
+            found[name] = values[0]
+        elif all(isinstance(value, list) for value in values):
+            found[name] = [one for one in values[0] if all(one in value for value in values)]
+        elif all(isinstance(value, int) for value in values):
+            found[name] = min(values)
+        else:
+            found[name] = " or ".join(dict.fromkeys(str(value or "none") for value in values))
+    return {"machine": found} if told else {}
 
 
 def _whole(records: Sequence[Record]) -> set[str]:

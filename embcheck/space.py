@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,19 @@ class Space:
     histories: Histories | None = None
     strength: int = 3
 
+    @property
+    def first(self) -> dict[str, Any]:
+        """The axes at ``base`` or their first values."""
+        return {name: values[0] for name, values in self.axes.items()} | dict(self.base or {})
+
+    @cached_property
+    def facts(self) -> frozenset[str]:
+        """The facts that its cases have, whatever their axes say: those of the first, of which nothing is executed."""
+        return frozenset(self.case_type(**self.first).facts())
+
     def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:
         """The full product of the flags, the other axes at ``base`` or their first values; those at ``positions``,
         which ascend, or all."""
-        first = {name: values[0] for name, values in self.axes.items()} | dict(self.base or {})
         choices = [self.axes[name] for name in self.flags]
         count = math.prod(map(len, choices))
         for position in range(count) if positions is None else positions:
@@ -71,7 +80,7 @@ class Space:
                 return
             chosen = np.unravel_index(position, [len(values) for values in choices]) if choices else ()
             flags = {name: values[k] for name, values, k in zip(self.flags, choices, chosen, strict=True)}
-            case = self.canon(self.case_type(**(first | flags)))
+            case = self.canon(self.case_type(**(self.first | flags)))
             if case is not None:
                 yield case
 

@@ -11,6 +11,8 @@ from enum import IntEnum
 from functools import reduce
 from typing import Any
 
+from embcheck.typed import Malformed, built
+
 
 class Status(IntEnum):
     """How a law stands; a larger status wins a merge."""
@@ -32,11 +34,16 @@ class Status(IntEnum):
         return cls[word.upper().replace(" ", "_")]
 
 
+#: What every law obliges, whatever else it does: that a case of it is judged, not loosely.
+APPLIES = "applies"
+
+
 @dataclass(frozen=True)
 class Statement:
     """What a law says, for who reads a record without having the laws.
 
-    Of an entry of the ledger it is the entry's reason, of a claim the claim; ``link`` is where it was reported.
+    Of an entry of the ledger it is the entry's reason, of a claim the claim; ``link`` is where it was reported.  Where the
+    law that ``implied_by`` names holds exactly, this one follows.
     """
 
     law: str
@@ -44,6 +51,7 @@ class Statement:
     sentence: str
     source: str = ""
     link: str = ""
+    implied_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,19 @@ class Counterexample:
     also: tuple[str, ...] = ()
     other_modes: tuple[str, ...] = ()
     id: str = ""
+    #: whether the run's baseline shows the law violated on this case in this way
+    in_baseline: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
     """How one law fared under one subject, mode and engine.
 
-    ``cases`` were judged, of which ``known`` fell under the ledger; ``worst`` is the largest error/bound ratio of a
+    ``cases`` were judged, of which ``known`` fell under the ledger, and in ``implied`` of which the law was not evaluated,
+    for it follows from another one that held exactly; ``worst`` is the largest error/bound ratio of a
     law with a bound (None for an exact law); ``obliges`` are the law's obligations and ``met`` those met; ``digest``
-    fingerprints the cases.
+    fingerprints the cases.  Of an item alone, ``part`` is its number of how many, and ``failing`` are the cases that
+    violate the law, by the kind of difference: the hexadecimal digits of a number, a bit for each case's place.
     """
 
     law: str
@@ -91,6 +103,7 @@ class Verdict:
     device: str = "cpu"
     cases: int = 0
     known: int = 0
+    implied: int = 0
     entries: dict[str, int] = field(default_factory=dict)
     worst: float | None = None
     seconds: float = 0.0
@@ -98,7 +111,14 @@ class Verdict:
     obliges: tuple[str, ...] = ()
     met: tuple[str, ...] = ()
     digest: str = ""
+    part: str = ""
+    failing: dict[str, str] = field(default_factory=dict)
     counterexamples: tuple[Counterexample, ...] = ()
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The reasons for which something about the law is not decided, whatever else is."""
+        return tuple(reason for reason in self.reasons if not reason.startswith("not applicable"))
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -117,12 +137,15 @@ class Verdict:
             status=max(self.status, other.status),
             cases=self.cases + other.cases,
             known=self.known + other.known,
+            implied=self.implied + other.implied,
             entries=entries,
             worst=max(ratios, default=None),
             seconds=self.seconds + other.seconds,
             reasons=_union(self.reasons, other.reasons),
             met=tuple(sorted({*self.met, *other.met})),
             digest=_mix(self.digest, other.digest),
+            part="",
+            failing={},
             counterexamples=_smallest(self.counterexamples + other.counterexamples),
         )
 
@@ -137,24 +160,14 @@ class Verdict:
         """The verdict that `to_dict` wrote.
 
         Raises:
-            TypeError: if a field is missing or unknown, or the status is none.
+            Malformed: if a field is missing, unknown or of another type, or the status is none.
         """
-        if data.get("status") not in [status.word for status in Status]:
-            raise TypeError(f"no status {data.get('status')!r}")
-        examples: list[dict[str, Any]] = [
-            {name: tuple(value) if isinstance(value, list) else value for name, value in example.items()}
-            for example in data.get("counterexamples", ())
-        ]
-        return cls(
-            **{
-                **data,
-                "status": Status.of(data["status"]),
-                "reasons": tuple(data.get("reasons", ())),
-                "obliges": tuple(data.get("obliges", ())),
-                "met": tuple(data.get("met", ())),
-                "counterexamples": tuple(Counterexample(**example) for example in examples),
-            }
-        )
+        made = built(cls, data)
+        if made.worst is not None and made.worst < 0:
+            raise Malformed(f"worst: expected a ratio, got {made.worst}")
+        if made.digest.strip("0123456789abcdef"):
+            raise Malformed(f"digest: expected hexadecimal digits, got {made.digest!r}")
+        return made
 
 
 def merge_all(verdicts: list[Verdict]) -> dict[tuple[str, str, str, str], Verdict]:
@@ -177,10 +190,11 @@ def _mix(a: str, b: str) -> str:
 
 
 def _smallest(examples: tuple[Counterexample, ...]) -> tuple[Counterexample, ...]:
-    """Of each kind the counterexample with the shortest case."""
-    best: dict[str, Counterexample] = {}
+    """Of each kind the counterexample with the shortest case, of those that a baseline has and of the others."""
+    best: dict[tuple[str, bool], Counterexample] = {}
     for example in examples:
-        held = best.get(example.kind)
+        key = (example.kind, example.in_baseline)
+        held = best.get(key)
         if held is None or (len(example.case), example.case) < (len(held.case), held.case):
-            best[example.kind] = example
+            best[key] = example
     return tuple(best.values())

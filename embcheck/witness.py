@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from fnmatch import fnmatchcase
+from importlib.metadata import version
 from typing import Any
 
 from embcheck.collect import load_families
-from embcheck.comparison import Difference
 from embcheck.crashes.isolate import examine
+from embcheck.evaluate import evaluate
+from embcheck.execution import Execution
 from embcheck.findings import kept
-from embcheck.judge import judge_apart, judge_once
-from embcheck.law import Family, Law
-from embcheck.ledger import Entry, LedgerError
+from embcheck.law import Family, Law, ended
+from embcheck.ledger import SEEMS_FIXED, Entry, LedgerError
+from embcheck.machine import Machine, conditions, here
 from embcheck.mode import MODES, modes_of
 from embcheck.records.store import failure_id
+from embcheck.result import Difference, Violated
 from embcheck.script import complete
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
@@ -27,16 +29,30 @@ def named(entry: Entry) -> str:
 def statement(entry: Entry) -> Statement:
     """The entry as a record keeps it."""
     releases = f"; torch {entry.torch}" if str(entry.torch) else ""
-    return Statement(named(entry), "ledger", entry.reason, f"violates {entry.law}{releases}", entry.link)
+    machines = f"; machines with {conditions(entry.machine)}" if entry.machine else ""
+    return Statement(named(entry), "ledger", entry.reason, f"violates {entry.law}{releases}{machines}", entry.link)
 
 
-def look(entry: Entry, device: str = "cpu", *, in_force: bool = True, surveyed: bool = False) -> Verdict:
+def look(
+    entry: Entry,
+    device: str = "cpu",
+    *,
+    in_force: bool = True,
+    surveyed: bool = False,
+    strict: bool = False,
+    machine: Machine | None = None,
+) -> Verdict:
     """*known* while the witness fails as the entry says, with the case and its script.
 
-    Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here.
-    An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.
+    Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here, and
+    unless ``strict`` also where the entry was never measured: it seems fixed on this torch or this machine.
+
+    An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.  One that
+    speaks of other machines than this one is not applicable.
     """
-    reason = lacking(entry)
+    machine = machine or here(device)
+    unmet = machine.unmet(entry.machine)
+    reason = f"not applicable here: it speaks of machines with {unmet}" if unmet else lacking(entry)
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
@@ -52,6 +68,9 @@ def look(entry: Entry, device: str = "cpu", *, in_force: bool = True, surveyed: 
         return _verdict(entry, device, Status.HOLDS)
     if surveyed:
         return _verdict(entry, device, Status.HOLDS, "right in this release, which the entry's condition does not say")
+    elsewhere = "" if strict else entry.unmeasured(version("torch"), machine.gpu_capability or machine.cpu_capability)
+    if elsewhere:
+        return _verdict(entry, device, Status.HOLDS, f"{SEEMS_FIXED}: {entry.case!r} passes; {elsewhere}")
     words = f"ledger entry {entry.name} is stale: {entry.case!r} no longer fails; remove the entry"
     return _verdict(entry, device, Status.VIOLATED, words)
 
@@ -89,7 +108,7 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
     case = entry.case
     for family in families:
         names = modes_of(family, "all")
-        modes = [name for name in names if entry.concerns(entry.law, name, device)]
+        modes = [name for name in names if entry.runs_in((name,)) and fnmatchcase(device, entry.device)]
         if type(case) is not family.space.case_type or not modes:
             continue
         if not _plans(family, case):
@@ -97,16 +116,16 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
         modes = [name for name in modes if MODES[name].lacking() is None] or modes
         laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
         if entry.excluded and laws:
-            answer = examine(family.name, modes[0], repr(case), seconds=0)
+            # Of a witness, which is small, a few seconds say as much as a profile's limit.
+            answer = examine(family.name, modes[0], repr(case), limit=5.0, seconds=0)
             if answer["symptom"]:
-                words = f"the process died: {answer['symptom']}"
-                lost = Difference(answer["symptom"], "error", words, None, words)
-                return _counterexample(family, laws[0], modes[0], device, case, lost)
+                return _counterexample(family, laws[0], modes[0], device, case, ended(answer["symptom"]))
         # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
-        for judged, law in itertools.product((judge_once, judge_apart), laws):
-            found: Any = judged(family, MODES[modes[0]], law, case)
-            if isinstance(found, Difference) and fnmatchcase(found.kind, entry.kind):
-                return _counterexample(family, law, modes[0], device, case, found)
+        for execute in (Execution(device), Execution(device, apart=True)):
+            for law, result in zip(laws, evaluate(family, MODES[modes[0]], case, laws, execute), strict=True):
+                for found in result.difference.apart() if isinstance(result, Violated) else ():
+                    if entry.excuses(found, case):
+                        return _counterexample(family, law, modes[0], device, case, found)
     return None
 
 

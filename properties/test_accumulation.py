@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, every, same
+from embcheck.comparison import every, same
 from embcheck.law import Family, Plan
 from embcheck.lookup.accumulation import GATHERED, accumulated
 from embcheck.lookup.accumulation_case import SPARSE, Accumulation
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 #: On both sides of where bfloat16 and float16 stop to hold every integer, and beyond.
@@ -85,7 +86,7 @@ law = family.law
     | {"dtype=bfloat16", "dtype=float16", "dtype=float32", "sparse", "several", "mixed", "largest>2048", "stops"},
 )
 def frequent_tokens_are_counted(case: Accumulation, out: Outcome) -> Finding:
-    return every(same(out.gradient, case.gradient), same(out.coalesced, case.gradient) if case.sparse else None)
+    return every(same(out.gradient, case.gradient), same(out.coalesced, case.gradient) if case.sparse else UNASKED)
 
 
 test_scope, test_product, test_random = family.tests()

@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten, within
+from embcheck.comparison import every, is_true, refuses, same, unwritten, within
 from embcheck.construction.affine import BETWEEN, CALLS, MADE, MISFITS, affine, misfit
 from embcheck.construction.affine_case import LEADS, LONG, SIZES, WIDE, AffineCase
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
-from embcheck.layout import LAYOUTS, UPSTREAM_LAYOUTS, row_major
-from embcheck.outcome import Field, Outcome
+from embcheck.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS, row_major
+from embcheck.outcome import Outcome
+from embcheck.result import Difference, Finding
 from embcheck.space import Space
 
 TRAINS = tuple((a, b, c) for a in (False, True) for b in (False, True) for c in (False, True))
 #: Ways to call a layer that call its hooks.
 HOOKED = ("module", "sequential", "functional_call")
 VALUES = ("small", "fine", "input_nan", "weight_nan", "bias_nan", "input_inf", "weight_-inf", "bias_inf")
+#: Nothing but NaN, or infinity, in every row but one.
+OTHER_ROWS = ("other_rows_nan", "other_rows_inf")
+#: Sizes on both sides of where tiles and vectors of 16 and 32 end.
+TAILS = ((31, 48), (33, 64), (65, 48), (36, 33))
 
 
 def plan(case: AffineCase) -> Plan:
@@ -70,6 +75,10 @@ def canonical(case: AffineCase) -> AffineCase | None:
         changes["autocast"] = "off"  # which rounds the weight
     if case.is_special:
         changes |= {"trains": (False, case.trains[1], case.trains[2]), "grad_mode": "no_grad"}
+        if case.is_one_row:  # the input's gradient is apart row by row as well
+            changes |= {"trains": (True, False, False), "grad_mode": "enabled", "together": False}
+            if case.upstream_layout in ("expanded", *SHARED):
+                changes["upstream_layout"] = "offset"
         if case.values.startswith("bias"):
             changes["bias"] = True
         if case.input_layout == "expanded":
@@ -97,7 +106,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "weight_layout": LAYOUTS,
     "bias_layout": ("contiguous", "strided", "offset"),
     "upstream_layout": UPSTREAM_LAYOUTS,
-    "values": VALUES,
+    "values": (*VALUES, *OTHER_ROWS),
     "together": (False, True),
 }
 
@@ -169,6 +178,15 @@ def landmarks() -> Iterator[AffineCase]:
         sizes = ((3, 2), (lead[0], lead[0]))[seed % 2]
         yield from _fitted(AffineCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], input_layout=layout,
                                       upstream_layout=LAYOUTS[seed % len(LAYOUTS)], seed=seed))  # fmt: skip
+
+
+    # One row alone has numbers, where tiles have tails, in memory with gaps and without.
+    tails = itertools.product(TAILS, ((5,), (17,), (32,), (2, 17)), OTHER_ROWS, FORMATS)
+    for seed, ((width, outputs), lead, values, dtype) in enumerate(tails):
+        for layout in ("contiguous", LAYOUTS[1 + seed % (len(LAYOUTS) - 2)]):
+            case = AffineCase(width, outputs, lead, dtype=dtype, values=values, seed=seed, trains=(True, False, False))
+            yield from _fitted(case.but(input_layout=layout, upstream_layout=layout, bias=bool(seed % 2)))
+            yield from _fitted(case.but(input_layout=layout, autocast="on", bias=bool(seed % 2)))
 
 
 def _fitted(case: AffineCase) -> Iterator[AffineCase]:
@@ -265,9 +283,8 @@ def affine_output_is_new(case: AffineCase, out: Outcome) -> Finding:
 
 def _row_major(out: Outcome, shape: tuple[int, ...], times: int) -> Finding:
     wide = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
-    got = [[strides[axis] for axis in wide] for strides in out.strides.raw]
     wanted = [[row_major(shape)[axis] for axis in wide]] * times
-    return same(Field(got, "seen['strides']", lambda raw: raw), wanted)
+    return same(out.strides.derived(f"[[strides[axis] for axis in {wide}] for strides in {{}}]"), wanted)
 
 
 @law(
@@ -296,6 +313,28 @@ def affine_parts_collect(case: AffineCase, out: Outcome) -> Finding:
         if expected is not None:
             findings += [same(got.meta("dtype"), case.dtype), within(got, *expected)]
     return every(*findings)
+
+
+@law(
+    "Row i of the output depends on row i of the input alone, and row i of the input's gradient on row i of the upstream "
+    "gradient: the other rows, and what lies between the rows, may be NaN or infinite.",
+    source="nn.Linear: y = xAᵀ + b, row by row",
+    obliges={
+        *(f"values={name}" for name in OTHER_ROWS),
+        *(f"width={width} & rows={rows}" for width, rows in itertools.product((31, 33, 65), (5, 17, 32))),
+        "dtype=bfloat16 & reads_on",
+        "autocast=on & reads_on",
+        "input_layout=row_strided & rows=32",
+        "bias",
+        "rank=3",
+    },
+    when=lambda case: case.is_one_row and case.rows,
+)
+def rows_are_apart(case: AffineCase, out: Outcome) -> Finding:
+    row = tuple(int(place) for place in np.unravel_index(case.row, case.lead))
+    values = [case.value(turn) for turn in range(case.times)]
+    found = [within(out.values[(turn, *row)], *(part[row] for part in value)) for turn, value in enumerate(values)]
+    return every(*found, within(out.input_grad[row], *case.row_gradient()))
 
 
 @law(

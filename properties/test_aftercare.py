@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
+from embcheck.comparison import every, is_true, same, unwritten, within
 from embcheck.format import FORMATS
 from embcheck.law import Family
-from embcheck.outcome import Field, Outcome
+from embcheck.outcome import Outcome
+from embcheck.result import Difference, Finding, Holds
 from embcheck.space import Space
 from embcheck.training.aftercare_case import PARTS, VALUES, Aftercare
 from embcheck.training.aftercare_space import AXES, canonical, plan, scope
@@ -79,11 +80,11 @@ def weights_are_averaged(case: Aftercare, out: Outcome) -> Finding:
 )
 def averaged_counts_are_near_the_mean(case: Aftercare, out: Outcome) -> Finding:
     means = [(k + 2) / 2 for k in range(case.steps)]
-    off = [abs(got - mean) for got, mean in zip(out.counts.raw, means, strict=True)]
-    if max(off) <= 1:
-        return float(max(off))
+    off = out.counts.derived(f"max(abs(got - mean) for got, mean in zip({{}}, {means}, strict=True))")
+    if off.raw <= 1:
+        return Holds(float(off.raw))
     words = f"the counts 1 to {case.steps} were averaged to {out.counts.raw}, their means are {means}"
-    return Difference("average", f"{out.counts.path}[-1]", out.counts.raw[-1], means[-1], words)
+    return Difference("average", off.path, off.raw, 0.0, words, 1.0)
 
 
 @law(
@@ -170,8 +171,8 @@ def scalers_keep_their_state(case: Aftercare, out: Outcome) -> Finding:
         return every(same(out.state, {}), same(out.factors, []))
     wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}
     state = {"scale": case.scales[0][-1], **wanted}
-    got = {name: out.state.raw.get(name) for name in state}
-    return every(same(Field(got, "seen['state']", lambda raw: raw), state), same(out.factors, list(wanted.values())))
+    got = out.state.derived(f"{{name: {{}}.get(name) for name in {list(state)}}}")
+    return every(same(got, state), same(out.factors, list(wanted.values())))
 
 
 @law(

@@ -10,11 +10,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, described, every, refuses, unwritten
+from embcheck.comparison import described, every, refuses, unwritten
 from embcheck.law import Family, Plan
 from embcheck.lookup.apart import APART, apart
 from embcheck.lookup.apart_case import BAGS, TAKES, Apart
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 #: What refuses a call.
@@ -127,7 +128,7 @@ def results_lie_where_the_tensors_do(case: Apart, out: Outcome) -> Finding:
     sizes = (case.num_embeddings, case.embedding_dim)
     return every(
         described(out.value, shape=case.shape, dtype=case.dtype, device=place),
-        described(out.gradient, shape=sizes, dtype=case.dtype, device=place) if case.learns else None,
+        described(out.gradient, shape=sizes, dtype=case.dtype, device=place) if case.learns else UNASKED,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.comparison import Finding, described, every, identical, is_true, same, unwritten, within
+from embcheck.comparison import described, every, identical, is_true, same, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.lookup import derivative, hooking, packing, passage, table, widening
 from embcheck.lookup.dropping import DROPPING
@@ -18,6 +18,7 @@ from embcheck.lookup.entry import ENTRIES
 from embcheck.lookup.route import FURTHER, FURTHER_TIMES
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding, Holds
 from embcheck.space import Space
 
 assert {"frozen", "table_hooks", "saved_packed", "widened"} <= set(FURTHER), (passage, hooking, packing, widening)
@@ -186,12 +187,16 @@ def driven_passes_keep_what_was(case: Case, out: Outcome) -> Finding:
     return every(*found)
 
 
-@autograd.law("A hook fires once and sees the upstream gradient.", source="torch.Tensor.register_hook and its like")
+@autograd.law(
+    "A hook fires once and sees the upstream gradient.",
+    source="torch.Tensor.register_hook and its like",
+    obliges={"route=retained_grads"},
+)
 def driven_hooks_fire_once(case: Case, out: Outcome) -> Finding:
     if "hook_calls" not in out:
-        return None
+        return UNASKED
     finding = same(out.hook_calls, 1)
-    if finding is None and "hook_grad" in out:
+    if isinstance(finding, Holds) and "hook_grad" in out:
         return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
     return finding
 
@@ -199,7 +204,7 @@ def driven_hooks_fire_once(case: Case, out: Outcome) -> Finding:
 @autograd.law("The value that is differentiated is W[i].", source="nn.Embedding")
 def driven_value_is_the_row(case: Case, out: Outcome) -> Finding:
     if "value" not in out or ENTRIES[case.entry].product:
-        return None
+        return UNASKED
     return identical(out.value, oracle.lookup_bits(case))
 
 
@@ -207,9 +212,10 @@ def driven_value_is_the_row(case: Case, out: Outcome) -> Finding:
     "Autograd refuses a graph that was freed, indices that were changed, a frozen or inferred value, and an upstream "
     "gradient of another shape.",
     source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph",
+    obliges={"route=graph_freed"},
 )
 def driven_mistakes_are_refused(case: Case, out: Outcome) -> Finding:
-    return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else None
+    return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else UNASKED
 
 
 @autograd.law(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.arrival import as_if, often
 from embcheck.bag import oracle as bag_oracle
 from embcheck.bag import space as bag_space
 from embcheck.bag.canon import canonical
@@ -22,23 +23,12 @@ from embcheck.bag.oracle import Expected
 from embcheck.bag.region import derived
 from embcheck.bag.route import BAG_TIMES
 from embcheck.bag.smaller import smaller
-from embcheck.comparison import (
-    Difference,
-    Finding,
-    described,
-    every,
-    identical,
-    is_false,
-    is_true,
-    refuses,
-    same,
-    unwritten,
-    within,
-)
+from embcheck.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten, within
 from embcheck.declaration import is_subject
 from embcheck.law import Family
 from embcheck.layout import row_major
-from embcheck.outcome import Outcome
+from embcheck.outcome import Field, Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 #: All modes that make a graph.
@@ -117,27 +107,33 @@ def is_maximum(case: BagCase) -> bool:
     return case.mode == "max"
 
 
-def which_bag(case: BagCase) -> Any:
-    """Says what a wrong bag holds instead: another bag's value, or one that lacks a token or has it twice."""
+def which_bag(case: BagCase, expected: Any, limit: Any) -> Any:
+    """Says of the first bag that is wrong what it holds, and which row would explain that."""
 
     def explain(actual: Any) -> str:
-        expected, limit = part(bag_oracle.value(case), slice(0, len(actual)))
         with np.errstate(invalid="ignore"):
             good = (np.abs(actual - expected) <= limit) | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+            departure = actual - expected
         bags = np.flatnonzero(~good.all(axis=1))
         wrong = int(bags[0]) if len(bags) else 0
-        tokens = case.tokens[: case.numel][(case.bag_of == wrong) & case.kept]
-        text = f"bag {wrong} of rows {tokens[:8].tolist()} is {actual[wrong][:6]}, expected {expected[wrong][:6]}"
-        if case.mode == "sum":
-            departure = actual[wrong] - expected[wrong]
-            for row in range(case.num_embeddings if departure.any() else 0):
-                if np.array_equal(departure, case.table_values[row]):
-                    return f"{text}: row {row} is added once too often"
-                if np.array_equal(departure, -case.table_values[row]):
-                    return f"{text}: row {row} is missing"
-        return text
+        held = case.tokens[: case.numel][case.bag_of == wrong]
+        text = f"bag {wrong} of rows {held[:8].tolist()} is {actual[wrong][:6]}, expected {expected[wrong][:6]}"
+        if case.mode != "sum" or case.weights not in (None, "ones"):
+            return text
+        due = np.bincount(held[held != case.lookup.padding_row], minlength=case.num_embeddings).tolist()
+        found = as_if(departure[wrong], case.table_values, due)
+        if found is None:
+            return text
+        row, came = found
+        whose = ", the padding row," if row == case.lookup.padding_row else ""
+        return f"{text}: as if row {row}{whose} had been added {often(came)}, not {often(due[row])}"
 
     return explain
+
+
+def is_bag(case: BagCase, value: Field, expected: Expected) -> Finding:
+    """Bags within the bounds of what is expected of them."""
+    return within(value, *expected, which_bag(case, *expected))
 
 
 @bag.law(
@@ -151,9 +147,9 @@ def which_bag(case: BagCase) -> Any:
 )  # fmt: skip
 def bag_sums_its_rows(case: BagCase, out: Outcome) -> Finding:
     if not case.trailing:
-        return within(out.value, *bag_oracle.value(case), which_bag(case))
+        return is_bag(case, out.value, bag_oracle.value(case))
     bags = bags_judged(case)
-    return within(out.value[bags], *part(bag_oracle.value(case), bags), which_bag(case))
+    return is_bag(case, out.value[bags], part(bag_oracle.value(case), bags))
 
 
 @bag.law(
@@ -163,7 +159,7 @@ def bag_sums_its_rows(case: BagCase, out: Outcome) -> Finding:
     when=lambda case: case.values == "vast",
 )
 def means_of_vast_rows_are_finite(case: BagCase, out: Outcome) -> Finding:
-    return within(out.value, *bag_oracle.value(case), which_bag(case))
+    return is_bag(case, out.value, bag_oracle.value(case))
 
 
 @bag.law(
@@ -180,7 +176,7 @@ def means_of_vast_rows_are_finite(case: BagCase, out: Outcome) -> Finding:
 )
 def sums_of_half_precision_are_rounded_once(case: BagCase, out: Outcome) -> Finding:
     bags = bags_judged(case)
-    return within(out.value[bags], *part(bag_oracle.value_in_single(case), bags), which_bag(case))
+    return is_bag(case, out.value[bags], part(bag_oracle.value_in_single(case), bags))
 
 
 @bag.law(
@@ -193,7 +189,7 @@ def sums_of_half_precision_are_rounded_once(case: BagCase, out: Outcome) -> Find
 )  # fmt: skip
 def bag_takes_the_maximum(case: BagCase, out: Outcome) -> Finding:
     if case.values != "special" and not case.trailing:
-        return within(out.value, *bag_oracle.value(case), which_bag(case))
+        return is_bag(case, out.value, bag_oracle.value(case))
     judged = ~bag_oracle.late_nan(case)  # of those another law speaks
     judged[bags_judged(case).stop :] &= not case.trailing
     return within(out.value[judged], *part(bag_oracle.value(case), judged))
@@ -212,12 +208,12 @@ def maximum_is_copied(case: BagCase, out: Outcome) -> Finding:
     bags, tokens = case.bag_of[case.kept], case.tokens[: case.numel][case.kept]
     bits = out.value.bits
     if not bags.size or bits.shape != (len(case.lengths), case.embedding_dim):
-        return None
+        return UNASKED
     rows = case.format.to_bits(case.table_stored)[tokens]
     starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
     found = np.logical_or.reduceat(rows == bits[bags], starts, axis=0)
     if found.all():
-        return None
+        return HOLDS
     wrong = int(bags[starts][np.flatnonzero(~found.all(1))[0]])
     return identical(out.value[wrong], case.format.to_bits(case.table_stored)[tokens[bags == wrong][0]])
 
@@ -257,7 +253,7 @@ def bag_has_shape(case: BagCase, out: Outcome) -> Finding:
          metadata=True)  # fmt: skip
 def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
-        None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
+        UNASKED if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, dtype=case.dtype, is_contiguous=True, layout="strided"),
     )
 
@@ -271,7 +267,7 @@ def bag_is_contiguous(case: BagCase, out: Outcome) -> Finding:
 )
 def bag_is_new(case: BagCase, out: Outcome) -> Finding:
     if out.mode not in bag.modes:
-        return None  # a graph, or a transform, has views of its own
+        return UNASKED  # a graph, or a transform, has views of its own
     made = {"_is_view": False, "is_inference": out.mode == "inference"}
     return described(out.value, stride=row_major((len(case.lengths), case.embedding_dim)), **made)
 
@@ -285,8 +281,8 @@ def bag_is_new(case: BagCase, out: Outcome) -> Finding:
 )
 def bag_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
-        described(out.weight_grad, is_contiguous=True) if table_learns(case) and not case.sparse else None,
-        described(out.sample_grad, is_contiguous=True) if samples_learn(case) else None,
+        described(out.weight_grad, is_contiguous=True) if table_learns(case) and not case.sparse else UNASKED,
+        described(out.sample_grad, is_contiguous=True) if samples_learn(case) else UNASKED,
     )
 
 
@@ -297,14 +293,14 @@ def bag_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
 )
 def bag_requires_grad(case: BagCase, out: Outcome) -> Finding:
     if case.route in ("doubled", "overwritten", "vjp", "func_grad", "forward_mode"):
-        return None  # what is shown is a copy
+        return UNASKED  # what is shown is a copy
     expected = case.learns != "none" and out.makes_graph
     return described(out.value, requires_grad=expected, is_leaf=not expected)
 
 
 @bag.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def bag_leaves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
-    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
 
 
 @bag.law("The output has memory of its own.", source="no aliasing")
@@ -317,7 +313,7 @@ def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
 def bag_keeps_the_given_table(case: BagCase, out: Outcome) -> Finding:
     if not out.keeps_memory:
         return (
-            is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else None
+            is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else UNASKED
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
@@ -362,9 +358,9 @@ def bag_gradient_is_scattered(case: BagCase, out: Outcome) -> Finding:
 )
 def bag_duplicates_are_not_called_coalesced(case: BagCase, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse"):
-        return None
+        return UNASKED
     rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
-    return None if (np.diff(rows) > 0).all() else same(out.weight_grad.meta("is_coalesced"), False)
+    return HOLDS if (np.diff(rows) > 0).all() else same(out.weight_grad.meta("is_coalesced"), False)
 
 
 @bag.law(
@@ -393,7 +389,7 @@ def tied_gradients_sum_to_the_bags(case: BagCase, out: Outcome) -> Finding:
     got, bound = out.weight_grad.values.sum(0), limit
     wrong = np.abs(got - total) > bound
     if not wrong.any():
-        return None
+        return HOLDS
     k = int(np.flatnonzero(wrong)[0])
     words = f"column {k} of the gradient sums to {got[k]:g}, the bags' gradients to {total[k]:g}"
     return Difference(
@@ -521,8 +517,9 @@ def bag_twice_derived_is_refused_or_right(case: BagCase, out: Outcome) -> Findin
     findings = []
     # The probes are the table and the weights themselves, so that each gives the value.
     for kind in ("table", "samples"):
-        if f"{kind}_missing" in out and not out.seen[f"{kind}_missing"]:
-            findings.append(within(getattr(out, f"{kind}_twice"), *bag_oracle.value(case)))
+        if f"{kind}_missing" in out:
+            refused = out.seen[f"{kind}_missing"]
+            findings.append(HOLDS if refused else within(getattr(out, f"{kind}_twice"), *bag_oracle.value(case)))
     return every(*findings)
 
 
@@ -534,7 +531,7 @@ def bag_twice_derived_is_refused_or_right(case: BagCase, out: Outcome) -> Findin
 )
 def bag_forward_mode_is_refused_or_right(case: BagCase, out: Outcome) -> Finding:
     if out.tangent_missing.raw:
-        return None
+        return HOLDS  # it is refused
     value, limit = bag_oracle.value(case)
     by = 2 if case.learns == "both" else 1  # both factors move
     return within(out.tangent, by * value, by * limit)

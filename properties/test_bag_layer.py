@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from embcheck.bag.layer import ACTS, MAKES, BagLayerCase, describe
-from embcheck.comparison import Difference, Finding, described, every, identical, is_false, is_true, same
+from embcheck.comparison import described, every, identical, is_false, is_true, same
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup import table
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 #: How far in standard deviations a sample's moments may lie from those of N(0, 1): passed by chance once in 10^9.
@@ -137,12 +138,13 @@ def bag_layer_learns_unless_frozen(case: BagLayerCase, out: Outcome) -> Finding:
 )
 def bag_layer_zeroes_its_padding(case: BagLayerCase, out: Outcome) -> Finding:
     row = case.padding_row
-    others = np.delete(out.weight.values, [] if row is None else row, axis=0)
     # Two elements of N(0, 1) are zero at once with probability below 10^-12, in float16 too.
-    idle = case.embedding_dim > 1 and bool((others == 0).all(1).any())
-    words = "a row that is no padding is zero"
-    found: Finding = Difference("zero", out.weight.path, 0.0, None, words) if idle else None
-    return every(found, None if row is None else same(out.weight[row], 0))
+    zeros = np.flatnonzero((out.weight.values == 0).all(1)).tolist() if case.embedding_dim > 1 else []
+    found: Finding = HOLDS
+    if set(zeros) - {row}:
+        path, due = f"({out.weight.path} == 0).all(1).nonzero().flatten().tolist()", [] if row is None else [row]
+        found = Difference("zero", path, zeros, due, "a row that is no padding is zero")
+    return every(found, UNASKED if row is None else same(out.weight[row], 0))
 
 
 @bag_layer.law(
@@ -186,17 +188,24 @@ def bag_layer_draws_normal_numbers(case: BagLayerCase, out: Outcome) -> Finding:
     # Rounding to the format moves each element by at most u·|x|.
     u = case.format.unit_roundoff
     moments = {
-        "mean": (sample.mean(), 0.0, 1.0 + u),
-        "mean square": ((sample**2).mean(), 1.0, math.sqrt(2.0)),
-        "mean cube": ((sample**3).mean(), 0.0, math.sqrt(15.0)),
-        "share within ±1": ((np.abs(sample) <= 1).mean(), within_one, math.sqrt(within_one * (1 - within_one))),
+        "mean": ("{}.mean()", sample.mean(), 0.0, 1.0 + u),
+        "mean square": ("({}**2).mean()", (sample**2).mean(), 1.0, math.sqrt(2.0)),
+        "mean cube": ("({}**3).mean()", (sample**3).mean(), 0.0, math.sqrt(15.0)),
+        "share within ±1": (
+            "({}.abs() <= 1).double().mean()",
+            (np.abs(sample) <= 1).mean(),
+            within_one,
+            math.sqrt(within_one * (1 - within_one)),
+        ),
     }
-    for name, (got, wanted, deviation) in moments.items():
+    kept = [row for row in range(case.num_embeddings) if row != case.padding_row]
+    drawn = f"{out.weight.path}.double()" + ("" if case.padding_row is None else f"[{kept}]")
+    for name, (moment, got, wanted, deviation) in moments.items():
         limit = _DEVIATIONS * deviation / math.sqrt(n) + 4 * u
         if abs(got - wanted) > limit:
             words = f"{name} {got:.4g}, expected {wanted:.4g} within {limit:.2g}"
-            return Difference(name, out.weight.path, float(got), wanted, words, limit)
-    return None
+            return Difference(name, f"{moment.replace('{}', drawn)}.item()", float(got), wanted, words, limit)
+    return HOLDS
 
 
 @bag_layer.law(

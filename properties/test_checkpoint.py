@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from embcheck import stream
-from embcheck.comparison import Difference, Finding, every, is_true, refuses, same, unwritten
+from embcheck.comparison import every, is_true, refuses, same, unwritten
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.checkpoint import EDITS, restored
 from embcheck.module.checkpoint_case import EXTRAS, KEYS, MISSHAPEN, NEIGHBOURS, SLOTS, Checkpoint
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 
@@ -204,7 +205,7 @@ def loaded_slots_are_kept_or_replaced(case: Checkpoint, out: Outcome) -> Finding
         same(out.in_place, kept),
         same(out.shares, replaced),
         same(out.is_entry, entry),
-        same(out.versions, [True] * len(SLOTS)) if not case.assigns else None,
+        same(out.versions, [True] * len(SLOTS)) if not case.assigns else UNASKED,
     )
 
 
@@ -233,7 +234,7 @@ def strides(case: Checkpoint, out: Outcome) -> Finding:
         if wanted is not None and tuple(got) != tuple(wanted):
             words = f"{slot} has strides {got}, expected {wanted}"
             return Difference("strides", f"seen['strides'][{place}]", got, wanted, words)
-    return None
+    return HOLDS
 
 
 @law(
@@ -259,7 +260,7 @@ def loading_tells_what_is_missing(case: Checkpoint, out: Outcome) -> Finding:
 def _among(case: Checkpoint, out: Outcome) -> Finding:
     got, wanted = sorted(out.unexpected.raw), sorted(case.extra)
     return (
-        None if got == wanted else Difference("value", "seen['unexpected']", got, wanted, f"{got}, expected {wanted}")
+        HOLDS if got == wanted else Difference("value", "seen['unexpected']", got, wanted, f"{got}, expected {wanted}")
     )
 
 
@@ -272,7 +273,7 @@ def checkpoint_stays(case: Checkpoint, out: Outcome) -> Finding:
     return every(
         is_true(out.keys, "keys or entries of the checkpoint changed"),
         is_true(out.entries, "values of the checkpoint changed"),
-        is_true(out.graphs, "requires_grad of the checkpoint's entries changed") if not case.assigns else None,
+        is_true(out.graphs, "requires_grad of the checkpoint's entries changed") if not case.assigns else UNASKED,
         unwritten(out, "weight", "bias"),
     )
 

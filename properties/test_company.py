@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcheck.comparison import Finding, every, identical, is_false, is_true, same, unwritten, within
+from embcheck.comparison import every, identical, is_false, is_true, same, unwritten, within
 from embcheck.law import Family
 from embcheck.outcome import Field, Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 from embcheck.training.company_case import Company
 from embcheck.training.company_space import AXES, OPTIMIZERS, canonical, draw, landmarks, plan, scope
@@ -97,29 +98,23 @@ def groups_keep_their_options(case: Company, out: Outcome) -> Finding:
     kept = []
     for place, (names, own) in enumerate(case.groups):
         wanted = case.asked | own
-        got = {name: out.options.raw[place].get(name) for name in wanted}
-        kept.append(same(Field(got, f"seen['options'][{place}]", lambda raw: raw), wanted))
-        kept.append(_typed(out, place, wanted) if case.interrupt != "ruled_twice" else None)
-        kept.append(
-            same(
-                Field(len(out.packed_ids.raw[place]), f"len(seen['packed_ids'][{place}])", lambda raw: raw), len(names)
-            )
-        )
+        options = out.options.entry(place)
+        kept.append(same(options.derived(f"{{name: {{}}.get(name) for name in {list(wanted)}}}"), wanted))
+        kept.append(_typed(options, wanted) if case.interrupt != "ruled_twice" else UNASKED)
+        kept.append(same(out.packed_ids.entry(place).derived("len({})"), len(names)))
     order = [m for names, _ in case.groups for m in names]
-    ids = [k for packed in out.packed_ids.raw for k in packed]
     return every(
         *kept,
         same(out.order, order),
-        same(Field(ids, "sum(seen['packed_ids'], [])", lambda raw: raw), list(range(len(order)))),
+        same(out.packed_ids.derived("sum({}, [])"), list(range(len(order)))),
         same(out.packed_options, out.options.raw),
     )
 
 
-def _typed(out: Outcome, place: int, wanted: dict[str, Any]) -> Finding:
+def _typed(options: Field, wanted: dict[str, Any]) -> Finding:
     """False and 0.0 are equal, but not the same option."""
-    got = {name: type(out.options.raw[place].get(name)).__name__ for name in wanted}
-    field = Field(got, f"seen['options'][{place}]", lambda raw: raw)
-    return same(field, {name: type(value).__name__ for name, value in wanted.items()})
+    types = options.derived(f"{{name: type({{}}.get(name)).__name__ for name in {list(wanted)}}}")
+    return same(types, {name: type(value).__name__ for name, value in wanted.items()})
 
 
 @law(
@@ -136,7 +131,7 @@ def state_is_of_the_stepped(case: Company, out: Outcome) -> Finding:
     return every(
         same(out.stateful, stepped),
         same(out.packed_state, sorted(order.index(m) for m in stepped)),
-        same(out.steps, counts) if KINDS[case.optimizer].counts else None,
+        same(out.steps, counts) if KINDS[case.optimizer].counts else UNASKED,
     )
 
 
@@ -173,16 +168,14 @@ def hooks_surround_a_step(case: Company, out: Outcome) -> Finding:
 
 
 def _surrounding(case: Company, calls: Field) -> Finding:
-    pairs = list(zip(calls.raw[0::2], calls.raw[1::2], strict=True))
-    every_step = [("pre", "post")] * case.steps
-    called = list(zip([name for name, _ in pairs[0::2]], [name for name, _ in pairs[1::2]], strict=True))
-    early = [stands for name, stands in pairs if name == "pre"]
+    called = calls.derived("list(zip({}[0::4], {}[2::4], strict=True))")
+    stands = "[stands for name, stands in zip({}[0::2], {}[1::2], strict=True) if name == 'WHEN']"
+    early, late = (calls.derived(stands.replace("WHEN", when)) for when in ("pre", "post"))
     moves = case.absence == "none" and case.mix == "pair" and float(case.options(0)["lr"]) != 0
-    late = [stands for name, stands in pairs if name == "post"]
     return every(
-        same(Field(called, lambda: calls.path, lambda raw: raw), every_step),
-        same(Field(early, lambda: calls.path, lambda raw: raw), ["unmoved"] * case.steps),
-        same(Field(late, lambda: calls.path, lambda raw: raw), ["moved"] * case.steps) if moves else None,
+        same(called, [("pre", "post")] * case.steps),
+        same(early, ["unmoved"] * case.steps),
+        same(late, ["moved"] * case.steps) if moves else UNASKED,
     )
 
 

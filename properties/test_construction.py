@@ -8,18 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import (
-    Difference,
-    Finding,
-    described,
-    every,
-    identical,
-    is_false,
-    is_true,
-    refuses,
-    same,
-    unwritten,
-)
+from embcheck.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.construction.case import (
     ConstructionCase,
 )
@@ -30,6 +19,7 @@ from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 # -- how a table is made -------------------------------------------------------------------------------------------
@@ -218,13 +208,13 @@ def zero_but_for_padding(case: ConstructionCase, values: Any) -> Finding:
     row = case.padding_row
     if row is not None:
         zero = identical(values[row], np.zeros(case.embedding_dim, case.format.bits))
-        if zero is not None:
+        if isinstance(zero, Difference):
             return zero
     for other in range(case.num_embeddings):
         if other != row and case.embedding_dim and np.isin(found[other], (0.0, 7.0)).all():
             path = f"{values.path}[{other}].any().item()"
             return Difference("undrawn", path, False, True, f"row {other} was not drawn")
-    return None
+    return HOLDS
 
 
 @construction.law(
@@ -238,8 +228,8 @@ def tables_are_reproducible(case: ConstructionCase, out: Outcome) -> Finding:
     return every(
         identical(out.again, out.first.bits),
         is_true(out.apart, "two modules share their memory"),
-        is_true(out.differs, "two tables drawn one after the other are equal") if drawn else None,
-        is_true(out.drew, "no random number was drawn") if drawn else None,
+        is_true(out.differs, "two tables drawn one after the other are equal") if drawn else UNASKED,
+        is_true(out.drew, "no random number was drawn") if drawn else UNASKED,
     )
 
 
@@ -266,7 +256,7 @@ def tables_are_drawn_once(case: ConstructionCase, out: Outcome) -> Finding:
 def given_table_is_used_as_it_is(case: ConstructionCase, out: Outcome) -> Finding:
     return every(
         identical(out.values, case.format.to_bits(case.table.weight_stored)),
-        is_true(out.shares, "the table is a copy of the one that was given") if case.table.weight_stored.size else None,
+        is_true(out.shares, "the table is a copy of the one that was given") if case.table.weight_stored.size else UNASKED,
         is_false(out.drew, "random numbers were drawn for a table that was given"),
         is_true(out.source_kept, "the tensor that was given learns otherwise than before"),
         unwritten(out),

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from embcheck.axes import Input
-from embcheck.comparison import Difference, Finding, every, identical, is_true, same
+from embcheck.comparison import every, identical, is_true, same
 from embcheck.construction.case import (
     InitialCase,
     PaddingStepCase,
     allowed_correlation,
     allowed_distance,
     distance,
+    distance_in_torch,
     extremes,
 )
 from embcheck.construction.initialisation import CONSTANTS, INITIALISERS, initialised, trained
@@ -23,6 +24,7 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.lookup.table import padding_of
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding, Holds
 from embcheck.space import Space
 
 # -- first values --------------------------------------------------------------------------------------------------
@@ -69,13 +71,21 @@ def values_are_distributed_as_documented(case: InitialCase, out: Outcome) -> Fin
     if spread.uniform and np.abs(drawn - spread.mean).max() > spread.scale * (
         1 + 2 * FORMATS[case.dtype].unit_roundoff
     ):
-        return Difference("range", f"{out.values.path}.abs().max().item()", float(np.abs(drawn).max()), spread.scale,
+        path = f"({out.values.path} - {spread.mean!r}).abs().max().item() <= {spread.scale * 1.0000001!r}"
+        return Difference("range", path, False, True,
                           f"a value lies outside [{spread.mean - spread.scale:g}, {spread.mean + spread.scale:g})")  # fmt: skip
     far, most = distance(drawn, spread), allowed_distance(drawn.size, FORMATS[case.dtype])
     if far <= most:
-        return far / most
+        return Holds(float(far / most))
     words = f"mean {drawn.mean():g}, deviation {drawn.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
-    return Difference("distribution", f"{out.values.path}.std().item()", float(drawn.std()), spread.scale, words)
+    path = distance_in_torch(f"{out.values.path}{rows_drawn(case)}", drawn.size, spread)
+    return Difference("distribution", path, far, 0.0, words, most)
+
+
+def rows_drawn(case: InitialCase) -> str:
+    """What leaves out the row of the padding that the default leaves zero, as an index of torch."""
+    row = case.padding_idx if case.name == "default" else None
+    return "" if row is None else f"[[row for row in range({case.num_embeddings}) if row != {row}]]"
 
 
 @initial.law(
@@ -91,12 +101,12 @@ def tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
     least, most = extremes(drawn.size)
     far = float(np.abs(drawn - spread.mean).max()) / spread.scale
     if least <= far <= most:
-        return far / most
+        return Holds(float(far / most))
     words = (
         f"the value farthest out is {far:.4g} deviations from the mean; of {drawn.size} it is {least:.3g} to {most:.3g}"
     )
-    path = f"({out.values.path} - {spread.mean!r}).abs().max().item()"
-    return Difference("tails", path, far * spread.scale, (least if far < least else most) * spread.scale, words)
+    path = f"({out.values.path}{rows_drawn(case)} - {spread.mean!r}).abs().max().item() / {spread.scale!r}"
+    return Difference("tails", path, far, (least + most) / 2, words, (most - least) / 2)
 
 
 @initial.law(
@@ -107,16 +117,18 @@ def tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
 def values_are_independent(case: InitialCase, out: Outcome) -> Finding:
     rows = np.asarray(out.values.values, np.float64)[case.drawn]
     half, side = len(rows) // 2, rows.shape[1] // 2
-    pairs = {"rows apart": (rows[:half], rows[half : 2 * half]), "neighbours": (rows[0::2][:half], rows[1::2][:half]),
-             "columns": (rows[:, :side], rows[:, side : 2 * side]),
-             "next": (rows[:, 0:-1:2], rows[:, 1::2])}  # fmt: skip
+    pairs = {"rows apart": (f"[:{half}]", f"[{half}:{2 * half}]"), "neighbours": (f"[0::2][:{half}]", f"[1::2][:{half}]"),
+             "columns": (f"[:, :{side}]", f"[:, {side}:{2 * side}]"), "next": ("[:, 0:-1:2]", "[:, 1::2]")}  # fmt: skip
     ratios = []
-    for name, (a, b) in pairs.items():
+    for name, (one, other) in pairs.items():
+        a, b = (eval(f"rows{part}", {"rows": rows}) for part in (one, other))
         mean, most = abs(float((a * b).mean())), allowed_correlation(a.size)
         if mean > most:
             words = f"{name} correlate: {mean:.3g}, at most {most:.3g}"
-            return Difference("correlation", out.values.path, mean, 0.0, words)
-        ratios.append(mean / most)
+            drawn = f"{out.values.path}{rows_drawn(case)}.double()"
+            path = f"({drawn}{one} * {drawn}{other}).mean().abs().item()"
+            return Difference("correlation", path, mean, 0.0, words, most)
+        ratios.append(Holds(float(mean / most)))
     return every(*ratios)
 
 
@@ -142,14 +154,11 @@ def initialisers_work_in_place(case: InitialCase, out: Outcome) -> Finding:
 )
 def initialisers_fill_the_padding_row(case: InitialCase, out: Outcome) -> Finding:
     assert case.padding_idx is not None
-    filled = bool(out.values.values[case.padding_idx].any())
-    if case.name in ("default", "data_uniform"):
-        return None if filled == (case.name == "data_uniform") else same(out.values[case.padding_idx], 0)
-    zeroed = same(out.next[case.padding_idx], 0)
-    if zeroed is None and filled == (case.name == "zeros"):
-        path = f"{out.values.path}[{case.padding_idx}].any().item()"
-        return Difference("padding", path, filled, not filled, "the padding row is not what was asked for")
-    return zeroed
+    filled, wanted = bool(out.values.values[case.padding_idx].any()), case.name not in ("default", "zeros")
+    if filled != wanted:
+        words = f"the padding row is {'filled' if filled else 'zero'}, and {case.name} leaves it {'filled' if wanted else 'zero'}"
+        return Difference("padding", f"{out.values.path}[{case.padding_idx}].any().item()", filled, wanted, words)
+    return HOLDS if case.name in ("default", "data_uniform") else same(out.next[case.padding_idx], 0)
 
 
 test_initial_scope, test_initial_product, test_initial_random = initial.tests()

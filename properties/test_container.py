@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, is_true, same, unwritten
+from embcheck.comparison import every, is_true, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.module.container import contained
 from embcheck.module.container_case import (
@@ -23,6 +23,7 @@ from embcheck.module.container_case import (
     span,
 )
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Finding
 from embcheck.space import Space
 
 
@@ -198,7 +199,7 @@ def containers_list_what_they_hold(case: ContainerCase, out: Outcome) -> Finding
     listed = [ordered(case, dict.fromkeys(held.values())) for held in case.history]
     state = [ordered(case, (f"{key}{ending}" for key in held)) for held in case.history]
     # A slice of a Sequential keeps the names of the places where its modules were, of which nothing is said.
-    return every(same(out.listed, listed), None if case.gaps[0] else same(out.state, state))
+    return every(same(out.listed, listed), UNASKED if case.gaps[0] else same(out.state, state))
 
 
 @law(
@@ -218,7 +219,7 @@ def what_a_container_lacks_is_a_lookup_error(case: ContainerCase, out: Outcome) 
     obliges={"attempt=append_misfit", "attempt=set_dotted", "kind=Sequential", "kind=ParameterDict"},
 )
 def misfits_of_a_container_are_refused(case: ContainerCase, out: Outcome) -> Finding:
-    return None if out.raised.raw else same(out.raised, "an error")
+    return HOLDS if out.raised.raw else same(out.raised, "an error")
 
 
 @law(
@@ -228,7 +229,7 @@ def misfits_of_a_container_are_refused(case: ContainerCase, out: Outcome) -> Fin
     obliges={"attempt=append_misfit", "attempt=set_misfit", "attempt=pop_missing", "kind=ParameterDict", "emptied"},
 )
 def refusals_leave_a_container(case: ContainerCase, out: Outcome) -> Finding:
-    return is_true(out.stays, "a container changed though it refused") if out.raised.raw else None
+    return is_true(out.stays, "a container changed though it refused") if out.raised.raw else UNASKED
 
 
 @law("Nothing is written.", source="no side effects")

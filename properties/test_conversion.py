@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Finding, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.conversion.assignment import AT_CALL, RAISES
 from embcheck.conversion.case import ConversionCase, Expected, is_dense
 from embcheck.conversion.space import AXES, canonical, draw, landmarks, plan, scope, smaller
 from embcheck.law import Family
 from embcheck.outcome import Field, Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 conversion = Family(
@@ -57,7 +58,7 @@ def exactly(got: Field, expected: Expected) -> Finding:
 def gradient(got: Field, expected: Expected | None) -> Finding:
     """A gradient that was collected, or none."""
     if expected is None or got.raw is None:
-        return same(Field(got.raw is None, f"{got.path} is None", lambda raw: raw), expected is None)
+        return same(got.derived("{} is None"), expected is None)
     return within(got, *expected)
 
 
@@ -86,7 +87,7 @@ def converted_is_registered(case: ConversionCase, out: Outcome) -> Finding:
         same(out.registered, inside),
         is_true(out.names, "other parameter names than before"),
         is_true(out.keys, "other state_dict keys than before"),
-        is_true(out.state, "state_dict holds another tensor") if inside else None,
+        is_true(out.state, "state_dict holds another tensor") if inside else UNASKED,
     )
 
 
@@ -111,9 +112,7 @@ def converted_has_strides(case: ConversionCase, out: Outcome) -> Finding:
 def strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Finding:
     """Strides of the axes longer than one; those of other axes mean nothing."""
     kept = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
-    actual = [got.raw.stride()[axis] for axis in kept]
-    path = f"[{got.path}.stride()[axis] for axis in {kept}]"
-    return same(Field(actual, path, lambda raw: raw), [expected[axis] for axis in kept])
+    return same(got.derived(f"[{{}}.stride()[axis] for axis in {kept}]"), [expected[axis] for axis in kept])
 
 
 @law(
@@ -122,7 +121,8 @@ def strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Fi
     obliges={"square", "layout=transposed", "values=special", "dtype=bfloat16"},
 )
 def conversion_keeps_bits(case: ConversionCase, out: Outcome) -> Finding:
-    return identical(out.converted, case.format.to_bits(in_own_shape(case)).reshape(case.memory_shape[::-1]))
+    bits = case.format.to_bits(in_own_shape(case)).reshape(case.memory_shape[::-1])
+    return every(described(out.converted, dtype=case.dtype), identical(out.converted, bits))
 
 
 @law(
@@ -181,7 +181,7 @@ def converted_gradient_has_layout(case: ConversionCase, out: Outcome) -> Finding
         same(out.weight_grad.meta("dtype"), case.dtype),
         same(out.weight_grad.meta("is_sparse"), sparse),
         same(out.weight_grad.meta("requires_grad"), False),
-        None if sparse else strides(out.weight_grad, shape, own),
+        UNASKED if sparse else strides(out.weight_grad, shape, own),
         is_true(out.grad_stays, "the gradient changed with the weight"),
     )
 
@@ -259,9 +259,15 @@ def converted_shares_memory(case: ConversionCase, out: Outcome) -> Finding:
     moved, limit = case.stepped
     start = case.lookup.weight_values if case.to_linear else case.lookup.weight_values.T
     original = 0.0 if case.later != "deepcopied" else start
+
+    def explain(actual: Any) -> str:
+        if np.array_equal(actual, start, equal_nan=True):
+            return "a step of the converted weight left the source's as it was: they do not share memory"
+        return both_shown(actual, moved.T, actual != moved.T)
+
     if case.shares:
         return every(
-            within(out.source_stepped, moved.T, limit.T),
+            within(out.source_stepped, moved.T, limit.T, explain),
             within(out.source_negated, -moved.T, limit.T),
             same(out.leaf_zeroed, 0.0),
             same(out.source_zeroed, 0.0),

@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, at_most, same
+from embcheck.comparison import at_most, same
 from embcheck.cost.case import BAGS, CALLS, LOOKUPS, CostCase
 from embcheck.cost.program import CALLED, measure
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.lookup import table
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 #: Bytes of bookkeeping that may be taken for each token, bag or row, and in any case.

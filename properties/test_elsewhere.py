@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from embcheck.comparison import Finding, every, identical, same
+from embcheck.comparison import every, identical, same
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 from embcheck.training.elsewhere import SETTINGS, elsewhere
 from embcheck.training.elsewhere_case import Elsewhere

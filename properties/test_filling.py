@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
-from embcheck.construction.case import Spread, allowed_distance, distance
+from embcheck.comparison import every, is_true, same, unwritten, within
+from embcheck.construction.case import Spread, allowed_distance, distance, distance_in_torch
 from embcheck.construction.filling import FILLS, filled, gained
 from embcheck.construction.filling_case import (
     DISTRIBUTIONS,
@@ -31,6 +31,7 @@ from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding, Holds
 from embcheck.space import Space
 
 SHAPES: tuple[tuple[int, ...], ...] = (
@@ -170,12 +171,14 @@ def numbers_follow_the_distribution(case: Filling, out: Outcome) -> Finding:
     slack = 2 * case.format.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
     if values.min() < low - slack or values.max() > high + slack:
         words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
-        return Difference("range", f"{out.values.path}.abs().max().item()", float(np.abs(values).max()), high, words)
+        beyond = out.values.derived(f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)")
+        return Difference("range", beyond.path, beyond.raw, 0.0, words)
     far, most = distance(values, spread), allowed_distance(case.size, case.format)  # type: ignore[arg-type]
     if far <= most:
-        return far / most
+        return Holds(float(far / most))
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
-    return Difference("distribution", f"{out.values.path}.std().item()", float(values.std()), spread.scale, words)
+    path = distance_in_torch(out.values.path, values.size, spread)
+    return Difference("distribution", path, far, 0.0, words, most)
 
 
 def _range(spread: Spread | Truncated) -> tuple[float, float]:
@@ -198,21 +201,21 @@ def moments_are_the_distributions(case: Filling, out: Outcome) -> Finding:
     square = spread.scale**2 / (3 if spread.uniform else 1)
     # One rounding of each number moves its mean by u|x|, and its square by 3u x².
     u, size = case.format.unit_roundoff, abs(spread.mean) + spread.scale
-    worst = 0.0
+    worst, table = 0.0, f"({out.values.path}.double().reshape({values.shape}) - {spread.mean!r})"
     for name, axis in (("all numbers", None), ("a row", 1), ("a column", 0)):
         n = values.size if axis is None else values.shape[axis]
         many = values.size // n
-        mean = np.abs(values.mean(axis) - spread.mean).max() / (allowed_mean(n, spread, many) + u * size)
+        mean = np.abs(values.mean(axis) - spread.mean).max(), allowed_mean(n, spread, many) + u * size
         about = ((values - spread.mean) ** 2).mean(axis)
-        off = np.abs(about - square).max() / (allowed_square(n, spread, many) + 3 * u * size**2)
-        for what, ratio in (("mean", mean), ("mean square", off)):
-            if ratio > 1:
-                words = f"the {what} of {name} is off by {ratio:.3g} times what chance allows"
-                return Difference(
-                    what, f"{out.values.path}.std().item()", float(values.std()), math.sqrt(square), words
-                )
-            worst = max(worst, float(ratio))
-    return worst
+        off = np.abs(about - square).max(), allowed_square(n, spread, many) + 3 * u * size**2
+        over = "" if axis is None else axis
+        paths = f"{table}.mean({over})", f"({table}.square().mean({over}) - {square!r})"
+        for what, (far, most), path in zip(("mean", "mean square"), (mean, off), paths, strict=True):
+            if far > most:
+                words = f"the {what} of {name} is off by {far / most:.3g} times what chance allows"
+                return Difference(what, f"{path}.abs().max().item()", float(far), 0.0, words, float(most))
+            worst = max(worst, float(far / most))
+    return Holds(worst)
 
 
 @law(
@@ -229,8 +232,11 @@ def rows_and_columns_differ(case: Filling, out: Outcome) -> Finding:
         )
         marks = np.sort(np.abs(table @ weights))
         if (np.diff(marks) == 0).any():
-            return Difference("repeated", out.values.path, name, "different", f"two {name} are equal or opposite")
-    return None
+            turned = f"{{}}.reshape({values.shape}){'' if name == 'rows' else '.T'}"
+            apart = out.values.derived(f"len(({turned} * {turned}[:, :1].sign()).unique(dim=0))")
+            words = f"two {name} are equal or opposite"
+            return Difference("repeated", apart.path, apart.raw, len(table), words)
+    return HOLDS
 
 
 @law(
@@ -246,8 +252,11 @@ def orthogonal_is_orthogonal(case: Filling, out: Outcome) -> Finding:
     limit = 8 * values.size * case.format.unit_roundoff * gain**2
     off = float(np.abs(product - gain**2 * np.eye(len(few))).max())
     if off <= limit:
-        return off / limit
-    return Difference("orthogonal", out.values.path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}")
+        return Holds(float(off / limit))
+    table = f"{out.values.path}.double().reshape({values.shape})"
+    rows = table if few is values else f"{table}.T"
+    path = f"({rows} @ {rows}.T - {gain**2!r} * torch.eye({len(few)})).abs().max().item()"
+    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
 
 
 @law(
@@ -257,9 +266,8 @@ def orthogonal_is_orthogonal(case: Filling, out: Outcome) -> Finding:
     obliges={"fill=orthogonal_firsts", "own_generator"},
 )
 def orthogonal_has_no_side(case: Filling, out: Outcome) -> Finding:
-    values = np.asarray(out.values.values, np.float64)
-    both = bool((values > 0).any() and (values < 0).any())
-    return None if both else Difference("one-sided", out.values.path, values.reshape(-1)[0], 0.0, "all have one sign")
+    both = out.values.derived("bool(({} > 0).any() and ({} < 0).any())")
+    return is_true(both, "all have one sign")
 
 
 @law(
@@ -272,11 +280,10 @@ def sparse_has_its_zeros(case: Filling, out: Outcome) -> Finding:
     zeros = (out.values.values == 0).sum(0)
     wanted = math.ceil(SPARSITY[case.fill] * case.shape[0])
     if (zeros == wanted).all():
-        return None
+        return HOLDS
     path = f"({out.values.path} == 0).sum(0).tolist()"
-    return Difference(
-        "zeros", path, zeros.tolist(), wanted, f"{zeros.tolist()} zeros in the columns, expected {wanted}"
-    )
+    words = f"{zeros.tolist()} zeros in the columns, expected {wanted}"
+    return Difference("zeros", path, zeros.tolist(), [wanted] * len(zeros), words)
 
 
 @law(
@@ -308,7 +315,8 @@ def generator_decides(case: Filling, out: Outcome) -> Finding:
     if case.own_generator:
         again = every(again, is_true(out.undisturbed, "torch's own generator was used"))
     if random and np.array_equal(out.following.values, out.values.values):
-        return Difference("repeated", out.following.path, "equal", "different", "the same numbers were drawn twice")
+        path = f"torch.equal({out.following.path}, {out.values.path})"
+        return Difference("repeated", path, True, False, "the same numbers were drawn twice")
     return again
 
 

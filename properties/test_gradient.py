@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from embcheck import bound, oracle
+from embcheck.arrival import as_if, often
 from embcheck.case import Case
-from embcheck.comparison import Finding, described, every, is_true, refuses, same, unwritten, within
+from embcheck.comparison import described, every, is_true, refuses, same, unwritten, within
 from embcheck.law import Family
 from embcheck.lookup import derivative, table
 from embcheck.lookup.entry import ENTRIES, REFUSALS, is_looked_up
 from embcheck.lookup.past import past_cases
 from embcheck.lookup.program import ROUTES, TIMES
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Finding, Holds
 from embcheck.space import Space
 
 
@@ -70,25 +72,27 @@ def on(*routes: str) -> Any:
 
 
 def who_arrived(case: Case) -> Any:
-    """Says which token's gradient is missing from, or foreign to, the first row that is wrong."""
-    expected, limit = oracle.weight_gradient(case, TIMES.get(case.route, 1))
+    """Says of the first row that is wrong what it holds, and which token would explain that."""
+    times = TIMES.get(case.route, 1)
+    expected, limit = oracle.weight_gradient(case, times)
 
-    @np.errstate(invalid="ignore")
     def explain(actual: Any) -> str:
-        wrong = np.flatnonzero(~(np.abs(actual - expected) <= limit).all(axis=1))
-        row = int(wrong[0]) if len(wrong) else 0
-        text = f"dW[{row}] = {actual[row][:6]}, expected {expected[row][:6]}"
-        tokens = np.flatnonzero(case.tokens == row)
-        departure = actual[row] - expected[row]
-        for position, sent in enumerate(case.upstream_values):
-            if not sent.any():
-                continue
-            if np.array_equal(departure, -sent):
-                return f"row {row} misses token {position} (of tokens {tokens[:8].tolist()}): {text}"
-            if np.array_equal(departure, sent):
-                again = "twice" if position in tokens else "though it is another row's"
-                return f"row {row} received token {position} {again}: {text}"
-        return text
+        with np.errstate(invalid="ignore"):
+            wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
+            row = int(wrong[0]) if len(wrong) else 0
+            departure = actual[row] - expected[row]
+        whose = ", the padding row," if row == case.padding_row else ""
+        text = f"dW[{row}]{whose} = {actual[row][:6]}, expected {expected[row][:6]}"
+        if expected[row].any() and not actual[row].any():
+            return f"{text}: nothing arrived"
+        due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
+        found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
+        if found is None:
+            return text
+        position, came = found
+        token = int(case.tokens[position])
+        own = "" if token == row else f", which is row {token},"
+        return f"{text}: as if the gradient of token {position}{own} had arrived {often(came)}, not {often(due[position])}"
 
     return explain
 
@@ -146,9 +150,9 @@ def comes_twice(case: Case) -> bool:
 )
 def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse"):  # of which another law speaks
-        return None
+        return UNASKED
     merged = out.weight_grad.meta("_nnz").raw < int(case.counted.sum())
-    return None if merged else same(out.weight_grad.meta("is_coalesced"), False)
+    return HOLDS if merged else same(out.weight_grad.meta("is_coalesced"), False)
 
 
 @gradient.law(
@@ -159,12 +163,12 @@ def duplicates_are_not_called_coalesced(case: Case, out: Outcome) -> Finding:
 )
 def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
-        return None
+        return UNASKED
     rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
     ascending = bool((np.diff(rows) > 0).all())
     return every(
         described(out.weight_grad, sparse_dim=1, dense_dim=1),
-        None if ascending else same(out.weight_grad.meta("is_coalesced"), False),
+        UNASKED if ascending else same(out.weight_grad.meta("is_coalesced"), False),
     )
 
 
@@ -176,12 +180,12 @@ def sparse_gradient_holds_rows(case: Case, out: Outcome) -> Finding:
 )
 def coalesced_gradients_have_each_row_once(case: Case, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
-        return None
+        return UNASKED
     merged = out.weight_grad.meta("coalesce")
     return every(
         same(merged.meta("is_coalesced"), True),
         # Rows without columns may lack an entry: there is nothing in it.
-        same(merged.meta("_indices"), np.unique(case.tokens[case.counted])[None]) if case.embedding_dim else None,
+        same(merged.meta("_indices"), np.unique(case.tokens[case.counted])[None]) if case.embedding_dim else UNASKED,
         within(merged, *oracle.weight_gradient(case, TIMES.get(case.route, 1))),
     )
 
@@ -194,7 +198,7 @@ def coalesced_gradients_have_each_row_once(case: Case, out: Outcome) -> Finding:
 )
 def dense_forms_sum_the_entries(case: Case, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
-        return None
+        return UNASKED
     return within(out.weight_grad.meta("to_dense"), *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
 
 
@@ -221,7 +225,7 @@ def gradient_leaves_surroundings(case: Case, out: Outcome) -> Finding:
 
 @gradient.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def gradient_leaves_earlier_results(case: Case, out: Outcome) -> Finding:
-    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
 
 
 @gradient.law("The gradient in .grad is a leaf outside of any graph.", when=on("backward_call", "two_passes", "hooked"),
@@ -240,7 +244,7 @@ def grad_is_left_alone(case: Case, out: Outcome) -> Finding:
 @gradient.law("A hook fires once and sees the gradient that passes.", when=on("hooked", "value_hooked"))
 def hooks_fire_once(case: Case, out: Outcome) -> Finding:
     finding = same(out.hook_calls, 1)
-    if finding is None and "hook_grad" in out:
+    if isinstance(finding, Holds) and "hook_grad" in out:
         return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
     return finding
 
@@ -252,7 +256,7 @@ def hooks_fire_once(case: Case, out: Outcome) -> Finding:
     obliges={"route=anomaly", "route=forward_mode", "route=hooked", "route=create_graph"},
 )
 def differentiated_value_is_the_row(case: Case, out: Outcome) -> Finding:
-    return is_looked_up(case, out.value) if "value" in out else None
+    return is_looked_up(case, out.value) if "value" in out else UNASKED
 
 
 @gradient.law(

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, is_false, same, unwritten
+from embcheck.comparison import every, is_false, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.module.hooked import hooked
 from embcheck.module.hooked_case import Hook, Hooked, fitting
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 KINDS = ("before", "after", "sent", "through")

@@ -10,12 +10,13 @@ import numpy as np
 
 from embcheck import stream
 from embcheck.axes import Axes, Input
-from embcheck.comparison import Finding, every, identical, is_true, refuses, same, unwritten
+from embcheck.comparison import every, identical, is_true, refuses, same, unwritten
 from embcheck.format import FORMATS, Array, Floats
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.journey import LOCATIONS, PACKS, named, travelled
 from embcheck.outcome import Field, Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 SHAPES = ((3, 2), (2, 3), (1, 1), (4, 1), (0, 2), (2, 2))
@@ -185,7 +186,7 @@ def files_keep_ties(case: Journey, out: Outcome) -> Finding:
 
 def entry(out: Outcome, name: str) -> Field:
     """Something that was seen of what was read."""
-    return Field(out.found.raw[name], f"seen['found'][{name!r}]", lambda raw: raw)
+    return out.found.entry(name)
 
 
 @law(

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.axes import Axes
-from embcheck.comparison import Difference, Finding, every, identical, is_true, same
+from embcheck.comparison import every, identical, is_true, same
 from embcheck.construction.layer import LAYERS, layered
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
+from embcheck.result import Difference, Finding
 from embcheck.space import Space
 
 
@@ -108,14 +109,17 @@ def layer_draws_its_values(case: LayerCase, out: Outcome) -> Finding:
     most = 1 / math.sqrt(case.inputs) * (1 + 2 * FORMATS[case.dtype].unit_roundoff)
     if np.abs(values).max() > most:
         words = f"{np.abs(values).max():g} is larger than {most:g}"
-        return Difference("range", f"{out.values.path}.abs().max().item()", float(np.abs(values).max()), most, words)
+        return Difference("range", f"{out.values.path}.abs().max().item() <= {float(most)!r}", False, True, words)
     drawn = values.size > 8
-    weight, bias = values[: case.inputs * case.outputs], values[case.inputs * case.outputs :]
-    for name, part in (("weight", weight), ("bias", bias)):
+    weights = case.inputs * case.outputs
+    for name, place in (("weight", f"[:{weights}]"), ("bias", f"[{weights}:]")):
+        part = values[:weights] if name == "weight" else values[weights:]
         if part.size > 2 and len(set(part.tolist())) < 2:
-            return Difference("undrawn", out.values.path, name, "drawn", f"all of the {name} is {part[0]:g}")
+            path = f"len({out.values.path}{place}.unique()) > 1"
+            return Difference("undrawn", path, False, True, f"all of the {name} is {part[0]:g}")
     if drawn and np.array_equal(out.following.values, values):
-        return Difference("repeated", out.following.path, "equal", "different", "two layers are equal")
+        path = f"torch.equal({out.following.path}, {out.values.path})"
+        return Difference("repeated", path, True, False, "two layers are equal")
     return every(
         identical(out.again, out.values.bits),
         identical(out.copied, out.values.bits),

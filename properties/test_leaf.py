@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Finding, every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.comparison import every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
@@ -18,6 +18,7 @@ from embcheck.module.leaf_case import SHAPES, LeafCase
 from embcheck.module.leaf_making import MAKINGS, ORIGINS, OWNERS, PLACES, UNDER
 from embcheck.module.leaf_wrong import WRONG, wrongly
 from embcheck.outcome import Field, Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 
@@ -157,13 +158,13 @@ def parameter_lies_where_its_tensor_does(case: LeafCase, out: Outcome) -> Findin
         is_true(out.types, "another dtype, device or layout than its tensor"),
         same(out.leaf.meta("shape"), case.shape),
         same(out.leaf.meta("dtype"), case.dtype),
-        same(_strides(out.leaf.raw.stride(), wide, "leaf"), [case.strides[axis] for axis in wide]),
+        same(_strides(out.leaf.meta("stride"), wide), [case.strides[axis] for axis in wide]),
         identical(out.values, case.format.to_bits(case.stored)),
     )
 
 
-def _strides(got: Any, wide: list[int], name: str) -> Field:
-    return Field([got[axis] for axis in wide], f"seen['{name}']", lambda raw: raw)
+def _strides(got: Field, wide: list[int]) -> Field:
+    return got.derived(f"[{{}}[axis] for axis in {wide}]")
 
 
 @law(
@@ -227,10 +228,10 @@ def copies_of_it_are_alike(case: LeafCase, out: Outcome) -> Finding:
     wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
     copied = dense(case.strides, case.shape)
     findings = [
-        same(_strides(out.saved_strides.raw, wide, "saved_strides"), [case.strides[axis] for axis in wide]),
-        same(_strides(out.deepcopied_strides.raw, wide, "deepcopied_strides"), [copied[axis] for axis in wide])
+        same(_strides(out.saved_strides, wide), [case.strides[axis] for axis in wide]),
+        same(_strides(out.deepcopied_strides, wide), [copied[axis] for axis in wide])
         if case.layout != "expanded"
-        else None,
+        else UNASKED,
     ]
     for name in ("deepcopied", "saved"):
         findings.append(identical(getattr(out, name), bits))
@@ -262,7 +263,7 @@ def parameter_collects_its_gradient(case: LeafCase, out: Outcome) -> Finding:
     return every(
         same(out.graded, case.requires_grad),
         is_false(out.others_graded, "another tensor collected a gradient"),
-        same(out.own_grad, 2 * case.upstream) if case.requires_grad else None,
+        same(out.own_grad, 2 * case.upstream) if case.requires_grad else UNASKED,
     )
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Difference, Finding, every, identical, is_true, same, unwritten, within
+from embcheck.comparison import every, identical, is_true, same, unwritten, within
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family
 from embcheck.life import machine, tie
 from embcheck.life.case import LifeCase, exact
 from embcheck.life.space import AXES, canonical, draw, landmarks, newborn, plan, scope, shorter
 from embcheck.outcome import Field, Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 life = Family(
@@ -120,7 +121,7 @@ def tie_is_listed_once(case: LifeCase, out: Outcome) -> Finding:
 def tie_has_one_optimizer_slot(case: LifeCase, out: Outcome) -> Finding:
     def judge(state: tie.State, seen: Any) -> Finding:
         # In the order of the modules, which is not always that of the names.
-        return same(Field(sorted(seen.slots.raw), seen.slots.path, lambda raw: raw), sorted(set(identities(state))))
+        return same(seen.slots.derived("sorted({})"), sorted(set(identities(state))))
 
     return throughout(case, out, judge, at_the_end=False)
 
@@ -178,7 +179,8 @@ def life_keeps_metadata(case: LifeCase, out: Outcome) -> Finding:
 
 def significant(got: Field, shapes: list[tuple[int, ...]]) -> Field:
     """Strides of the axes longer than one."""
-    return Field([_of(s, shape) for s, shape in zip(got.raw, shapes, strict=True)], got.path, lambda raw: raw)
+    wide = [[axis for axis, length in enumerate(shape) if length > 1] for shape in shapes]
+    return got.derived(f"[[strides[axis] for axis in axes] for strides, axes in zip({{}}, {wide}, strict=True)]")
 
 
 def _of(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
@@ -222,7 +224,7 @@ def life_keeps_modules(case: LifeCase, out: Outcome) -> Finding:
 def life_keeps_function(case: LifeCase, out: Outcome) -> Finding:
     def judge(state: tie.State, seen: Any) -> Finding:
         if not exact(state):
-            return None
+            return UNASKED
         rows = state.slots["E.weight"].values[case.lookup.tokens]
         return every(
             same(seen.found, rows.reshape(*case.shape, case.embedding_dim)),
@@ -274,7 +276,7 @@ def functional_call_replaces_the_tie(case: LifeCase, out: Outcome) -> Finding:
     alone, off = case.logits(state, rows)
     return every(
         within(out.replaced, value.reshape(shape), limit.reshape(shape)),
-        within(out.replaced_by_head, value.reshape(shape), limit.reshape(shape)) if tied else None,
+        within(out.replaced_by_head, value.reshape(shape), limit.reshape(shape)) if tied else UNASKED,
         within(out.replaced_alone, alone.reshape(shape), off.reshape(shape)),
         is_true(out.strict, "a strict call takes what is missing or unknown, or not what is whole"),
         is_true(out.refuses_repeats, "two dictionaries with one name are taken"),
@@ -296,7 +298,7 @@ def filled(state: tie.State, slot: str, value: float) -> Floats:
 def tied_names_change_together(case: LifeCase, out: Outcome) -> Finding:
     def judge(state: tie.State, seen: Any) -> Finding:
         if not exact(state):
-            return None
+            return UNASKED
         return every(
             same(seen.filled, filled(state, "E.weight", 7.0)), same(seen.filled_head, filled(state, "H.weight", 5.0))
         )
@@ -336,7 +338,7 @@ def life_writes_nothing_around(case: LifeCase, out: Outcome) -> Finding:
     for name, words in out.written().items():
         if name not in ("weight", "bias") or "around" in words:
             return unwritten(out)
-    return None
+    return HOLDS
 
 
 test_scope, test_product, test_random = life.tests()

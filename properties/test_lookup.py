@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.comparison import Finding, described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.comparison import described, every, is_false, is_true, refuses, same, unwritten
 from embcheck.declaration import is_subject
 from embcheck.law import Family, Plan
 from embcheck.layout import row_major
@@ -18,7 +17,10 @@ from embcheck.lookup import table
 from embcheck.lookup.entry import ENTRIES, REFUSALS, flags_of, is_looked_up
 from embcheck.lookup.past import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.lookup.program import forward
+from embcheck.lookup.received import which_row
+from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Difference, Finding
 from embcheck.space import Space
 
 
@@ -67,10 +69,10 @@ def scope() -> Iterator[Case]:
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for stray in table.STRAY_AXIS[1:]
     )
+    narrow = (Case(2, 2, "cycle", (3,), stray=stray, index_dtype="int32") for stray in table.STRAY_AXIS[1:])
     sized = chain(table.coincident_cases(), table.size_cases())
-    return (
-        case for case in map(canonical, chain(table.small_cases(), every_entry, strays, past_cases(), sized)) if case
-    )
+    found = chain(table.small_cases(), every_entry, strays, narrow, past_cases(), sized)
+    return (case for case in map(canonical, found) if case)
 
 
 AXES = table.AXES | {
@@ -112,22 +114,6 @@ def is_product(case: Case) -> bool:
     return ENTRIES[case.entry].product
 
 
-def which_row(case: Case) -> Any:
-    """Says which rows of the table the tokens received, when they are not their own."""
-
-    def explain(actual: Any) -> str:
-        rows = actual.reshape(case.numel, case.embedding_dim)
-        weight = case.weight_values
-        for token, row in zip(case.tokens.tolist(), rows, strict=True):
-            if not np.array_equal(row, weight[token], equal_nan=True):
-                found = [r for r in range(len(weight)) if np.array_equal(row, weight[r], equal_nan=True)]
-                was = f"row {found[0]}" if found else f"{row[:6]}, which is no row of the table"
-                return f"token {token} received {was}; expected row {token}, {weight[token][:6]}"
-        return "a sign of zero or a NaN's payload changed"
-
-    return explain
-
-
 @lookup.law(
     "embedding(i) = W[i], bit for bit.",
     source="nn.Embedding: a simple lookup table",
@@ -146,6 +132,8 @@ def lookup_copies_rows(case: Case, out: Outcome) -> Finding:
     when=is_product,
 )
 def one_hot_product_selects_rows(case: Case, out: Outcome) -> Finding:
+    if case.entry in MATHEMATICS:
+        return is_looked_up(case, out.value, which_row(case))
     return same(out.value, oracle.lookup(case), which_row(case))
 
 
@@ -168,9 +156,9 @@ def lookup_has_dtype(case: Case, out: Outcome) -> Finding:
 )
 def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
     return every(
-        None if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
+        UNASKED if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, device=out.leaf.plain("device"), layout="strided"),
-        described(out.value, is_contiguous=True) if ENTRIES[case.entry].own else None,
+        described(out.value, is_contiguous=True) if ENTRIES[case.entry].own else UNASKED,
     )
 
 
@@ -183,7 +171,7 @@ def lookup_is_contiguous(case: Case, out: Outcome) -> Finding:
 )
 def lookup_is_new(case: Case, out: Outcome) -> Finding:
     if out.mode not in lookup.modes:
-        return None  # a graph, or a transform, has views of its own
+        return UNASKED  # a graph, or a transform, has views of its own
     strides = row_major((*case.shape, case.embedding_dim))
     if out.mode == "inference":
         return described(out.value, stride=strides, is_inference=True)
@@ -197,7 +185,12 @@ def lookup_is_new(case: Case, out: Outcome) -> Finding:
 )
 def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
     expected = case.requires_grad and out.makes_graph
-    return described(out.value, requires_grad=expected, is_leaf=not expected)
+    found = described(out.value, requires_grad=expected)
+    if isinstance(found, Difference):
+        table = "the table does" if case.requires_grad else "the table does not"
+        lost = "requires no grad" if expected else "requires grad"
+        return replace(found, words=f"the output {lost}, where {table}" + (": it would get no gradient" if expected else ""))
+    return every(found, described(out.value, is_leaf=not expected))
 
 
 @lookup.law("Nothing is written: table, indices, what lies around them, and their versions.", source="no side effects")
@@ -222,14 +215,14 @@ def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
 def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
     if not out.keeps_memory:
         return (
-            is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else None
+            is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else UNASKED
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 
 
 @lookup.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def lookup_leaves_earlier_outputs(case: Case, out: Outcome) -> Finding:
-    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
 
 
 @lookup.law("The output has memory of its own.", source="torch.index_select: the result doesn't share storage")
@@ -250,7 +243,11 @@ def lookup_refuses_strays(case: Case, out: Outcome) -> Finding:
     if not (ENTRIES[case.entry].own or case.embedding_dim) and out.error is None:
         return unwritten(out)  # a row without columns can't be read beside the table
     kinds = REFUSALS if not ENTRIES[case.entry].own else (IndexError,) if plain else (IndexError, RuntimeError)
-    return every(refuses(out, *kinds), unwritten(out))
+    found = refuses(out, *kinds)
+    if isinstance(found, Difference) and out.error is None:
+        stray = next(token for token in case.tokens.tolist() if not 0 <= token < case.num_embeddings)
+        found = replace(found, words=f"token {stray} of a table with {case.num_embeddings} rows was {found.words}")
+    return every(found, unwritten(out))
 
 
 test_scope, test_product, test_random = lookup.tests()

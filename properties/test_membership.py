@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, identical, is_true, same, unwritten
+from embcheck.comparison import every, identical, is_true, same, unwritten
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.module.membership import CONVERSIONS, build, membered
 from embcheck.module.membership_case import DTYPES, TREES, Membership, grow, kind
 from embcheck.outcome import Field, Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 PREFIXES = ("", "m", "m.", "a.b", "a.b.")
@@ -222,8 +223,7 @@ def conversion_rounds_to_nearest(case: Membership, out: Outcome) -> Finding:
 
 def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
     """The buffers that are listed, and perhaps more names of them."""
-    kept = [pair for pair in got.raw if pair[0] in dict(wanted)]
-    return same(Field(kept, got.path, lambda raw: raw), wanted)
+    return same(got.derived(f"[pair for pair in {{}} if pair[0] in {[name for name, _ in wanted]}]"), wanted)
 
 
 @law(
@@ -250,7 +250,7 @@ def gradients_follow_their_parameters(case: Membership, out: Outcome) -> Finding
     dtype = DTYPES[case.convert] or case.dtype
     sparse = case.grads == "sparse"
     wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
-    shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else None
+    shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else UNASKED
     swapped = is_true(out.swapped_gradients, "a conversion that may swap Parameters lost a gradient or changed it")
     return every(same(out.converted_gradients, wanted), shared, swapped)
 
@@ -278,9 +278,8 @@ def recorded(case: Membership) -> list[str]:
 )
 def tracing_keeps_the_state(case: Membership, out: Outcome) -> Finding:
     wanted = recorded(case)
-    kept = [name for name in out.traced.raw if name in wanted]
     words = is_true(out.traced_same, "a tensor is missing, or another one")
-    return every(words, same(Field(kept, out.traced.path, lambda raw: raw), wanted))
+    return every(words, same(out.traced.derived(f"[name for name in {{}} if name in {wanted}]"), wanted))
 
 
 @law(
@@ -289,8 +288,7 @@ def tracing_keeps_the_state(case: Membership, out: Outcome) -> Finding:
     obliges={"passing", "tree=buffers"},
 )
 def tracing_adds_nothing_to_the_state(case: Membership, out: Outcome) -> Finding:
-    more = [name for name in out.traced.raw if name not in recorded(case)]
-    return same(Field(more, out.traced.path, lambda raw: raw), [])
+    return same(out.traced.derived(f"[name for name in {{}} if name not in {recorded(case)}]"), [])
 
 
 @law(

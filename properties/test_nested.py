@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, same, unwritten, within
+from embcheck.comparison import every, same, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
 from embcheck.lookup.nested import MADE, alike, nested, no_backward
 from embcheck.lookup.nested_case import Nested
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 LENGTHS = ((2, 1), (1,), (0,), (3, 0, 2), (0, 4), (1, 1, 1), (4, 2, 0), (17, 3, 8), (0, 0))

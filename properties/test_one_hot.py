@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.comparison import Finding, described, every, is_true, refuses, same, unwritten
+from embcheck.comparison import described, every, is_true, refuses, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS, row_major
 from embcheck.lookup import table
 from embcheck.lookup.one_hot import CLASSES, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 #: What is no LongTensor.
@@ -206,7 +207,7 @@ def one_hot_is_a_long_tensor(case: OneHotCase, out: Outcome) -> Finding:
     return every(
         is_true(out.plain, "the output is no plain Tensor"),
         described(out.value, dtype="int64", device="cpu", layout="strided", requires_grad=False, is_leaf=True),
-        None
+        UNASKED
         if case.facts()["vmapped"] or (case.entry in GRAPHS and not case.numel)
         else described(out.value, stride=row_major((*case.shape, case.width)), _is_view=False),
     )
@@ -214,7 +215,7 @@ def one_hot_is_a_long_tensor(case: OneHotCase, out: Outcome) -> Finding:
 
 @one_hot.law("What an earlier call returned stays as it was.", source="no aliasing between calls", metadata=True)
 def one_hot_leaves_earlier_outputs(case: OneHotCase, out: Outcome) -> Finding:
-    return is_true(out.held, "an earlier result was overwritten") if "held" in out else None
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
 
 
 @one_hot.law(

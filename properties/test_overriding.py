@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, every, same
+from embcheck.comparison import every, same
 from embcheck.law import Family, Plan
 from embcheck.lookup.overriding import OVERRIDDEN, overridden
 from embcheck.lookup.overriding_case import Overriding
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, same
+from embcheck.comparison import every, same
 from embcheck.law import Family, Plan
 from embcheck.lookup.parallel import SPREAD, parallel
 from embcheck.lookup.parallel_case import Parallel
 from embcheck.lookup.ranks import no_ranks, unmade
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 _GRAPHS: dict[str, dict[str, bool]] = {

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Finding, every, is_true, same
+from embcheck.comparison import every, is_true, same
 from embcheck.law import Family, Plan
 from embcheck.module.passage import PARAMETRIZATIONS, STRUCTURES, parametrized, passed, stacked
 from embcheck.module.passage_case import FACTORS, MODELS, PLAIN, PassageCase
 from embcheck.module.passage_routes import GRAPHS, PASSAGES, SCRIPTS, SLOW
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 ROUTES = {**PASSAGES, **GRAPHS, **SCRIPTS, **SLOW}
@@ -211,8 +212,8 @@ def parametrizing_a_head_leaves_the_rows(case: PassageCase, out: Outcome) -> Fin
 )
 def parametrizing_a_head_keeps_the_original(case: PassageCase, out: Outcome) -> Finding:
     return every(
-        same(out.product, FACTORS[case.route] * case.weight) if case.route in FACTORS else None,
-        is_true(out.original, "the original tensor is not the head's Parameter") if case.route in PLAIN else None,
+        same(out.product, FACTORS[case.route] * case.weight) if case.route in FACTORS else UNASKED,
+        is_true(out.original, "the original tensor is not the head's Parameter") if case.route in PLAIN else UNASKED,
     )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from embcheck import stream
-from embcheck.comparison import Finding, described, every, refuses, unwritten, within
+from embcheck.comparison import described, every, refuses, unwritten, within
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
 from embcheck.prediction import gradient
 from embcheck.prediction.case import IGNORE, IGNORED, MANY, MISTAKES, Prediction
 from embcheck.prediction.program import JUDGES, in_parallel, plainly, predicted
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 
 #: Those that take neither distributions nor label smoothing.
@@ -206,7 +207,7 @@ def means_of_many_are_exact(case: Prediction, out: Outcome) -> Finding:
     when=lambda case: case.numel <= MANY and not case.poisoned,
 )  # fmt: skip
 def tied_table_learns_from_both_ends(case: Prediction, out: Outcome) -> Finding:
-    bias = within(out.bias_grad, *gradient.of_bias(case)) if case.bias else None
+    bias = within(out.bias_grad, *gradient.of_bias(case)) if case.bias else UNASKED
     return every(within(out.weight_grad, *gradient.of_table(case)), bias)
 
 

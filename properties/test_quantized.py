@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, described, is_true, refuses, within
+from embcheck.comparison import described, is_true, refuses, within
 from embcheck.law import Family, Plan
 from embcheck.lookup import table
 from embcheck.outcome import Outcome
 from embcheck.quantized.case import MISTAKES, QuantizedCase
 from embcheck.quantized.program import AFTER, MADE, quantized
+from embcheck.result import Finding
 from embcheck.space import Space
 
 

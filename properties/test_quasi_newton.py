@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Difference, Finding, every, within
-from embcheck.format import FORMATS
+from embcheck.comparison import every, holds_if, within
+from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding
 from embcheck.space import Space
 from embcheck.training.quasi_newton import minimized
 from embcheck.training.quasi_newton_case import QuasiNewton
@@ -106,11 +107,20 @@ def first_losses_are_returned(case: QuasiNewton, out: Outcome) -> Finding:
     when=lambda case: not case.line_search,
 )
 def closures_are_evaluated_within_bounds(case: QuasiNewton, out: Outcome) -> Finding:
-    calls, most = list(out.calls.raw), case.most
-    if all(1 <= count <= most for count in calls):
-        return None
-    return Difference(
-        "calls", f"max({out.calls.path})", max(calls), most, f"{calls} evaluations, at most {most} are allowed"
+    wrong = out.calls.derived(f"[count for count in {{}} if not 1 <= count <= {case.most}]")
+    words = f"{list(out.calls.raw)} evaluations, at most {case.most} are allowed"
+    return holds_if(not wrong.raw, lambda: Difference("calls", wrong.path, wrong.raw, [], words))
+
+
+def _wolfe(tables: str, step: int, table: Floats, spread: float) -> str:
+    """Whether a step keeps them, as an expression of torch."""
+    first = table.flat[0].item()
+    before = f"{tables}[{step - 1}].flatten()[0].item() / {first!r} or float('inf')" if step else "1.0"
+    ratios = f"({tables}[{step}].double() / torch.tensor({table.tolist()})).flatten().tolist()"
+    along = f"all(abs(each - x[0]) <= {spread!r} for each in x)"
+    decreased = f"(x[0] / before) ** 2 <= 1 - {2 * DECREASE!r} * (1 - x[0] / before) + {spread!r}"
+    return (
+        f"(lambda x, before: {along} and {decreased} and abs(x[0] / before) <= {CURVATURE + spread!r})({ratios}, {before})"
     )
 
 
@@ -133,10 +143,9 @@ def line_searches_keep_the_wolfe_conditions(case: QuasiNewton, out: Outcome) -> 
         along = float(np.abs(each - now).max()) <= spread
         if not (along and decreased and abs(shrunk) <= CURVATURE + spread):
             words = f"step {step + 1} leaves {each.reshape(-1)[:4]} of x, after {before:.6g}"
-            place = f"{out.tables.path}[{step}].abs().max()"
-            return Difference("wolfe", place, float(np.abs(ratios[step]).max()), before, words)
+            return Difference("wolfe", _wolfe(out.tables.path, step, table, spread), False, True, words)
         before = now
-    return None
+    return HOLDS
 
 
 test_scope, test_product, test_random = family.tests()

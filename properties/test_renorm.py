@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from embcheck import bound, oracle
-from embcheck.comparison import Difference, Finding, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.comparison import every, identical, is_true, refuses, same, unwritten, within
 from embcheck.format import FORMATS, Floats
 from embcheck.law import Family, Plan
 from embcheck.layout import UPSTREAM_LAYOUTS
@@ -19,6 +19,7 @@ from embcheck.lookup.past import HISTORIES, PASTS, past_cases
 from embcheck.outcome import Field, Outcome
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
 from embcheck.renorm.program import LEARNING, RECOMPUTED, SPELLINGS, TAKES, renormalise
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.space import Space
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
@@ -198,8 +199,12 @@ def obeys(case: RenormCase, fate: Renormed, before: Field, after: Field) -> Find
     unmoved = (before.bits == after.bits).all(1)
     if not unmoved[fate.kept].all():
         row = int(np.flatnonzero(fate.kept & ~unmoved)[0])
-        why = "was looked up, but its norm is" if case.looked_up[row] else "was not looked up; its norm is"
-        words = f"row {row} became {after.values[row][:6]} from {before.values[row][:6]} ({why} {fate.norm[row]:g})"
+        why = "there is no max_norm"
+        if not case.looked_up[row]:
+            why = "it was not looked up"
+        elif case.max_norm is not None:
+            why = f"it was looked up, and its norm {fate.norm[row]:g} does not exceed max_norm {case.max_norm:g}"
+        words = f"row {row} became {after.values[row][:6]} from {before.values[row][:6]}: {why}"
         return identical(after[row], before.bits[row], lambda actual: words)
     moved = fate.judged & ~fate.kept & (fate.scaled | ~unmoved)
     return within(after[moved], fate.value[moved], fate.bound[moved])
@@ -238,11 +243,10 @@ def renorm_keeps_signs(case: RenormCase, out: Outcome) -> Finding:
     signs = np.signbit(out.after.values[finite])
     wrong = signs != np.signbit(out.before.values[finite])
     if not wrong.any():
-        return None
+        return HOLDS
     row = int(np.flatnonzero(finite)[np.flatnonzero(wrong.any(1))[0]])
-    words = f"row {row} changed a sign"
-    return Difference("sign", f"{out.after.path}[{row}].tolist()", out.after.values[row].tolist(),
-                      out.before.values[row].tolist(), words)  # fmt: skip
+    path = f"({out.after.path}[{row}].signbit() == {out.before.path}[{row}].signbit()).all().item()"
+    return Difference("sign", path, False, True, f"row {row} changed a sign")
 
 
 @renorm.law(
@@ -259,15 +263,18 @@ def norms_are_at_most_max_norm(case: RenormCase, out: Outcome) -> Finding:
     norms = p_norm(values, float(case.norm_type))
     slack = p_norm(np.where(fate.kept[rows, None], 0.0, fate.bound[rows]), float(case.norm_type))
     if float(case.norm_type) < 1:
-        return None  # no triangle inequality
+        return UNASKED  # no triangle inequality
     # The decision itself may be off by as much as a norm's rounding.
     with np.errstate(invalid="ignore"):  # limits that are infinite, or below zero
         high = limit * (1 + fate.tau[rows]) + slack
     over = norms > high
     if not over.any():
-        return None
-    worst = float(norms[over][0])
-    return Difference("norm", out.after.path, worst, limit, f"a row of norm {worst:g} remains, with max_norm {limit:g}")
+        return HOLDS
+    worst, most = float(norms[over][0]), float(high[over][0])
+    row, power = int(np.flatnonzero(rows)[over][0]), f"float({str(case.norm_type)!r})"
+    path = f"max({out.after.path}[{row}].double().norm({power}).item(), {limit!r})"
+    words = f"a row of norm {worst:g} remains, with max_norm {limit:g}"
+    return Difference("norm", path, worst, limit, words, most - limit)
 
 
 @renorm.law(
@@ -278,7 +285,7 @@ def norms_are_at_most_max_norm(case: RenormCase, out: Outcome) -> Finding:
 def renorm_comes_before_the_lookup(case: RenormCase, out: Outcome) -> Finding:
     rows = out.after.values[case.tokens].reshape(*case.shape, case.embedding_dim)
     if case.entry.startswith("bag"):
-        return same(out.value, rows) if np.isfinite(rows).all() else None
+        return same(out.value, rows) if np.isfinite(rows).all() else UNASKED
     bits = out.after.bits[case.tokens].reshape(rows.shape)
     return identical(out.value, bits)
 
@@ -351,8 +358,8 @@ def renorm_moves_the_version(case: RenormCase, out: Outcome) -> Finding:
         return same(out.moved, 0)
     written = bool((out.before.bits != out.after.bits).any())
     if written and out.moved.raw < 1:
-        return Difference("version", out.moved.path, out.moved.raw, 1, "rows were written, but the version stood still")
-    return None
+        return is_true(out.moved.derived("{} > 0"), "rows were written, but the version stood still")
+    return HOLDS
 
 
 @renorm.law(
@@ -363,7 +370,7 @@ def renorm_moves_the_version(case: RenormCase, out: Outcome) -> Finding:
 def renorm_writes_to_the_table_only(case: RenormCase, out: Outcome) -> Finding:
     writes = case.max_norm is not None and SPELLINGS[case.entry].aliases
     calm = case.history in ("weight_changed", "indices_changed")  # which write and put back
-    return unwritten(out, *(("weight",) if writes else ())) if not calm or writes else None
+    return unwritten(out, *(("weight",) if writes else ())) if not calm or writes else UNASKED
 
 
 @renorm.law("A second lookup finds the rows rescaled: it moves them by rounding at most.", obliges={"over"})
@@ -381,9 +388,9 @@ def renorm_keeps_the_parameter(case: RenormCase, out: Outcome) -> Finding:
     return every(
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
-        is_true(out.kept, "backward changed the table") if case.route not in RECOMPUTED else None,
+        is_true(out.kept, "backward changed the table") if case.route not in RECOMPUTED else UNASKED,
         same(out.requires_grad, (case.requires_grad or case.entry in LEARNING) and out.makes_graph),
-        same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else None,
+        same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else UNASKED,
     )
 
 

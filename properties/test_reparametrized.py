@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Difference, Finding, every, is_true, same, unwritten, within
+from embcheck.comparison import at_most, every, is_true, same, unwritten, within
 from embcheck.format import Floats
 from embcheck.law import Family
 from embcheck.module.reparametrized_case import Reparametrized
 from embcheck.module.reparametrized_space import AXES, canonical, draw, plan, scope
 from embcheck.outcome import Field, Outcome
+from embcheck.result import UNASKED, Difference, Finding, Holds
 from embcheck.space import Space
 
 reparametrized = Family(
@@ -35,7 +36,7 @@ def of(kind: str) -> Any:
 )
 def norm_and_direction_make_the_weight(case: Reparametrized, out: Outcome) -> Finding:
     first, bound = case.normed(case.norms(case.weight), case.weight)
-    after = within(out.after, *case.normed(case.gains, case.directions)) if case.old or not case.frozen else None
+    after = within(out.after, *case.normed(case.gains, case.directions)) if case.old or not case.frozen else UNASKED
     return every(
         within(out.at_first, first, 2 * bound),
         within(out.set, *case.normed(case.gains, case.directions)),
@@ -69,8 +70,8 @@ def power_iterations_bound_the_weight(case: Reparametrized, out: Outcome) -> Fin
     return every(
         within(out.u, u, u_off),
         within(out.v, v, v_off),
-        within(out.set, weight, off) if told else None,
-        within(out.evaluated, weight, off) if told else None,
+        within(out.set, weight, off) if told else UNASKED,
+        within(out.evaluated, weight, off) if told else UNASKED,
         is_true(out.resting, "u or v moved in evaluation mode"),
     )
 
@@ -85,8 +86,10 @@ def off_orthogonal(case: Reparametrized, got: Field) -> Finding:
     limit = 64 * longest**2 * case.format.unit_roundoff
     off = float(np.abs(few @ few.T - np.eye(len(few))).max())
     if off <= limit:
-        return off / limit
-    return Difference("orthogonal", got.path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}")
+        return Holds(float(off / limit))
+    rows = f"{got.path}.double()" if values.shape[0] <= values.shape[1] else f"{got.path}.double().T"
+    path = f"({rows} @ {rows}.T - torch.eye({len(few)})).abs().max().item()"
+    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
 
 
 @law(
@@ -100,7 +103,7 @@ def orthogonal_weights_stay_orthogonal(case: Reparametrized, out: Outcome) -> Fi
     return every(
         off_orthogonal(case, out.set),
         off_orthogonal(case, out.stepped),
-        within(out.assigned, case.wanted, bound) if case.trivial else None,
+        within(out.assigned, case.wanted, bound) if case.trivial else UNASKED,
     )
 
 
@@ -134,7 +137,7 @@ def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Find
     obliges={"copied", "passing=1"},
 )
 def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
-    return every(same(out.twin, case.mapped(case.directions)), same(out.taken, 0))
+    return every(same(out.twin, case.mapped(case.directions)), at_most(out.taken, 0, "layers have the weight of one that is gone"))
 
 
 @law(
@@ -163,7 +166,7 @@ def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
         same(out.set, case.weight * mask),
         same(out.original, case.weight),
         same(out.after, -2 * case.weight * mask),
-        None if case.frozen else same(out.grad, case.upstream * mask),
+        UNASKED if case.frozen else same(out.grad, case.upstream * mask),
         same(out.told, [False, True, True]),
         same(out.names, [["weight_orig"], ["weight_mask"]]),
         same(out.hooks, 1),
@@ -180,10 +183,8 @@ def masks_follow_the_rule(case: Reparametrized, out: Outcome) -> Finding:
 def chance_masks_as_many(case: Reparametrized, out: Outcome) -> Finding:
     axis, count = case.drawn
     mask = np.asarray(out.masks.values, np.float64)[-1]
-    whole = None if axis is None else 1 - axis
-    sliced = Field(
-        sorted(mask.reshape(-1).tolist() if whole is None else mask.mean(whole).tolist()), "masks", out._reader
-    )
+    last = "{}[-1].double()" if axis is None else f"{{}}[-1].double().mean({1 - axis})"
+    sliced = out.masks.derived(f"sorted({last}.flatten().tolist())")
     return every(
         same(sliced, [0.0] * count + [1.0] * (len(sliced.raw) - count)),
         same(out.set, case.weight * mask),
@@ -202,12 +203,12 @@ def parametrized_weights_are_mapped(case: Reparametrized, out: Outcome) -> Findi
     # A further link leaves the original where the first one's right inverse put it.
     first = case.weight / 2 if case.inverse else case.weight
     found = case.unmapped(case.upstream)
-    assigned = every(same(out.assigned, case.upstream), same(out.found, found)) if case.inverse else None
+    assigned = every(same(out.assigned, case.upstream), same(out.found, found)) if case.inverse else UNASKED
     return every(
         assigned,
         same(out.at_first, first),
         same(out.set, case.mapped(first)),
-        None if case.frozen else same(out.grad, 2 * case.upstream),
+        UNASKED if case.frozen else same(out.grad, 2 * case.upstream),
         same(out.cached1, case.mapped(first)),
         same(out.cached2, case.mapped(case.directions)),
         same(out.caches, [[True, True, True]] * 2),
@@ -242,13 +243,13 @@ def originals_are_the_parameters(case: Reparametrized, out: Outcome) -> Finding:
             same(out.names, names),
             same(out.trains, [not case.frozen] * 2),
             is_true(out.other_kept, "the other side's weight changed"),
-            is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else None,
+            is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else UNASKED,
         )
     return every(
         is_true(out.kept, "the original is another Parameter, or the other side has another one"),
         same(out.trains, not case.frozen),
-        is_true(out.removed, "removal left another Parameter") if case.kind in ("pruned", "mapped") else None,
-        same(out.trains_after, not case.frozen) if case.kind == "mapped" else None,
+        is_true(out.removed, "removal left another Parameter") if case.kind in ("pruned", "mapped") else UNASKED,
+        same(out.trains_after, not case.frozen) if case.kind == "mapped" else UNASKED,
     )
 
 

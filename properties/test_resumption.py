@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, every, identical, is_true, same, unwritten
+from embcheck.comparison import every, identical, is_true, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 from embcheck.training.carriage import CARRIES, LOADS, SAVES
 from embcheck.training.occasion import TIES
@@ -245,7 +246,7 @@ def states_name_each_once(case: Resumption, out: Outcome) -> Finding:
     if case.route == "flat":
         groups = sorted(each for group in groups for each in group)
     return every(
-        same(out.state_names, entries) if not case.blank else None,
+        same(out.state_names, entries) if not case.blank else UNASKED,
         same(out.group_names, groups),
         same(out.model_names, [*NAMES[case.tie], "side.weight"]),
         same(out.rates, {names[m]: case.rate(m) for m in case.members}),

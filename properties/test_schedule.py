@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.comparison import Finding, every, same, within
+from embcheck.comparison import every, same, within
 from embcheck.law import Family, Plan
 from embcheck.outcome import Field, Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 from embcheck.training import schedule_corners
 from embcheck.training.closed_forms import CYCLING_MOMENTUM, MOMENTA_OF_GROUPS, TOTALS

@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, same
+from embcheck.comparison import same
 from embcheck.law import Family, Plan
 from embcheck.lookup.shadow import SHADOWED, shadowed
 from embcheck.lookup.shadow_case import Shadow
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 

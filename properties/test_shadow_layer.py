@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, same
+from embcheck.comparison import same
 from embcheck.construction.shadow_layer import SHADOW_ACTS, SHADOW_FILLS, SHADOW_LAYERS, layer_told
 from embcheck.construction.shadow_layer_case import ShadowLayer
 from embcheck.law import Family, Plan
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck import stream
-from embcheck.comparison import Finding, refuses, within
+from embcheck.comparison import refuses, within
 from embcheck.law import Family, Plan
 from embcheck.lookup.ranks import no_ranks, unmade
 from embcheck.lookup.sharded import MADE, USES, sharded
 from embcheck.lookup.sharded_case import Sharded
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 _PLACES = {"replicate": None, "rows": 0, "columns": 1}

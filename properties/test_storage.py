@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embcheck.comparison import Finding, every, identical, is_true, refuses, same, unwritten
+from embcheck.comparison import every, identical, is_true, refuses, same, unwritten
 from embcheck.format import STORAGE
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
@@ -16,6 +16,7 @@ from embcheck.lookup import table
 from embcheck.lookup.provenance import LOOKERS, MISSHAPEN, ORIGINS, looked_up
 from embcheck.lookup.storage_case import INDEX_DTYPES, OF_COMPLEX, PARTS, StorageCase
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 from embcheck.stream import Stream
 
@@ -265,7 +266,7 @@ def lookup_copies_bytes(case: StorageCase, out: Outcome) -> Finding:
 def copied_bytes_keep_their_kind(case: StorageCase, out: Outcome) -> Finding:
     value, tensor = out.kinds.raw
     return every(
-        same(out.kinds, (tensor, tensor)) if value != tensor else None,
+        same(out.kinds, (tensor, tensor)) if value != tensor else UNASKED,
         is_true(out.type_kept, "a tensor of another class"),
         is_true(out.contiguous, "not contiguous, or with a lazy sign"),
         is_true(out.separate, "the output shares memory with the table"),

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from embcheck import stream
 from embcheck.axes import Axes
-from embcheck.comparison import Finding, every, is_true, refuses, same, unwritten
+from embcheck.comparison import every, is_true, refuses, same, unwritten
 from embcheck.law import Family, Plan
 from embcheck.module.membership import build
 from embcheck.module.membership_case import TREES, Membership, Node, grow, kind
 from embcheck.module.substitution import substituted
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.space import Space
 
 #: A tensor's place in a model: the name under which it is listed, its module's own name, its slot, its own name.

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.comparison import Finding, described, every, identical, is_true, refuses, unwritten, within
+from embcheck.comparison import described, every, identical, is_true, refuses, unwritten, within
 from embcheck.format import FORMATS
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS
@@ -28,6 +28,7 @@ from embcheck.lookup.transform_oracle import (
     expected,
 )
 from embcheck.outcome import Outcome
+from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
 from embcheck.stream import Stream
 
@@ -247,15 +248,16 @@ def transform_is_linear(case: TransformCase, out: Outcome) -> Finding:
     "derivatives are the same; a layer that is called with other weights keeps its own.",
     source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
     when=lambda case: not case.refused,
+    obliges={"transform=jacrev_by_arguments"},
 )
 def spellings_of_a_transform_agree(case: TransformCase, out: Outcome) -> Finding:
-    return is_true(out.agrees, "two spellings of one derivative differ") if "agrees" in out else None
+    return is_true(out.agrees, "two spellings of one derivative differ") if "agrees" in out else UNASKED
 
 
 @transforms.law("The value that comes with a derivative is W[i], bit for bit.", source="torch.func: the primal output")
 def transform_gives_the_value(case: TransformCase, out: Outcome) -> Finding:
     if "value" not in out or case.look in PRODUCTS:
-        return None
+        return UNASKED
     return identical(out.value, case.value_bits)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from embcheck.bound import Rounded
-from embcheck.comparison import Difference, Finding, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.comparison import every, identical, is_true, refuses, same, unwritten, within
 from embcheck.format import Floats
 from embcheck.law import Family, Plan
 from embcheck.layout import view_of
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.training import algorithm, formula
 from embcheck.training.case import Tying
 from embcheck.training.occasion import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
@@ -96,7 +97,7 @@ def is_training(case: Tying) -> bool:
     when=is_training,
 )
 def tied_pair_is_one_parameter(case: Tying, out: Outcome) -> Finding:
-    return is_true(out.tied, "embedding.weight is not head.weight any more")
+    return is_true(out.tied, "the weights of embedding and head are two Parameters")
 
 
 @tying.law(
@@ -105,11 +106,11 @@ def tied_pair_is_one_parameter(case: Tying, out: Outcome) -> Finding:
     when=is_training,
 )
 def tied_weight_is_listed_once(case: Tying, out: Outcome) -> Finding:
-    names = len(out.names.raw)
+    names = out.names.derived("len({}) >= 2")
     return every(
         same(out.listed, [1, 1]),
         same(out.stored, out.names.raw),
-        None if names >= 2 else Difference("names", "seen['names']", names, 2, f"{names} names of the tied weight"),
+        is_true(names, f"{len(out.names.raw)} names of the tied weight"),
     )
 
 
@@ -125,7 +126,7 @@ def one_optimizer_slot(case: Tying, out: Outcome) -> Finding:
     return every(
         same(out.optimized, 1),
         same(out.packed, out.unpacked.raw),
-        same(out.slots, 1) if stateful and acted else None,
+        same(out.slots, 1) if stateful and acted else UNASKED,
     )
 
 
@@ -138,7 +139,7 @@ def step_keeps_the_parameter(case: Tying, out: Outcome) -> Finding:
     return every(
         is_true(out.kept, "step() replaced or changed a parameter's gradient, memory, strides, dtype or flags"),
         is_true(out.in_place, "the parameter moved to other memory"),
-        is_true(out.same, "the parameter became another object") if case.event not in COPIES else None,
+        is_true(out.same, "the parameter became another object") if case.event not in COPIES else UNASKED,
     )
 
 
@@ -209,7 +210,7 @@ def clipping_counts_the_tied_gradient_once(case: Tying, out: Outcome) -> Finding
 def step_equals_untied_step(case: Tying, out: Outcome) -> Finding:
     return every(
         identical(out.weights, out.twin_weights.bits),
-        identical(out.biases, out.twin_biases.bits) if case.bias else None,
+        identical(out.biases, out.twin_biases.bits) if case.bias else UNASKED,
     )
 
 
@@ -220,8 +221,8 @@ def step_equals_untied_step(case: Tying, out: Outcome) -> Finding:
 )
 def state_equals_untied_state(case: Tying, out: Outcome) -> Finding:
     if out.state_values.raw is None or out.twin_state.raw is None:
-        return same(out.state_values, out.twin_state.raw)
-    strides = None if case.event in RESTORING else same(out.state_strides, out.twin_strides.raw)
+        return same(out.state_values.derived("{} is None"), out.twin_state.raw is None)
+    strides = UNASKED if case.event in RESTORING else same(out.state_strides, out.twin_strides.raw)
     return every(identical(out.state_values, out.twin_state.bits), strides)
 
 
@@ -377,19 +378,18 @@ def state_has_the_parameters_type(case: Tying, out: Outcome) -> Finding:
     wanted: dict[str, Any] = dict.fromkeys(KINDS[case.optimizer].state, (case.dtype, case.shape))
     if "step" in kept:
         wanted["step"] = ("float32", ())
-    got = {name: kept.get(name) for name in wanted}
-    if got != wanted:
-        return Difference("state", "seen['state']", got, wanted, f"{got}, expected {wanted}")
+    told = f"{{name: {{n: (d, s) for n, d, s in {{}}}}.get(name) for name in {list(wanted)}}}"
+    typed = same(out.state.derived(told), wanted)
+    if isinstance(typed, Difference):
+        return typed
     if case.layout not in DENSE or case.event in RESTORING or case.grad_layout != "fresh":
-        return None
+        return HOLDS
     if case.optimizer == "Rprop" and case.layout not in ("contiguous", "offset"):
-        return None  # its step sizes are made like the gradient, whose order a sparse path may change
+        return HOLDS  # its step sizes are made like the gradient, whose order a sparse path may change
     wide = [axis for axis, length in enumerate(case.shape) if length > 1]
     order = [view_of(case.shape, case.layout).strides[axis] for axis in wide]
-    got_order = [[stride[axis] for axis in wide] for stride in out.state_strides.raw if stride]
-    if all(one == order for one in got_order):
-        return None
-    return Difference("strides", "seen['state_strides']", got_order, order, f"strides {got_order}, expected {order}")
+    laid = out.state_strides.derived(f"[[stride[axis] for axis in {wide}] for stride in {{}} if stride]")
+    return same(laid, [order] * len(laid.raw))
 
 
 def stays_still(case: Tying) -> bool:
@@ -433,10 +433,10 @@ def only_present_rows_move(case: Tying, out: Outcome) -> Finding:
             allowed[step, tokens] = not case.missing[step]
     wrong = moved & ~allowed
     if not wrong.any():
-        return None
+        return HOLDS
     step, row = (int(k) for k in np.argwhere(wrong)[0])
     words = f"row {row} moved in step {step} though it had no gradient"
-    path = f'seen["weights"][{step}, {row}]'
+    path = f'seen["weights"][{step}, {row}].tolist()'
     return Difference("moved", path, weights[step, row].tolist(), before[step, row].tolist(), words)
 
 
@@ -450,11 +450,12 @@ def rate_is_the_scheduled_one(case: Tying, out: Outcome) -> Finding:
     slack = 32 * (2.0**-24 if case.boxed else 2.0**-53)
     for step, (rates, wanted) in enumerate(zip(out.rates.raw, case.rates, strict=True)):
         mine = rates[:1] if case.event == "group_added" else rates
-        for rate in mine:
-            if not abs(rate - wanted) <= slack * max(abs(wanted), abs(case.flags["lr"])):
+        bound = slack * max(abs(wanted), abs(case.flags["lr"]))
+        for place, rate in enumerate(mine):
+            if not abs(rate - wanted) <= bound:
                 words = f"step {step} had {rate}, due {wanted}"
-                return Difference("rate", f'seen["rates"][{step}]', rate, wanted, words)
-    return None
+                return Difference("rate", out.rates.entry(step, place).path, rate, wanted, words, bound)
+    return HOLDS
 
 
 # -- what must be refused ------------------------------------------------------------------------------------------

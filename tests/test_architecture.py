@@ -26,22 +26,31 @@ LAYERS = (
     # what is fed and what is expected, in numpy
     *(
         "registry",
+        "typed",
+        "files",
+        "processes",
         "stream",
         "drawn",
         "format",
         "layout",
         "pattern",
+        "facts",
         "axes",
+        "tiles",
         "case",
+        "arrival",
         "bound",
         "mathematics",
+        "domain",
         "declaration",
         "oracle",
     ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "comparison", "law", "verdict", "figure", "ledger", "records", "item"),
+    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine", "ledger"),
+    *("accounting", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
+        "undisturbed",
         "lookup",
         "life",
         "training",
@@ -65,19 +74,24 @@ LAYERS = (
         "reduce",
         "literal",
         "residual",
+        "exit_lines",
         "script",
         "crashes",
+        "obligations",
         "selection",
-        "judge",
+        "evaluate",
+        "execution",
+        "tally",
         "engine",
         "source",
         "findings",
         "witness",
+        "levels",
     ),
     # what tutorials claim
     "claims",
     # runs and their reports
-    *("rehearsal", "run", "report", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
+    *("rehearsal", "run", "replay", "report", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
     # many records, many releases, whole models, and the commands of all
     *("shards", "releases", "audit", "commands", "cli", "__main__"),
 )
@@ -89,14 +103,20 @@ BACK: set[tuple[str, str]] = set()
 TORCH_FREE = (
     *(
         "registry",
+        "typed",
+        "files",
+        "processes",
         "stream",
         "format",
         "layout",
         "pattern",
+        "facts",
         "axes",
         "case",
+        "arrival",
         "bound",
         "mathematics",
+        "domain",
         "declaration",
         "oracle",
     ),
@@ -106,6 +126,7 @@ TORCH_FREE = (
         "outcome",
         "law",
         "verdict",
+        "machine",
         "ledger",
         "comparison",
         "figure",
@@ -128,7 +149,7 @@ TORCH_FREE = (
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
     *("report.mark", "report.models", "releases.task", "releases.cluster"),
-    *("run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
+    *("accounting", "run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 
 

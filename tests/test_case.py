@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck.axes import holds, parse
+from embcheck.axes import parse
 from embcheck.case import Case, coded
 from embcheck.format import FORMATS
 from embcheck.layout import LAYOUTS
@@ -167,30 +167,6 @@ def test_coded_values_are_what_the_regime_says(dtype: str) -> None:
     assert real.max() <= 16
     with pytest.raises(KeyError, match="no value regime"):
         coded(words, "odd", fmt)
-
-
-@pytest.mark.parametrize(
-    ("condition", "facts", "expected"),
-    [
-        ("sparse", {"sparse": True}, True), ("sparse", {"sparse": False}, False), ("numel", {"numel": 0}, False),
-        ("numel>3", {"numel": 3}, False), ("numel>3", {"numel": 4}, True), ("numel > 3", {"numel": 4}, True),
-        ("rank>=3", {"rank": 3}, True), ("rank>=3", {"rank": 2}, False), ("numel>3", {"numel": 20}, True),
-        ("dtype=float16", {"dtype": "float16"}, True), ("dtype=float16", {"dtype": "bfloat16"}, False),
-        ("stray=-1", {"stray": "-1"}, True), ("stray=-1", {"stray": None}, False), ("numel=3", {"numel": 3}, True),
-        ("sparse=True", {"sparse": True}, True), ("sparse=False", {"sparse": True}, False),
-        ("sparse=False", {"sparse": False}, True), ("padding_idx=0", {"padding_idx": 0}, True),
-        ("padding_idx=None", {"padding_idx": None}, True), ("padding_idx=None", {"padding_idx": 0}, False),
-        ("padding_idx>0", {"padding_idx": None}, False), ("max_norm=0.5", {"max_norm": 0.5}, True),
-        ("max_norm>0", {"max_norm": 0.5}, True), ("norm_type=inf", {"norm_type": float("inf")}, True),
-    ],
-)  # fmt: skip
-def test_holds(condition: str, facts: dict[str, Any], expected: bool) -> None:
-    assert holds(condition, facts) is expected
-
-
-def test_holds_wants_a_fact_that_exists() -> None:
-    with pytest.raises(KeyError, match="colour"):
-        holds("colour=red", {"numel": 1})
 
 
 def test_but_keeps_the_type() -> None:

@@ -19,7 +19,6 @@ from embcheck.claims.appraisal import appraise, chosen, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
 from embcheck.claims.claim import ONLY_IF, Claim, Observations, claim
 from embcheck.collect import load_families
-from embcheck.comparison import Difference
 from embcheck.execute import run
 from embcheck.fault import load_faults
 from embcheck.ledger import Ledger
@@ -27,6 +26,7 @@ from embcheck.mode import MODES
 from embcheck.records.record import read
 from embcheck.report.claims import claims_report, story_lines
 from embcheck.report.style import console
+from embcheck.result import HOLDS, Difference
 from embcheck.verdict import Status
 
 CLAIMS = every_claim()
@@ -162,11 +162,11 @@ def test_each_program_runs_alone(name: str) -> None:
 def test_a_claim_must_fit_its_experiment() -> None:
     program = EXPERIMENTS["looked_up"].program
     with pytest.raises(ValueError, match="needs the condition"):
-        claim("test.none", "A claim.", "x.md:1", "x", program, fails=("",))(lambda case, out: None)
+        claim("test.none", "A claim.", "x.md:1", "x", program, fails=("",))(lambda case, out: HOLDS)
     with pytest.raises(ValueError, match="do not fit"):
-        claim("test.place", "A claim.", "x.md:1", "x", program, where=("elsewhere",))(lambda case, out: None)
+        claim("test.place", "A claim.", "x.md:1", "x", program, where=("elsewhere",))(lambda case, out: HOLDS)
     with pytest.raises(ValueError, match="two claims"):
-        claim("full.sparse", "A claim.", "x.md:1", "x", program)(lambda case, out: None)
+        claim("full.sparse", "A claim.", "x.md:1", "x", program)(lambda case, out: HOLDS)
 
 
 def test_observations_decide() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -73,12 +74,19 @@ def test_bad_input_gets_one_clear_line(arguments: tuple[str, ...], said: str) ->
     assert "Traceback" not in done.stderr + done.stdout
 
 
+ENTRY = (
+    "[[known]]\nname = 'gone'\nlaw = 'lookup_copies_rows'\nwhere = { rank = 1 }\n"
+    "witness = \"Case(num_embeddings=2, embedding_dim=1, shape=(1,))\"\nreason = 'was wrong once'\n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[[known]\n", "not TOML"),
         ("[[known]]\nlaw = 'x'\nregion = {}\n", "unknown field region"),
         ("[[known]]\nlaw = 'x'\n", "field where is missing"),
+        (ENTRY.replace("rank", "rnk"), "ledger entry gone: no fact 'rnk'; did you mean rank"),
     ],
 )
 def test_bad_ledger_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -86,16 +94,15 @@ def test_bad_ledger_is_refused(tmp_path: Path, text: str, said: str) -> None:
     ledger.write_text(text)
     done = embcheck("run", *SMALL, "--ledger", ledger)
     assert done.returncode == 4
-    assert said in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
+    said_once = done.stdout + done.stderr
+    assert said in said_once
+    assert len(said_once.strip().splitlines()) == 1
+    assert "Traceback" not in said_once
 
 
 def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.toml"
-    ledger.write_text(
-        "[[known]]\nname = 'gone'\nlaw = 'lookup_copies_rows'\nwhere = { rank = 1 }\n"
-        "witness = \"Case(num_embeddings=2, embedding_dim=1, shape=(1,))\"\nreason = 'was wrong once'\n"
-    )
+    ledger.write_text(ENTRY)
     done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--ledger", ledger)
     assert done.returncode == 1
     assert "gone is stale" in done.stdout
@@ -163,17 +170,20 @@ def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str) -
 
 def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
-    done = embcheck("run", *SMALL, plant=plant, cwd=tmp_path)
+    done = embcheck("run", *SMALL, "--report", "out", plant=plant, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
-    failure = done.stdout.partition("embcheck replay ")[2].split()[0]
-    again = embcheck("replay", failure, plant=plant, cwd=tmp_path)
+    printed = f"embcheck replay {done.stdout.partition('embcheck replay ')[2].splitlines()[0]}"
+    assert f"<code>{printed}</code>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    _, _, failure, *where = words = shlex.split(printed)
+    assert where == ["--store", "out"]
+    again = embcheck(*words[1:], plant=plant, cwd=tmp_path)
     assert again.returncode == 1
     assert again.stdout.startswith("FAILED")
-    fixed = embcheck("replay", failure, cwd=tmp_path)
+    fixed = embcheck(*words[1:], cwd=tmp_path)
     assert fixed.returncode == 0
     assert fixed.stdout.startswith("FIXED")
-    script = tmp_path / ".embcheck" / f"{failure}.py"
-    assert embcheck("replay", failure, "--script", cwd=tmp_path).stdout == script.read_text()
+    script = tmp_path / "out" / ".embcheck" / f"{failure}.py"
+    assert embcheck(*words[1:], "--script", cwd=tmp_path).stdout == script.read_text()
     assert subprocess.run([sys.executable, script], check=False, capture_output=True).returncode == 0
     broken = {**os.environ, "PYTHONPATH": str(plant)}
     assert subprocess.run([sys.executable, script], check=False, env=broken, capture_output=True).returncode == 1

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from embcheck.cli import app
+from embcheck.machine import seen
 from embcheck.records.record import Writer
 from embcheck.releases.cell import Cell, Selection
 from embcheck.releases.cluster import Cluster, Job
@@ -156,7 +157,7 @@ def test_what_can_not_be_run_is_a_cell_that_says_so(
     assert laws(good) == {"law1", "law2", "law3", "law4"}
 
 
-def test_what_a_node_finished_is_kept_here(tmp_path: Path) -> None:
+def test_what_a_node_finished_is_kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any cluster: the note that a version's cell leaves, and what is not to be trusted to a note."""
     cluster = Cluster.__new__(Cluster)
     cluster._cache, cluster._source, cluster._say = Cache(tmp_path), Path("source"), lambda text: None
@@ -164,7 +165,7 @@ def test_what_a_node_finished_is_kept_here(tmp_path: Path) -> None:
     assert cluster._kept(job) is None
     there = tmp_path / "elsewhere" / "2.13.0-abc"
     writer = Writer(there / "record.ndjson")
-    writer.header(versions={"torch": "2.13.0"})
+    writer.header(versions={"torch": "2.13.0"}, machine=seen().to_dict())
     writer.verdict(Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS))
     writer.footer("finished", 0)
     files = {"record.ndjson": (there / "record.ndjson").read_bytes()}
@@ -184,6 +185,9 @@ def test_what_a_node_finished_is_kept_here(tmp_path: Path) -> None:
     kept = cluster._kept(job)
     assert kept is not None
     assert (kept.torch, kept.kept, laws(kept)) == ("2.13.0", True, {"law"})
+    with monkeypatch.context() as patch:
+        patch.setattr("embcheck.releases.kept.machine", lambda: ("x86_64", "another CPU"))
+        assert cluster._kept(job) is None, "its node was like this machine, which is another one now"
     assert cluster._kept(replace(job, selection=Selection(shard="2/2"))) is None
     assert not Job(Release(sys.executable), Selection()).lasting
     assert not Job(Release("nightly", "https://x"), Selection()).lasting

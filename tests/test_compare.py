@@ -1,19 +1,34 @@
-"""Two runs side by side: what broke, what was fixed, and what a baseline excuses."""
+"""Two runs side by side: what broke, what was fixed, what is not compared, and what a baseline excuses."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
-from embcheck.records.compare import Move, compare, differences_of_setup, excused
-from embcheck.records.record import Record
-from embcheck.verdict import Counterexample, Status, Verdict
+import pytest
+from typer.testing import CliRunner
+
+from embcheck.cli import app
+from embcheck.records.compare import Baseline, Change, Move, across, compare, differences_of_setup
+from embcheck.records.record import Record, Writer
+from embcheck.report.changes import closing, lines
+from embcheck.run import settle
+from embcheck.verdict import Counterexample, Status, Verdict, merge_all
 
 NA, HOLDS, KNOWN, UNKNOWN, VIOLATED = Status
 
 
 def verdict(status: Status, *kinds: str, law: str = "law", mode: str = "eager", worst: float | None = None) -> Verdict:
-    examples = tuple(Counterexample(law, "f", "torch", mode, "cpu", "Case()", kind, "wrong") for kind in kinds)
+    """A verdict with a counterexample for each kind; ``kind@case`` names the case."""
+    examples = tuple(
+        Counterexample(law, "f", "torch", mode, "cpu", case or "Case()", kind, "wrong")
+        for kind, _, case in (name.partition("@") for name in kinds)
+    )
     return Verdict(law, "f", "torch", mode, "all", status, worst=worst, counterexamples=examples)
+
+
+def changes(before: list[Verdict], after: list[Verdict]) -> list[Change]:
+    return compare(Record({}, before), Record({}, after))
 
 
 @pytest.mark.parametrize(
@@ -28,53 +43,136 @@ def verdict(status: Status, *kinds: str, law: str = "law", mode: str = "eager", 
         (VIOLATED, KNOWN, Move.EASED, "violated → known"),
         (UNKNOWN, HOLDS, Move.DECIDED, "unknown → holds"),
         (None, HOLDS, Move.NEW, "not there → holds"),
-        (None, VIOLATED, Move.BROKEN, "not there → violated"),
-        (NA, UNKNOWN, Move.UNDECIDED, "not there → unknown"),
+        (None, VIOLATED, Move.NEW, "not there → violated"),
+        (NA, HOLDS, Move.NEW, "not applicable → holds"),
+        (NA, VIOLATED, Move.BROKEN, "not applicable → violated"),
+        (NA, UNKNOWN, Move.UNDECIDED, "not applicable → unknown"),
         (HOLDS, None, Move.GONE, "holds → not there"),
-        (VIOLATED, NA, Move.GONE, "violated → not there"),
+        (VIOLATED, NA, Move.GONE, "violated → not applicable"),
     ],
 )
 def test_every_move_has_a_name(before: Status | None, after: Status | None, move: Move, words: str) -> None:
-    (change,) = compare([verdict(before)] if before is not None else [], [verdict(after)] if after is not None else [])
+    (change,) = changes([verdict(before)] if before is not None else [], [verdict(after)] if after is not None else [])
     assert (change.move, change.words) == (move, words)
 
 
 def test_what_stays_is_no_change() -> None:
     for status in Status:
-        assert compare([verdict(status)], [verdict(status)]) == []
+        assert changes([verdict(status)], [verdict(status)]) == []
+    assert changes([], [verdict(NA)]) == []
 
 
 def test_a_further_kind_of_difference_is_a_further_break() -> None:
     one, two = verdict(VIOLATED, "a"), verdict(VIOLATED, "a", "b")
-    (worse,), (better,) = compare([one], [two]), compare([two], [one])
-    assert (worse.move, worse.kinds, better.move) == (Move.BROKEN, ("b",), Move.EASED)
+    (worse,), (better,) = changes([one], [two]), changes([two], [one])
+    assert (worse.move, worse.causes, better.move) == (Move.BROKEN, (("b", "Case()"),), Move.EASED)
+    assert worse.words == "still violated, on other cases: b"
+
+
+def test_another_case_of_the_same_kind_is_another_break() -> None:
+    sparse, dense = verdict(VIOLATED, "value@Case(sparse=True)"), verdict(VIOLATED, "value@Case()")
+    (change,) = changes([sparse], [dense])
+    assert (change.move, change.words) == (Move.BROKEN, "still violated, on other cases: value")
+    assert [line.plain for line in lines([change])][-1] == "      Case()   wrong"
+
+
+def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path) -> None:
+    scope, random = (replace(verdict(HOLDS), engine=engine, cases=3) for engine in ("scope", "random"))
+    wrong = replace(verdict(VIOLATED, "value"), engine="scope")
+    other = verdict(VIOLATED, "value", law="other")
+    assert changes([random], [wrong, random]) == [], "the scope was not selected in the first"
+    assert [change.move for change in changes([scope, random], [wrong, random])] == [Move.BROKEN]
+    (new,) = changes([random], [random, other])
+    assert new.move is Move.NEW
+    told = [line.plain for line in lines([new])]
+    assert told == ["judged in the second alone, not compared", "  laws: 1 violated", "  other (eager): violated"]
+
+    def record(name: str, *verdicts: Verdict) -> Path:
+        writer = Writer(tmp_path / name / "record.ndjson")
+        writer.header()
+        for each in verdicts:
+            writer.verdict(each)
+        writer.footer("finished", 0)
+        return tmp_path / name
+
+    one, two = record("one", random), record("two", random, wrong, other)
+    assert CliRunner().invoke(app, ["diff", str(one), str(two)]).exit_code == 0
+    assert CliRunner().invoke(app, ["diff", str(record("three", scope)), str(two)]).exit_code == 1
+
+
+def test_a_law_counts_once_in_however_many_modes() -> None:
+    modes = ("eager", "vmap", "export", "meta", "fake")
+    found = changes([verdict(HOLDS, mode=mode) for mode in modes], [verdict(VIOLATED, mode=mode) for mode in modes])
+    assert len(found) == 5
+    assert closing(found) == "laws: 1 broken"
 
 
 def test_modes_are_compared_each_by_itself_and_the_worst_comes_first() -> None:
     before = [verdict(HOLDS), verdict(HOLDS, mode="vmap"), verdict(HOLDS, worst=0.25, law="near")]
     after = [verdict(HOLDS), verdict(VIOLATED, mode="vmap"), verdict(HOLDS, worst=0.75, law="near")]
-    first, second = compare(before, after)
+    first, second = changes(before, after)
     assert (first.mode, first.move) == ("vmap", Move.BROKEN)
     assert (second.law, second.words) == ("near", "0.25 → 0.75")
 
 
-def test_a_baseline_excuses_what_it_shows_and_nothing_else() -> None:
-    old = [verdict(VIOLATED, "a"), verdict(UNKNOWN, law="dark"), verdict(KNOWN, law="told")]
-    assert excused(old, [verdict(VIOLATED, "a")]) == {verdict(VIOLATED).key}
-    assert excused(old, [verdict(UNKNOWN, law="dark")]) == {verdict(UNKNOWN, law="dark").key}
-    assert excused(old, [verdict(UNKNOWN)]) == {verdict(UNKNOWN).key}, "less than it was"
+def excused(old: list[Verdict], new: list[Verdict]) -> bool:
+    """Whether a baseline excuses all that fails; marked and merged as a run does."""
+    baseline = Baseline(Record({}, old))
+    marked = [baseline.marked(each) for each in new]
+    settled = settle(marked, ())
+    failing = {each.key for each in settled if each.status >= UNKNOWN}
+    return bool(failing) and failing == baseline.excused(marked, settled)
+
+
+def test_a_baseline_excuses_the_very_case_that_it_shows_and_nothing_else() -> None:
+    old = [verdict(VIOLATED, "a@Case(sparse=True)"), verdict(UNKNOWN, law="dark"), verdict(KNOWN, law="told")]
+    assert excused(old, [verdict(VIOLATED, "a@Case(sparse=True)")])
     for new in (
-        verdict(VIOLATED, "a", "b"),
-        verdict(VIOLATED, "a", mode="vmap"),
-        verdict(VIOLATED, "a", law="dark"),
-        verdict(VIOLATED, "a", law="told"),
-        verdict(HOLDS),
+        verdict(VIOLATED, "a@Case()"),
+        verdict(VIOLATED, "a@Case(sparse=True)", "b@Case(sparse=True)"),
+        verdict(VIOLATED, "a@Case(sparse=True)", mode="vmap"),
+        verdict(VIOLATED, "a@Case(sparse=True)", law="dark"),
+        verdict(VIOLATED, "a@Case(sparse=True)", law="told"),
+        verdict(UNKNOWN),
+        verdict(UNKNOWN, law="dark"),
     ):
-        assert not excused(old, [new])
+        assert not excused(old, [new]), new
+
+
+def test_another_case_does_not_hide_behind_one_of_the_baseline() -> None:
+    """Merged are the smallest of the baseline's and the smallest of the others, the longer one too."""
+    old = [verdict(VIOLATED, "a@Case(sparse=True)")]
+    longer = verdict(VIOLATED, "a@Case(num_embeddings=3000, embedding_dim=2)")
+    assert not excused(old, [verdict(VIOLATED, "a@Case(sparse=True)"), longer])
+    baseline = Baseline(Record({}, old))
+    (merged,) = merge_all([baseline.marked(each) for each in (longer, *old)]).values()
+    assert [example.in_baseline for example in merged.counterexamples] == [False, True]
+
+
+def test_what_is_unknown_beside_a_known_violation_is_not_excused() -> None:
+    old = [verdict(VIOLATED, "a")]
+    dark = replace(verdict(UNKNOWN), reasons=("the oracle raised ValueError",))
+    assert not excused(old, [verdict(VIOLATED, "a"), dark])
+    assert excused(old, [verdict(VIOLATED, "a"), replace(verdict(NA), reasons=("not applicable: no vmap (3 cases)",))])
+    owing = replace(verdict(VIOLATED, "a"), obliges=("empty",))
+    settled = settle([owing], {"f"})
+    assert settled[0].status == VIOLATED
+    assert not Baseline(Record({}, old)).excused([owing], settled), "an obligation that no case met is not excused"
 
 
 def test_what_differs_beside_the_verdicts_is_told() -> None:
-    a = Record({"settings": {"seed": "0"}, "versions": {"torch": "2.9.1"}, "python": "3.11", "source": "x"})
-    b = Record({"settings": {"seed": "1"}, "versions": {"torch": "2.13.0"}, "python": "3.11", "source": "x"})
-    assert differences_of_setup(a, b) == ["seed 0 → 1", "torch 2.9.1 → 2.13.0"]
+    header = {"settings": {"seed": "0"}, "versions": {"torch": "2.9.1", "numpy": "2.0"}, "python": "3.11", "source": "x"}
+    machine = {"cpu": "A", "isa": ["avx2"], "cores": 2}
+    a = Record({**header, "machine": machine})
+    b = Record({**header, "settings": {"seed": "1"}, "versions": {"torch": "2.13.0", "numpy": "2.1"},
+                "machine": {"cpu": "B", "isa": ["avx2", "amx_bf16"], "cores": 4}})  # fmt: skip
+    assert differences_of_setup(a, b) == ["seed 0 → 1", "numpy 2.0 → 2.1"]
+    told = "compared across torch 2.9.1 → 2.13.0 and machines (cpu A → B, isa avx2 → avx2 amx_bf16)"
+    assert across(a, b) == told
     assert differences_of_setup(a, a) == []
+    assert across(a, a) == ""
+    live = Record({**a.header, "machine": {**machine, "isa": ("avx2",), "cores": 64, "cpu_capability": "AVX2", "blas": "mkl"}})
+    assert across(a, live) == "", "the first has proved nothing, and a record in a file has lists"
+    other = Record({**live.header, "machine": {**live.header["machine"], "cpu_capability": "DEFAULT"}})
+    assert across(live, other) == "compared across machines (cpu_capability AVX2 → DEFAULT)"
+    assert across(a, Record(header)) == "compared across machines, perhaps (the second record does not say its own)"

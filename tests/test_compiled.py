@@ -11,16 +11,17 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families
-from embcheck.comparison import Difference
+from embcheck.evaluate import evaluate
 from embcheck.execute import run
+from embcheck.execution import Execution
 from embcheck.fault import load_faults
 from embcheck.faults.compiled_graphs import seen
 from embcheck.item import PROFILES, Item
-from embcheck.judge import judge_once
 from embcheck.lookup.entry import ENTRIES
 from embcheck.mode import MODES
 from embcheck.modes import compilers, exports
 from embcheck.modes.lattice import lattice
+from embcheck.result import HOLDS, Difference
 from embcheck.script import script
 
 FAMILIES = load_families()
@@ -123,7 +124,7 @@ def test_a_script_needs_torch_alone(name: str, tmp_path: Path) -> None:
     family = FAMILIES["lookup"]
     case = Case(3, 2, (0, 2), (2,), entry="module")
     law = next(law for law in family.laws if law.name == "lookup_has_dtype")
-    assert judge_once(family, MODES[name], law, case) is None
+    assert evaluate(family, MODES[name], case, [law], Execution()) == [HOLDS]
     assert run(family.plan(case), MODES[name]).error is None
     wrong = Difference("value", 'seen["value"][0, 0]', 1.0, 7.0, "1, expected 7")
     path = tmp_path / "shown.py"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
+from typer.testing import CliRunner
 
-from embcheck.findings import Finding, keep, kept, outdated, page, unseen, updated
+from embcheck.cli import app
+from embcheck.findings import Finding, keep, kept, outdated, page, tried, unseen, updated
 from embcheck.ledger import Entry
 from embcheck.verdict import Counterexample, Status, Verdict
 
@@ -52,3 +54,23 @@ def test_the_page_says_what_there_is_and_escapes_it() -> None:
         assert words in text
     assert "It is \\<b\\>wrong\\</b\\>, a\\_b." in text
     assert "    import torch" in text
+
+
+def test_scripts_are_tried_and_what_reads_unwritten_memory_is_told() -> None:
+    """A script of ``value`` ends with 1 for it, with 2 for another wrong one, which filled memory brings about."""
+    line = "sys.exit(0 if got == expected else 1 if got == wrong else 2)\n"
+    head = "import os, sys\nvalue = 7 if 'MALLOC_PERTURB_' in os.environ else 5\ngot, expected, wrong = "
+    scripts = {"steady": "5, 4, 5\n", "unwritten": "value, 4, 5\n", "right": "4, 4, 5\n", "broken": "lost, 4, 5\n"}
+    written, statuses = tried({name: Finding("Case()", script=head + text + line) for name, text in scripts.items()})
+    assert statuses == {"steady": 1, "unwritten": 1, "right": 0, "broken": None}
+    assert "else 2" not in written["unwritten"].script
+    assert written["steady"].script == head + scripts["steady"] + line
+
+
+def test_the_command_prints_one_script() -> None:
+    name = next(iter(kept()))
+    shown = CliRunner().invoke(app, ["findings", "--script", name])
+    assert (shown.exit_code, shown.output) == (0, kept()[name].script)
+    unknown = CliRunner().invoke(app, ["findings", "--script", f"{name}s"])
+    assert unknown.exit_code == 4
+    assert f"did you mean {name}" in unknown.output

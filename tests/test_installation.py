@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,16 +22,69 @@ else:
 ROOT = Path(__file__).parent.parent
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WORKFLOWS = sorted((ROOT / "ci").rglob("*.yml"))
+
+
 def requirements(lines: list[str]) -> dict[str, str]:
     found = (Requirement(line) for line in lines if line and not line.startswith("#"))
     return {requirement.name: str(requirement.specifier) + str(requirement.marker or "") for requirement in found}
 
 
+def listed(name: str) -> dict[str, str]:
+    """The requirements in a file of ci/."""
+    return requirements((ROOT / "ci" / name).read_text().splitlines())
+
+
 def test_list_without_torch_is_the_package_s_own() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = requirements(project["dependencies"])
-    assert declared.pop("torch") == ">=2.4"
-    assert requirements((ROOT / "ci" / "without-torch.txt").read_text().splitlines()) == declared
+    declared = requirements(PROJECT["project"]["dependencies"])
+    assert "torch" in declared
+    del declared["torch"]
+    assert listed("without-torch.txt") == declared
+
+
+def test_a_lower_bound_is_what_the_lowest_environment_had() -> None:
+    """That is written down in ci/lowest.txt, and a job of the gate has it made again."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = [*PROJECT["project"]["dependencies"], *itertools.chain(*(extras[name] for name in extras if name != "dev"))]
+    bounds = {
+        requirement.name: Version(next(iter(requirement.specifier)).version)
+        for requirement in map(Requirement, lines)
+        if requirement.name != PROJECT["project"]["name"]
+    }
+    assert all(">=" in line for line in lines if not line.startswith("embcheck["))
+    assert {name: Version(pin.removeprefix("==")) for name, pin in listed("lowest.txt").items()} == bounds
+    assert any("-c ci/lowest.txt" in path.read_text() for path in WORKFLOWS)
+
+
+def test_the_lowest_python_is_the_one_that_is_tried() -> None:
+    lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{lowest.replace('.', '')}"
+    assert f"Python {lowest} or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    gate = (ROOT / "ci" / "workflows" / "gate.yml").read_text()
+    assert f'python: ["{lowest}", ' in gate
+    assert f'python-version: "{lowest}"' in gate, "of the lowest environment"
+
+
+def test_what_a_workflow_runs_is_named_by_its_commit() -> None:
+    """A tag can be moved; what stands here was looked up in the action's own repository."""
+    used = [(path.name, word) for path in WORKFLOWS for word in re.findall(r"^[ -]+uses: (.*)$", path.read_text(), re.M)]
+    assert len(used) > 10
+    for name, word in used:
+        assert word == "./ci/action" or re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", word), (name, word)
+    # One commit for each action, wherever it is used.
+    pins = {tuple(re.split("[/@]", word)[1:2] + word.split("@")[1:]) for _, word in used if "@" in word}
+    assert len({action for action, _ in pins}) == len(pins)
+
+
+def test_torch_comes_from_one_index() -> None:
+    """Of two that are asked at once, either could give any name."""
+    lines = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "pip install" in line]
+    assert not [line for line in lines if "extra-index" in line]
+    asked = [line for line in lines if re.search(r"(?<!-)\btorch(==| )", line)]
+    assert len(asked) >= 5
+    assert [line for line in asked if line.count("--index-url") != 1] == []
+    assert "extra-index" not in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def pretended_torch(site: Path, version: str) -> None:

@@ -9,22 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.comparison import (
-    Difference,
-    Finding,
-    Loose,
-    every,
-    identical,
-    is_false,
-    is_true,
-    refuses,
-    same,
-    unwritten,
-    within,
-)
+from embcheck.comparison import every, identical, is_false, is_true, refuses, same, unwritten, within
 from embcheck.execute import read
 from embcheck.format import FORMATS
 from embcheck.outcome import AROUND, Field, Outcome
+from embcheck.result import HOLDS, Difference, Finding, Holds, NotApplicable
 
 NAN, INF = math.nan, math.inf
 TABLE = torch.arange(6.0).reshape(2, 3)
@@ -50,17 +39,17 @@ def at(finding: Finding, raw: Any) -> Any:
 
 
 def test_same_accepts() -> None:
-    assert same(field(TABLE), [[0, 1, 2], [3, 4, 5]]) is None
-    assert same(field(torch.zeros(2)), np.array([-0.0, 0.0])) is None
-    assert same(field(torch.tensor([NAN, INF])), np.array([NAN, INF])) is None
-    assert same(field(torch.zeros(3, 2)), 0) is None
-    assert same(field(torch.zeros(0, 2)), np.ones((0, 2))) is None
-    assert same(field(torch.tensor(2.0)), 2) is None
-    assert same(field(torch.tensor([True, False])), np.array([True, False])) is None
-    assert same(field(torch.tensor([3, 4])), [3, 4]) is None
-    assert same(field(7), 7) is None
-    assert same(field((2, 3)), (2, 3)) is None
-    assert same(field(None), None) is None
+    assert same(field(TABLE), [[0, 1, 2], [3, 4, 5]]) == HOLDS
+    assert same(field(torch.zeros(2)), np.array([-0.0, 0.0])) == HOLDS
+    assert same(field(torch.tensor([NAN, INF])), np.array([NAN, INF])) == HOLDS
+    assert same(field(torch.zeros(3, 2)), 0) == HOLDS
+    assert same(field(torch.zeros(0, 2)), np.ones((0, 2))) == HOLDS
+    assert same(field(torch.tensor(2.0)), 2) == HOLDS
+    assert same(field(torch.tensor([True, False])), np.array([True, False])) == HOLDS
+    assert same(field(torch.tensor([3, 4])), [3, 4]) == HOLDS
+    assert same(field(7), 7) == HOLDS
+    assert same(field((2, 3)), (2, 3)) == HOLDS
+    assert same(field(None), None) == HOLDS
 
 
 @pytest.mark.parametrize(
@@ -107,8 +96,8 @@ def test_kinds_tell_nan_and_infinity_apart() -> None:
 def test_identical_accepts_only_the_same_bits() -> None:
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         tensor = torch.tensor([0.0, -0.0, NAN, INF, 1.5], dtype=dtype)
-        assert identical(field(tensor), bits(tensor)) is None
-        assert identical(field(tensor[1]), bits(tensor)[1]) is None, "0-dimensional"
+        assert identical(field(tensor), bits(tensor)) == HOLDS
+        assert identical(field(tensor[1]), bits(tensor)[1]) == HOLDS, "0-dimensional"
         for position, kind in ((0, "bits: zero"), (2, "bits: NaN"), (3, "bits: infinity"), (4, "bits: value")):
             expected = bits(tensor).copy()
             expected[position] ^= 1 << (expected.itemsize * 8 - 1) - 9  # a bit of the significand
@@ -122,7 +111,7 @@ def test_identical_accepts_only_the_same_bits() -> None:
 
 
 def test_identical_compares_integers_too() -> None:
-    assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) is None
+    assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) == HOLDS
     assert different(identical(field(torch.tensor([1, 2])), np.array([1, 3]))).got == 2
 
 
@@ -132,16 +121,16 @@ def test_identical_does_not_broadcast() -> None:
 
 def test_within_accepts_and_measures() -> None:
     expected = np.array([1.0, 2.0])
-    assert within(field(torch.tensor([1.0, 2.0])), expected, 0.0) is None
-    assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == 0.5
-    assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == 1.0
-    assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) is None
-    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == 0.0, "nothing was claimed"
+    assert within(field(torch.tensor([1.0, 2.0])), expected, 0.0) == HOLDS
+    assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == Holds(0.5)
+    assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == Holds(1.0)
+    assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) == HOLDS
+    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == Holds(0.0, loose=True), "nothing was claimed"
 
 
 def test_within_takes_infinity_where_the_bound_reaches_beyond_the_format() -> None:
     half = field(torch.tensor([1.0, -INF], dtype=torch.float16))
-    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == 0.5, "from 65,520 on it is rounded up"
+    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == Holds(0.5), "from 65,520 on it is rounded up"
     for expected, bound in ((-65_000.0, 519.0), (65_000.0, 520.0)):
         assert different(within(half, np.array([1.0, expected]), np.array([1.0, bound]))).kind == "bound: infinity"
 
@@ -165,16 +154,16 @@ def test_explain_speaks_instead_of_numbers() -> None:
 
 
 def test_truths() -> None:
-    assert is_true(field(True), "w") is None
-    assert is_false(field(torch.tensor(False)), "w") is None
+    assert is_true(field(True), "w") == HOLDS
+    assert is_false(field(torch.tensor(False)), "w") == HOLDS
     assert (different(is_true(field(0), "w")).got, different(is_true(field(0), "w")).words) == (False, "w")
     assert different(is_false(field(1), "w")).expected is False
 
 
 def test_refuses() -> None:
     out = Outcome({}, read, error=IndexError("index 5 is out of range"))
-    assert refuses(out, IndexError) is None
-    assert refuses(out, RuntimeError, LookupError) is None
+    assert refuses(out, IndexError) == HOLDS
+    assert refuses(out, RuntimeError, LookupError) == HOLDS
     assert different(refuses(out, RuntimeError)).kind == "raised IndexError"
     accepted = different(refuses(Outcome({}, read), IndexError, RuntimeError))
     assert (accepted.kind, accepted.expected) == ("accepted", "IndexError or RuntimeError")
@@ -184,9 +173,9 @@ def test_unwritten() -> None:
     def out(**written: str) -> Outcome:
         return Outcome({}, read, written=lambda: written)
 
-    assert unwritten(out()) is None
-    assert unwritten(Outcome({}, read)) is None
-    assert unwritten(out(weight="its elements changed"), "weight") is None
+    assert unwritten(out()) == HOLDS
+    assert unwritten(Outcome({}, read)) == HOLDS
+    assert unwritten(out(weight="its elements changed"), "weight") == HOLDS
     assert different(unwritten(out(weight="its elements changed"))).kind == "wrote weight"
     assert different(unwritten(out(weight=AROUND), "weight")).kind == "wrote weight", "nobody may write around"
 
@@ -194,19 +183,32 @@ def test_unwritten() -> None:
 def test_every() -> None:
     bad = Difference("value", "p", 1, 2, "w")
     worse = Difference("bits", "p", 1, 2, "w")
-    assert every() is None
-    assert every(None, None) is None
-    assert every(None, 0.25, 0.5, 0.0) == 0.5
-    assert every(0.5, bad, worse) is bad
+    skipped = NotApplicable("no bias")
+    assert every(HOLDS, HOLDS) == HOLDS
+    assert every(HOLDS, Holds(0.25), Holds(0.5), skipped) == Holds(0.5)
+    found = every(Holds(0.5), bad, worse)
+    assert found == bad
+    assert isinstance(found, Difference)
+    assert list(found) == [bad, worse], "the others are told of"
+    assert every(skipped, skipped) is skipped
+    assert isinstance(every(), NotApplicable), "nothing was compared"
+    with pytest.raises(TypeError, match="None"):
+        every(HOLDS, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ratio", [-0.5, 1.5, NAN, INF])
+def test_a_law_holds_with_a_ratio_from_0_to_1(ratio: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Holds(ratio)
 
 
 def test_a_loose_bound_is_told_and_one_strict_part_makes_up_for_it() -> None:
     got = field(torch.tensor([1.0, 2.0]))
     loose = within(got, np.array([1.5, 2.5]), np.array([2.0, 3.0]))
     strict = within(got, np.array([1.5, 2.5]), np.array([2.0, 0.5]))
-    assert isinstance(loose, Loose)
-    assert strict == 1.0
-    assert not isinstance(strict, Loose)
-    assert isinstance(every(loose, loose), Loose)
-    assert not isinstance(every(loose, strict), Loose)
-    assert not isinstance(every(None, loose), Loose)
+    assert isinstance(loose, Holds)
+    assert loose.loose
+    assert strict == Holds(1.0)
+    assert every(loose, loose) == loose
+    assert every(loose, strict) == Holds(1.0)
+    assert every(HOLDS, loose) == Holds(loose.ratio)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families
+from embcheck.comparison import within
 from embcheck.engine import feed
-from embcheck.judge import Judge
-from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, load
+from embcheck.execute import read
+from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load
+from embcheck.ledger import read as read_ledger
+from embcheck.machine import Machine
 from embcheck.mode import MODES
+from embcheck.outcome import Outcome
+from embcheck.result import Difference, Unreachable
+from embcheck.tally import Tallies
+from embcheck.verdict import Status
+from embcheck.witness import look, statement
 
 TODAY = date(2026, 1, 1)
+RELEASE = torch.__version__.partition("+")[0]
+RECORDED = json.loads(Path(__file__).with_name("machines.json").read_text())
+MACHINES = {name: Machine.of(told) for name, told in RECORDED.items()}
 ENTRY = """
 [[known]]
 law = "lookup_copies_rows"
@@ -67,6 +82,9 @@ WRONG: dict[str, tuple[str, str]] = {
     "a date that is a text": (ENTRY + 'expires = "2027-06-01"', "expires must be a date"),
     "a date with a time": (ENTRY + "expires = 2027-06-01T00:00:00", "expires must be a date"),
     "a flag that is a text": (ENTRY + 'excluded = "no"', "excluded must be true or false"),
+    "a machine that is no table": (ENTRY + 'machine = "amx"', "machine must be a table"),
+    "a flag of the CPU": (ENTRY + 'machine = { isa = "amx_bf16" }', "a machine proves no isa; it proves cpu_capability"),
+    "a machine's number": (ENTRY + "machine = { cuda = 12 }", "machine.cuda must be a pattern or a list of them, not 12"),
     "an expired entry": (ENTRY + "expires = 2025-12-31", "expired on 2025-12-31"),
 }
 
@@ -132,6 +150,78 @@ def test_an_entry_expires_the_day_after_and_only_where_it_is_in_force(tmp_path: 
     assert not loaded(tmp_path, text, "2.15.0", date(2026, 1, 2)).entries, "of no concern on this release"
 
 
+AMX = 'machine = { onednn_kernel = "*amx*" }\n'
+
+
+def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
+    """The machines are recorded ones, so that this is seen on any."""
+    held = loaded(tmp_path, ENTRY + 'name = "anywhere"\n' + ENTRY + 'name = "amx"\n' + AMX)
+    assert [e.name for e in held.entries] == ["anywhere"], "no machine has been looked at"
+    on = {name: [e.name for e in held.on(machine).entries] for name, machine in MACHINES.items()}
+    assert on == {
+        "xeon-amx": ["anywhere", "amx"],
+        "xeon-amx-capped": ["anywhere"],
+        "epyc": ["anywhere"],
+        "epyc-avx2": ["anywhere"],
+    }
+    assert not loaded(tmp_path, ENTRY + AMX + 'torch = "<2.13"').on(MACHINES["xeon-amx"]).entries
+
+
+PASSES = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"
+
+
+@pytest.mark.parametrize(
+    ("measured", "strict", "status", "words"),
+    [
+        (None, False, Status.VIOLATED, "stale"),
+        ({RELEASE: ["AVX512"]}, False, Status.VIOLATED, "stale"),
+        ({RELEASE: ["AVX2"]}, False, Status.HOLDS, f"never measured on torch {RELEASE} with AVX512"),
+        ({"1.0.0": ["AVX512"]}, False, Status.HOLDS, f"never measured on torch {RELEASE}"),
+        ({"1.0.0": ["AVX512"]}, True, Status.VIOLATED, "stale"),
+    ],
+)
+def test_a_witness_that_passes_where_it_was_never_measured_seems_fixed(
+    measured: dict[str, Any] | None, strict: bool, status: Status, words: str
+) -> None:
+    held = entry(where={"sparse": True}, witness=PASSES, measured=measured)
+    verdict = look(held, machine=Machine(cpu_capability="AVX512"), strict=strict)
+    assert verdict.status == status
+    assert words in verdict.reasons[0]
+    assert ("seems fixed here" in verdict.reasons[0]) is (status == Status.HOLDS)
+
+
+def test_where_entries_were_measured_is_said_once_for_all_or_by_one(tmp_path: Path) -> None:
+    table = '[measured]\n"2.13.0" = ["AVX2"]\n'
+    (held,) = loaded(tmp_path, table + ENTRY).entries
+    assert held.measured == {"2.13.0": ["AVX2"]}
+    assert held.unmeasured("2.13.0+cpu", "AVX2") == ""
+    (held,) = loaded(tmp_path, table + ENTRY + 'measured = { "2.9.1" = ["AVX512"] }\n').entries
+    assert held.unmeasured("2.9.1", "AVX512") == ""
+    assert held.unmeasured("2.13.0", "AVX2") == "the entry was never measured on torch 2.13.0"
+
+
+def test_shipped_witnesses_are_cases_that_a_family_has() -> None:
+    """What no family would run shows nothing of torch: it may fail for a reason of its own."""
+    for held in read_ledger(SHIPPED):
+        fitted = []
+        for family in load_families().values():
+            with suppress(KeyError):  # of another family's spellings
+                fitted += [family.space.canon(held.case)] if isinstance(held.case, family.space.case_type) else []
+        assert held.case in fitted, held.name
+
+
+def test_the_witness_of_another_machine_is_not_applicable_in_words(tmp_path: Path) -> None:
+    (held,) = loaded(tmp_path, ENTRY + 'name = "n"\n' + AMX).some_machines
+    verdict = look(held, machine=MACHINES["epyc"])
+    assert verdict.status == Status.NOT_APPLICABLE
+    words = "it speaks of machines with onednn_kernel *amx* (here brg_matmul:avx512_core_bf16)"
+    assert verdict.reasons == (f"not applicable here: {words}",)
+    assert "none was proved" in look(held, machine=MACHINES["epyc-avx2"]).reasons[0]
+    there = look(held, machine=MACHINES["xeon-amx"])
+    assert there.status == Status.VIOLATED, "there it is run, and here it does not fail"
+    assert statement(held).source == "violates lookup_copies_rows; machines with onednn_kernel *amx*"
+
+
 def entry(**fields: Any) -> Entry:
     witness = "Case(num_embeddings=2, embedding_dim=1)"
     return Entry(**{"law": "law", "where": {}, "witness": witness, "reason": "r", "name": "n", **fields})
@@ -155,14 +245,53 @@ def test_a_region_is_a_conjunction_over_facts(where: dict[str, Any], facts: dict
     assert entry(where=where).covers(facts) is covered
 
 
-def test_an_entry_excuses_its_law_mode_device_and_kind_only() -> None:
-    ledger = Ledger((entry(law="*_is_accepted", mode="vmap", device="cpu", kind="raised *", where={"sparse": True}),))
-    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", "raised IndexError", {"sparse": True}]
-    assert ledger.find(*right) is ledger.entries[0]
-    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", "value", {"sparse": False})):
+def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:
+    narrow = entry(law="*_is_accepted", mode="vmap", device="cpu", kind="shape, raised *", where={"sparse": True})
+    ledger = Ledger((narrow,))
+    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), Case(2, 2, sparse=True)]
+    assert ledger.find(*right) is narrow
+    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", differing("value"), Case(2, 2, sparse=False))):
         asked = [*right]
         asked[position] = wrong
         assert ledger.find(*asked) is None, wrong
+
+
+def differing(kind: str) -> Difference:
+    return Difference(kind, "error", 1, 2, "another")
+
+
+def compared(got: Any, expected: Any) -> Difference:
+    """How an observed gradient differs."""
+    observed = Outcome({"weight_grad": torch.tensor(got)}, read).weight_grad
+    found = within(observed, np.asarray(expected, np.float64), 0.0)
+    assert isinstance(found, Difference)
+    return found
+
+
+def test_the_kinds_of_all_elements_count() -> None:
+    """A NaN behind a number that is known to be wrong is no such number."""
+    whole = compared([7.0, np.nan, 9.0], [1.0, 2.0, 3.0])
+    parts = list(whole.apart())
+    assert [(each.kind, each.path, each.elements.differ.tolist()) for each in parts if each.elements is not None] == [
+        ("bound", 'seen["weight_grad"][0]', [True, False, True]),
+        ("bound: NaN", 'seen["weight_grad"][1]', [False, True, False]),
+    ]
+    assert [entry(kind="bound").excuses(each, Case(2, 2)) for each in parts] == [True, False]
+    assert [entry(kind="bound, bound: NaN").excuses(each, Case(2, 2)) for each in parts] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("instead", "known", "new"),
+    [
+        ("zero", [[1.0, 0.0]], [[1.0, 3.0]]),
+        ("where zeros are due", [[1.0, 2.0], [5.0, 0.0]], [[1.0, 3.0], [5.0, 0.0]]),
+    ],
+)
+def test_an_entry_says_what_comes_out_instead(instead: str, known: Any, new: Any) -> None:
+    expected, case = np.array([[1.0, 2.0], [0.0, 0.0]])[: len(known)], Case(2, 2)
+    assert entry(instead=instead).excuses(compared(known, expected), case)
+    assert not entry(instead=instead).excuses(compared(new, expected), case)
+    assert not entry(instead=instead).excuses(differing("bound"), case)
 
 
 def test_excludes_only_what_must_not_run() -> None:
@@ -181,12 +310,13 @@ def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> No
         tried.extend(cases)
         return ["crash SIGSEGV"] * len(cases)
 
-    judge = Judge(family, MODES["eager"], Ledger((crash,)), probe=probe)
+    tallies = Tallies(family, MODES["eager"], Ledger((crash,)), probe=probe)
     fatal, other = Case(3, 2, shape=(1,)), Case(3, 2, shape=(2,))
-    feed(judge, [fatal, other], probe)
+    feed(tallies, [fatal, other], probe)
     assert tried == [other]
-    assert (judge.accept.known, judge.accept.violations) == (1, 1)
-    assert judge.once(family.laws[0], fatal) is None
+    assert (tallies.accept.known, tallies.accept.violations) == (1, 1)
+    (result,) = tallies.evaluate(family.laws[:1], fatal)
+    assert isinstance(result, Unreachable)
     assert tried == [other]
 
 
@@ -195,7 +325,8 @@ def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> No
     [
         ({"witness": "3"}, "not a case"),
         ({"witness": "Case(num_embeddings=2)"}, "embedding_dim"),
-        ({"where": {"colour": "red"}}, "no fact colour; there are all_padding"),
+        ({"where": {"colour": "red"}}, "no fact 'colour'; there are all_padding"),
+        ({"where": {"spars": True}}, "no fact 'spars'; did you mean sparse"),
         ({"where": {"sparse": True}}, "outside the entry's own region"),
     ],
 )
@@ -203,3 +334,15 @@ def test_a_witness_must_lie_in_its_region(fields: dict[str, Any], words: str) ->
     with pytest.raises(LedgerError, match=words) as caught:
         _ = entry(**fields).case
     assert str(caught.value).startswith("ledger entry n: ")
+
+
+def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
+    laws = ["lookup_copies_rows", "lookup_is_accepted"]
+    check([entry(law="lookup_*")], laws)
+    check([entry(law="lokup_copies_rows")], None)
+    with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'lokup_copies_rows'; did you mean lookup_copies_rows"):
+        check([entry(law="lokup_copies_rows")], laws)
+    with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'gone'; see `embcheck laws`$"):
+        check([entry(law="gone")], laws)
+    with pytest.raises(LedgerError, match="did you mean sparse"):
+        check([entry(), entry(law="lookup_*", where={"spars": True})], None)

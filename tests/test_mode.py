@@ -14,15 +14,18 @@ import torch
 
 from embcheck.case import Case
 from embcheck.collect import load_families, load_modes
-from embcheck.comparison import Difference
+from embcheck.crashes.isolate import NoAnswer
+from embcheck.evaluate import evaluate
 from embcheck.execute import run
+from embcheck.execution import Execution
 from embcheck.fault import load_faults
 from embcheck.item import PROFILES, Item
-from embcheck.judge import executed, judge_once
-from embcheck.law import Plan, accepts
+from embcheck.law import Family, Plan, accepts
 from embcheck.lookup.sharded_case import Sharded
 from embcheck.mode import MODES, absent, modes_of, running
+from embcheck.outcome import Outcome, ProcessDied
 from embcheck.renorm.case import RenormCase
+from embcheck.result import Difference, Holds, NotApplicable, Result, Unreachable, Violated
 from embcheck.script import script
 from embcheck.selection import sampled
 
@@ -96,9 +99,21 @@ def test_a_plain_case_obeys_every_law(name: str) -> None:
     families = (LOOKUP, GRADIENT, PADDING) if mode.grad else (LOOKUP,)
     for entry, family in itertools.product(("functional", "module", "nested"), families):
         case = Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, entry=entry)
-        for law in family.laws:
-            if mode.unasked(law) is None and not (name == "vmap_tables_and_indices" and family is not LOOKUP):
-                assert not isinstance(judge_once(family, mode, law, case), Difference), (law.name, entry)
+        laws = [law for law in family.laws if mode.unasked(law) is None]
+        if name == "vmap_tables_and_indices" and family is not LOOKUP:
+            continue
+        for law, result in zip(laws, evaluate(family, mode, case, laws, Execution()), strict=True):
+            assert isinstance(result, (Holds, NotApplicable)), (law.name, entry, result)
+
+
+HERE = Execution()
+
+
+def executed(family: Family, case: Any, execution: Execution = HERE) -> Outcome:
+    """The outcome of a case in eager mode."""
+    out = execution(family, MODES["eager"], case)
+    assert isinstance(out, Outcome)
+    return out
 
 
 #: Runs scripts one after the other and tells which of them did not end with 0.
@@ -107,7 +122,6 @@ import runpy, sys
 for path in sys.argv[1:]:
     try:
         runpy.run_path(path, run_name="__main__")
-        print("no end", path)
     except SystemExit as end:
         if end.code:
             print(end.code, path)
@@ -160,49 +174,63 @@ def test_the_default_dtype_and_device_are_put_back() -> None:
 def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
     """Whatever is not called "cpu" takes the way of a device: copies there and back."""
     case = GRADIENT.space.canon(Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, layout=layout, dtype="bfloat16"))
-    for law in GRADIENT.laws:
-        assert not isinstance(judge_once(GRADIENT, MODES["eager"], law, case, "cpu:0"), Difference)
+    for law, result in zip(
+        GRADIENT.laws, evaluate(GRADIENT, MODES["eager"], case, GRADIENT.laws, Execution("cpu:0")), strict=True
+    ):
+        assert isinstance(result, (Holds, NotApplicable)), (law.name, result)
     written = RENORM.space.canon(RenormCase(3, 2, (0, 2), (2,), max_norm=0.5, values="mixed", layout=layout))
     out = run(RENORM.plan(written), MODES["eager"], "cpu:0")
     assert out.written() == {"weight": "its elements changed"}
 
 
 def test_on_a_device_a_refused_case_ends_elsewhere() -> None:
-    out = executed(LOOKUP, MODES["eager"], Case(3, 2, (0, 1), (2,), stray="V"), "cpu:0")
+    out = executed(LOOKUP, Case(3, 2, (0, 1), (2,), stray="V"), Execution("cpu:0"))
     assert isinstance(out.error, IndexError)
     assert out.written() == {}
 
 
 def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
     case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
-    here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, MODES["eager"], case, "cpu")
+    here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, case)
     assert there.error is None
     assert {name: there.seen[name].tolist() for name in there.seen} == {
         name: here.seen[name].tolist() for name in here.seen
     }
     assert there.written() == {}
-    refused = executed(SHARDED, MODES["eager"], case.but(stray="V"), "cpu")
+    refused = executed(SHARDED, case.but(stray="V"))
     assert isinstance(refused.error, IndexError)
 
 
-def test_what_is_executed_elsewhere_meets_what_is_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
     case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
-    monkeypatch.setattr("embcheck.judge.PLANTED", ["ranks_look_up_the_next_token"])
-    first, second = executed(SHARDED, MODES["eager"], case, "cpu").value.values
+    fault = (("embcheck.fault:planting", "ranks_look_up_the_next_token"),)
+    first, second = executed(SHARDED, case, Execution(setup=fault)).value.values
     assert first.tolist() == case.weight[case.tokens].tolist() != second.tolist()
 
 
-def test_a_case_of_which_nothing_comes_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that executed it may die, or come to no end: that is the case's doing, not the item's."""
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (NoAnswer("the process that isolates crashes died itself"), Unreachable),
+        (ProcessDied("crash SIGSEGV"), Violated),
+        (ProcessDied("hang"), Violated),
+    ],
+)
+def test_a_case_of_which_nothing_comes_back(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Result]
+) -> None:
+    """A case whose own process dies of it, or comes to no end, violates the law that it is accepted; else nothing is known."""
 
     def died(*_: object) -> bytes:
-        raise RuntimeError("the process that isolates crashes died itself")
+        raise raised
 
-    monkeypatch.setattr("embcheck.judge.elsewhere", died)
+    monkeypatch.setattr("embcheck.execution.elsewhere", died)
     case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
-    found = judge_once(SHARDED, MODES["eager"], next(law for law in SHARDED.laws if law.judge is accepts), case)
-    assert isinstance(found, Difference)
-    assert found.kind == "raised RuntimeError"
+    accepted = next(law for law in SHARDED.laws if law.judge is accepts)
+    (result,) = evaluate(SHARDED, MODES["eager"], case, [accepted], Execution())
+    assert type(result) is expected
+    if isinstance(result, Violated):
+        assert result.difference.kind == str(raised)
 
 
 def test_what_an_error_was_raised_in_ends_with_the_case() -> None:

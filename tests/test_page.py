@@ -195,7 +195,7 @@ def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> No
     text = " ".join("".join(Reader(page_of_an_audit()).text).split())
     for words in (
         "1 finding in 4 audited models", "tie is missing 1 model", "head.weight", "two Parameters", "trained apart",
-        "assign it", "other_law", "run: it exits 1", "embcheck replay 0f0f0f", "✗ violatedflipped", "– n/a",
+        "assign it", "other_law", "run: it exits 1", "✗ violatedflipped", "– n/a",
         "a design choice", "no padding_idx:", "no end after 60 s:", "no tiny configuration works", "○ not built",
         "table t (9×4)", "x XForCausalLM",
     ):  # fmt: skip

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from embcheck.cli import app
 from embcheck.commands.releases import _code
+from embcheck.exit_lines import OTHERWISE
 from embcheck.records.grid import Grid, Run
 from embcheck.records.record import Record, Writer
-from embcheck.releases.bisect import bisect, last_patches
+from embcheck.releases.bisect import Turn, bisect, last_patches, turns
 from embcheck.releases.cell import Cell, Selection, run_cell
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError, UnknownRelease
 from embcheck.releases.trial import Outcome, try_script
@@ -56,6 +59,7 @@ class Laboratory:
         self.cache = Cache(tmp_path)
         self.runs = 0
         self.status, self.stopped, self.said = 0, "finished", ""
+        self.footer: dict[str, Any] = {}
         monkeypatch.setattr(self.cache, "environment", lambda release: HERE)
         monkeypatch.setattr("embcheck.releases.cell.subprocess.Popen", self.popen)
 
@@ -66,7 +70,7 @@ class Laboratory:
         writer.header(versions={"torch": "2.13.0"})
         writer.verdict(Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS))
         if self.stopped:
-            writer.footer(self.stopped, self.status, cases=1)
+            writer.footer(self.stopped, self.status, cases=1, **self.footer)
         self.stdout = [self.said + "\n"]
         return self
 
@@ -165,34 +169,78 @@ FAILS, RIGHT, DARK = Outcome.FAILS, Outcome.RIGHT, Outcome.UNDECIDED
 
 
 @pytest.mark.parametrize(
-    ("line", "turn", "words"),
+    ("line", "found"),
     [
-        ([RIGHT, RIGHT, RIGHT, FAILS], (2, 3), "first fails in"),
-        ([FAILS, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT], (0, 1), "first right in"),
-        ([RIGHT, DARK, DARK, FAILS, FAILS], (0, 3), "first fails in"),
-        ([DARK, RIGHT, FAILS, DARK], (1, 2), "first fails in"),
-        ([FAILS, FAILS, FAILS], (None, None), ""),
-        ([DARK, DARK], (None, None), ""),
-        ([], (None, None), ""),
+        ([RIGHT, RIGHT, RIGHT, FAILS], [Turn(2, 3, "first fails in")]),
+        ([FAILS, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT], [Turn(0, 1, "first right in")]),
+        ([RIGHT, DARK, DARK, FAILS, FAILS], [Turn(0, 3, "first fails in")]),
+        ([DARK, RIGHT, FAILS, DARK], [Turn(1, 2, "first fails in")]),
+        ([FAILS, FAILS, FAILS], []),
+        ([DARK, DARK], []),
+        ([], []),
     ],
 )
-def test_bisection(line: list[Outcome], turn: tuple[int | None, int | None], words: str) -> None:
+def test_bisection(line: list[Outcome], found: list[Turn]) -> None:
     tried: list[int] = []
 
     def attempt(number: int) -> Outcome:
         tried.append(number)
         return line[number]
 
-    found = bisect(len(line), attempt)
-    assert ((found.last_before, found.first_after), found.words) == (turn, words)
+    assert turns(bisect(len(line), attempt)) == found
     assert len(tried) == len(set(tried)), "no release is tried twice"
 
 
 def test_bisection_tries_few() -> None:
     line = [RIGHT] * 700 + [FAILS] * 300
-    found = bisect(1000, line.__getitem__)
-    assert found.first_after == 700
-    assert len(found.outcomes) <= 12
+    outcomes = bisect(1000, line.__getitem__)
+    assert turns(outcomes) == [Turn(699, 700, "first fails in")]
+    assert len(outcomes) <= 12
+
+
+class Line:
+    """Stands in for the environments of a line of releases and for what a script says in each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *outcomes: Outcome) -> None:
+        self.tried: list[str] = []
+        by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(outcomes)}
+
+        def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
+            self.tried.append(environment.torch)
+            return by_name[environment.torch]
+
+        monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
+        monkeypatch.setattr("embcheck.releases.trial.try_script", try_script)
+        (tmp_path / "failure.py").write_text("")
+        self.arguments = ["since", str(tmp_path / "failure.py"), *by_name, "--cache", str(tmp_path)]
+
+    def since(self, *options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*self.arguments, *options])
+        return done.exit_code, done.stdout
+
+
+def test_a_release_in_the_middle_that_alone_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    line = Line(monkeypatch, tmp_path, RIGHT, RIGHT, FAILS, RIGHT, RIGHT)
+    code, told = line.since("--every")
+    assert code == 0
+    assert "first fails in 2.2.0 (before it: 2.1.0)" in told
+    assert "again right in 2.3.0 (before it: 2.2.0)" in told
+    assert "nothing changes" not in told
+    assert "assumed" not in told
+    assert len(line.tried) == 5
+
+
+def test_bisection_says_what_it_assumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, told = Line(monkeypatch, tmp_path, RIGHT, RIGHT, FAILS, RIGHT, RIGHT).since()
+    assert code == 1
+    assert "nothing changes: right in 2 releases that could decide it" in told
+    assert "assumed: it changes at most once; 3 releases not tried (--every tries all)" in told
+    code, told = Line(monkeypatch, tmp_path, RIGHT, DARK, FAILS).since()
+    assert code == 0
+    assert "first fails in 2.2.0 (before it: 2.0.0)" in told
+    assert "nothing is known of 1 release in which it can't run" in told
+    assert "assumed" not in told
+    assert Line(monkeypatch, tmp_path, DARK, DARK).since("--every")[0] == 3
 
 
 def test_of_each_minor_release_the_last_patch() -> None:
@@ -206,7 +254,8 @@ def test_of_each_minor_release_the_last_patch() -> None:
         ("import sys; sys.exit(1)", FAILS),
         ("print('fine')", RIGHT),
         ("import no_such_module", DARK),
-        ("import os; os.abort()", DARK),
+        (f"import sys\n{OTHERWISE}\nimport no_such_module", DARK),
+        (f"import sys\n{OTHERWISE}\nprint('Traceback (most recent call last)', file=sys.stderr); sys.exit(1)", FAILS),
     ],
 )
 def test_a_script_is_run_once_and_its_answer_kept(tmp_path: Path, script: str, outcome: Outcome) -> None:
@@ -215,3 +264,64 @@ def test_a_script_is_run_once_and_its_answer_kept(tmp_path: Path, script: str, o
     path.unlink()
     assert try_script(script, HERE, tmp_path) is outcome
     assert not list(tmp_path.glob("*.py"))
+
+
+#: Fails the first time that it is run, as a process does that was killed or had no end.
+KILLED_ONCE = "import os, sys; from pathlib import Path; here = Path(__file__).with_name('seen'); " + (
+    "old = here.exists(); here.touch(); {}"
+)
+
+
+@pytest.mark.parametrize("end", ["old or os.abort()", "import time; old or time.sleep(60)"])
+def test_what_was_killed_or_had_no_end_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr("embcheck.releases.trial._SECONDS", 2.0)
+    script = KILLED_ONCE.format(end)
+    assert try_script(script, HERE, tmp_path) is DARK
+    assert not list(tmp_path.glob("*.json"))
+    assert try_script(script, HERE, tmp_path) is RIGHT
+
+
+OTHER = ("x86_64", "another CPU")
+
+
+def test_an_answer_of_another_machine_is_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = KILLED_ONCE.format("sys.exit(old)")
+    assert try_script(script, HERE, tmp_path) is RIGHT
+    assert try_script(script, HERE, tmp_path) is RIGHT
+    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
+    assert try_script(script, HERE, tmp_path) is FAILS, "it was run again"
+
+
+def test_a_cell_of_another_machine_is_not_reused(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [laboratory.cell().kept for _ in range(2)] == [False, True]
+    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
+    assert not laboratory.cell().kept
+
+
+def test_a_torn_answer_is_none(tmp_path: Path) -> None:
+    script = KILLED_ONCE.format("sys.exit(old)")
+    assert try_script(script, HERE, tmp_path) is RIGHT
+    (note,) = tmp_path.glob("*.json")
+    note.write_text(note.read_text()[:-9])
+    assert try_script(script, HERE, tmp_path) is FAILS, "it was run again"
+
+
+def test_a_torn_cell_is_none(laboratory: Laboratory) -> None:
+    folder = laboratory.cell().folder
+    assert folder is not None
+    record = folder / "record.ndjson"
+    record.write_text(record.read_text().splitlines()[0] + "\n")
+    assert not laboratory.cell().kept
+    assert laboratory.cell().kept
+
+
+def test_a_record_that_lacks_an_item_is_no_cell(laboratory: Laboratory) -> None:
+    laboratory.status, laboratory.footer = 1, {"unaccounted": {"a/torch/eager/scope/0": "SystemExit: 7"}}
+    cell = laboratory.cell()
+    assert cell.problem == "incomplete: no verdict from a/torch/eager/scope/0: SystemExit: 7"
+    assert not list(laboratory.cache.cells.iterdir())
+    fine = Cell("2.15.0", record=record(Status.HOLDS))
+    assert _code([cell, fine], Grid([cell, fine])) == 1, "the last one is complete, the first is not"
+    assert _code([fine, fine], Grid([fine, fine])) == 0

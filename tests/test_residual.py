@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from embcheck.collect import load_families
-from embcheck.comparison import Difference
 from embcheck.execute import run
 from embcheck.mode import MODES
 from embcheck.residual.residue import residue
+from embcheck.result import Difference
 from embcheck.script import complete
 
 

@@ -109,6 +109,7 @@ def test_what_a_subject_lacks_is_told() -> None:
 # -- subjects that are none ----------------------------------------------------------------------------------------
 
 BROKEN = """
+import functools
 import time
 import torch
 
@@ -134,6 +135,12 @@ class Mutates(torch.nn.Embedding):
     def forward(self, indices):
         return super().forward(indices.add_(1))
 
+class Noisy(torch.nn.Embedding):
+    def forward(self, indices):
+        return super().forward(indices) + torch.rand(1)
+
+partial = functools.partial(torch.nn.Embedding, padding_idx=1)
+
 not_callable = 3
 """
 
@@ -153,6 +160,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("ends", "status 7"),
         ("Prints", "prints 'looking up'"),
         ("Mutates", "changes its indices"),
+        ("Noisy", "two equal calls differ; declare random=True"),
+        ("partial", "is partial; expected a class or a function"),
         ("not_callable", "is int; expected a class or a function"),
         ("missing", "has no 'missing'"),
     ],
@@ -289,6 +298,21 @@ def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:
     found = next(line.split()[-1] for line in done.stdout.splitlines() if "embcheck replay" in line)
     again = subprocess.run([*command, "replay", found], capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout.split()[0]) == (1, "FAILED"), again.stdout + again.stderr
+
+
+def test_a_run_asks_of_a_layer_s_life_what_check_asks(folder: Path) -> None:
+    (folder / "wrong.py").write_text(
+        "import torch\n\nclass Cached(torch.nn.Embedding):\n"
+        "    def __init__(self, count, width):\n        super().__init__(count, width)\n\n"
+        "    def forward(self, indices):\n"
+        "        table = self.weight if self.training else self.weight.detach()\n"
+        "        return torch.nn.functional.embedding(indices, table)\n"
+    )
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--subject", "wrong:Cached", "--profile", "quick", "-n", "1"]
+    done = subprocess.run([*command, "-k", "gradient and product"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "gradient_is_accepted   wrong:Cached · eval · cpu" in done.stdout
+    assert "your layer's table got no gradient" in done.stdout
 
 
 @embcheck.parametrize(TiedModel)  # type: ignore[untyped-decorator]

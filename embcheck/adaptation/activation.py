@@ -19,6 +19,7 @@ from embcheck.lookup.entry import ENTRIES
 from embcheck.mathematics import MATHEMATICS
 from embcheck.renorm.program import SPELLINGS
 from embcheck.training.occasion import TIES
+from embcheck.undisturbed import Undisturbed
 
 #: What brings the families to a subject, by its kind.
 _ADAPTERS = {"table": tables, "bag": bags, "tied": ties, "conversion": conversions}
@@ -35,7 +36,9 @@ def adapted(factory: Callable[..., Any]) -> Iterator[dict[str, Family]]:
     """
     declared, name = declaration_of(factory), name_of(factory)
     try:
-        yield {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
+        with Undisturbed():
+            families = {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
+        yield families
     finally:
         for registry in _REGISTRIES or ():  # None where the interpreter ends first
             registry.pop(name, None)
@@ -49,7 +52,8 @@ def activate(name: str) -> None:
     """
     if name in _ACTIVE:
         return
-    context = adapted(resolve(name))
+    with Undisturbed():  # by the user's module, when it is imported
+        context = adapted(resolve(name))
     families = context.__enter__()
     _ACTIVE[name] = context  # kept, or its end would come with the garbage collector
     FAMILIES.clear()

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from embcheck.adaptation.fitting import fixed, place, sent, unbatched
+from embcheck.adaptation.building import builder_of, learns
+from embcheck.adaptation.fitting import fixed, sent, unbatched
 from embcheck.bag.case import BagCase
 from embcheck.bag.program import BAG_ENTRIES
 from embcheck.declaration import FLAGS as FLAGS_OF
-from embcheck.declaration import Declaration, passed, unlike
+from embcheck.declaration import Declaration
 from embcheck.law import FAMILIES, Family
-from embcheck.lookup.entry import converted, table_of
+from embcheck.lookup.entry import converted
 
 #: The flags that a constructor may take.
 FLAGS = tuple(flag for flag in FLAGS_OF["bag"] if flag != "per_sample_weights")
-#: What a counterexample's script says in place of the closures.
-_SCRIPT = """\
-sys.path.insert(0, ".")
-from {module} import {top}
-
-
-def build(weight, **flags):
-    given = {said} | {{flag: value for flag, value in flags.items() if flag in {taken}}}
-    layer = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-    (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
-    table.data = weight.detach()
-    return table, Bagging(layer)
-
-
-"""
 
 
 class Bagging(torch.nn.Module):
@@ -50,21 +37,21 @@ class Bagging(torch.nn.Module):
 
 def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of bags on a layer ``(indices, offsets, per_sample_weights)`` with one table."""
-    taken = passed(factory, declared, FLAGS)
-    said = unlike(factory, torch.nn.EmbeddingBag, taken)
+    builder = builder_of(factory, declared, FLAGS, torch.nn.EmbeddingBag)
 
     def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Any]:
-        given = said | {flag: value for flag, value in flags.items() if flag in taken}
-        layer = converted(factory(weight.shape[0], weight.shape[1], **given), weight.dtype)
-        table = table_of(layer, (weight.shape[0], weight.shape[1]), name)
+        layer = converted(builder.layer(weight.shape[0], weight.shape[1], flags), weight.dtype)
+        table = builder.table(layer, tuple(weight.shape))
         table.data = weight.detach()
         return table, Bagging(layer)
 
-    spelled = _SCRIPT.format(**place(factory), said=said, taken=sorted(taken))
-    build.script = spelled + inspect.getsource(Bagging)  # type: ignore[attr-defined]
+    ending = "    table.data = weight.detach()\n    return table, Bagging(layer)\n\n\n"
+    build.script = builder.script(ending) + inspect.getsource(Bagging)  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build
-    defaults = {flag: BagCase._field_defaults[flag] for flag in FLAGS if flag not in taken}
+    defaults = {flag: BagCase._field_defaults[flag] for flag in FLAGS if flag not in builder.taken}
     if "per_sample_weights" in declared.lacks:
         defaults |= {"weights": None}
+    if not learns(builder):
+        defaults |= {"learns": "none"}
     plain = fixed(declared, defaults | {"mistake": None})
-    yield sent(FAMILIES["bag"], unbatched(plain), ("entry", name))
+    yield sent(FAMILIES["bag"], unbatched(plain), ("entry", name), replace(declared.domain, refused=builder.modes))

@@ -58,7 +58,7 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
         return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
 
     family = FAMILIES["conversion"]
-    changed = sent(family, fit, ("assign", name))
+    changed = sent(family, fit, ("assign", name), declared.domain)
     if declared.copies:  # a copy lies in memory as it likes
         layouts = {"converted_has_strides", "converted_gradient_has_layout"}
         changed.laws = [law for law in family.laws if law.name not in layouts]

@@ -7,14 +7,18 @@ way of tying, a way of assigning.  The families that follow have the same laws, 
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from embcheck.declaration import Declaration
-from embcheck.law import Family
+from embcheck.domain import USUAL, Domain, Unsuited
+from embcheck.law import Family, Law, accepts
+from embcheck.mode import modes_of
 from embcheck.outcome import Outcome
+from embcheck.result import Finding, NotApplicable
 
 #: Turns a case into one that speaks of the subject, or None.
 Fit = Callable[[Any], Any]
@@ -25,26 +29,49 @@ def place(factory: Any) -> dict[str, str]:
     return {"module": factory.__module__, "name": factory.__qualname__, "top": factory.__qualname__.split(".")[0]}
 
 
-def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
-    """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it."""
+#: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
+#: layer has.  A declaration of evaluation alone adds the one that it excludes, which says so.
+LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
+
+
+def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUAL) -> Family:
+    """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it.
+
+    Cases outside of the ``domain`` are enumerated, for they are counted, and each is followed by the nearest one inside.
+    """
     space = family.space
     axis, name = entry
 
-    def canon(case: Any) -> Any:
-        wanted = fit(case.but(**{axis: name}))
+    def brought(case: Any) -> Any:
+        wanted = fit(domain.calm(case.but(**{axis: name})))
         if wanted is None:
             return None
         fitted = space.canon(wanted)
         # What another entry would be needed for, or what the subject has not, is no case of it.
         return fitted if fitted is not None and getattr(fitted, axis) == name and fit(fitted) == fitted else None
 
+    def inside(fitted: Any) -> Any:
+        if fitted is None or domain.outside(fitted) is None:
+            return fitted
+        narrowed = domain.narrowed(fitted)
+        narrowed = None if narrowed is None else brought(narrowed)
+        return narrowed if narrowed is not None and domain.outside(narrowed) is None else None
+
+    def canon(case: Any) -> Any:
+        return inside(brought(case))
+
     def unique(cases: Iterator[Any]) -> Iterator[Any]:
         seen = set()
         for case in cases:
-            fitted = canon(case)
-            if fitted is not None and fitted not in seen:
-                seen.add(fitted)
-                yield fitted
+            fitted = brought(case)
+            for each in (fitted, inside(fitted)):
+                if each is not None and each not in seen:
+                    seen.add(each)
+                    yield each
+
+    @functools.cache  # an item goes through them twice: for what meets the obligations, and for what is run
+    def small() -> tuple[Any, ...]:
+        return tuple(unique(space.scope()))
 
     draw, histories = space.draw, space.histories
 
@@ -60,16 +87,24 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str]) -> Family:
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(
         space,
-        axes={**space.axes, axis: (name,)},
+        axes={**{one: domain.within(one, values) for one, values in space.axes.items()}, axis: (name,)},
         canon=canon,
-        scope=lambda: unique(space.scope()),
+        # Copies, since a case keeps what it once expanded to.
+        scope=lambda: (type(case)(*case) for case in small()),
         landmarks=lambda: unique(space.landmarks()),
         draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
         histories=None if histories is None else received,
     )
     changed.untaken = restricted
+    changed.outside = domain.outside
     # By default; a run may ask for the others, and for all that change such a call.
     changed.modes, changed.further = family.modes[:1], family.modes[1:]
+    if domain.random:
+        changed = of_random(changed)
+    has = modes_of(changed, "all")
+    changed.lives = tuple(
+        mode for mode in (*LIVES, "train") if mode in has and (mode in LIVES or "train" not in domain.states)
+    )
     return changed
 
 
@@ -95,6 +130,8 @@ def restricted(out: Outcome) -> str | None:
     """Why an error says only that a mode does not take such a layer; None if it says more, or there is none."""
     if out.error is None:
         return None
+    if isinstance(out.error, Unsuited):
+        return str(out.error)
     text = " ".join(str(out.error).split())
     for mode, pattern, reason in _RESTRICTED:
         if mode in ("", out.mode) and re.search(pattern, text):
@@ -111,6 +148,34 @@ def unbatched(fit: Fit) -> Fit:
         return wanted.but(route="backward_call") if wanted is not None and wanted.route == "batched" else wanted
 
     return fitted
+
+
+def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:
+    """The family with only those laws ``asked``, beside that cases are accepted; the others are not applicable."""
+    changed = copy.copy(family)
+    changed.laws = [law if law.judge is accepts or asked(law) else _unasked(law, reason) for law in family.laws]
+    return changed
+
+
+def _unasked(law: Law, reason: str) -> Law:
+    @functools.wraps(law.judge)
+    def judge(case: Any, out: Outcome) -> Finding:
+        return NotApplicable(reason)
+
+    return replace(law, judge=judge, obliges=frozenset(), implied_by="")
+
+
+#: Endings of the names of laws that speak of no value, though they read elements.
+_OF_MEMORY = ("_writes_nothing", "_is_a_copy")
+
+
+def of_random(family: Family) -> Family:
+    """The family's laws on a layer of which two equal calls differ: those that speak of no value, nor of random numbers."""
+
+    def asked(law: Law) -> bool:
+        return (law.metadata and not law.name.endswith("_leaves_surroundings")) or law.name.endswith(_OF_MEMORY)
+
+    return quiet(family, asked, "values are not asked, nor random numbers: random=True is declared")
 
 
 def absent(family: Family, reason: str) -> Family:

@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
+from embcheck.adaptation.building import Builder, builder_of, learns
 from embcheck.adaptation.fitting import Fit, absent, fixed, sent, unbatched
 from embcheck.case import Case
 from embcheck.declaration import Declaration
 from embcheck.law import FAMILIES, Family
-from embcheck.lookup.entry import ENTRIES, Entry, Subject, table_subject
+from embcheck.lookup.entry import ENTRIES, FLAGS, Entry, Lookup, converted
 from embcheck.mathematics import MATHEMATICS, Mathematics
 from embcheck.renorm.program import SPELLINGS
 
@@ -22,15 +24,24 @@ TABLE_FAMILIES = ("lookup", "gradient", "padding", "renorm")
 
 def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """Lookup, gradient, padding and renorm of a layer with one table."""
-    held: Subject = table_subject(factory, declared)
-    entry: Entry = held.entries[name]
-    ENTRIES[name] = SPELLINGS[name] = entry
+    builder = builder_of(factory, declared, FLAGS, torch.nn.Embedding)
+    ENTRIES[name] = SPELLINGS[name] = _entry(builder, name)
     if declared.mathematics is not None:
         MATHEMATICS[name] = declared.mathematics
-    plain = fixed(declared, {flag: Case._field_defaults[flag] for flag in held.lacks})
+    lacking = {flag: Case._field_defaults[flag] for flag in builder.lacks}
+    frozen = "" if learns(builder) else f"its table is frozen: no gradient reaches {builder.path}"
+    fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
+    fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
+    fit = _with_rows(fit) if declared.product else fit
+    fit = _dense(fit) if "sparse" in builder.lacks else fit
+    random = "values are not asked: random=True is declared" if declared.domain.random else ""
     reasons = {
-        "padding": "" if "padding_idx" in declared.fixed else held.lacks.get("padding_idx", ""),
-        "renorm": held.lacks.get(
+        "gradient": frozen,
+        "padding": frozen
+        or random
+        or ("" if "padding_idx" in declared.fixed else builder.lacks.get("padding_idx", "")),
+        "renorm": random
+        or builder.lacks.get(
             "max_norm", "max_norm is not declared of what it makes of its weight" if declared.mathematics else ""
         ),
     }
@@ -38,10 +49,23 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
         if reasons.get(family):
             yield absent(FAMILIES[family], reasons[family])
         else:
-            fit = _of_mathematics(plain, declared.mathematics) if declared.mathematics else plain
-            fit = _with_rows(fit) if declared.product else fit
-            fit = _dense(fit) if "sparse" in held.lacks else fit
-            yield sent(FAMILIES[family], unbatched(fit), ("entry", name))
+            yield sent(FAMILIES[family], unbatched(fit), ("entry", name), declared.domain)
+
+
+def _entry(builder: Builder, name: str) -> Entry:
+    """The subject's entry: a layer whose table holds the case's."""
+
+    def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+        layer = converted(builder.layer(weight.shape[0], weight.shape[1], flags), weight.dtype)
+        table = builder.table(layer, tuple(weight.shape))
+        with torch.no_grad():
+            table.copy_(weight)
+        return table, layer
+
+    ending = "    with torch.no_grad():\n        table.copy_(weight)\n    return table, layer\n"
+    build.script = builder.script(ending)  # type: ignore[attr-defined]
+    flags = builder.taken | builder.declared.fixed.keys()
+    return Entry(name, build, flags, builder.declared.product, module=True, aliases=False, own=False)
 
 
 def _with_rows(fit: Fit) -> Fit:

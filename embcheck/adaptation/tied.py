@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from embcheck.adaptation.fitting import absent, fixed, place, sent
+from embcheck.adaptation.building import sizes_of
+from embcheck.adaptation.fitting import absent, fixed, place, quiet, sent
 from embcheck.declaration import FLAGS, Declaration, passed, unlike
 from embcheck.law import FAMILIES, Family
 from embcheck.life.program import STRUCTURES, Structure
@@ -51,7 +52,7 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
     taken = passed(factory, declared, FLAGS["tied"])
     said = unlike(factory, torch.nn.Embedding, taken)
-    model = factory(3, 2)
+    model = factory(*sizes_of(factory, declared)[0])
     head = model.get_submodule(declared.head)
     biased = getattr(head, "bias", None) is not None
 
@@ -85,6 +86,9 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
         {f"{declared.head}.bias"} if biased else set()
     )
+    if head.weight is not model.get_submodule(declared.table).weight:
+        yield from _untied(declared, name)
+        return
     further = {key for key, _ in model.named_parameters(remove_duplicate=False)} - expected
     if further:  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
         reason = (
@@ -93,9 +97,17 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         yield absent(FAMILIES["tying"], reason)
         yield absent(FAMILIES["life"], reason)
         return
-    yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name))
+    yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name), declared.domain)
     STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
-    yield sent(FAMILIES["life"], lambda case: _open(plain(case)), ("structure", name))
+    yield sent(FAMILIES["life"], lambda case: _open(plain(case)), ("structure", name), declared.domain)
+
+
+def _untied(declared: Declaration, name: str) -> Iterator[Family]:
+    """The law that a pair breaks which was never tied; of the others nothing can be asked."""
+    reason = f"{declared.table}.weight and {declared.head}.weight are two Parameters as the model is built"
+    family = sent(FAMILIES["tying"], lambda case: type(case)(tie=name), ("tie", name))
+    yield quiet(family, lambda law: law.name == "tied_pair_is_one_parameter", reason)
+    yield absent(FAMILIES["life"], reason)
 
 
 def _regular(case: Any) -> Any:

@@ -12,7 +12,7 @@ from embcheck.audit.causes import Cause
 from embcheck.audit.finding import FLIPPED
 from embcheck.audit.session import Audit, status
 from embcheck.records.audited import Model
-from embcheck.records.store import STORE
+from embcheck.records.store import replay_command
 from embcheck.report.style import STYLE
 from embcheck.verdict import Status
 
@@ -67,7 +67,7 @@ def told(audit: Audit, cause: Cause, store: Path) -> Text:
         ("effect", finding.effect),
         ("fix", finding.remedy),
         ("also", ", ".join(cause.also)),
-        ("replay", f"embcheck replay {audit.id_of(cause)}" + ("" if str(store) == STORE else f" --store {store}")),
+        ("replay", replay_command(audit.id_of(cause), store)),
         ("script", f"{store}/{audit.id_of(cause)}.py ({checked})"),
     ):
         if body:

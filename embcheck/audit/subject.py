@@ -19,6 +19,8 @@ from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
 from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
 from embcheck.audit.program import Build, Inputs, Problems, uncompiled, vary
+from embcheck.crashes import alone
+from embcheck.exit_lines import OTHERWISE
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024
@@ -68,21 +70,27 @@ class Subject:
         found = self.problems(program, varied=varied, **options)
         if not found:
             return []
-        text = self.script(program, varied, options)
-        confirmed = exit_status(text) == 1
-        return [Finding(kind, where, words, *ADVICE[kind], text, confirmed) for kind, where, words in merged(found)]
+        shown = []
+        for kind, where, words in merged(found):
+            text = self.script(program, varied, options, kind)
+            confirmed = alone.SHOWS.get(exit_status(text))
+            shown.append(Finding(kind, where, words, *ADVICE[kind], text, confirmed))
+        return shown
 
-    def script(self, program: Callable[..., Problems], varied: bool, options: dict[str, Any]) -> str:
-        """The program as a script that needs torch and the factory only."""
+    def script(self, program: Callable[..., Problems], varied: bool, options: dict[str, Any], kind: str) -> str:
+        """The program as a script that needs torch and the factory only: it exits 1 for problems of this kind alone."""
         literals = ", ".join(f"{name}={value!r}" for name, value in options.items())
         about = f"{self.facts.cls}, {self.variant}"
         compiled = [uncompiled] if self.facts.compiled else []
         roots = [program, *([vary] if varied else []), *compiled]
         lines = [
-            f"# {about}: exits 1 while the finding is there, 0 once it is gone",
+            f"# {about}: {kind}",
+            "# exits 1 while there is such a problem, 0 if there is none, 2 for anything else, such as another problem",
             "from __future__ import annotations",
             "",
             "import sys",
+            "",
+            OTHERWISE,
             "",
             "import torch",
             *self._factory(),
@@ -101,7 +109,7 @@ class Subject:
             f"problems = {program.__name__}(build, inputs, {literals})",
             "for problem in problems:",
             '    print(": ".join(problem))',
-            "sys.exit(1 if problems else 0)",
+            f"sys.exit(1 if {kind!r} in [problem[0] for problem in problems] else 2 if problems else 0)",
         ]
         return "\n".join(lines) + "\n"
 
@@ -186,15 +194,9 @@ def names_in(code: types.CodeType) -> list[str]:
 
 
 def exit_status(text: str) -> int | None:
-    """How a script ends, run in this process; None if it raises."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(text, "script", "exec"), {"__name__": "__main__"})
-    except SystemExit as end:
-        return int(end.code or 0)
-    except BaseException:
-        return None
-    return None
+    """How a script ends, run in this process; None if it raises what it makes no status of."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
 
 
 __all__ = ["AS_BUILT", "Subject", "exit_status", "merged", "sources"]

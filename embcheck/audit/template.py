@@ -26,6 +26,7 @@ from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import FactoryError, imported, silenced, told
 from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note, Undecided
 from embcheck.audit.subject import Subject
+from embcheck.processes import end_with_parent
 
 Request = dict[str, Any]
 
@@ -77,6 +78,7 @@ def forked(request: Request, limit: float) -> dict[str, Any]:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        end_with_parent()
         gc.disable()  # it ends soon, and a collection would touch, and so copy, all that was imported
         os.close(read)
         os.setpgid(0, 0)
@@ -150,6 +152,7 @@ def _told(source: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answers the requests on standard input, in forks where that is safe."""
+    end_with_parent()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     answers = os.fdopen(silenced(), "w")

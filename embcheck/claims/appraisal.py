@@ -10,12 +10,12 @@ from typing import Any
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, claim_space
 from embcheck.claims.claim import CLAIMS, Claim, Observations
 from embcheck.collect import load_families
-from embcheck.comparison import Finding
 from embcheck.engine import run_item
 from embcheck.item import PROFILES, Item
 from embcheck.law import Family, Judgement, Law
 from embcheck.ledger import Ledger
 from embcheck.outcome import Outcome
+from embcheck.result import Finding
 from embcheck.verdict import Status, Verdict, merge_all
 
 #: All enumerated cases, and a deck of random ones for each experiment.
@@ -132,8 +132,8 @@ def story(made: Claim) -> tuple[list[Judgement | Callable[..., Any]], list[tuple
 
 def program_of(made: Claim, family: Family, law: Law, case: ClaimCase, out: Outcome) -> str:
     """A standalone program: it exits 1 where the claim is false, and prints all that it saw where it is true."""
-    from embcheck.comparison import Difference
     from embcheck.mode import MODES
+    from embcheck.result import Difference
     from embcheck.script import script
 
     found = made.claimed(case, out)

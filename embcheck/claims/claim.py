@@ -5,7 +5,7 @@
     def default_uniform(case, out):
         return distributed(out.values, uniform(case))
 
-The decorated function is the claim itself, judged like a law: None or a ratio where it is true of what torch did,
+The decorated function is the claim itself, judged like a law: it holds where it is true of what torch did,
 a `Difference` where it is not.  In the situations that ``fails`` names it must come out false, and ``instead`` says
 what is true there.  A claim that comes out otherwise than stated is a violated law.
 """
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
-from embcheck.comparison import Difference, Finding
-from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
+from embcheck.construction.case import DELTA, Spread, allowed_distance, distance, distance_in_torch
 from embcheck.figure import Figure
 from embcheck.format import Floats
 from embcheck.law import Family, Judgement
 from embcheck.outcome import Field, Outcome
+from embcheck.result import Difference, Finding, Holds
 
 HOLDS, ONLY_IF, REFUTED = "holds", "holds only if", "refuted"
 #: How the law of a claim with such a verdict is called.
@@ -91,28 +91,30 @@ class Claim:
         return f"Only if {self.otherwise}: “{self.sentence}”"
 
     def judge(self, case: ClaimCase, out: Outcome) -> Finding:
-        """None or a ratio if the case comes out as stated."""
+        """That the case comes out as stated, or how it does not."""
         claimed = self.claimed(case, out)
         if case.situation not in self.fails:
             return claimed
         assert self.instead is not None
         true = self.instead(case, out)
-        if isinstance(true, Difference):
+        if isinstance(claimed, Difference) or not isinstance(true, Holds):
             return true
-        if isinstance(claimed, Difference):
-            return None
+        if not isinstance(claimed, Holds):
+            return claimed
         words = f"the claim holds here, though stated as false: {self.sentence}"
         return Difference("claim holds", '"the claim"', "holds", "fails", words)
 
     def observed(self, case: ClaimCase, out: Outcome) -> tuple[bool, str]:
         """Whether the claim is true of a case, and what was measured, in words."""
         found = self.claimed(case, out)
-        true = not isinstance(found, Difference)
+        true = isinstance(found, Holds)
         if self.tells is not None:
             return true, self.tells(case, out)
         if isinstance(found, Difference):
             return true, found.words
-        return true, "exactly" if found is None else f"error at most {found:.2g} of its bound"
+        if not isinstance(found, Holds):
+            return False, found.why
+        return True, "exactly" if found.ratio is None else f"error at most {found.ratio:.2g} of its bound"
 
 
 def verdict_of(true_somewhere: bool, false_somewhere: bool) -> str:
@@ -217,9 +219,9 @@ def distributed(got: Field, spread: Spread, case: ClaimCase) -> Finding:
     values = numbers(got)
     far, most = distance(values, spread), allowed_distance(values.size, case.format)
     if far <= most:
-        return far / most
+        return Holds(float(far / most))
     words = f"distance {far:.3g} from {named(spread)}, at most {most:.3g} by chance (error {DELTA:g})"
-    return Difference("distribution", f"{got.path}.std().item()", float(values.std()), spread.scale, words)
+    return Difference("distribution", distance_in_torch(got.path, values.size, spread), far, 0.0, words, most)
 
 
 def numbers(got: Field) -> Floats:

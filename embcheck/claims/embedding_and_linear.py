@@ -22,9 +22,10 @@ from embcheck.claims.starts import (
     tables_of_numbers,
 )
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
-from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
+from embcheck.comparison import every, identical, is_false, is_true, same
 from embcheck.construction.case import Spread
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding
 
 PAGE = "embedding-and-linear.md"
 
@@ -52,7 +53,7 @@ def unchanged(case: ClaimCase, out: Outcome) -> Finding:
 def vectors_improve(case: ClaimCase, out: Outcome) -> Finding:
     before, after = (float(np.square(field.values - 1).sum()) for field in (out.before, out.after))
     closer = " < ".join(f"({field.path} - 1).square().sum()" for field in (out.after, out.before))
-    return None if after < before else Difference("worse", closer, False, True, f"{before:g} became {after:g}")
+    return HOLDS if after < before else Difference("worse", closer, False, True, f"{before:g} became {after:g}")
 
 
 @claim("linear.special_case", "An embedding is a special case of a fully connected layer.", f"{PAGE}:11",
@@ -94,10 +95,10 @@ def one_hot_sizes(case: ClaimCase, out: Outcome, rows: int, width: int) -> Findi
 def one_hot_is_large(case: ClaimCase, out: Outcome) -> Finding:
     smaller = out.dense.raw < out.one_hot.raw
     return (
-        None
+        HOLDS
         if smaller
         else Difference(
-            "large", out.dense.path, out.dense.raw, out.one_hot.raw, f"{out.one_hot.raw} against {out.dense.raw}"
+            "large", f"{out.dense.path} < {out.one_hot.path}", False, True, f"{out.one_hot.raw} against {out.dense.raw}"
         )
     )
 
@@ -123,7 +124,7 @@ def saves_one_hot(case: ClaimCase, out: Outcome) -> Finding:
     if case.situation == "Embedding":
         return same(out.elements, case.numel * case.embedding_dim)
     least = case.numel * (case.num_embeddings + case.embedding_dim)
-    return None if out.elements.raw >= least else same(out.elements, least)
+    return HOLDS if out.elements.raw >= least else same(out.elements, least)
 
 
 # -- nn.Embedding --------------------------------------------------------------------------------------------------
@@ -180,9 +181,8 @@ def differ(case: ClaimCase, out: Outcome) -> Finding:
     rows, width = case.num_embeddings, case.embedding_dim
     if case.situation == "first values":  # deviations √(1/3V) and 1
         apart = out.linear.raw < 0.5 < out.embedding.raw
-        return (
-            None if apart else Difference("spread", out.embedding.path, out.embedding.raw, 1.0, "about the same spread")
-        )
+        path = f"{out.linear.path} < 0.5 < {out.embedding.path}"
+        return HOLDS if apart else Difference("spread", path, False, True, "about the same spread")
     linear, embedding = {"bias": (True, False), "shape of the weight": ([width, rows], [rows, width]),
                          "sparse gradient": (False, True), "NaN in a row that is not looked "
                          "up": (True, False)}[str(case.situation)]  # fmt: skip

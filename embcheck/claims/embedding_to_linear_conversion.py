@@ -16,9 +16,10 @@ from embcheck.claims.conversions import (
     untransposed,
 )
 from embcheck.claims.lookups import looked_up
-from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
+from embcheck.comparison import every, identical, is_false, is_true, same
 from embcheck.format import Floats
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding
 
 PAGE = "embedding-to-linear-conversion.md"
 
@@ -90,8 +91,8 @@ def fits_as_it_is(case: ClaimCase, out: Outcome) -> Finding:
 def transpose_needed(case: ClaimCase, out: Outcome) -> Finding:
     wrong = Difference("works", out.fits.path, True, False, "it works as it is")
     if case.situation == "layer from V to D, V = D":  # it fits, and gives the columns
-        return wrong if (out.value.values == out.table.values).all() else None
-    return wrong if out.fits.raw else None
+        return wrong if (out.value.values == out.table.values).all() else HOLDS
+    return wrong if out.fits.raw else HOLDS
 
 
 @claim("conversion.transposed", "linear.weight = Parameter(embedding.weight.T) transposes the table.", f"{PAGE}:13",
@@ -138,7 +139,7 @@ def same_as_stated(case: ClaimCase, out: Outcome) -> Finding:
 def versions_differ(case: ClaimCase, out: Outcome) -> Finding:
     finding = same_as_stated(case, out)
     same_here = Difference("same", out.leaf.path, True, False, "as on every other release")
-    return None if isinstance(finding, Difference) else same_here
+    return HOLDS if isinstance(finding, Difference) else same_here
 
 
 def aliases(case: ClaimCase, out: Outcome) -> Finding:

@@ -29,9 +29,10 @@ from embcheck.claims.paddings import (
 from embcheck.claims.starts import drawn
 from embcheck.claims.token_embedding import as_moved, is_normal, normal
 from embcheck.claims.trainings import einsummed, predicted, simple_train, stepped
-from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same, within
+from embcheck.comparison import every, identical, is_false, is_true, same, within
 from embcheck.outcome import Outcome
 from embcheck.renorm.case import renormed as by_definition
+from embcheck.result import HOLDS, UNASKED, Difference, Finding, Holds
 
 PAGE = "nn-embedding-in-full.md"
 
@@ -180,7 +181,7 @@ def sparse(case: ClaimCase, out: Outcome) -> Finding:
 def index_range(case: ClaimCase, out: Outcome) -> Finding:
     inside = case.situation in ("first", "last")
     row = case.weight[0 if case.situation == "first" else -1]
-    return every(same(out.accepted, inside), same(out.value, row) if inside and out.accepted.raw else None)
+    return every(same(out.accepted, inside), same(out.value, row) if inside and out.accepted.raw else UNASKED)
 
 
 @claim("full.trainable", "The table can be trained.", f"{PAGE}:32", "该函数可参与训练", stepped,
@@ -243,7 +244,7 @@ def integer_indices(case: ClaimCase, out: Outcome) -> Finding:
     integer = case.situation != "float32"
     return every(
         same(out.accepted, integer),
-        same(out.value, case.weight[np.minimum(case.tokens, 1)]) if out.accepted.raw else None,
+        same(out.value, case.weight[np.minimum(case.tokens, 1)]) if out.accepted.raw else UNASKED,
     )
 
 
@@ -255,7 +256,7 @@ def integer_indices(case: ClaimCase, out: Outcome) -> Finding:
 def training_changes(case: ClaimCase, out: Outcome) -> Finding:
     moved = (numbers(out.trained) != numbers(out.before)).any(1).tolist()
     path = f"({out.trained.path} != {out.before.path}).any(1).tolist()"
-    return None if all(moved) else Difference("still", path, moved, [True] * 5, f"rows moved: {moved}")
+    return HOLDS if all(moved) else Difference("still", path, moved, [True] * 5, f"rows moved: {moved}")
 
 
 def written_in_forward(case: ClaimCase, out: Outcome) -> Finding:
@@ -284,16 +285,18 @@ def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
     """
     first, final = float(out.first_loss.values), float(out.final_loss.values)
     if not 0 < final < first:
-        return Difference(
-            "loss", out.final_loss.path, final, f"between 0 and {first:g}", f"the loss went from {first:g} to {final:g}"
-        )
+        path = f"0 < {out.final_loss.path} < {out.first_loss.path}"
+        return Difference("loss", path, False, True, f"the loss went from {first:g} to {final:g}")
     change, vec = numbers(out.trained) - numbers(out.before), numbers(out.vec)[:, 0]
     most = max(np.abs(numbers(out.trained)).max(), np.abs(numbers(out.before)).max())
     cross = change[:, :, None] * vec - change[:, None, :] * vec[:, None]
     bound = 110 * case.format.unit_roundoff * most * (np.abs(vec)[:, None] + np.abs(vec))
     ratio = float(np.max(np.abs(cross) / np.maximum(bound, np.finfo(float).tiny)))
     path = f"torch.linalg.svdvals({out.trained.path} - {out.before.path})[1]"
-    return ratio if ratio <= 1 else Difference("rank", path, ratio, 0.0, f"rank above 1: {ratio:.3g} of the bound")
+    second = float(np.linalg.svd(change, compute_uv=False)[1])
+    limit = 110 * case.format.unit_roundoff * most * np.sqrt(change.size)
+    words = f"rank above 1: {ratio:.3g} of the bound"
+    return Holds(ratio) if ratio <= 1 else Difference("rank", f"{path}.item()", second, 0.0, words, float(limit))
 
 
 def how_far(case: ClaimCase, out: Outcome) -> str:
@@ -334,7 +337,7 @@ def needless(case: ClaimCase, out: Outcome) -> Finding:
 def retain_graph_needed(case: ClaimCase, out: Outcome) -> Finding:
     path = f"torch.equal({out.trained.path}, {out.trained_without.path})"
     alike = (out.trained.bits == out.trained_without.bits).all()
-    return Difference("same", path, True, False, "the same weights without it") if alike else None
+    return Difference("same", path, True, False, "the same weights without it") if alike else HOLDS
 
 
 @claim("full.loaded_equals_saved", "Loaded weights equal the saved ones.", f"{PAGE}:45",
@@ -359,7 +362,7 @@ def eval_keeps(case: ClaimCase, out: Outcome) -> Finding:
     kept = bool((out.after.values == case.weight).all())
     wanted = case.situation != "still train()"
     path = f"torch.equal({out.after.path}, weight)"
-    return None if kept == wanted else Difference("kept", path, kept, wanted, f"kept: {kept}")
+    return HOLDS if kept == wanted else Difference("kept", path, kept, wanted, f"kept: {kept}")
 
 
 def eval_is_no_matter(case: ClaimCase, out: Outcome) -> Finding:

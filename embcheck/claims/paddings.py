@@ -119,7 +119,8 @@ def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> dict[st
 
 @experiment("SGD", "Adam", "SGD with decay, zero row", "SGD with decay, filled row", "tied head", "Xavier",
             "Xavier, row zeroed", "max_norm, filled row", "filled row", padding=1)  # fmt: skip
-def padding_trained(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) -> dict[str, Any]:
+    torch.manual_seed(seed)
     limit = 0.5 if "max_norm" in situation else None
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, max_norm=limit, dtype=weight.dtype)
     with torch.no_grad():

@@ -25,10 +25,11 @@ from embcheck.claims.paddings import (
 )
 from embcheck.claims.starts import drawn, zeroed_afterwards
 from embcheck.claims.trainings import differentiated, stepped
-from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same, within
+from embcheck.comparison import every, identical, is_false, is_true, same, within
 from embcheck.construction.case import Spread
 from embcheck.format import Floats
 from embcheck.outcome import Outcome
+from embcheck.result import HOLDS, Difference, Finding, Holds
 
 PAGE = "token-embedding.md"
 
@@ -205,8 +206,9 @@ def at_most(out: Outcome, limit: float, case: ClaimCase) -> Finding:
     error = (case.embedding_dim / 2 + 8) * case.format.unit_roundoff + 1e-7 / limit
     far = abs(norm / limit - 1)
     if far <= error:
-        return far / error
-    return Difference("norm", f"{out.after.path}.norm().item()", norm, limit, f"norm {norm:g}, expected {limit:g}")
+        return Holds(float(far / error))
+    path, words = f"{out.after.path}.norm().item()", f"norm {norm:g}, expected {limit:g}"
+    return Difference("norm", path, norm, limit, words, error * limit)
 
 
 @claim("token.padding_row_fixed_zero", "The padding row is a fixed vector of zeros.", f"{PAGE}:93", "填充符固定值",
@@ -234,10 +236,10 @@ def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
 def scaling_aligns_dimensions(case: ClaimCase, out: Outcome) -> Finding:
     before, after = out.value.plain("shape"), out.scaled.plain("shape")
     return (
-        None
+        HOLDS
         if before != after
         else Difference(
-            "shape", f"str(tuple({out.scaled.path}.shape))", str(after), "another shape", f"{after} both times"
+            "shape", f"{out.scaled.path}.shape != {out.value.path}.shape", False, True, f"{after} both times"
         )
     )
 
@@ -415,7 +417,7 @@ def time(case: ClaimCase, out: Outcome) -> Finding:
         return same(out.elements, tokens)
     # The output, the gradient sent into it, and for each token a row of the gradient and some indices.
     most = 4 * tokens + 8 * case.numel
-    return None if out.elements.raw <= most else same(out.elements, most)
+    return HOLDS if out.elements.raw <= most else same(out.elements, most)
 
 
 def with_output(case: ClaimCase, out: Outcome) -> Finding:

@@ -13,8 +13,9 @@ from embcheck.claims.drawing import density, losses
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.ties import counted, first_values_of_pair, race, trained_pair, unified
 from embcheck.claims.token_embedding import by_width, normal
-from embcheck.comparison import Difference, Finding, every, identical, is_false, is_true, same
-from embcheck.outcome import Outcome
+from embcheck.comparison import every, identical, is_false, is_true, same
+from embcheck.outcome import Field, Outcome
+from embcheck.result import Difference, Finding, Holds
 
 PAGE = "weight-tying.md"
 #: The probability that a race between equals is called won, in a sign test.
@@ -113,9 +114,11 @@ def by_chance(wins: int, losses: int) -> float:
     return float(sum(math.comb(games, k) for k in range(wins, games + 1)) / 2**games)
 
 
-def wins_of(out: Outcome) -> str:
-    """The expression that counts the races won, for a script."""
-    return f"int(({out.tied.path} < {out.untied.path}).sum())"
+def race_lost(out: Outcome, first: Field, second: Field, words: str) -> Difference:
+    """The first of two pairs is not the faster one in as many races as chance does not explain."""
+    games = sum(raced(out))
+    enough = next(wins for wins in range(games + 2) if by_chance(wins, games - wins) <= CHANCE)
+    return Difference("race", f"int(({first.path} < {second.path}).sum()) >= {enough}", False, True, words)
 
 
 def raced(out: Outcome) -> tuple[int, int]:
@@ -128,11 +131,8 @@ def untied_first(case: ClaimCase, out: Outcome) -> Finding:
     """The untied pair is the faster one, more often than chance allows."""
     wins, losses = raced(out)
     chance = by_chance(losses, wins)
-    return (
-        chance / CHANCE
-        if chance <= CHANCE
-        else Difference("race", wins_of(out), wins, losses, f"won {losses} of {wins + losses}")
-    )
+    lost = race_lost(out, out.untied, out.tied, f"won {losses} of {wins + losses}")
+    return Holds(chance / CHANCE) if chance <= CHANCE else lost
 
 
 def told(case: ClaimCase, out: Outcome) -> str:
@@ -157,4 +157,4 @@ def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
     wins, losses = raced(out)
     chance = by_chance(wins, losses)
     words = f"won {wins} and lost {losses}; chance {chance:.2g}, at most {CHANCE:g}"
-    return chance / CHANCE if chance <= CHANCE else Difference("race", wins_of(out), wins, losses, words)
+    return Holds(chance / CHANCE) if chance <= CHANCE else race_lost(out, out.tied, out.untied, words)

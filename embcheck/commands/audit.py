@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -12,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcheck.commands.usage import refuse
+from embcheck.files import write_whole
+from embcheck.processes import own_temporary_files
+from embcheck.records.store import STORE, store_of
 
 if TYPE_CHECKING:
     from embcheck.audit.session import Audit
+    from embcheck.records.record import Writer
 
 _EXPECTED = ("auto", "tied", "untied", "any")
 
@@ -43,40 +46,44 @@ def audit(
         raise typer.Exit(main_selfcheck(workers, limit, typer.echo))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
-    raise typer.Exit(_audit(source, expect, limit, workers, report))
+    with own_temporary_files():
+        code = _audit(source, expect, limit, workers, report)
+    raise typer.Exit(code)
 
 
 def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, report: Path | None) -> int:
     from embcheck.audit.client import Template, Unbuilt
 
-    template, store = Template(limit), report or Path(".embcheck")
+    template = Template(limit)
     try:
         sources, laws = template.prepare(source)
         if len(sources) == 1:
-            return _one(template, sources[0], laws, expect, report, store)
+            return _one(template, sources[0], laws, expect, report)
     except Unbuilt as reason:
         refuse(str(reason))
     finally:
         template.close()
-    return _all(sources, laws, expect, limit, workers, report or store / "audit")
+    return _all(sources, laws, expect, limit, workers, report or Path(STORE) / "audit")
 
 
-def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None, store: Path) -> int:
+def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None) -> int:
     from embcheck.audit.report import closing, show
     from embcheck.audit.session import audit as audit_model
     from embcheck.records.audited import models
     from embcheck.report.style import console
 
+    out, store = console(), store_of(report)
+    # Before the model is looked at: it may take minutes, and then nothing could be written.
+    keeper = _keeper(report, laws, expect) if report is not None else None
     done = audit_model(template, source, laws, expect)
     keep(done, store)
-    if report is not None:
-        keeper = _keeper(report, laws, expect)
+    if keeper is not None:
         keeper.add(done.verdicts())
         keeper.writer.footer("finished", exit_code([done]))
-        page(keeper.writer.path)
-    out = console()
     show(done, out, store)
     out.print(closing(models(done.verdicts())))
+    if keeper is not None:
+        told_of(keeper.writer, out)
     return exit_code([done])
 
 
@@ -97,20 +104,17 @@ def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folde
         for done in followed(audited(left, laws, workers, limit, expect), len(left), out):
             audits.append(done)
             keeper.add(done.verdicts())
-            keep(done, folder)
-            show(done, out, folder, table=False)
+            keep(done, store_of(folder))
+            show(done, out, store_of(folder), table=False)
         earlier = any(verdict.status >= Status.UNKNOWN for verdict in keeper.before)
         stopped, code = "finished", max(int(earlier), exit_code(audits))
     finally:
         keeper.writer.footer(stopped, code)
-        page(keeper.writer.path)
+        told_of(keeper.writer, out)
     for model in keeper.models:
         if model.unbuilt:
             out.print(f"not built  {model.subject}: {model.unbuilt}")
     out.print(closing(keeper.models))
-    out.print(
-        f"record: {keeper.writer.path}" + (f" is cut off: {keeper.writer.broken}" if keeper.writer.broken else "")
-    )
     return code
 
 
@@ -123,17 +127,22 @@ def _keeper(folder: Path, laws: Any, expect: str) -> Any:
         refuse(f"can't write to {folder}: {error.strerror}")
 
 
-def page(path: Path) -> None:
-    """Writes the page about a record beside it, if the extra ``report`` is there."""
+def told_of(writer: Writer, out: Any) -> None:
+    """Says where the record is, and writes the page about it beside it, if the extra ``report`` is there."""
     from importlib.util import find_spec
 
-    if find_spec("jinja2") is None:
-        return
-    from embcheck.records.record import RecordError, read
-    from embcheck.report.page import of_record, render
+    out.print(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
+    if find_spec("jinja2") is not None:
+        from embcheck.records.record import PAGE, RecordError, read
+        from embcheck.report.page import of_record, render
 
-    with contextlib.suppress(OSError, RecordError):  # the record has what the page would show
-        path.with_name("report.html").write_text(render([of_record(read(path))], title="embcheck audit"), "utf-8")
+        folder = writer.path.parent
+        try:
+            shown = render([of_record(read(folder), store=folder)], title="embcheck audit")
+            write_whole(folder / PAGE, shown)
+        except (OSError, RecordError) as error:
+            out.print(f"the page can't be written: {error}")
+    writer.close()
 
 
 def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
@@ -160,8 +169,9 @@ def keep(done: Audit, folder: Path) -> None:
         for example in verdict.counterexamples:
             try:
                 store(example, folder, source=done.source, expect=done.expect)
-            except OSError as error:
-                refuse(f"can't write to {folder}: {error.strerror}")
+            except OSError as error:  # which costs these files, and nothing else
+                typer.echo(f"embcheck: failures can't be kept in {folder}: {error.strerror}", err=True)
+                return
 
 
 def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
@@ -183,7 +193,7 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
     if one.findings:
         kept = [finding for finding in one.findings if finding.cause == failure["kind"]]
         return "FAILED", (kept or one.findings)[0].words
-    return "FIXED", one.reason
+    return ("ERROR", f"not applicable: {one.reason}") if one.reason else ("FIXED", "")
 
 
 def exit_code(audits: list[Audit]) -> int:

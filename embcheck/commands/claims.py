@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcheck.commands.usage import INTERNAL, NOTHING, refuse
-from embcheck.records.store import STORE
+from embcheck.processes import own_temporary_files
+from embcheck.records.store import store_of
 
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
@@ -45,7 +46,9 @@ def claims(
     if not selected:
         typer.echo(f"embcheck: no claim contains {keyword!r}", err=True)
         raise typer.Exit(NOTHING)
-    raise typer.Exit(Run(seed, report).of(selected))
+    with own_temporary_files():
+        code = Run(seed, report).of(selected)
+    raise typer.Exit(code)
 
 
 def tell_story(name: str) -> None:
@@ -78,12 +81,14 @@ class Run:
 
     def of(self, selected: list[Any]) -> int:
         """Appraises the claims, prints them, and returns the exit code."""
+        from embcheck.crashes.crash import confirmed
+        from embcheck.machine import here
         from embcheck.run import Results, Settings, environment, exit_code
 
         prepare()
         results = Results(Settings(self.seed, report=self.report))
         writer = self._record()
-        around = environment()
+        around = environment(here())
         if writer is not None:
             settings = {name: str(value) for name, value in vars(results.settings).items() if value is not None}
             writer.header(settings=settings, arguments=sys.argv[1:], **around)
@@ -98,11 +103,19 @@ class Run:
             stopped, code = "internal error", INTERNAL
             typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
         seconds = round(time.monotonic() - started, 1)
-        self._tell(results, stopped, around["versions"]["torch"])
+        examples, store = self._kept(results)
         if writer is not None:
             writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
+        # What takes minutes, and may be interrupted, comes after all that is kept.
+        if stopped == "finished":
+            examples = confirmed(examples)
+        self._tell(examples, store, results.digest, around["versions"]["torch"])
+        if stopped != "finished":
+            typer.echo(f"the run did not finish: {stopped}")
+        if writer is not None:
             broken = f" is cut off: {writer.broken}" if writer.broken else ""
             typer.echo(f"record: {writer.path}{broken}")
+            writer.close()
             if writer.broken and not code:
                 return INTERNAL  # who asked for a record has none to trust
         return code
@@ -124,10 +137,11 @@ class Run:
 
         from embcheck.claims.appraisal import appraise
         from embcheck.ledger import SHIPPED, load
+        from embcheck.machine import here
         from embcheck.run import Batch
         from embcheck.verdict import Statement
 
-        ledger = load(SHIPPED, torch.__version__, date.today())
+        ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
         experiments = len({made.experiment for made in selected})
         for group, accepted in appraise(selected, self.seed, ledger):
             self.found += group
@@ -146,7 +160,7 @@ class Run:
                 for figure in one.shown.figures.values():
                     writer.figure(one.claim.law, figure)
 
-    def _tell(self, results: Results, stopped: str, release: str) -> None:
+    def _tell(self, examples: list[Any], store: Path | None, digest: str, release: str) -> None:
         from embcheck.claims.appraisal import every_claim
         from embcheck.report.claims import claims_report, closing
         from embcheck.report.style import console
@@ -156,25 +170,23 @@ class Run:
         order = list(every_claim())
         self.found.sort(key=lambda found: order.index(found.claim.id))
         claims_report(out, self.found)
-        examples, store = self._failures(results)
         for example in examples:
-            out.print(failure(example, store, replayable=store is not None))
-        typer.echo(closing(self.found, release, self.seed, results.digest))
-        if stopped != "finished":
-            typer.echo(f"the run did not finish: {stopped}")
+            out.print(failure(example, store))
+        typer.echo(closing(self.found, release, self.seed, digest))
 
-    def _failures(self, results: Results) -> tuple[list[Any], Path | None]:
-        """The counterexamples, their scripts run once, and where they are kept for ``embcheck replay``."""
-        from embcheck.crashes.crash import confirmed
+    def _kept(self, results: Results) -> tuple[list[Any], Path | None]:
+        """The counterexamples, and where they are kept for ``embcheck replay``; nowhere if that can't be written."""
+        from importlib.metadata import version
+
+        from embcheck.machine import here
         from embcheck.records.store import keep
         from embcheck.run import examples_of
 
-        examples = confirmed(examples_of(results.settle()))
-        folder = (self.report or Path()) / STORE
+        examples, store = examples_of(results.settle()), store_of(self.report)
         try:
             for example in examples:
-                keep(example, folder)
-            return examples, folder if examples else None
+                keep(example, store, torch=version("torch"), machine=here().to_dict())
         except OSError as error:
-            typer.echo(f"failures can't be kept in {folder}: {error.strerror}", err=True)
+            typer.echo(f"failures can't be kept in {store}: {error.strerror}", err=True)
             return examples, None
+        return examples, store

@@ -15,13 +15,13 @@ def diff(
     after: Annotated[Path, typer.Argument(help="The record to compare with it.")],
     ratios: Annotated[bool, typer.Option("--ratios/--no-ratios", help="Also show changed error/bound ratios.")] = True,
 ) -> None:
-    """Compares two records law by law: exit 1 if something broke or is no longer decided."""
+    """Compares two records law by law: exit 1 if something broke or is no longer decided, or a record lacks something."""
     from embcheck.records.compare import Move, compare
     from embcheck.report.changes import show
     from embcheck.report.style import console
 
     old, new = record_at(before), record_at(after)
-    changes = compare(old.settled(), new.settled())
+    changes = compare(old, new)
     shown = [change for change in changes if ratios or change.move is not Move.RATIO]
     show(shown, old, new, console())
-    raise typer.Exit(int(any(change.move.bad for change in changes)))
+    raise typer.Exit(int(any(change.move.bad for change in changes) or not (old.complete and new.complete)))

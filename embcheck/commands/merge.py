@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embcheck.commands.usage import record_at, refuse
+from embcheck.commands.usage import INTERNAL, record_at, refuse
 
 
 def merge(
@@ -20,7 +20,7 @@ def merge(
 
     try:
         whole = merged([record_at(path) for path in records])
-        write(whole, output)
+        broken = write(whole, output).broken
     except (ShardError, UsageError) as error:
         refuse(str(error))
     except OSError as error:
@@ -28,4 +28,7 @@ def merge(
     footer = whole.footer or {}
     told = whole.shortfall or f"{footer['cases']:,} cases, digest {footer['digest']}"
     typer.echo(f"{output}: {told}")
-    raise typer.Exit(footer["exit_code"] if whole.complete else 1)
+    if broken:
+        typer.echo(f"{output} is cut off: {broken}", err=True)
+        raise typer.Exit(INTERNAL)
+    raise typer.Exit(footer["exit_code"])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embcheck.commands.usage import NOTHING, lacks, refuse
+from embcheck.files import write_whole
+from embcheck.records.store import STORE
 
 if TYPE_CHECKING:
     from embcheck.records.compare import Change, Key
@@ -60,8 +62,8 @@ def releases(
 ) -> None:
     """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
 
-    Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, or the
-    last release violates one or could not be run.
+    Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
+    last release violates one or could not be run, or a record lacks something.
     """
     from embcheck.releases.cell import Selection
     from embcheck.run import Settings, UsageError
@@ -74,7 +76,7 @@ def releases(
         refuse(f"--on {on!r}: expected local or ray")
     if on == "local" and (shards != 1 or address):
         refuse("--shards and --address are for --on ray")
-    if shards < 1 or not (workers == "auto" or (workers.isdigit() and int(workers) >= 1)):
+    if shards < 1 or not (workers == "auto" or (workers.isdecimal() and int(workers) >= 1)):
         refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
     held, wanted = resources(asked, index, python, cache, needed=not clean)
     if clean or prune:
@@ -170,7 +172,8 @@ def _code(cells: list[Cell], grid: Grid) -> int:
 
     broke = any(change.move.bad for step in grid.steps for change in step.changes)
     last = any(verdict.status >= Status.UNKNOWN for verdict in grid.settled[-1])
-    return int(broke or last or bool(cells[-1].problem))
+    lacking = any(cell.record is not None and not cell.record.complete for cell in cells)
+    return int(broke or last or lacking or bool(cells[-1].problem))
 
 
 def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
@@ -203,11 +206,13 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
         for cell in cells:
             if cell.folder is not None:
                 shutil.copyfile(cell.folder / "record.ndjson", report / f"{cell.name}.ndjson")
-                if (cell.folder / ".embcheck").is_dir():
-                    shutil.copytree(cell.folder / ".embcheck", report / ".embcheck", dirs_exist_ok=True)
+                if (cell.folder / STORE).is_dir():
+                    shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
         if find_spec("jinja2") is not None:
+            from embcheck.records.grid import Run
             from embcheck.report.page import render
 
-            (report / "report.html").write_text(render(cells, trials, "embcheck releases"), encoding="utf-8")
+            columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]
+            write_whole(report / "report.html", render(columns, trials, "embcheck releases"))
     except OSError as error:
         refuse(f"can't write the report to {report}: {error.strerror}; name a writable folder")

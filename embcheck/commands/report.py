@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from embcheck.commands.usage import lacks, record_at, refuse
+from embcheck.files import write_whole
 
 
 def report(
@@ -23,12 +24,11 @@ def report(
     names = [f"torch {record.torch}" for record in read]
     # Two runs of one release are told apart by their files.
     columns = [
-        of_record(record, name if names.count(name) == 1 else str(path))
+        of_record(record, name if names.count(name) == 1 else str(path), path if path.is_dir() else path.parent)
         for record, name, path in zip(read, names, records, strict=True)
     ]
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(render(columns), encoding="utf-8")
+        write_whole(output, render(columns))
     except OSError as error:
         refuse(f"can't write {output}: {error.strerror}; name a writable file")
     typer.echo(str(output))

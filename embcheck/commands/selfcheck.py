@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.commands.usage import NOTHING, refuse
+from embcheck.commands.usage import NOTHING, TIMES, refuse
+from embcheck.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from embcheck.hunt import Result
+    from embcheck.hunt import FaultResult
 
 
 def selfcheck(
-    profile: Annotated[str, typer.Option("--profile", help="quick, gate or deep.")] = "gate",
+    profile: Annotated[
+        str, typer.Option("--profile", help=f"quick, gate or deep; gate takes {TIMES['selfcheck']} on two cores.")
+    ] = "gate",
     seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
     keyword: Annotated[
         str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")
     ] = "",
-    workers: Annotated[int, typer.Option("-n", "--workers", help="Worker processes.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option("-n", "--workers", "--jobs", help="Worker processes.")] = os.cpu_count() or 1,
+    drawn: Annotated[int, typer.Option("--drawn", help="Instead: so many faults of core's kernels, by --seed.")] = 0,
+    site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel.")] = "",
+    line: Annotated[list[str] | None, typer.Option("--fault", help="Instead: 'SITE  fact & fact  ->  damage'.")] = None,
+    to: Annotated[Path | None, typer.Option("--json", help="Of --drawn and --fault: a file for the results.")] = None,
 ) -> None:
-    """Plants every fault and tells which law killed it after how many cases.
+    """Plants every fault and tells which law killed it after how many cases; with --drawn a score on faults from a seed.
 
     Exit code 0: every fault is killed, every control survives and, unless -k narrows the faults, every law of the families
-    that have faults kills one, but for those that await theirs.
+    that have faults kills one, but for those that await theirs.  With --drawn: the clean run passes, and the share of
+    killed faults is not surely below what the profile is to kill; with --fault: each is killed.
     """
     from embcheck.fault import load_faults
     from embcheck.run import Settings, UsageError
     from embcheck.selfcheck import selected
 
+    if drawn or line or site or to:
+        raise typer.Exit(_scored(profile, seed, workers, (drawn, site, line or []), to))
     faults = load_faults()
     try:
         Settings(seed, profile).checked()
@@ -49,6 +61,59 @@ def selfcheck(
         typer.echo(f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {close}" if close else ""))
         raise typer.Exit(NOTHING)
     raise typer.Exit(_hunted(profile, seed, workers, chosen, narrowed=bool(keyword)))
+
+
+def _scored(profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None) -> int:
+    """Hunts drawn faults, reports them, and returns the exit code."""
+    from embcheck.collect import load_families
+    from embcheck.run import Settings, UsageError
+
+    load_families()  # which finds the checkout
+    try:
+        from selfcheck import report
+        from selfcheck.runner import score
+    except ModuleNotFoundError:
+        refuse("--drawn and --fault need a checkout of embcheck: their faults are not in the wheel")
+    try:
+        Settings(seed, profile).checked()
+        faults = _faults(what, seed)
+    except (UsageError, ValueError) as error:
+        refuse(str(error))
+    if jobs < 1:
+        refuse(f"--jobs {jobs}: expected at least 1")
+    found = score(faults, profile, seed, jobs, lambda doing, done, total: None)
+    for words in found.wrong[:20]:
+        typer.echo(f"no score: {words}")
+    if found.wrong:
+        return 1
+    for words in report.lines(found.fared, profile, found.cases):
+        typer.echo(words)
+    if to is not None:
+        write_whole(to, json.dumps(report.as_json(found.fared, profile, seed, found.cases), indent=1) + "\n")
+    if what[2]:
+        return int(any(each.status != "killed" for each in found.fared))
+    return int(report.too_low(found.fared, profile))
+
+
+def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
+    """The faults that were asked for.
+
+    Raises:
+        ValueError: if they can't be had; the message says why.
+    """
+    from selfcheck.drawn import Fault, faults
+    from selfcheck.sites import SITES
+
+    count, site, given = what
+    if count < 0 or (count and given) or (site and not count):
+        raise ValueError("expected --drawn N with N of at least 1, with or without --site, or --fault")
+    if site and site not in SITES:
+        raise ValueError(f"no site {site!r}; there are {', '.join(SITES)}")
+    if given:
+        return [Fault.of(each) for each in given]
+    if not count:
+        raise ValueError("--json goes with --drawn or --fault")
+    return faults(count, seed, site)
 
 
 def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowed: bool) -> int:
@@ -80,18 +145,18 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     return int(bool(bad or set(idle) - awaiting - met))
 
 
-def _status(result: Result) -> str:
+def _status(result: FaultResult) -> str:
     return "a control was killed" if result.control and result.status == "killed" else result.status
 
 
-def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, Result], None]], Any]) -> Any:
+def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
     """What a hunt returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
     from embcheck.report.style import bar
 
     with bar(out) as followed:
         task = followed.add_task("hunting", total=total)
 
-        def told(done: int, _: int, result: Result) -> None:
+        def told(done: int, _: int, result: FaultResult) -> None:
             followed.update(task, completed=done, description=result.fault)
             if not result.good:
                 out.print(f"[bold red]{_status(result)}[/bold red]: {result.fault}")
@@ -101,7 +166,7 @@ def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, Resu
         return hunt(told)
 
 
-def table_of(results: Iterable[Result]) -> Table:
+def table_of(results: Iterable[FaultResult]) -> Table:
     """Who killed each fault, with which engine and mode, after how many cases and seconds."""
     from rich.table import Table
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embcheck.commands.releases import CacheFolder, Index, Python, resources
-from embcheck.commands.usage import INTERNAL, refuse
+from embcheck.commands.usage import INTERNAL, Store, refuse
+from embcheck.records.store import STORE
 
 if TYPE_CHECKING:
-    from embcheck.releases.bisect import Turn
+    from collections.abc import Mapping
+
     from embcheck.releases.environment import Cache, Release
     from embcheck.releases.trial import Outcome
 
@@ -22,13 +24,13 @@ def since(
         list[str] | None, typer.Argument(metavar="[RELEASE]…", help="From old to new; by default every minor release.")
     ] = None,
     every: Annotated[bool, typer.Option("--every", help="Try every release instead of bisecting.")] = False,
-    store: Annotated[Path, typer.Option("--store", help="Where failures are kept.")] = Path(".embcheck"),
+    store: Store = Path(STORE),
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
 ) -> None:
     """Bisects the releases with the failure's script: exit 0 if a first one was found, 1 if nothing changes."""
-    from embcheck.releases.bisect import Turn, bisect, minor_releases
+    from embcheck.releases.bisect import bisect, minor_releases, turns
     from embcheck.releases.cell import write_line
 
     script = script_of_failure(failure, store)
@@ -45,14 +47,10 @@ def since(
         names[number], found = outcome(held, wanted[number], script)
         return found
 
-    if every:
-        tried = {number: attempt(number) for number in range(len(wanted))}
-        turn = bisect(len(wanted), tried.__getitem__)
-        turn = Turn(tried, turn.last_before, turn.first_after)
-    else:
-        turn = bisect(len(wanted), attempt)
-    show(turn, names)
-    raise typer.Exit(0 if turn.first_after is not None else 1 if decided(turn) else INTERNAL)
+    count = len(wanted)
+    tried = {number: attempt(number) for number in range(count)} if every else bisect(count, attempt)
+    show(tried, names)
+    raise typer.Exit(0 if turns(tried) else 1 if decided(tried) else INTERNAL)
 
 
 def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
@@ -69,41 +67,58 @@ def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
         return release.asked, Outcome.UNDECIDED
 
 
-def decided(turn: Turn) -> bool:
-    """Whether any release said anything."""
+def decided(tried: Mapping[int, Outcome]) -> list[Outcome]:
+    """What the releases said that could decide it."""
     from embcheck.releases.trial import Outcome
 
-    return any(outcome is not Outcome.UNDECIDED for outcome in turn.outcomes.values())
+    return [outcome for outcome in tried.values() if outcome is not Outcome.UNDECIDED]
 
 
-def show(turn: Turn, names: list[str]) -> None:
-    """The line of releases with what the script said, and where it turns."""
+def show(tried: Mapping[int, Outcome], names: list[str]) -> None:
+    """The line of releases with what the script said; then every change that was seen, and what is assumed."""
     from rich.text import Text
 
+    from embcheck.releases.bisect import turns
     from embcheck.releases.trial import Outcome
     from embcheck.report.style import console
 
     styles = {Outcome.FAILS: "bold red", Outcome.RIGHT: "green", Outcome.UNDECIDED: "magenta", None: "dim"}
     out = console()
     width = max(map(len, names))
+    found = turns(tried)
+    marks = {turn.first_after: f"   ← {turn.words} {names[turn.first_after]}" for turn in found}
     for number, name in enumerate(names):
-        found = turn.outcomes.get(number)
-        line = Text.assemble(f"  {name:{width}}  ", (found.value if found else "not tried", styles[found]))
-        if number == turn.first_after:
-            line.append(f"   ← {turn.words} {name}", "bold")
-        out.print(line)
-    if turn.first_after is not None and turn.last_before is not None:
+        said = tried.get(number)
+        line = Text.assemble(f"  {name:{width}}  ", (said.value if said else "not tried", styles[said]))
+        out.print(line.append(marks.get(number, ""), "bold"))
+    for turn in found:
         out.print(Text(f"{turn.words} {names[turn.first_after]} (before it: {names[turn.last_before]})", "bold"))
-    elif decided(turn):
-        said = next(o for o in turn.outcomes.values() if o is not Outcome.UNDECIDED)
-        out.print(Text(f"nothing changes: {said.value} in every release that was tried"))
-    else:
-        out.print(Text("no release could decide it"))
+    for words in closing(tried, len(names), bool(found)):
+        out.print(Text(words))
+
+
+def closing(tried: Mapping[int, Outcome], count: int, changes: bool) -> list[str]:
+    """What is said of a line of releases beside its changes: that there are none, and what nobody looked at."""
+    from embcheck.records.totals import counted
+
+    said = decided(tried)
+    if not said:
+        return ["no release could decide it"]
+    left = count - len(tried)
+    told = []
+    if not changes:
+        told.append(f"nothing changes: {said[0].value} in {counted(len(said), 'release')} that could decide it")
+    if dark := len(tried) - len(said):
+        told.append(f"nothing is known of {counted(dark, 'release')} in which it can't run")
+    if left:
+        told.append(f"assumed: it changes at most once; {counted(left, 'release')} not tried (--every tries all)")
+    return told
 
 
 def script_of_failure(failure: str, store: Path) -> str:
     """The script of a kept failure, of a ledger entry, or in a file; anything else is refused."""
-    from embcheck.records.store import recorded
+    from embcheck.records.store import StoreError
+    from embcheck.records.store import script_of as kept
 
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
@@ -112,10 +127,9 @@ def script_of_failure(failure: str, store: Path) -> str:
     if entry:
         return entry
     try:
-        recorded(failure, store)
-    except (FileNotFoundError, ValueError) as error:
+        return kept(failure, store)
+    except StoreError as error:
         refuse(f"{error}; it may also be the name of a ledger entry or the path of a script")
-    return (store / f"{failure}.py").read_text(encoding="utf-8")
 
 
 def _of_entry(name: str) -> str:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from embcheck.records.record import Record, RecordError, read
+from embcheck.typed import visible
+
+#: Where a command looks for a failure.
+Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
+
+#: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
+TIMES = {
+    "gate": "about four minutes",
+    "quick": "about a minute",
+    "tests": "about 13 minutes",
+    "selfcheck": "about 25 minutes",
+}
 
 #: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
 USAGE, INTERNAL, NOTHING = 4, 3, 5
@@ -15,20 +27,18 @@ USAGE, INTERNAL, NOTHING = 4, 3, 5
 
 def refuse(message: str) -> NoReturn:
     """One line that says what was wrong and what would be right, and exit code 4."""
-    typer.echo(f"embcheck: {message}", err=True)
+    typer.echo(f"embcheck: {visible(' '.join(message.split()))}", err=True)
     raise typer.Exit(USAGE)
 
 
 def record_at(path: Path) -> Record:
     """The record in a file, or in a folder that ``--report`` wrote; anything else is refused."""
-    file = path / "record.ndjson" if path.is_dir() else path
     try:
-        return read(file)
+        return read(path)
     except RecordError as error:
         refuse(str(error))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        refuse(f"can't read the record {file}: {reason}")
+    except OSError as error:
+        refuse(f"can't read the record {error.filename or path}: {error.strerror}")
 
 
 def lacks(extra: str, error: ImportError) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from embcheck import oracle, stream
 from embcheck.axes import Axes, Input
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import shared
+from embcheck.tiles import any_reads_on
 
 #: Shapes of the input before its last axis, of ranks 0 to 4.
 LEADS: tuple[tuple[int, ...], ...] = (
@@ -48,7 +49,8 @@ class _AffineAxes(NamedTuple):
     weight_layout: str = "contiguous"
     bias_layout: str = "contiguous"
     upstream_layout: str = "contiguous"
-    #: small integers, fine ones (with digits behind the point), or one NaN or infinity in the input, weight or bias
+    #: small integers, fine ones (with digits behind the point), one NaN or infinity in the input, weight or bias, or
+    #: nothing else in any row but one of the input and of the upstream gradient
     values: str = "small"
     misfit: str | None = None
     #: whether one region of autocast is around all calls and what happens between them
@@ -77,6 +79,28 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         return self.values not in ("small", "fine")
 
     @property
+    def finite(self) -> AffineCase:
+        """The case with small integers in place of NaN and infinity."""
+        return self.but(values="small") if self.is_special else self
+
+    @property
+    def is_one_row(self) -> bool:
+        """Whether one row alone has numbers."""
+        return self.values.startswith("other_rows")
+
+    @property
+    def row(self) -> int:
+        """The row that has numbers where the others have none."""
+        return self.seed % max(self.rows, 1)
+
+    @property
+    def products(self) -> list[tuple[int, int, int]]:
+        """(rows, width, columns) of what is multiplied: the output, the gradients of the input and of the weight."""
+        gradients = [(self.rows, self.outputs, self.width), (self.outputs, self.rows, self.width)]
+        due = [each for each, trains in zip(gradients, self.trains[:2], strict=True) if trains and self.learns]
+        return [(self.rows, self.width, self.outputs), *due]
+
+    @property
     def rows(self) -> int:
         """How many vectors are fed."""
         return math.prod(self.lead)
@@ -85,9 +109,8 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
     def x(self) -> Floats:
         """The input, shape (rows, width)."""
         same = self.input_layout == "expanded"
-        return self._spoilt(
-            "input", np.ones((self.rows, self.width)) if same else _small("x", self.seed, self.rows, self.width)
-        )
+        numbers = np.ones((self.rows, self.width)) if same else _small("x", self.seed, self.rows, self.width)
+        return self._alone(self._spoilt("input", numbers))
 
     @cached_property
     def weight(self) -> Floats:
@@ -109,7 +132,24 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         """The upstream gradient, shape (rows, outputs)."""
         if self.upstream_layout == "expanded":
             return np.ones((self.rows, self.outputs))
-        return shared(_small("upstream", self.seed, self.rows, self.outputs), self.upstream_layout)
+        return self._alone(shared(_small("upstream", self.seed, self.rows, self.outputs), self.upstream_layout))
+
+    def _alone(self, finite: Floats) -> Floats:
+        """The signs of numbers in one row, whose sums fit any format, and NaN or infinity in the others."""
+        if not self.is_one_row:
+            return finite
+        found = np.full(finite.shape, float(self.values.rpartition("_")[2]))
+        found[self.row :][:1] = np.sign(finite[self.row :][:1])
+        return found
+
+    def _row_by_row(self, a: Floats, b: Floats) -> tuple[Floats, Floats]:
+        """a @ b with its bound, if one row of a alone has numbers."""
+        value, limit = oracle.product(np.where(np.isfinite(a), a, 0.0), b, self.computed)
+        others = np.arange(len(a)) != self.row
+        with np.errstate(invalid="ignore"):
+            value[others] = (a[others][:, :, None] * b[None]).sum(1)
+        limit[others] = 0.0
+        return value, limit
 
     def _spoilt(self, part: str, numbers: Floats) -> Floats:
         where, _, what = self.values.partition("_")
@@ -125,7 +165,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
     def value(self, turn: int) -> tuple[Floats, Floats]:
         """What a call returns, with its bound, shape (*lead, outputs)."""
         scale, shape = self.factor(turn), (*self.lead, self.outputs)
-        if self.is_special:
+        if self.is_special and not self.is_one_row:
             with np.errstate(invalid="ignore"):
                 exact = (self.x[:, None, :] * (scale * self.weight)[None]).sum(
                     -1
@@ -133,7 +173,8 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             return exact.reshape(shape), np.zeros(shape)
         ones = np.ones((self.rows, 1))
         table = np.hstack([scale * self.weight, scale * self.bias_values[:, None]])
-        found, limit = oracle.product(np.hstack([self.x, ones]), table.T, self.computed)
+        multiplied = self._row_by_row if self.is_one_row else partial(oracle.product, fmt=self.computed)
+        found, limit = multiplied(np.hstack([self.x, ones]), table.T)
         return found.reshape(shape), limit.reshape(shape)
 
     @cached_property
@@ -141,6 +182,12 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
         """Whether there is a graph."""
         trains = self.trains[0] or self.trains[1] or (self.trains[2] and self.bias)
         return trains and self.grad_mode == "enabled"
+
+    def row_gradient(self) -> tuple[Floats, Floats]:
+        """The gradient of the one row of the input that has numbers, with its bound, shape (width,)."""
+        scale = sum(self.factor(turn) for turn in range(self.times))
+        value, limit = self._row_by_row(scale * self.upstream, self.weight)
+        return value[self.row], limit[self.row]
 
     def gradients(self) -> dict[str, tuple[Floats, Floats] | None]:
         """The gradients of the input, the weight and the bias after all calls; None where there is none."""
@@ -174,7 +221,8 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
-        vector (the weight has no axis of outputs), kept (autocast may hold a cast of a parameter that has changed)."""
+        vector (the weight has no axis of outputs), kept (autocast may hold a cast of a parameter that has changed),
+        reads_on (AMX reads on behind the rows of one of its products)."""
         first, second, third = self.trains
         return {
             **{name: value for name, value in self.axes.items() if name not in ("lead", "trains")},
@@ -189,6 +237,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             "vector": self.call.startswith("vector"),
             "kept": self.together and self.times > 1 and self.between.startswith("doubled") and (second or third),
             "lazy": self.made.startswith("lazy"),
+            "reads_on": any_reads_on(self.computed.name, self.products),
         }
 
 

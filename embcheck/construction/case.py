@@ -112,6 +112,11 @@ class Spread(NamedTuple):
             return np.clip((z + 1) / 2, 0.0, 1.0)
         return normal_cumulative(z)
 
+    def cumulative_in_torch(self, values: str) -> str:
+        """The same as an expression of torch."""
+        z = f"({values} - {self.mean!r}) / {self.scale!r}"
+        return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
+
     def density(self, values: Floats) -> Floats:
         """The probability density at each of ``values``."""
         z = (values - self.mean) / self.scale
@@ -140,6 +145,13 @@ def distance(values: Floats, spread: Spread) -> float:
     claimed = spread.cumulative(ordered)
     above, below = np.arange(1, n + 1) / n - claimed, claimed - np.arange(n) / n
     return float(max(above.max(), below.max()))
+
+
+def distance_in_torch(path: str, n: int, spread: Any) -> str:
+    """The same distance of ``n`` values, as an expression of torch."""
+    cumulative = spread.cumulative_in_torch(f"{path}.double().flatten().sort().values")
+    middles = f"(torch.arange({n}, dtype=torch.float64) + 0.5) / {n}"
+    return f"({cumulative} - {middles}).abs().max().item() + {0.5 / n!r}"
 
 
 def allowed_distance(n: int, fmt: Format) -> float:

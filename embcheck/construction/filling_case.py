@@ -29,6 +29,12 @@ class Truncated(NamedTuple):
         share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
         return share
 
+    def cumulative_in_torch(self, values: str) -> str:
+        """The same as an expression of torch."""
+        low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
+        inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
+        return f"({inside} - {low!r}) / {high - low!r}"
+
 
 #: The gain of a nonlinearity, with the slope of leaky_relu.
 GAINS: dict[tuple[Any, ...], float] = {

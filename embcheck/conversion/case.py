@@ -19,6 +19,7 @@ from embcheck.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
 from embcheck.conversion.transposition import COMPACTING, COPYING
 from embcheck.format import FORMATS, Array, Floats, Format
 from embcheck.layout import shared, view_of
+from embcheck.tiles import any_reads_on, lookup_reads_on
 
 Expected = oracle.Expected
 Strides = tuple[int, ...]
@@ -281,7 +282,8 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         return exact, np.where(limit > 0, loose, 0.0)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit."""
+        """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit, reads_on (AMX reads on behind
+        the rows of a product of the linear layer)."""
         lookup = self.lookup.facts()
         derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
         square = self.num_embeddings == self.embedding_dim
@@ -295,6 +297,8 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
             "square": square,
             "refused": self.mistake is not None,
             "trainable": self.trainable,
+            "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)
+            or any_reads_on(self.computed.name, [(self.numel, self.embedding_dim, self.num_embeddings)]),
         }
 
 

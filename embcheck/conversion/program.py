@@ -112,7 +112,11 @@ def convert(
         original.copy_(kept)
     seen["value_stays"] = torch.equal(value.detach(), value_kept) or bool(value_kept.isnan().any())
     grad = leaf.grad
-    seen["grad_stays"] = grad is None or grad_kept is None or torch.equal(grad.to_dense(), grad_kept.to_dense())
+    seen["grad_stays"] = (
+        grad is None
+        or grad_kept is None
+        or torch.equal(grad.to_dense().nan_to_num(9.0), grad_kept.to_dense().nan_to_num(9.0))
+    )
     return seen
 
 

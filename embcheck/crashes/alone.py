@@ -1,23 +1,32 @@
 """Runs scripts one after the other, each in a fork of a process that has imported torch and nothing of this package.
 
-``python alone.py SECONDS SCRIPT …`` prints a list in JSON: each script's exit status, or null if it did not end in time,
-died, or ended in a traceback.  To import torch takes seconds, which a dozen scripts need not spend each.
+``python alone.py SECONDS`` reads a script's path from each line, and answers with its exit status, or null if it did not end
+in time, died, or ended in a traceback that it did not expect.  To import torch takes seconds, which a dozen scripts need not
+spend each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import runpy
 import signal
 import sys
 import time
-
-import torch  # noqa: F401  (what every script imports first)
+from collections.abc import Callable
 
 #: What a script that can't run ends with: not a status of its own.
 _BROKEN = 70
+#: Whether a script shows its difference, by its exit status; of any other nothing is known.
+SHOWS: dict[int | None, bool] = {1: True, 0: False}
+
+
+def end_with_parent() -> None:
+    """Has the kernel end this process when its parent is killed, as `embcheck.processes.end_with_parent` does."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def silenced() -> None:
@@ -44,6 +53,7 @@ def status(path: str, seconds: float) -> int | None:
     if child == 0:
         silenced()
         os.setsid()  # what it starts itself ends with it
+        end_with_parent()
         os._exit(_run(path))
     how = exit_of(child, seconds)
     if how is None:
@@ -56,17 +66,35 @@ def status(path: str, seconds: float) -> int | None:
 
 
 def _run(path: str) -> int:
-    """Runs a script here, and tells its exit status; a message instead of one is status 1, as Python has it."""
     sys.argv = [path]
+    with contextlib.suppress(BaseException):
+        code = exit_status(lambda: runpy.run_path(path, run_name="__main__"))
+        return _BROKEN if code is None else code
+    return _BROKEN
+
+
+def exit_status(program: Callable[[], object]) -> int | None:
+    """How a program ends that is called here; None for a traceback that its own ``sys.excepthook`` makes no status of."""
+    hook = sys.excepthook
     try:
-        runpy.run_path(path, run_name="__main__")
+        try:
+            program()
+        except Exception as error:
+            if sys.excepthook is not hook:
+                sys.excepthook(type(error), error, error.__traceback__)
+            return None
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        return _BROKEN
+    finally:
+        sys.excepthook = hook
     return 0
 
 
 if __name__ == "__main__":
+    end_with_parent()
+    import torch  # what every script imports first
+    import torch._dynamo  # noqa: F401  (which optimizers import at their first step: not in every fork)
+
     sys.path.pop(0)  # this folder, whose modules are no script's business
-    print(json.dumps([status(path, float(sys.argv[1])) for path in sys.argv[2:]]))
+    for line in sys.stdin:
+        print(json.dumps(status(line.rstrip("\n"), float(sys.argv[1]))), flush=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from embcheck.crashes.alone import SHOWS
 from embcheck.crashes.isolate import examine
-from embcheck.crashes.slot import Running
+from embcheck.crashes.slot import Running, case_of
 from embcheck.records.store import failure_id
 from embcheck.verdict import Counterexample, Status, Verdict
 
@@ -22,24 +24,34 @@ _CONFIRMED, _SECONDS = 24, 60.0
 
 
 def verdict_of_crash(
-    running: Running, device: str, known: Mapping[tuple[str, str], Counterexample], ledger: Path
+    running: Running, device: str, limit: float, known: Mapping[tuple[str, str], Counterexample], ledger: Path
 ) -> Verdict:
-    """The verdict about a case that took its worker down: its symptom, and the smallest case with it.
+    """The verdict about a case that took its worker down, or used ``limit`` seconds of CPU time there.
 
-    Reduction is spent once for each family and symptom; ``known`` has those that were reduced before.
+    It is *violated*, with the smallest case of the same symptom, if the case alone, which is executed and not judged,
+    ends its process too; else *unknown*.  Reduction is spent once for each family and symptom; ``known`` has those that
+    were reduced before.
     """
     family, subject, mode, engine, _ = running.label.split("/")
+    unknown = Verdict(f"{family}_is_accepted", family, subject, mode, engine, Status.UNKNOWN, device, cases=1)
     seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
-    answer = examine(family, mode, running.case, seconds=seconds, ledger=ledger)
-    kind = answer["symptom"] or "crash in company"
+    try:
+        answer = examine(family, mode, running.case, limit=limit, seconds=seconds, ledger=ledger)
+    except RuntimeError as error:
+        told = f"the worker died, and what it died of can't be told alone ({error}): {case_of(running.case)!r}"
+        return replace(unknown, reasons=(told,))
+    kind, law = answer["symptom"], answer["law"]
+    if kind is None:
+        where = "" if device == "cpu" else " on the CPU"
+        told = f"the worker that judged a case died, or came to no end; alone{where} that comes back: {answer['first']}"
+        return replace(unknown, law=law, reasons=(told,))
     held = known.get((family, kind))
     if held is not None:
         example = replace(held, mode=mode)
     else:
-        first, case = answer["first"], answer["case"]
-        words = answer["words"] if answer["symptom"] else "the worker died here; alone the case comes back"
+        first, case, words = answer["first"], answer["case"], answer["words"]
         example = Counterexample(
-            law=answer["law"],
+            law=law,
             family=family,
             subject=subject,
             mode=mode,
@@ -51,32 +63,36 @@ def verdict_of_crash(
             path="error",
             got=words,
             script=answer["script"],
-            id=failure_id(answer["law"], subject, mode, device, case),
+            id=failure_id(law, subject, mode, device, case),
         )
-    return Verdict(example.law, family, subject, mode, engine, Status.VIOLATED, device, 1, counterexamples=(example,))
+    return replace(unknown, law=law, status=Status.VIOLATED, counterexamples=(example,))
 
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
-    """The counterexamples, the first two dozen with the note whether their script fails when run alone."""
+    """The counterexamples, the first two dozen with the note whether their script shows the same difference when run alone:
+    true if it exits 1, false for 0; nothing is noted for 2, or for a script that can't run."""
     checked = list(examples)
     chosen = [k for k, example in enumerate(examples[:_CONFIRMED]) if example.script]
-    with tempfile.TemporaryDirectory() as folder:
-        scripts = [Path(folder) / f"{k}.py" for k in chosen]
-        for k, path in zip(chosen, scripts, strict=True):
-            path.write_text(examples[k].script)
-        for k, code in zip(chosen, _exit_statuses(scripts), strict=True):
-            checked[k] = replace(examples[k], script_confirmed=None if code is None else code == 1)
+    statuses = exit_statuses([examples[k].script for k in chosen])
+    for k, code in zip(chosen, statuses, strict=True):
+        checked[k] = replace(examples[k], script_confirmed=SHOWS.get(code))
     return checked
 
 
-def _exit_statuses(scripts: list[Path]) -> list[int | None]:
-    """How scripts end that are run by themselves; None for one that can't run, or has no end."""
+def exit_statuses(
+    scripts: Sequence[str], seconds: float = _SECONDS, environment: Mapping[str, str] | None = None
+) -> list[int | None]:
+    """How scripts end that are run by themselves, with these further variables of the environment; None for one that can't
+    run, or has no end in so many seconds."""
     if not scripts:
         return []
-    command = [sys.executable, str(Path(__file__).with_name("alone.py")), str(_SECONDS), *map(str, scripts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        found: list[int | None] = json.loads(done.stdout)
-    except json.JSONDecodeError:  # it died before any script was run
-        found = [None] * len(scripts)
-    return found
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{k}.py" for k in range(len(scripts))]
+        for path, text in zip(paths, scripts, strict=True):
+            path.write_text(text, encoding="utf-8")
+        command = [sys.executable, str(Path(__file__).with_name("alone.py")), str(seconds)]
+        lines = "".join(f"{path}\n" for path in paths)
+        around = {**os.environ, **(environment or {})}
+        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=around)
+    found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
+    return found + [None] * (len(scripts) - len(found))  # it died before the rest

@@ -9,12 +9,12 @@ import base64
 import contextlib
 import json
 import os
-import select
-import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -22,15 +22,16 @@ import torch._dynamo  # which optimizers import at their first step: not in ever
 
 from embcheck.axes import parse
 from embcheck.collect import load_families
-from embcheck.comparison import Difference
-from embcheck.crashes.alone import exit_of, silenced
+from embcheck.crashes.alone import silenced
+from embcheck.crashes.patience import Patience, symptom_of
 from embcheck.crashes.slot import case_of
 from embcheck.execute import packed, run
-from embcheck.fault import load_faults
 from embcheck.law import accepts
 from embcheck.ledger import load
 from embcheck.mode import MODES
+from embcheck.processes import end_with_parent
 from embcheck.reduce import reduce_case
+from embcheck.result import Difference
 from embcheck.script import script
 
 
@@ -38,6 +39,7 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
     """How executing cases in one fork ends: ``crash SIGSEGV``, ``hang``, or None if it comes back."""
     child = os.fork()
     if child == 0:
+        end_with_parent()
         status = 3
         with contextlib.suppress(BaseException):
             silenced()
@@ -45,45 +47,40 @@ def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | Non
                 run(family.plan(case), mode)
             status = 0
         os._exit(status)
-    how = exit_of(child, limit)
-    if how is not None:
-        return f"crash {signal.Signals(os.WTERMSIG(how)).name}" if os.WIFSIGNALED(how) else None
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "hang"
+    return symptom_of(child, Patience(child, limit)) or None
 
 
-def sent_by(work: Callable[[], bytes], limit: float) -> tuple[bytes, int]:
-    """What a fork sends that does some work, nothing if it dies or takes too long; and how it ended."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
-            pipe.write(work())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        ready, _, _ = select.select([pipe], [], [], limit)
-        sent = pipe.read() if ready else b""
-    if not ready:
-        os.kill(child, signal.SIGKILL)
-    return sent, os.waitpid(child, 0)[1]
+def sent_by(work: Callable[[], bytes], limit: float) -> tuple[bytes, str]:
+    """What a fork sends that does some work, and how it ended: ``crash SIGSEGV``, ``hang``, or empty."""
+    with tempfile.TemporaryFile() as sent:
+        child = os.fork()
+        if child == 0:
+            end_with_parent()
+            with contextlib.suppress(BaseException):
+                sent.write(work())
+                sent.flush()
+            os._exit(0)
+        symptom = symptom_of(child, Patience(child, limit))
+        sent.seek(0)
+        return b"" if symptom else sent.read(), symptom
 
 
-def outcome(family: Any, mode: Any, case: Any, planted: list[str], limit: float) -> str | None:
-    """The outcome of a case that is executed in a fork, packed and in base64; None if the fork gave none."""
-    # Registering a fault tries it: only where one is asked for is anything run here.
-    faults = [load_faults()[name] for name in planted]
+def outcome(family: Any, mode: Any, case: Any, setup: list[tuple[str, str]], limit: float) -> dict[str, str]:
+    """The outcome of a case that is executed in a fork, packed and in base64, or how the fork ended.
+
+    ``setup`` are pairs of a function's place and its argument, which give the contexts that the fork enters first.
+    """
+    contexts = [resolve_name(place)(argument) for place, argument in setup]  # here, for what it imports is not the fork's
 
     def work() -> bytes:
         silenced()
         with contextlib.ExitStack() as stack:
-            for fault in faults:
-                stack.enter_context(fault.plant())
+            for context in contexts:
+                stack.enter_context(context)
             return packed(run(family.plan(case), mode))
 
-    sent, _ = sent_by(work, limit)
-    return base64.b64encode(sent).decode() if sent else None
+    sent, symptom = sent_by(work, limit)
+    return {"sent": base64.b64encode(sent).decode()} if sent else {"symptom": symptom}
 
 
 def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
@@ -97,11 +94,11 @@ def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[
             told["written"] = out.written()
         return json.dumps(told).encode()
 
-    sent, status = sent_by(work, limit)
+    sent, symptom = sent_by(work, limit)
     if sent:
         found: dict[str, Any] = json.loads(sent)
         return found
-    how = signal.Signals(status & 127).name if os.WIFSIGNALED(status) else "without an answer"
+    how = symptom or "without an answer"
     return {"error": "SystemError", "message": f"the process ended: {how}", "written": {}}
 
 
@@ -118,7 +115,7 @@ def _answer(request: dict[str, Any]) -> Any:
     if "refusal" in request:
         return ended(family, mode, parse(request["refusal"]), request["device"], limit)
     if "outcome" in request:
-        return outcome(family, mode, parse(request["outcome"]), request["planted"], limit)
+        return outcome(family, mode, parse(request["outcome"]), request["setup"], limit)
     if "cases" in request:
         cases = [parse(text) for text in request["cases"]]
         if symptom(family, mode, cases, 2 * limit) is None:
@@ -143,7 +140,7 @@ def _answer(request: dict[str, Any]) -> Any:
 
         case, tried = reduce_case(case, family.space, alike, seconds=request["seconds"])
     law = next(law for law in family.laws if law.judge is accepts)
-    words = f"no end after {limit:g} s" if found == "hang" else f"the process died: {found}"
+    words = f"no end within {limit:g} s of CPU time" if found == "hang" else f"the process died: {found}"
     kind = found or "crash"
     program = script(family, mode, law, case, Difference(kind, "error", words, None, words))
     return {
@@ -158,6 +155,7 @@ def _answer(request: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     torch.set_num_threads(1)
     answers, sys.stdout = sys.stdout, sys.stderr  # nothing but answers on the pipe
     for line in sys.stdin:

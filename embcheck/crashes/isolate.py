@@ -7,10 +7,16 @@ import base64
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from embcheck.ledger import SHIPPED
+from embcheck.outcome import ProcessDied
+
+
+class NoAnswer(RuntimeError):
+    """The process that isolates crashes gave no answer; the message says what was asked."""
 
 
 class Isolation:
@@ -23,10 +29,10 @@ class Isolation:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, family: str, mode: str, limit: float, **more: Any) -> Any:
-        """One request, one answer; a case may take ``limit`` seconds.
+        """One request, one answer; a case may take ``limit`` seconds of CPU time.
 
         Raises:
-            RuntimeError: if the process died without one.  The next request starts another.
+            NoAnswer: if the process died without one.  The next request starts another.
         """
         if self._process is None:
             self._process = subprocess.Popen(
@@ -47,9 +53,9 @@ class Isolation:
         except BaseException:
             self.close()  # its answer would be taken for that of the next request
             raise
-        if not line:
+        if not line.endswith("\n"):  # it died, be it in the middle of an answer
             self.close()
-            raise RuntimeError("the process that isolates crashes died itself")
+            raise NoAnswer("the process that isolates crashes died itself")
         return json.loads(line)
 
     def close(self) -> None:
@@ -64,9 +70,9 @@ class Isolation:
 _ISOLATION = Isolation()
 
 
-def probe(family: str, mode: str, cases: list[Any]) -> list[str | None]:
+def probe(family: str, mode: str, limit: float, cases: list[Any]) -> list[str | None]:
     """The symptom of each case, up to the first that hangs."""
-    answer: list[str | None] = _ISOLATION.ask(family, mode, 5.0, cases=[repr(case) for case in cases])
+    answer: list[str | None] = _ISOLATION.ask(family, mode, limit, cases=[repr(case) for case in cases])
     return answer
 
 
@@ -81,16 +87,19 @@ def ready() -> None:
     _ISOLATION.ask("", "", 0.0, ready=True)
 
 
-def elsewhere(family: str, mode: str, case: str, planted: list[str]) -> bytes:
-    """The outcome of a case, packed, from a process that has run nothing but this, with these faults planted.
+def elsewhere(family: str, mode: str, case: str, setup: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The outcome of a case, packed, from a fork of a process that has run nothing, in which ``setup`` is entered first.
 
     Raises:
-        RuntimeError: if that process died, or came to no end.
+        ProcessDied: if the fork died, or came to no end.
+        NoAnswer: if nothing came back for another reason.
     """
-    answer = _ISOLATION.ask(family, mode, 150.0, outcome=case, planted=planted)
-    if answer is None:
-        raise RuntimeError(f"the process that executed {case} gave no answer")
-    return base64.b64decode(answer)
+    answer = _ISOLATION.ask(family, mode, 150.0, outcome=case, setup=list(setup))
+    if "sent" in answer:
+        return base64.b64decode(answer["sent"])
+    if answer["symptom"]:
+        raise ProcessDied(answer["symptom"])
+    raise NoAnswer(f"the process that executed {case} sent no outcome")
 
 
 def examine(
@@ -98,7 +107,7 @@ def examine(
     mode: str,
     case: str | bytes,
     *,
-    limit: float = 5.0,
+    limit: float = 30.0,
     seconds: float = 20.0,
     ledger: Path = SHIPPED,
 ) -> dict[str, Any]:

@@ -1,25 +1,26 @@
 """What is under test: torch's own table in each of its spellings, or a class that a user wrote.
 
-A subject offers *entries*.  An entry is a function ``(weight, **flags) -> (leaf, call)``: ``call(indices)`` looks
+A subject is one more *entry*.  An entry is a function ``(weight, **flags) -> (leaf, call)``: ``call(indices)`` looks
 rows up in the table ``weight``, and ``leaf`` is the tensor in which the gradient arrives.  torch's entries import
 nothing but torch, since their source becomes part of a counterexample's script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from embcheck import oracle
 from embcheck.case import Case
-from embcheck.comparison import Finding, identical, same, within
+from embcheck.comparison import identical, same, within
 from embcheck.declaration import FLAGS as FLAGS_OF
-from embcheck.declaration import Declaration, declaration_of, name_of, passed, unlike
 from embcheck.mathematics import MATHEMATICS
 from embcheck.outcome import Field
+from embcheck.result import Finding
+from embcheck.tiles import PRODUCTS
 
 Lookup = Callable[[torch.Tensor], torch.Tensor]
 Build = Callable[..., tuple[torch.Tensor, Lookup]]
@@ -45,18 +46,13 @@ class Entry:
     aliases: bool = True
     own: bool = True
 
+    def __post_init__(self) -> None:
+        if self.product:
+            PRODUCTS.add(self.name)
+
 
 #: By what a layer may refuse an index or a flag.
 REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A named set of entries; ``lacks`` says which flags it has not, and why."""
-
-    name: str
-    entries: Mapping[str, Entry]
-    lacks: Mapping[str, str] = field(default_factory=dict)
 
 
 ENTRIES: dict[str, Entry] = {}
@@ -170,70 +166,6 @@ def is_looked_up(case: Case, got: Field, explain: Callable[[Any], str] | None = 
     return identical(got, oracle.lookup_bits(case), explain)
 
 
-TORCH_TABLE = Subject("torch.nn.Embedding", ENTRIES)
-
-
-def table_subject(factory: Callable[..., torch.nn.Module], declared: Declaration | None = None) -> Subject:
-    """A subject from a user's class or factory ``(num_embeddings, embedding_dim, **flags) -> module``.
-
-    The module must have one parameter of shape ``(num_embeddings, embedding_dim)``, into which the case's table is
-    copied.  Flags that neither the signature takes nor the declaration fixes are lacking, with the reason.
-    """
-    declared = declared or declaration_of(factory)
-    name = name_of(factory)
-    taken = passed(factory, declared, FLAGS)
-    said = unlike(factory, torch.nn.Embedding, taken)
-
-    def build(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
-        rows, width = weight.shape
-        layer = factory(rows, width, **said | {flag: value for flag, value in flags.items() if flag in taken})
-        table = table_of(layer, (rows, width), name)
-        with torch.no_grad():
-            converted(layer, weight.dtype)
-            table = table_of(layer, (rows, width), name)
-            table.copy_(weight)
-        return table, layer
-
-    place = {"module": factory.__module__, "name": factory.__qualname__, "said": said, "taken": sorted(taken)}
-    build.script = _TABLE_SCRIPT.format(**place)  # type: ignore[attr-defined]
-    lacks = {
-        flag: declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
-        for flag in FLAGS
-        if flag not in taken and flag not in declared.fixed
-    }
-    flags = taken | declared.fixed.keys()
-    held = Entry(name, build, flags, declared.product, module=True, aliases=False, own=False)
-    return Subject(name, {name: held}, lacks)
-
-
-#: What a counterexample's script says in place of `table_subject`'s closure.
-_TABLE_SCRIPT = """\
-sys.path.insert(0, ".")
-from {module} import {name}
-
-
-def build(weight, **flags):
-    flags = {said} | {{flag: value for flag, value in flags.items() if flag in {taken}}}
-    layer = {name}(weight.shape[0], weight.shape[1], **flags).to(weight.dtype)
-    (table,) = [p for p in layer.parameters() if p.shape == weight.shape]
-    with torch.no_grad():
-        table.copy_(weight)
-    return table, layer
-"""
-
-
 def converted(layer: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
     """The layer, its numbers converted if some have another dtype: some modes can't convert what they build."""
     return layer if all(parameter.dtype == dtype for parameter in layer.parameters()) else layer.to(dtype)
-
-
-def table_of(layer: torch.nn.Module, shape: tuple[int, int], name: str) -> torch.nn.Parameter:
-    """The one parameter that is a table of ``shape``.
-
-    Raises:
-        TypeError: if there is none, or more than one.
-    """
-    tables = [parameter for parameter in layer.parameters() if tuple(parameter.shape) == shape]
-    if len(tables) != 1:
-        raise TypeError(f"{name}: expected one parameter of shape {shape}, found {len(tables)}")
-    return tables[0]

@@ -54,17 +54,33 @@ def bag_layer(given: dict[str, Any], flags: dict[str, Any]) -> Any:
     return made(given.pop("input"), **given)
 
 
+def embedding(
+    input: Any, weight: Any, padding_idx: Any = None, max_norm: Any = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> None:  # fmt: skip
+    """The arguments of a lookup, as documented: whatever wraps torch's own function may have others."""
+
+
+def embedding_bag(
+    input: Any, weight: Any, offsets: Any = None, max_norm: Any = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
+    include_last_offset: bool = False, padding_idx: Any = None,
+) -> None:  # fmt: skip
+    """The arguments of a reduction of bags, as documented."""
+
+
 def overridden(call: Call, by: str, flags: dict[str, Any], **given: Tensor | None) -> dict[str, Any]:
-    known = [torch.nn.functional.embedding, torch.nn.functional.embedding_bag]
+    known: dict[Any, Any] = {torch.nn.functional.embedding: embedding, torch.nn.functional.embedding_bag: embedding_bag}
     told: list[Any] = []
 
     def note(function: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        if function in known:
-            bound = inspect.signature(function).bind(*args, **kwargs)
+        documented = known.get(function)
+        if documented is not None:
+            bound = inspect.signature(documented).bind(*args, **kwargs)
             bound.apply_defaults()
             seen = dict(bound.arguments)
             same = [name for name, tensor in given.items() if owner(seen.pop(name, None)) == owner(tensor)]
-            told.append((function.__name__, same, sorted(seen.items())))
+            told.append((documented.__name__, same, sorted(seen.items())))
 
     class Overriding(torch.Tensor):
         @classmethod

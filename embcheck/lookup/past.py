@@ -92,7 +92,7 @@ def after_empty(leaf: Tensor, call: Call, indices: Tensor) -> None:
 def after_error(leaf: Tensor, call: Call, indices: Tensor) -> None:
     try:
         call(torch.full((2,), leaf.shape[0], dtype=indices.dtype))
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError, ValueError, AssertionError):
         pass
 
 
@@ -220,7 +220,7 @@ def fourth_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
 def floats_refused(leaf: Tensor, call: Call, indices: Tensor) -> None:
     try:
         call(indices.double())
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError, ValueError, AssertionError, TypeError):
         pass
 
 

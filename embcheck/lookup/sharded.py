@@ -95,6 +95,7 @@ def gathered(pipes: list[Any], processes: list[Any]) -> list[tuple[Any, BaseExce
             if pipes[rank].poll():
                 answers[rank] = torch.load(io.BytesIO(pipes[rank].recv_bytes()), weights_only=False)
             elif processes[rank].sentinel in ready:
+                processes[rank].join(GRACE)  # until then it has no exit code
                 answers[rank] = None, RuntimeError(f"a rank died, with exit code {processes[rank].exitcode}")
         if any(error is not None for _, error in answers.values()):
             end = min(end, time.monotonic() + GRACE)

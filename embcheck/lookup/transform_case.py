@@ -18,6 +18,7 @@ from embcheck.axes import Axes, Input
 from embcheck.case import Case, Ints
 from embcheck.format import FORMATS, Array, Floats, Format
 from embcheck.oracle import Expected, accumulate
+from embcheck.tiles import PRODUCTS, lookup_reads_on
 
 #: What may be mapped over by vmap, in the order of a look's arguments.
 PARTS = ("weight", "indices", "upstream")
@@ -211,6 +212,11 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
+            "reads_on": self.look in PRODUCTS
+            and any(
+                lookup_reads_on(self.dtype, tokens, self.num_embeddings, self.embedding_dim)
+                for tokens in (self.numel, self.lookup.numel)
+            ),
         }
 
 

@@ -26,13 +26,13 @@ def emptied(layer: Module) -> Module:
     return other
 
 
-@mode("deepcopy", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False)
+@mode("deepcopy", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
 def deepcopied(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """copy.deepcopy of the layer."""
     return program(build=through(build, copy.deepcopy), **arguments)
 
 
-@mode("copy", calls=BOTH, rebuilds=True, cannot=MODULE)
+@mode("copy", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
 def copied(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """copy.copy of the layer, which shares its parameter."""
     return program(build=through(build, copy.copy), **arguments)
@@ -42,7 +42,7 @@ def pickled_again(layer: Module) -> Module:
     return pickle.loads(pickle.dumps(layer))  # type: ignore[no-any-return]
 
 
-@mode("pickle", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False)
+@mode("pickle", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
 def pickled(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """pickle.loads(pickle.dumps(layer))."""
     return program(build=through(build, pickled_again), **arguments)
@@ -55,7 +55,7 @@ def loaded_again(layer: Module) -> Module:
     return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
 
 
-@mode("saved", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False, cost=1.5)
+@mode("saved", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False, cost=1.5)
 def saved(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.save and torch.load of the layer, weights_only=False."""
     return program(build=through(build, loaded_again), **arguments)
@@ -69,7 +69,7 @@ def weights_loaded(layer: Module) -> Module:
     return other
 
 
-@mode("saved_weights", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False, cost=2)
+@mode("saved_weights", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False, cost=2)
 def saved_weights(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.save and torch.load of the state_dict, weights_only=True, into a layer whose table is NaN."""
     return program(build=through(build, weights_loaded), **arguments)
@@ -87,6 +87,7 @@ def mapped_again(layer: Module) -> Module:
     "mapped",
     calls=BOTH,
     rebuilds=True,
+    keeps_names=True,
     cannot=MODULE | {"elements=0": "there is nothing to map"},
     aliases=False,
     cost=8,
@@ -102,7 +103,7 @@ def state_loaded(layer: Module) -> Module:
     return other
 
 
-@mode("state_dict", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False)
+@mode("state_dict", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
 def state_dict(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """state_dict loaded into a layer whose table is NaN: a copy."""
     return program(build=through(build, state_loaded), **arguments)
@@ -114,7 +115,7 @@ def state_assigned(layer: Module) -> Module:
     return other
 
 
-@mode("state_dict_assign", calls=BOTH, rebuilds=True, cannot=MODULE)
+@mode("state_dict_assign", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
 def state_dict_assign(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
     return program(build=through(build, state_assigned), **arguments)
@@ -130,7 +131,7 @@ def state_swapped(layer: Module) -> Module:
     return other
 
 
-@mode("swap_params", calls=BOTH, rebuilds=True, cannot=MODULE, aliases=False)
+@mode("swap_params", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
 def swap_params(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """state_dict loaded while parameters are swapped: torch.__future__.set_swap_module_params_on_conversion."""
     return program(build=through(build, state_swapped), **arguments)
@@ -151,7 +152,7 @@ def to_dtype(program: Program, build: Build, **arguments: Any) -> Mapping[str, A
     return program(build=through(build, widened), **arguments)
 
 
-@mode("share_memory", calls=BOTH, rebuilds=True, cannot=MODULE, cost=2)
+@mode("share_memory", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=2)
 def share_memory(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """layer.share_memory(): the table moves into memory that processes share."""
     return program(build=through(build, Module.share_memory), **arguments)

@@ -59,11 +59,14 @@ def as_module(build: Build, weight: Tensor, flags: dict[str, Any]) -> torch.nn.M
 
 
 def through(build: Build, trip: Callable[[torch.nn.Module], torch.nn.Module]) -> Build:
-    """What is called is the layer after a trip."""
+    """What is called is the layer after a trip, on which its one parameter may get another name."""
 
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        layer = trip(as_module(build, weight, flags))
-        (leaf,) = layer.parameters()
+        leaf, call = build(weight, **flags)
+        layer = call if isinstance(call, torch.nn.Module) else Held(build, weight, flags)
+        own = next((name for name, parameter in layer.named_parameters() if parameter is leaf), "weight")
+        layer = trip(layer)
+        (leaf,) = [parameter for name, parameter in layer.named_parameters() if name == own] or layer.parameters()
         return leaf, layer
 
     return built

@@ -19,19 +19,19 @@ _ELSEWHERE = {
 }
 
 
-@mode("train", calls=BOTH, rebuilds=True, cannot=MODULE)
+@mode("train", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
 def train(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """layer.train()."""
     return program(build=through(build, Module.train), **arguments)
 
 
-@mode("eval", calls=BOTH, rebuilds=True, cannot=MODULE, cost=0.25)
+@mode("eval", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=0.25)
 def evaluate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """layer.eval(): a table has nothing that trains otherwise."""
     return program(build=through(build, Module.eval), **arguments)
 
 
-@mode("serving", grad=False, calls=BOTH, rebuilds=True, cannot=MODULE, cost=0.25)
+@mode("serving", grad=False, calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=0.25)
 def serving(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """layer.eval(), called without a graph: what is kept for that may be stale."""
     with torch.no_grad():
@@ -45,7 +45,7 @@ def watched(layer: Module) -> Module:
     return layer
 
 
-@mode("module_hooks", calls=BOTH, rebuilds=True, cannot=MODULE)
+@mode("module_hooks", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
 def module_hooks(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Hooks before and after forward that return None."""
     return program(build=through(build, watched), **arguments)

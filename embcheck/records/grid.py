@@ -6,18 +6,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from embcheck.records.compare import Change, Move, compare
 from embcheck.records.record import Record
+from embcheck.records.totals import LEDGER, Totals
 from embcheck.verdict import Statement, Status, Verdict
-
-#: The family under which the witnesses of the ledger's entries are filed.
-LEDGER = "ledger"
 
 
 class Column(Protocol):
-    """A run: its name, its record, and what kept it from having one (or a complete one)."""
+    """A run: its name, its record, what kept it from having one (or a complete one), and where its failures are kept."""
 
     @property
     def name(self) -> str: ...
@@ -25,6 +24,8 @@ class Column(Protocol):
     def record(self) -> Record | None: ...
     @property
     def problem(self) -> str: ...
+    @property
+    def store(self) -> Path | None: ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Run:
     name: str
     record: Record | None
     problem: str = ""
+    store: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Grid:
         """The settled verdicts of each column."""
         return [column.record.settled() if column.record is not None else [] for column in self.columns]
 
+    def _record(self, number: int) -> Record:
+        record = self.columns[number].record
+        assert record is not None
+        return record
+
     @cached_property
     def rows(self) -> list[Row]:
         """A row for each law and subject, in the order in which they first came."""
@@ -120,6 +127,11 @@ class Grid:
         ]
 
     @cached_property
+    def totals(self) -> Totals:
+        """How many laws stand how, each by its worst verdict over all runs."""
+        return Totals.of(itertools.chain.from_iterable(self.settled))
+
+    @cached_property
     def statements(self) -> dict[str, Statement]:
         """What each law says, from the first record that tells."""
         found: dict[str, Statement] = {}
@@ -136,7 +148,7 @@ class Grid:
             Step(
                 self.columns[old],
                 self.columns[new],
-                [c for c in compare(self.settled[old], self.settled[new]) if c.move is not Move.RATIO],
+                [c for c in compare(*(self._record(number) for number in (old, new))) if c.move is not Move.RATIO],
             )
             for old, new in itertools.pairwise(whole)
         ]

@@ -6,17 +6,26 @@ report is a fold over a record; one without its footer says so.  ``record.schema
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypedDict
+from typing import Any, TypedDict
 
+from embcheck.accounting import told_by_reason
 from embcheck.figure import Figure
+from embcheck.files import opened_alone
+from embcheck.machine import Machine
+from embcheck.typed import Malformed, built
 from embcheck.verdict import Statement, Verdict, merge_all
 
-FORMAT = 2
-#: What can still be read: format 1 has no figures.
-READABLE = (1, 2)
+#: The page about a record, beside it.
+PAGE = "report.html"
+FORMAT = 3
+#: What can still be read: format 1 has no figures, formats 1 and 2 name only the items that crashed again and again.
+READABLE = (1, 2, 3)
 
 
 class _Format(TypedDict):
@@ -24,8 +33,11 @@ class _Format(TypedDict):
 
 
 class Header(_Format, total=False):
-    """The first line: what was run, on what.  ``source`` fingerprints embcheck's own code, ``settings`` are texts."""
+    """The first line: what was run, on what.  ``source`` fingerprints embcheck's own code, ``settings`` are texts,
+    ``levels`` says of each further CPU level what was asked for, or why nothing was."""
 
+    machine: Machine
+    levels: dict[str, str]
     settings: dict[str, str]
     arguments: list[str]
     python: str
@@ -42,15 +54,20 @@ class _End(TypedDict):
 
 class Footer(_End, total=False):
     """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
-    its cases, the items that were lost to repeated crashes, of each family how many items ran and how many there are,
-    and the laws that are unknown or violated once obligations are looked at and scripts were run."""
+    its cases, the items that gave no verdict (each with the reason), a fingerprint of what was selected, of each family
+    how many items ran and how many there are, how many laws and how many witnesses of the ledger stand how, and the laws
+    that are unknown or violated once obligations are looked at and scripts were run; of further CPU levels what was proved."""
 
     seconds: float
     cases: int
     digest: str
     lost: list[str]
-    families: dict[str, list[int]]
+    unaccounted: dict[str, str]
+    selection: str
+    families: dict[str, tuple[int, int]]
     laws: dict[str, int]
+    witnesses: dict[str, int]
+    levels: dict[str, str]
     settled: list[Verdict]
 
 
@@ -61,25 +78,30 @@ class RecordError(ValueError):
 class Writer:
     """Appends to a record and flushes every line.
 
-    After a failed write (a full disk) it keeps the reason in ``broken`` and writes no more.
+    After a failed write (a full disk) it keeps the reason in ``broken`` and writes no more.  Until it is closed, or its
+    process ends, no other can be opened for the same file.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens ``path`` anew.
 
         Raises:
-            OSError: if it can't be created.
+            OSError: if it can't be created, or another process writes it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.broken: str | None = None
-        self._file: IO[str] = path.open("w", encoding="utf-8")
+        self._ended = False
+        self._file = opened_alone(path)
+        with contextlib.suppress(OSError):
+            path.with_name(PAGE).unlink()  # of the record that was here before
 
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """One line; never raises."""
         if self.broken is not None:
             return
         try:
+            if self._ended:
+                raise ValueError(f"a {kind} after the footer")
             self._file.write(json.dumps({"kind": kind, **data}, sort_keys=True) + "\n")
             self._file.flush()
         except (OSError, TypeError, ValueError) as error:
@@ -104,9 +126,13 @@ class Writer:
     def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
         """The last line: why the run ended."""
         self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
+        self._ended = True
+
+    def close(self) -> None:
+        """Lets another process write there: after the footer, and after what else belongs into the record's folder."""
         try:
             self._file.close()
-        except OSError as error:
+        except OSError as error:  # of what could not be written before
             self.broken = self.broken or str(error)
 
 
@@ -122,18 +148,29 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        """Whether the run came to its end and nothing was selected away."""
-        return self.footer is not None and self.footer.get("stopped") == "finished"
+        """Whether the run came to its end, and every item that was selected gave its verdicts."""
+        return not self.shortfall
+
+    @property
+    def unaccounted(self) -> dict[str, str]:
+        """The items that gave no verdict, each with the reason."""
+        footer = self.footer or {}
+        told: dict[str, str] = footer.get("unaccounted", {})
+        return dict.fromkeys(footer.get("lost", ()), "given up after repeated crashes") | told
+
+    @property
+    def cut(self) -> str:
+        """Why the run did not come to its end; empty if it did."""
+        if self.footer is None:
+            return "the run was cut off, and what is here is its beginning"
+        stopped = self.footer.get("stopped")
+        return "" if stopped == "finished" else f"the run did not finish ({stopped})"
 
     @property
     def shortfall(self) -> str:
         """Why the record is incomplete, in words; empty if it is complete."""
-        if self.footer is None:
-            return "incomplete: the run was cut off, and what is here is its beginning"
-        if not self.complete:
-            return f"incomplete: the run did not finish ({self.footer.get('stopped')})"
-        lost = self.footer.get("lost", ())
-        return f"incomplete: given up after repeated crashes: {', '.join(lost)}" if lost else ""
+        lost = f"no verdict from {'; '.join(told_by_reason(self.unaccounted))}" if self.unaccounted else ""
+        return f"incomplete: {self.cut or lost}" if self.cut or lost else ""
 
     @property
     def torch(self) -> str:
@@ -157,50 +194,92 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """Reads a record; a torn last line is dropped, for a crash may have cut it.
+    """Reads a record, or the one in a folder; a torn last line is dropped, for a crash may have cut it.
 
     Raises:
-        RecordError: if it has no header, another format, or a line in its middle that is no JSON, no law or no verdict.
+        RecordError: if it is no text, has no header or another format, or a line in its middle is not what it should be.
         OSError: if it can't be read.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    if path.is_dir():
+        path = path / "record.ndjson"
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     record: Record | None = None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             data = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise RecordError(f"{path}, line {number}: expected an object with a kind")
-        kind = data.pop("kind", None)
-        if record is None:
-            if kind != "header" or data.get("format") not in READABLE:
-                formats = " or ".join(map(str, READABLE))
-                raise RecordError(f"{path}, line {number}: expected a header of format {formats}")
-            record = Record(data)
-        elif kind == "verdict":
-            try:
-                record.verdicts.append(Verdict.from_dict(data["verdict"]))
-            except (AttributeError, KeyError, TypeError) as error:
-                raise RecordError(f"{path}, line {number}: not a verdict: {error}") from error
-        elif kind == "law":
-            try:
-                record.laws[data["law"]["law"]] = Statement(**data["law"])
-            except (KeyError, TypeError) as error:
-                raise RecordError(f"{path}, line {number}: not a law: {error}") from error
-        elif kind == "figure":
-            try:
-                record.figures.setdefault(data["law"], []).append(Figure.from_dict(data["figure"]))
-            except (AttributeError, KeyError, TypeError) as error:
-                raise RecordError(f"{path}, line {number}: not a figure: {error}") from error
-        elif kind == "footer":
-            record.footer = data
-        else:
-            raise RecordError(f"{path}, line {number}: unknown kind {kind!r}")
+        try:
+            record = _with(record, data)
+        except Malformed as error:
+            raise RecordError(f"{path}, line {number}: {error}") from None
     if record is None:
         raise RecordError(f"{path}: empty; expected a header")
     return record
+
+
+def _with(record: Record | None, data: Any) -> Record:
+    """A record with what one more of its lines says.
+
+    Raises:
+        Malformed: if the line can't be there, or is not what its kind says.
+    """
+    if not isinstance(data, dict):
+        raise Malformed("expected an object with a kind")
+    kind = data.pop("kind", None)
+    if record is None:
+        if kind != "header" or type(data.get("format")) is not int or data["format"] not in READABLE:
+            raise Malformed(f"expected a header of format {' or '.join(map(str, READABLE))}")
+        return Record(_checked(kind, _header, data))
+    if record.footer is not None:
+        raise Malformed(f"a {kind} after the footer")
+    add = _LINES.get(kind) if isinstance(kind, str) else None
+    if add is None:
+        raise Malformed(f"unknown kind {kind!r}")
+    _checked(kind, partial(add, record), data)
+    return record
+
+
+def _checked(kind: str, make: Callable[[Any], Any], data: Any) -> Any:
+    try:
+        return make(data)
+    except Malformed as error:
+        raise Malformed(f"not a {kind}: {error}") from None
+
+
+def _header(data: dict[str, Any]) -> dict[str, Any]:
+    if "machine" in data:  # of which a later version may know more
+        built(Header, data | {"machine": Machine.of(data["machine"]).to_dict()})
+    else:
+        built(Header, data)
+    return built(dict[str, Any], data)
+
+
+def _verdict(record: Record, data: dict[str, Any]) -> None:
+    record.verdicts.append(Verdict.from_dict(data.get("verdict", {})))
+
+
+def _law(record: Record, data: dict[str, Any]) -> None:
+    statement = built(Statement, data.get("law"))
+    record.laws[statement.law] = statement
+
+
+def _figure(record: Record, data: dict[str, Any]) -> None:
+    record.figures.setdefault(built(str, data.get("law")), []).append(built(Figure, data.get("figure")))
+
+
+def _footer(record: Record, data: dict[str, Any]) -> None:
+    for settled in built(Footer, data).get("settled", ()):
+        Verdict.from_dict(settled.to_dict())
+    record.footer = built(dict[str, Any], data)
+
+
+#: What each kind of line after the header adds to a record.
+_LINES = {"verdict": _verdict, "law": _law, "figure": _figure, "footer": _footer}

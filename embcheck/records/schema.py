@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from embcheck.figure import Curve, Figure, Histogram
+from embcheck.machine import Machine
 from embcheck.records.record import FORMAT, Footer, Header
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
@@ -31,7 +32,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 
 
 #: The types that a record is made of.
-KINDS = (Header, Statement, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
+KINDS = (Header, Machine, Statement, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
 
 
 def schema() -> dict[str, Any]:
@@ -52,7 +53,7 @@ def schema() -> dict[str, Any]:
         "title": f"A line of an embcheck record, format {FORMAT}",
         "description": (
             "A record is NDJSON: the header first, then laws, verdicts and figures in any order, the footer last. "
-            "A record without its footer was cut off."
+            "A record without its footer was cut off; one that names unaccounted items lacks their verdicts."
         ),
         "type": "object",
         "required": ["kind"],

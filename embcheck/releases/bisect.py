@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from packaging.version import InvalidVersion, Version
 
@@ -25,24 +26,32 @@ _INDEX = "https://pypi.org/simple/torch/"
 
 @dataclass(frozen=True)
 class Turn:
-    """What a bisection found: the outcome of each release that was tried, and between which two it changes."""
+    """From one release to the next one that was tried and could decide it, the outcome changes."""
 
-    outcomes: dict[int, Outcome]
-    last_before: int | None = None
-    first_after: int | None = None
-
-    @property
-    def words(self) -> str:
-        """What happened at the turn."""
-        if self.first_after is None:
-            return ""
-        return "first fails in" if self.outcomes[self.first_after] is Outcome.FAILS else "first right in"
+    last_before: int
+    first_after: int
+    words: str
 
 
-def bisect(count: int, attempt: Try) -> Turn:
-    """Finds a turn among ``count`` releases, from old to new, by trying few of them.
+def turns(outcomes: Mapping[int, Outcome]) -> list[Turn]:
+    """Every change among the releases that were tried, from old to new; nothing is said of those between."""
+    decided = [number for number in sorted(outcomes) if outcomes[number] is not Outcome.UNDECIDED]
+    seen = {outcomes[number] for number in decided[:1]}
+    found = []
+    for before, after in pairwise(decided):
+        if (outcome := outcomes[after]) is not outcomes[before]:
+            again = "again " if outcome in seen else "first "
+            words = f"{again}fails in" if outcome is Outcome.FAILS else f"{again}right in"
+            found.append(Turn(before, after, words))
+            seen.add(outcome)
+    return found
 
-    If both ends agree nothing is said of what lies between; if there are several turns one of them is found.
+
+def bisect(count: int, attempt: Try) -> dict[int, Outcome]:
+    """The outcomes of a few of ``count`` releases, from old to new, which narrow a change down to two neighbours.
+
+    It is assumed that the outcome changes at most once: if both ends agree only they are tried, and if there are several
+    changes one of them is found.
     """
     outcomes: dict[int, Outcome] = {}
 
@@ -53,14 +62,14 @@ def bisect(count: int, attempt: Try) -> Turn:
 
     low = next((n for n in range(count) if tried(n) is not Outcome.UNDECIDED), None)
     if low is None:
-        return Turn(outcomes)
+        return outcomes
     high = next(n for n in reversed(range(low, count)) if tried(n) is not Outcome.UNDECIDED)
     if outcomes[low] is outcomes[high]:
-        return Turn(outcomes)
+        return outcomes
     while True:
         between = [n for n in range(low + 1, high) if outcomes.get(n) is not Outcome.UNDECIDED]
         if not between:
-            return Turn(outcomes, low, high)
+            return outcomes
         middle = between[len(between) // 2]
         match tried(middle):
             case Outcome.UNDECIDED:

@@ -1,12 +1,12 @@
 """The laws run in one release: a cell, which is kept once it is finished.
 
-A cell is a folder with the record and the failures.  Its name says the release, the selection, and embcheck's own
-code: what has all of these in common is the same experiment, and is not run twice.
+A cell is a folder with the record and the failures.  Its name says the release, the selection, the machine, and
+embcheck's own code: what has all of these in common is the same experiment, and is not run twice.  It is kept if its
+record is complete: the run came to its end, and every item that was selected gave its verdicts.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
@@ -16,13 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from embcheck.processes import end_with_parent
 from embcheck.records.record import Record, RecordError, read
+from embcheck.releases import kept
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
-
-#: Loaded before any fork, after which nothing may be imported.
-_C, _SET_PARENT_DEATH_SIGNAL = ctypes.CDLL(None) if sys.platform.startswith("linux") else None, 1
 
 Say = Callable[[str], None]
 
@@ -68,6 +68,11 @@ class Cell:
     kept: bool = False
 
     @property
+    def store(self) -> Path | None:
+        """Where its failures are kept."""
+        return self.folder
+
+    @property
     def name(self) -> str:
         """As a grid's column is headed."""
         return self.torch or self.asked
@@ -75,7 +80,7 @@ class Cell:
 
 def key(environment: Environment, selection: Selection, source: str) -> str:
     """A cell's folder: the release, and a fingerprint of everything that its record depends on."""
-    facts = (environment.torch, environment.build, source, *selection.facts())
+    facts = (environment.torch, environment.build, source, *selection.facts(), kept.machine())
     return f"{environment.torch}-{hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()}"
 
 
@@ -92,8 +97,10 @@ def run_cell(cache: Cache, release: Release, selection: Selection, source: Path,
         return Cell(release.asked, problem=str(error))
     folder = cache.cells / key(environment, selection, source.name)
     if folder.is_dir():
-        record = read(folder / "record.ndjson")
-        return Cell(release.asked, environment.torch, record, environment=environment, folder=folder, kept=True)
+        record = read_folder(folder)
+        if record is not None and record.complete:
+            return Cell(release.asked, environment.torch, record, environment=environment, folder=folder, kept=True)
+        shutil.rmtree(folder)
     running = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(running, ignore_errors=True)
     running.mkdir(parents=True)
@@ -122,7 +129,7 @@ def _run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=None if _C is None else _die_with_parent,
+        preexec_fn=partial(end_with_parent, signal.SIGTERM),
     )
     try:
         assert child.stdout is not None
@@ -134,14 +141,9 @@ def _run(
     except KeyboardInterrupt:
         _end(child)
         raise
-    try:
-        record = read(running / "record.ndjson")
-    except (RecordError, OSError):
-        record = None
-    if code not in (0, 1) or record is None or not record.complete:
-        said = [line for line in told if line.startswith("embcheck: ") and "nothing was selected" not in line]
-        words = "; ".join(line.removeprefix("embcheck: ") for line in said[:3]) or " ".join(told[-3:])
-        problem = f"the laws can't be run: {words[:600]}" if code != 5 else "nothing was selected"
+    record = read_folder(running)
+    problem = _problem(code, record, told)
+    if problem or record is None:
         return Cell(
             release.asked, environment.torch, record if record and record.verdicts else None, problem, environment
         )
@@ -155,10 +157,23 @@ def _run(
     return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
 
 
-def _die_with_parent() -> None:
-    """Has the kernel end this process when its parent is killed: nobody would look at what it does."""
-    assert _C is not None
-    _C.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+def read_folder(folder: Path) -> Record | None:
+    """The record in a folder; None if there is none that can be read."""
+    try:
+        return read(folder / "record.ndjson")
+    except (RecordError, OSError, UnicodeDecodeError):
+        return None
+
+
+def _problem(code: int, record: Record | None, told: list[str]) -> str:
+    """Why a run gave no cell, from how it ended and what it said; empty if it gave one."""
+    if code == 5:
+        return "nothing was selected"
+    if code in (0, 1) and record is not None and not record.cut:
+        return record.shortfall
+    said = [line.removeprefix("embcheck: ") for line in told if line.startswith("embcheck: ")]
+    words = "; ".join(line for line in said[:3] if "nothing was selected" not in line) or " ".join(told[-3:])
+    return f"the laws can't be run: {words[:600]}"
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -19,8 +19,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embcheck.records.record import Record, read
-from embcheck.releases.cell import Cell, Say, Selection, run_cell, write_line
+from embcheck.files import write_whole
+from embcheck.records.record import Record
+from embcheck.releases import kept
+from embcheck.releases.cell import Cell, Say, Selection, read_folder, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
 from embcheck.shards import ShardError, merged, write
 
@@ -116,7 +118,7 @@ class Cluster:
         if not jobs:
             return {}
         self._ray.cloudpickle.register_pickle_by_value(task)
-        cores = int(self._workers) if self._workers.isdigit() else 1
+        cores = int(self._workers) if self._workers.isdecimal() else 1
         remote = self._ray.remote(num_cpus=cores, max_retries=_RETRIES)(task.perform)
         code = self._ray.put(dict(_code(self._source)))
         self._say(
@@ -151,18 +153,18 @@ class Cluster:
         folder = self._cache.cells / cell.folder.name
         _lay_out(files, folder)
         if job.lasting:
-            (self._cache.cells / job.name(self._source.name)).write_text(json.dumps({"folder": folder.name}))
+            write_whole(self._cache.cells / job.name(self._source.name), json.dumps({"folder": folder.name}))
         return _here(replace(cell, folder=folder))
 
     def _kept(self, job: Job) -> Cell | None:
-        """The cell of an earlier command, if it was finished."""
-        note = self._cache.cells / job.name(self._source.name)
-        if not job.lasting or not note.is_file():
+        """The cell of an earlier command, if it was finished, on a node like this machine."""
+        note = kept.remembered(self._cache.cells / job.name(self._source.name)) if job.lasting else None
+        if note is None:
             return None
-        folder = self._cache.cells / json.loads(note.read_text())["folder"]
-        if not folder.is_dir():
+        folder = self._cache.cells / str(note.get("folder"))
+        record = read_folder(folder)
+        if record is None or not record.complete or not kept.from_here(record.header):
             return None
-        record = read(folder / "record.ndjson")
         self._say(f"{record.torch}{_of(job)}: kept from before")
         return Cell(job.release.asked, record.torch, record, folder=folder, kept=True)
 
@@ -187,11 +189,14 @@ class Cluster:
     def _merged(self, whole: Record, folders: list[Path], job: Job) -> Path:
         """A folder as a run of the whole leaves it."""
         folder = self._cache.cells / f"{whole.torch}-{job.name(self._source.name)}-merged"
-        shutil.rmtree(folder, ignore_errors=True)
-        write(whole, folder / "record.ndjson")
+        making = folder.with_name(f"{folder.name}.{os.getpid()}")
+        shutil.rmtree(making, ignore_errors=True)
+        write(whole, making / "record.ndjson")
         for part in folders:
             if (part / ".embcheck").is_dir():
-                shutil.copytree(part / ".embcheck", folder / ".embcheck", dirs_exist_ok=True)
+                shutil.copytree(part / ".embcheck", making / ".embcheck", dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        making.rename(folder)
         return folder
 
     def _cancel(self, references: list[Any]) -> None:
@@ -210,7 +215,7 @@ def _reach(address: str) -> None:
         ConnectionError: if nobody answers.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         raise ConnectionError("expected host:port")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
@@ -243,6 +248,7 @@ def _lay_out(files: dict[str, bytes], folder: Path) -> None:
     if folder.is_dir():
         return
     making = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
     for place, content in files.items():
         path = making / place
         path.parent.mkdir(parents=True, exist_ok=True)

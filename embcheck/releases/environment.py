@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
+from embcheck.files import write_whole
+from embcheck.releases import kept
 from embcheck.source import requirements
 
 #: Seconds for an installation, and for importing torch.
@@ -169,25 +172,28 @@ class Cache:
         given = release.interpreter
         if given is not None:
             return self._adopted(given)
-        name = f"{release.asked}-{_short(release.index, self.python)}"
+        name = f"{release.asked}-{_short(release.index, self.python, platform.machine())}"
         folder = self.environments / name
         self.environments.mkdir(parents=True, exist_ok=True)
         with self._lock(self.environments / f"{name}.lock"):
             done = folder / "finished"
             python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-            if not done.is_file():
+            # Nobody changes it, so torch need not be imported again to know what is there.
+            found = kept.remembered(done)
+            if found is None:
                 self._make(release, folder, python)
-                done.write_text(json.dumps(_probe(python)))
-        # Nobody changes it, so torch need not be imported again to know what is there.
-        found = json.loads(done.read_text())
+                found = _probe(python)
+                write_whole(done, json.dumps(found))
         return Environment(python, str(found["torch"]), str(found["build"]))
 
     def _make(self, release: Release, folder: Path, python: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        index = ["--index", release.index, "--index-strategy", "unsafe-best-match"] if release.index else []
+        # From one index alone: of two that both have a name, either could give what it likes.
+        index = ["--index-url", release.index] if release.index else []
         try:
             _uv("venv", "--python", self.python, str(folder))
-            _uv("pip", "install", "--python", str(python), *index, *release.requirement, *self.needs())
+            _uv("pip", "install", "--python", str(python), *index, *release.requirement)
+            _uv("pip", "install", "--python", str(python), *self.needs())
         except ReleaseError:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
             raise

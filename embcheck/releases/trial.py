@@ -1,5 +1,8 @@
-"""A counterexample's script run in an environment: does it fail there?  The answer is kept, for a script is cheap to
-run but an import of torch is not."""
+"""A counterexample's script run in an environment: does it fail there?
+
+The answer is kept for the same machine, for a script is cheap to run but an import of torch is not.  What was killed or
+had no end says nothing of the release and is tried again the next time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import subprocess
 from enum import Enum
 from pathlib import Path
 
+from embcheck.exit_lines import OTHERWISE
+from embcheck.files import write_whole
+from embcheck.releases import kept
 from embcheck.releases.environment import Environment
 
 #: Seconds that a script may take, its import of torch included.
@@ -32,17 +38,20 @@ class Outcome(Enum):
 
 def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
     """Runs a script in an environment, or recalls how it ended there; ``folder`` keeps the answers."""
-    facts = (script, environment.torch, environment.build)
-    kept = folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.json"
-    if kept.is_file():
-        return Outcome(json.loads(kept.read_text())["outcome"])
+    facts = (script, environment.torch, environment.build, kept.machine())
+    note = folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.json"
+    answer = kept.remembered(note)
+    if answer is not None and answer.get("outcome") in [outcome.value for outcome in Outcome]:
+        return Outcome(answer["outcome"])
     folder.mkdir(parents=True, exist_ok=True)
-    path = kept.with_suffix(".py")
-    path.write_text(script, encoding="utf-8")
+    path = note.with_suffix(".py")
+    write_whole(path, script)
     status, stderr = _run(path, environment)
-    outcome = Outcome.of(status, stderr)
-    facts_told = {"outcome": outcome.value, "torch": environment.torch, "status": status, "stderr": stderr[-400:]}
-    kept.write_text(json.dumps(facts_told))
+    # A script that says itself what an unexpected error is may print the tracebacks that torch logs.
+    outcome = Outcome.of(status, "" if OTHERWISE in script else stderr)
+    if status is not None and status >= 0:
+        told = {"outcome": outcome.value, "torch": environment.torch, "status": status, "stderr": stderr[-400:]}
+        write_whole(note, json.dumps({**told, "machine": kept.machine()}))
     return outcome
 
 

@@ -58,8 +58,8 @@ def renormalise(
             else [(used, torch.ones_like(used)), (value, upstream)]
         )
         torch.autograd.backward([pair[0] for pair in losses], [pair[1] for pair in losses])
-        seen["weight_grad"] = leaf.grad
-        seen["sample_grad"] = None if samples is None else samples.grad
+    seen["weight_grad"] = leaf.grad
+    seen["sample_grad"] = None if samples is None else samples.grad
     seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
     call(indices)
     seen["twice"] = leaf.detach().clone()

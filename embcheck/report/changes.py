@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
 
-from embcheck.records.compare import Change, Key, Move, differences_of_setup
+from embcheck.records.compare import Change, Key, Move, across, cause, differences_of_setup
 from embcheck.records.record import Record
+from embcheck.records.totals import Totals
+from embcheck.verdict import Status
 
 STYLE = {
     Move.BROKEN: "bold red",
@@ -30,14 +31,17 @@ _HEADINGS = {
     Move.FIXED: "fixed",
     Move.EASED: "eased",
     Move.DECIDED: "decided",
-    Move.NEW: "new",
-    Move.GONE: "gone",
+    Move.NEW: "judged in the second alone, not compared",
+    Move.GONE: "judged in the first alone, not compared",
     Move.RATIO: "worst error/bound ratio",
 }
 
 
 def show(changes: Sequence[Change], before: Record, after: Record, out: Console) -> None:
-    """The setup's differences, the changes under a heading each, and one line that counts them."""
+    """What they were run on, if that differs, the setup's other differences, the changes under a heading each, and one
+    line that counts them."""
+    if told := across(before, after):
+        out.print(Text(told, "bold"))
     for name, record in (("first", before), ("second", after)):
         if record.shortfall:
             out.print(Text(f"the {name} record is {record.shortfall}", "bold magenta"))
@@ -54,7 +58,7 @@ def lines(changes: Sequence[Change], trials: Mapping[Key, str] | None = None) ->
     for move, group in groupby(changes, lambda change: change.move):
         found.append(Text.assemble((_HEADINGS[move], STYLE[move])))
         if move in (Move.NEW, Move.GONE):
-            found.append(Text(f"  {', '.join(dict.fromkeys(change.law for change in group))}"))
+            found += _not_compared(list(group))
             continue
         for change in group:
             mode = "" if change.mode == "eager" else f" · {change.mode}"
@@ -70,14 +74,25 @@ def evidence(change: Change) -> list[str]:
     side = change.before if change.move in (Move.FIXED, Move.EASED) else change.after
     if side is None or change.move in (Move.RATIO, Move.NEW):
         return []
-    chosen = [example for example in side.counterexamples if not change.kinds or example.kind in change.kinds]
+    chosen = [example for example in side.counterexamples if not change.causes or cause(example) in change.causes]
     told = [f"{example.case}   {example.words}" for example in chosen[:2]]
     if not told and change.move in (Move.BROKEN, Move.UNDECIDED):
         told = list(side.reasons[:2])
     return told
 
 
+def _not_compared(group: list[Change]) -> list[Text]:
+    """What one side alone judged: counted, and named where it is not right."""
+    judged = [change.before if change.move is Move.GONE else change.after for change in group]
+    verdicts = [verdict for verdict in judged if verdict is not None]
+    bad = dict.fromkeys(f"{v.law} ({v.mode}): {v.status.word}" for v in verdicts if v.status >= Status.UNKNOWN)
+    return [Text(f"  {Totals.of(verdicts)}"), *(Text(f"  {name}") for name in bad)]
+
+
 def closing(changes: Sequence[Change]) -> str:
-    """One line that counts the changes."""
-    counts = Counter(change.move for change in changes)
-    return ", ".join(f"{counts[move]} {move.value}" for move in Move if counts[move]) or "no law changed"
+    """One line that counts the laws that changed, each once for what happened to it, in however many modes."""
+    laws: dict[Move, set[tuple[str, str]]] = {}
+    for change in changes:
+        laws.setdefault(change.move, set()).add(change.key[:2])
+    counted = ", ".join(f"{len(laws[move])} {move.value}" for move in Move if move in laws)
+    return f"laws: {counted}" if counted else "no law changed"

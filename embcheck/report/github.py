@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
-from embcheck.records.compare import Change, Key
+from embcheck.records.compare import Baseline, Key, across, compare
 from embcheck.records.record import Record
+from embcheck.records.totals import Totals
+from embcheck.report.changes import closing
 from embcheck.verdict import Status, Verdict
 
 #: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.
@@ -40,17 +41,17 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(record: Record, changes: Sequence[Change] | None = None, excused: Collection[Key] = ()) -> str:
+def summary(record: Record, baseline: Baseline | None = None) -> str:
     """The job's summary: counts, what fails with its cases and scripts, what changed against the baseline."""
     settled = record.settled()
-    counts = Counter(verdict.status for verdict in settled)
     footer = record.footer or {}
-    counted = ", ".join(f"{counts[status]} {status.word}" for status in sorted(counts, reverse=True))
+    excused = baseline.excused(record.verdicts, settled) if baseline is not None else frozenset()
     lines = [
         f"## embcheck · torch {_text(record.torch)}",
         "",
-        *([f"> **{record.shortfall}**", ""] if record.shortfall else []),
-        f"{counted} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
+        *([f"> **against the baseline: {_text(told)}**", ""] if baseline and (told := across(baseline.record, record)) else []),
+        *([f"> **{_text(record.shortfall)}**", ""] if record.shortfall else []),
+        f"{Totals.of(settled)} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
         f"profile {_text(record.setting('profile'))} · {footer.get('seconds', 0):.0f} s",
         "",
     ]
@@ -64,9 +65,8 @@ def summary(record: Record, changes: Sequence[Change] | None = None, excused: Co
         lines.append(f"| **{verdict.status.word}**{old} | {_code(verdict.law)} | {_text(verdict.mode)} | {told} |")
     if len(failing) > _FULL:
         lines.append(f"\n… and {len(failing) - _FULL} more, in the record.")
-    if changes is not None:
-        moved = Counter(change.move.value for change in changes)
-        lines += ["", "Against the baseline: " + (", ".join(f"{n} {m}" for m, n in moved.items()) or "no change") + "."]
+    if baseline is not None:
+        lines += ["", f"Against the baseline: {closing(compare(baseline.record, record))}."]
     known = sorted(verdict.law.removeprefix("ledger: ") for verdict in settled if verdict.engine == "witness")
     if known:
         lines += ["", f"<details><summary>{len(known)} entries of the ledger were looked at</summary>", ""]

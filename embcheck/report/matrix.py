@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.records.compare import Key
+from embcheck.records.compare import Key, across
 from embcheck.records.grid import Grid, Square
+from embcheck.records.totals import LEDGER, Totals
 from embcheck.report.changes import closing, lines
 from embcheck.report.style import STYLE
 from embcheck.verdict import Status
@@ -22,7 +22,7 @@ def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, 
     ``trials`` has, for each step, what the scripts of its changes said.
     """
     out.print(table(grid, every=every))
-    quiet = sum(row.quiet for row in grid.rows)
+    quiet = sum(row.quiet for row in grid.rows if row.family != LEDGER)
     if quiet and not every:
         out.print(Text(f"{quiet} laws more hold in every release (--all shows them)", "dim"))
     for column in grid.columns:
@@ -32,6 +32,8 @@ def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, 
             out.print(Text.assemble((f"{column.name}  ", "bold"), (column.record.shortfall, "magenta")))
     for number, step in enumerate(grid.steps):
         out.print(Text(f"\n{step.before.name} → {step.after.name}: {closing(step.changes)}", "bold"))
+        if step.before.record is not None and step.after.record is not None:
+            out.print(Text(across(step.before.record, step.after.record), "dim"))
         for line in lines(step.changes, trials.get(number, {})):
             out.print(line)
 
@@ -47,15 +49,13 @@ def table(grid: Grid, *, every: bool) -> Table:
     for row in grid.rows:
         if every or not row.quiet:
             found.add_row(row.law, *map(word, row.squares))
-    counts = [
-        Counter(square.status for row in grid.rows if (square := row.squares[n]).status is not None)
-        for n in range(len(grid.columns))
-    ]
+    totals = [Totals.of(verdicts) for verdicts in grid.settled]
     found.add_row("")
-    for status in (Status.HOLDS, Status.KNOWN, Status.UNKNOWN, Status.VIOLATED):
-        if any(count[status] for count in counts):
-            numbers = (Text(str(count[status]) if count else "", STYLE[status]) for count in counts)
-            found.add_row(Text(f"laws: {status.word}", "dim"), *numbers)
+    for noun, counts in (("laws", [t.laws for t in totals]), ("witnesses", [t.witnesses for t in totals])):
+        for status in (Status.HOLDS, Status.KNOWN, Status.UNKNOWN, Status.VIOLATED):
+            if any(count[status] for count in counts):
+                numbers = (Text(str(count[status]) if count else "", STYLE[status]) for count in counts)
+                found.add_row(Text(f"{noun}: {status.word}", "dim"), *numbers)
     return found
 
 

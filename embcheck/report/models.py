@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from embcheck.records.audited import AS_BUILT, FAMILY, Advice, Model, models
 from embcheck.records.grid import Column, Run
 from embcheck.records.record import Record
+from embcheck.records.store import is_kept, replay_command
 from embcheck.report.mark import Mark
 from embcheck.verdict import Counterexample, Status, Verdict
 
@@ -39,6 +41,10 @@ class Found:
     def confirmed(self) -> str:
         words = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
         return words[self.example.script_confirmed]
+
+    @property
+    def replay(self) -> str:
+        return replayed(self.example, self.model.store)
 
     @property
     def haystack(self) -> str:
@@ -81,6 +87,7 @@ class Shown:
     run: str
     model: Model
     anchor: str
+    store: Path | None
 
     @property
     def name(self) -> str:
@@ -152,7 +159,7 @@ class Audits:
     def shown(self) -> list[Shown]:
         """Those with findings first, then in the order in which they were audited."""
         every = [
-            Shown(column.name, model, f"model-{number}-{place}-{_slug(model.subject)}")
+            Shown(column.name, model, f"model-{number}-{place}-{_slug(model.subject)}", column.store)
             for number, column in enumerate(self.columns, 1)
             for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1)
         ]
@@ -204,6 +211,11 @@ class Audits:
         return every[len(every) // 2] if every else 0.0
 
 
+def replayed(example: Counterexample, store: Path | None) -> str:
+    """The command that shows a counterexample again; empty where it was not kept."""
+    return replay_command(example.id, store) if store is not None and is_kept(example.id, store) else ""
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
@@ -222,5 +234,5 @@ def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:
         if rest:
             laws = {name: law for name, law in record.laws.items() if law.family != FAMILY}
             left: Record = replace(record, verdicts=rest, laws=laws)
-            others.append(Run(column.name, left, column.problem))
+            others.append(Run(column.name, left, column.problem, column.store))
     return others, Audits(audited)

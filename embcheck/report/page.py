@@ -14,17 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from embcheck import __version__
 from embcheck.records.compare import Change, Key, Move
-from embcheck.records.grid import LEDGER, Column, Grid, Row, Run, Square, Step
+from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
+from embcheck.records.totals import LEDGER
 from embcheck.report.changes import evidence
 from embcheck.report.mark import Mark
-from embcheck.report.models import parted
+from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
@@ -45,6 +47,7 @@ class Line:
     mode: str
     mark: Mark
     verdict: Verdict
+    store: Path | None
 
     @property
     def worst(self) -> str:
@@ -62,6 +65,8 @@ class Shown:
     run: str
     example: Counterexample
     agree: tuple[str, ...]
+    #: the command that shows it again; empty where it was not kept
+    replay: str = ""
 
     @property
     def confirmed(self) -> str:
@@ -118,7 +123,7 @@ class Section:
     @cached_property
     def lines(self) -> list[Line]:
         return [
-            Line(column.name, mode, Mark(verdict.status.word), verdict)
+            Line(column.name, mode, Mark(verdict.status.word), verdict, column.store)
             for column, square in zip(self.grid.columns, self.row.squares, strict=True)
             for mode, verdict in square.verdicts.items()
         ]
@@ -130,7 +135,8 @@ class Section:
         for line in self.lines:
             agree = tuple(o.mode for o in self.lines if o.run == line.run and o.verdict.status <= Status.HOLDS)
             for example in line.verdict.counterexamples:
-                found.setdefault((example.law, example.case, example.kind), Shown(line.run, example, agree))
+                key = (example.law, example.case, example.kind)
+                found.setdefault(key, Shown(line.run, example, agree, replayed(example, line.store)))
         return sorted(found.values(), key=lambda shown: len(shown.example.case))
 
     @cached_property
@@ -162,11 +168,6 @@ class Group:
     name: str
     sections: Sequence[Section]
 
-    @property
-    def counts(self) -> list[tuple[Mark, int]]:
-        counts = Counter(section.row.status for section in self.sections if section.row.status is not None)
-        return [(Mark(status.word), counts[status]) for status in sorted(counts, reverse=True)]
-
 
 @dataclass(frozen=True)
 class Bar:
@@ -178,6 +179,10 @@ class Bar:
     @property
     def total(self) -> int:
         return sum(number for _, number, _ in self.parts)
+
+
+def _marked(counts: Counter[Status]) -> list[tuple[Mark, int]]:
+    return [(Mark(status.word), counts[status]) for status in sorted(counts, reverse=True)]
 
 
 def _mark(square: Square) -> Mark:
@@ -249,7 +254,8 @@ def render(
         audits=audits,
         heads=[column.name for column in others] if len(others) > 1 else modes,
         single=len(others) == 1,
-        counts=Group("", [section for section in sections if section.row.family != LEDGER]).counts,
+        counts=_marked(grid.totals.laws),
+        witnesses=_marked(grid.totals.witnesses),
         laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS)],
         findings=[group for group in groups if group.name == LEDGER],
         claims=[group for group in groups if group.name.startswith(CLAIMS)],
@@ -284,6 +290,6 @@ def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
     }
 
 
-def of_record(record: Record, name: str = "") -> Run:
-    """A record as a column, named after its torch."""
-    return Run(name or f"torch {record.torch}", record)
+def of_record(record: Record, name: str = "", store: Path | None = None) -> Run:
+    """A record as a column, named after its torch; ``store`` has its failures."""
+    return Run(name or f"torch {record.torch}", record, store=store)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.text import Text
 
+from embcheck.machine import promised
 from embcheck.report.style import bar, console
-from embcheck.report.terminal import summary
+from embcheck.report.terminal import opening_line, summary
 
 
 class Progress:
@@ -29,16 +30,20 @@ class Progress:
         self.bar = bar(self.out)
         self.task = self.bar.add_task("checking", total=None)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        run = session.config.pluginmanager.get_plugin("embcheck-session")
+        if run is not None:
+            self.out.print(Text(opening_line(run)))
+            if elsewhere := promised():
+                self.out.print(Text(elsewhere))
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         if not self.total:
             self.bar.start()
             self.bar.update(self.task, total=len(ids))
         self.total = len(ids)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if any(name == "embcheck crash" for name, _ in report.user_properties):
@@ -47,8 +52,6 @@ class Progress:
             return
         self.finished += report.when == "call"
         self.failed += report.failed
-        if report.failed and report.when != "call":
-            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
         name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
         mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
         self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
@@ -70,9 +73,9 @@ class Progress:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
-        if run is not None and (run.results.verdicts or run.stopped != "finished"):
+        if run is not None and (run.results.verdicts or run.unaccounted or run.stopped != "finished"):
             summary(run)
-        elif not self.errors and not config.option.collectonly:
+        elif run is not None and not self.errors and not config.option.collectonly:  # None: its options were refused
             self.out.print(Text("embcheck: nothing was selected"))
             for line in _modeless(config):
                 self.out.print(Text(f"embcheck: {line}"))

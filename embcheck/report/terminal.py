@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from embcheck.accounting import told_by_reason
+from embcheck.ledger import SEEMS_FIXED
+from embcheck.machine import Machine
+from embcheck.records.compare import across
+from embcheck.records.store import replay_command
+from embcheck.records.totals import LEDGER, Totals, counted
 from embcheck.report.grid import grids
 from embcheck.report.style import STYLE, console
 from embcheck.verdict import Counterexample, Status, Verdict
@@ -16,11 +23,16 @@ from embcheck.verdict import Counterexample, Status, Verdict
 def summary(session: Any, *, width: int | None = None, colour: bool | None = None) -> None:
     """The laws, then the violations, then the last lines: counts, seed, digest, where the record is."""
     out = console(colour=colour, width=width)
+    if session.baseline is not None and (told := across(session.baseline.record, session.record)):
+        out.print(Text(f"against the baseline: {told}", "bold"))
+    out.print(Text(f"machine: {session.machine or Machine.of(session.record.header['machine'])}"))
+    for name, words in (session.levels or session.record.header.get("levels", {})).items():
+        out.print(Text(f"CPU level {name}: {words}"))
     out.print(law_table(session.settled))
     if session.settings.modes:
         out.print(grids(session.settled, session.absences))
     for example in chosen(session.examples):
-        out.print(failure(example, session.store, old=session.in_baseline(example)))
+        out.print(failure(example, session.store))
     for verdict in session.settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = _OLD if verdict.key in session.excused else ""
@@ -29,10 +41,21 @@ def summary(session: Any, *, width: int | None = None, colour: bool | None = Non
             for reason in verdict.reasons[:_SHOWN]:
                 word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
                 out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}{more}"))
+    for verdict in session.settled:
+        for reason in verdict.reasons:
+            if verdict.family == LEDGER and reason.startswith(SEEMS_FIXED):
+                out.print(Text.assemble(("HOLDS    ", STYLE[Status.HOLDS]), f" {verdict.law}: {reason}"))
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
     for line in closing_lines(session):
         out.print(Text(line))
+
+
+def opening_line(session: Any) -> str:
+    """What is run, on what; what the machine proves to use is known once a case was judged, and is in the summary."""
+    settings, header = session.settings, session.record.header
+    embcheck, torch = (f"{name} {header['versions'][name]}" for name in ("embcheck", "torch"))
+    return f"{embcheck} · {torch} · {Machine.of(header['machine'])} · {settings.profile} · seed {settings.seed}"
 
 
 #: Modes that a law's row names.
@@ -60,11 +83,16 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
             Text(status.word, STYLE[status]),
             modes,
             f"{sum(verdict.cases for verdict in group):,}",
-            f"{known:,}" if known else "",
+            _share(known, sum(verdict.cases for verdict in group)),
             f"{max(ratios):.2f}" if ratios else "exact",
             f"{sum(verdict.seconds for verdict in group):.1f}",
         )
     return table
+
+
+def _share(known: int, cases: int) -> str:
+    """How many cases the ledger excuses, and which share of the law's that is if it is more than a tenth."""
+    return f"{known:,} ({known / cases:.0%})" if 0 < cases < 10 * known else f"{known:,}" if known else ""
 
 
 #: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
@@ -83,18 +111,21 @@ def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
 _OLD = "   (in the baseline too)"
 
 
-def failure(example: Counterexample, store: Any = None, *, replayable: bool = True, old: bool = False) -> Text:
-    """A violation: the law, the smallest case, what came out, how to see it again."""
+def failure(example: Counterexample, store: Path | None = None, *, tried: bool = True) -> Text:
+    """A violation: the law, the smallest case, what came out, how to see it again if it is kept in ``store``.
+
+    The script is named once it was ``tried``.
+    """
     where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
     text = Text.assemble(
-        "\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * old}\n"
+        "\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * example.in_baseline}\n"
     )
     lines = [
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
         ("also", ", ".join(example.also)),
-        ("replay", f"embcheck replay {example.id}" if replayable else ""),
-        ("script", _script_line(example, store) if store else ""),
+        ("replay", replay_command(example.id, store) if store else ""),
+        ("script", _script_line(example, store) if store and tried else ""),
     ]
     for label, body in lines:
         if body:
@@ -102,7 +133,7 @@ def failure(example: Counterexample, store: Any = None, *, replayable: bool = Tr
     return text
 
 
-def _script_line(example: Counterexample, store: Any) -> str:
+def _script_line(example: Counterexample, store: Path) -> str:
     place = f"{store}/{example.id}.py"
     match example.script_confirmed:
         case True:
@@ -111,15 +142,15 @@ def _script_line(example: Counterexample, store: Any) -> str:
         case False:
             return f"{place} (run alone it exits 0: the failure needs what ran before it)"
         case _:
-            return f"{place} (not run to its end)"
+            return f"{place} (not confirmed: not run, or its status is neither 0 nor 1)"
 
 
-def violations(verdicts: Iterable[Verdict]) -> str:
+def violations(verdicts: Iterable[Verdict], store: Path) -> str:
     """The violations of one item as plain text, for pytest's own report; empty if there are none."""
     parts = []
     for verdict in verdicts:
         if verdict.status == Status.VIOLATED:
-            parts += [failure(example).plain.strip("\n") for example in verdict.counterexamples]
+            parts += [failure(example, store, tried=False).plain.strip("\n") for example in verdict.counterexamples]
         elif verdict.status == Status.UNKNOWN:
             parts.append(f"UNKNOWN   {verdict.law}: {'; '.join(verdict.reasons)}")
     return "\n".join(parts)
@@ -127,23 +158,21 @@ def violations(verdicts: Iterable[Verdict]) -> str:
 
 def closing_lines(session: Any) -> list[str]:
     """What a reader looks for at the end."""
-    counts: dict[str, int] = {}
-    for status in Status:
-        laws = {v.law for v in session.settled if v.status == status}
-        if laws:
-            counts[status.word] = len(laws)
-    worst = ", ".join(f"{count} {word}" for word, count in counts.items())
     settings = session.settings
     lines = [
-        f"{worst} · {session.results.cases:,} cases · seed {settings.seed} · profile {settings.profile} · "
+        f"{Totals.of(session.settled)} · {session.results.cases:,} cases · seed {settings.seed} · profile {settings.profile} · "
         f"cases {session.results.digest}"
     ]
     if session.stopped != "finished":
         lines.append(f"the run did not finish: {session.stopped}")
+    lines += [f"no verdict from {line}" for line in told_by_reason(session.unaccounted)]
     if session.baseline is not None:
-        held = len(session.excused)
-        failing = sum(v.status >= Status.UNKNOWN and v.key not in session.excused for v in session.settled)
-        lines.append(f"against the baseline: {failing} new, {held} known to it ({session.settings.baseline})")
+        failing = {v.key[:2] for v in session.settled if v.status >= Status.UNKNOWN and v.key not in session.excused}
+        held = {key[:2] for key in session.excused} - failing
+        lines.append(
+            f"against the baseline: {counted(len(failing))} new or undecided, {counted(len(held))} violated on its very cases "
+            f"only ({session.settings.baseline})"
+        )
     if session.writer is not None:
         broken = session.writer.broken
         lines.append(f"record: {session.writer.path}" + (f" is cut off: {broken}" if broken else ""))

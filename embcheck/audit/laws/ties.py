@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embcheck.audit.factory import fresh
-from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, audit_law
+from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, Undecided, audit_law
 from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
 from embcheck.audit.subject import Subject
 
@@ -34,14 +34,22 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
 
 
 def _undeclared(subject: Subject) -> Result:
-    """A head that starts as a copy of the table, and nothing says what it ought to be."""
+    """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie.
+
+    Raises:
+        Undecided: for such a head, unless the user has said that either will do.
+    """
     facts = subject.facts
     parameters = named(fresh(subject.source, varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
-    if table is not None and head is not None and table is not head and same(table.detach(), head.detach()):
-        return [Note(f"design choice or a forgotten tie: {facts.head} starts as a copy of {facts.table}, "
-                     "and the two are trained apart (say --expect tied or untied)")]  # fmt: skip
-    return []
+    if table is None or head is None or table is head or head.dim() != 2:
+        return []
+    if not any(same(table.detach(), copy) for copy in (head.detach(), head.detach().T)):
+        return []
+    words = f"{facts.head} only starts as a copy of {facts.table}: the two are trained apart"
+    if facts.said == "--expect any":
+        return [Note(f"design choice: {words}")]
+    raise Undecided(f"{words}, and nothing declares whether that is meant; say --expect tied or --expect untied")
 
 
 @audit_law("No two Parameters share memory, and parameters() lists each once.", variants=(AS_BUILT, FLIPPED))

@@ -1,0 +1,231 @@
+"""The lines with which a script ends: they call its program, print what is expected beside what came out, and exit.
+
+The status is 1 only if the difference shows that the script was written for, 0 if what the law says is right, and 2 for
+anything else: a value that is wrong in another way, an error that nobody expected.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from embcheck.axes import Input
+from embcheck.layout import view_of
+from embcheck.literal import expression, placed
+from embcheck.outcome import AROUND
+from embcheck.result import Difference
+
+#: Seconds of CPU time after which a program has no end, and seconds after which nobody waits for one any more.
+_CPU, _WAITED = 20, 120
+#: What another run or machine may tell otherwise in a message: addresses, paths, symbols' names, numbers that memory holds,
+#: how a process died, and which kernel speaks.
+_VOLATILE = re.compile(r"0x[0-9a-f]+|(?:/[\w.-]+){2,}|\b[a-z]\d+\b|\d{6,}|(?<=exit code )-\d+|^\w+: ")
+
+#: What nobody expects ends a script with 2, wherever it is raised: the first lines, before torch is imported.
+OTHERWISE = "sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end"
+
+
+def ends_the_process(found: Difference) -> bool:
+    """Whether the program dies or has no end, so that it must run in a child."""
+    return found.kind.startswith(("crash", "hang"))
+
+
+def in_a_child(found: Difference) -> list[str]:
+    """The lines that run the rest of such a script in a child."""
+    child = f'subprocess.run([sys.executable, __file__, "child"], timeout={_WAITED})'
+    told = '    print("exit status of the child:", child.returncode, "expected 0")'
+    if not found.kind.startswith("hang"):
+        return [
+            "if len(sys.argv) == 1:  # the program dies, so it runs in a child",
+            f"    child = {child}",
+            told,
+            "    sys.exit(1 if child.returncode < 0 else 2 if child.returncode else 0)",
+        ]
+    return [
+        f"if len(sys.argv) == 1:  # the program has no end: it runs in a child, which gets {_CPU} s of CPU time",
+        "    try:",
+        f"        child = {child}",
+        "    except subprocess.TimeoutExpired as error:",
+        "        print(error)",
+        "        sys.exit(1)",
+        told,
+        "    sys.exit(1 if child.returncode == -signal.SIGPROF else 2 if child.returncode else 0)",
+        f"signal.setitimer(signal.ITIMER_PROF, {_CPU})",
+    ]
+
+
+def call_and_exit(call: str, inputs: Mapping[str, Input], found: Difference, refused: bool) -> list[str]:
+    """The lines that execute ``seen = …`` and exit.  A case that is ``refused`` raises, as it should."""
+    if found.path == "error" and not ends_the_process(found):
+        return _raises(call, found) if found.expected is None else _refuses(call, found)
+    lines = [call]
+    if refused:
+        lines = ["try:", f"    {call}", "except Exception as error:", '    print("raised, as it should:", repr(error))']
+    if ends_the_process(found):
+        return [*lines, 'print("it comes back")']
+    if found.kind == "unreadable":  # no line can say what is right, only what came out then
+        return [
+            *lines,
+            f"got = {found.path}",
+            "got = got.tolist() if isinstance(got, torch.Tensor) else got",
+            'print("got", got, "which no law can be asked of")',
+            f"sys.exit(1 if repr(got) == {repr(found.got)!r} else 2)",
+        ]
+    if found.path == "written":
+        return [*lines, *_written(inputs, found)]
+    if found.kind == "setting":  # it may be left behind by an error
+        called = lines if refused else ["try:", f"    {call}"]
+        looked = [*compared(found)[:-1], "if got != expected:", "    sys.exit(1)"]
+        return [*called, "finally:", *(f"    {line}" for line in looked)]
+    return [*lines, *compared(found)]
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+
+def _raises(call: str, found: Difference) -> list[str]:
+    """Nothing is to be raised."""
+    name = found.kind.removeprefix("raised ") if found.kind.startswith("raised ") else "RuntimeError"
+    words = str(found.got)
+    spaced = found.kind == "does not compile"
+    message = words if spaced else words.removeprefix(f"{found.kind}: ").removeprefix(f"{found.kind}:")
+    return [
+        "try:",
+        f"    {call}",
+        "except Exception as error:",
+        f"    if {_is_another(name, message, spaced)}:",
+        "        raise",
+        '    print("raised", repr(error), "expected no error")',
+        "    sys.exit(1)",
+        'print("no error")',
+    ]
+
+
+def _is_another(name: str, message: str, spaced: bool = False) -> str:
+    """The condition that an error is not the one of this name and message."""
+    stable = max(_VOLATILE.split(message), key=len).strip()
+    text = '" ".join(str(error).split())' if spaced else "str(error)"
+    return f"type(error).__name__ != {name!r} or " + (f"{stable[:80]!r} not in {text}" if stable else text)
+
+
+def _refuses(call: str, found: Difference) -> list[str]:
+    """One of some errors is to be raised."""
+    names = str(found.expected).split(" or ")
+    right = ", ".join(names) if all(hasattr(builtins, name) for name in names) else "Exception"
+    lines = [
+        "try:",
+        f"    {call}",
+        f"except ({right}) as error:" if len(names) > 1 else f"except {right} as error:",
+        *([f"    if type(error).__name__ not in {names!r}:", "        raise"] if right == "Exception" else []),
+        '    print("raised, as it should:", repr(error))',
+        "    sys.exit(0)",
+    ]
+    if found.kind == "accepted":
+        return [*lines, f'print("no error, expected {found.expected}")', "sys.exit(1)"]
+    message = found.words.removeprefix(f"raised {found.got} (").rpartition("), expected ")[0]
+    return [
+        *lines,
+        "except Exception as error:",
+        f"    if {_is_another(str(found.got), message.partition(chr(10))[0])}:",
+        "        raise",
+        f'    print("raised", repr(error), "expected {found.expected}")',
+        "    sys.exit(1)",
+        f'print("no error, expected {found.expected}")',
+        "sys.exit(2)",
+    ]
+
+
+# -- memory and values -----------------------------------------------------------------------------------------------
+
+
+def _written(inputs: Mapping[str, Input], found: Difference) -> list[str]:
+    """Nothing is to be written to an input, or to what lies around one."""
+    name, _, words = str(found.got).partition(": ")
+    given = inputs[name]
+    inside = placed(view_of(given.stored.shape, given.layout))
+    around = words == AROUND and given.stored.size
+    return [
+        f"before, after = {name}_before, {name}_memory.detach()",
+        *([f"after = after.clone()  # but for {name} itself", f"after{inside}.copy_(before{inside})"] if around else []),
+        "written = (before.view(torch.uint8) != after.view(torch.uint8)).sum().item()",
+        f'print("bytes written {"around" if around else "to"} {name}:", written, "expected 0")',
+        "sys.exit(1 if written else 0)",
+    ]
+
+
+def compared(found: Difference) -> list[str]:
+    """The lines that compare what came out with what the law says, and with what was wrong."""
+    found = replace(found, got=_plain(found.got), expected=_plain(found.expected))
+    right, wrong = _conditions(found)
+    names, values = ["got", "expected"], [found.path, expression(found.expected)]
+    if found.kind == "untrue":
+        values[0] = f"bool({found.path})"
+    if "wrong" in wrong:
+        names, values = [*names, "wrong"], [*values, expression(found.got)]
+    is_number = type(found.got) in (bool, int, float, complex)
+    is_plain = values[0].startswith(("bool(", "len(")) or values[0].endswith((".item()", " is None"))
+    return [
+        f"{', '.join(names)} = {', '.join(values)}",
+        *([f"got = got.detach().view({_WIDTHS}[got.element_size()]) if got.is_floating_point() else got"] if found.bits else []),
+        *(["got = got.item() if isinstance(got, torch.Tensor) else got"] if is_number and not is_plain else []),
+        'print("got", got, "expected", expected)',
+        f"sys.exit(0 if {right} else 1 if {wrong} else 2)" if wrong else f"sys.exit(0 if {right} else 1)",
+    ]
+
+
+_WIDTHS = "{1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}"
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def loosened(script: str) -> str:
+    """The script for a value that is read from memory that nobody wrote: any wrong value is the same difference."""
+    return re.sub(
+        r"^sys\.exit\(0 if (.+) else 1 if .+ else 2\)$",
+        r"sys.exit(0 if \1 else 1)  # what is wrong is memory that nobody wrote: it holds anything",
+        script,
+        flags=re.MULTILINE,
+    )
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether Python source can say a value."""
+    try:
+        return bool(isinstance(value, float | complex) or ast.literal_eval(repr(value)) == value)
+    except (SyntaxError, ValueError):
+        return False
+
+
+def _conditions(found: Difference) -> tuple[str, str]:
+    """When what came out is right, and when it is wrong as it was: empty if it can't be wrong in another way."""
+    if found.kind == "too many":
+        return "got <= expected", ""
+    if math.isinf(found.bound):
+        return "got == got", ""  # anything but a NaN
+    right = _near("expected", found.expected, found.bound)
+    if not all(type(value) in (int, float, complex) for value in (found.got, found.expected)):
+        return right, "got == wrong" if _is_literal(found.got) else ""
+    apart = abs(found.got - found.expected)
+    near = max(found.bound, apart / 1000)  # another machine rounds otherwise
+    exact = not found.bound and _is_whole(found.got) and _is_whole(found.expected)
+    return right, _near("wrong", found.got, 0.0 if exact or not math.isfinite(near) else near)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def _near(name: str, value: Any, bound: float) -> str:
+    if value != value:
+        return "got != got"
+    return f"abs(got - {name}) <= {bound!r}" if bound else f"got == {name}"

@@ -1,0 +1,66 @@
+"""Files that are whole or not there, and a file that one process at a time writes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that whoever looks sees what was there before, or all of the new text.
+
+    Raises:
+        OSError: if it can't be written, with the name of the file; nothing is left of the attempt.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class Busy(OSError):
+    """Another process writes there."""
+
+
+def opened_alone(path: Path) -> IO[str]:
+    """A file opened anew for writing, which no other process can open so until this one closes it, or ends.
+
+    Raises:
+        Busy: if another process has it open so.
+        OSError: if it can't be created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "w", encoding="utf-8")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file  # a pipe or a device has no content to protect
+    try:
+        lock(file.fileno())
+        file.truncate(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def lock(descriptor: int) -> None:
+    """Locks an open file or folder for this process; the lock ends with it, however it ends.
+
+    Raises:
+        Busy: if another process has locked it.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(errno.EBUSY, "another run writes there now") from None
+    except (ImportError, OSError):
+        pass  # a system, or a file system, without such locks

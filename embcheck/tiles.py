@@ -1,0 +1,33 @@
+"""Which products of bfloat16 matrices AMX reads in tiles that do not end where the rows do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: Rows of a tile, and elements of bfloat16 in one of its rows.
+ROWS, WIDTH = 16, 32
+#: Products of fewer multiplications are not given to oneDNN.
+_FEW = 16 * 16 * 16
+
+#: The entries that look rows up by a product with one-hot rows.
+PRODUCTS = {"linear", "one_hot_product"}
+
+
+def lookup_reads_on(dtype: str, tokens: int, rows: int, columns: int) -> bool:
+    """Whether `any_reads_on` of a lookup in a table of this shape by a product, or of its gradient."""
+    return any_reads_on(dtype, ((tokens, rows, columns), (rows, tokens, columns), (columns, tokens, rows)))
+
+
+def reads_on(rows: int, width: int, columns: int, batch: int = 1) -> bool:
+    """Whether oneDNN 3.12 with AMX reads on behind the rows of A in A @ B, of shapes (rows, width) and (width, columns).
+
+    Unless the width is cut into equal parts of an even length, its last tile is filled with what lies behind the row,
+    for every row but those of the last tile (uxlfoundation/oneDNN#5717).
+    """
+    parts = -(-width // WIDTH)
+    return rows > ROWS and width > 2 and width % (2 * parts) != 0 and batch * rows * width * columns > _FEW
+
+
+def any_reads_on(dtype: str, products: Iterable[tuple[int, int, int]]) -> bool:
+    """Whether one of some products (rows, width, columns) that are computed in this dtype does."""
+    return dtype == "bfloat16" and any(reads_on(*sizes) for sizes in products)

@@ -1,0 +1,241 @@
+"""Damages: the closed list of what a fault does to a call, each a pure function.
+
+A damage either changes what came out, as a matrix of rows (`Spoil`), or calls the kernel with other arguments (`Give`).
+Neither writes to what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from selfcheck.sites import Arguments, Facts, Site, Tensor, matrix, with_matrix
+
+
+class Call(NamedTuple):
+    """A call of a site: what it was given, its facts, and the matrix that the call before gave, if it had one."""
+
+    given: Arguments
+    facts: Facts
+    previous: Tensor | None = None
+
+
+#: Changes the rows that came out, shape ``(rows, columns)``, which are its own; None if there is nothing to change.
+Spoil = Callable[[Call, Tensor], "Tensor | None"]
+#: The arguments that the kernel is given instead; None if there is nothing to change.
+Give = Callable[[Call], "dict[str, Any] | None"]
+
+
+class Damage(NamedTuple):
+    """A damage by its name.
+
+    ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't; ``rows`` is how
+    many rows it needs; one ``of_zeros`` changes zeros, too.  It is one of sites that have ``sites``' names (all,
+    without) or take ``argument``.
+    """
+
+    name: str
+    spoil: Spoil | None = None
+    give: Give | None = None
+    needs: tuple[str, ...] = ()
+    forbids: tuple[str, ...] = ()
+    rows: int = 1
+    floating: bool = False
+    of_zeros: bool = False
+    argument: str = ""
+    sites: tuple[str, ...] = ()
+
+    def of(self, site: Site) -> bool:
+        """Whether a site has this damage."""
+        if (self.floating and not site.floating) or (self.sites and site.name not in self.sites):
+            return False
+        return not self.argument or any(each.name == self.argument for each in site.operator._schema.arguments)
+
+    def conditions(self, site: Site) -> list[str]:
+        """What a call must meet for the damage to change anything."""
+        columns = [f"{site.columns}>=1"] if site.columns else []
+        shown = ["all_padding=False"] if site.masks and self.spoil is not None and not self.of_zeros else []
+        return [f"{site.rows}>={self.rows}", *columns, *shown, *self.needs]
+
+
+def damaged(damage: Damage, call: Call, result: Any, again: Callable[[dict[str, Any]], Any]) -> Any:
+    """What comes out with the damage instead of ``result``; ``again`` calls the kernel with changed arguments."""
+    if damage.give is not None:
+        changes = damage.give(call)
+        return result if changes is None else again(changes)
+    rows = matrix(result)
+    if damage.spoil is None or not rows.numel() or len(rows) < damage.rows:
+        return result
+    spoiled = damage.spoil(call, rows)
+    return result if spoiled is None else with_matrix(result, spoiled)
+
+
+def differs(one: Any, other: Any) -> bool:
+    """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
+    left, right = matrix(one), matrix(other)
+    if left.shape != right.shape:
+        return True
+    return not bool(((left == right) | (left.isnan() & right.isnan())).all())
+
+
+# -- what comes out -----------------------------------------------------------------------------------------------------
+
+
+def _at(place: int, change: Callable[[Tensor], Tensor | float]) -> Spoil:
+    """The row at a place changed."""
+
+    def spoil(call: Call, rows: Tensor) -> Tensor:
+        rows[place] = change(rows[place])
+        return rows
+
+    return spoil
+
+
+def _zero_column(call: Call, rows: Tensor) -> Tensor:
+    rows[:, -1] = 0
+    return rows
+
+
+def _swap(call: Call, rows: Tensor) -> Tensor:
+    return torch.cat([rows[1:2], rows[:1], rows[2:]])
+
+
+def _repeat(call: Call, rows: Tensor) -> Tensor:
+    rows[-1] = rows[0]
+    return rows
+
+
+def _through(dtype: torch.dtype) -> Spoil:
+    return lambda call, rows: rows.to(dtype).to(rows.dtype)
+
+
+def _ulp(call: Call, rows: Tensor) -> Tensor:
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
+    rows.view(bits)[-1, -1] += 1
+    return rows
+
+
+def _nan(call: Call, rows: Tensor) -> Tensor:
+    rows[-1, -1] = torch.nan
+    return rows
+
+
+def _stale(call: Call, rows: Tensor) -> Tensor | None:
+    before = call.previous
+    return before if before is not None and (before.shape, before.dtype) == (rows.shape, rows.dtype) else None
+
+
+def _zero_padding(call: Call, rows: Tensor) -> Tensor:
+    rows[call.given["indices"].reshape(-1) == call.given["padding_idx"]] = 0
+    return rows
+
+
+# -- what is given ------------------------------------------------------------------------------------------------------
+
+
+def _memory(name: str) -> Give:
+    """A tensor read as if it were contiguous, from where it starts, if its storage is large enough."""
+
+    def give(call: Call) -> dict[str, Any] | None:
+        tensor = call.given[name]
+        if tensor.is_contiguous() or tensor.layout is not torch.strided:
+            return None
+        end = tensor.storage_offset() + tensor.numel()
+        if end * tensor.element_size() > tensor.untyped_storage().nbytes():
+            return None
+        dense = torch.empty(tensor.shape, device="meta").stride()
+        return {name: tensor.as_strided(tensor.shape, dense, tensor.storage_offset())}
+
+    return give
+
+
+def _first_again(name: str) -> Give:
+    """The last token is taken for the first one."""
+
+    def give(call: Call) -> dict[str, Any] | None:
+        tokens = call.given[name].detach().clone().contiguous()
+        if tokens.numel() < 2:
+            return None
+        tokens.view(-1)[-1] = tokens.view(-1)[0].clone()
+        return {name: tokens}
+
+    return give
+
+
+def _sorted_tokens(call: Call) -> dict[str, Any]:
+    tokens = call.given["indices"]
+    return {"indices": tokens.reshape(-1).sort().values.reshape(tokens.shape)}
+
+
+def _other_mode(call: Call) -> dict[str, Any] | None:
+    # Weights of samples go with sums only.
+    return None if call.given["per_sample_weights"] is not None else {"mode": (1, 0, 0)[call.given["mode"]]}
+
+
+_BAGS = ("_embedding_bag", "_embedding_bag_forward_only")
+_BACKWARDS = (
+    *("embedding_dense_backward", "embedding_sparse_backward", "_embedding_bag_dense_backward", *_BAGS),
+    "_embedding_bag_per_sample_weights_backward",
+)
+
+#: Tokens that are not all alike.
+_SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False")
+#: Where the order of tokens matters.
+_ORDERED = ("embedding", *_BACKWARDS)
+
+DAMAGES: Mapping[str, Damage] = {
+    damage.name: damage
+    for damage in (
+        Damage("zero(first)", _at(0, torch.zeros_like)),
+        Damage("zero(last)", _at(-1, torch.zeros_like)),
+        Damage("zero(column)", _zero_column),
+        Damage("negate(last)", _at(-1, torch.neg)),
+        Damage("double(first)", _at(0, lambda row: 2 * row)),
+        Damage("shift", lambda call, rows: rows.roll(1, 0), rows=2),
+        Damage("swap", _swap, rows=2),
+        Damage("repeat(first)", _repeat, rows=2),
+        Damage("cast(bfloat16)", _through(torch.bfloat16), forbids=("dtype=bfloat16",), floating=True),
+        Damage("cast(float32)", _through(torch.float32), needs=("dtype=float64",), floating=True),
+        Damage("ulp(last)", _ulp, floating=True, of_zeros=True),
+        Damage("nan(last)", _nan, floating=True, of_zeros=True),
+        Damage("stale", _stale, needs=("earlier>=1",), of_zeros=True),
+        Damage("zero(padding)", _zero_padding, needs=("padding_hit",), sites=("embedding",)),
+        Damage(
+            "give(padding_idx=none)", give=lambda call: {"padding_idx": -1}, needs=("padding_hit",), sites=_BACKWARDS
+        ),
+        Damage(
+            "give(scale_grad_by_freq=other)",
+            give=lambda call: {"scale_grad_by_freq": not call.given["scale_grad_by_freq"]},
+            needs=("max_count>=2",),
+            sites=("embedding_dense_backward", "_embedding_bag_dense_backward"),
+        ),
+        Damage("give(mode=other)", give=_other_mode, forbids=("per_sample_weights",), sites=_BAGS),
+        Damage(
+            "give(per_sample_weights=none)",
+            give=lambda call: {"per_sample_weights": None},
+            needs=("per_sample_weights",),
+            sites=_BAGS,
+        ),
+        Damage("give(indices=first)", give=_first_again("indices"), needs=_SEVERAL, argument="indices"),
+        Damage("give(indices=sorted)", give=_sorted_tokens, needs=_SEVERAL, sites=_ORDERED),
+        Damage("give(weight=memory)", give=_memory("weight"), argument="weight"),
+        Damage("give(grad=memory)", give=_memory("grad"), sites=("_embedding_bag_dense_backward",)),
+        Damage("give(grad_output=memory)", give=_memory("grad_output"), argument="grad_output"),
+        Damage("give(mat2=memory)", give=_memory("mat2"), argument="mat2"),
+        Damage(
+            "give(max_norm=larger)",
+            give=lambda call: {"max_norm": 1.01 * call.given["max_norm"]},
+            needs=("rescaled>=1",),
+            argument="max_norm",
+        ),
+        Damage(
+            "give(norm_type=2)",
+            give=lambda call: {"norm_type": 2.0},
+            needs=("embedding_dim>=2",),
+            forbids=("norm_type=2",),
+            argument="norm_type",
+        ),
+    )
+}

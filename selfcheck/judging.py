@@ -1,0 +1,190 @@
+"""Judges the cases of a run with kernels of ours: a clean run, which records what each fault would hit, and hunts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import torch
+
+from embcheck.collect import load_families
+from embcheck.evaluate import evaluate
+from embcheck.execution import Execution
+from embcheck.hunt import Ground
+from embcheck.item import PROFILES
+from embcheck.law import Family, Law
+from embcheck.ledger import SHIPPED, Ledger, load
+from embcheck.machine import here
+from embcheck.mode import MODES, Mode
+from embcheck.reduce import size
+from embcheck.result import OracleFailed, Result, Unreachable, Violated
+from embcheck.tally import Tallies
+from selfcheck.drawn import Fault
+from selfcheck.planting import Kernels
+
+#: The families whose cases call the kernels.
+CORE = ("lookup", "one_hot", "gradient", "autograd", "padding", "conversion", "tying", "bag", "bag_layer", "renorm")
+#: How often a case must obey a law without the fault.
+_INNOCENT = 3
+#: Seconds for one fault, and the most cases in which a fault raises before it counts as not judged.
+_LIMIT, _RAISED = 30.0, 64
+
+
+class Candidate:
+    """A case of the deck with the family and the mode in which a run judges it."""
+
+    __slots__ = ("case", "family", "laws", "mode")
+
+    def __init__(self, family: Family, mode: Mode, laws: Sequence[Law], case: Any) -> None:
+        self.family, self.mode, self.laws, self.case = family, mode, laws, case
+
+    @property
+    def fresh(self) -> Any:
+        """A copy of the case, which keeps nothing that it once expanded to."""
+        return type(self.case)(*self.case)
+
+
+@dataclass
+class Record:
+    """What a clean run found: for each fault the cases with a call that it hits, and those with one that it changes."""
+
+    met: dict[int, list[int]] = field(default_factory=dict)
+    changed: dict[int, list[int]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Record) -> None:
+        """Takes in what was found elsewhere."""
+        for mine, theirs in ((self.met, other.met), (self.changed, other.changed)):
+            for position, cases in theirs.items():
+                mine.setdefault(position, []).extend(cases)
+        self.wrong += other.wrong
+
+
+@dataclass(frozen=True)
+class Fared:
+    """How a fault fared.
+
+    ``status`` is killed, survived, not reached, inert (it changes nothing, or no changed call is judged), time-out or
+    unknown; ``met`` and ``changed`` count cases, ``judged`` those that were judged with it.  ``laws`` broke on ``case``,
+    which killed it; ``told`` says why it is inert, or what of embcheck's own failed under it.
+    """
+
+    fault: str
+    status: str
+    met: int = 0
+    changed: int = 0
+    judged: int = 0
+    laws: tuple[str, ...] = ()
+    case: str = ""
+    seconds: float = 0.0
+    told: str = ""
+
+
+def deck(profile: str, seed: int, families: Iterable[str] = CORE) -> tuple[list[Candidate], Ledger]:
+    """The cases that a run with a profile and a seed judges, but for those that the ledger forbids to execute."""
+    known = load_families()
+    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
+    ground = Ground(known, PROFILES[profile], seed, ledger)
+    found: list[Candidate] = []
+    for family in (known[name] for name in families):
+        modes = {name: Tallies(family, MODES[name], ledger) for name in family.modes}
+        laws = {name: [each.law for each in tallies.each] for name, tallies in modes.items()}
+        for item, case in ground.every(family, (), PROFILES[profile]):
+            if modes[item.mode].excluded and modes[item.mode].excuse(case.facts()) is not None:
+                continue
+            found.append(Candidate(family, MODES[item.mode], laws[item.mode], case))
+    return found, ledger
+
+
+class Judging:
+    """Judges cases of a deck while `Kernels` are installed."""
+
+    def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, kernels: Kernels) -> None:
+        self.candidates, self.ledger, self.kernels = candidates, ledger, kernels
+
+    def record(self, faults: Sequence[Fault], chosen: Iterable[int]) -> Record:
+        """A clean run of some cases, by their positions."""
+        self.kernels.plant(None)
+        self.kernels.watch(faults)
+        found = Record()
+        for position in chosen:
+            candidate = self.candidates[position]
+            broken, failed = self._judged(candidate)
+            found.wrong += [f"{law} on {candidate.case!r}" for law in broken] + failed
+            for kept, seen in ((found.met, self.kernels.met), (found.changed, self.kernels.changed)):
+                for fault in seen:
+                    kept.setdefault(fault, []).append(position)
+        self.kernels.watch(())
+        return found
+
+    def hunt(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> Fared:
+        """Plants a fault and judges the cases that it changes, the smallest first, until a law sees it."""
+        if not met:
+            return Fared(str(fault), "not reached")
+        started = time.perf_counter()
+        fared = Fared(str(fault), "survived", len(met), len(changed))
+        order = sorted(changed, key=lambda position: (size(self.candidates[position].case), position))
+        if not order or not self._raising(fault, order):
+            return replace(fared, status="inert", told="no changed call is judged" if order else "nothing changes")
+        for judged, position in enumerate(order, 1):
+            candidate = self.candidates[position]
+            laws, failed = self._killers(fault, candidate)
+            spent = time.perf_counter() - started
+            fared = replace(fared, judged=judged, seconds=spent, told=fared.told or "; ".join(failed[:1]))
+            if laws:
+                return replace(fared, status="killed", laws=tuple(laws), case=repr(candidate.case))
+            if spent > _LIMIT:
+                return replace(fared, status="time-out")
+        return replace(fared, status="unknown") if fared.told else fared
+
+    def _raising(self, fault: Fault, order: Sequence[int]) -> bool:
+        """Whether some case that the fault changes is judged where it does: with an exception there, a law is broken."""
+        try:
+            self.kernels.plant(fault, raises=True)
+            return any(self._judged(self.candidates[position])[0] for position in order[:_RAISED])
+        finally:
+            self.kernels.plant(None)
+
+    def _killers(self, fault: Fault, candidate: Candidate) -> tuple[list[str], list[str]]:
+        """The laws that see a fault on a case, confirmed, and what of embcheck's own failed."""
+        try:
+            self.kernels.plant(fault)
+            broken, failed = self._judged(candidate)
+            if not broken:
+                return [], failed
+            self.kernels.plant(None)
+            for _ in range(_INNOCENT):
+                without, stumbled = self._judged(candidate)
+                broken = [] if stumbled else [law for law in broken if law not in without]
+            if not broken:
+                return [], failed
+            self.kernels.plant(fault)
+            again, _ = self._judged(candidate)
+            return [law for law in broken if law in again], failed
+        finally:
+            self.kernels.plant(None)
+
+    def _judged(self, candidate: Candidate) -> tuple[list[str], list[str]]:
+        """The laws that are broken outside of the ledger, and what of embcheck's own failed."""
+        self.kernels.forget()
+        case = candidate.fresh
+        results = evaluate(candidate.family, candidate.mode, case, candidate.laws, Execution())
+        broken, failed = [], []
+        for law, result in zip(candidate.laws, results, strict=True):
+            if isinstance(result, Violated):
+                if not self._known(candidate, law, case, result):
+                    broken.append(law.name)
+            elif isinstance(result, (OracleFailed, Unreachable)):
+                failed.append(_words(law, result))
+        return broken, failed
+
+    def _known(self, candidate: Candidate, law: Law, case: Any, result: Violated) -> bool:
+        told = self.ledger.excuses(law.name, candidate.mode.name, "cpu", result.difference, case)
+        return all(entry is not None for _, entry in told)
+
+
+def _words(law: Law, result: Result) -> str:
+    return f"{law.name}: {result.error if isinstance(result, OracleFailed) else result}"

@@ -1,0 +1,148 @@
+"""Takes the score: a clean run, then every fault in turn, in forks of a process that has computed nothing with torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from embcheck.ledger import Ledger
+from selfcheck.drawn import Fault, always
+from selfcheck.judging import CORE, Candidate, Fared, Judging, Record, deck
+from selfcheck.planting import Kernels
+
+#: Parts of the deck, and faults that a worker takes at a time.
+_PARTS, _FAULTS = 16, 8
+
+
+class Task(NamedTuple):
+    """A fault to hunt, with the cases that it hits and those that it changes."""
+
+    fault: Fault
+    met: Sequence[int]
+    changed: Sequence[int]
+
+
+@dataclass
+class Score:
+    """What came of all faults; ``wrong`` is what a clean run must not show, and there is then nothing else."""
+
+    cases: int
+    wrong: list[str]
+    fared: list[Fared] = field(default_factory=list)
+
+
+# -- in the forks -------------------------------------------------------------------------------------------------------
+
+#: The deck, which forks inherit, and what judges it in them.
+_deck: list[tuple[list[Candidate], Ledger]] = []
+_judging: list[Judging] = []
+
+
+def _worker() -> Judging:
+    """What judges in this process, with kernels that stay as long as it lives."""
+    if not _judging:
+        warnings.simplefilter("ignore")
+        kernels = Kernels()
+        kernels.install()
+        _judging.append(Judging(*_deck[0], kernels))
+    return _judging[0]
+
+
+def _silenced() -> None:
+    """What a spoiled torch warns of says nothing of the hunt."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+
+
+def _record(faults: Sequence[Fault], chosen: range) -> Record:
+    return _worker().record(faults, chosen)
+
+
+def _hunt(tasks: Sequence[Task]) -> list[Fared]:
+    return [_worker().hunt(*task) for task in tasks]
+
+
+# -- in the process that forks ------------------------------------------------------------------------------------------
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=_silenced)
+
+
+def score(
+    faults: Sequence[Fault],
+    profile: str,
+    seed: int,
+    jobs: int,
+    progress: Callable[[str, int, int], None] = lambda doing, done, total: None,
+    families: Iterable[str] = CORE,
+) -> Score:
+    """Hunts faults on the cases of a profile and a seed.
+
+    First a clean run has to pass, and each site's fault that raises at every call has to be killed.
+    """
+    # Some spellings need it, and each fork would import it anew.
+    import torch._dynamo
+
+    # What is computed here must start no threads of OpenMP: forks would wait for them.
+    torch.set_num_threads(1)
+    _deck[:] = [deck(profile, seed, families)]
+    count = len(_deck[0][0])
+    sites = sorted({fault.site for fault in faults})
+    everywhere = list(always(sites))
+    found = _recorded([*faults, *everywhere], count, jobs, progress)
+    tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
+    wrong = [f"the clean run breaks {words}" for words in found.wrong]
+    wrong += [
+        f"{fault.site}: {'no case calls it' if k not in found.met else 'nothing that it gives is seen to change'}"
+        for k, fault in enumerate(everywhere, len(faults))
+        if k not in found.changed
+    ]
+    if wrong:
+        return Score(count, wrong)
+    raising = [Task(fault, found.met[k], found.changed[k][:_FAULTS]) for k, fault in enumerate(everywhere, len(faults))]
+    fared = _hunted([*raising, *tasks], jobs, progress)
+    first, rest = fared[: len(raising)], fared[len(raising) :]
+    wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.status == "inert"]
+    return Score(count, wrong, rest)
+
+
+def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable[[str, int, int], None]) -> Record:
+    found = Record()
+    with _pool(jobs) as pool:
+        parts = [pool.submit(_record, faults, range(part, count, _PARTS)) for part in range(_PARTS)]
+        for done, part in enumerate(as_completed(parts), 1):
+            found.add(part.result())
+            progress("clean run", done, _PARTS)
+    for cases in (*found.met.values(), *found.changed.values()):
+        cases.sort()
+    return found
+
+
+def _hunted(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int], None]) -> list[Fared]:
+    """How each fault fared; one that ends its process is hunted once more alone, and is then *unknown*."""
+    chunks = [tasks[start : start + _FAULTS] for start in range(0, len(tasks), _FAULTS)]
+    found: dict[int, list[Fared]] = {}
+    with _pool(jobs) as pool:
+        waiting: dict[Future[list[Fared]], int] = {pool.submit(_hunt, chunk): k for k, chunk in enumerate(chunks)}
+        for done, future in enumerate(as_completed(waiting), 1):
+            try:
+                found[waiting[future]] = future.result()
+            except BrokenProcessPool:
+                continue
+            progress("faults", done * _FAULTS, len(tasks))
+    return [fared for k, chunk in enumerate(chunks) for fared in found.get(k) or [_alone(task) for task in chunk]]
+
+
+def _alone(task: Task) -> Fared:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(_hunt, [task]).result()[0]
+        except BrokenProcessPool:
+            return Fared(str(task.fault), "unknown", len(task.met), len(task.changed), told="it ends the process")

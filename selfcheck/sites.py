@@ -1,0 +1,283 @@
+"""Sites: the kernels that are spoiled, and the facts of a call of each.
+
+Facts are told of the call that reaches the kernel, not of the case: an earlier call, a spelling by other operators or a
+history of the case has calls of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+Tensor = torch.Tensor
+Arguments = Mapping[str, Any]
+Facts = dict[str, Any]
+
+_MODES = ("sum", "mean", "max")
+_INTEGERS = (torch.int32, torch.int64)
+#: The most rows whose tokens are counted.
+_MOST = 1 << 24
+
+
+# -- facts --------------------------------------------------------------------------------------------------------------
+
+
+def layout(tensor: Tensor) -> str:
+    """How a tensor lies in memory: contiguous, expanded, rows_strided (its last axis is dense), transposed or strided."""
+    if tensor.layout is not torch.strided or tensor.is_contiguous():
+        return "contiguous"
+    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        return "expanded"
+    if tensor.dim() >= 2 and tensor.stride(-1) == 1:
+        return "rows_strided"
+    return "transposed" if tensor.dim() >= 2 and tensor.stride(-2) == 1 else "strided"
+
+
+def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
+    """The facts of tokens in a table of so many rows; None if one lies outside of it."""
+    if indices.dtype not in _INTEGERS or rows > _MOST:
+        return None
+    tokens = indices.detach().reshape(-1).numpy()
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= rows):
+        return None
+    counts = np.bincount(tokens, minlength=rows)
+    seen = counts[counts > 0]
+    steps = np.diff(tokens)
+    hit = int(counts[padding]) if 0 <= padding < rows else 0
+    return {
+        "numel": tokens.size,
+        "rank": indices.dim(),
+        "index_dtype": str(indices.dtype).removeprefix("torch."),
+        "index_layout": layout(indices),
+        "max_count": int(seen.max()) if seen.size else 0,
+        "unequal_counts": bool(seen.size and seen.min() != seen.max()),
+        "interleaved": bool(np.count_nonzero(steps) + 1 > seen.size > 0),
+        "descending": bool(steps.size and (steps < 0).all()),
+        "first_row": bool(rows and counts[0]),
+        "last_row": bool(rows and counts[-1]),
+        "num_embeddings": rows,
+        "padding": _place(padding, rows),
+        "padding_count": hit,
+        "padding_hit": hit > 0,
+        "all_padding": 0 < hit == tokens.size,
+    }
+
+
+def _place(padding: int, rows: int) -> str:
+    if not 0 <= padding < rows:
+        return "none"
+    return "first" if padding == 0 else "last" if padding == rows - 1 else "middle"
+
+
+def _table(table: Tensor, rows: int) -> Facts:
+    """The facts of a table, or of an upstream gradient for a table of so many rows."""
+    width = table.shape[-1]
+    return {
+        "embedding_dim": width,
+        "dtype": str(table.dtype).removeprefix("torch."),
+        "layout": layout(table),
+        "offset": table.storage_offset() > 0,
+        "elements": rows * width,
+        "nan": bool(table.isnan().any()),
+        "infinite": bool(table.isinf().any()),
+    }
+
+
+def _embedding(given: Arguments) -> Facts | None:
+    weight = given["weight"]
+    if weight.dim() != 2:
+        return None
+    tokens = _tokens(given["indices"], weight.shape[0], given["padding_idx"])
+    flags = {name: given[name] for name in ("scale_grad_by_freq", "sparse")}
+    return None if tokens is None else tokens | _table(weight, weight.shape[0]) | flags
+
+
+def _backward(given: Arguments) -> Facts | None:
+    upstream = given["grad_output"] if "grad_output" in given else given["grad"]
+    tokens = _tokens(given["indices"], given["num_weights"], given["padding_idx"])
+    if tokens is None or upstream.dim() == 0:
+        return None
+    return tokens | _table(upstream, given["num_weights"]) | {"scale_grad_by_freq": given["scale_grad_by_freq"]}
+
+
+def _renorm(given: Arguments) -> Facts | None:
+    table = given["self"]
+    tokens = _tokens(given["indices"], table.shape[0]) if table.dim() == 2 else None
+    if tokens is None:
+        return None
+    looked_up = table.detach()[given["indices"].reshape(-1).unique().long()]
+    over = int((looked_up.norm(given["norm_type"], dim=1) > given["max_norm"]).sum()) if looked_up.numel() else 0
+    norms = {"max_norm": given["max_norm"], "norm_type": given["norm_type"]}
+    return tokens | _table(table, table.shape[0]) | norms | {"rescaled": over, "kept": len(looked_up) - over}
+
+
+def _bag(given: Arguments) -> Facts | None:
+    weight, indices, offsets = given["weight"], given["indices"], given["offsets"]
+    if weight.dim() != 2 or indices.dim() != 1 or offsets.dim() != 1 or offsets.dtype not in _INTEGERS:
+        return None
+    tokens = _tokens(indices, weight.shape[0], given["padding_idx"])
+    last, starts = given["include_last_offset"], offsets.detach().numpy()
+    ends = starts if last else np.append(starts, indices.numel())
+    if tokens is None or not len(ends) or (np.diff(ends) < 0).any() or ends[-1] > indices.numel():
+        return None
+    flags = {name: given[name] for name in ("scale_grad_by_freq", "sparse", "include_last_offset")}
+    more = {
+        "trailing": int(ends[-1]) < indices.numel(),
+        "offsets_dtype": str(offsets.dtype).removeprefix("torch."),
+        "offsets_layout": layout(offsets),
+    }
+    return tokens | _table(weight, weight.shape[0]) | flags | more | _bags(np.diff(ends), given)
+
+
+def _bags(sizes: Any, given: Arguments) -> Facts:
+    samples = given["per_sample_weights"]
+    return {
+        "mode": _MODES[given["mode"]],
+        "bags": len(sizes),
+        "empty_bags": int((sizes == 0).sum()),
+        "empty_first": bool(len(sizes) and sizes[0] == 0),
+        "empty_last": bool(len(sizes) and sizes[-1] == 0),
+        "largest_bag": int(sizes.max()) if len(sizes) else 0,
+        "per_sample_weights": samples is not None,
+        "samples_layout": "none" if samples is None else layout(samples),
+    }
+
+
+def _bag_backward(given: Arguments) -> Facts | None:
+    found = _backward(given)
+    if found is None or given["grad"].dim() != 2 or given["mode"] not in (0, 1, 2):
+        return None
+    # After the fast sum nothing says how large the bags were but the bag of each token, which it leaves out as well.
+    told = given["offset2bag"].detach().numpy()
+    bags = len(given["grad"])
+    sizes = np.bincount(told, minlength=bags) if told.size else given["bag_size"].detach().numpy()
+    return found | _bags(sizes if len(sizes) == bags else np.zeros(bags, np.int64), given)
+
+
+def _samples_backward(given: Arguments) -> Facts | None:
+    weight, upstream = given["weight"], given["grad"]
+    tokens = _tokens(given["indices"], weight.shape[0], given["padding_idx"])
+    return None if tokens is None else tokens | _table(weight, weight.shape[0]) | {"bags": len(upstream)}
+
+
+def _one_hot(given: Arguments) -> Facts | None:
+    tokens, classes = given["self"], given["num_classes"]
+    if tokens.dtype is not torch.int64 or classes < -1 or (classes < 1 and not tokens.numel()):
+        return None
+    inferred = classes < 0
+    classes = int(tokens.max()) + 1 if inferred else classes
+    found = _tokens(tokens, classes) if classes > 0 else None
+    return None if found is None else found | {"num_classes": classes, "inferred": inferred, "embedding_dim": classes}
+
+
+def _index_select(given: Arguments) -> Facts | None:
+    table, index = given["self"], given["index"]
+    if table.dim() != 2 or given["dim"] != 0 or index.dim() > 1 or not table.is_floating_point():
+        return None
+    tokens = _tokens(index, table.shape[0])
+    return None if tokens is None else tokens | _table(table, table.shape[0])
+
+
+def _product(given: Arguments) -> Facts | None:
+    left, right = (given["mat1"], given["mat2"]) if "mat1" in given else (given["self"], given["mat2"])
+    if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[0] or not left.is_floating_point():
+        return None
+    if left.layout is not torch.strided or right.layout is not torch.strided:
+        return None
+    return {
+        "rows": left.shape[0],
+        "inner": left.shape[1],
+        "columns": right.shape[1],
+        "dtype": str(left.dtype).removeprefix("torch."),
+        "left_layout": layout(left),
+        "right_layout": layout(right),
+        "offset": left.storage_offset() > 0 or right.storage_offset() > 0,
+        "square": left.shape[0] == left.shape[1] == right.shape[1],
+    }
+
+
+# -- sites --------------------------------------------------------------------------------------------------------------
+
+
+class Site(NamedTuple):
+    """A kernel of the dispatcher's CPU key.
+
+    ``facts`` are those of a call, or None if the call must be refused or is none that a condition speaks of; ``rows``
+    and ``columns`` name the facts that say how large the matrix is that comes out.  One that ``masks`` gives zeros where
+    all is padding, one that is ``flat`` has tokens in a row, one that ``writes`` changes its first argument.
+    """
+
+    name: str
+    facts: Callable[[Arguments], Facts | None]
+    rows: str = "num_embeddings"
+    columns: str = "embedding_dim"
+    floating: bool = True
+    masks: bool = False
+    flat: bool = False
+    writes: bool = False
+
+    @property
+    def operator(self) -> Any:
+        """ATen's operator."""
+        return getattr(torch.ops.aten, self.name).default
+
+    def bound(self, given: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments by their names, with the defaults of those that the dispatcher leaves out."""
+        schema = self.operator._schema.arguments
+        passed = {argument.name: value for argument, value in zip(schema, given, strict=False)} | dict(named)
+        return {argument.name: passed.get(argument.name, argument.default_value) for argument in schema}
+
+    def unbound(self, arguments: Arguments) -> tuple[list[Any], dict[str, Any]]:
+        """The same by their places, and by name those that have none."""
+        schema = self.operator._schema.arguments
+        by_name = {each.name: arguments[each.name] for each in schema if each.kwarg_only}
+        return [arguments[each.name] for each in schema if not each.kwarg_only], by_name
+
+
+SITES: Mapping[str, Site] = {
+    site.name: site
+    for site in (
+        Site("embedding", _embedding, rows="numel"),
+        Site("embedding_dense_backward", _backward, masks=True),
+        Site("embedding_sparse_backward", _backward, rows="numel", masks=True),
+        Site("embedding_renorm_", _renorm, writes=True),
+        Site("_embedding_bag", _bag, rows="bags", masks=True, flat=True),
+        Site("_embedding_bag_forward_only", _bag, rows="bags", masks=True, flat=True),
+        Site("_embedding_bag_dense_backward", _bag_backward, masks=True, flat=True),
+        Site(
+            "_embedding_bag_per_sample_weights_backward",
+            _samples_backward,
+            rows="numel",
+            columns="",
+            masks=True,
+            flat=True,
+        ),
+        Site("one_hot", _one_hot, rows="numel", columns="num_classes", floating=False),
+        Site("index_select", _index_select, rows="numel", flat=True),
+        Site("mm", _product, rows="rows", columns="columns"),
+        Site("addmm", _product, rows="rows", columns="columns"),
+    )
+}
+
+
+def matrix(result: Any) -> Tensor:
+    """A copy of what came out as a matrix: the first of several results, the values of a sparse one."""
+    first: Tensor = result[0] if isinstance(result, tuple) else result
+    first = first._values() if first.is_sparse else first
+    rows = first.detach().clone()
+    return rows.reshape(-1, rows.shape[-1] if rows.dim() > 1 else 1) if rows.numel() else rows
+
+
+def with_matrix(result: Any, rows: Tensor) -> Any:
+    """The result with another matrix in it."""
+    if isinstance(result, tuple):
+        return (with_matrix(result[0], rows), *result[1:])
+    if result.is_sparse:
+        made = torch.sparse_coo_tensor(
+            result._indices(), rows.reshape(result._values().shape), result.shape, check_invariants=False
+        )
+        return made._coalesced_(result.is_coalesced())
+    return rows.reshape(result.shape)

@@ -1,0 +1,166 @@
+"""Nothing gets lost: what was selected and gave no verdict is named, and decides every exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from embcheck.accounting import Account, Selection, told_by_reason
+from embcheck.cli import app
+from embcheck.machine import Machine
+from embcheck.records.record import Record, Writer, read
+from embcheck.shards import ShardError, merged
+from embcheck.verdict import Status, Verdict
+
+HELD = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=3)
+LABELS = {"test_a.py::test_scope[eager-0]": "a/torch/eager/scope/0", "test_a.py::test_random[eager-0]": "a/random"}
+
+#: Ends items in every way in which they can end without a verdict.
+SABOTAGE = """
+import os, sys
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    sys.modules["embcheck.lookup.packing"] = None  # a file of laws that needs it can't be imported
+
+def leave(*given, **more):
+    sys.exit(9)
+
+def pytest_runtest_call(item):
+    if "test_lookup.py::test_scope[no_grad" in item.nodeid:
+        import torch
+        torch.embedding = torch.nn.functional.embedding = leave
+        return
+    if "test_lookup.py::test_scope" in item.nodeid:
+        raise RuntimeError("the lost scope")
+    if "test_lookup.py::test_product" in item.nodeid:
+        sys.exit(7)
+    if "test_lookup.py::test_random" in item.nodeid:
+        os._exit(1)
+"""
+
+
+def test_an_item_without_a_verdict_is_named_with_its_reason() -> None:
+    account = Account(Selection.of(LABELS), {"test_a.py::test_scope[eager-0]"})
+    assert account.unaccounted() == {"a/random": "it did not run"}
+    account.failed("test_a.py::test_random[eager-0]", "E  ValueError: no\nworker 'gw0' crashed while running 'x'")
+    account.failed("laws/test_b.py", "trace\nE   ModuleNotFoundError: no b")
+    account.failed("test_mine.py::test_of_somebody_else", "AssertionError")
+    assert account.unaccounted() == {
+        "a/random": "its worker died before its first case",
+        "test_b.py": "ModuleNotFoundError: no b",
+    }
+    account.done |= set(LABELS)
+    account.failed("test_a.py::test_scope[eager-0]", ("test_a.py", 1, "Skipped: no"))
+    assert account.unaccounted()["a/torch/eager/scope/0"] == "Skipped: no", "a failed end spoils what came before it"
+
+
+def test_a_shard_has_its_items_and_the_whole_selections_fingerprint(tmp_path: Path) -> None:
+    whole = Selection.of(LABELS)
+    part = whole.only(["test_a.py::test_scope[eager-0]", "test_mine.py::test_other"])
+    part.write(tmp_path)
+    assert Selection.read(tmp_path) == part
+    assert list(part.items.values()) == ["a/torch/eager/scope/0"]
+    assert part.digest == whole.digest != Selection.of({"x": "y"}).digest
+    assert Selection.read(tmp_path / "elsewhere") == Selection()
+
+
+def test_items_of_one_reason_are_told_in_one_line() -> None:
+    lines = told_by_reason({**{f"item {n}": "it did not run" for n in range(7)}, "other": "ValueError"}, shown=2)
+    assert lines == ["item 0, item 1 and 5 more: it did not run", "other: ValueError"]
+
+
+def record(path: Path, shard: str = "", **footer: Any) -> Path:
+    """A record of one law that holds."""
+    writer = Writer(path / "record.ndjson")
+    writer.header(settings={"shard": shard})
+    writer.verdict(HELD)
+    if footer:
+        writer.footer(**{"stopped": "finished", "exit_code": 0, **footer})
+    return path
+
+
+def exit_of(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return done.exit_code, done.output
+
+
+LACKING = [
+    ({"unaccounted": {"a/random": "SystemExit: 7"}}, "no verdict from a/random: SystemExit: 7"),
+    ({"lost": ["a/random"]}, "no verdict from a/random: given up after repeated crashes"),
+    ({"stopped": "interrupted"}, "the run did not finish (interrupted)"),
+    ({}, "the run was cut off"),
+]
+
+
+@pytest.mark.parametrize(("footer", "said"), LACKING)
+def test_merge_and_diff_fail_with_a_record_that_lacks_something(
+    tmp_path: Path, footer: dict[str, Any], said: str
+) -> None:
+    whole, lacking = record(tmp_path / "whole", "1/2", cases=3), record(tmp_path / "lacking", "2/2", **footer)
+    code, told = exit_of("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
+    assert code == 1
+    assert said in " ".join(told.split())
+    found = read(tmp_path / "merged.ndjson")
+    assert not found.complete
+    assert said in found.shortfall
+    assert found.footer is not None
+    assert found.footer["exit_code"] == 1
+    for pair in ((whole, lacking), (lacking, whole)):
+        code, told = exit_of("diff", *pair)
+        assert code == 1
+        assert said in " ".join(told.split())
+    assert exit_of("diff", whole, whole)[0] == 0
+
+
+def test_shards_of_other_selections_are_no_shards_of_one_run() -> None:
+    one, other = (
+        Record({"settings": {"shard": f"{n}/2"}}, [HELD], {"stopped": "finished", "exit_code": 0, "selection": name})
+        for n, name in ((1, "a"), (2, "b"))
+    )
+    with pytest.raises(ShardError, match="other selections"):
+        merged([one, other])
+
+
+def test_shards_of_two_machines_name_both() -> None:
+    machines = [
+        {"cpu": "A", "isa": ["avx2", "amx_bf16"], "cores": 4, "gpu": ""},
+        {"cpu": "B", "isa": ["avx2"], "cores": 2, "gpu": ""},
+    ]
+    shards = [
+        Record({"settings": {"shard": f"{n}/2"}, "machine": machine}, [HELD], {"stopped": "finished", "exit_code": 0})
+        for n, machine in enumerate(machines, 1)
+    ]
+    assert merged(shards).header["machine"] == {"cpu": "A or B", "isa": ["avx2"], "cores": 2, "gpu": ""}
+    assert str(Machine.of(merged(shards).header["machine"])) == "A or B (avx2)"
+
+
+def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) -> None:
+    """An exception, SystemExit, a worker that dies between cases, a file of laws that can't be imported."""
+    (tmp_path / "sabotage.py").write_text(SABOTAGE)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage"],
+        capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    unaccounted = read(tmp_path / "record.ndjson").unaccounted
+    assert unaccounted["lookup/torch/eager/scope/0"] == "RuntimeError: the lost scope"
+    assert unaccounted["lookup/torch/eager/product/0"] == "SystemExit: 7"
+    assert unaccounted["lookup/torch/eager/random/0"] == "its worker died before its first case"
+    missing = [item for item in unaccounted if item.endswith(".py")]
+    assert missing, json.dumps(unaccounted)
+    assert "embcheck.lookup.packing" in unaccounted[missing[0]]
+    for item in unaccounted:
+        assert item in done.stdout
+    unknown = [verdict for verdict in read(tmp_path / "record.ndjson").settled() if verdict.status == Status.UNKNOWN]
+    assert any("it ended in SystemExit: 9" in reason for verdict in unknown for reason in verdict.reasons)
+    assert exit_of("merge", tmp_path, "-o", tmp_path / "merged.ndjson")[0] == 1
+    assert exit_of("diff", tmp_path, tmp_path)[0] == 1

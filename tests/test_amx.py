@@ -1,0 +1,131 @@
+"""What AMX gets wrong is known where it applies and judged without it: seen with recorded machines and a planted fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import embcheck.faults.tiles  # noqa: F401  (which registers them)
+from embcheck.case import Case
+from embcheck.collect import load_families
+from embcheck.construction.affine_case import AffineCase
+from embcheck.conversion.case import ConversionCase
+from embcheck.fault import FAULTS, patched
+from embcheck.ledger import SHIPPED, Ledger, load
+from embcheck.machine import Machine
+from embcheck.mode import MODES
+from embcheck.result import Difference
+from embcheck.tally import Tallies
+from embcheck.tiles import reads_on
+
+AMX = FAULTS["products_read_on_behind_rows"]
+MACHINES = json.loads(Path(__file__).with_name("machines.json").read_text())
+FAMILIES = load_families()
+ENTRY = "amx-reads-on-behind-rows"
+pytestmark = pytest.mark.skipif(not hasattr(torch.library, "get_kernel"), reason="this torch gives no kernel back")
+
+AFFINE = AffineCase(33, 48, (32,), dtype="bfloat16", trains=(True, False, False))
+DENSE = ConversionCase(33, 17, shape=(17,), input="dense", values="small", input_layout="column_slice")
+LINEAR = Case(2, 67, shape=(31,), layout="transposed", upstream_layout="swapped", entry="linear", route="preset_zeros")
+#: What has NaN or infinity behind its rows, in gaps or in the next rows, and is multiplied in bfloat16; its family.
+CASES: dict[str, tuple[str, Any]] = {
+    "gaps": ("affine", AffineCase(31, 8, (17,), dtype="bfloat16", input_layout="row_strided")),
+    "other rows": ("affine", AFFINE.but(values="other_rows_nan")),
+    "autocast": ("affine", AFFINE.but(values="other_rows_inf", dtype="float32", autocast="on")),
+    "a gradient": ("affine", AFFINE.but(outputs=31, upstream_layout="column_slice")),
+    "a batch": ("affine", AFFINE.but(lead=(2, 17), values="other_rows_nan")),
+    "a gradient of one_hot's product": ("autograd", LINEAR.but(dtype="bfloat16")),
+    "a conversion": ("conversion", DENSE.but(dtype="bfloat16")),
+    "a conversion's gradient": ("conversion", DENSE.but(shape=(31,), dtype="bfloat16", upstream_layout="swapped")),
+}
+RIGHT: dict[str, tuple[str, Any]] = {
+    "one tile of rows": ("affine", AFFINE.but(lead=(5,), values="other_rows_nan")),
+    "no tail": ("affine", AFFINE.but(width=36, outputs=64, input_layout="row_strided", values="other_rows_nan")),
+    "single precision": ("affine", AFFINE.but(dtype="float32", values="other_rows_nan")),
+}
+
+
+def ledger(machine: str) -> Ledger:
+    return load(SHIPPED, "2.13.0", date(2026, 11, 1)).on(Machine.of(MACHINES[machine]))
+
+
+def judged(name: str, machine: str) -> Tallies:
+    """The tallies of all laws of the case's family on that case."""
+    family, case = (CASES | RIGHT)[name]
+    tallies = Tallies(FAMILIES[family], MODES["eager"], ledger(machine))
+    tallies(case)
+    return tallies
+
+
+def violated(tallies: Tallies) -> set[str]:
+    assert tallies.cases == 1
+    assert not any(tally.unknown for tally in tallies.each)
+    return {tally.law.name for tally in tallies.each if tally.violations}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_on_such_a_machine_it_is_known_and_elsewhere_it_would_be_red(name: str) -> None:
+    with AMX.plant():
+        there, elsewhere = judged(name, "xeon-amx"), judged(name, "epyc")
+        capped = judged(name, "xeon-amx-capped")
+    assert violated(there) == set()
+    assert sum(tally.entries.get(ENTRY, 0) for tally in there.each) >= 1
+    assert ("rows_are_apart" in violated(elsewhere)) is (name in ("other rows", "autocast", "a batch"))
+    assert violated(elsewhere) == violated(capped) != set()
+    assert {kind for tally in elsewhere.each for kind in tally.kinds} <= {"bound: NaN", "value: NaN", "bits: NaN"}
+
+
+@pytest.mark.skipif(AMX.witness(), reason="torch does it itself on this machine")
+@pytest.mark.parametrize("name", [*CASES, *RIGHT])
+def test_without_the_bug_everything_holds(name: str) -> None:
+    assert violated(judged(name, "epyc")) == set()
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_it_is_not_known_where_the_bug_is_not(name: str) -> None:
+    with AMX.plant():
+        assert violated(judged(name, "epyc")) == set()
+    assert not RIGHT[name][1].facts()["reads_on"]
+
+
+def test_the_region_is_the_measured_one() -> None:
+    """On a Xeon 94 of the widths from 1 to 129 leak with 32 and with 64 rows, none with 2 and with 5."""
+    for rows, count in ((2, 0), (5, 0), (32, 94), (64, 94)):
+        assert sum(reads_on(rows, width, 64) for width in range(1, 130)) == count
+    assert [width for width in range(31, 41) if not reads_on(32, width, 64)] == [32, 36, 40]
+
+
+@contextmanager
+def twice() -> Iterator[None]:
+    """A second bug in the same region: products of more than 16 rows come out twice as large."""
+    right = torch.nn.functional.linear
+
+    def wrong(x: Any, weight: Any, bias: Any = None) -> Any:
+        value = right(x, weight, bias)
+        return value * 2 if x.shape[:-1].numel() > 16 else value
+
+    with patched(torch.nn.functional, linear=wrong):
+        yield
+
+
+@pytest.mark.parametrize("name", ["gaps", "other rows", "autocast", "a batch"])
+def test_the_region_goes_on_being_judged(name: str) -> None:
+    """Where NaN is excused, the same products are judged with finite numbers behind the rows."""
+    with ExitStack() as planted:
+        planted.enter_context(AMX.plant())
+        planted.enter_context(twice())
+        tallies = judged(name, "xeon-amx")
+        (tally,) = [tally for tally in tallies.each if tally.law.name == "layer_is_affine"]
+        assert list(tally.kinds) == ["bound"], "not the NaN that is known"
+        case, found = tally.kinds["bound"]
+        again = tallies.fails(tally.law, case, "bound")
+    assert isinstance(again, Difference), "the reducer finds it again"
+    assert replace(again) == found

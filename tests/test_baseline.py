@@ -1,0 +1,151 @@
+"""A baseline excuses the very cases that failed in it: faults that are wider, narrower or elsewhere, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+
+from embcheck.collect import load_families
+from embcheck.engine import run_item
+from embcheck.item import PROFILES, Item
+from embcheck.ledger import Ledger
+from embcheck.records.compare import Baseline, Move, compare
+from embcheck.records.record import Record
+from embcheck.run import settle
+from embcheck.verdict import Counterexample, Status, Verdict
+
+FAMILY = load_families()["lookup"]
+ITEM = Item("lookup", "torch", "eager", "product", 0, 3)
+LAW = "lookup_copies_rows"
+
+#: Whether a lookup is wrong: of its weight and its flags.
+Wrong = Callable[[torch.Tensor, dict[str, Any]], bool]
+
+
+def sparse(weight: torch.Tensor, flags: dict[str, Any]) -> bool:
+    return bool(flags.get("sparse"))
+
+
+def sparse_in_single(weight: torch.Tensor, flags: dict[str, Any]) -> bool:
+    return sparse(weight, flags) and weight.dtype == torch.float32
+
+
+def anything(weight: torch.Tensor, flags: dict[str, Any]) -> bool:
+    return True
+
+
+def nothing(weight: torch.Tensor, flags: dict[str, Any]) -> bool:
+    return False
+
+
+@contextmanager
+def planted(wrong: Wrong) -> Iterator[None]:
+    """The functional lookup is off by one where it is wrong."""
+    right = torch.nn.functional.embedding
+
+    def embedding(input: Any, weight: Any, *more: Any, **flags: Any) -> Any:
+        value = right(input, weight, *more, **flags)
+        return value + 1 if wrong(weight, flags) else value  # not + 0, which changes the sign of −0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "embedding", embedding)
+        yield
+
+
+def run(wrong: Wrong, baseline: Baseline | None = None, seed: int = 0) -> list[Verdict]:
+    """The verdicts of an item, as a run hands them over."""
+    former = baseline.former(ITEM.label, "cpu") if baseline is not None else None
+    with planted(wrong):
+        found = run_item(FAMILY, ITEM, PROFILES["quick"], seed, Ledger(), former=former)
+    chosen = [verdict for verdict in found if verdict.law == LAW]
+    return [baseline.marked(verdict) for verdict in chosen] if baseline is not None else chosen
+
+
+@lru_cache
+def first(wrong: Wrong) -> Record:
+    """The record of a run without a baseline."""
+    return Record({}, run(wrong))
+
+
+def against(before: Wrong, after: Wrong, seed: int = 0) -> tuple[bool, Verdict, list[Move]]:
+    """Whether a baseline excuses a law that is wrong now, the law's verdict, and what ``diff`` calls it."""
+    baseline = Baseline(first(before))
+    verdicts = run(after, baseline, seed)
+    settled = settle(verdicts, ())
+    moves: list[Move] = [change.move for change in compare(baseline.record, Record({}, verdicts)) if change.move is not Move.RATIO]
+    return settled[0].key in baseline.excused(verdicts, settled), settled[0], moves
+
+
+def of_kind(verdict: Verdict, kind: str) -> list[Counterexample]:
+    """What is shown of a kind: the case of the baseline, then the one that is not of it."""
+    found = [example for example in verdict.counterexamples if example.kind == kind]
+    assert sorted(example.in_baseline for example in found) == [False, True]
+    return sorted(found, key=lambda example: not example.in_baseline)
+
+
+def test_what_fails_as_it_did_is_excused() -> None:
+    excused, verdict, moves = against(sparse, sparse)
+    assert excused
+    assert verdict.status == Status.VIOLATED
+    assert all(example.in_baseline for example in verdict.counterexamples)
+    assert moves == []
+
+
+def test_newly_wrong_dense_lookups_are_not_excused_by_wrong_sparse_ones() -> None:
+    excused, verdict, moves = against(sparse, anything)
+    assert not excused
+    for kind in ("bits: value", "bits: zero"):
+        old, new = of_kind(verdict, kind)
+        assert "sparse=True" in old.case
+        assert "sparse=True" not in new.case
+    assert moves == [Move.BROKEN]
+
+
+def test_a_wider_fault_with_the_same_smallest_case_is_not_excused() -> None:
+    """Its new cases shrink to the old one, so what is shown is a new case as it was met."""
+    excused, verdict, moves = against(sparse_in_single, sparse)
+    assert not excused
+    old, new = of_kind(verdict, "bits: value")
+    assert old.case == "Case(num_embeddings=1, embedding_dim=1, shape=(), sparse=True)"
+    assert "sparse=True" in new.case
+    assert "dtype=" in new.case
+    assert moves == [Move.BROKEN]
+
+
+def test_a_narrower_fault_is_excused() -> None:
+    excused, _, moves = against(sparse, sparse_in_single)
+    assert excused
+    assert Move.BROKEN not in moves
+
+
+def test_other_cases_than_the_baselines_are_not_excused() -> None:
+    assert not against(sparse, sparse, seed=1)[0]
+
+
+def test_what_held_or_was_not_decided_excuses_nothing() -> None:
+    assert not against(nothing, sparse)[0]
+    (failed,) = first(sparse).verdicts
+    unknown = Baseline(Record({}, [replace(failed, status=Status.UNKNOWN)]))
+    assert not unknown.excused([failed], [failed])
+    undecided = replace(failed, reasons=("the oracle failed: ValueError on Case()",))
+    assert not Baseline(Record({}, [failed])).excused([undecided], [undecided])
+
+
+def test_a_record_that_does_not_say_which_cases_failed_excuses_nothing() -> None:
+    (failed,) = first(sparse).verdicts
+    for unsaid in ({}, dict.fromkeys(failed.failing, "nonsense"), dict.fromkeys(failed.failing, "0")):
+        assert not Baseline(Record({}, [replace(failed, failing=unsaid)])).excused([failed], [failed])
+    assert not Baseline(Record({}, [replace(failed, part="")])).excused([failed], [failed])
+
+
+def test_one_failing_item_is_not_excused_by_another() -> None:
+    (failed,) = first(sparse).verdicts
+    other = replace(failed, part="1/3")
+    assert not Baseline(Record({}, [failed])).excused([failed, other], [failed])
+    assert Baseline(Record({}, [failed, other])).excused([failed, other], [failed])

@@ -1,0 +1,234 @@
+"""What takes a worker down: torch's violation only if the case alone, executed and not judged, ends its process too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from embcheck.case import Case
+from embcheck.crashes import crash, patience
+from embcheck.crashes.crash import verdict_of_crash
+from embcheck.crashes.patience import Patience, Watch, processor_time, symptom_of
+from embcheck.crashes.slot import Deaths, Running, Slot, read_slot
+from embcheck.ledger import SHIPPED
+from embcheck.records.record import read
+from embcheck.tally import named
+from embcheck.verdict import Status
+
+CASE = Case(num_embeddings=3, embedding_dim=2, shape=(2,))
+RUNNING = Running("properties/test_lookup.py::test_scope[eager-0]", "lookup/torch/eager/scope/0", named(CASE), 0.0)
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Runs something in a fork, and returns that."""
+    children = []
+
+    def fork(work: Callable[[], object]) -> int:
+        child = os.fork()
+        if child == 0:
+            work()
+            os._exit(0)
+        children.append(child)
+        return child
+
+    yield fork
+    for child in children:
+        try:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def pause() -> None:
+    threading.Event().wait()
+
+
+def test_what_uses_more_processor_time_than_allowed_hangs(forked: Callable[[Callable[[], object]], int]) -> None:
+    child = forked(spin)
+    assert symptom_of(child, Patience(child, limit=0.4)) == "hang"
+
+
+def test_what_waits_for_ever_hangs(forked: Callable[[Callable[[], object]], int]) -> None:
+    child = forked(pause)
+    assert symptom_of(child, Patience(child, limit=4.0, idle=1.5)) == "hang"
+
+
+def test_what_comes_back_or_crashes_does_not_hang(forked: Callable[[Callable[[], object]], int]) -> None:
+    child = forked(lambda: None)
+    assert symptom_of(child, Patience(child, limit=30.0)) == ""
+    child = forked(lambda: os.kill(os.getpid(), 11))
+    assert symptom_of(child, Patience(child, limit=30.0)) == "crash SIGSEGV"
+
+
+def test_the_time_of_what_a_process_started_is_its_own(forked: Callable[[Callable[[], object]], int]) -> None:
+    """It may wait for a compiler that is hard at work."""
+    program = "import os, time; os.fork() or [None for _ in iter(int, 1)]; time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", program])
+    end = time.monotonic() + 60
+    while processor_time(child.pid) < 0.5 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert processor_time(child.pid) >= 0.5
+    subprocess.run(["pkill", "-9", "-P", str(child.pid)], check=False)
+    child.kill()
+    child.wait()
+
+
+class Machine:
+    """A clock, and a process that gets a share of one processor."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(patience, "processor_time", lambda pid: share * self.now)
+        monkeypatch.setattr(patience, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def hangs_after(self, limit: float, idle: float) -> float:
+        """The time at which patience is over; a day if it never is."""
+        held = Patience(1, limit, idle)
+        while not held.over and self.now < 86_400:
+            self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(1.0, 31), (2.0, 16), (0.1, 301), (0.02, 1501), (0.0, 60), (0.001, 60)]
+)
+def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(
+    share: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Machine(monkeypatch, share).hangs_after(limit=30.0, idle=60.0) == expected
+
+
+def test_the_watch_kills_a_worker_that_hangs_in_one_case_and_no_other(tmp_path: Path) -> None:
+    program = """
+    import sys, time; from pathlib import Path; from embcheck.crashes.slot import Slot
+    slot = Slot(Path(sys.argv[1]), sys.argv[2]); slot.begin("test", "label")
+    for case in range(10**9):
+        slot.running(b"" if sys.argv[2] == "idle" else b"case" if sys.argv[2] == "hung" else str(case).encode())
+        time.sleep(0.05)
+        while sys.argv[2] == "hung": pass
+    """
+    workers = {
+        name: subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(tmp_path), name])
+        for name in ("hung", "busy", "idle")
+    }
+    watch = Watch(tmp_path, limit=1.0, idle=2.0)
+    watch.start()
+    try:
+        assert workers["hung"].wait(timeout=120) == -9
+        time.sleep(4.0)
+        assert (workers["busy"].poll(), workers["idle"].poll()) == (None, None)
+    finally:
+        watch.stop()
+        for worker in workers.values():
+            worker.kill()
+            worker.wait()
+
+
+def test_a_stranger_with_a_dead_worker_s_number_is_left_alone(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, "gw0")  # of this very process, which is not its own child
+    slot.begin("test", "label")
+    slot.running(b"case")
+    watch = Watch(tmp_path, limit=0.0, idle=0.0)
+    for _ in range(3):
+        watch.look()
+    assert read_slot(next(tmp_path.glob("slot-*"))).case == b"case"
+
+
+def test_deaths_are_told_to_those_that_take_the_place(tmp_path: Path) -> None:
+    Deaths(tmp_path).crashes("lookup")
+    Deaths(tmp_path).kills(b"\x00case\n")
+    assert Deaths(tmp_path).crashing("lookup")
+    assert not Deaths(tmp_path).crashing("look")
+    assert Deaths(tmp_path).deadly == {b"\x00case\n"}
+
+
+def test_a_case_that_comes_back_alone_is_unknown() -> None:
+    """What the worker died of may be the oracle, embcheck's own code, or what ran before."""
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, SHIPPED)
+    assert (verdict.status, verdict.counterexamples) == (Status.UNKNOWN, ())
+    assert verdict.reasons == (
+        f"the worker that judged a case died, or came to no end; alone that comes back: {CASE!r}",
+    )
+
+
+def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*arguments: object, **more: object) -> None:
+        raise RuntimeError("the process that isolates crashes died itself")
+
+    monkeypatch.setattr(crash, "examine", dies)
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, SHIPPED)
+    assert (verdict.law, verdict.status) == ("lookup_is_accepted", Status.UNKNOWN)
+    assert repr(CASE) in verdict.reasons[0]
+
+
+#: Planted into every process of a run by the name that Python imports at start.
+PLANT = """
+import embcheck.item
+embcheck.item.PROFILES["quick"] = embcheck.item.PROFILES["quick"].__class__(
+    **{{**vars(embcheck.item.PROFILES["quick"]), "limit": 1.5}})
+
+import os
+import {module} as module
+
+right = module.{name}
+
+def wrong(case, *more, **flags):
+    if {when}:
+        {what}
+    return right(case, *more, **flags)
+
+module.{name} = wrong
+"""
+SPIN = "[None for _ in iter(int, 1)]"
+ORACLE = {"module": "embcheck.oracle", "name": "lookup", "when": "case.numel == 4 and case.embedding_dim == 2"}
+TORCH = {"module": "torch.nn.functional", "name": "embedding", "when": "case.numel() == 4"}
+
+
+def run(folder: Path, plant: dict[str, str], what: str, selection: str) -> subprocess.CompletedProcess[str]:
+    """A run of a few seconds in whose processes something goes wrong."""
+    (folder / "plant").mkdir()
+    (folder / "plant" / "sitecustomize.py").write_text(PLANT.format(**plant, what=what))
+    path = f"{folder / 'plant'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    words = ("run", "--profile", "quick", "-n", "1", "-k", selection, "--report", str(folder / "out"))
+    command = [sys.executable, "-m", "embcheck.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=400)
+
+
+@pytest.mark.parametrize("what", ["os.kill(os.getpid(), 9)", SPIN])
+def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(what: str, tmp_path: Path) -> None:
+    """The case is left out when the item is taken up again, so that the others are judged."""
+    done = run(tmp_path, ORACLE, what, "test_lookup and scope and eager")
+    assert done.returncode == 1, done.stdout + done.stderr
+    record = read(tmp_path / "out")
+    assert {verdict.status for verdict in record.settled()} <= {Status.HOLDS, Status.KNOWN, Status.UNKNOWN}
+    unknown = [verdict for verdict in record.settled() if verdict.status == Status.UNKNOWN]
+    assert [verdict.law for verdict in unknown] == ["lookup_is_accepted"]
+    assert any("alone that comes back: Case(" in reason for reason in unknown[0].reasons)
+    assert record.complete
+
+
+def test_what_hangs_alone_is_a_violation(tmp_path: Path) -> None:
+    done = run(tmp_path, TORCH, SPIN, "test_lookup and scope and eager")
+    assert done.returncode == 1, done.stdout + done.stderr
+    violated = [verdict for verdict in read(tmp_path / "out").settled() if verdict.status == Status.VIOLATED]
+    assert [verdict.law for verdict in violated] == ["lookup_is_accepted"]
+    assert violated[0].counterexamples[0].kind == "hang"

@@ -1,0 +1,291 @@
+"""Drawn faults: each damage shows, each line replays, what contradicts itself is not drawn, and counts are told apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from selfcheck.conditions import TABLE, contradictory
+from selfcheck.drawn import Fault, damages, faults, senseless, wilson
+from selfcheck.judging import Fared, Judging, deck
+from selfcheck.planting import Kernels, Planted
+from selfcheck.report import as_json, lines, too_low
+from selfcheck.sites import SITES
+
+Tensor = torch.Tensor
+
+
+@pytest.fixture
+def kernels() -> Iterator[Kernels]:
+    with Kernels().installed() as found:
+        yield found
+
+
+def seen(dtype: torch.dtype, mode: str, samples: bool, **flags: bool) -> list[Tensor]:
+    """What calls of every site give, the second on other values: a strided table, padding that is looked up, repeats."""
+    found = []
+    for turn in (1, 2):
+        wide = torch.linspace(-3, 3, 6 * 8, dtype=torch.float64).reshape(6, 8).to(dtype) * turn
+        weight = wide[:, 1:6].detach().requires_grad_()
+        tokens = torch.tensor([4, 3, 4, 0, 3, 5])
+        tokens = tokens if turn == 1 else tokens.flip(0)
+        out = F.embedding(tokens, weight, 3, **flags)
+        upstream = torch.linspace(1, 2, 6 * 10, dtype=torch.float64).to(dtype).reshape(6, 10).mul(turn)[:, ::2]
+        (grad,) = torch.autograd.grad(out, weight, upstream)
+        given = torch.linspace(0.5, 1.5, 6, dtype=dtype).requires_grad_() if samples else None
+        offsets = torch.tensor([0, 2, 5])
+        bags = F.embedding_bag(tokens, weight, offsets, mode=mode, per_sample_weights=given, padding_idx=3)
+        scaled = None if given is None else given.detach()
+        frozen = F.embedding_bag(tokens, weight.detach(), offsets, mode=mode, per_sample_weights=scaled, padding_idx=3)
+        leaves = [weight, given] if given is not None else [weight]
+        parts = torch.autograd.grad(bags, leaves, upstream[:3])
+        table = wide.clone()
+        torch.embedding_renorm_(table, tokens, 1.5, 1.0)
+        hot = F.one_hot(tokens, 6)
+        products = [torch.mm(wide[:, :3], wide[:3, :5]), torch.addmm(wide[0, :5], wide[:, :3], wide[:3, :5])]
+        chosen = weight.detach().index_select(0, tokens)
+        found += [out, grad, bags, frozen, *parts, table, hot, *products, chosen]
+    return [(each.to_dense() if each.is_sparse else each).detach().clone() for each in found]
+
+
+def shown(kernels: Kernels, fault: Fault) -> bool:
+    """Whether some of the calls give something else while a fault is planted."""
+    for dtype in (torch.float32, torch.float64):
+        for mode, samples in (("sum", False), ("sum", True), ("mean", False), ("max", False)):
+            for flags in ({}, {"sparse": True}):
+                kernels.plant(None)
+                kernels.forget()
+                right = seen(dtype, mode, samples, **flags)
+                kernels.plant(fault)
+                kernels.forget()
+                wrong = seen(dtype, mode, samples, **flags)
+                if any(
+                    not torch.equal(one.nan_to_num(99), other.nan_to_num(99))
+                    for one, other in zip(right, wrong, strict=True)
+                ):
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_damage_of_a_site_shows(kernels: Kernels, site: str) -> None:
+    """Each is planted into calls that it can change."""
+    unseen = [
+        each.name for each in damages(site) if not shown(kernels, Fault(site, f"{SITES[site].rows}>=0", each.name))
+    ]
+    assert unseen == []
+
+
+def test_kernels_without_a_fault_change_nothing(kernels: Kernels) -> None:
+    for mode, samples in (("sum", True), ("max", False)):
+        ours = seen(torch.float64, mode, samples)
+        kernels._library._destroy()
+        assert all(map(torch.equal, ours, seen(torch.float64, mode, samples)))
+        kernels.install()
+
+
+def test_a_planted_fault_can_raise(kernels: Kernels) -> None:
+    kernels.plant(Fault.of("embedding  rank=1  ->  swap"), raises=True)
+    F.embedding(torch.tensor([[0]]), torch.ones(2, 2))
+    with pytest.raises(Planted, match="rank=1"):
+        F.embedding(torch.tensor([0]), torch.ones(2, 2))
+
+
+def test_calls_of_a_case_are_counted(kernels: Kernels) -> None:
+    kernels.watch([Fault.of("embedding  earlier=1  ->  stale")])
+    F.embedding(torch.tensor([0]), torch.ones(2, 2))
+    assert kernels.met == set()
+    F.embedding(torch.tensor([0]), torch.ones(2, 2))
+    assert (kernels.met, kernels.changed) == ({0}, set())
+    F.embedding(torch.tensor([0]), torch.zeros(2, 2))
+    kernels.forget()
+    F.embedding(torch.tensor([0]), torch.ones(2, 2))
+    assert kernels.met == set()
+
+
+def test_a_line_says_the_whole_fault() -> None:
+    drawn = faults(300, 3)
+    assert [Fault.of(str(fault)) for fault in drawn] == drawn == faults(300, 3) != faults(300, 4)
+    assert [sum(fault.order == order for fault in drawn) for order in (1, 2, 3)] == [100, 100, 100]
+    assert not any(senseless(SITES[each.site], each.condition, _damage(each)) for each in drawn)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "embedding_dense_backward  all_padding  ->  swap", "embedding_dense_backward  num_embeddings=1  ->  shift",
+        "embedding  dtype=bfloat16  ->  cast(bfloat16)", "embedding  dtype=float16  ->  cast(float32)",
+        "embedding  padding=none  ->  zero(padding)", "embedding  earlier=0  ->  stale",
+        "_embedding_bag  index_layout=transposed  ->  swap", "index_select  index_layout=rows_strided  ->  swap",
+        "embedding_renorm_  num_embeddings=1  ->  give(indices=first)",
+        "_embedding_bag  mode=max  ->  give(per_sample_weights=none)",
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_not_drawn(line: str) -> None:
+    fault = Fault.of(line)
+    assert senseless(SITES[fault.site], fault.condition, _damage(fault))
+    assert not senseless(SITES[fault.site], f"{SITES[fault.site].rows}>=2", _damage(fault))
+
+
+def _damage(fault: Fault):  # type: ignore[no-untyped-def]
+    return next(each for each in damages(fault.site) if each.name == fault.damage)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("embedding  numel>3", "is no fault; expected SITE"), ("embeding  numel>3  ->  swap", "did you mean embedding"),
+        ("one_hot  numel>3  ->  nan(last)", "has no damage"), ("embedding  numbel>3  ->  swap", "did you mean numel"),
+        ("embedding  mode=sum  ->  swap", "no fact 'mode'"), ("embedding  numel!3  ->  swap", "is no condition"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_refused(line: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Fault.of(line)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["rank=0", "numel>3"], True), (["padding=none", "padding_hit"], True), (["numel=2", "max_count=3"], True),
+        (["padding=none", "all_padding"], True), (["mode=max", "samples_layout=strided"], True),
+        (["all_padding", "unequal_counts"], True), (["dtype=float32", "dtype=float64"], True),
+        (["numel>64", "numel<=64"], True), (["rank=0", "padding_count>16"], True), (["bags=1", "empty_bags>1"], True),
+        (["numel>3", "rank=2"], False), (["padding=last", "padding_hit=False"], False), (["numel=3", "max_count=3"], False),
+    ],
+)  # fmt: skip
+def test_contradictions(texts: list[str], expected: bool) -> None:
+    assert contradictory(texts) is expected
+
+
+def test_every_condition_of_the_table_can_be_met_alone() -> None:
+    assert [text for terms in TABLE.values() for term in terms for text in term.texts if contradictory([text])] == []
+
+
+def test_every_fact_of_the_table_is_told_by_its_site(kernels: Kernels) -> None:
+    """A call of each site that is asked for every fact: one that is not told would raise."""
+    conditions = {site: " & ".join(f"{name}>=0" for name in sorted({t.fact for t in TABLE[site]})) for site in SITES}
+    told: dict[str, set[str]] = {}
+    for site, text in conditions.items():
+        fault = Fault(site, text, "zero(first)")
+        told[site] = {part.strip().removesuffix(">=0") for part in fault.condition.split("&")}
+    asked: dict[str, set[str]] = {}
+    facts = Kernels._facts
+
+    def kept(self: Kernels, site, arguments):  # type: ignore[no-untyped-def]
+        found = facts(self, site, arguments)
+        if found is not None:
+            asked.setdefault(site.name, set()).update(found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Kernels, "_facts", kept)
+        kernels.watch([Fault(site, "earlier=99", "zero(first)") for site in SITES])
+        for mode, samples in (("sum", True), ("mean", False)):
+            for flags in ({}, {"sparse": True}):
+                seen(torch.float32, mode, samples, **flags)
+    assert {site: sorted(names - asked[site]) for site, names in told.items() if names - asked[site]} == {}
+
+
+@pytest.mark.parametrize(
+    ("killed", "total", "low", "high"),
+    [
+        (380, 380, 0.98999, 1.0),
+        (376, 380, 0.97325, 0.99590),
+        (5, 10, 0.23659, 0.76341),
+        (0, 0, 0.0, 1.0),
+        (0, 10, 0.0, 0.27753),
+    ],
+)
+def test_wilson(killed: int, total: int, low: float, high: float) -> None:
+    assert [round(end, 5) for end in wilson(killed, total)] == [low, high]
+
+
+@pytest.fixture
+def judging(kernels: Kernels) -> Judging:
+    candidates, ledger = deck("quick", 0, ["padding"])
+    return Judging(candidates[:120], ledger, kernels)
+
+
+def test_a_fault_is_killed_survives_or_is_not_reached(judging: Judging) -> None:
+    drawn = [
+        Fault.of("embedding_dense_backward  padding_hit  ->  give(padding_idx=none)"),
+        Fault.of("embedding_dense_backward  numel=12345  ->  zero(first)"),
+        Fault.of("embedding  padding_hit  ->  stale"),
+    ]
+    record = judging.record(drawn, range(len(judging.candidates)))
+    assert record.wrong == []
+    fared = [judging.hunt(each, record.met.get(k, []), record.changed.get(k, [])) for k, each in enumerate(drawn)]
+    assert [each.status for each in fared[:2]] == ["killed", "not reached"]
+    assert "padding_row_gets_no_gradient" in fared[0].laws
+    unchanged = [position for position in record.met[2] if position not in record.changed.get(2, [])]
+    assert judging.hunt(drawn[2], unchanged, []).status == "inert"
+
+
+def test_a_report_counts_only_kills() -> None:
+    line = "embedding  rank=1  ->  swap"
+    fared = [Fared(line, "killed", 9, 2, 1, ("rows",)), Fared(line, "survived", 9, 9, 9), Fared(line, "not reached")]
+    text = "\n".join(lines(fared, "quick", 7))
+    assert text.startswith(
+        "quick kills 1 of 3 (33.3 %, Wilson 95 % 6.1–79.2) drawn faults on 7 cases; of those reached 1 of 2"
+    )
+    assert f"survived: {line}" in text
+    assert (as_json(fared, "quick", 0, 7)["thin"], too_low(fared, "quick"), too_low(fared[:1], "quick")) == (
+        1,
+        True,
+        False,
+    )
+
+
+def test_the_command_replays_a_line(tmp_path: Path) -> None:
+    """In a process of its own, since its forks need a parent that has computed nothing."""
+    given = [
+        "--fault",
+        "one_hot  rank=2  ->  swap",
+        "--profile",
+        "quick",
+        "--jobs",
+        "1",
+        "--json",
+        str(tmp_path / "found"),
+    ]
+    done = subprocess.run([sys.executable, "-c", _ONLY_ONE_HOT, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("quick kills 1 of 1")
+    assert json.loads((tmp_path / "found").read_text())["killed"] == 1
+
+
+#: The command on one family's cases.
+_ONLY_ONE_HOT = """
+import sys
+from selfcheck import runner
+score = runner.score
+runner.score = lambda *given: score(*given, families=["one_hot"])
+sys.argv[1:1] = ["selfcheck"]
+from embcheck.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--drawn", "-1"], "expected --drawn N"), (["--site", "mm"], "expected --drawn N"),
+        (["--drawn", "3", "--site", "nn"], "no site 'nn'"), (["--fault", "x"], "is no fault"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused(given: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from typer.testing import CliRunner
+
+    from embcheck.cli import app
+
+    result = CliRunner().invoke(app, ["selfcheck", *given])
+    assert result.exit_code == 4
+    assert words in result.output

@@ -1,0 +1,332 @@
+"""The one evaluator: a closed result for whatever happens, and nothing inferred from silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from embcheck import engine
+from embcheck.bag.case import BagCase
+from embcheck.case import Case
+from embcheck.collect import load_families
+from embcheck.comparison import same
+from embcheck.evaluate import evaluate, named
+from embcheck.execute import read
+from embcheck.execution import Execution
+from embcheck.item import PROFILES, Item
+from embcheck.law import Family, Law
+from embcheck.ledger import Ledger
+from embcheck.machine import here
+from embcheck.mode import MODES
+from embcheck.outcome import Outcome
+from embcheck.reduce import reduce_case
+from embcheck.replay import ERROR, FAILED, FIXED, replay, state_of
+from embcheck.result import (
+    HOLDS,
+    Difference,
+    Holds,
+    NotApplicable,
+    OracleFailed,
+    Raised,
+    Result,
+    Unreachable,
+    Violated,
+)
+from embcheck.verdict import Status
+
+FAMILIES = load_families()
+PADDING = FAMILIES["padding"]
+CASE = Case(3, 2, (0, 2, 1, 2), (4,), padding_idx=0)
+ZERO = next(law for law in PADDING.laws if law.name == "padding_row_gets_no_gradient")
+
+
+def asked(judge: Callable[[Any, Outcome], Any], case: Any = CASE, **fields: Any) -> Result:
+    """What comes of a law of the padding family on a case."""
+    law = replace(ZERO, judge=judge, implied_by="", **fields)
+    return evaluate(PADDING, MODES["eager"], case, [law], Execution())[0]
+
+
+@pytest.mark.parametrize("returned", [None, False, True, float("nan"), 0.5, "yes", [], ...])
+def test_what_no_comparison_returns_is_no_result(returned: Any) -> None:
+    result = asked(lambda case, out: returned)
+    assert isinstance(result, OracleFailed)
+    assert "padding_row_gets_no_gradient returned" in result.error
+
+
+def test_a_ratio_that_is_no_number_from_0_to_1_is_no_result() -> None:
+    assert isinstance(asked(lambda case, out: Holds(float("nan"))), OracleFailed)
+
+
+def test_a_law_that_errs_is_named_by_its_error() -> None:
+    result = asked(lambda case, out: same(out.nothing, 0))
+    assert isinstance(result, OracleFailed)
+    words = "the law padding_row_gets_no_gradient asks for 'nothing', which the program does not give; it gives leaf, "
+    assert result.error.startswith(words)
+    result = asked(lambda case, out: 1 / 0)
+    assert isinstance(result, OracleFailed)
+    assert result.error == f"the law padding_row_gets_no_gradient raised ZeroDivisionError: division by zero, on {CASE!r}"
+
+
+def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
+    def law(case: Any, out: Outcome) -> Any:
+        return same(out.value, case.weight_values[out.tokens.values])
+
+    def execute(family: Family, mode: Any, case: Any) -> Outcome:
+        return Outcome({"value": torch.zeros(4, 2), "tokens": torch.tensor([0, 2, 1, 7])}, read)
+
+    (result,) = evaluate(PADDING, MODES["eager"], CASE, [replace(ZERO, judge=law, implied_by="")], execute)
+    assert isinstance(result, Violated)
+    assert result.difference.kind == "unreadable"
+    assert result.difference.path == 'seen["tokens"]'
+    assert result.difference.got == [0, 2, 1, 7]
+    assert "IndexError" in result.difference.words
+
+
+@pytest.mark.parametrize(
+    ("result", "judge", "fields"),
+    [
+        (Holds, lambda case, out: HOLDS, {}),
+        (Violated, lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"), {}),
+        (NotApplicable, lambda case, out: HOLDS, {"when": lambda case: False}),
+        (NotApplicable, lambda case, out: HOLDS, {"refusal": True}),
+        (OracleFailed, lambda case, out: 1 / 0, {}),
+        (OracleFailed, lambda case, out: HOLDS, {"when": lambda case: 1 / 0}),
+    ],
+)
+def test_each_thing_that_can_come_of_a_law(result: type[Result], judge: Any, fields: dict[str, Any]) -> None:
+    assert type(asked(judge, **fields)) is result
+
+
+def test_a_program_that_raises_is_no_verdict_on_the_other_laws(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(torch.nn.functional, "embedding", broken)
+    results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
+    assert isinstance(results[0], Violated), "nothing is raised: a law of its own"
+    assert {type(result) for result in results[1:]} <= {Raised, NotApplicable}
+    assert Raised("RuntimeError: broken") in results
+
+
+def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:
+    def broken(case: Any) -> Any:
+        raise KeyError("plan")
+
+    family = replace_family(PADDING, plan=broken)
+    results = evaluate(family, MODES["eager"], CASE, family.laws, Execution())
+    assert {type(result) for result in results} == {OracleFailed}
+
+
+def replace_family(family: Family, **fields: Any) -> Family:
+    """A copy that is not registered."""
+    import copy
+
+    found = copy.copy(family)
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found
+
+
+# -- reduction -----------------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_case_has_facts_or_is_none() -> None:
+    """A bag whose table shrinks below a token has none; it must not end the reduction of those that have."""
+    case = BagCase(num_embeddings=5, embedding_dim=3, indices=(4, 2, 4), bags=(3,), numel=3)
+    space = FAMILIES["bag"].space
+    seen = []
+
+    def fails(smaller: Any) -> bool:
+        seen.append(smaller.facts())
+        return 4 in smaller.tokens
+
+    smallest, _ = reduce_case(case, space, fails)
+    assert seen
+    assert 4 in smallest.tokens
+    broken = type("Broken", (), {"reductions": staticmethod(lambda case: iter([Unread(case)]))})
+    assert reduce_case(case, broken(), lambda smaller: True) == (case, 0)
+
+
+class Unread:
+    """A simpler neighbour whose facts can't be computed."""
+
+    def __init__(self, case: Any) -> None:
+        self.case = case
+        self.axes: dict[str, Any] = {}
+        self._field_defaults: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return ""  # a case is smaller, too, if it prints shorter
+
+    def facts(self) -> dict[str, Any]:
+        raise IndexError("index 4 is out of bounds")
+
+
+@pytest.mark.parametrize("part", ["reduce_case", "script"])
+def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise IndexError("embcheck's own")
+
+    monkeypatch.setattr(engine, part, broken)
+    law = replace(ZERO, judge=lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"), implied_by="")
+    family = replace_family(PADDING, laws=[PADDING.laws[0], law])
+    item = Item("padding", "torch", "eager", "scope")
+    verdicts = {verdict.law: verdict for verdict in engine.run_item(family, item, PROFILES["quick"], 0, Ledger())}
+    verdict = verdicts["padding_row_gets_no_gradient"]
+    assert verdict.status == Status.VIOLATED
+    (example,) = verdict.counterexamples
+    assert "IndexError: embcheck's own" in example.words
+
+
+# -- verdicts ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("judge", "status"),
+    [
+        (lambda case, out: None, Status.UNKNOWN),
+        (lambda case, out: NotApplicable("nothing here"), Status.NOT_APPLICABLE),
+        (lambda case, out: HOLDS, Status.HOLDS),
+        (lambda case, out: 1 / 0, Status.UNKNOWN),
+    ],
+)
+def test_a_law_without_a_judged_case_does_not_hold(judge: Any, status: Status) -> None:
+    family = replace_family(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")])
+    item = Item("padding", "torch", "eager", "scope")
+    verdicts = {verdict.law: verdict for verdict in engine.run_item(family, item, PROFILES["quick"], 0, Ledger())}
+    assert verdicts["padding_row_gets_no_gradient"].status == status
+    assert bool(verdicts["padding_row_gets_no_gradient"].cases) == (status == Status.HOLDS)
+
+
+def test_what_would_end_the_process_leaves_the_law_unknown() -> None:
+    def execute(family: Family, mode: Any, case: Any) -> Outcome:
+        raise SystemExit(7)
+
+    (result,) = evaluate(PADDING, MODES["eager"], CASE, [ZERO], execute)
+    assert isinstance(result, OracleFailed)
+    assert result.error.startswith("it ended in SystemExit: 7, while Case(")
+
+
+def test_a_program_that_exits_is_unknown_and_an_interruption_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (SystemExit(7), GeneratorExit(), KeyboardInterrupt()):
+        monkeypatch.setattr(torch.nn.functional, "embedding", Mock(side_effect=error))
+        if isinstance(error, KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())
+        else:
+            assert isinstance(evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())[0], OracleFailed)
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), RuntimeError("no more"), GeneratorExit()])
+def test_an_item_that_ends_early_leaves_its_laws_unknown(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def cases(*_: Any) -> Iterator[Any]:
+        yield CASE
+        raise error
+
+    monkeypatch.setattr("embcheck.selection.cases", cases)
+    item = Item("padding", "torch", "eager", "scope")
+    verdicts = engine.run_item(PADDING, item, PROFILES["quick"], 0, Ledger())
+    assert {verdict.status for verdict in verdicts} == {Status.UNKNOWN}
+    assert all(verdict.reasons == (f"the item ended in {named(error)}",) for verdict in verdicts)
+    assert any(verdict.cases for verdict in verdicts), "what was judged before stays judged"
+
+
+# -- replay --------------------------------------------------------------------------------------------------------
+
+RECORD = {
+    "law": "padding_row_gets_no_gradient",
+    "family": "padding",
+    "subject": "torch",
+    "mode": "eager",
+    "device": "cpu",
+    "case": repr(CASE),
+    "kind": "value",
+    "torch": torch.__version__,
+    "machine": here().to_dict(),
+}
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "words"),
+    [
+        (Violated(Difference("value", "seen", 1, 0, "1, expected 0")), FAILED, "1, expected 0"),
+        (Violated(Difference("shape", "seen", 1, 0, "another shape")), FAILED, "now by another difference, shape"),
+        (Violated(Difference("shape", "seen", 1, 0, "", others=(Difference("value", "seen", 1, 0, "7"),))), FAILED, "7"),
+        (HOLDS, FIXED, ""),
+        (Holds(0.5, loose=False), FIXED, ""),
+        (NotApplicable("no padding"), ERROR, "not applicable: no padding"),
+        (Raised("RuntimeError: broken"), ERROR, "the program raised RuntimeError: broken"),
+        (OracleFailed("the law raised ZeroDivisionError"), ERROR, "the law raised ZeroDivisionError"),
+        (Unreachable("the process sent nothing"), ERROR, "the process sent nothing"),
+    ],
+)
+def test_the_states_of_a_replay(result: Result, state: str, words: str) -> None:
+    found = state_of(RECORD, result)
+    assert found.state == state
+    assert words in found.words
+
+
+def test_a_replay_of_what_is_right_says_fixed() -> None:
+    assert replay(RECORD) == (FIXED, "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "words"),
+    [
+        ({"torch": "1.0"}, FIXED, f"by torch {torch.__version__}; it failed with 1.0"),
+        ({"machine": {**here().to_dict(), "cpu_capability": "VSX"}}, ERROR, "cpu_capability VSX, here"),
+        ({"machine": {**here().to_dict(), "onednn_kernel": "brg_matmul:amx"}}, ERROR, "onednn_kernel brg_matmul:amx"),
+        ({"torch": "1.0", "machine": {**here().to_dict(), "onednn_kernel": "brg_matmul:amx"}}, FIXED, "by torch"),
+        ({"torch": "1.0", "machine": {**here().to_dict(), "isa": ["amx_bf16"]}}, ERROR, "isa ('amx_bf16',)"),
+        ({"machine": {**here().to_dict(), "cpu": "another of the same level"}}, FIXED, ""),
+    ],
+)
+def test_what_holds_elsewhere_is_not_fixed(fields: dict[str, Any], state: str, words: str) -> None:
+    found = state_of({**RECORD, **fields}, HOLDS)
+    assert found.state == state
+    assert words in found.words
+
+
+def test_what_holds_is_not_fixed_if_nobody_knows_where_it_failed() -> None:
+    assert state_of({name: value for name, value in RECORD.items() if name != "machine"}, HOLDS).state == ERROR
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"law": "no_such_law"}, "this version of embcheck has no 'no_such_law'"),
+        ({"family": "none"}, "this version of embcheck has no 'none'"),
+        ({"mode": "none"}, "this version of embcheck has no 'none'"),
+        ({"case": "Case(num_embeddings=3)"}, "embedding_dim"),
+        ({"device": "cuda"}, "no device 'cuda'"),
+    ],
+)
+def test_a_replay_of_what_is_not_here_is_an_error(fields: dict[str, str], words: str) -> None:
+    found = replay({**RECORD, **fields})
+    assert found.state == ERROR
+    assert words in found.words
+
+
+def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(torch.nn.functional, "embedding", broken)
+    found = replay(RECORD)
+    assert (found.state, found.words) == (ERROR, "the program raised RuntimeError: broken")
+
+
+def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def law(case: Any, out: Outcome) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    broken: Law = replace(ZERO, judge=law)
+    monkeypatch.setattr(PADDING, "laws", [broken if each is ZERO else each for each in PADDING.laws])
+    found = replay(RECORD)
+    assert found.state == ERROR
+    assert "ZeroDivisionError: division by zero" in found.words

@@ -1,0 +1,178 @@
+"""Exit codes are those that are documented, whatever happens: to the output, to the command, to its user's patience."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from embcheck import cli, session
+from embcheck.records.record import Writer, read
+from embcheck.records.store import recorded, store_of
+from embcheck.run import Batch, Settings, UsageError, shard_of
+from embcheck.verdict import Counterexample, Status, Verdict
+
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case()", "value", "wrong", id="c7f3a1")
+VIOLATED = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
+
+
+def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
+    """The exit code of the command, in this process."""
+    monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+def command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own."""
+    words = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
+    return subprocess.run(words, check=False, **{"stderr": subprocess.PIPE, "timeout": 200, **options})
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "-n", "²"), ("run", "--shard", "²/²"), ("releases", "2.13.0", "-n", "²"), ("run", "-n", "")]
+)
+def test_what_only_looks_like_a_number_is_refused(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of(monkeypatch, *arguments) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(UsageError):
+        shard_of("²/²")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ZeroDivisionError("division by zero"), 3, "internal error: ZeroDivisionError: division by zero"),
+        (RecursionError("too deep"), 3, "internal error: RecursionError: too deep"),
+        (KeyboardInterrupt(), 2, "interrupted"),
+        (SystemExit(1), 3, "nobody reads the output"),
+    ],
+)
+def test_an_error_of_its_own_is_3_and_never_1(
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("embcheck.commands.diff.record_at", fails)
+    monkeypatch.setattr("os.dup2", lambda *descriptors: None)
+    assert exit_of(monkeypatch, "diff", "a", "b") == code
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_output_without_mathematical_signs() -> None:
+    done = command("laws", stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert rb"\u201c" in done.stdout
+
+
+def test_an_output_that_nobody_reads_or_that_is_full() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    closed = command("laws", stdout=writing)
+    os.close(writing)
+    assert closed.returncode == 3
+    assert b"Traceback" not in closed.stderr
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = command("laws", stdout=full)
+        assert done.returncode == 3
+        assert b"No space left on device" in done.stderr
+
+
+def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Writer(tmp_path / "record.ndjson")
+    first.header()
+    first.verdict(VIOLATED)
+    before = first.path.read_bytes()
+    done = command("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 4
+    assert b"another run writes there now" in done.stdout + done.stderr
+    assert exit_of(monkeypatch, "merge", tmp_path, "-o", first.path) == 4
+    assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 4
+    assert "another run writes there now" in capsys.readouterr().err
+    assert first.path.read_bytes() == before
+
+
+def test_a_baseline_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "record.ndjson").write_text('{"kind": "header", "format": 3}\n{"kind": "verdict"}\n')
+    done = command("run", "-k", "no_such", "--baseline", tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 4
+    assert b"line 2: not a verdict: " in done.stdout + done.stderr
+    assert b"Traceback" not in done.stdout + done.stderr
+
+
+def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    whole = Writer(tmp_path / "record.ndjson")
+    whole.header()
+    whole.footer("finished", 0, cases=0, digest="")
+    (tmp_path / "merged").symlink_to("/dev/full")
+    assert exit_of(monkeypatch, "merge", whole.path, "-o", tmp_path / "merged") == 3
+
+
+def interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def judging(folder: Path) -> session.Session:
+    """A session that has seen a violation."""
+    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False))
+    made = session.Session(config, Settings(report=folder))
+    made.take(Batch("family/torch/eager/scope/0", 1, [VIOLATED]))
+    return made
+
+
+def test_interrupting_the_scripts_loses_neither_footer_nor_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "confirmed", interrupted)
+    made, ended = judging(tmp_path), SimpleNamespace(exitstatus=1)
+    made.pytest_sessionfinish(ended, 1)  # type: ignore[arg-type]
+    record = read(tmp_path)
+    assert record.footer is not None
+    assert (record.footer["stopped"], record.footer["exit_code"], ended.exitstatus) == ("interrupted", 2, 2)
+    assert recorded("c7f3a1", tmp_path)["case"] == "Case()"
+    assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
+
+
+def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
+    judging(tmp_path).pytest_sessionfinish(SimpleNamespace(exitstatus=2), 2)  # type: ignore[arg-type]
+    assert recorded("c7f3a1", tmp_path)["case"] == "Case()"
+
+
+def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.crashes.crash.confirmed", interrupted)
+    monkeypatch.setattr("embcheck.run.examples_of", lambda verdicts: [EXAMPLE])
+    assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 2
+    assert read(tmp_path).complete
+    assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"
+
+
+def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(session, "write_whole", full)
+    monkeypatch.setattr(session, "confirmed", list)
+    made = judging(tmp_path)
+    made.pytest_sessionfinish(SimpleNamespace(exitstatus=1), 1)  # type: ignore[arg-type]
+    assert made.results.notes == [f"a report can't be written to {tmp_path / 'report.html'}: No space left on device"]
+    assert not (tmp_path / "report.html").exists()
+    assert read(tmp_path).complete

@@ -1,0 +1,173 @@
+"""How scripts end: with 1 for their own difference alone, with 0 for what is right, with 2 for anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import torch
+
+from embcheck.axes import parse
+from embcheck.collect import load_families
+from embcheck.crashes.alone import exit_status
+from embcheck.evaluate import evaluate
+from embcheck.execute import read, run
+from embcheck.exit_lines import OTHERWISE, call_and_exit, compared
+from embcheck.literal import input_lines
+from embcheck.mode import MODES
+from embcheck.outcome import AROUND, Outcome
+from embcheck.result import Difference, Violated
+
+
+def ends(lines: list[str], **names: Any) -> int | None:
+    """The exit status of lines that see some names."""
+    return exit_status(lambda: exec("\n".join(["import sys", OTHERWISE, *lines]), {"torch": torch, **names}))
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "bound", "status"),
+    [
+        (2.0, 3.0, 0.0, {2.0: 1, 3.0: 0, 4.0: 2, NAN: 2, INF: 2}),
+        (2, 3, 0.0, {2: 1, 3: 0, 4: 2, "x": 2, None: 2}),
+        (NAN, 3.0, 0.0, {NAN: 1, 3.0: 0, 2.0: 2}),
+        (2.0, NAN, 0.0, {2.0: 1, NAN: 0, 3.0: 2}),
+        (INF, 3.0, 0.0, {INF: 1, -INF: 2, 3.0: 0, 4.0: 2}),
+        (2.0, 3.0, 0.25, {2.0: 1, 2.25: 1, 2.75: 0, 3.25: 0, 2.5: 2, 3.5: 2, NAN: 2}),
+        (0.1, 0.3, 0.0, {0.1: 1, 0.1 + 1e-12: 1, 0.11: 2, 0.3: 0, 0.3 + 1e-12: 2}),
+        (NAN, 3.0, INF, {NAN: 1, 3.0: 0, 1e30: 0}),
+        ([1, 2], [1], 0.0, {(1,): 2}),
+        (True, False, 0.0, {True: 1, False: 0, None: 2}),
+        (1 + 2j, 3j, 0.0, {1 + 2j: 1, 3j: 0, 1j: 2}),
+    ],
+)
+def test_values(got: Any, expected: Any, bound: float, status: Mapping[Any, int]) -> None:
+    lines = compared(Difference("value", 'seen["x"]', got, expected, "", bound))
+    assert {repr(now): ends(lines, seen={"x": now}) for now in status} == {repr(k): v for k, v in status.items()}
+    assert ends(lines, seen={"x": expected}) == (0 if expected != NAN else 1)
+    if type(got) in (bool, int, float, complex):
+        assert ends(lines, seen={"x": torch.tensor(got, dtype=None if type(got) is not float else torch.float64)}) == 1
+    assert ends(lines, seen={"x": torch.zeros(3)}) == 2, "no single value"
+    assert ends(lines, seen={}) == 2, "no such observation"
+
+
+def test_what_can_be_wrong_in_one_way_only() -> None:
+    many = compared(Difference("too many", 'seen["x"]', 7, 5, ""))
+    assert [ends(many, seen={"x": n}) for n in (4, 5, 6, 7)] == [0, 0, 1, 1]
+    untrue = compared(Difference("untrue", 'seen["x"]', False, True, ""))
+    assert [ends(untrue, seen={"x": x}) for x in (True, False, 0, [1])] == [0, 1, 1, 0]
+    bits = compared(Difference("bits: zero", 'seen["x"][0]', -(2**31), 0, "", bits=True))
+    assert [ends(bits, seen={"x": torch.tensor([x])}) for x in (-0.0, 0.0, 1.0)] == [1, 0, 2]
+
+
+def raising(error: Exception | None) -> Any:
+    def call() -> dict[str, Any]:
+        if error is not None:
+            raise error
+        return {"x": 1}
+
+    return call
+
+
+WORDS = "raised ValueError (no such size 3), expected KeyError"
+
+
+@pytest.mark.parametrize(
+    ("found", "refused", "statuses"),
+    [
+        # nothing, that error, one of another message, one of another type
+        (Difference("raised ValueError", "error", "raised ValueError: no such size 3", None, ""), False, (0, 1, 2, 2)),
+        (Difference("raised ValueError", "error", "raised ValueError: ", None, ""), False, (0, 2, 2, 2)),
+        (Difference("raised ValueError", "error", "raised ValueError: at 0x7f00 no such size", None, ""), False, (0, 1, 2, 2)),
+        (Difference("accepted", "error", "no error", "ValueError or IndexError", ""), True, (1, 0, 0, 2)),
+        (Difference("raised ValueError", "error", "ValueError", "KeyError", WORDS), True, (2, 1, 2, 0)),
+        (Difference("value", 'seen["x"]', 1, 2, ""), False, (1, 2, 2, 2)),
+        (Difference("setting", "torch.is_grad_enabled()", False, True, ""), False, (0, 2, 2, 2)),
+        (Difference("setting", "torch.is_grad_enabled()", False, True, ""), True, (0, 0, 0, 0)),
+        (Difference("setting", "torch.is_grad_enabled()", True, False, ""), False, (1, 1, 1, 1)),
+        (Difference("unreadable", 'seen["x"]', 1, None, ""), False, (1, 2, 2, 2)),
+    ],
+)  # fmt: skip
+def test_errors(found: Difference, refused: bool, statuses: tuple[int, ...]) -> None:
+    lines = call_and_exit("seen = call()", {}, found, refused)
+    errors = None, ValueError("no such size 3"), ValueError("another"), KeyError("x")
+    assert tuple(ends(lines, call=raising(error)) for error in errors) == statuses
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_memory(around: bool) -> None:
+    """Told apart are a tensor's own elements and what lies around them, which nothing may write."""
+    case: Any = parse("Case(num_embeddings=2, embedding_dim=2, shape=(1,))")
+    given = load_families()["lookup"].plan(case).inputs["weight"]
+    for layout in ("contiguous", "transposed", "column_slice"):
+        inputs = {"weight": given._replace(layout=layout)}
+        words = AROUND if around else "its elements changed"
+        found = Difference("wrote weight", "written", f"weight: {words}", "unchanged", words)
+        lines = input_lines("weight", inputs["weight"], True)
+        lines += call_and_exit("seen = call(weight.detach(), weight_memory)", inputs, found, False)
+        acts = (lambda w, m: None, lambda w, m: w.add_(1), lambda w, m: m[:1].zero_())
+        assert [ends(lines, call=act) for act in acts] == ([0, 0, 1] if around else [0, 1, 1])
+
+
+# -- every law's differences -----------------------------------------------------------------------------------------
+
+
+def spoilt(value: Any, depth: int = 0) -> Iterator[Any]:
+    """What may be observed instead."""
+    match value:
+        case torch.Tensor() if value.layout == torch.strided and value.device.type == "cpu" and not value.is_nested:
+            copy = value.detach().clone(memory_format=torch.contiguous_format)
+            if copy.numel() and (copy.is_floating_point() or copy.dtype in (torch.int64, torch.int32, torch.uint8)):
+                if "float8" not in str(copy.dtype) and "float4" not in str(copy.dtype):
+                    copy.view(-1)[0] += 1
+                    yield copy
+                yield torch.zeros_like(copy)
+            yield copy[None]
+            yield None
+        case bool():
+            yield not value
+        case int() | float():
+            yield value + 1
+        case str():
+            yield value + "x"
+        case list() if value and depth < 3:
+            yield value[:-1]
+            yield from ([*value[:-1], last] for last in spoilt(value[-1], depth + 1))
+        case dict() if value and depth < 3:
+            first = next(iter(value))
+            yield {name: each for name, each in value.items() if name != first}
+            yield from ({**value, first: each} for each in spoilt(value[first], depth + 1))
+
+
+@pytest.mark.parametrize("name", load_families())
+def test_a_difference_is_found_again(name: str) -> None:
+    """Whatever a law finds wrong in what was observed the lines of a script find as well, and not in what was right."""
+    family = load_families()[name]
+    mode, shown = MODES[family.modes[0]], 0
+    cases = [case for case in family.space.cover(1, 0) if not family.refused(case)]
+    for case in cases[:: max(1, len(cases) // 8)]:
+        out = run(family.plan(case), mode)
+        if out.error is not None:
+            continue
+        results = evaluate(family, mode, case, family.laws, returning(out))
+        right = [law for law, result in zip(family.laws, results, strict=True) if not isinstance(result, Violated)]
+        for key, value in out.seen.items():
+            for instead in spoilt(value):
+                seen = {**out.seen, key: instead}
+                wrong = Outcome(seen, read, mode=mode.name, makes_graph=mode.grad, keeps_memory=mode.aliases)
+                for law, result in zip(right, evaluate(family, mode, case, right, returning(wrong)), strict=True):
+                    if isinstance(result, Violated) and result.difference.kind != "unreadable":
+                        lines = compared(result.difference)
+                        assert ends(lines, seen=seen) == 1, (law.name, result.difference, repr(case))
+                        if f'["{key}"]' in result.difference.path:
+                            assert ends(lines, seen=out.seen) != 1, (law.name, result.difference, repr(case))
+                        shown += 1
+    assert shown or not cases
+
+
+def returning(out: Outcome) -> Any:
+    return lambda family, mode, case: out

@@ -1,0 +1,333 @@
+"""What a violation says is so: each story that a law can tell is told of a fault that was planted, and of nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embcheck.arrival import as_if
+from embcheck.bag import oracle as bag_oracle
+from embcheck.bag.case import BagCase
+from embcheck.case import Case
+from embcheck.collect import load_families
+from embcheck.construction.case import InitialCase
+from embcheck.evaluate import evaluate
+from embcheck.execute import read
+from embcheck.execution import Execution
+from embcheck.fault import patched
+from embcheck.faults.kernels import Call, backward_spoiled
+from embcheck.mode import MODES
+from embcheck.outcome import Outcome
+from embcheck.renorm.case import RenormCase
+from embcheck.result import Holds, Violated
+
+Tensor = torch.Tensor
+functional = torch.nn.functional
+
+
+def told(name: str, case: Any, planted: AbstractContextManager[None]) -> str:
+    """What a law says of a case, while a fault is planted; without it the law holds."""
+    family = next(each for each in load_families().values() if name in [law.name for law in each.laws])
+    law = next(law for law in family.laws if law.name == name)
+    judged = [law] if not law.implied_by else [each for each in family.laws if each.name in (law.implied_by, name)]
+    right = evaluate(family, MODES["eager"], case, judged, Execution("cpu"))
+    assert all(isinstance(result, Holds) for result in right)
+    with planted:
+        found = evaluate(family, MODES["eager"], case, [law], Execution("cpu"))[0]
+    assert isinstance(found, Violated)
+    return found.difference.words
+
+
+# -- gradients: which token arrived ------------------------------------------------------------------------------
+
+
+def arrived(row: int, *positions: int) -> AbstractContextManager[None]:
+    """A backward pass that adds the gradient of these tokens to a row; a negative position, less one, takes it away."""
+
+    def damage(call: Call, gradient: Tensor) -> Tensor:
+        sent = call.given.reshape(-1, call.given.shape[-1])
+        for position in positions:
+            gradient[row] += sent[position] if position >= 0 else -sent[-1 - position]
+        return gradient
+
+    return backward_spoiled(lambda call: True, damage)
+
+
+def damaged(damage: Callable[[Call, Tensor], Tensor]) -> AbstractContextManager[None]:
+    return backward_spoiled(lambda call: True, damage)
+
+
+#: Rows 0, 1, 0, 2 in a table of four, of three columns.
+SCATTERED = Case(4, 3, (0, 1, 0, 2), (4,))
+PADDED = SCATTERED.but(padding_idx=1)
+
+
+@pytest.mark.parametrize(
+    ("case", "planted", "words"),
+    [
+        (SCATTERED, arrived(0, -1), "dW[0] = {}: as if the gradient of token 0 had arrived never, not once"),
+        (SCATTERED, arrived(0, 2), "dW[0] = {}: as if the gradient of token 2 had arrived twice, not once"),
+        (SCATTERED, arrived(0, 1), "dW[0] = {}: as if the gradient of token 1, which is row 1, had arrived once, not never"),
+        (SCATTERED, arrived(3, 1), "dW[3] = {}: as if the gradient of token 1, which is row 1, had arrived once, not never"),
+        (SCATTERED, arrived(0, 1, 1), "dW[0] = {}: as if the gradient of token 1, which is row 1, had arrived twice, not never"),
+        (PADDED, arrived(1, 1), "dW[1], the padding row, = {}: as if the gradient of token 1 had arrived once, not never"),
+        (SCATTERED, arrived(0, 1, 3), "dW[0] = {}"),
+        (SCATTERED, damaged(lambda call, gradient: gradient * 0), "dW[0] = {}: nothing arrived"),
+        (SCATTERED, damaged(lambda call, gradient: gradient * 3 + 7), "dW[0] = {}"),
+        (SCATTERED.but(upstream="ones"), arrived(0, 1), "dW[0] = {}"),  # all tokens send the same: nothing tells which it was
+        (SCATTERED.but(scale_grad_by_freq=True), damaged(lambda call, gradient: gradient * 2), "dW[0] = {}"),
+        (SCATTERED.but(route="two_passes"), arrived(0, 0),
+         "dW[0] = {}: as if the gradient of token 0 had arrived 4 times, not twice"),
+    ],
+)  # fmt: skip
+def test_a_gradient_says_which_token_would_explain_it(
+    case: Case, planted: AbstractContextManager[None], words: str
+) -> None:
+    said = told("weight_gradient_is_scattered", case, planted)
+    head, numbers = words.split("{}")
+    assert said.startswith(head)
+    assert ", expected [" in said
+    assert said.rpartition("]")[2].rpartition(" (")[0] == numbers
+
+
+def test_a_gradient_that_was_divided_says_whose_share_it_is() -> None:
+    case = SCATTERED.but(scale_grad_by_freq=True)
+
+    def lost(call: Call, gradient: Tensor) -> Tensor:
+        gradient[0] -= call.given[0] / 2
+        return gradient
+
+    assert "as if the gradient of token 0 had arrived never, not once" in told(
+        "weight_gradient_is_scattered", case, damaged(lost)
+    )
+
+
+def test_the_padding_laws_say_numbers() -> None:
+    said = told("padding_row_gets_no_gradient", PADDED, arrived(1, 1))
+    sent = PADDED.upstream_values[1]
+    assert said == f"{' '.join(f'{x:g}' for x in sent)}, expected 0 0 0 (3 of 3 elements differ)"
+
+
+def test_a_gradient_that_does_not_come_is_told_in_plain_words() -> None:
+    original = functional.embedding
+
+    def detached(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+        return original(indices, weight.detach().requires_grad_(), *given, **flags)
+
+    said = told("weight_gradient_is_scattered", SCATTERED, patched(functional, embedding=detached))
+    assert said == "the weight got no gradient: None after the backward pass"
+
+
+# -- bags: which row was added -----------------------------------------------------------------------------------
+
+
+def bag_plus(bag: int, row: int, times: int = 1) -> AbstractContextManager[None]:
+    """Bags of which one has a row added so many times more."""
+    original = functional.embedding_bag
+
+    def wrong(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+        out = original(indices, weight, *given, **flags)
+        added = torch.zeros_like(out)
+        added[bag] = times * weight[row].detach()
+        return out + added
+
+    return patched(functional, embedding_bag=wrong)
+
+
+#: Bags of the rows (0, 1, 1) and (2,).
+BAGS = BagCase(4, 2, bags=(3, 1), indices=(0, 1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("case", "planted", "words"),
+    [
+        (BAGS, bag_plus(0, 0), ": as if row 0 had been added twice, not once"),
+        (BAGS, bag_plus(0, 0, -1), ": as if row 0 had been added never, not once"),
+        (BAGS, bag_plus(0, 1, -1), ": as if row 1 had been added once, not twice"),
+        (BAGS, bag_plus(1, 3), ": as if row 3 had been added once, not never"),
+        (BAGS.but(padding_idx=1), bag_plus(0, 1), ": as if row 1, the padding row, had been added once, not never"),
+        (BAGS, bag_plus(0, 0, -2), ""),  # nothing can be added less than never
+        (BAGS.but(mode="mean"), bag_plus(0, 0), ""),
+        (BAGS.but(weights="small"), bag_plus(0, 0), ""),
+    ],
+)
+def test_a_bag_says_which_row_would_explain_it(
+    case: BagCase, planted: AbstractContextManager[None], words: str
+) -> None:
+    said = told("bag_sums_its_rows", case, planted)
+    wrong = 1 if "row 3" in words else 0
+    assert said.startswith(f"bag {wrong} of rows {[2] if wrong else [0, 1, 1]} is [")
+    assert ", expected [" in said
+    assert said.rpartition("]")[2].partition(" within")[0].rpartition(" (")[0] == words or (
+        not words and "as if" not in said
+    )
+
+
+def test_only_what_alone_explains_a_sum_is_told() -> None:
+    terms = np.array([[1.0, 2.0], [3.0, -1.0], [2.0, 4.0], [0.0, 0.0], [np.inf, 1.0]])
+    assert as_if(np.array([3.0, -1.0]), terms, [1, 1, 0, 0, 0]) == (1, 2)
+    assert as_if(np.array([-3.0, 1.0]), terms, [1, 1, 0, 0, 0]) == (1, 0)
+    assert as_if(np.array([-3.0, 1.0]), terms, [1, 0, 0, 0, 0]) is None, "what never came can't be missing"
+    assert as_if(np.array([2.0, 4.0]), terms, [1, 1, 0, 0, 0]) is None, "token 0 twice more, or token 2 once"
+    assert as_if(np.array([1.5, 3.0]), terms, [1, 1, 0, 0, 0]) is None
+    assert as_if(np.array([0.0, 0.0]), terms, [1, 1, 0, 0, 0]) is None
+    assert as_if(np.array([np.nan, 0.0]), terms, [1, 1, 0, 0, 0]) is None
+
+
+# -- tables that are rescaled ------------------------------------------------------------------------------------
+
+
+def written(change: Callable[[Tensor], Any]) -> AbstractContextManager[None]:
+    """Lookups that write to their table, beside what they should."""
+    original = functional.embedding
+
+    def wrong(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
+        out = original(indices, weight, *given, **flags)
+        with torch.no_grad():
+            change(weight)
+        return out
+
+    return patched(functional, embedding=wrong)
+
+
+#: Rows 0 and 2 of four are looked up; those beyond a norm of 5 are rescaled.
+LIMITED = RenormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (0, "row 0 became [1. 1.] from [ 1. -2.]: it was looked up, and its norm 2.23607 does not exceed max_norm 5"),
+        (1, "row 1 became [1. 1.] from [ 3. -4.]: it was not looked up"),
+    ],
+)
+def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
+    said = told("rows_over_max_norm_are_rescaled", LIMITED, written(lambda table: table[row].fill_(1.0)))
+    assert said == words
+
+
+# -- first values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "owner", "name", "wrong", "words"),
+    [
+        (InitialCase(name="xavier_uniform", padding_idx=0), torch.nn.init, "xavier_uniform_",
+         lambda original: lambda w, *given, **flags: (original(w, *given, **flags), w.data[0].zero_())[0],
+         "the padding row is zero, and xavier_uniform leaves it filled"),
+        (InitialCase(padding_idx=0), torch.nn.Embedding, "_fill_padding_idx_with_zero",
+         lambda original: lambda self: None, "the padding row is filled, and default leaves it zero"),
+        (InitialCase(name="zeros", padding_idx=0), torch.nn.init, "zeros_",
+         lambda original: lambda w: torch.nn.init.ones_(w), "the padding row is filled, and zeros leaves it zero"),
+    ],
+)  # fmt: skip
+def test_an_initial_padding_row_says_what_was_made_of_it(
+    case: Any, owner: Any, name: str, wrong: Any, words: str
+) -> None:
+    planted = patched(owner, **{name: wrong(getattr(owner, name))})
+    assert told("initialisers_fill_the_padding_row", case, planted) == words
+
+
+# -- differences that a law words itself -------------------------------------------------------------------------
+
+
+def spoiled(name: str, where: Callable[[Any], Any], **damages: Callable[[Any], Any]) -> tuple[Any, str]:
+    """The first case of a law that is ``where`` it should be, and what the law says once some of what came out is damaged."""
+    family = next(each for each in load_families().values() if name in [law.name for law in each.laws])
+    law = next(law for law in family.laws if law.name == name)
+    cases = itertools.chain(family.space.scope(), family.space.cover(2, seed=0))
+    case = next(case for case in cases if not family.refused(case) and law.when(case) and where(case))
+    out: Any = Execution("cpu")(family, MODES["eager"], case)
+    assert isinstance(law.judge(case, out), Holds)
+    seen = {**out.seen, **{what: damage(out.seen[what]) for what, damage in damages.items()}}
+    found: Any = law.judge(case, Outcome(seen, read))
+    return case, found.words
+
+
+def changed(place: Any, value: Any) -> Callable[[Any], Any]:
+    """A copy of a tensor with another value in one place."""
+
+    def change(tensor: Any) -> Any:
+        copy = tensor.detach().clone()
+        copy[place] = value(copy[place]) if callable(value) else value
+        return copy
+
+    return change
+
+
+def test_a_row_that_is_still_too_long_is_told_with_its_norm() -> None:
+    case, words = spoiled(
+        "norms_are_at_most_max_norm", lambda case: case.max_norm == 1.0 and case.norm_type == 2.0 and case.facts()["over"],
+        after=lambda table: torch.full_like(table, 3.0),
+    )  # fmt: skip
+    assert words == f"a row of norm {3 * case.embedding_dim**0.5:g} remains, with max_norm 1"
+
+
+def test_a_row_that_changed_its_sign_is_named() -> None:
+    _, words = spoiled(
+        "renorm_keeps_signs", lambda case: case.num_embeddings > 1 and case.embedding_dim > 0 and case.max_norm == 1.0,
+        after=changed(1, lambda row: -row),
+    )  # fmt: skip
+    assert words == "row 1 changed a sign"
+
+
+def test_rows_that_were_written_without_a_new_version_are_told() -> None:
+    over = lambda case: case.max_norm and case.facts()["over"] and case.route == "plain"  # noqa: E731
+    assert spoiled("renorm_moves_the_version", over, moved=lambda moved: 0)[1] == (
+        "rows were written, but the version stood still"
+    )
+
+
+def test_a_column_that_does_not_add_up_is_told_with_both_sums() -> None:
+    def some(case: Any) -> Any:
+        return case.route == "backward_call" and case.embedding_dim > 1 and case.numel > 0 and case.history == "fresh"
+
+    case, words = spoiled("tied_gradients_sum_to_the_bags", some, weight_grad=changed((0, 1), lambda x: x + 1000))
+    total = bag_oracle.column_sums(case, 1)[0][1]
+    assert words == f"column 1 of the gradient sums to {total + 1000:g}, the bags' gradients to {total:g}"
+
+
+def test_a_row_that_moved_without_a_gradient_is_told_with_its_step() -> None:
+    def idle(case: Any) -> Any:
+        """Which rows have no gradient in the second step."""
+        return np.flatnonzero(~(case.due[1].value != 0).any(1))
+
+    case, words = spoiled(
+        "only_present_rows_move", lambda case: case.steps > 1 and not case.is_sparse and len(idle(case)),
+        weights=lambda weights: changed((1, slice(None)), 77.0)(weights),
+    )  # fmt: skip
+    assert words == f"row {idle(case)[0]} moved in step 1 though it had no gradient"
+
+
+def test_a_rate_that_is_not_the_scheduled_one_is_told() -> None:
+    case, words = spoiled(
+        "rate_is_the_scheduled_one", lambda case: case.steps > 1, rates=lambda rates: [rates[0], [9.0] * len(rates[1]), *rates[2:]]
+    )  # fmt: skip
+    assert words == f"step 1 had 9.0, due {case.rates[1]}"
+
+
+def test_a_row_that_was_not_drawn_is_named() -> None:
+    _, words = spoiled(
+        "padding_row_is_zero_at_first", lambda case: case.num_embeddings > 2 and case.embedding_dim > 1 and case.padding_row == 0,
+        values=changed(2, 0.0),
+    )  # fmt: skip
+    assert words == "row 2 was not drawn"
+
+
+def test_a_gradient_that_is_there_or_not_is_told() -> None:
+    learns = lambda case: case.gradients().get("weight") is not None  # noqa: E731
+    assert spoiled("affine_parts_collect", learns, weight_grad=lambda grad: None)[1] == "the weight has no gradient"
+
+
+def test_moments_that_are_off_are_told_by_name() -> None:
+    _, words = spoiled(
+        "bag_layer_draws_normal_numbers", lambda case: case.dtype == "float32", weight=lambda w: w.detach() * 2
+    )
+    assert words.startswith(("mean square 3.", "mean square 4.")), words
+    assert ", expected 1 within 0." in words

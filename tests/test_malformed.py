@@ -1,0 +1,285 @@
+"""Whatever a file of a record, a baseline or a kept failure holds: one line that says what is wrong with it, and exit 4."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from embcheck import cli
+from embcheck.figure import Curve, Figure, Histogram
+from embcheck.records.record import Writer, read
+from embcheck.records.store import keep
+from embcheck.run import Settings
+from embcheck.session import Session
+from embcheck.typed import Malformed, built, visible
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case(num_embeddings=1)", "value", "≠", id="c7f3a1")
+VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
+HEADER: dict[str, Any] = {"kind": "header", "format": 3, "settings": {"seed": "0"}, "versions": {"torch": "2.13.0"}}
+LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
+FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
+FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
+
+
+def verdict(**changes: Any) -> dict[str, Any]:
+    return {"kind": "verdict", "verdict": {**VERDICT.to_dict(), **changes}}
+
+
+def example(**changes: Any) -> dict[str, Any]:
+    return verdict(counterexamples=[{**asdict(EXAMPLE), **changes}])
+
+
+def curve(**changes: Any) -> dict[str, Any]:
+    drawn = {"name": "c", "x": [0.0, 1.0], "y": [0.0, 1.0], "low": [], "high": [], "dashed": False, **changes}
+    return {**FIGURE, "figure": {**FIGURE["figure"], "curves": [drawn]}}
+
+
+#: A line in the place of the header, or after it, and what is said of it.
+HEADERS: list[tuple[Any, str]] = [
+    ([], "expected an object"),
+    (None, "expected an object"),
+    ({**HEADER, "format": None}, "expected a header of format"),
+    ({**HEADER, "format": True}, "expected a header of format"),
+    ({**HEADER, "format": 4}, "expected a header of format"),
+    ({**HEADER, "settings": []}, "settings: expected an object"),
+    ({**HEADER, "settings": {"shard": 3}}, "settings: shard: expected text"),
+    ({**HEADER, "versions": "2.13.0"}, "versions: expected an object"),
+    ({**HEADER, "versions": {"torch": None}}, "versions: torch: expected text"),
+    ({**HEADER, "arguments": "run"}, "arguments: expected a list"),
+    ({**HEADER, "time": 7}, "time: expected text"),
+    ({**HEADER, "machine": 7}, "expected an object, got 7"),
+    ({**HEADER, "machine": {"isa": "avx2"}}, "isa: expected a list"),
+    (FOOTER, "expected a header of format"),
+]
+LINES: list[tuple[Any, str]] = [
+    (None, "expected an object"),
+    ("text", "expected an object"),
+    ({"kind": ["verdict"]}, "unknown kind"),
+    (HEADER, "unknown kind 'header'"),
+    ({"kind": "verdict", "verdict": None}, "expected an object"),
+    ({"kind": "verdict", "verdict": {}}, "law is missing"),
+    (verdict(law=None), "law: expected text, got None"),
+    (verdict(subject=["torch"]), "subject: expected text"),
+    (verdict(status="wins"), "no status 'wins'"),
+    (verdict(status=4), "no status 4"),
+    (verdict(cases="many"), "cases: expected an integer"),
+    (verdict(cases=True), "cases: expected an integer"),
+    (verdict(cases=1.5), "cases: expected an integer"),
+    (verdict(worst="near"), "worst: expected a number"),
+    (verdict(worst=-7.0), "worst: expected a ratio"),
+    (verdict(worst=float("nan")), "worst: expected a finite number"),
+    (verdict(worst=float("inf")), "worst: expected a finite number"),
+    (verdict(entries=["a"]), "entries: expected an object"),
+    (verdict(entries={"a": "b"}), "entries: a: expected an integer"),
+    (verdict(seconds=None), "seconds: expected a number"),
+    (verdict(reasons="because"), "reasons: expected a list"),
+    (verdict(obliges=[1]), "obliges: expected text"),
+    (verdict(digest="xyz"), "digest: expected hexadecimal digits"),
+    (verdict(counterexamples={}), "counterexamples: expected a list"),
+    (verdict(counterexamples=[3]), "counterexamples: expected an object"),
+    (verdict(colour="red"), "there is no field colour"),
+    (example(case=3), "case: expected text"),
+    (example(also="law"), "also: expected a list"),
+    (example(script_confirmed="yes"), "script_confirmed: expected true or false"),
+    ({"kind": "law", "law": {"law": "x"}}, "family is missing"),
+    ({"kind": "law", "law": {**LAW["law"], "law": []}}, "law: expected text"),
+    ({**FIGURE, "law": 3}, "expected text"),
+    ({**FIGURE, "figure": {**FIGURE["figure"], "curves": {}}}, "curves: expected a list"),
+    (curve(y=[1.0]), "a curve through 2 points has 1"),
+    (curve(x=["a", "b"]), "x: expected a number"),
+    (curve(low=[0.0, 0.0]), "a curve through 2 points"),
+    (
+        {**FIGURE, "figure": {**FIGURE["figure"], "histogram": {"name": "h", "edges": [0.0], "heights": [1.0]}}},
+        "a histogram of 1 bars has 1 edges",
+    ),
+    ({"kind": "footer"}, "exit_code is missing"),
+    ({**FOOTER, "stopped": None}, "stopped: expected text"),
+    ({**FOOTER, "exit_code": "0"}, "exit_code: expected an integer"),
+    ({**FOOTER, "seconds": "long"}, "seconds: expected a number"),
+    ({**FOOTER, "unaccounted": ["item"]}, "unaccounted: expected an object"),
+    ({**FOOTER, "lost": {}}, "lost: expected a list"),
+    ({**FOOTER, "families": {"padding": [1]}}, "families: padding: expected a list of 2"),
+    ({**FOOTER, "laws": {"holds": None}}, "laws: holds: expected an integer"),
+    ({**FOOTER, "settled": [{}]}, "settled: law is missing"),
+    ({**FOOTER, "settled": [verdict(digest="xyz")["verdict"]]}, "digest: expected hexadecimal digits"),
+]
+#: Whole files.
+FILES: list[tuple[bytes, str]] = [
+    (b"", "empty; expected a header"),
+    (b"\xff\xfe" + json.dumps(HEADER).encode("utf-16-le"), "not UTF-8"),
+    (json.dumps(HEADER).encode() + b"\n\xe9\n", "not UTF-8"),
+    (b"[" * 100_000 + b"\n\n", "line 1: not JSON"),
+    (json.dumps(HEADER).encode() + b"\n" + b"9" * 5000 + b"\n\n", "line 2: not JSON"),
+    (b'{"kind": "header"\n' + json.dumps(HEADER).encode() + b"\n", "line 1: not JSON"),
+    (b"PK\x03\x04\n", "line 1: not JSON"),
+    ("\n".join(json.dumps(line) for line in (HEADER, FOOTER, verdict(), "")).encode(), "a verdict after the footer"),
+    ("\n".join(json.dumps(line) for line in (HEADER, FOOTER, FOOTER, "")).encode(), "a footer after the footer"),
+]
+
+
+def exit_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str]:
+    """The exit code of the command, in this process, and what it said of errors."""
+    monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err
+
+
+def malformed() -> list[tuple[bytes, str]]:
+    whole = (HEADER, LAW, verdict(), FIGURE, FOOTER)
+    before = [
+        ("\n".join(json.dumps(line) for line in (first, *whole[1:], "")).encode(), said) for first, said in HEADERS
+    ]
+    after = [
+        ("\n".join(json.dumps(part) for part in (HEADER, line, FOOTER, "")).encode(), said) for line, said in LINES
+    ]
+    return [*before, *after, *FILES]
+
+
+@pytest.mark.parametrize(("content", "said"), malformed(), ids=[said for _, said in malformed()])
+def test_every_reader_refuses_it_with_one_line(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "record.ndjson").write_bytes(content)
+    good = Writer(tmp_path / "good" / "record.ndjson")
+    good.header()
+    good.footer("finished", 0)
+    for arguments in (
+        ("report", tmp_path, "-o", tmp_path / "page.html"),
+        ("diff", good.path, tmp_path),
+        ("diff", tmp_path, good.path),
+        ("merge", tmp_path, "-o", tmp_path / "merged"),
+    ):
+        code, told = exit_of(capsys, monkeypatch, *arguments)
+        assert code == 4, told
+        assert said in told
+        assert told.count("\n") == 1
+        assert "record.ndjson" in told
+    assert not (tmp_path / "page.html").exists()
+    # `run --baseline` and `pytest --embcheck-baseline`.
+    with pytest.raises(pytest.UsageError) as refused:
+        Session(SimpleNamespace(), Settings(baseline=tmp_path))  # type: ignore[arg-type]
+    assert said in str(refused.value)
+
+
+def test_whatever_is_well_formed_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines that are broken above are right as they are; with little in them, and with more than is known."""
+    known = json.dumps({**HEADER, "machine": {"cpu": "x", "isa": ["avx2"], "quantum": 1}, "weather": ["fine"]})
+    drawn = Figure("t", "x", "y", (Curve("c", (0.0, 1.0), (0.0, 1.0)),), Histogram("h", (0.0, 1.0), (1.0,)))
+    lines = [json.loads(known), LAW, verdict(), {**FIGURE, "figure": asdict(drawn)}, {**FOOTER, "more": {"a": None}}]
+    for name, some in (("whole", lines), ("short", [{"kind": "header", "format": 1}, verdict()])):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, some)) + "\n")
+        assert read(tmp_path / name).settled() == [VERDICT]
+        code, told = exit_of(capsys, monkeypatch, "report", tmp_path / name, "-o", tmp_path / "page.html")
+        assert (code, told) == (0, "")
+    assert exit_of(capsys, monkeypatch, "diff", tmp_path / "whole", tmp_path / "whole") == (0, "")
+
+
+FAILURE = {"id": "c7f3a1", **dict.fromkeys(("law", "family", "subject", "mode", "device", "case", "kind"), "x")}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no record of a failure"),
+        (b"{", "no record of a failure"),
+        (b"\xff", "no record of a failure"),
+        (b"[" * 100_000, "no record of a failure"),
+        (b"[]", "expected an object"),
+        (b"null", "expected an object"),
+        (b'{"id": "c7f3a1"}', "case is missing"),
+        (json.dumps({**FAILURE, "law": 3}).encode(), "law: expected text"),
+        (json.dumps({**FAILURE, "family": None}).encode(), "family: expected text"),
+        (json.dumps({**FAILURE, "source": "x"}).encode(), "source: expected an object"),
+        (json.dumps({**FAILURE, "machine": {"isa": 3}}).encode(), "isa: expected a list"),
+        (json.dumps({**FAILURE, "id": "000000"}).encode(), "the record of another failure"),
+    ],
+)
+def test_a_kept_failure_that_is_none_is_refused(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c7f3a1.json").write_bytes(content)
+    code, told = exit_of(capsys, monkeypatch, "replay", "c7f3a1", "--store", tmp_path)
+    assert code == 4
+    assert said in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("failure", ["../secret", "..", "/etc/passwd", "C7F3A1", "c7f3a1.json", "c7f3a1\n", "", "é"])
+@pytest.mark.parametrize("more", [(), ("--script",)])
+def test_an_id_is_hexadecimal_digits_and_no_path(
+    failure: str,
+    more: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "secret.json").write_text(json.dumps({**FAILURE, "id": "../secret"}))
+    (tmp_path / "secret.py").write_text("hidden")
+    (tmp_path / "store").mkdir()
+    code, told = exit_of(capsys, monkeypatch, "replay", failure, "--store", tmp_path / "store", *more)
+    assert code == 4
+    assert "an id is hexadecimal digits" in told
+
+
+@pytest.mark.parametrize("ending", [".json", ".py"])
+def test_a_link_out_of_the_store_is_not_followed(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    keep(EXAMPLE, store)
+    (tmp_path / "elsewhere").write_text((store / f"c7f3a1{ending}").read_text())
+    (store / f"c7f3a1{ending}").unlink()
+    (store / f"c7f3a1{ending}").symlink_to(tmp_path / "elsewhere")
+    code, told = exit_of(capsys, monkeypatch, "replay", "c7f3a1", "--store", store, "--script")
+    assert code == 4
+    assert "leads out of its store" in told
+
+
+#: What a terminal obeys, or can't print.
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]")
+
+
+def test_what_a_record_says_never_reaches_the_terminal_as_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = "\x1b[2J\x9b31m\r\x07\u202e\ud800"
+    changes = {"words": hostile, "case": hostile, "mode": hostile}
+    broken = verdict(law=f"law{hostile}", reasons=[hostile], counterexamples=[{**asdict(EXAMPLE), **changes}])
+    header = {**HEADER, "settings": {"seed": hostile}, "versions": {"torch": hostile}, "source": hostile}
+    (tmp_path / "record.ndjson").write_text(
+        "\n".join(map(json.dumps, (header, broken, {**FOOTER, "stopped": hostile})))
+    )
+    (tmp_path / "empty").write_text('{"kind": "header", "format": 3}\n')
+    (tmp_path / "c7f3a1.json").write_text(json.dumps({**FAILURE, "law": hostile, "case": hostile, "subject": "torch"}))
+    for arguments in (
+        ("diff", tmp_path / "empty", tmp_path / "record.ndjson"),
+        ("report", tmp_path, "-o", tmp_path / "page.html"),
+        ("merge", tmp_path, "-o", tmp_path / "merged"),
+        ("replay", "c7f3a1", "--store", tmp_path),
+    ):
+        monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            cli.main()
+        said = "".join(capsys.readouterr())
+        assert not STEERING.search(said), arguments
+    assert not STEERING.search((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert visible(hostile) == r"\x1b[2J\x9b31m\r\x07\u202e\ud800"
+    assert visible("√ é\n\t中") == "√ é\n\t中"
+
+
+def test_what_is_built_is_what_was_written() -> None:
+    assert built(Verdict, json.loads(json.dumps(VERDICT.to_dict()))) == VERDICT
+    with pytest.raises(Malformed, match="expected text, got 3"):
+        built(str, 3)

@@ -1,0 +1,182 @@
+"""Obligations: one list of cases for each family meets them all, whatever the seed, clear of what the ledger knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from io import StringIO
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from embcheck import obligations, selection
+from embcheck.collect import load_families, statements
+from embcheck.engine import run_item
+from embcheck.facts import holds
+from embcheck.item import PROFILES, Item
+from embcheck.ledger import SHIPPED, Entry, load, read
+from embcheck.machine import here
+from embcheck.obligations import obliging_cases
+from embcheck.report.terminal import law_table
+from embcheck.run import Batch, Results, Settings, settle
+from embcheck.verdict import APPLIES, Status, Verdict
+
+FAMILIES = load_families()
+ENTRIES = read(SHIPPED)
+LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
+#: Quick, with nothing of what it samples.
+LIST_ONLY = replace(PROFILES["quick"], stride=1 << 40)
+
+
+#: What only the regions of entries have: torch is known to do this wrong, whatever the other axes say.
+ONLY_IN_REGIONS = {
+    "averaged_counts_are_near_the_mean": [APPLIES, "counter"],
+    "bag_refuses_mistakes": ["mistake=limited_offsets_from_one", "mistake=limited_padding_behind_the_table",
+                             "mistake=limited_weighted_mean", "mistake=padding_zero_of_no_rows"],
+    "components_are_looked_up": ["holes"],
+    "components_send_gradients": ["holes"],
+    "dealt_parameters_are_copies": [APPLIES],
+    "loaded_states_stay": ["plan=cyclic", "plan=cyclic_each", "plan=cyclic_function", "plan=cyclic_function_momentum",
+                           "plan=cyclic_halved", "plan=cyclic_of_groups", "plan=cyclic_range", "plan=cyclic_range_momentum",
+                           "plan=cyclic_sawtooth", "plan=sequential_cyclic"],
+    "made_at_a_last_epoch_it_goes_on": ["plan=step_each"],
+    "mistakes_in_losses_are_refused": ["mistake=smoothing_below_zero"],
+    "modules_are_cached_apart": ["copied"],
+    "quantized_layer_refuses_mistakes": ["mistake=too_few_weights"],
+    "rates_follow_the_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
+                                     "plan=sequential_within"],
+    "rows_are_apart": ["autocast=on & reads_on", "dtype=bfloat16 & reads_on"],
+    "tracing_adds_nothing_to_the_state": ["passing", "tree=buffers"],
+    "wrong_calls_are_refused": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows"],
+}  # fmt: skip
+
+
+def conditions_met(name: str, case: Any) -> set[tuple[str, str]]:
+    """Each law of a family with each condition that a case meets."""
+    family, facts = FAMILIES[name], case.facts()
+    laws = [law for law in family.laws if law.refusal == family.refused(case) and law.when(case)]
+    return {
+        (law.name, each) for law in laws for each in (APPLIES, *law.obliges) if each == APPLIES or holds(each, facts)
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.absent])
+def test_list_alone_meets_every_obligation(name: str) -> None:
+    family = FAMILIES[name]
+    verdicts = run_item(family, Item(name, "torch", family.modes[0], "scope"), LIST_ONLY, 0, LEDGER, reduce=False)
+    assert {verdict.law for verdict in verdicts} == {law.name for law in family.laws}
+    for verdict in verdicts:
+        assert set(verdict.met) == set(verdict.obliges), verdict.law
+        assert verdict.cases, verdict.law
+        assert verdict.status in (Status.HOLDS, Status.KNOWN), (verdict.law, verdict.reasons)
+
+
+@pytest.mark.parametrize("name", ["padding", "one_hot"])
+def test_every_seed_and_profile_has_the_list(name: str) -> None:
+    family, chosen = FAMILIES[name], list(obliging_cases(FAMILIES[name]).values())
+    for seed in (0, 7):
+        assert list(selection.cases(family, Item(name, "torch", "eager", "scope"), LIST_ONLY, seed)) == chosen
+        item = Item(name, "torch", "eager", "scope")
+        sampled = [list(selection.cases(family, item, PROFILES[profile], seed)) for profile in ("quick", "gate")]
+        for cases in sampled:
+            assert cases[: len(chosen)] == chosen
+        assert len(sampled[1]) - len(chosen) > 10 * (len(sampled[0]) - len(chosen)) > 0
+
+
+def test_list_keeps_clear_of_what_any_shipped_entry_covers() -> None:
+    """Of another release, too; what only such regions have is met there, by a case that is judged."""
+    only_there: set[tuple[str, str]] = set()
+    for name, family in FAMILIES.items():
+        if family.absent:
+            continue
+        known = [
+            (entry, {law.name for law in family.laws if entry.speaks_of(law.name)})
+            for entry in ENTRIES
+            if entry.runs_in(family.modes[:1])
+        ]
+        clear: set[tuple[str, str]] = set()
+        for case in obliging_cases(family).values():
+            facts = case.facts()
+            within = {law for entry, laws in known if laws and entry.covers(facts) for law in laws}
+            clear |= {pair for pair in conditions_met(name, case) if pair[0] not in within}
+        only_there |= {(law.name, each) for law in family.laws for each in (APPLIES, *law.obliges)} - clear
+    assert only_there == {(law, each) for law, those in ONLY_IN_REGIONS.items() for each in those}
+
+
+def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of another torch that excuses what the list had chosen; and one that leaves no other choice."""
+    family, law = FAMILIES["padding"], "padding_row_gets_no_gradient"
+    chosen = next(
+        case for case in obliging_cases(family).values() if (law, "last_row") in conditions_met("padding", case)
+    )
+    entry = replace(ENTRIES[0], law=law, kind="*", torch=ENTRIES[0].torch, mode="*", where={"shape": chosen.shape})
+
+    def chosen_instead(planted: Entry) -> list[Any]:
+        monkeypatch.setattr(obligations, "_shipped", lambda: (planted,))
+        cases = obliging_cases(family).values()
+        return [case for case in cases if (law, "last_row") in conditions_met("padding", case)]
+
+    assert any(case.shape != chosen.shape for case in chosen_instead(entry))
+    assert all(chosen_instead(replace(entry, where={})))
+    barring = replace(entry, law="padding_is_accepted", kind="raised *", where={})
+    assert not chosen_instead(barring)
+
+
+def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict]:
+    return {verdict.law: verdict for verdict in settle(verdicts, {name})}
+
+
+def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never does it hold; it is not applicable only where something says why."""
+    family, item = FAMILIES["padding"], Item("padding", "torch", "eager", "scope")
+    never = [replace(law, when=lambda case: False) if law.name == "padding_row_is_returned" else law for law in family.laws]
+    cases = list(obliging_cases(family).values())
+    monkeypatch.setattr(selection, "obliging_cases", lambda family: dict(enumerate(cases)))
+    monkeypatch.setattr(family, "laws", never)
+    verdicts = run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)
+    silent = next(verdict for verdict in verdicts if verdict.law == "padding_row_is_returned")
+    assert (silent.status, silent.cases, silent.reasons) == (Status.NOT_APPLICABLE, 0, ())
+    found = settled(verdicts)
+    assert found[silent.law].status == Status.UNKNOWN
+    assert found[silent.law].reasons == ("no case was judged",)
+    assert found["padding_row_gets_no_gradient"].status == Status.HOLDS
+    without_obligations = [replace(v, obliges=tuple({*v.obliges} & {APPLIES})) for v in verdicts]
+    assert settled(without_obligations)[silent.law].status == Status.UNKNOWN
+    told = [
+        replace(v, reasons=("not applicable: it is not here (3 cases)",)) if v.law == "padding_is_accepted" else v
+        for v in without_obligations
+    ]
+    assert settled(told)[silent.law].status == Status.NOT_APPLICABLE
+
+
+def test_a_law_that_follows_from_another_says_so() -> None:
+    family, item = FAMILIES["one_hot"], Item("one_hot", "torch", "eager", "scope")
+    verdicts = {v.law: v for v in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)}
+    follows, other = verdicts["one_hot_sums_to_one"], verdicts["one_hot_is_one_at_the_index"]
+    assert 0 < follows.implied <= follows.cases
+    assert other.implied == 0
+    assert follows.merge(follows).implied == 2 * follows.implied
+    assert {s.law: s.implied_by for s in statements(family)}[follows.law] == other.law
+
+
+def test_a_large_share_of_excused_cases_is_printed() -> None:
+    verdicts = [
+        Verdict(law, "f", "torch", "eager", "scope", Status.KNOWN, cases=cases, known=4)
+        for law, cases in (("often", 20), ("seldom", 40))
+    ]
+    shown = Console(file=StringIO(), width=200)
+    shown.print(law_table(verdicts))
+    lines = shown.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [("(20%)" in line, line.split()[0]) for line in lines[1:]] == [(True, "often"), (False, "seldom")]
+
+
+def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
+    owing = Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS, cases=1, obliges=("empty",))
+    statuses = {}
+    for shard in ("", "1/2"):
+        results = Results(Settings(shard=shard))
+        results.add(Batch("f/torch/eager/scope/0", 1, [owing]))
+        statuses[shard] = results.settle()[0].status
+    assert statuses == {"": Status.UNKNOWN, "1/2": Status.HOLDS}

@@ -1,0 +1,173 @@
+"""What a killed run leaves: no process, and no folder once the next run has begun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embcheck.machine import seen
+from embcheck.processes import RunFolder, keep_few_kernels, temporary_files_in
+
+ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+
+
+def eventually(met: Callable[[], bool], seconds: float) -> bool:
+    """Whether something is so within some time."""
+    end = time.monotonic() + seconds
+    while not met() and time.monotonic() < end:
+        time.sleep(0.1)
+    return met()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files that nobody else uses."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_the_folder_of_a_killed_run_is_gone_when_the_next_one_begins(temporary: Path) -> None:
+    program = "from embcheck.processes import RunFolder as R; import time; r = R(); (r.path / 'a').mkdir(); "
+    other = subprocess.Popen(
+        [sys.executable, "-c", program + "print(r.path, flush=True); time.sleep(60)"], stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    left = Path(other.stdout.readline().strip())
+    assert left.parent == temporary
+    first = RunFolder()
+    assert left.is_dir(), "it lives"
+    other.kill()
+    other.wait()
+    second = RunFolder()
+    assert not left.exists()
+    assert first.path.is_dir()
+    for held in (first, second):
+        held.remove()
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_only_looks_like_one_stays(temporary: Path) -> None:
+    (temporary / "embcheck-notes-of-mine").mkdir()
+    (temporary / "embcheck-999999999").mkdir()
+    (temporary / "home").mkdir()
+    (temporary / "embcheck-999999999-link").symlink_to(temporary / "home")
+    (temporary / "embcheck-999999999-file").write_text("")
+    before = sorted(temporary.iterdir())
+    held = RunFolder()
+    held.remove()
+    assert sorted(temporary.iterdir()) == before
+
+
+def test_a_folder_that_is_locked_stays(temporary: Path) -> None:
+    """Of a container, in which processes have other numbers."""
+    held = RunFolder()
+    renamed = held.path.rename(temporary / "embcheck-999999999-elsewhere")
+    RunFolder().remove()
+    assert renamed.is_dir()
+    held.remove()
+    RunFolder().remove()
+    assert not renamed.exists()
+
+
+def test_temporary_files_lie_in_the_run_s_folder_for_a_while(temporary: Path) -> None:
+    former = dict(os.environ)
+    with temporary_files_in(temporary / "run"):
+        told = subprocess.run([sys.executable, "-c", "import os; print(os.environ['TMPDIR'])"], capture_output=True)
+        assert (tempfile.gettempdir(), told.stdout.decode().strip()) == (str(temporary / "run"),) * 2
+        assert not os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(temporary / "run"))
+    assert (dict(os.environ), tempfile.gettempdir()) == (former, str(temporary))
+
+
+def test_how_many_kernels_are_kept_says_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = seen()
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "2")
+    keep_few_kernels()
+    assert (os.environ["LRU_CACHE_CAPACITY"], os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY")) == ("2", "64")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    assert seen() == before
+
+
+def test_kernels_for_many_shapes_take_no_memory_for_ever() -> None:
+    """Where oneDNN makes kernels of bfloat16 products, those of 300 shapes would take a hundred megabytes."""
+    program = """
+import torch
+from embcheck.processes import keep_few_kernels
+keep_few_kernels()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+def multiply(first):
+    for size in range(first, first + 300):
+        torch.zeros(size, 40, dtype=torch.bfloat16) @ torch.zeros(40, 30, dtype=torch.bfloat16)
+torch.set_num_threads(1)
+multiply(1)
+before = resident()
+multiply(301)
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 20.0
+
+
+def descendants(pid: int) -> set[int]:
+    """A process' children, their children, and so on."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@ON_LINUX
+def test_a_script_ends_with_the_process_that_tries_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import time\ntime.sleep(600)\n")
+    program = f"from embcheck.crashes.alone import status; status({str(tmp_path / 'script.py')!r}, 600.0)"
+    trying = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        assert eventually(lambda: bool(descendants(trying.pid)), 60)
+        started = descendants(trying.pid)
+    finally:
+        trying.kill()
+        trying.wait()
+    assert eventually(lambda: not any(map(alive, started)), 5)
+
+
+@ON_LINUX
+def test_of_a_killed_run_nothing_is_left(temporary: Path) -> None:
+    """Its workers, and the processes in which they try cases; and after the next start its folder is gone, too."""
+    # The family sharded executes its cases in forks of another process.
+    words = ("run", "--profile", "gate", "-n", "2", "-k", "(sharded or gradient) and scope")
+    run = subprocess.Popen([sys.executable, "-m", "embcheck.cli", *words], stdout=subprocess.PIPE, cwd=temporary)
+    try:
+        assert eventually(lambda: len(list(temporary.glob("embcheck-*/slot-*"))) == 2, 120)
+        assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "two workers, and one that forks"
+        started = descendants(run.pid)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    # One that was only beginning to import torch ends when it has.
+    assert eventually(lambda: not any(map(alive, started)), 30), [pid for pid in started if alive(pid)]
+    assert list(temporary.glob("embcheck-*"))
+    RunFolder().remove()
+    assert list(temporary.glob("embcheck-*")) == []

@@ -1,0 +1,133 @@
+"""Failures are kept in one layout: what is printed to see one again works as printed, and so does the page's."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from embcheck.files import Busy, opened_alone, write_whole
+from embcheck.records.grid import Run
+from embcheck.records.record import PAGE, Record, Writer
+from embcheck.records.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
+from embcheck.report.page import render
+from embcheck.verdict import Counterexample, Status, Verdict
+
+EXAMPLE = Counterexample(
+    "law", "family", "torch", "eager", "cpu", "Case()", "value", "wrong", script="print(1)\n", id="c7f3a1"
+)
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond some bytes: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, former)
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "page"
+    with full_disk(1000):
+        with pytest.raises(OSError, match="page"):
+            write_whole(path, "x" * 5000)
+        assert list(path.parent.iterdir()) == []
+        write_whole(path, "former")
+        with pytest.raises(OSError, match="page"):
+            write_whole(path, "x" * 5000)
+    assert path.read_text() == "former"
+    write_whole(path, "√\ud800")
+    assert path.read_text(encoding="utf-8") == r"√\ud800"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_former_page_does_not_stay_beside_a_new_record(tmp_path: Path) -> None:
+    (tmp_path / PAGE).write_text("of a former run")
+    Writer(tmp_path / "record.ndjson").close()
+    assert not (tmp_path / PAGE).exists()
+
+
+def test_a_file_is_written_by_one_process_at_a_time_and_free_when_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "record.ndjson"
+    program = "import sys, time; from embcheck.files import opened_alone as o; from pathlib import Path as P\n"
+    program += "f = o(P(sys.argv[1])); f.write('first'); f.flush(); print(flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(Busy, match="another run writes there now"):
+        opened_alone(path)
+    with pytest.raises(Busy):
+        Writer(path)
+    assert path.read_text() == "first"
+    other.kill()
+    other.wait()
+    opened_alone(path).close()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("report", [None, "out", "a folder/out", "/somewhere/else"])
+def test_the_printed_command_finds_the_failure(
+    report: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = None if report is None else tmp_path / report.lstrip("/") if report.startswith("/") else Path(report)
+    keep(EXAMPLE, store_of(folder))
+    words = shlex.split(replay_command("c7f3a1", store_of(folder)))
+    assert words[:3] == ["embcheck", "replay", "c7f3a1"]
+    assert (words[3:4] == ["--store"]) == (report is not None)
+    store = Path(words[4]) if words[4:] else Path(".embcheck")
+    assert recorded("c7f3a1", store)["case"] == "Case()"
+    assert script_of("c7f3a1", store) == EXAMPLE.script
+
+
+def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) -> None:
+    keep(EXAMPLE, tmp_path / "run" / ".embcheck")
+    keep(EXAMPLE, tmp_path / "audit")
+    for store in ("run", "run/.embcheck", "audit"):
+        assert is_kept("c7f3a1", tmp_path / store)
+    assert not is_kept("c7f3a2", tmp_path / "run")
+    with pytest.raises(StoreError, match="kept are c7f3a1"):
+        recorded("c7f3a2", tmp_path / "run")
+
+
+@pytest.mark.parametrize("family", ["family", "audit"])
+def test_the_page_prints_the_command_where_the_failure_was_kept(family: str, tmp_path: Path) -> None:
+    verdict = Verdict("law", family, "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
+    shown = Run("a", Record({}, [verdict]), store=tmp_path)
+    assert "see it again" not in render([shown])
+    keep(EXAMPLE, store_of(tmp_path))
+    assert f"<code>embcheck replay c7f3a1 --store {tmp_path}</code>" in render([shown])
+
+
+def test_an_audit_s_finding_is_replayed_as_printed(tmp_path: Path) -> None:
+    """And the replay says what it imports before it does."""
+    (tmp_path / "untied.py").write_text(
+        "import torch\n\nclass Model(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.embed = torch.nn.Embedding(11, 4)\n        self.head = torch.nn.Linear(4, 11, bias=False)\n\n"
+        "    def forward(self, ids):\n        return self.head(self.embed(ids))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-m", "embcheck.cli", "audit", "untied:Model", "--expect", "tied", "--report", "out"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    printed = next(line for line in done.stdout.splitlines() if line.strip().startswith("replay"))
+    words = shlex.split(printed.strip().removeprefix("replay").strip())
+    assert words[3:] == ["--store", "out"]
+    assert shlex.join(words) in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    again = [sys.executable, "-m", "embcheck.cli", *words[1:]]
+    done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:6]) == (1, "FAILED"), done.stdout + done.stderr
+    assert f"imports untied:Model from {tmp_path}, as the record says" in done.stderr
