@@ -22,10 +22,11 @@ def reads_on(rows: int, width: int, columns: int, batch: int = 1) -> bool:
     """Whether oneDNN 3.12 with AMX reads on behind the rows of A in A @ B, of shapes (rows, width) and (width, columns).
 
     Unless the width is cut into equal parts of an even length, its last tile is filled with what lies behind the row,
-    for every row but those of the last tile (uxlfoundation/oneDNN#5717).
+    for every row but those of the last tile (uxlfoundation/oneDNN#5717).  A product with one column is no matrix's.
     """
     parts = -(-width // WIDTH)
-    return rows > ROWS and width > 2 and width % (2 * parts) != 0 and batch * rows * width * columns > _FEW
+    uneven = width > 2 and width % (2 * parts) != 0
+    return rows > ROWS and columns > 1 and uneven and batch * rows * width * columns > _FEW
 
 
 def any_reads_on(dtype: str, products: Iterable[tuple[int, int, int]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -101,6 +102,17 @@ def test_the_region_is_the_measured_one() -> None:
     for rows, count in ((2, 0), (5, 0), (32, 94), (64, 94)):
         assert sum(reads_on(rows, width, 64) for width in range(1, 130)) == count
     assert [width for width in range(31, 41) if not reads_on(32, width, 64)] == [32, 36, 40]
+
+
+@pytest.mark.skipif(not AMX.witness(), reason="torch on this machine does not read on")
+def test_the_region_is_this_machines() -> None:
+    """Where torch does it itself, the region has the products that it leaks in and no others."""
+    sizes = itertools.product((5, 16, 17, 32, 33, 65), (*range(1, 70), 94, 96, 127, 129), (1, 2, 17, 48))
+    for rows, width, columns in sizes:
+        x = torch.full((rows, width), torch.inf, dtype=torch.bfloat16)
+        x[0] = 1.0
+        product = torch.nn.functional.linear(x, torch.ones(columns, width, dtype=torch.bfloat16))
+        assert bool(product[0].isnan().any()) == reads_on(rows, width, columns), (rows, width, columns)
 
 
 @contextmanager
