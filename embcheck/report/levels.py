@@ -29,7 +29,7 @@ def _judged(swept: Sequence[Swept]) -> list[Swept]:
 def level_table(swept: Sequence[Swept], verdicts: Sequence[Verdict]) -> Table:
     """A row for each law, a column for each level that was judged, by its number: how the law stands there."""
     levels = _judged(swept)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("law", no_wrap=True)
     for number in range(1, len(levels) + 1):
         table.add_column(str(number), no_wrap=True)
