@@ -21,6 +21,8 @@ from embcheck.commands.audit import audit
 from embcheck.commands.audit import replayed as replayed_audit
 from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
+from embcheck.commands.env import env
+from embcheck.commands.explain import explain
 from embcheck.commands.findings import findings
 from embcheck.commands.merge import merge
 from embcheck.commands.modes import modes
@@ -28,7 +30,7 @@ from embcheck.commands.releases import releases
 from embcheck.commands.report import report as report_command
 from embcheck.commands.selfcheck import selfcheck
 from embcheck.commands.since import since
-from embcheck.commands.usage import INTERNAL, TIMES, USAGE, Store, refuse
+from embcheck.commands.usage import INTERNAL, TIMES, USAGE, Store, law_named, refuse
 from embcheck.records.store import STORE
 
 app = typer.Typer(
@@ -77,7 +79,9 @@ def run(
     from embcheck.run import Settings, UsageError
 
     try:
-        settings = Settings(seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard, strict=strict)
+        settings = Settings(
+            seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard, strict=strict
+        )
         settings = settings.checked().rehearsed()
     except UsageError as error:
         refuse(str(error))
@@ -90,7 +94,7 @@ def run(
             refuse(f"--cpu judges torch itself at each level: without {', '.join(given) or 'options for pytest'}")
         from embcheck.commands.levels import sweep
 
-        family = _family_of(law) if law else ""
+        family = law_named(law)[0].name if law else ""
         raise typer.Exit(sweep(settings, cpu, family=family, keyword=keyword, workers=workers))
     files = [_file_of(law)] if law else [str(properties_folder())]
     arguments = [
@@ -115,22 +119,9 @@ def _pytest(arguments: list[str]) -> int:
 
 
 def _file_of(law: str) -> str:
-    from embcheck.collect import load_families
     from embcheck.law import source_of
 
-    return source_of(load_families()[_family_of(law)].laws[-1])
-
-
-def _family_of(law: str) -> str:
-    from embcheck.collect import load_families
-
-    known = {found.name: found for family in load_families().values() for found in family.laws}
-    if law not in known:
-        import difflib
-
-        close = difflib.get_close_matches(law, known, 3)
-        refuse(f"no law {law!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck laws`"))
-    return known[law].family
+    return source_of(law_named(law)[0].laws[-1])
 
 
 @app.command()
@@ -196,7 +187,9 @@ def _at_level(name: str, arguments: list[str]) -> int:
         environment = level(name).environment
     except UnknownLevel as error:
         refuse(str(error))
-    return subprocess.run([sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False
+    ).returncode
 
 
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:
@@ -211,7 +204,7 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
         return ERROR, str(error)
 
 
-for command in (audit, claims, diff, merge, modes, releases, report_command, selfcheck, since, findings):
+for command in (audit, claims, diff, env, explain, merge, modes, releases, report_command, selfcheck, since, findings):
     app.command()(command)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from embcheck.records.record import Record, RecordError, read
 from embcheck.typed import visible
+
+if TYPE_CHECKING:
+    from embcheck.law import Family, Law
 
 #: Where a command looks for a failure.
 Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
@@ -44,3 +47,16 @@ def record_at(path: Path) -> Record:
 def lacks(extra: str, error: ImportError) -> NoReturn:
     """Says which extra of embcheck has what is missing, and exit code 4."""
     refuse(f"this needs {error.name}: python -m pip install 'embcheck[{extra}]'")
+
+
+def law_named(name: str) -> tuple[Family, Law]:
+    """The law of a name, and its family; a name that no law has is refused, with close ones."""
+    import difflib
+
+    from embcheck.collect import load_families
+
+    known = {law.name: (family, law) for family in load_families().values() for law in family.laws}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 3)
+        refuse(f"no law {name!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck laws`"))
+    return known[name]
