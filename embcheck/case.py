@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from embcheck import stream
 from embcheck.axes import Axes, Input, cached_property
+from embcheck.counted import tokens_of
 from embcheck.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.layout import SHARED, shared
-from embcheck.pattern import PATTERNS, occurrence, stray_of
+from embcheck.pattern import occurrence, stray_of
 from embcheck.tiles import PRODUCTS, lookup_reads_on
 
 Ints = npt.NDArray[np.int64]
@@ -173,6 +174,8 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
         layout = self.index_layout
         if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
             layout = "contiguous"  # a tensor of stride 0 holds one value
+        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
+            layout = "contiguous"  # and one whose rows lie in the same place, one row
         return Input(stored, self.index_dtype, layout)
 
     @property
@@ -213,7 +216,7 @@ class Case(Axes, _TableAxes):  # type: ignore[misc]
 
 
 def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    return _read_only(PATTERNS[pattern](numel, rows, padding, seed))  # type: ignore[no-any-return]
+    return _read_only(tokens_of(pattern, numel, rows, padding, seed))  # type: ignore[no-any-return]
 
 
 _kept_tokens = lru_cache(maxsize=_KEPT)(_tokens)

@@ -77,6 +77,7 @@ def decks(family: Family, item: Item, profile: Profile, seed: int, tallies: Tall
     deck()
     if family.space.histories is not None and item.mode in family.modes:
         walks(family.space.histories, item, profile, seed, tallies, probe)
+    feed(tallies, selection.aimed(family, item, profile, seed), probe)
 
 
 #: Histories after which a walk looks whether it is over.

@@ -22,8 +22,9 @@ class Profile:
     """How much is run.
 
     One enumerated case of ``stride``, ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
-    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more) and ``histories`` of a state
-    machine where a family has one, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.
+    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more), ``aimed`` cases of one that
+    can aim and ``histories`` of a state machine where a family has one, all in ``parts``; ``limit`` is how many seconds of
+    CPU time a case may take.
     """
 
     name: str
@@ -34,13 +35,16 @@ class Profile:
     random: int
     parts: dict[str, int]
     histories: int = 48
+    aimed: int = 450
     limit: float = 30.0
 
 
 PROFILES = {
     "quick": Profile("quick", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160),
-    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, limit=120.0),
+    "gate": Profile("gate", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
+    "deep": Profile(
+        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, aimed=8000, limit=120.0
+    ),
 }
 
 

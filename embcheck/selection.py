@@ -13,6 +13,7 @@ from embcheck.law import Family
 from embcheck.mode import MODES
 from embcheck.obligations import obliging_cases
 from embcheck.space import Space
+from embcheck.wish import Wish
 
 T = TypeVar("T")
 
@@ -114,9 +115,24 @@ def _all_cases(space: Space, engine: str, name: str, seed: int) -> list[Any]:
     return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]
 
 
+def aimed(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """Cases that are aimed at thresholds, of the family's first mode: the same for the same seed, whatever their parts."""
+    space = family.space
+    if space.aim is None or item.mode != family.modes[0]:
+        return
+    for position in range(item.part, round(profile.aimed * space.aims), item.parts):
+        case = space.aim(Wish(stream.Stream(stream.derive(seed, family.name, "aimed", position), 64)))
+        if case is not None:
+            fitted = space.canon(case)
+            if fitted is not None:
+                yield fitted
+
+
 def decks(family: Family, item: Item, profile: Profile) -> tuple[int, int]:
     """How many decks of random cases an item runs, and how many cases each has."""
     budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else _AFTER_FIRST)
+    if family.space.aim is not None and profile.stride > 1:
+        budget /= 2  # what is aimed tells more
     if item.mode not in family.modes:
         budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
     count = max(1, round(budget / DECK / item.parts))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from embcheck import stream
 from embcheck.axes import Axes
+from embcheck.wish import Wish
 
 Rows = npt.NDArray[np.int64]
 
@@ -44,7 +45,8 @@ class Space:
     that means something (or None); ``scope`` lists the small cases and ``landmarks`` the few large ones that every
     profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
     taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
-    further reductions.  ``histories`` has cases received that a state machine draws.
+    further reductions.  ``histories`` has cases received that a state machine draws.  ``aim`` builds a case whose facts are
+    as wished, each else at one of its thresholds; ``aims`` is how many of those a run has for each that its profile has.
     ``strength`` is t of the cover in the gate.
     """
 
@@ -59,6 +61,8 @@ class Space:
     smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
     histories: Histories | None = None
     strength: int = 3
+    aim: Callable[[Wish], Any] | None = None
+    aims: float = 1.0
 
     @property
     def first(self) -> dict[str, Any]:

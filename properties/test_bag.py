@@ -15,6 +15,7 @@ import numpy as np
 from embcheck.arrival import as_if, often
 from embcheck.bag import oracle as bag_oracle
 from embcheck.bag import space as bag_space
+from embcheck.bag.aim import aimed_bag
 from embcheck.bag.canon import canonical
 from embcheck.bag.case import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.bag.misfit import FATAL
@@ -56,6 +57,8 @@ bag = Family(
         base={"numel": 6, "indices": "unequal"},
         draw=bag_space.draw,
         smaller=smaller,
+        aim=aimed_bag,
+        aims=3.0,
         strength=2,
     ),
     bag_space.plan,

@@ -14,6 +14,7 @@ from embcheck.case import Case
 from embcheck.comparison import described, every, is_true, refuses, same, unwritten, within
 from embcheck.law import Family
 from embcheck.lookup import derivative, table
+from embcheck.lookup.aim import aimed_gradient
 from embcheck.lookup.entry import ENTRIES, REFUSALS, is_looked_up
 from embcheck.lookup.past import past_cases
 from embcheck.lookup.program import ROUTES, TIMES
@@ -51,6 +52,8 @@ gradient = Family(
         base={"shape": (2, 3)},
         draw=lambda draws: derivative.canonical(table.threshold_case(draws, derivative.AXES)),
         smaller=table.smaller_tables,
+        aim=aimed_gradient,
+        aims=3.0,
     ),
     derivative.plan,
     stride=2,

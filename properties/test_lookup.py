@@ -14,6 +14,7 @@ from embcheck.declaration import is_subject
 from embcheck.law import Family, Plan
 from embcheck.layout import row_major
 from embcheck.lookup import table
+from embcheck.lookup.aim import aimed_product
 from embcheck.lookup.entry import ENTRIES, REFUSALS, flags_of, is_looked_up
 from embcheck.lookup.past import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.lookup.program import forward
@@ -98,6 +99,8 @@ lookup = Family(
         base={"values": "special"},
         draw=lambda draws: canonical(table.threshold_case(draws, AXES)),
         smaller=table.smaller_tables,
+        aim=aimed_product,
+        aims=0.5,
     ),
     plan,
     modes=("eager", "no_grad", "inference"),

@@ -13,7 +13,8 @@ from embcheck.comparison import described, every, is_true, refuses, same, unwrit
 from embcheck.law import Family, Plan
 from embcheck.layout import LAYOUTS, row_major
 from embcheck.lookup import table
-from embcheck.lookup.one_hot import CLASSES, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
+from embcheck.lookup.aim_one_hot import aimed_one_hot
+from embcheck.lookup.one_hot import CLASSES, COUNTED, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
 from embcheck.outcome import Outcome
 from embcheck.result import UNASKED, Finding
 from embcheck.space import Space
@@ -29,7 +30,7 @@ DIRECT = tuple(name for name in PROMPT if name != "recorded")
 def plan(case: OneHotCase) -> Plan:
     options = {
         "encode": ENCODERS[case.entry],
-        "history": HISTORIES[case.history],
+        "history": (HISTORIES | COUNTED)[case.history],
         "classes": case.given,
         "cast": case.cast,
     }
@@ -57,7 +58,7 @@ def canonical(case: OneHotCase) -> OneHotCase | None:
         if case.inferred:
             changes["entry"] = "functional"
     fitted = case.but(**changes)
-    if fitted.index_layout == "expanded" and isinstance(fitted.indices, str):
+    if fitted.index_layout == "expanded" and fitted.indices in table.PATTERN_NAMES:
         fitted = fitted.but(indices="same")
     if fitted.refused:
         fitted = fitted.but(history="fresh")
@@ -172,6 +173,8 @@ one_hot = Family(
         base={"shape": (2, 3)},
         draw=draw,
         smaller=smaller,
+        aim=aimed_one_hot,
+        aims=0.5,
         strength=2,
     ),
     plan,

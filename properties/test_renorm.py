@@ -17,6 +17,7 @@ from embcheck.lookup import table
 from embcheck.lookup.entry import REFUSALS, flags_of
 from embcheck.lookup.past import HISTORIES, PASTS, past_cases
 from embcheck.outcome import Field, Outcome
+from embcheck.renorm.aim import aimed_renorm
 from embcheck.renorm.case import RenormCase, Renormed, p_norm
 from embcheck.renorm.program import LEARNING, RECOMPUTED, SPELLINGS, TAKES, renormalise
 from embcheck.result import HOLDS, UNASKED, Difference, Finding
@@ -172,6 +173,7 @@ renorm = Family(
         base={"num_embeddings": 14, "shape": (2, 7), "max_norm": 5.0},
         draw=lambda draws: canonical(RenormCase(*table.threshold_case(draws, AXES | {"stray": table.STRAY_AXIS}))),
         smaller=table.smaller_tables,
+        aim=aimed_renorm,
         strength=2,
     ),
     plan,

@@ -73,7 +73,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
     def small() -> tuple[Any, ...]:
         return tuple(unique(space.scope()))
 
-    draw, histories = space.draw, space.histories
+    draw, histories, aim = space.draw, space.histories, space.aim
 
     def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
         def fit_in(case: Any) -> None:
@@ -94,6 +94,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
         landmarks=lambda: unique(space.landmarks()),
         draw=None if draw is None else lambda draws: _or_none(draw(draws), canon),
         histories=None if histories is None else received,
+        aim=None if aim is None else lambda wish: _or_none(aim(wish), canon),
     )
     changed.untaken = restricted
     changed.outside = domain.outside

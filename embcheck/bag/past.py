@@ -16,9 +16,12 @@ from embcheck.lookup.past import learn
 from embcheck.registry import into
 
 BAG_LATER: dict[str, Callable[..., Any]] = {}
+#: So many earlier calls and nothing else: what is aimed takes these.
+BAG_COUNTED: dict[str, Callable[..., Any]] = {}
 
 
 _later = into(BAG_LATER)
+_counted = into(BAG_COUNTED)
 
 
 def pooled(leaf: Tensor, given: Given, **flags: Any) -> None:
@@ -164,5 +167,29 @@ def output_held(leaf: Tensor, call: BagCall, given: Given) -> Callable[[], bool]
     return lambda: torch.equal(first.nan_to_num(), copy.nan_to_num())
 
 
+# -- so many earlier calls, each with its backward pass ----------------------------------------------------------------
+
+
+def called(leaf: Tensor, call: BagCall, given: Given, times: int) -> None:
+    """So many calls with other tokens, and their backward passes."""
+    for ahead in range(times, 0, -1):
+        learn(leaf, call((given[0] + ahead) % leaf.shape[0], *given[1:]))
+
+
+@_counted
+def once_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
+    called(leaf, call, given, 1)
+
+
+@_counted
+def twice_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
+    called(leaf, call, given, 2)
+
+
+@_counted
+def thrice_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
+    called(leaf, call, given, 3)
+
+
 #: All histories of a bag.
-BAG_PASTS = BAG_HISTORIES | BAG_LATER
+BAG_PASTS = BAG_HISTORIES | BAG_LATER | BAG_COUNTED

@@ -14,8 +14,9 @@ import torch
 
 from embcheck.axes import Axes, Input
 from embcheck.case import Ints
+from embcheck.counted import tokens_of
 from embcheck.lookup.program import surroundings
-from embcheck.pattern import PATTERNS, stray_of
+from embcheck.pattern import stray_of
 
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
@@ -110,6 +111,15 @@ def third_alike(call: Call, tokens: Tensor) -> None:
     call(tokens * 0)
 
 
+def once_alike(call: Call, tokens: Tensor) -> None:
+    call(tokens.flip(0) if tokens.dim() else tokens)
+
+
+def thrice_alike(call: Call, tokens: Tensor) -> None:
+    third_alike(call, tokens)
+    call(tokens.roll(1, 0) if tokens.dim() else tokens)
+
+
 def tokens_changed(call: Call, tokens: Tensor) -> None:
     # The same tensor held larger tokens, some of which there may be no class for.
     if tokens.numel() and 0 not in tokens.stride():
@@ -127,6 +137,10 @@ GRAPHS = ("recorded", "compiled")
 HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = {
     function.__name__: function
     for function in (fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike, tokens_changed)
+}
+#: Histories of so many earlier calls and nothing else, beside `third_alike`: what is aimed takes these.
+COUNTED: dict[str, Callable[[Call, Tensor], Any]] = {
+    function.__name__: function for function in (once_alike, thrice_alike)
 }
 
 # -- the case ----------------------------------------------------------------------------------------------------
@@ -179,7 +193,7 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
         if isinstance(self.indices, tuple):
             tokens = np.array(self.indices, np.int64)
         else:
-            tokens = PATTERNS[self.indices](self.numel, self.values, None, self.seed)
+            tokens = tokens_of(self.indices, self.numel, self.values, None, self.seed)
         if self.stray is not None and self.numel:
             tokens = tokens.copy()
             tokens[self.seed % self.numel] = stray_of(self.stray, self.given or self.values, self.cast)
@@ -222,6 +236,8 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
         stored, layout = self.tokens.reshape(self.shape), self.index_layout
         if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
             layout = "contiguous"  # a tensor of stride 0 holds one value
+        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
+            layout = "contiguous"  # and one whose rows lie in the same place, one row
         return Input(stored, "int64", layout)
 
     def facts(self) -> dict[str, Any]:

@@ -19,10 +19,13 @@ from embcheck.registry import into
 
 HISTORIES: dict[str, History] = {}
 LATER: dict[str, History] = {}
+#: So many earlier calls and nothing else: what is aimed takes these.
+COUNTED: dict[str, History] = {}
 
 
 _history = into(HISTORIES)
 _later = into(LATER)
+_counted = into(COUNTED)
 
 
 @_history
@@ -247,12 +250,58 @@ def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], boo
     return lambda: torch.equal(first.to_dense(), copy)
 
 
+# -- so many earlier calls, each with its backward pass ----------------------------------------------------------------
+
+
+def called(leaf: Tensor, call: Call, indices: Tensor, times: int, *, twice_as_long: bool = False) -> None:
+    """So many calls with other tokens, and their backward passes; the table is then as it was, whatever max_norm made of it."""
+    kept = leaf.detach().clone()
+    given = torch.cat([indices, indices]) if twice_as_long and indices.dim() else indices
+    for ahead in range(times, 0, -1):
+        learn(leaf, call((given + ahead) % leaf.shape[0]))
+    with torch.no_grad():
+        leaf.copy_(kept)
+
+
+@_counted
+def once_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 1)
+
+
+@_counted
+def twice_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 2)
+
+
+@_counted
+def thrice_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 3)
+
+
+@_counted
+def once_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 1, twice_as_long=True)
+
+
+@_counted
+def twice_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 2, twice_as_long=True)
+
+
+@_counted
+def thrice_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
+    called(leaf, call, indices, 3, twice_as_long=True)
+
+
 #: Histories in which the judged call's own flags meet a backward pass.
 LEARNING = frozenset(
-    {"after_backward", "other_index_dtype", "longer_between", "third_alike", "gradient_held", "indices_refilled"}
+    {
+        *("after_backward", "other_index_dtype", "longer_between", "third_alike", "gradient_held", "indices_refilled"),
+        *COUNTED,
+    }
 )
 #: All histories of a lookup.
-PASTS: dict[str, History] = HISTORIES | LATER
+PASTS: dict[str, History] = HISTORIES | LATER | COUNTED
 
 
 def past_cases() -> Iterator[Case]:

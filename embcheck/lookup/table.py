@@ -255,7 +255,7 @@ def canonical(case: Case) -> Case | None:
         changes["layout"] = "column_slice"
     if case.upstream_layout == "expanded":
         changes["upstream"] = "ones"
-    if case.index_layout == "expanded" and isinstance(case.indices, str):
+    if case.index_layout == "expanded" and case.indices in PATTERN_NAMES:
         changes["indices"] = "same"
     fitted = case.but(**changes) if changes else case
     if fitted.upstream == "ones" and 4 * fitted.max_count > fitted.format.largest_integer:
@@ -280,7 +280,8 @@ def smaller_tables(case: Case) -> Iterator[Case]:
             yield case.but(shape=(less,))
         if len(case.shape) > 1:
             yield case.but(shape=(case.numel,))
-        for pattern in PATTERN_NAMES[: PATTERN_NAMES.index(case.indices)]:
+        known = case.indices in PATTERN_NAMES
+        for pattern in PATTERN_NAMES[: PATTERN_NAMES.index(case.indices)] if known else PATTERN_NAMES:
             yield case.but(indices=pattern)
         if case.numel <= 8 and case.stray is None:
             yield case.but(indices=tuple(case.tokens.tolist()))
