@@ -194,6 +194,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("index_layout=rows_strided", "numel>=4"),
     ("index_layout=strided", "numel>=2"),
     ("index_layout=expanded", "max_count>=2"),
+    ("descending", "max_count<=1"),
     ("inferred", "last_row"),
     ("index_layout=transposed", "rank>=2"),
     ("index_layout=rows_strided", "rank>=2"),
@@ -206,6 +207,37 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("empty_last", "empty_bags>=1"),
     ("trailing", "include_last_offset"),
 )
+
+#: What is so of every call of a site, for the reason that stands beside it.
+GIVEN: Mapping[str, tuple[str, ...]] = {
+    # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
+    **dict.fromkeys(
+        (
+            "_embedding_bag",
+            "_embedding_bag_forward_only",
+            "_embedding_bag_dense_backward",
+            "_embedding_bag_per_sample_weights_backward",
+        ),
+        ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous"),
+    ),
+    # It takes nothing else.
+    "one_hot": ("index_dtype=int64",),
+    # It takes a row of tokens.
+    "index_select": ("rank<=1",),
+}
+
+#: What follows where a table is the tensor that is told of, and not the upstream gradient.
+OF_TABLES: tuple[tuple[str, str], ...] = (
+    # Of one row what has its columns side by side is contiguous.
+    ("layout=rows_strided", "num_embeddings>=2"),
+)
+_OF_TABLES = (
+    *("embedding", "embedding_renorm_", "index_select", "_embedding_bag", "_embedding_bag_forward_only"),
+    "_embedding_bag_per_sample_weights_backward",
+)
+
+#: Facts that are equal where a condition holds.
+EQUAL: tuple[tuple[str, str, str], ...] = (("all_padding", "numel", "padding_count"),)
 
 #: A fact that is never greater than another.
 AT_MOST: tuple[tuple[str, str], ...] = (
@@ -262,28 +294,48 @@ class _Range:
         return self.least > self.most or len(self.exact) > 1
 
 
-def contradictory(texts: Iterable[str]) -> bool:
-    """Whether no call can meet all conditions, as far as `IMPLIED` and `AT_MOST` tell."""
-    held = [condition for text in texts for condition in conditions(text)]
+def contradictory(texts: Iterable[str], site: str = "") -> bool:
+    """Whether no call, or none of a site, can meet all conditions, as far as `IMPLIED` and the tables beside it tell."""
+    return implied(texts, site) is None
+
+
+def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
+    """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
+    rules = IMPLIED + (OF_TABLES if site in _OF_TABLES else ())
+    held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
-    known: set[str] = set()
-    while True:
-        for condition in held:
+    added = held
+    while added:
+        for condition in (condition for text in added for condition in conditions(text)):
             ranges.setdefault(condition.fact, _Range()).add(condition)
         _compare(ranges)
         if any(each.empty for each in ranges.values()):
-            return True
-        new = [(given, then) for given, then in IMPLIED if given not in known and _certain(given, ranges)]
-        if not new:
-            return False
-        known.update(given for given, _ in new)
-        new_texts = {then for given, then in IMPLIED if given in known}
-        held = [condition for then in new_texts for condition in conditions(then)]
+            return None
+        added = [then for given, then in rules if then not in held and _certain(given, ranges)]
+        held = [*held, *dict.fromkeys(added)]
+    return [*dict.fromkeys([condition for text in held for condition in conditions(text)] + _as_conditions(ranges))]
+
+
+def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
+    """The bounds of what facts may be."""
+    least = [
+        Condition(fact, operator.ge, f"{found.least:g}", found.least)
+        for fact, found in ranges.items()
+        if found.least > 0
+    ]
+    most = [
+        Condition(fact, operator.le, f"{found.most:g}", found.most)
+        for fact, found in ranges.items()
+        if math.isfinite(found.most)
+    ]
+    return least + most
 
 
 def _compare(ranges: dict[str, _Range]) -> None:
-    for _ in AT_MOST:  # until nothing changes, which takes no more turns than there are
-        for smaller, larger in AT_MOST:
+    alike = [pair for text, *pair in EQUAL if _certain(text, ranges)]
+    ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    for _ in ordered:  # until nothing changes, which takes no more turns than there are
+        for smaller, larger in ordered:
             low, high = ranges.setdefault(smaller, _Range()), ranges.setdefault(larger, _Range())
             high.least, low.most = max(high.least, low.least), min(low.most, high.most)
 

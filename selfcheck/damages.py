@@ -56,7 +56,8 @@ class Damage(NamedTuple):
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
         columns = [f"{site.columns}>=1"] if site.columns else []
-        shown = ["all_padding=False"] if site.masks and self.spoil is not None and not self.of_zeros else []
+        zeros = site.masks and not self.of_zeros  # where all is padding
+        shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
         return [f"{site.rows}>={self.rows}", *columns, *shown, *self.needs]
 
 

@@ -73,7 +73,7 @@ def senseless(site: Site, condition: str, damage: Damage) -> bool:
     """Whether no call meets the condition, or none that does is changed by the damage."""
     if any(text in condition.split(" & ") for text in damage.forbids):
         return True
-    return contradictory([condition, *damage.conditions(site), *(["rank<=1"] if site.flat else [])])
+    return contradictory([condition, *damage.conditions(site)], site.name)
 
 
 def faults(count: int, seed: int, site: str = "") -> list[Fault]:

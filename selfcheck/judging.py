@@ -22,6 +22,7 @@ from embcheck.mode import MODES, Mode
 from embcheck.reduce import size
 from embcheck.result import OracleFailed, Result, Unreachable, Violated
 from embcheck.tally import Tallies
+from selfcheck.aiming import ENOUGH, HOPELESS, Aimed, built
 from selfcheck.drawn import Fault
 from selfcheck.planting import Kernels
 
@@ -30,7 +31,7 @@ CORE = ("lookup", "one_hot", "gradient", "autograd", "padding", "conversion", "t
 #: How often a case must obey a law without the fault.
 _INNOCENT = 3
 #: Seconds for one fault, and the most cases in which a fault raises before it counts as not judged.
-_LIMIT, _RAISED = 30.0, 64
+_LIMIT, _RAISED = 20.0, 64
 
 
 class Candidate:
@@ -67,9 +68,10 @@ class Record:
 class Fared:
     """How a fault fared.
 
-    ``status`` is killed, survived, not reached, inert (it changes nothing, or no changed call is judged), time-out or
-    unknown; ``met`` and ``changed`` count cases, ``judged`` those that were judged with it.  ``laws`` broke on ``case``,
-    which killed it; ``told`` says why it is inert, or what of embcheck's own failed under it.
+    ``status`` is killed, survived, not reached, inert (it changes nothing, or no changed call is judged), equivalent,
+    time-out or unknown; ``met`` and ``changed`` count cases, ``judged`` those that were judged with it.  ``laws`` broke on
+    ``case``, which killed it; ``told`` says why it is inert, or what of embcheck's own failed under it.  Of one that was
+    not killed ``aimed`` is what cases showed that were built for it.
     """
 
     fault: str
@@ -81,22 +83,37 @@ class Fared:
     case: str = ""
     seconds: float = 0.0
     told: str = ""
+    aimed: Aimed | None = None
+
+
+class Courts:
+    """The laws that are asked in each mode of the families, and what the ledger forbids to execute."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.families, self.ledger = load_families(), ledger
+        self._tallies: dict[tuple[str, str], Tallies] = {}
+
+    def candidate(self, name: str, mode: str, case: Any) -> Candidate | None:
+        """The case with the laws that are asked of it; None of one that must not be executed."""
+        if (name, mode) not in self._tallies:
+            self._tallies[name, mode] = Tallies(self.families[name], MODES[mode], self.ledger)
+        tallies = self._tallies[name, mode]
+        if tallies.excluded and tallies.excuse(case.facts()) is not None:
+            return None
+        return Candidate(self.families[name], MODES[mode], [each.law for each in tallies.each], case)
 
 
 def deck(profile: str, seed: int, families: Iterable[str] = CORE) -> tuple[list[Candidate], Ledger]:
     """The cases that a run with a profile and a seed judges, but for those that the ledger forbids to execute."""
-    known = load_families()
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    ground = Ground(known, PROFILES[profile], seed, ledger)
-    found: list[Candidate] = []
-    for family in (known[name] for name in families):
-        modes = {name: Tallies(family, MODES[name], ledger) for name in family.modes}
-        laws = {name: [each.law for each in tallies.each] for name, tallies in modes.items()}
-        for item, case in ground.every(family, (), PROFILES[profile]):
-            if modes[item.mode].excluded and modes[item.mode].excuse(case.facts()) is not None:
-                continue
-            found.append(Candidate(family, MODES[item.mode], laws[item.mode], case))
-    return found, ledger
+    courts = Courts(ledger)
+    ground = Ground(courts.families, PROFILES[profile], seed, ledger)
+    found = (
+        courts.candidate(name, item.mode, case)
+        for name in families
+        for item, case in ground.every(courts.families[name], (), PROFILES[profile])
+    )
+    return [each for each in found if each is not None], ledger
 
 
 class Judging:
@@ -104,6 +121,7 @@ class Judging:
 
     def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, kernels: Kernels) -> None:
         self.candidates, self.ledger, self.kernels = candidates, ledger, kernels
+        self._courts = Courts(ledger)
 
     def record(self, faults: Sequence[Fault], chosen: Iterable[int]) -> Record:
         """A clean run of some cases, by their positions."""
@@ -139,6 +157,41 @@ class Judging:
             if spent > _LIMIT:
                 return replace(fared, status="time-out")
         return replace(fared, status="unknown") if fared.told else fared
+
+    def fared(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> Fared:
+        """How a fault fares on the deck, and if that does not kill it, on cases that are aimed at it."""
+        fared = self.hunt(fault, met, changed)
+        if fared.status == "killed":
+            return fared
+        aimed = self.aim(fault)
+        if aimed.equivalent(fault) and not fared.changed:
+            return replace(fared, status="equivalent", aimed=aimed)
+        return replace(fared, aimed=aimed)
+
+    def aim(self, fault: Fault) -> Aimed:
+        """Judges cases that are built for a fault until one kills it or enough have met its condition."""
+        started = time.perf_counter()
+        met = changed = 0
+        self.kernels.watch([fault])
+        try:
+            for tried, (name, case) in enumerate(built(fault)):
+                if met >= ENOUGH or (tried >= HOPELESS and not met) or time.perf_counter() - started > _LIMIT:
+                    break
+                family = self._courts.families[name]
+                fitted = family.space.canon(case)
+                candidate = None if fitted is None else self._courts.candidate(name, family.modes[0], fitted)
+                if candidate is None:
+                    continue
+                self.kernels.plant(fault)
+                broken, _ = self._judged(candidate)
+                met, changed = met + bool(self.kernels.met), changed + bool(self.kernels.changed)
+                laws = self._killers(fault, candidate)[0] if broken and self.kernels.changed else []
+                if laws:
+                    return Aimed(met, changed, tuple(laws), repr(candidate.case))
+        finally:
+            self.kernels.plant(None)
+            self.kernels.watch(())
+        return Aimed(met, changed)
 
     def _raising(self, fault: Fault, order: Sequence[int]) -> bool:
         """Whether some case that the fault changes is judged where it does: with an exception there, a law is broken."""

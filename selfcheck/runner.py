@@ -65,7 +65,7 @@ def _record(faults: Sequence[Fault], chosen: range) -> Record:
 
 
 def _hunt(tasks: Sequence[Task]) -> list[Fared]:
-    return [_worker().hunt(*task) for task in tasks]
+    return [_worker().fared(*task) for task in tasks]
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ class Site(NamedTuple):
 
     ``facts`` are those of a call, or None if the call must be refused or is none that a condition speaks of; ``rows``
     and ``columns`` name the facts that say how large the matrix is that comes out.  One that ``masks`` gives zeros where
-    all is padding, one that is ``flat`` has tokens in a row, one that ``writes`` changes its first argument.
+    all is padding, or ``leaves_out`` those rows and gives none, one that ``writes`` changes its first argument.
     """
 
     name: str
@@ -216,7 +216,7 @@ class Site(NamedTuple):
     columns: str = "embedding_dim"
     floating: bool = True
     masks: bool = False
-    flat: bool = False
+    leaves_out: bool = False
     writes: bool = False
 
     @property
@@ -242,21 +242,20 @@ SITES: Mapping[str, Site] = {
     for site in (
         Site("embedding", _embedding, rows="numel"),
         Site("embedding_dense_backward", _backward, masks=True),
-        Site("embedding_sparse_backward", _backward, rows="numel", masks=True),
+        Site("embedding_sparse_backward", _backward, rows="numel", masks=True, leaves_out=True),
         Site("embedding_renorm_", _renorm, writes=True),
-        Site("_embedding_bag", _bag, rows="bags", masks=True, flat=True),
-        Site("_embedding_bag_forward_only", _bag, rows="bags", masks=True, flat=True),
-        Site("_embedding_bag_dense_backward", _bag_backward, masks=True, flat=True),
+        Site("_embedding_bag", _bag, rows="bags", masks=True),
+        Site("_embedding_bag_forward_only", _bag, rows="bags", masks=True),
+        Site("_embedding_bag_dense_backward", _bag_backward, masks=True),
         Site(
             "_embedding_bag_per_sample_weights_backward",
             _samples_backward,
             rows="numel",
             columns="",
             masks=True,
-            flat=True,
         ),
         Site("one_hot", _one_hot, rows="numel", columns="num_classes", floating=False),
-        Site("index_select", _index_select, rows="numel", flat=True),
+        Site("index_select", _index_select, rows="numel"),
         Site("mm", _product, rows="rows", columns="columns"),
         Site("addmm", _product, rows="rows", columns="columns"),
     )

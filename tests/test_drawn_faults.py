@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from selfcheck.aiming import ENOUGH, Aimed, built
 from selfcheck.conditions import TABLE, contradictory
 from selfcheck.drawn import Fault, damages, faults, senseless, wilson
 from selfcheck.judging import Fared, Judging, deck
@@ -125,7 +127,9 @@ def test_a_line_says_the_whole_fault() -> None:
         "embedding  padding=none  ->  zero(padding)", "embedding  earlier=0  ->  stale",
         "_embedding_bag  index_layout=transposed  ->  swap", "index_select  index_layout=rows_strided  ->  swap",
         "embedding_renorm_  num_embeddings=1  ->  give(indices=first)",
-        "_embedding_bag  mode=max  ->  give(per_sample_weights=none)",
+        "_embedding_bag  mode=max  ->  give(per_sample_weights=none)", "one_hot  index_dtype=int32  ->  swap",
+        "_embedding_bag_forward_only  index_layout=strided  ->  swap", "embedding_sparse_backward  all_padding  ->  nan(last)",
+        "embedding  layout=rows_strided & num_embeddings=1  ->  swap",
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_not_drawn(line: str) -> None:
@@ -158,6 +162,8 @@ def test_a_wrong_line_is_refused(line: str, words: str) -> None:
         (["padding=none", "all_padding"], True), (["mode=max", "samples_layout=strided"], True),
         (["all_padding", "unequal_counts"], True), (["dtype=float32", "dtype=float64"], True),
         (["numel>64", "numel<=64"], True), (["rank=0", "padding_count>16"], True), (["bags=1", "empty_bags>1"], True),
+        (["all_padding", "numel>64", "padding_count=1"], True), (["descending", "max_count=21"], True),
+        (["all_padding", "numel=65", "padding_count>16"], False),
         (["numel>3", "rank=2"], False), (["padding=last", "padding_hit=False"], False), (["numel=3", "max_count=3"], False),
     ],
 )  # fmt: skip
@@ -289,3 +295,52 @@ def test_wrong_options_are_refused(given: list[str], words: str, capsys: pytest.
     result = CliRunner().invoke(app, ["selfcheck", *given])
     assert result.exit_code == 4
     assert words in result.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "embedding  numel=769 & embedding_dim=33 & padding=last  ->  swap",
+        "embedding  index_layout=expanded & interleaved  ->  swap",
+        "index_select  num_embeddings=1001 & layout=strided  ->  swap",
+        "embedding_dense_backward  max_count=21 & earlier=2 & embedding_dim>512  ->  swap",
+        "embedding_sparse_backward  padding_count=2 & rank=2 & dtype=bfloat16  ->  swap",
+        "embedding_renorm_  rescaled=2 & norm_type=1 & max_norm<1  ->  swap",
+        "_embedding_bag  empty_bags>1 & largest_bag=2 & per_sample_weights  ->  swap",
+        "_embedding_bag_forward_only  trailing & mode=mean & earlier=3  ->  swap",
+        "_embedding_bag_dense_backward  bags=65 & max_count=3 & layout=transposed  ->  swap",
+        "_embedding_bag_per_sample_weights_backward  numel=65 & padding_count=2  ->  swap",
+        "one_hot  num_classes=17 & inferred & numel>64  ->  swap",
+        "mm  rows=17 & inner=33 & columns=7  ->  swap",
+        "addmm  rows=33 & inner=8 & dtype=float64  ->  swap",
+    ],
+)
+def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> None:
+    """As the kernel sees it, most of them; and they kill what hits them."""
+    fault = Fault.of(line)
+    judging.kernels.watch([fault])
+    met = []
+    for name, case in itertools.islice(built(fault), 12):
+        judging._judged(judging._courts.candidate(name, "eager", case))
+        met.append(bool(judging.kernels.met))
+    judging.kernels.watch(())
+    assert sum(met) > 6
+    assert judging.aim(fault).laws
+
+
+def test_what_no_built_case_can_tell_from_right_is_equivalent(judging: Judging) -> None:
+    fault = Fault.of("_embedding_bag_dense_backward  last_row=False & numel<=8  ->  zero(last)")
+    assert judging.fared(fault, (), ()).status == "equivalent"
+    other = Fault.of("_embedding_bag_dense_backward  last_row & numel=8  ->  zero(last)")
+    fared = judging.fared(other, (), ())
+    assert fared.status == "not reached"
+    assert fared.aimed is not None
+    assert "bag_gradient_is_scattered" in fared.aimed.laws
+
+
+def test_too_few_built_cases_decide_nothing() -> None:
+    fault = Fault.of("embedding  numel=2  ->  swap")
+    assert Aimed(ENOUGH).equivalent(fault)
+    assert not Aimed(ENOUGH - 1).equivalent(fault)
+    assert not Aimed(ENOUGH, 1).equivalent(fault)
+    assert not Aimed(ENOUGH).equivalent(Fault.of("mm  rows=2  ->  swap"))

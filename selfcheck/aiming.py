@@ -1,0 +1,127 @@
+"""Aims at a fault: cases are built that meet its condition, with thresholds from both sides.
+
+What they show decides whether a fault is *equivalent* (`Aimed.equivalent`), and whether one that no case of a profile
+kills would be killed if the profile had such cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from embcheck import stream
+from embcheck.bag.aim import KERNELS, bag_case
+from embcheck.conversion.case import ConversionCase
+from embcheck.facts import Condition
+from embcheck.format import FORMATS
+from embcheck.lookup.aim import attempts, layout_of, lookup_case, product_case
+from embcheck.lookup.aim_one_hot import one_hot_case
+from embcheck.renorm.aim import renorm_case
+from embcheck.stream import Stream
+from embcheck.wish import Unmet, Wish
+from selfcheck.conditions import implied
+from selfcheck.damages import DAMAGES
+from selfcheck.drawn import Fault
+from selfcheck.sites import SITES
+
+#: So many built calls have to meet a condition before a fault that changes none of them is equivalent.
+ENOUGH = 200
+#: Sites whose calls are built as lookups alone, with one 1 in a row: what changes none of those may change others.
+_NARROW = ("mm", "addmm")
+#: Cases that are built at most, and built before it is given up that none meets the condition.
+_MOST, HOPELESS = 800, 60
+
+
+class Aimed(NamedTuple):
+    """What cases that were built for a fault showed: how many met its condition, how many it changed, whether one was killed."""
+
+    met: int = 0
+    changed: int = 0
+    laws: tuple[str, ...] = ()
+    case: str = ""
+
+    def equivalent(self, fault: Fault) -> bool:
+        """Whether enough calls met the condition and none gave anything else, as values."""
+        return self.met >= ENOUGH and not self.changed and fault.site not in _NARROW
+
+
+def built(fault: Fault) -> Iterator[tuple[str, Any]]:
+    """Cases with their families whose calls are to meet a fault's condition, no two alike, as long as that is to be had."""
+    site = SITES[fault.site]
+    wished = implied([fault.condition, *DAMAGES[fault.damage].conditions(site)], fault.site)
+    if wished is None:
+        return
+    seen: set[Any] = set()
+    for turn in range(_MOST):
+        wish = Wish(Stream(stream.derive("aimed", str(fault), turn)), _renamed(fault.site, wished))
+        found = attempts(wish, _BUILDERS[fault.site])
+        if found is None:
+            return
+        if found[1] not in seen:
+            seen.add(found[1])
+            yield found
+
+
+def _renamed(site: str, wished: list[Condition]) -> list[Condition]:
+    """Conditions in the words of the builders: one_hot's classes are the rows of its table, and its width."""
+    if site != "one_hot":
+        return wished
+    names = ("num_classes", "num_embeddings", "embedding_dim")
+    return [each._replace(fact=name) for each in wished for name in (names if each.fact in names else (each.fact,))]
+
+
+# -- what is built for each site ----------------------------------------------------------------------------------------
+
+
+def _forward(wish: Wish) -> tuple[str, Any]:
+    case = lookup_case(wish, backward=False)
+    scaled = case.sparse and case.scale_grad_by_freq  # of which there is no gradient
+    return ("lookup" if scaled or wish.draws.chance(3) else "gradient"), case
+
+
+def _flat(wish: Wish) -> tuple[str, Any]:
+    return ("lookup", "gradient")[wish.draws.chance(2)], lookup_case(wish, backward=False, sparse=False, ranks=(1,))
+
+
+def _gradient(sparse: bool) -> Callable[[Wish], tuple[str, Any]]:
+    return lambda wish: ("gradient", lookup_case(wish, backward=True, sparse=sparse))
+
+
+def _bag(kernel: str) -> Callable[[Wish], tuple[str, Any]]:
+    return lambda wish: ("bag", bag_case(wish, kernel))
+
+
+def _product(wish: Wish) -> tuple[str, Any]:
+    apart = not (wish.meets("left_layout", "contiguous") or wish.meets("left_layout", "transposed"))
+    return _linear(wish, ("none",)) if apart else ("gradient", product_case(wish))
+
+
+def _linear(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> tuple[str, Any]:
+    """A table that became a linear layer's weight."""
+    draws = wish.draws
+    rows, inner, columns = (
+        wish.number(name, (1, 2, 3, 7, 8, 17, 33, 65, 129), 1) for name in ("rows", "inner", "columns")
+    )
+    if rows * inner > 1 << 16 or max(rows, inner) * columns > 1 << 18:
+        raise Unmet("rows")
+    flat = wish.meets("right_layout", "contiguous") or wish.meets("right_layout", "transposed")
+    return "conversion", ConversionCase(
+        inner, columns, indices=draws.choice(("uniform", "unequal", "permutation", "ends")), shape=(rows,),
+        bias=draws.choice(biases), dtype=wish.choice("dtype", tuple(FORMATS)),
+        layout="contiguous" if flat and draws.chance(2) else layout_of(wish, "right_layout"),
+        input_layout=layout_of(wish, "left_layout"), passes=wish.number("earlier", (0, 0, 1), 0, 2) + 1,
+        seed=draws.between(0, 1 << 20),
+    )  # fmt: skip
+
+
+_BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
+    "embedding": _forward,
+    "index_select": _flat,
+    "embedding_dense_backward": _gradient(False),
+    "embedding_sparse_backward": _gradient(True),
+    "embedding_renorm_": lambda wish: ("renorm", renorm_case(wish)),
+    "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
+    "mm": _product,
+    "addmm": _linear,
+    **{kernel: _bag(kernel) for kernel in KERNELS},
+}
