@@ -119,7 +119,7 @@ class Cell:
     def _decks(self, wanted: int) -> Iterator[tuple[list[Any], float]]:
         """The cases of some decks, and the seconds that drawing them took."""
         self._turn += 1
-        budget = replace(GATE, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
+        budget = replace(GATE, aimed=0, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
         drawn = Drawn()
         started = clock()
         decks(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
-"""What a score says: a line for the whole, one for each order and site, and those that no law saw."""
+"""What a score says: a line for the whole, a table by order, site and damage, and those that no law saw, as they replay."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -13,68 +14,150 @@ from selfcheck.judging import Fared
 
 #: A kill is thin that rests on so few cases.
 THIN = 3
-STATUSES = ("killed", "survived", "not reached", "inert", "unknown", "time-out")
+STATUSES = ("killed", "survived", "not reached", "inert", "equivalent", "unknown", "time-out")
+_COLUMNS = ("killed", "of", "%", "Wilson 95 %", *STATUSES[1:], "thin")
+
+
+def counted(fared: Sequence[Fared]) -> list[Fared]:
+    """Those that the score counts: all but what is equivalent."""
+    return [each for each in fared if each.status != "equivalent"]
+
+
+def killed(fared: Sequence[Fared]) -> list[Fared]:
+    """Those that a law saw."""
+    return [each for each in fared if each.status == "killed"]
+
+
+def interval(fared: Sequence[Fared]) -> tuple[float, float]:
+    """Wilson's interval of the share that is killed."""
+    return wilson(len(killed(fared)), len(counted(fared)))
 
 
 def share(fared: Sequence[Fared]) -> str:
     """How many were killed, of how many, in percent and with the interval."""
-    killed, total = sum(each.status == "killed" for each in fared), len(fared)
-    low, high = wilson(killed, total)
-    percent = f"{100 * killed / total:.1f} %, Wilson 95 % {100 * low:.1f}–{100 * high:.1f}" if total else "none"
-    return f"{killed:,} of {total:,} ({percent})"
+    of, total = len(killed(fared)), len(counted(fared))
+    low, high = interval(fared)
+    percent = f"{100 * of / total:.1f} %, Wilson 95 % {100 * low:.1f}–{100 * high:.1f}" if total else "none"
+    return f"{of:,} of {total:,} ({percent})"
 
 
 def too_low(fared: Sequence[Fared], profile: str) -> bool:
     """Whether even the upper end of the interval lies below what the profile is to kill."""
-    return wilson(sum(each.status == "killed" for each in fared), len(fared))[1] < THRESHOLDS[profile]
+    return interval(fared)[1] < THRESHOLDS[profile]
 
 
 def thin(fared: Sequence[Fared]) -> list[Fared]:
     """The kills that rest on few cases."""
-    return [each for each in fared if each.status == "killed" and each.changed <= THIN]
+    return [each for each in killed(fared) if each.changed <= THIN]
 
 
-def lines(fared: Sequence[Fared], profile: str, cases: int) -> Iterator[str]:
-    """The report as text."""
-    reached = [each for each in fared if each.status != "not reached"]
-    yield f"{profile} kills {share(fared)} drawn faults on {cases:,} cases; of those reached {share(reached)}"
-    for order, some in _grouped(fared, lambda each: Fault.of(each.fault).order):
-        yield f"  order {order}: {share(some)}; {_others(some)}"
-    for site, some in _grouped(fared, lambda each: Fault.of(each.fault).site):
-        yield f"  {site}: {share(some)}; {_others(some)}"
-    yield f"{_others(fared)}; thin kills, on at most {THIN} cases: {len(thin(fared))}"
-    only = Counter(each.laws[0] for each in fared if each.status == "killed" and len(each.laws) == 1)
-    yield "alone on the killing case: " + ", ".join(f"{law} {count}" for law, count in only.most_common())
-    for status in STATUSES[1:]:
-        for each in fared:
-            if each.status == status:
-                told = f" ({each.told})" if each.told else ""
-                yield f"{status}: {each.fault}  [met by {each.met:,} cases, changed {each.changed:,}]{told}"
+def distinguished(fared: Sequence[Fared]) -> list[Fared]:
+    """One of all faults that the same laws saw on the same case, and every other that counts."""
+    seen = {(each.laws, each.case): each for each in killed(fared)}
+    return [*seen.values(), *(each for each in counted(fared) if each.status != "killed")]
 
 
-def _grouped(fared: Sequence[Fared], key: Callable[[Fared], Any]) -> list[tuple[Any, list[Fared]]]:
+def by_damage(fared: Sequence[Fared]) -> dict[str, tuple[int, int]]:
+    """For each damage how many of the cases that it changes, and that were judged, were violations.
+
+    A hunt begins with the smallest case and ends with the first violation, so of each fault there is one at most.
+    """
+    return {
+        damage: (len(killed(some)), sum(each.judged for each in some))
+        for damage, some in grouped(fared, lambda each: Fault.of(each.fault).damage)
+    }
+
+
+def grouped(fared: Sequence[Fared], key: Callable[[Fared], Any]) -> list[tuple[Any, list[Fared]]]:
+    """The faults by what a function says of them, in its order."""
     groups: dict[Any, list[Fared]] = {}
     for each in fared:
         groups.setdefault(key(each), []).append(each)
     return sorted(groups.items())
 
 
-def _others(fared: Sequence[Fared]) -> str:
-    counts = Counter(each.status for each in fared)
-    return ", ".join(f"{status} {counts[status]}" for status in STATUSES[1:])
+def groups(fared: Sequence[Fared]) -> Iterator[tuple[str, list[Fared]]]:
+    """All faults, then those of each order and of each site."""
+    yield "all", list(fared)
+    for order, some in grouped(fared, lambda each: Fault.of(each.fault).order):
+        yield f"order {order}", some
+    yield from grouped(fared, lambda each: Fault.of(each.fault).site)
+
+
+def lines(fared: Sequence[Fared], profile: str, seed: int, cases: int) -> Iterator[str]:
+    """The report as text."""
+    yield f"{profile} kills {share(fared)} drawn faults on {cases:,} cases, seed {seed}"
+    reached = [each for each in fared if each.status != "not reached"]
+    yield f"of those reached {share(reached)}; of distinguished faults {share(distinguished(fared))}"
+    left = [each for each in fared if each.aimed is not None and each.status != "equivalent"]
+    yield f"of {len(left)} that it leaves, cases aimed at them kill {sum(bool(each.aimed and each.aimed.laws) for each in left)}"
+    yield from _table(fared)
+    told = ", ".join(f"{damage} {of}/{judged}" for damage, (of, judged) in by_damage(fared).items())
+    yield f"violations per changed case that was judged: {told}"
+    only = Counter(each.laws[0] for each in killed(fared) if len(each.laws) == 1)
+    yield "alone on the killing case: " + ", ".join(f"{law} {count}" for law, count in only.most_common())
+    for status in STATUSES[1:]:
+        some = [each for each in fared if each.status == status]
+        if some:
+            yield f"{status}; each replays with: embcheck selfcheck --profile {profile} --seed {seed} --fault LINE"
+        for each in some:
+            yield f"  {shlex.quote(each.fault)}{_words(each)}"
+
+
+def _table(fared: Sequence[Fared]) -> Iterator[str]:
+    rows = [("", *_COLUMNS)]
+    for name, some in groups(fared):
+        counts = Counter(each.status for each in some)
+        low, high = interval(some)
+        total = len(counted(some))
+        percent = f"{100 * counts['killed'] / total:.1f}" if total else "–"
+        ends = f"{100 * low:.1f}–{100 * high:.1f}"
+        rows.append(
+            (name, f"{counts['killed']:,}", f"{total:,}", percent, ends, *(f"{counts[s]:,}" for s in STATUSES[1:]),
+             f"{len(thin(some)):,}")
+        )  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *rest in rows:
+        yield "  ".join(
+            [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))]
+        )
+
+
+def _words(each: Fared) -> str:
+    aimed = each.aimed
+    words = [f"met by {each.met:,} cases, changed {each.changed:,}"]
+    if aimed is not None and aimed.laws:
+        words.append(f"killed by an aimed case: {aimed.laws[0]} on {aimed.case}")
+    elif aimed is not None:
+        words.append(f"aimed: met by {aimed.met:,}, changed {aimed.changed:,}")
+    return "  " + "; ".join([*words, *([each.told] if each.told else [])])
 
 
 def as_json(fared: Sequence[Fared], profile: str, seed: int, cases: int) -> dict[str, Any]:
     """The report for other programs."""
-    counts = Counter(each.status for each in fared)
-    low, high = wilson(counts["killed"], len(fared))
     return {
         "profile": profile,
         "seed": seed,
         "cases": cases,
+        "threshold": THRESHOLDS[profile],
+        "too_low": too_low(fared, profile),
+        "thin_cases": THIN,
+        "groups": {name: _figures(some) for name, some in groups(fared)},
+        "damages": {damage: {"killed": of, "judged": judged} for damage, (of, judged) in by_damage(fared).items()},
+        "faults": [{**asdict(each), "aimed": each.aimed and each.aimed._asdict()} for each in fared],
+    }
+
+
+def _figures(fared: Sequence[Fared]) -> dict[str, Any]:
+    counts = Counter(each.status for each in fared)
+    some = distinguished(fared)
+    return {
         "drawn": len(fared),
+        "counted": len(counted(fared)),
         **{status.replace(" ", "_").replace("-", "_"): counts[status] for status in STATUSES},
         "thin": len(thin(fared)),
-        "interval": [low, high],
-        "faults": [asdict(each) for each in fared],
+        "interval": list(interval(fared)),
+        "distinguished": len(some),
+        "distinguished_killed": len(killed(some)),
+        "aimed_killed": sum(bool(each.aimed and each.aimed.laws) for each in fared),
     }

@@ -237,17 +237,42 @@ def test_a_fault_is_killed_survives_or_is_not_reached(judging: Judging) -> None:
 
 def test_a_report_counts_only_kills() -> None:
     line = "embedding  rank=1  ->  swap"
-    fared = [Fared(line, "killed", 9, 2, 1, ("rows",)), Fared(line, "survived", 9, 9, 9), Fared(line, "not reached")]
-    text = "\n".join(lines(fared, "quick", 7))
-    assert text.startswith(
-        "quick kills 1 of 3 (33.3 %, Wilson 95 % 6.1–79.2) drawn faults on 7 cases; of those reached 1 of 2"
+    fared = [
+        Fared(line, "killed", 9, 2, 2, ("rows",), "a"),
+        Fared(line, "killed", 9, 8, 1, ("rows",), "a"),
+        Fared("embedding  rank=1 & numel=3  ->  stale", "survived", 9, 9, 9, aimed=Aimed(5, 5, ("rows",), "b")),
+        Fared(line, "not reached", aimed=Aimed()),
+        Fared(line, "equivalent", aimed=Aimed(ENOUGH)),
+    ]
+    text = list(lines(fared, "quick", 7, 1234))
+    assert text[0] == "quick kills 2 of 4 (50.0 %, Wilson 95 % 15.0–85.0) drawn faults on 1,234 cases, seed 7"
+    assert text[1].startswith("of those reached 2 of 3 (66.7 %")
+    assert "of distinguished faults 1 of 3 (33.3 %" in text[1]
+    assert text[2] == "of 2 that it leaves, cases aimed at them kill 1"
+    assert [row.split() for row in text[4:7]] == [
+        ["all", "2", "4", "50.0", "15.0–85.0", "1", "1", "0", "1", "0", "0", "1"],
+        ["order", "1", "2", "3", "66.7", "20.8–93.9", "0", "1", "0", "1", "0", "0", "1"],
+        ["order", "2", "0", "1", "0.0", "0.0–79.3", "1", "0", "0", "0", "0", "0", "0"],
+    ]
+    assert "violations per changed case that was judged: stale 0/9, swap 2/3" in text
+    at = text.index("survived; each replays with: embcheck selfcheck --profile quick --seed 7 --fault LINE")
+    assert text[at + 1].startswith(
+        "  'embedding  rank=1 & numel=3  ->  stale'  met by 9 cases, changed 9; killed by an aimed"
     )
-    assert f"survived: {line}" in text
-    assert (as_json(fared, "quick", 0, 7)["thin"], too_low(fared, "quick"), too_low(fared[:1], "quick")) == (
-        1,
-        True,
-        False,
-    )
+    assert too_low(fared * 9, "quick")
+    assert not too_low(fared[:2], "quick")
+
+
+def test_a_report_for_programs_says_the_same() -> None:
+    line = "embedding  rank=1  ->  swap"
+    fared = [Fared(line, "killed", 9, 2, 2, ("rows",), "a"), Fared(line, "survived", aimed=Aimed(1, 1, ("rows",), "b"))]
+    told = json.loads(json.dumps(as_json(fared, "quick", 0, 7)))
+    assert told["groups"]["all"] == told["groups"]["order 1"] == told["groups"]["embedding"]
+    assert {name: told["groups"]["all"][name] for name in ("counted", "killed", "thin", "aimed_killed", "time_out")} == {
+        "counted": 2, "killed": 1, "thin": 1, "aimed_killed": 1, "time_out": 0,
+    }  # fmt: skip
+    assert told["faults"][1]["aimed"]["laws"] == ["rows"]
+    assert told["damages"] == {"swap": {"killed": 1, "judged": 2}}
 
 
 def test_the_command_replays_a_line(tmp_path: Path) -> None:
@@ -265,7 +290,7 @@ def test_the_command_replays_a_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _ONLY_ONE_HOT, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("quick kills 1 of 1")
-    assert json.loads((tmp_path / "found").read_text())["killed"] == 1
+    assert json.loads((tmp_path / "found").read_text())["groups"]["all"]["killed"] == 1
 
 
 #: The command on one family's cases.
@@ -321,7 +346,9 @@ def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> N
     judging.kernels.watch([fault])
     met = []
     for name, case in itertools.islice(built(fault), 12):
-        judging._judged(judging._courts.candidate(name, "eager", case))
+        candidate = judging._courts.candidate(name, "eager", case)
+        assert candidate is not None
+        judging._judged(candidate)
         met.append(bool(judging.kernels.met))
     judging.kernels.watch(())
     assert sum(met) > 6

@@ -81,18 +81,33 @@ def _scored(profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]]
         refuse(str(error))
     if jobs < 1:
         refuse(f"--jobs {jobs}: expected at least 1")
-    found = score(faults, profile, seed, jobs, lambda doing, done, total: None)
+    found = _shown(lambda progress: score(faults, profile, seed, jobs, progress))
     for words in found.wrong[:20]:
         typer.echo(f"no score: {words}")
     if found.wrong:
         return 1
-    for words in report.lines(found.fared, profile, found.cases):
+    for words in report.lines(found.fared, profile, seed, found.cases):
         typer.echo(words)
     if to is not None:
         write_whole(to, json.dumps(report.as_json(found.fared, profile, seed, found.cases), indent=1) + "\n")
     if what[2]:
         return int(any(each.status != "killed" for each in found.fared))
     return int(report.too_low(found.fared, profile))
+
+
+def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
+    """What comes of work that tells what it is doing, with a progress bar for each thing where there is a terminal."""
+    from embcheck.report.style import bar, console
+
+    with bar(console(stderr=True)) as followed:
+        tasks: dict[str, Any] = {}
+
+        def told(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = followed.add_task(doing, total=total)
+            followed.update(tasks[doing], completed=min(done, total))
+
+        return work(told)
 
 
 def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
