@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,14 +102,15 @@ def test_what_can_not_be_is_refused() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_seed_gives_the_same_aimed_cases_in_any_parts(name: str) -> None:
-    family, profile = load_families()[name], PROFILES["quick"]
+    family, profile = load_families()[name], replace(PROFILES["quick"], aimed=24)
 
     def cases(part: int, parts: int, seed: int = 0) -> list[Any]:
         first = all_items(family, profile)[0]._replace(engine="random", part=part, parts=parts)
-        return list(islice(selection.aimed(family, first, profile, seed), 30 // parts))
+        return list(selection.aimed(family, first, profile, seed))
 
     whole = cases(0, 1)
-    assert [case for pair in zip(cases(0, 2), cases(1, 2), strict=True) for case in pair] == whole
+    assert len(whole) > 9
+    assert sorted(map(repr, cases(0, 2) + cases(1, 2))) == sorted(map(repr, whole))
     assert whole != cases(0, 1, seed=1)
     assert [parse(repr(case)) for case in whole] == whole
     assert [family.space.canon(case) for case in whole] == whole

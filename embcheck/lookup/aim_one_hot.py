@@ -24,7 +24,7 @@ def one_hot_case(wish: Wish) -> OneHotCase:
         history=_EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
         seed=given.seed,
     )  # fmt: skip
-    if case.width * case.numel > 1 << 20 or not wish.met({"num_classes": case.width}):
+    if case.values * case.numel > 1 << 18 or not wish.met({"num_classes": case.width}):
         raise Unmet("num_classes")
     return case
 

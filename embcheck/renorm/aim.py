@@ -10,7 +10,7 @@ from embcheck.renorm.case import RenormCase
 from embcheck.wish import Unmet, Wish
 
 NORM_TYPES = (2.0, 2.0, 1.0, 3.0, float("inf"), 0.5)
-MAX_NORMS = (1.0, 5.0, 0.5, 2.5, 10.0, 0.0, 0.0005, 100.0)
+MAX_NORMS = (1.0, 1.0, 0.5, 0.0005, 0.0005, 2.5, 5.0, 0.0)
 #: A shape's tokens, most of them different rows: what matters is how many of them are over the limit.
 _NUMELS = (1, 2, 3, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 769, 1000, 1001)
 
