@@ -105,7 +105,7 @@ def lines(fared: Sequence[Fared], profile: str, seed: int, cases: int) -> Iterat
 
 
 def _table(fared: Sequence[Fared]) -> Iterator[str]:
-    rows = [("", *_COLUMNS)]
+    rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
     for name, some in groups(fared):
         counts = Counter(each.status for each in some)
         low, high = interval(some)
