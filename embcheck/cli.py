@@ -35,6 +35,7 @@ from embcheck.records.store import STORE
 
 app = typer.Typer(
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Tests PyTorch embeddings against their mathematical definition: exhaustively for small shapes, with generated cases "
@@ -72,6 +73,11 @@ def run(
         bool, typer.Option("--strict", help="A known violation that is gone fails the run, wherever it was measured.")
     ] = False,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="A row for each law and each family's cost; -vv: witnesses too.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and the last line alone.")] = False,
+    color: Annotated[str, typer.Option("--color", help="auto (heeds NO_COLOR), always or never.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
     """Checks the installed torch, or a layer of yours: every law, on all cores."""
@@ -87,6 +93,8 @@ def run(
         refuse(str(error))
     if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
         refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
+    if color not in _COLOURS:
+        refuse(f"--color {color!r}: expected {', '.join(_COLOURS)}")
     if cpu:
         others = {"--mode": mode, "--subject": subject, "--baseline": baseline, "--shard": shard}
         given = [name for name, value in others.items() if value] + ["--device"] * (device != "cpu")
@@ -106,16 +114,20 @@ def run(
         *(("-k", keyword) if keyword else ()),
         *(pytest_options or []),
     ]
-    raise typer.Exit(_pytest(arguments))
+    raise typer.Exit(_pytest(arguments, -1 if quiet else verbose, _COLOURS[color]))
 
 
-def _pytest(arguments: list[str]) -> int:
+#: Whether there is colour, by what was asked for: None where the terminal decides.
+_COLOURS = {"auto": None, "always": True, "never": False}
+
+
+def _pytest(arguments: list[str], verbosity: int, colour: bool | None) -> int:
     import pytest
 
     from embcheck.report.progress import Progress
 
     sys.dont_write_bytecode = True
-    return int(pytest.main(arguments, plugins=[Progress()]))
+    return int(pytest.main(arguments, plugins=[Progress(verbosity, colour)]))
 
 
 def _file_of(law: str) -> str:
@@ -209,7 +221,7 @@ for command in (audit, claims, diff, env, explain, merge, modes, releases, repor
 
 
 @app.callback(invoke_without_command=True)
-def top(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def top(version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False) -> None:
     """embcheck: the laws of embeddings, tested exhaustively for small shapes and with generated cases beyond."""
     if version:
         typer.echo(f"embcheck {__version__}")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from embcheck.adaptation.activation import adapted
-from embcheck.collect import load_families, load_modes
+from embcheck.collect import load_families, load_modes, statements
 from embcheck.declaration import declaration_of, name_of
 from embcheck.engine import run_item
 from embcheck.item import PROFILES, all_items
@@ -25,7 +25,7 @@ from embcheck.ledger import SHIPPED, load
 from embcheck.machine import here
 from embcheck.records.totals import Totals
 from embcheck.rehearsal import rehearse
-from embcheck.report.terminal import chosen, failure
+from embcheck.report.failure import chosen, lines
 from embcheck.run import examples_of
 from embcheck.verdict import Status, Verdict, merge_all
 
@@ -145,7 +145,8 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if not bad:
         return
-    shown = [failure(example).plain for example in chosen(examples_of(bad))]
+    laws = {law.law: law for family in load_families().values() for law in statements(family)}
+    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in chosen(examples_of(bad))]
     for verdict in bad:
         if not verdict.counterexamples:
             further = len(verdict.reasons) - _REASONS

@@ -22,6 +22,7 @@ from embcheck.records.totals import counted
 from embcheck.reduce import reduce_case, size
 from embcheck.result import Difference, Violated
 from embcheck.script import script
+from embcheck.sides import elsewhere, nearest
 from embcheck.space import Histories
 from embcheck.tally import Probe, Tallies, Tally
 from embcheck.verdict import APPLIES, Counterexample, Status, Verdict
@@ -236,10 +237,12 @@ def counterexample(
     """
     first, words, program = case, "", ""
     also: tuple[str, ...] = ()
+    others: dict[str, str] = {}
     # What takes the process down is not run here: the controlling process has reduced it elsewhere.
     if reduce and not found.kind.startswith(("crash", "hang")):
         try:
             case, found, also = _reduced(tallies, law, case, found, near)
+            others = elsewhere(tallies, law, case)
         except Exception as error:
             words += f"; not reduced, for embcheck raised {named(error)}"
     try:
@@ -261,6 +264,8 @@ def counterexample(
         expected=repr(found.expected),
         script=program,
         also=also,
+        elsewhere=others,
+        resembles=nearest(tallies.ledger, law.name, item.mode, tallies.device, found, case),
         id=failure_id(law.name, item.subject, item.mode, tallies.device, repr(case)),
     )
 

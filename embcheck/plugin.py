@@ -260,7 +260,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         from embcheck.law import FAMILIES
         from embcheck.mode import modes_of
         from embcheck.records.store import store_of
-        from embcheck.report.terminal import violations
+        from embcheck.report.failure import violations
         from embcheck.run import Batch
 
         config = request.config
@@ -285,8 +285,9 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
             # Cases are made to meet the obligations in a family's own modes.
             verdicts = [replace(verdict, obliges=()) for verdict in verdicts]
         items = len(all_items(family, profile, modes if settings.modes else ()))
-        Batch(embcheck_item.label, items, verdicts, statements(family), news(config)).attach(request.node)
-        text = violations(verdicts, store_of(settings.report))
+        laws = statements(family)
+        Batch(embcheck_item.label, items, verdicts, laws, news(config)).attach(request.node)
+        text = violations(verdicts, store_of(settings.report), {law.law: law for law in laws})
         if text:
             pytest.fail(text, pytrace=False)
 

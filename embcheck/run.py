@@ -14,6 +14,7 @@ from typing import Any
 from embcheck.item import PROFILES
 from embcheck.levels.level import level_of
 from embcheck.machine import Machine, seen
+from embcheck.records.totals import cases_by_family
 from embcheck.source import digest
 from embcheck.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 
@@ -228,11 +229,7 @@ class Results:
     @property
     def cases(self) -> int:
         """How many cases were judged (a case is judged by every law of its family, and counted once)."""
-        most: dict[tuple[str, str, str, str, str], int] = {}
-        for verdict in self.verdicts:
-            key = (verdict.family, verdict.subject, verdict.mode, verdict.engine, verdict.digest)
-            most[key] = max(most.get(key, 0), verdict.cases)
-        return sum(most.values())
+        return sum(cases_by_family(self.verdicts).values())
 
     @property
     def digest(self) -> str:

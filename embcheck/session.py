@@ -30,7 +30,8 @@ from embcheck.levels.level import level_of
 from embcheck.machine import Machine
 from embcheck.processes import RunFolder, temporary_files_in
 from embcheck.records.compare import Baseline, Key
-from embcheck.records.record import FORMAT, PAGE, Record, RecordError, Writer, read
+from embcheck.records.ending import because
+from embcheck.records.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
 from embcheck.records.store import keep, store_of
 from embcheck.records.totals import Totals, by_word
 from embcheck.run import Batch, Results, Settings, environment, examples_of, exit_code
@@ -57,6 +58,9 @@ class Session:
         self.absences: dict[str, dict[str, str]] = {}
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
+        #: The exit code, and why it is that, once the run is over.
+        self.code = 0
+        self.because = ""
         self.baseline = self._read_baseline()
         self.excused: frozenset[Key] = frozenset()
         self.account = Account()
@@ -102,7 +106,7 @@ class Session:
             raise pytest.UsageError(f"embcheck: can't read the baseline {path}: {error.strerror}") from None
         if baseline.shortfall:
             self.results.notes.append(f"the baseline is {baseline.shortfall}")
-        if baseline.header.get("format", FORMAT) < FORMAT:
+        if baseline.header.get("format", FORMAT) < NAMES_CASES:
             self.results.notes.append("the baseline is of an older format and does not say which cases failed; make it anew")
         return Baseline(baseline)
 
@@ -280,9 +284,24 @@ class Session:
             self.writer.footer(**self.record.footer)
             if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
+        self._say_why(int(session.exitstatus))
         if self.results.verdicts or self.unaccounted:
             self._publish()
         self._folder.remove()
+
+    def _say_why(self, code: int) -> None:
+        """Notes the exit code and its reason, for whoever prints them."""
+        selection = self.account.selection.items
+        broken = self.writer.broken if self.writer is not None else None
+        self.code, self.because = code, because(
+            code,
+            self.settled,
+            self.excused,
+            unaccounted=len(self.unaccounted),
+            selected=len(selection),
+            others=sum("::" in nodeid and nodeid not in selection for nodeid in self.account.reasons),
+            broken=broken or "",
+        )
 
     def _settle(self) -> None:
         self.settled = self.results.settle()
@@ -366,7 +385,13 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self.results.verdicts and not self.account.selection.items:
             return  # somebody else's session
+        from embcheck.report.screen import opening_line
+        from embcheck.report.style import console
         from embcheck.report.terminal import summary
 
         terminalreporter.section("embcheck")
-        summary(self, width=terminalreporter._tw.fullwidth, colour=terminalreporter.hasmarkup)
+        verbosity = self.config.get_verbosity()
+        out = console(colour=terminalreporter.hasmarkup, width=terminalreporter._tw.fullwidth)
+        if verbosity >= 0:
+            out.print(opening_line(self), markup=False)
+        summary(self, out, verbosity=verbosity)

@@ -241,8 +241,8 @@ class Tallies:
             new = self._calmly(law, case)
         return next((each for each in new if each.kind == kind), None)
 
-    def evaluate(self, laws: Sequence[Law], case: Any) -> list[Result]:
-        """What comes of some laws on one more case, which is not counted.
+    def evaluate(self, laws: Sequence[Law], case: Any, mode: Mode | None = None) -> list[Result]:
+        """What comes of some laws on one more case, in this mode or another, which is not counted.
 
         It is noted before it runs, for a smaller case may crash where a larger one did not; after a crash it is tried
         elsewhere first.
@@ -256,7 +256,7 @@ class Tallies:
         symptom = self.probe([case])[0] if self.probe is not None else None
         if symptom is not None:
             return [Unreachable(f"it ends the process: {symptom}")] * len(laws)
-        return evaluate(self.family, self.mode, case, laws, self._execution)
+        return evaluate(self.family, mode or self.mode, case, laws, self._execution)
 
 
 def _by_machine(told: Excuses) -> bool:

@@ -59,7 +59,8 @@ class Counterexample:
     """A case in which a law fails: the smallest that was found.
 
     ``kind`` is what sort of difference it is; a law reports one counterexample of each kind.  ``first`` is the case
-    as the engine met it, before reduction.
+    as the engine met it, before reduction.  ``elsewhere`` says of other modes how the law stands there on this case, and
+    ``resembles`` which known violation is nearest.
     """
 
     law: str
@@ -78,6 +79,8 @@ class Counterexample:
     script_confirmed: bool | None = None
     also: tuple[str, ...] = ()
     other_modes: tuple[str, ...] = ()
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    resembles: str = ""
     id: str = ""
     #: whether the run's baseline shows the law violated on this case in this way
     in_baseline: bool = False

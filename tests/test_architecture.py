@@ -48,7 +48,7 @@ LAYERS = (
         "oracle",
     ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine", "ledger"),
+    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine", "ledger", "tiers"),
     *("accounting", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
@@ -84,6 +84,7 @@ LAYERS = (
         "evaluate",
         "execution",
         "tally",
+        "sides",
         "engine",
         "source",
         "findings",
@@ -152,7 +153,7 @@ TORCH_FREE = (
     *("audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many", "audit.report"),
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
-    *("report.mark", "report.models", "releases.task", "releases.cluster"),
+    *("report.mark", "report.models", "releases.task", "releases.cluster", "tiers", "records.ending", "report.failure"),
     *("accounting", "run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 

@@ -13,7 +13,7 @@ import pytest
 
 from embcheck import cli
 from embcheck.figure import Curve, Figure, Histogram
-from embcheck.records.record import Writer, read
+from embcheck.records.record import FORMAT, Writer, read
 from embcheck.records.store import keep
 from embcheck.run import Settings
 from embcheck.session import Session
@@ -22,7 +22,7 @@ from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case(num_embeddings=1)", "value", "≠", id="c7f3a1")
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
-HEADER: dict[str, Any] = {"kind": "header", "format": 3, "settings": {"seed": "0"}, "versions": {"torch": "2.13.0"}}
+HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13.0"}}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
 FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
 FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
@@ -47,7 +47,7 @@ HEADERS: list[tuple[Any, str]] = [
     (None, "expected an object"),
     ({**HEADER, "format": None}, "expected a header of format"),
     ({**HEADER, "format": True}, "expected a header of format"),
-    ({**HEADER, "format": 4}, "expected a header of format"),
+    ({**HEADER, "format": FORMAT + 1}, "expected a header of format"),
     ({**HEADER, "settings": []}, "settings: expected an object"),
     ({**HEADER, "settings": {"shard": 3}}, "settings: shard: expected text"),
     ({**HEADER, "versions": "2.13.0"}, "versions: expected an object"),

@@ -107,7 +107,7 @@ VERDICT = json.dumps({"kind": "verdict", "verdict": VERDICTS[1].to_dict()})
     ("text", "line", "words"),
     [
         (VERDICT + "\n", 1, "expected a header"),
-        ('{"kind": "header", "format": 99}\n', 1, f"format 1 or 2 or {FORMAT}"),
+        ('{"kind": "header", "format": 99}\n', 1, f"format 1 or 2 or 3 or {FORMAT}"),
         (HEADER + '\n{"kind": "verd\n' + VERDICT + "\n", 2, "not JSON"),
         (HEADER + '\n{"kind": "gossip"}\n', 2, "unknown kind 'gossip'"),
         (HEADER + '\n\n{"a": 1}\n', 3, "unknown kind None"),

@@ -165,13 +165,16 @@ class Run:
         from embcheck.report.claims import claims_report, closing
         from embcheck.report.style import console
         from embcheck.report.terminal import failure
+        from embcheck.verdict import Statement
 
         out = console()
         order = list(every_claim())
         self.found.sort(key=lambda found: order.index(found.claim.id))
         claims_report(out, self.found)
+        claimed = [found.claim for found in self.found]
+        laws = {made.law: Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}") for made in claimed}
         for example in examples:
-            out.print(failure(example, store))
+            out.print(failure(example, store, laws))
         typer.echo(closing(self.found, release, self.seed, digest))
 
     def _kept(self, results: Results) -> tuple[list[Any], Path | None]:

@@ -85,8 +85,9 @@ def _swept(wanted: Sequence[Level], request: Request, workers: int) -> Iterator[
 
 def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> int:
     """Prints and keeps what came of the levels; the exit code."""
+    from embcheck.report.failure import chosen
     from embcheck.report.levels import level_lines, level_table
-    from embcheck.report.terminal import chosen, failure
+    from embcheck.report.terminal import failure
     from embcheck.run import Results, examples_of, exit_code
 
     best = swept[0]
@@ -100,8 +101,9 @@ def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> in
         out.print(Text(line))
     out.print(level_table(swept, settled))
     store = _kept(settings, examples, {each.device: each.machine for each in swept})
+    laws = {law.law: law for each in swept for law in each.laws}
     for example in chosen(examples):
-        out.print(failure(example, store))
+        out.print(failure(example, store, laws))
     for verdict in settled:
         if verdict.status >= Status.UNKNOWN and not verdict.counterexamples:
             out.print(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embcheck.verdict import Status, Verdict
 
@@ -26,10 +26,7 @@ class Totals:
     @classmethod
     def of(cls, verdicts: Iterable[Verdict]) -> Totals:
         """Counts settled verdicts."""
-        worst: dict[tuple[str, str, str], Status] = {}
-        for verdict in verdicts:
-            key = (verdict.law, verdict.subject, verdict.family)
-            worst[key] = max(worst.get(key, verdict.status), verdict.status)
+        worst = _worst(verdicts)
         laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
         return cls(laws, Counter(status for (_, _, family), status in worst.items() if family == LEDGER))
 
@@ -37,6 +34,64 @@ class Totals:
         """In words: what is worst comes first."""
         witnesses = f" · witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
         return f"laws: {told(self.laws)}{witnesses}"
+
+
+def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:
+    """How each law stands for each subject, whatever the mode."""
+    worst: dict[tuple[str, str, str], Status] = {}
+    for verdict in verdicts:
+        key = (verdict.law, verdict.subject, verdict.family)
+        worst[key] = max(worst.get(key, verdict.status), verdict.status)
+    return worst
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one family, or several together, came to: laws by their status, judged cases, seconds of all workers, and the
+    ledger entries that excused a case."""
+
+    families: tuple[str, ...]
+    laws: Counter[Status] = field(default_factory=Counter)
+    cases: int = 0
+    seconds: float = 0.0
+    entries: frozenset[str] = frozenset()
+
+    def __add__(self, other: Share) -> Share:
+        """Both together."""
+        return Share(
+            self.families + other.families,
+            self.laws + other.laws,
+            self.cases + other.cases,
+            self.seconds + other.seconds,
+            self.entries | other.entries,
+        )
+
+
+def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, Share]:
+    """What each family came to, from the ``settled`` verdicts, and from those of single items, ``judged``, whose cases and
+    seconds add up."""
+    cases = cases_by_family(judged := list(judged))
+    found = {name: Share((name,), cases=count) for name, count in cases.items() if name != LEDGER}
+    for (_, _, family), status in _worst(settled).items():
+        if family != LEDGER:
+            found[family] = found.get(family, Share((family,))) + Share((), Counter((status,)))
+    for verdict in judged:
+        if verdict.family in found:
+            told = Share((), seconds=verdict.seconds, entries=frozenset(verdict.entries))
+            found[verdict.family] = found[verdict.family] + told
+    return found
+
+
+def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many cases of each family were judged (a case is judged by every law of its family, and counted once)."""
+    most: dict[tuple[str, str, str, str, str], int] = {}
+    for verdict in verdicts:
+        key = (verdict.family, verdict.subject, verdict.mode, verdict.engine, verdict.digest)
+        most[key] = max(most.get(key, 0), verdict.cases)
+    found: dict[str, int] = {}
+    for (family, *_), count in most.items():
+        found[family] = found.get(family, 0) + count
+    return found
 
 
 def told(counts: Counter[Status]) -> str:

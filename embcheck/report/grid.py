@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from embcheck.records.totals import Totals, told
 from embcheck.report.style import STYLE
 from embcheck.verdict import Status, Verdict
 
@@ -90,15 +91,17 @@ def _left_out(absences: Mapping[str, str]) -> list[Text]:
 
 
 def cost_table(verdicts: Iterable[Verdict]) -> Table:
-    """What each mode cost over all families."""
+    """What each mode cost over all families, and how many laws stand how in it."""
     table = Table(box=None, pad_edge=False, header_style="bold", title="cost of each mode", title_justify="left")
-    for name in ("mode", "families", "cases", "s", "ms/case"):
-        table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
+    for name in ("mode", "families", "cases", "s", "ms/case", "laws"):
+        table.add_column(name, justify="left" if name in ("mode", "laws") else "right", no_wrap=True)
+    verdicts = list(verdicts)
     totals: dict[str, list[tuple[int, float]]] = {}
     for (_, mode), spent in costs(verdicts).items():
         totals.setdefault(mode, []).append(spent)
     for mode, each in totals.items():
         cases, seconds = sum(n for n, _ in each), sum(s for _, s in each)
         per_case = f"{seconds / cases * 1e3:.2f}" if cases else ""
-        table.add_row(mode, str(len(each)), f"{cases:,}", f"{seconds:.1f}", per_case)
+        stand = told(Totals.of(verdict for verdict in verdicts if verdict.mode == mode).laws)
+        table.add_row(mode, str(len(each)), f"{cases:,}", f"{seconds:.1f}", per_case, stand)
     return table

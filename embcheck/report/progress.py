@@ -12,28 +12,38 @@ import pytest
 from rich.text import Text
 
 from embcheck.machine import promised
+from embcheck.records.ending import because, verdict_line
+from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
-from embcheck.report.terminal import opening_line, summary
+from embcheck.report.terminal import machine_lines, summary
+
+#: The exit code of a run that selects nothing.
+NOTHING = int(pytest.ExitCode.NO_TESTS_COLLECTED)
+#: Seconds between two lines where there is no bar.
+_BETWEEN = 10.0
 
 
 class Progress:
-    """Follows the items of a run."""
+    """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end."""
 
-    def __init__(self) -> None:
-        self.out = console()
+    def __init__(self, verbosity: int = 0, colour: bool | None = None) -> None:
+        self.verbosity = verbosity
+        self.out = console(colour=colour)
         self.total = 0
         self.finished = 0
         self.failed = 0
+        self.headed = False
+        self.run: Any = None
         self.errors: list[str] = []
-        self.started = time.monotonic()
+        self.started = self._said = time.monotonic()
         self._told = 0
-        self.bar = bar(self.out)
+        self.bar = bar(self.out, shown=verbosity >= 0)
         self.task = self.bar.add_task("checking", total=None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         run = session.config.pluginmanager.get_plugin("embcheck-session")
-        if run is not None:
+        if run is not None and self.verbosity >= 0:
             self.out.print(Text(opening_line(run)))
             if elsewhere := promised():
                 self.out.print(Text(elsewhere))
@@ -41,6 +51,7 @@ class Progress:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         if not self.total:
+            self.run = node.config.pluginmanager.get_plugin("embcheck-session")
             self.bar.start()
             self.bar.update(self.task, total=len(ids))
         self.total = len(ids)
@@ -52,13 +63,27 @@ class Progress:
             return
         self.finished += report.when == "call"
         self.failed += report.failed
+        self._head()
         name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
         mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
         self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
-        if self.bar.disable and self.total and self.finished * 10 // self.total > self._told:
-            self._told = self.finished * 10 // self.total
-            seconds = time.monotonic() - self.started
-            self.out.print(Text(f"{self.finished}/{self.total} items, {self.failed} failed, {seconds:.0f} s"))
+        self._tell()
+
+    def _head(self) -> None:
+        """Says which machine it is, once a process has proved it."""
+        if self.headed or self.verbosity < 0 or self.run is None or self.run.machine is None:
+            return
+        self.headed = True
+        self.out.print(Text(machine_lines(self.run)[0]))
+
+    def _tell(self) -> None:
+        """A line for a tenth of the run where there is no bar, and never two within ten seconds."""
+        now, tenth = time.monotonic(), self.finished * 10 // self.total if self.total else 0
+        if self.verbosity < 0 or not self.bar.disable or tenth <= self._told or now - self._said < _BETWEEN:
+            return
+        self._told, self._said = tenth, now
+        told = f"{self.finished}/{self.total} items, {self.failed} failed, {now - self.started:.0f} s"
+        self.out.print(Text(told))
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.errors.append(f"internal error: {str(excrepr).strip().splitlines()[-1]}")
@@ -74,11 +99,12 @@ class Progress:
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
         if run is not None and (run.results.verdicts or run.unaccounted or run.stopped != "finished"):
-            summary(run)
+            summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif run is not None and not self.errors and not config.option.collectonly:  # None: its options were refused
             self.out.print(Text("embcheck: nothing was selected"))
             for line in _modeless(config):
                 self.out.print(Text(f"embcheck: {line}"))
+            self.out.print(Text(verdict_line(NOTHING, because(NOTHING)), "bold"))
         for line in self.errors:
             self.out.print(Text(f"embcheck: {line}"))
 

@@ -20,11 +20,12 @@ STYLE = {
 
 
 def console(*, colour: bool | None = None, width: int | None = None, stderr: bool = False) -> Console:
-    """Where reports are printed; plain where there is no terminal.  rich heeds NO_COLOR itself."""
+    """Where reports are printed; plain where there is no terminal.  Unless a ``colour`` is asked for or refused, rich heeds
+    NO_COLOR and FORCE_COLOR itself."""
     return Console(
         file=sys.stderr if stderr else sys.stdout,
         force_terminal=colour or None,
-        no_color=colour is False or None,
+        no_color=None if colour is None else not colour,
         # A report in a file or a CI log is not cut to the 80 columns of a terminal that isn't there.
         width=width if sys.stdout.isatty() else 140,
         highlight=False,
@@ -32,7 +33,7 @@ def console(*, colour: bool | None = None, width: int | None = None, stderr: boo
     )
 
 
-def bar(out: Console) -> Progress:
+def bar(out: Console, *, shown: bool = True) -> Progress:
     """A progress bar, which shows nothing where there is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=out, disable=not sys.stdout.isatty())
+    return Progress(*columns, console=out, disable=not (shown and sys.stdout.isatty()))

@@ -1,11 +1,15 @@
-"""A run in the terminal: a table of the laws, and each violation as a person would report it."""
+"""A run in the terminal: one screen by default, a row for each law with ``-v``, for each witness too with ``-vv``.
+
+With ``-q`` there are the failures and the last line alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,49 +17,63 @@ from embcheck.accounting import told_by_reason
 from embcheck.ledger import SEEMS_FIXED
 from embcheck.machine import Machine
 from embcheck.records.compare import across
-from embcheck.records.store import replay_command
+from embcheck.records.ending import verdict_line
 from embcheck.records.totals import LEDGER, Totals, counted
-from embcheck.report.grid import grids
+from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
+from embcheck.report.grid import cost_table, grids
+from embcheck.report.screen import cost_table as family_costs
+from embcheck.report.screen import family_table, slowest_line
 from embcheck.report.style import STYLE, console
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+#: Entries of the ledger that one line names.
+_ENTRIES = 6
 
 
-def summary(session: Any, *, width: int | None = None, colour: bool | None = None) -> None:
-    """The laws, then the violations, then the last lines: counts, seed, digest, where the record is."""
-    out = console(colour=colour, width=width)
-    if session.baseline is not None and (told := across(session.baseline.record, session.record)):
-        out.print(Text(f"against the baseline: {told}", "bold"))
-    out.print(Text(f"machine: {session.machine or Machine.of(session.record.header['machine'])}"))
-    for name, words in (session.levels or session.record.header.get("levels", {})).items():
-        out.print(Text(f"CPU level {name}: {words}"))
-    out.print(law_table(session.settled))
-    if session.settings.modes:
-        out.print(grids(session.settled, session.absences))
+def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, headed: bool = False) -> None:
+    """What came of a run; ``headed`` if the machine's line was printed before."""
+    out = out or console()
+    if verbosity >= 0:
+        if session.baseline is not None and (told := across(session.baseline.record, session.record)):
+            out.print(Text(f"against the baseline: {told}", "bold"))
+        for line in machine_lines(session)[headed:]:
+            out.print(Text(line))
+        _tables(session, out, verbosity)
     for example in chosen(session.examples):
-        out.print(failure(example, session.store))
-    for verdict in session.settled:
-        if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
-            old = _OLD if verdict.key in session.excused else ""
-            further = len(verdict.reasons) - _SHOWN
-            more = f" (and {further:,} more of the kind)" if further > 0 else ""
-            for reason in verdict.reasons[:_SHOWN]:
-                word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
-                out.print(Text.assemble(word, f" {verdict.law}: {reason}{old}{more}"))
-    for verdict in session.settled:
-        for reason in verdict.reasons:
-            if verdict.family == LEDGER and reason.startswith(SEEMS_FIXED):
-                out.print(Text.assemble(("HOLDS    ", STYLE[Status.HOLDS]), f" {verdict.law}: {reason}"))
+        out.print(failure(example, session.store, session.record.laws))
+    for text in undecided(session.settled, session.excused):
+        out.print(text)
+    for text in seem_fixed(session.settled, every=verbosity > 0):
+        out.print(text)
     for note in session.results.notes:
         out.print(Text(f"note: {note}"))
-    for line in closing_lines(session):
-        out.print(Text(line))
+    if verbosity >= 0:
+        if slowest := slowest_line(session.settled, session.results.verdicts):
+            out.print(Text(slowest))
+        for line in closing_lines(session):
+            out.print(Text(line))
+    out.print(Text(verdict_line(session.code, session.because), "bold"))
 
 
-def opening_line(session: Any) -> str:
-    """What is run, on what; what the machine proves to use is known once a case was judged, and is in the summary."""
-    settings, header = session.settings, session.record.header
-    embcheck, torch = (f"{name} {header['versions'][name]}" for name in ("embcheck", "torch"))
-    return f"{embcheck} · {torch} · {Machine.of(header['machine'])} · {settings.profile} · seed {settings.seed}"
+def machine_lines(session: Any) -> list[str]:
+    """What the machine proved to use, and at which further CPU level a part was judged."""
+    levels = session.levels or session.record.header.get("levels", {})
+    return [
+        f"machine: {session.machine or Machine.of(session.record.header['machine'])}",
+        *(f"CPU level {name}: {words}" for name, words in levels.items()),
+    ]
+
+
+def _tables(session: Any, out: Console, verbosity: int) -> None:
+    """The families; of more modes than usual what each cost; the laws and the grids, if they were asked for."""
+    out.print(family_table(session.settled, session.results.verdicts))
+    if verbosity > 0:
+        shown = [verdict for verdict in session.settled if verdict.family != LEDGER or verbosity > 1]
+        out.print(law_table(shown))
+        out.print(family_costs(session.settled, session.results.verdicts))
+    if session.settings.modes:
+        own = [verdict for verdict in session.settled if verdict.family != LEDGER]
+        out.print(grids(own, session.absences) if verbosity > 0 else cost_table(own))
 
 
 #: Modes that a law's row names.
@@ -95,69 +113,52 @@ def _share(known: int, cases: int) -> str:
     return f"{known:,} ({known / cases:.0%})" if 0 < cases < 10 * known else f"{known:,}" if known else ""
 
 
-#: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
-_SHOWN = 2
-
-
-def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
-    """The examples to show: of each law the ones with the shortest cases."""
-    by_law: dict[str, list[Counterexample]] = {}
-    for example in examples:
-        by_law.setdefault(example.law, []).append(example)
-    return [example for group in by_law.values() for example in sorted(group, key=lambda e: len(e.case))[:_SHOWN]]
-
-
-#: Said of what fails in the baseline as well.
-_OLD = "   (in the baseline too)"
-
-
-def failure(example: Counterexample, store: Path | None = None, *, tried: bool = True) -> Text:
-    """A violation: the law, the smallest case, what came out, how to see it again if it is kept in ``store``.
+def failure(
+    example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
+) -> Text:
+    """A violation: its law, the smallest case, what came out, how to see it again if it is kept in ``store``.
 
     The script is named once it was ``tried``.
     """
-    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
-    text = Text.assemble(
-        "\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), (example.law, "bold"), f"   {where}{_OLD * example.in_baseline}\n"
-    )
-    lines = [
-        ("case", example.case + ("" if not example.first else "   (reduced)")),
-        ("got", example.words),
-        ("also", ", ".join(example.also)),
-        ("replay", replay_command(example.id, store) if store else ""),
-        ("script", _script_line(example, store) if store and tried else ""),
-    ]
-    for label, body in lines:
-        if body:
-            text.append(f"  {label:7} {body}\n")
+    word = (f"{Status.VIOLATED.word.upper()}  ", STYLE[Status.VIOLATED])
+    text = Text.assemble("\n", word, (example.law, "bold"), f"{heading(example)}\n")
+    for label, body in parts(example, store, laws, tried=tried):
+        text.append(f"  {label:7} {body}\n")
     return text
 
 
-def _script_line(example: Counterexample, store: Path) -> str:
-    place = f"{store}/{example.id}.py"
-    match example.script_confirmed:
-        case True:
-            imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
-            return f"{place} (imports {imported}; run: it exits 1)"
-        case False:
-            return f"{place} (run alone it exits 0: the failure needs what ran before it)"
-        case _:
-            return f"{place} (not confirmed: not run, or its status is neither 0 nor 1)"
+def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[Text]:
+    """What is unknown, or violated without a case that shows it: each law with its first reasons."""
+    told = []
+    for verdict in settled:
+        if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
+            old = OLD if verdict.key in excused else ""
+            further = len(verdict.reasons) - SHOWN
+            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
+            told += [Text.assemble(word, f" {verdict.law}: {why}{old}{more}") for why in verdict.reasons[:SHOWN]]
+    return told
 
 
-def violations(verdicts: Iterable[Verdict], store: Path) -> str:
-    """The violations of one item as plain text, for pytest's own report; empty if there are none."""
-    parts = []
-    for verdict in verdicts:
-        if verdict.status == Status.VIOLATED:
-            parts += [failure(example, store, tried=False).plain.strip("\n") for example in verdict.counterexamples]
-        elif verdict.status == Status.UNKNOWN:
-            parts.append(f"UNKNOWN   {verdict.law}: {'; '.join(verdict.reasons)}")
-    return "\n".join(parts)
+def seem_fixed(settled: Iterable[Verdict], *, every: bool) -> list[Text]:
+    """The entries of the ledger whose witness passes where it was never measured: ``every`` one with its reason, or one
+    line that names some."""
+    found = [
+        (verdict.law, reason)
+        for verdict in settled
+        for reason in verdict.reasons
+        if verdict.family == LEDGER and reason.startswith(SEEMS_FIXED)
+    ]
+    word = ("HOLDS    ", STYLE[Status.HOLDS])
+    if every or len(found) == 1:
+        return [Text.assemble(word, f" {law}: {reason}") for law, reason in found]
+    names = ", ".join(law.removeprefix("ledger: ") for law, _ in found[:_ENTRIES])
+    more = f" and {len(found) - _ENTRIES:,} more" if len(found) > _ENTRIES else ""
+    return [Text.assemble(word, f" {len(found):,} ledger entries seem fixed here (-v): {names}{more}")] if found else []
 
 
 def closing_lines(session: Any) -> list[str]:
-    """What a reader looks for at the end."""
+    """What a reader looks for at the end, but for the verdict."""
     settings = session.settings
     lines = [
         f"{Totals.of(session.settled)} · {session.results.cases:,} cases · seed {settings.seed} · profile {settings.profile} · "

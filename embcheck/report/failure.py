@@ -1,0 +1,114 @@
+"""A violation as a person would report it, in plain lines: what workers print too, so that it needs no rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from embcheck.records.store import replay_command
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+#: How a law stands on a counterexample in another mode.
+HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word
+
+#: What is said of laws whose statements are not at hand.
+NO_LAWS: Mapping[str, Statement] = {}
+#: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
+SHOWN = 2
+#: Said of what fails in the baseline as well.
+OLD = "   (in the baseline too)"
+
+
+def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
+    """The examples to show: of each law the ones with the shortest cases."""
+    by_law: dict[str, list[Counterexample]] = {}
+    for example in examples:
+        by_law.setdefault(example.law, []).append(example)
+    return [example for group in by_law.values() for example in sorted(group, key=lambda e: len(e.case))[:SHOWN]]
+
+
+def heading(example: Counterexample) -> str:
+    """What follows the law's name: the subject, the modes and the device, and whether the baseline has it."""
+    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
+    return f"   {where}{OLD * example.in_baseline}"
+
+
+def parts(
+    example: Counterexample,
+    store: Path | None = None,
+    laws: Mapping[str, Statement] = NO_LAWS,
+    *,
+    tried: bool = True,
+) -> list[tuple[str, str]]:
+    """The labelled lines of a violation: what the law says, the smallest case, what came out, which side departs, what else
+    is known, and how to see it again if it is kept in ``store``.
+
+    The script is named once it was ``tried``.
+    """
+    law = laws.get(example.law)
+    lines = [
+        ("law", law.sentence if law else ""),
+        ("source", " ".join(text for text in (law.source, law.link) if text) if law else ""),
+        ("case", example.case + ("" if not example.first else "   (reduced)")),
+        ("got", example.words),
+        ("departs", _departs(example)),
+        ("also", ", ".join(example.also)),
+        ("known?", _known(example)),
+        ("replay", replay_command(example.id, store) if store else ""),
+        ("script", _script_line(example, store) if store and tried else ""),
+    ]
+    return [(label, body) for label, body in lines if body]
+
+
+def _departs(example: Counterexample) -> str:
+    """Which side departs: the modes that show the difference, and how the law stands in others on the same case."""
+    asked = {mode: word for mode, word in example.elsewhere.items() if mode not in example.other_modes}
+    wrong = [mode for mode, word in asked.items() if word == VIOLATED]
+    modes = ", ".join((example.mode, *example.other_modes, *wrong))
+    if len(wrong) == len(asked):
+        beside = "every mode that was asked" if asked else "no other mode was asked"
+        return f"{example.subject} in {modes}; {beside}"
+    right = [mode for mode, word in asked.items() if word == HOLDS]
+    told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []
+    told += [f"{mode} {word}" for mode, word in asked.items() if word not in (HOLDS, VIOLATED)]
+    return f"{example.subject} in {modes}; {'; '.join(told)}"
+
+
+def _known(example: Counterexample) -> str:
+    nearest = f"; the nearest is {example.resembles}" if example.resembles else ", and none speaks of this law"
+    return f"no entry of the ledger covers it{nearest}"
+
+
+def _script_line(example: Counterexample, store: Path) -> str:
+    place = f"{store}/{example.id}.py"
+    match example.script_confirmed:
+        case True:
+            imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
+            return f"{place} (imports {imported}; run: it exits 1)"
+        case False:
+            return f"{place} (run alone it exits 0: the failure needs what ran before it)"
+        case _:
+            return f"{place} (not confirmed: not run, or its status is neither 0 nor 1)"
+
+
+def lines(
+    example: Counterexample,
+    store: Path | None = None,
+    laws: Mapping[str, Statement] = NO_LAWS,
+    *,
+    tried: bool = True,
+) -> list[str]:
+    """A violation as plain lines."""
+    told = [f"  {label:7} {body}" for label, body in parts(example, store, laws, tried=tried)]
+    return [f"{Status.VIOLATED.word.upper()}  {example.law}{heading(example)}", *told]
+
+
+def violations(verdicts: Iterable[Verdict], store: Path, laws: Mapping[str, Statement] = NO_LAWS) -> str:
+    """The violations of one item as plain text, for pytest's own report; empty if there are none."""
+    told = []
+    for verdict in verdicts:
+        if verdict.status == Status.VIOLATED:
+            told += ["\n".join(lines(each, store, laws, tried=False)) for each in verdict.counterexamples]
+        elif verdict.status == Status.UNKNOWN:
+            told.append(f"UNKNOWN   {verdict.law}: {'; '.join(verdict.reasons)}")
+    return "\n".join(told)

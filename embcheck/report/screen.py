@@ -1,0 +1,85 @@
+"""A run on one screen: what was run on what, a line for each core family, one for all others, and the slowest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from embcheck.records.totals import Share, counted, shares, told
+from embcheck.report.style import STYLE
+from embcheck.tiers import CORE
+from embcheck.verdict import Status, Verdict
+
+#: So many families beyond the core have a line each; more of them have one together.
+_EACH = 4
+#: The families that are named as the slowest.
+_SLOWEST = 5
+
+
+def opening_line(session: Any) -> str:
+    """What is run, with which settings; the machine has a line of its own once a process has proved it."""
+    settings, header = session.settings, session.record.header
+    versions = [f"{name} {header['versions'][name]}" for name in ("embcheck", "torch", "hypothesis")]
+    chosen = {"subject": settings.subject, "modes": settings.modes, "shard": settings.shard}
+    asked = [f"{name} {value}" for name, value in chosen.items() if value]
+    workers = getattr(session.config.option, "numprocesses", None)
+    told = [settings.profile, f"seed {settings.seed}", *asked, *([counted(workers, "worker")] if workers else [])]
+    return " · ".join(versions + told)
+
+
+def core_and_extended(found: dict[str, Share]) -> tuple[list[Share], list[Share]]:
+    """The core families that ran, in their order, and the others by name."""
+    core = [found[name] for name in CORE if name in found]
+    return core, [found[name] for name in sorted(found) if name not in CORE]
+
+
+def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
+    """A row for each core family, and one for all others if they are more than a few."""
+    core, extended = core_and_extended(shares(settled, judged))
+    rows = [(each.families[0], each) for each in core]
+    if len(extended) > _EACH:
+        rows.append((f"extended ({len(extended)} families)", reduce(add, extended)))
+    else:
+        rows += [(each.families[0], each) for each in extended]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("family", no_wrap=True)
+    table.add_column("laws", justify="right", no_wrap=True)
+    table.add_column("verdicts")
+    for name in ("cases", "known bugs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    failing = _failing(settled)
+    for name, share in rows:
+        worst = max(share.laws, default=Status.NOT_APPLICABLE)
+        where = [family for family in share.families if family in failing] if len(share.families) > 1 else []
+        verdicts = told(share.laws) + (f" (in {', '.join(where)})" if where else "")
+        style = STYLE[worst] if worst >= Status.UNKNOWN else ""
+        known = f"{len(share.entries):,}" if share.entries else ""
+        table.add_row(name, f"{sum(share.laws.values()):,}", Text(verdicts, style), f"{share.cases:,}", known)
+    return table
+
+
+def _failing(settled: Iterable[Verdict]) -> set[str]:
+    return {verdict.family for verdict in settled if verdict.status >= Status.UNKNOWN}
+
+
+def slowest_line(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> str:
+    """The families that took most of the workers' time."""
+    by_time = sorted(shares(settled, judged).values(), key=lambda share: -share.seconds)[:_SLOWEST]
+    return f"slowest: {', '.join(f'{each.families[0]} {each.seconds:.1f} s' for each in by_time)}" if by_time else ""
+
+
+def cost_table(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> Table:
+    """What each family cost, the dearest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title="cost of each family", title_justify="left")
+    for name in ("family", "laws", "cases", "s", "ms/case"):
+        table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+    for share in sorted(shares(settled, judged).values(), key=lambda share: -share.seconds):
+        each = f"{share.seconds / share.cases * 1e3:.2f}" if share.cases else ""
+        laws = f"{sum(share.laws.values()):,}"
+        table.add_row(share.families[0], laws, f"{share.cases:,}", f"{share.seconds:.1f}", each)
+    return table

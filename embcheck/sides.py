@@ -1,0 +1,70 @@
+"""What is said of a violation beside its difference: how the law stands in other modes on the same case, and which known
+violation is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from embcheck.law import Law
+from embcheck.ledger import Entry, Ledger
+from embcheck.machine import conditions
+from embcheck.mode import MODES
+from embcheck.result import Difference, Holds, Raised, Violated
+from embcheck.tally import Tallies
+from embcheck.verdict import Status
+
+
+def elsewhere(tallies: Tallies, law: Law, case: Any) -> dict[str, str]:
+    """How a law stands on a case in eager and in the family's other own modes: it holds, is violated, or the program raised.
+
+    Nothing is told where the case may take the process down.
+    """
+    if tallies.probe is not None:
+        return {}
+    told = {}
+    for name in dict.fromkeys(("eager", *tallies.family.modes)):
+        if name == tallies.mode.name or MODES[name].unasked(law) is not None or MODES[name].lacking() is not None:
+            continue
+        match tallies.evaluate([law], case, MODES[name])[0]:
+            case Holds():
+                told[name] = Status.HOLDS.word
+            case Violated():
+                told[name] = Status.VIOLATED.word
+            case Raised(error):
+                told[name] = f"raised {error}"
+    return told
+
+
+def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference, case: Any) -> str:
+    """The ledger's entry of the same law that misses a difference by the least: its name and what it speaks of instead, in
+    words; empty if no entry speaks of the law."""
+    told = []
+    for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
+        if entry.speaks_of(law):
+            apart = list(_apart(ledger, entry, mode, device, found, case))
+            told.append((len(apart), entry.name, apart))
+    if not told:
+        return ""
+    _, name, apart = min(told)
+    return f"{name}, which speaks of {', '.join(apart)}" if apart else name
+
+
+def _apart(ledger: Ledger, entry: Entry, mode: str, device: str, found: Difference, case: Any) -> Iterator[str]:
+    """Each condition of an entry that the difference does not meet."""
+    facts = case.facts()
+    for name, wanted in entry.where.items():
+        if not replace(entry, where={name: wanted}).covers(facts):
+            yield f"{name} = {wanted!r}"
+    if not entry.runs_in((mode,)):
+        yield f"mode {entry.mode}"
+    if not fnmatchcase(device, entry.device):
+        yield f"device {entry.device}"
+    if not entry.excuses(found, case):
+        yield f"another result ({entry.instead})" if entry.instead else f"a difference of kind {entry.kind}"
+    if entry in ledger.elsewhere:
+        yield f"torch {entry.torch}"
+    if entry in ledger.some_machines:
+        yield f"machines with {conditions(entry.machine)}"

@@ -1,0 +1,310 @@
+"""What a run prints: one screen when all is right, every part of a violation, and why the exit code is what it is."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer.testing
+from rich.console import Console
+
+from embcheck import session
+from embcheck.cli import app
+from embcheck.collect import load_families, statements
+from embcheck.ledger import SEEMS_FIXED
+from embcheck.records.ending import because
+from embcheck.records.totals import LEDGER, Totals, cases_by_family, shares
+from embcheck.report import progress
+from embcheck.report.failure import chosen, lines
+from embcheck.report.progress import Progress
+from embcheck.report.screen import opening_line
+from embcheck.report.terminal import summary
+from embcheck.run import Batch, Settings
+from embcheck.tiers import CORE
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+FAMILIES = load_families()
+#: More entries than the shipped ledger has.
+WITNESSES = 300
+EXAMPLE = Counterexample(
+    "padding_row_gets_no_gradient", "padding", "torch", "vmap", "cpu", "Case(sparse=True)", "value", "-665, expected 0",
+    first="Case(sparse=True, shape=(3,))", also=("other_rows_ignore_padding_tokens",), elsewhere={"eager": "holds"},
+    resembles="an-entry, which speaks of sparse = False", id="c7f3a1", script="import torch\n", script_confirmed=True,
+)  # fmt: skip
+
+
+def verdicts_of(family: str) -> list[Verdict]:
+    """A verdict for each law of a family as an item gives them: every third law is known."""
+    return [
+        Verdict(
+            law.name, family, "torch", "eager", "scope", Status.KNOWN if place % 3 == 2 else Status.HOLDS, cases=1000,
+            known=place % 3 // 2, entries={f"entry of {family}": 1} if place % 3 == 2 else {}, seconds=0.25, digest="0f",
+        )
+        for place, law in enumerate(FAMILIES[family].laws)
+    ]  # fmt: skip
+
+
+def witness(number: int, status: Status = Status.KNOWN, *reasons: str) -> Verdict:
+    name = f"ledger: entry-{number}"
+    return Verdict(name, LEDGER, "torch", "eager", "witness", status, cases=1, known=1, reasons=reasons)
+
+
+def run_of(folder: Path | None = None, *further: Verdict, families: tuple[str, ...] = tuple(FAMILIES)) -> session.Session:
+    """A session that has the verdicts of whole families, of the witnesses, and some more."""
+    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2))
+    made = session.Session(config, Settings(report=folder))
+    for name in families:
+        made.take(Batch(f"{name}/torch/eager/scope/0", 1, verdicts_of(name), statements(FAMILIES[name])))
+    for verdict in (*(witness(number) for number in range(WITNESSES)), *further):
+        made.take(Batch(verdict.law, 2, [verdict]))
+    return made
+
+
+def ended(made: session.Session, code: int = 0) -> session.Session:
+    """The session after its end, which pytest came to with an exit code."""
+    made.pytest_sessionfinish(SimpleNamespace(exitstatus=code), code)  # type: ignore[arg-type]
+    return made
+
+
+def printed(made: session.Session, verbosity: int = 0) -> list[str]:
+    """The lines of a run's summary."""
+    out = Console(file=io.StringIO(), width=140, soft_wrap=True, highlight=False)
+    summary(made, out, verbosity=verbosity)
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue().splitlines()
+
+
+# -- when all is right -----------------------------------------------------------------------------------------
+
+
+def test_a_green_run_of_every_family_is_one_screen() -> None:
+    seem = [witness(WITNESSES + n, Status.HOLDS, f"{SEEMS_FIXED}: it passes") for n in range(40)]
+    made = ended(run_of(None, *seem))
+    told = [opening_line(made), *printed(made)]
+    most_progress = 10  # see the test of the progress lines
+    assert len(told) + most_progress <= 45
+    assert told[-1] == "exit code 0: every law holds, is known or not applicable"
+    assert told[0].endswith("· gate · seed 0 · 2 workers")
+    assert any(line.startswith("machine: ") for line in told[1:3])
+    heading = next(number for number, line in enumerate(told) if line.startswith("family "))
+    rows = told[heading + 1 :][: len(CORE) + 1]
+    assert [row.split()[0] for row in rows] == [*CORE, "extended"]
+    extended = set(FAMILIES) - set(CORE)
+    assert f"extended ({len(extended)} families)" in rows[-1]
+    laws = sum(len(FAMILIES[name].laws) for name in extended)
+    assert rows[-1].split("families)")[1].split()[0] == str(laws)
+    assert any("40 ledger entries seem fixed here" in line for line in told)
+    assert sum(line.startswith("slowest: ") for line in told) == 1
+    assert any(f"witnesses of the ledger: {WITNESSES} known, 40 holds" in line for line in told)
+
+
+def test_the_rows_add_up_to_the_totals() -> None:
+    made = ended(run_of())
+    found = shares(made.settled, made.results.verdicts)
+    assert sum((share.laws for share in found.values()), start=Totals.of([]).laws) == Totals.of(made.settled).laws
+    assert sum(cases_by_family(made.results.verdicts).values()) == made.results.cases
+    witnessed = cases_by_family(made.results.verdicts)[LEDGER]
+    assert sum(share.cases for share in found.values()) == made.results.cases - witnessed
+    assert found["padding"].entries == {"entry of padding"}
+    assert found["padding"].seconds == len(FAMILIES["padding"].laws) / 4
+    row = next(line for line in printed(made) if line.startswith("padding "))
+    assert row.split()[1] == str(len(FAMILIES["padding"].laws))
+    assert row.split()[-2:] == ["1,000", "1"]
+
+
+def test_core_families_exist_and_are_named_once() -> None:
+    assert set(CORE) < set(FAMILIES)
+    assert len(CORE) == len(set(CORE))
+
+
+def test_a_few_further_families_have_a_line_each() -> None:
+    told = printed(ended(run_of(families=("padding", "schedule", "leaf"))))
+    at = next(number for number, line in enumerate(told) if line.startswith("family "))
+    assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "leaf", "schedule"]
+    assert not any("extended" in line for line in told)
+
+
+def test_verbosity_adds_laws_then_witnesses_and_quiet_leaves_the_last_line() -> None:
+    made = ended(run_of())
+    names = {law.name for family in FAMILIES.values() for law in family.laws}
+    one, two, quiet = (printed(made, verbosity) for verbosity in (1, 2, -1))
+    for told in (one, two):
+        assert names <= {line.split()[0] for line in told if line}
+        costs = told[told.index("cost of each family") :][2:]
+        assert {line.split()[0] for line in costs[: len(FAMILIES)]} == set(FAMILIES)
+    assert not any(line.startswith("ledger: ") for line in one)
+    assert sum(line.startswith("ledger: ") for line in two) == WITNESSES
+    assert quiet == ["exit code 0: every law holds, is known or not applicable"]
+
+
+# -- when something is wrong -----------------------------------------------------------------------------------
+
+
+def violated(family: str = "padding") -> Verdict:
+    law = EXAMPLE.law if family == "padding" else FAMILIES[family].laws[0].name
+    example = replace(EXAMPLE, law=law, family=family)
+    return Verdict(law, family, "torch", "vmap", "scope", Status.VIOLATED, counterexamples=(example,), cases=1)
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 1])
+def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    told = printed(ended(run_of(tmp_path, violated()), 1), verbosity)
+    at = told.index("VIOLATED  padding_row_gets_no_gradient   torch · vmap · cpu")
+    law = next(law for law in FAMILIES["padding"].laws if law.name == EXAMPLE.law)
+    store = tmp_path / ".embcheck"
+    assert told[at + 1 : at + 10] == [
+        f"  law     {law.sentence}",
+        f"  source  {law.source}",
+        "  case    Case(sparse=True)   (reduced)",
+        "  got     -665, expected 0",
+        "  departs torch in vmap; eager obeys the law on this case",
+        "  also    other_rows_ignore_padding_tokens",
+        "  known?  no entry of the ledger covers it; the nearest is an-entry, which speaks of sparse = False",
+        f"  replay  embcheck replay c7f3a1 --store {tmp_path}",
+        f"  script  {store}/c7f3a1.py (imports torch only; run: it exits 1)",
+    ]
+    assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
+
+
+def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+    told = printed(ended(run_of(None, violated("schedule")), 1))
+    (line,) = (line for line in told if line.startswith("extended ("))
+    assert "1 violated" in line
+    assert "(in schedule)" in line
+
+
+def test_what_is_undecided_is_told_with_its_reasons() -> None:
+    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a", "two", "three"))
+    for verbosity in (-1, 0, 1):
+        told = printed(ended(run_of(None, dark)), verbosity)
+        shown = [line for line in told if line.startswith("UNKNOWN")]
+        assert [line.split(": ", 1)[1] for line in shown] == [
+            "no case met: a (and 1 more of the kind)",
+            "two (and 1 more of the kind)",
+        ]
+        assert told[-1] == "exit code 1: 1 law unknown (padding_is_accepted)"
+
+
+def test_which_side_departs() -> None:
+    def departs(**more: Any) -> str:
+        return next(line for line in lines(replace(EXAMPLE, **more)) if line.startswith("  departs "))
+
+    assert departs(elsewhere={}) == "  departs torch in vmap; no other mode was asked"
+    both = {"eager": "violated", "no_grad": "violated"}
+    assert departs(elsewhere=both) == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+    mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
+    words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
+    assert departs(elsewhere=mixed) == f"  departs {words}"
+    assert departs(other_modes=("eager",), elsewhere=both) == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+
+
+def test_two_examples_of_a_law_are_shown_and_those_with_the_shortest_cases() -> None:
+    three = [replace(EXAMPLE, case="Case()" + "," * n, id=str(n)) for n in (3, 1, 2)]
+    assert [example.id for example in chosen(three)] == ["1", "2"]
+
+
+# -- the last line ---------------------------------------------------------------------------------------------
+
+STALE = witness(0, Status.VIOLATED, "ledger entry entry-0 is stale")
+DARK = Verdict("dark", "f", "torch", "eager", "scope", Status.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("code", "settled", "more", "said"),
+    [
+        (0, [], {}, "every law holds, is known or not applicable"),
+        (0, [violated()], {"excused": [violated().key]}, "what is violated or unknown was so in the baseline, on the very same cases"),
+        (1, [violated(), DARK], {}, "1 law violated (padding_row_gets_no_gradient), 1 law unknown (dark)"),
+        (1, [violated(), DARK], {"excused": [violated().key]}, "1 law unknown (dark)"),
+        (1, [replace(DARK, law=str(n)) for n in range(5)], {}, "5 laws unknown (0, 1, 2 and 2 more)"),
+        (1, [STALE], {}, "1 ledger entry is stale or no longer right"),
+        (1, [], {"unaccounted": 2}, "no verdict from 2 selected items"),
+        (1, [], {"others": 1}, "1 failed test beside the laws"),
+        (2, [], {"unaccounted": 5, "selected": 12}, "interrupted, after 7 of 12 items"),
+        (3, [], {}, "internal error"),
+        (3, [], {"broken": "No space left on device"}, "the record is cut off: No space left on device"),
+        (5, [], {}, "nothing was selected"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_each_exit_code(code: int, settled: list[Verdict], more: dict[str, Any], said: str) -> None:
+    assert because(code, settled, **more) == said
+
+
+def test_a_session_says_why_it_ends_as_it_does() -> None:
+    made = run_of()
+    made.account.selection = replace(made.account.selection, items={"a::b": "padding/torch/eager/scope/0"})
+    assert printed(ended(made))[-1] == "exit code 1: no verdict from 1 selected item"
+    stopped = run_of()
+    stopped.account.selection = replace(stopped.account.selection, items={"a::b": "x", "a::c": "y"})
+    stopped.account.done.add("a::b")
+    assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
+
+
+# -- on the way ------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds_each, most in ((0.5, 10), (0.05, 2), (5.0, 10)):
+        clock = [0.0]
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
+        followed = Progress()
+        said: list[float] = []
+        monkeypatch.setattr(followed.out, "print", lambda *words, said=said, clock=clock: said.append(clock[0]))
+        followed.total = 540
+        for _ in range(followed.total):
+            clock[0] += seconds_each
+            followed.pytest_runtest_logreport(
+                SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")  # type: ignore[arg-type]
+            )
+        assert 1 < len(said) <= most
+        assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
+
+
+def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = Progress(verbosity=-1)
+    monkeypatch.setattr(followed.out, "print", lambda *words: pytest.fail(str(words)))
+    followed.total, followed._said = 2, -100.0
+    report: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
+    followed.pytest_runtest_logreport(report)
+    assert followed.finished == 1
+
+
+# -- as it is called -------------------------------------------------------------------------------------------
+
+
+def test_short_options() -> None:
+    called = typer.testing.CliRunner()
+    assert called.invoke(app, ["-V"]).stdout == called.invoke(app, ["--version"]).stdout != ""
+    assert called.invoke(app, ["run", "-h"]).stdout == called.invoke(app, ["run", "--help"]).stdout != ""
+    assert called.invoke(app, ["run", "--color", "red"]).exit_code == 4
+
+
+@pytest.mark.parametrize(("given", "laws", "families"), [((), False, True), (("-v",), True, True), (("-q",), False, False)])
+def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: bool, families: bool) -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "properties/test_cost.py", *given]
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(
+        [*command, "--embcheck-profile=quick", "-k", "scope"],
+        cwd=root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    told = done.stdout[done.stdout.index("= embcheck =") :].splitlines()
+    assert ("cost_is_accepted" in {line.split()[0] for line in told if line}) is laws
+    assert any(line.startswith("family ") for line in told) is families
+    assert "exit code 0: every law holds, is known or not applicable" in told
+
+
+def test_statements_are_of_the_law_that_is_shown() -> None:
+    told = lines(EXAMPLE, laws={EXAMPLE.law: Statement(EXAMPLE.law, "padding", "What it says.", "where", link="pytorch#1")})
+    assert told[1:3] == ["  law     What it says.", "  source  where pytorch#1"]
