@@ -56,8 +56,9 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
 
 
 def machine_lines(session: Any) -> list[str]:
-    """What the machine proved to use, and at which further CPU level a part was judged."""
-    levels = session.levels or session.record.header.get("levels", {})
+    """What the machine proved to use, and at which further CPU level a part was judged, or why at none."""
+    asked = session.record.header.get("levels", {})
+    levels = session.levels or {name: words for name, words in asked.items() if words.startswith("not applicable")}
     return [
         f"machine: {session.machine or Machine.of(session.record.header['machine'])}",
         *(f"CPU level {name}: {words}" for name, words in levels.items()),
