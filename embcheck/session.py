@@ -30,7 +30,7 @@ from embcheck.levels.level import level_of
 from embcheck.machine import Machine
 from embcheck.processes import RunFolder, temporary_files_in
 from embcheck.records.compare import Baseline, Key
-from embcheck.records.ending import because
+from embcheck.records.ending import because, verdict_line
 from embcheck.records.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
 from embcheck.records.store import keep, store_of
 from embcheck.records.totals import Totals, by_word
@@ -363,7 +363,7 @@ class Session:
         try:
             if summary_file:
                 with Path(summary_file).open("a", encoding="utf-8") as file:
-                    file.write(summary(self.record, self.baseline))
+                    file.write(summary(self.record, self.baseline, verdict_line(self.code, self.because)))
             if self.writer is not None and find_spec("jinja2") is not None:
                 from embcheck.report.page import of_record, render
 

@@ -47,6 +47,11 @@ def embcheck(
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=400, check=False)
 
 
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a run says at its very end."""
+    return done.stdout.splitlines()[-1]
+
+
 def planted(folder: Path, what: str) -> Path:
     """A folder that breaks torch in every process that has it on its path."""
     folder.mkdir(exist_ok=True)
@@ -106,6 +111,7 @@ def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
     done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--ledger", ledger)
     assert done.returncode == 1
     assert "gone is stale" in done.stdout
+    assert last_line(done) == "exit code 1: 1 ledger entry is stale or no longer right"
 
 
 def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -118,13 +124,15 @@ def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_nothing_selected() -> None:
     done = embcheck("run", "--profile", "quick", "-k", "no_such_thing")
     assert done.returncode == 5
-    assert "nothing was selected" in done.stdout
+    assert "embcheck: nothing was selected" in done.stdout
+    assert last_line(done) == "exit code 5: nothing was selected"
 
 
 def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "record.ndjson").symlink_to("/dev/full")
-    done = embcheck("run", *SMALL, "--report", tmp_path)
+    done = embcheck("run", *SMALL, "-v", "--report", tmp_path)
     assert done.returncode == 3
+    assert last_line(done) == "exit code 3: the record is cut off: [Errno 28] No space left on device"
     assert "is cut off: [Errno 28] No space left on device" in done.stdout
     assert "lookup_copies_rows" in done.stdout
 
@@ -147,6 +155,7 @@ def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 2, output
     assert "the run did not finish: interrupted" in output
+    assert output.splitlines()[-1].startswith("exit code 2: interrupted, after ")
     found = read(record)
     assert found.footer is not None
     assert found.footer["stopped"] == "interrupted"
@@ -172,6 +181,7 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
     done = embcheck("run", *SMALL, "--report", "out", plant=plant, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
+    assert last_line(done) == "exit code 1: 1 law violated (lookup_copies_rows)"
     printed = f"embcheck replay {done.stdout.partition('embcheck replay ')[2].splitlines()[0]}"
     assert f"<code>{printed}</code>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     _, _, failure, *where = words = shlex.split(printed)
@@ -201,7 +211,9 @@ def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2, 4):
         report = tmp_path / str(workers)
         selection = ("--profile", "quick", "-k", "padding", "-n", workers)
-        assert embcheck("run", *selection, "--report", report).returncode == 0
+        done = embcheck("run", *selection, "--report", report)
+        assert done.returncode == 0, done.stdout
+        assert last_line(done) == "exit code 0: every law holds, is known or not applicable"
         footer = read(report / "record.ndjson").footer
         assert footer is not None
         digests.add((footer["digest"], footer["cases"]))

@@ -75,4 +75,5 @@ def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
     told = [line for line in done.stdout.splitlines() if line.startswith("::error ")]
     assert any("title=violated%3A lookup_copies_rows" in line for line in told)
     assert "<code>lookup&#95;copies&#95;rows</code>" in summary.read_text(encoding="utf-8")
+    assert "**exit code 1: 1 law violated (lookup&#95;copies&#95;rows)**" in summary.read_text(encoding="utf-8")
     assert "lookup_copies_rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -35,7 +35,8 @@ def test_a_failure_is_one_line_whatever_it_says() -> None:
 def test_a_summary_tells_what_fails_and_escapes_it() -> None:
     record = Record({"versions": {"torch": "2.13.0"}}, [BROKEN, DARK, FINE])
     baseline = Baseline(Record({"versions": {"torch": "2.12.0"}}, [BROKEN]))
-    text = summary(record, baseline)
+    text = summary(record, baseline, "exit code 1: a|law")
+    assert "**exit code 1: a&#124;law**" in text.splitlines()
     assert "laws: 1 violated, 1 unknown, 1 holds ·" in text
     assert text.splitlines()[2] == "> **against the baseline: compared across torch 2.12.0 → 2.13.0**"
     assert "incomplete: the run was cut off" in text
@@ -44,8 +45,11 @@ def test_a_summary_tells_what_fails_and_escapes_it() -> None:
     assert "**unknown** |" in text, "what is unknown is not excused"
     assert "Against the baseline: laws: 2 new." in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert all(row.count("|") == 5 for row in rows)
-    assert len(rows) == 4
+    families, failures = rows[:3], rows[3:]
+    assert families[2] == "| <code>f</code> | 3 | 1 violated, 1 unknown, 1 holds | 0 |  |"
+    assert all(row.count("|") == 6 for row in families)
+    assert all(row.count("|") == 5 for row in failures)
+    assert len(failures) == 4
 
 
 def test_what_gave_no_verdict_is_in_summary_page_and_grid() -> None:

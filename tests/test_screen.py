@@ -314,3 +314,9 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
 def test_statements_are_of_the_law_that_is_shown() -> None:
     told = lines(EXAMPLE, laws={EXAMPLE.law: Statement(EXAMPLE.law, "padding", "What it says.", "where", link="pytorch#1")})
     assert told[1:3] == ["  law     What it says.", "  source  where pytorch#1"]
+
+
+def test_what_workers_print_needs_no_rich() -> None:
+    """It would cost each of them a part of a second."""
+    program = "import sys, embcheck.report.failure; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

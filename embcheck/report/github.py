@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from embcheck.records.compare import Baseline, Key, across, compare
 from embcheck.records.record import Record
 from embcheck.records.totals import Totals
 from embcheck.report.changes import closing
+from embcheck.report.screen import HEADINGS, family_rows
 from embcheck.verdict import Status, Verdict
 
 #: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.
@@ -41,8 +42,9 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(record: Record, baseline: Baseline | None = None) -> str:
-    """The job's summary: counts, what fails with its cases and scripts, what changed against the baseline."""
+def summary(record: Record, baseline: Baseline | None = None, last: str = "") -> str:
+    """The job's summary: counts and the ``last`` line of the run, the families, what fails with its cases, what changed
+    against the baseline."""
     settled = record.settled()
     footer = record.footer or {}
     excused = baseline.excused(record.verdicts, settled) if baseline is not None else frozenset()
@@ -54,6 +56,8 @@ def summary(record: Record, baseline: Baseline | None = None) -> str:
         f"{Totals.of(settled)} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
         f"profile {_text(record.setting('profile'))} · {footer.get('seconds', 0):.0f} s",
         "",
+        *([f"**{_text(last)}**", ""] if last else []),
+        *_families(settled, record.verdicts),
     ]
     failing = sorted((v for v in settled if v.status >= Status.UNKNOWN), key=lambda v: (v.key in excused, -v.status))
     if failing:
@@ -72,6 +76,15 @@ def summary(record: Record, baseline: Baseline | None = None) -> str:
         lines += ["", f"<details><summary>{len(known)} entries of the ledger were looked at</summary>", ""]
         lines += [", ".join(_code(name) for name in known), "", "</details>"]
     return "\n".join(lines) + "\n"
+
+
+def _families(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[str]:
+    """A table of the families, as the terminal has it."""
+    rows = family_rows(settled, judged)
+    if not rows:
+        return []
+    cells = [f"| {_code(row.family)} | {row.laws} | {_text(row.verdicts)} | {row.cases} | {row.known} |" for row in rows]
+    return [f"| {' | '.join(HEADINGS)} |", "| --- | --: | --- | --: | --: |", *cells, ""]
 
 
 def _text(text: str) -> str:

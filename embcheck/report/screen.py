@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -38,28 +38,49 @@ def core_and_extended(found: dict[str, Share]) -> tuple[list[Share], list[Share]
     return core, [found[name] for name in sorted(found) if name not in CORE]
 
 
-def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
+class Row(NamedTuple):
+    """What a report says of one family, or of all beyond the core together; ``worst`` is how its worst law stands."""
+
+    family: str
+    laws: str
+    verdicts: str
+    cases: str
+    known: str
+    worst: Status
+
+
+#: What stands above the columns of a row.
+HEADINGS = ("family", "laws", "verdicts", "cases", "known bugs")
+
+
+def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[Row]:
     """A row for each core family, and one for all others if they are more than a few."""
     core, extended = core_and_extended(shares(settled, judged))
-    rows = [(each.families[0], each) for each in core]
+    named = [(each.families[0], each) for each in core]
     if len(extended) > _EACH:
-        rows.append((f"extended ({len(extended)} families)", reduce(add, extended)))
+        named.append((f"extended ({len(extended)} families)", reduce(add, extended)))
     else:
-        rows += [(each.families[0], each) for each in extended]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("family", no_wrap=True)
-    table.add_column("laws", justify="right", no_wrap=True)
-    table.add_column("verdicts")
-    for name in ("cases", "known bugs"):
-        table.add_column(name, justify="right", no_wrap=True)
+        named += [(each.families[0], each) for each in extended]
     failing = _failing(settled)
-    for name, share in rows:
-        worst = max(share.laws, default=Status.NOT_APPLICABLE)
+    rows = []
+    for name, share in named:
         where = [family for family in share.families if family in failing] if len(share.families) > 1 else []
         verdicts = told(share.laws) + (f" (in {', '.join(where)})" if where else "")
-        style = STYLE[worst] if worst >= Status.UNKNOWN else ""
         known = f"{len(share.entries):,}" if share.entries else ""
-        table.add_row(name, f"{sum(share.laws.values()):,}", Text(verdicts, style), f"{share.cases:,}", known)
+        worst = max(share.laws, default=Status.NOT_APPLICABLE)
+        rows.append(Row(name, f"{sum(share.laws.values()):,}", verdicts, f"{share.cases:,}", known, worst))
+    return rows
+
+
+def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
+    """The rows of the families as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in HEADINGS:
+        left = name in ("family", "verdicts")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdicts")
+    for row in family_rows(settled, judged):
+        verdicts = Text(row.verdicts, STYLE[row.worst] if row.worst >= Status.UNKNOWN else "")
+        table.add_row(row.family, row.laws, verdicts, row.cases, row.known)
     return table
 
 
