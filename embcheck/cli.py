@@ -32,6 +32,7 @@ from embcheck.commands.selfcheck import selfcheck
 from embcheck.commands.since import since
 from embcheck.commands.usage import INTERNAL, TIMES, USAGE, Store, law_named, refuse
 from embcheck.records.store import STORE
+from embcheck.report.forms import COLOURS, FORMS
 
 app = typer.Typer(
     add_completion=False,
@@ -77,6 +78,9 @@ def run(
         int, typer.Option("-v", "--verbose", count=True, help="A row for each law and each family's cost; -vv: witnesses too.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and the last line alone.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="text, github (text with annotations), or one document: json, junit.")
+    ] = "text",
     color: Annotated[str, typer.Option("--color", help="auto (heeds NO_COLOR), always or never.")] = "auto",
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
 ) -> None:
@@ -93,11 +97,14 @@ def run(
         refuse(str(error))
     if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
         refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
-    if color not in _COLOURS:
-        refuse(f"--color {color!r}: expected {', '.join(_COLOURS)}")
+    if color not in COLOURS:
+        refuse(f"--color {color!r}: expected {', '.join(COLOURS)}")
+    if form not in FORMS:
+        refuse(f"--format {form!r}: expected {', '.join(FORMS)}")
     if cpu:
         others = {"--mode": mode, "--subject": subject, "--baseline": baseline, "--shard": shard}
         given = [name for name, value in others.items() if value] + ["--device"] * (device != "cpu")
+        given += ["--format"] * (form != "text")
         if given or pytest_options:
             refuse(f"--cpu judges torch itself at each level: without {', '.join(given) or 'options for pytest'}")
         from embcheck.commands.levels import sweep
@@ -114,20 +121,16 @@ def run(
         *(("-k", keyword) if keyword else ()),
         *(pytest_options or []),
     ]
-    raise typer.Exit(_pytest(arguments, -1 if quiet else verbose, _COLOURS[color]))
+    raise typer.Exit(_pytest(arguments, -1 if quiet else verbose, COLOURS[color], form))
 
 
-#: Whether there is colour, by what was asked for: None where the terminal decides.
-_COLOURS = {"auto": None, "always": True, "never": False}
-
-
-def _pytest(arguments: list[str], verbosity: int, colour: bool | None) -> int:
+def _pytest(arguments: list[str], verbosity: int, colour: bool | None, form: str) -> int:
     import pytest
 
     from embcheck.report.progress import Progress
 
     sys.dont_write_bytecode = True
-    return int(pytest.main(arguments, plugins=[Progress(verbosity, colour)]))
+    return int(pytest.main(arguments, plugins=[Progress(verbosity, colour, form)]))
 
 
 def _file_of(law: str) -> str:

@@ -58,6 +58,8 @@ class Session:
         self.absences: dict[str, dict[str, str]] = {}
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
+        #: Whether GitHub's annotations are printed.
+        self.annotates = os.environ.get("GITHUB_ACTIONS") == "true"
         #: The exit code, and why it is that, once the run is over.
         self.code = 0
         self.because = ""
@@ -376,7 +378,7 @@ class Session:
         """Annotations go to the standard output, which nobody captures any more; another run may write there now."""
         if self.writer is not None:
             self.writer.close()
-        if os.environ.get("GITHUB_ACTIONS") == "true":
+        if self.annotates:
             from embcheck.report.github import workflow_commands
 
             for line in workflow_commands(self.settled, self.excused):

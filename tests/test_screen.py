@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import typer.testing
@@ -20,9 +22,11 @@ from embcheck.cli import app
 from embcheck.collect import load_families, statements
 from embcheck.ledger import SEEMS_FIXED
 from embcheck.records.ending import because
+from embcheck.records.record import read
 from embcheck.records.totals import LEDGER, Totals, cases_by_family, shares
-from embcheck.report import progress
+from embcheck.report import document, junit, progress
 from embcheck.report.failure import chosen, lines
+from embcheck.report.forms import DOCUMENTS
 from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
 from embcheck.report.terminal import summary
@@ -320,3 +324,101 @@ def test_what_workers_print_needs_no_rich() -> None:
     """It would cost each of them a part of a second."""
     program = "import sys, embcheck.report.failure; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# -- as one document -------------------------------------------------------------------------------------------
+
+
+def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
+    made = ended(run_of(tmp_path, violated(), dark), 1)
+    told = json.loads(document.text(document.of_session(made)))
+    footer = read(tmp_path).footer
+    assert footer is not None
+    for name in ("exit_code", "stopped", "seconds", "cases", "digest", "laws", "witnesses", "unaccounted"):
+        assert told[name] == footer[name], name
+    assert told["because"].startswith("1 law violated")
+    assert set(told["families"]) == set(FAMILIES)
+    assert {name for name, family in told["families"].items() if family["tier"] == "core"} == set(CORE)
+    assert told["families"]["padding"]["known"] == ["entry of padding"]
+    (failure,) = told["failures"]
+    assert (failure["id"], failure["name"], failure["modes"]) == ("c7f3a1", EXAMPLE.law, ["vmap"])
+    assert (failure["case"], failure["got"]) == ("Case(sparse=True)", "-665, expected 0")
+    assert {"law", "source", "departs", "known?", "replay", "script"} <= failure.keys()
+    assert told["undecided"] == [
+        {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}
+    ]
+    assert told["record"] == str(tmp_path / "record.ndjson")
+
+
+def test_junit_has_a_case_for_each_law_and_known_never_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a\x1b\ufffe",))
+    made = run_of(tmp_path, violated(), dark)
+    made.account.selection = replace(made.account.selection, items={"a::b": "x/torch/eager/scope/0"})
+    suite = ElementTree.fromstring(junit.of_session(ended(made, 1)))[0]
+    cases = suite.findall("testcase")
+    by_name = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in cases}
+    assert len(by_name) == len(cases) == int(suite.get("tests", "")) == len(made.settled) + 1
+    assert by_name["padding", "padding_row_gets_no_gradient[vmap]"] == ["failure"]
+    assert by_name["padding", dark.law] == by_name["unaccounted", "x/torch/eager/scope/0"] == ["error"]
+    for verdict in made.settled:
+        if verdict.status == Status.KNOWN:
+            assert by_name[verdict.family, verdict.law] == ["skipped"]
+        if verdict.status == Status.HOLDS:
+            assert by_name[verdict.family, verdict.law] == []
+    counts = {name: sum(tags == [tag] for tags in by_name.values()) for name, tag in JUNIT.items()}
+    assert counts == {name: int(suite.get(name, "")) for name in JUNIT}
+    facts = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    assert facts["seed"] == "0"
+    assert facts["exit_code"] == "1"
+    assert str(facts["because"]).startswith("1 law violated")
+
+
+JUNIT = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+def test_a_document_is_all_that_is_printed(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    made = run_of()
+    config: Any = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: made), option=SimpleNamespace(collectonly=False)
+    )
+    followed = Progress(form=form, verbosity=2)
+    followed.pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    ended(made)
+    followed.pytest_unconfigure(config)
+    made.pytest_unconfigure()
+    told = capsys.readouterr().out
+    assert json.loads(told) if form == "json" else ElementTree.fromstring(told).tag == "testsuites"
+
+
+@pytest.mark.parametrize(("form", "annotations"), [("text", False), ("github", True)])
+def test_github_annotations_can_be_asked_for(
+    form: str, annotations: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+    made = run_of(None, violated())
+    config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: made))
+    Progress(form=form).pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    ended(made, 1)
+    made.pytest_unconfigure()
+    assert ("::error title=violated%3A padding_row" in capsys.readouterr().out) is annotations
+
+
+def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(form="json")._document(None)
+    assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
+    Progress(form="junit")._document(None)
+    assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
+
+
+def test_unknown_forms_are_refused() -> None:
+    called = typer.testing.CliRunner()
+    assert called.invoke(app, ["run", "--format", "xml"]).exit_code == 4
+    assert called.invoke(app, ["run", "--cpu", "all", "--format", "json"]).exit_code == 4

@@ -5,6 +5,7 @@ A pytest plug-in that stands in for pytest's own reporter.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from embcheck.machine import promised
 from embcheck.records.ending import because, verdict_line
+from embcheck.report.forms import DOCUMENTS
 from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary
@@ -24,10 +26,12 @@ _BETWEEN = 10.0
 
 
 class Progress:
-    """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end."""
+    """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end, and as json or junit nothing
+    but one document."""
 
-    def __init__(self, verbosity: int = 0, colour: bool | None = None) -> None:
-        self.verbosity = verbosity
+    def __init__(self, verbosity: int = 0, colour: bool | None = None, form: str = "text") -> None:
+        self.form = form
+        self.verbosity = verbosity = -1 if form in DOCUMENTS else verbosity
         self.out = console(colour=colour)
         self.total = 0
         self.finished = 0
@@ -43,6 +47,8 @@ class Progress:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         run = session.config.pluginmanager.get_plugin("embcheck-session")
+        if run is not None and self.form != "text":
+            run.annotates = self.form == "github"
         if run is not None and self.verbosity >= 0:
             self.out.print(Text(opening_line(run)))
             if elsewhere := promised():
@@ -98,15 +104,32 @@ class Progress:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
-        if run is not None and (run.results.verdicts or run.unaccounted or run.stopped != "finished"):
+        judged = run is not None and (run.results.verdicts or run.unaccounted or run.stopped != "finished")
+        # Without a session its options were refused, and that was said.
+        empty = run is not None and not judged and not self.errors and not config.option.collectonly
+        if self.form in DOCUMENTS and (judged or empty):
+            self._document(run if judged else None)
+        elif judged:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
-        elif run is not None and not self.errors and not config.option.collectonly:  # None: its options were refused
+        elif empty:
             self.out.print(Text("embcheck: nothing was selected"))
             for line in _modeless(config):
                 self.out.print(Text(f"embcheck: {line}"))
             self.out.print(Text(verdict_line(NOTHING, because(NOTHING)), "bold"))
         for line in self.errors:
-            self.out.print(Text(f"embcheck: {line}"))
+            print(f"embcheck: {line}", file=sys.stderr if self.form in DOCUMENTS else sys.stdout)
+
+    def _document(self, run: Any) -> None:
+        """The run as the document that was asked for; without one, that nothing was selected."""
+        if self.form == "junit":
+            from embcheck.report import junit
+
+            print(junit.of_session(run) if run is not None else junit.EMPTY)
+        else:
+            from embcheck.report import document
+
+            told = document.of_session(run) if run is not None else document.of_nothing(NOTHING, because(NOTHING))
+            print(document.text(told))
 
 
 def _modeless(config: pytest.Config) -> list[str]:

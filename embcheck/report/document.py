@@ -1,0 +1,88 @@
+"""A run as one JSON document: what was run on what, what it came to, family by family, and what fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from embcheck.records.record import Record
+from embcheck.records.totals import Share, Totals, by_word, shares
+from embcheck.report.failure import parts
+from embcheck.tiers import CORE
+from embcheck.verdict import Counterexample, Statement, Status, Verdict
+
+
+def of_session(session: Any) -> dict[str, Any]:
+    """The document of a run that is over; its numbers are those of the record's footer."""
+    record: Record = session.record
+    totals, footer = Totals.of(session.settled), record.footer or {}
+    found = shares(session.settled, session.results.verdicts)
+    failing = [verdict for verdict in session.settled if verdict.status >= Status.UNKNOWN]
+    return {
+        "exit_code": session.code,
+        "because": session.because,
+        "stopped": session.stopped,
+        "versions": record.header["versions"],
+        "machine": record.header["machine"],
+        "settings": record.header["settings"],
+        "seconds": footer.get("seconds"),
+        "cases": session.results.cases,
+        "digest": session.results.digest,
+        "laws": by_word(totals.laws),
+        "witnesses": by_word(totals.witnesses),
+        "families": {name: _family(share) for name, share in found.items()},
+        "failures": [_failure(example, record.laws, session) for example in session.examples],
+        "undecided": [_undecided(verdict) for verdict in failing if not verdict.counterexamples],
+        "in_baseline": [list(key) for key in sorted(session.excused)],
+        "unaccounted": session.unaccounted,
+        "notes": session.results.notes,
+        "record": str(session.writer.path) if session.writer is not None else None,
+    }
+
+
+def of_nothing(code: int, because: str) -> dict[str, Any]:
+    """The document of a run in which nothing was judged."""
+    return {"exit_code": code, "because": because}
+
+
+def text(document: dict[str, Any]) -> str:
+    """The document as it is printed."""
+    return json.dumps(document, indent=1, sort_keys=False)
+
+
+def _family(share: Share) -> dict[str, Any]:
+    return {
+        "tier": "core" if share.families[0] in CORE else "extended",
+        "laws": by_word(share.laws),
+        "cases": share.cases,
+        "seconds": round(share.seconds, 2),
+        "known": sorted(share.entries),
+    }
+
+
+def _failure(example: Counterexample, laws: dict[str, Statement], session: Any) -> dict[str, Any]:
+    """A violation, with the labelled lines that the terminal prints of it and what a program needs beside them."""
+    told = dict(parts(example, session.store, laws))
+    return {
+        "id": example.id,
+        "name": example.law,
+        "family": example.family,
+        "subject": example.subject,
+        "modes": [example.mode, *example.other_modes],
+        "device": example.device,
+        "kind": example.kind,
+        "in_baseline": example.in_baseline,
+        **told,
+        "case": example.case,
+        "also": list(example.also),
+    }
+
+
+def _undecided(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.law,
+        "family": verdict.family,
+        "mode": verdict.mode,
+        "status": verdict.status.word,
+        "reasons": list(verdict.reasons),
+    }
