@@ -14,12 +14,13 @@ from embcheck.bag.aim import KERNELS, bag_case
 from embcheck.conversion.case import ConversionCase
 from embcheck.facts import Condition
 from embcheck.format import FORMATS
-from embcheck.lookup.aim import attempts, layout_of, lookup_case, product_case
+from embcheck.lookup.aim import layout_of, lookup_case, product_case
 from embcheck.lookup.aim_one_hot import one_hot_case
+from embcheck.lookup.aim_tokens import attempts
 from embcheck.renorm.aim import renorm_case
 from embcheck.stream import Stream
 from embcheck.wish import Unmet, Wish
-from selfcheck.conditions import implied
+from selfcheck.contradictions import implied
 from selfcheck.damages import DAMAGES
 from selfcheck.drawn import Fault
 from selfcheck.sites import SITES

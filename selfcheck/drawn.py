@@ -12,7 +12,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.facts import UnknownFact, holds, named, require
-from selfcheck.conditions import WEIGHTS, contradictory, drawn, facts_of
+from selfcheck.conditions import WEIGHTS, drawn, facts_of
+from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
 from selfcheck.sites import SITES, Site
 

@@ -14,7 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from selfcheck.aiming import ENOUGH, Aimed, built
-from selfcheck.conditions import TABLE, contradictory
+from selfcheck.conditions import TABLE
+from selfcheck.contradictions import contradictory
 from selfcheck.drawn import Fault, damages, faults, senseless, wilson
 from selfcheck.judging import Fared, Judging, deck
 from selfcheck.planting import Kernels, Planted

@@ -1,4 +1,4 @@
-"""Cases of bags that are aimed: tokens as in `embcheck.lookup.aim`, cut into bags whose numbers and lengths are drawn from
+"""Cases of bags that are aimed: tokens as in `embcheck.lookup.aim_tokens`, cut into bags whose numbers and lengths are drawn from
 their thresholds, or as is wished."""
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import numpy as np
 from embcheck.bag.canon import canonical
 from embcheck.bag.case import BagCase
 from embcheck.format import FORMATS
-from embcheck.lookup.aim import attempts, layout_of, tokens, width_of
+from embcheck.lookup.aim import layout_of, width_of
+from embcheck.lookup.aim_tokens import attempts, tokens
 from embcheck.wish import Unmet, Wish
 
 MODES = ("sum", "mean", "max")

@@ -1,8 +1,8 @@
-"""Cases of one_hot that are aimed: tokens as in `embcheck.lookup.aim`."""
+"""Cases of one_hot that are aimed: tokens as in `embcheck.lookup.aim_tokens`."""
 
 from __future__ import annotations
 
-from embcheck.lookup.aim import attempts, tokens
+from embcheck.lookup.aim_tokens import attempts, tokens
 from embcheck.lookup.one_hot import OneHotCase
 from embcheck.wish import Unmet, Wish
 

@@ -1,11 +1,12 @@
-"""Cases of max_norm that are aimed: tokens as in `embcheck.lookup.aim`, limits and norms of every kind, so many rows over."""
+"""Cases of max_norm that are aimed: tokens as in `embcheck.lookup.aim_tokens`, limits and norms of every kind."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from embcheck.format import FORMATS
-from embcheck.lookup.aim import EARLIER, attempts, layout_of, tokens, width_of
+from embcheck.lookup.aim import EARLIER, layout_of, width_of
+from embcheck.lookup.aim_tokens import attempts, tokens
 from embcheck.renorm.case import RenormCase
 from embcheck.wish import Unmet, Wish
 

@@ -1,0 +1,189 @@
+"""Which conditions contradict each other: what follows from each, what is so of every call of a site, and what is never greater
+than what.  A condition that none can meet is no fault, and is not drawn."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+
+from embcheck.facts import Condition, conditions
+
+#: What follows from a condition: both can't be drawn with what contradicts it.
+IMPLIED: tuple[tuple[str, str], ...] = (
+    ("rank=0", "numel=1"),
+    ("padding_hit", "padding_count>=1"),
+    ("padding_hit=False", "padding_count=0"),
+    ("padding=none", "padding_count=0"),
+    ("padding_count>=1", "padding_hit"),
+    ("padding=middle", "num_embeddings>=3"),
+    ("padding=last", "num_embeddings>=2"),
+    ("all_padding", "padding_count>=1"),
+    ("all_padding", "interleaved=False"),
+    ("unequal_counts", "num_embeddings>=2"),
+    ("unequal_counts", "max_count>=2"),
+    ("all_padding", "unequal_counts=False"),
+    ("interleaved", "numel>=3"),
+    ("interleaved", "max_count>=2"),
+    ("interleaved", "num_embeddings>=2"),
+    ("descending", "numel>=2"),
+    ("descending", "num_embeddings>=2"),
+    ("descending", "interleaved=False"),
+    ("descending", "all_padding=False"),
+    ("index_layout=transposed", "numel>=4"),
+    ("index_layout=rows_strided", "numel>=4"),
+    ("index_layout=strided", "numel>=2"),
+    ("index_layout=expanded", "max_count>=2"),
+    ("descending", "max_count<=1"),
+    ("inferred", "last_row"),
+    ("index_layout=transposed", "rank>=2"),
+    ("index_layout=rows_strided", "rank>=2"),
+    ("layout=transposed", "embedding_dim>=2"),
+    ("layout=rows_strided", "embedding_dim>=1"),
+    ("per_sample_weights", "mode=sum"),
+    ("samples_layout=strided", "per_sample_weights"),
+    ("samples_layout=strided", "numel>=2"),
+    ("empty_first", "empty_bags>=1"),
+    ("empty_last", "empty_bags>=1"),
+    ("trailing", "include_last_offset"),
+)
+
+#: What is so of every call of a site, for the reason that stands beside it.
+GIVEN: Mapping[str, tuple[str, ...]] = {
+    # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
+    **dict.fromkeys(
+        (
+            "_embedding_bag",
+            "_embedding_bag_forward_only",
+            "_embedding_bag_dense_backward",
+            "_embedding_bag_per_sample_weights_backward",
+        ),
+        ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous"),
+    ),
+    # It takes nothing else.
+    "one_hot": ("index_dtype=int64",),
+    # It takes a row of tokens.
+    "index_select": ("rank<=1",),
+}
+
+#: What follows where a table is the tensor that is told of, and not the upstream gradient.
+OF_TABLES: tuple[tuple[str, str], ...] = (
+    # Of one row what has its columns side by side is contiguous.
+    ("layout=rows_strided", "num_embeddings>=2"),
+)
+_OF_TABLES = (
+    *("embedding", "embedding_renorm_", "index_select", "_embedding_bag", "_embedding_bag_forward_only"),
+    "_embedding_bag_per_sample_weights_backward",
+)
+
+#: Facts that are equal where a condition holds.
+EQUAL: tuple[tuple[str, str, str], ...] = (("all_padding", "numel", "padding_count"),)
+
+#: A fact that is never greater than another.
+AT_MOST: tuple[tuple[str, str], ...] = (
+    ("max_count", "numel"),
+    ("padding_count", "max_count"),
+    ("largest_bag", "numel"),
+    ("empty_bags", "bags"),
+    ("rescaled", "num_embeddings"),
+    ("rescaled", "numel"),
+    ("embedding_dim", "elements"),
+    ("num_embeddings", "elements"),
+)
+
+
+def _bounds(condition: Condition) -> tuple[float, float]:
+    """The least and the greatest number that meet a condition."""
+    number = condition.number
+    if number is None:
+        raise ValueError("it compares with no number")
+    match condition.compare:
+        case operator.eq:
+            return number, number
+        case operator.gt:
+            return math.nextafter(number, math.inf), math.inf
+        case operator.ge:
+            return number, math.inf
+        case operator.lt:
+            return -math.inf, math.nextafter(number, -math.inf)
+        case _:
+            return -math.inf, number
+
+
+class _Range:
+    """What a fact may be: the numbers from ``least`` to ``most``, or one of texts."""
+
+    def __init__(self) -> None:
+        self.least, self.most = 0.0, math.inf
+        self.exact: set[str] = set()
+
+    def add(self, condition: Condition) -> None:
+        """Narrows it to what meets a condition."""
+        if condition.number is None:
+            self.exact.add(condition.value if condition.compare is not None else "True")
+            return
+        low, high = _bounds(condition)
+        self.least, self.most = max(self.least, low), min(self.most, high)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left."""
+        return self.least > self.most or len(self.exact) > 1
+
+
+def contradictory(texts: Iterable[str], site: str = "") -> bool:
+    """Whether no call, or none of a site, can meet all conditions, as far as `IMPLIED` and the tables beside it tell."""
+    return implied(texts, site) is None
+
+
+def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
+    """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
+    rules = IMPLIED + (OF_TABLES if site in _OF_TABLES else ())
+    held = [*texts, *GIVEN.get(site, ())]
+    ranges: dict[str, _Range] = {}
+    added = held
+    while added:
+        for condition in (condition for text in added for condition in conditions(text)):
+            ranges.setdefault(condition.fact, _Range()).add(condition)
+        _compare(ranges)
+        if any(each.empty for each in ranges.values()):
+            return None
+        added = [then for given, then in rules if then not in held and _certain(given, ranges)]
+        held = [*held, *dict.fromkeys(added)]
+    return [*dict.fromkeys([condition for text in held for condition in conditions(text)] + _as_conditions(ranges))]
+
+
+def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
+    """The bounds of what facts may be."""
+    least = [
+        Condition(fact, operator.ge, f"{found.least:g}", found.least)
+        for fact, found in ranges.items()
+        if found.least > 0
+    ]
+    most = [
+        Condition(fact, operator.le, f"{found.most:g}", found.most)
+        for fact, found in ranges.items()
+        if math.isfinite(found.most)
+    ]
+    return least + most
+
+
+def _compare(ranges: dict[str, _Range]) -> None:
+    alike = [pair for text, *pair in EQUAL if _certain(text, ranges)]
+    ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    for _ in ordered:  # until nothing changes, which takes no more turns than there are
+        for smaller, larger in ordered:
+            low, high = ranges.setdefault(smaller, _Range()), ranges.setdefault(larger, _Range())
+            high.least, low.most = max(high.least, low.least), min(low.most, high.most)
+
+
+def _certain(text: str, ranges: Mapping[str, _Range]) -> bool:
+    """Whether what is known of the facts makes a condition true."""
+    (condition,) = conditions(text)
+    if condition.fact not in ranges:
+        return False
+    found = ranges[condition.fact]
+    if condition.number is None:
+        return found.exact == {condition.value if condition.compare is not None else "True"}
+    low, high = _bounds(condition)
+    return low <= found.least and found.most <= high
