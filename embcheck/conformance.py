@@ -26,7 +26,7 @@ from embcheck.machine import here
 from embcheck.records.totals import Totals
 from embcheck.rehearsal import rehearse
 from embcheck.report.failure import chosen, lines
-from embcheck.run import examples_of
+from embcheck.run import examples_of, unjudged
 from embcheck.verdict import Status, Verdict, merge_all
 
 Factory = Callable[..., Any]
@@ -60,7 +60,9 @@ def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Ve
     for found in _rounds(subject, profile, seed):
         verdicts += found
         _raise_for(subject, merged(verdicts))
-    return merged(verdicts)
+    settled = unjudged(merged(verdicts))
+    _raise_for(subject, settled)
+    return settled
 
 
 def judged(subject: Factory, profile: str = "quick", seed: int = 0) -> list[Verdict]:
@@ -69,7 +71,7 @@ def judged(subject: Factory, profile: str = "quick", seed: int = 0) -> list[Verd
     Raises:
         TypeError: if the subject can't be built and called as its kind says.
     """
-    return merged([verdict for found in _rounds(subject, profile, seed) for verdict in found])
+    return unjudged(merged([verdict for found in _rounds(subject, profile, seed) for verdict in found]))
 
 
 def merged(verdicts: list[Verdict]) -> list[Verdict]:

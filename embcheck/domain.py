@@ -6,8 +6,8 @@ A case outside is *not applicable*, with the reason; the nearest case inside is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from embcheck.format import FORMATS
@@ -37,6 +37,19 @@ _FINITE = {
 _STATE_OF = {"train": "train", "eval": "eval", "serving": "eval"}
 
 
+#: What stands in for a flag's value that a constructor refuses, the first that it takes; padding is counted from the other
+#: end, and if no row there is taken either, there is none.
+_INSTEAD: dict[str, tuple[Any, ...]] = {
+    "mode": ("sum", "mean", "max"),
+    "max_norm": (1.0, 2.5, None),
+    "norm_type": (2.0,),
+    "scale_grad_by_freq": (False,),
+    "sparse": (False,),
+    "include_last_offset": (False,),
+    "bias": (False, True),
+}
+
+
 class Unsuited(Exception):
     """A case that can't be asked of a subject, as building it shows; the message says why."""
 
@@ -45,8 +58,8 @@ class Unsuited(Exception):
 class Domain:
     """``ranks`` of indices, ``dtypes`` of tables and ``index_dtypes`` of indices (None: all); tables have at least
     ``min_rows`` rows and ``min_dim`` columns; ``states`` are *train* and *eval*; ``finite`` says that no number is NaN or
-    infinite, ``random`` that two equal calls may differ; ``refused`` gives the reason for each mode of a bag that it has
-    not.
+    infinite, ``random`` that two equal calls may differ.  ``refuses`` gives the reason why the constructor does not take a
+    value of one of its ``flags``, None if it does.
     """
 
     ranks: frozenset[int] | None = None
@@ -57,7 +70,8 @@ class Domain:
     states: frozenset[str] = frozenset(STATES)
     finite: bool = False
     random: bool = False
-    refused: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    refuses: Callable[[str, Any], str | None] = lambda flag, value: None
 
     @classmethod
     def declared(
@@ -119,7 +133,11 @@ class Domain:
             return f"indices of rank {_rank(case)}: ranks={_written(self.ranks)} is declared"
         if self.finite and any(getattr(case, axis, None) in regimes for axis, regimes in _FINITE.items()):
             return "NaN and infinity: finite=True is declared"
-        return self.refused.get(getattr(case, "mode", ""))
+        return next((self.refuses(flag, getattr(case, flag)) for flag in self._wrong_flags(case)), None)
+
+    def _wrong_flags(self, case: Any) -> list[str]:
+        """The axes of flags whose values the constructor refuses."""
+        return [flag for flag in self.flags if flag in case._fields and self.refuses(flag, getattr(case, flag))]
 
     def _wrong_indices(self, case: Any) -> list[str]:
         """The axes of indices, and of a bag's offsets, whose dtype is none of those that are declared."""
@@ -141,8 +159,13 @@ class Domain:
             for axis, instead in _FINITE.items():
                 if getattr(case, axis, None) in instead:
                     changes[axis] = instead[getattr(case, axis)]
-        if self.refused and getattr(case, "mode", "") in self.refused:
-            changes["mode"] = next(mode for mode in ("sum", "mean", "max") if mode not in self.refused)
+        for flag in self._wrong_flags(case):
+            value = getattr(case, flag)
+            others = _INSTEAD.get(flag) or (value + rows if value < 0 else value - rows, rows - 1, 0, None)
+            taken = [other for other in others if self.refuses(flag, other) is None]
+            if not taken:
+                return None
+            changes[flag] = taken[0]
         case = case.but(**changes) if changes else case
         return case if self.ranks is None else _ranked(case, self.ranks)
 
@@ -171,8 +194,8 @@ class Domain:
             kept = tuple(value for value in values if value in self.index_dtypes)
         elif axis == "shape" and self.ranks is not None:
             kept = tuple(value for value in values if len(value) in self.ranks)
-        elif axis == "mode":
-            kept = tuple(value for value in values if value not in self.refused)
+        elif axis in self.flags:
+            kept = tuple(value for value in values if self.refuses(axis, value) is None)
         elif axis in _FINITE and self.finite:
             kept = tuple(value for value in values if value not in _FINITE[axis])
         return kept or values

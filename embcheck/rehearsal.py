@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from embcheck.adaptation.bag import FLAGS as BAG_FLAGS
-from embcheck.adaptation.building import Size, builder_of, one_line, sizes_of, small_layer
+from embcheck.adaptation.building import Size, builder_of, sizes_of, small_layer
+from embcheck.adaptation.limits import one_line
 from embcheck.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
 from embcheck.processes import end_with_parent
 

@@ -261,7 +261,35 @@ def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
             status = max(verdict.status, Status.UNKNOWN)
             verdict = replace(verdict, status=status, reasons=(*verdict.reasons, reason))
         settled.append(verdict)
-    return settled
+    return unjudged(settled, whole)
+
+
+#: The fingerprint of no case at all.
+_NO_CASE = "0" * 16
+
+
+def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> list[Verdict]:
+    """The verdicts of a user's subject; of a family that has cases, of which not one could be judged, those are unknown that
+    say why.
+
+    A constructor that refuses all that it is given is not right for that.  A family is meant that ran as a ``whole`` (None:
+    each did); one of which the subject has nothing has no cases, and owes nothing.
+    """
+    families: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in settled:
+        if verdict.subject != "torch" and (whole is None or verdict.family in whole):
+            families.setdefault((verdict.subject, verdict.family), []).append(verdict)
+    owing = {
+        key
+        for key, found in families.items()
+        if not any(verdict.cases for verdict in found) and any(verdict.digest not in ("", _NO_CASE) for verdict in found)
+    }
+    return [
+        replace(verdict, status=max(verdict.status, Status.UNKNOWN), reasons=("no case was judged", *verdict.reasons))
+        if (verdict.subject, verdict.family) in owing and verdict.reasons
+        else verdict
+        for verdict in settled
+    ]
 
 
 def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:

@@ -173,6 +173,49 @@ class DividesByTheLongest(nn.Module):
         return bags.div(max([1, *lengths.tolist()]))
 
 
+class Flagged(nn.Module):
+    """A torch embedding whose constructor looks at its flags."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        flags = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+        self.look(num_embeddings, *flags)
+        self.table = nn.Embedding(num_embeddings, embedding_dim, *flags)
+
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        """Raises where the layer has a limit."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        rows: Tensor = self.table(indices)
+        return rows
+
+
+class RefusesTheLastRow(Flagged):
+    """Counts the rows from 1: that is no limit."""
+
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        if padding is not None and padding >= rows - 1:
+            raise ValueError(f"no such row: {padding}")
+
+
+class RaisesWhenCalled(Flagged):
+    """Takes a flag, and fails for it later."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        if self.table.sparse:
+            raise ValueError("dense gradients only")
+        return super().forward(indices)
+
+
 WRONG: list[tuple[Any, str, str]] = [
     (LearnsPadding, "padding_row_gets_no_gradient", "expected 0"),
     (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
@@ -193,6 +236,8 @@ WRONG: list[tuple[Any, str, str]] = [
     (CopiesTheWeight, "tied_pair_is_one_parameter", "the weights of embedding and head are two Parameters"),
     (copying, "converted_shares_memory", "left the source's as it was: they do not share memory"),
     (DividesByTheLongest, "bag_sums_its_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
+    (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
+    (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),
 ]
 #: What was said falsely, or in words of embcheck's own.
 NEVER = ("a sign of zero", "twice", "no observation", "oracle", "seen[", "AttributeError", "UNKNOWN")
@@ -293,6 +338,70 @@ class Frozen(nn.Module):
         return functional.embedding(indices, self.weight.detach())
 
 
+class DenseOnly(Table):
+    def __init__(self, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
+        if sparse:
+            raise NotImplementedError("dense gradients only")
+        super().__init__(num_embeddings, embedding_dim)
+
+
+class EuclideanFromTheFront(Flagged):
+    """One norm, of positive size; padding is counted from the front."""
+
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        if p != 2.0:
+            raise TypeError("the Euclidean norm only")
+        if norm is not None and norm <= 0.0:
+            raise ValueError("max_norm must be positive")
+        assert padding is None or padding >= 0, "padding_idx must not be negative"
+
+
+class NeitherNormNorPadding(Flagged):
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        if norm is not None or padding is not None:
+            raise NotImplementedError("rows stay as they are")
+
+
+class NotBoth(Flagged):
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        if scale and sparse:
+            raise ValueError("frequencies of dense gradients only")
+
+
+@embcheck.declare("bag")
+class SumsFromTheFront(nn.Module):
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, mode: str = "sum", padding_idx: int | None = None
+    ) -> None:
+        super().__init__()
+        if mode != "sum":
+            raise ValueError("sums only")
+        if padding_idx is not None and padding_idx < 0:
+            raise ValueError("padding_idx must not be negative")
+        self.table = nn.EmbeddingBag(num_embeddings, embedding_dim, mode=mode, padding_idx=padding_idx)
+
+    def forward(self, indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        bags: Tensor = self.table(indices, offsets, samples)
+        return bags
+
+
+@embcheck.declare("tied", table="table")
+class TiedFromTheFront(nn.Module):
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, sparse: bool = False
+    ) -> None:
+        super().__init__()
+        if sparse or (padding_idx is not None and padding_idx < 0):
+            raise ValueError("dense, and from the front")
+        self.table = nn.Embedding(num_embeddings, embedding_dim, padding_idx)
+        self.head = nn.Linear(embedding_dim, num_embeddings, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, indices: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.table(indices))
+        return scores
+
+
 def reasons(verdicts: list[Verdict]) -> str:
     return "\n".join(f"{verdict.law} {verdict.mode}: {reason}" for verdict in verdicts for reason in verdict.reasons)
 
@@ -305,6 +414,7 @@ RIGHT: list[tuple[Any, int, str]] = [
     (Product, 5_000, "tables of float16: dtypes={'float32'} is declared"),
     (Particular, 10_000, "its constructor refuses such a table: ValueError: embedding_dim must be even"),
     (Frozen, 5_000, "its table is frozen: no gradient reaches weight"),
+    (DenseOnly, 10_000, "its constructor refuses sparse=True: NotImplementedError: dense gradients only"),
 ]
 
 
@@ -317,6 +427,40 @@ def test_a_right_layer_is_accepted(layer: Any, cases: int, reason: str) -> None:
     # One that has parameters beside its table is evaluated, copied, pickled and loaded, too.
     lives = {verdict.mode for verdict in verdicts if verdict.status >= Status.HOLDS}
     assert lives == {"eager", "eval", "serving", "deepcopy", "pickle", "state_dict"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "cases", "said"),
+    [
+        (
+            SumsFromTheFront,
+            5_000,
+            ("mode='mean': ValueError: sums only", "padding_idx=-1: ValueError: padding_idx must"),
+        ),
+        (TiedFromTheFront, 1_000, ("sparse=True: ValueError: dense, and", "padding_idx=-1: ValueError: dense, and")),
+    ],
+)
+def test_the_limits_that_a_constructor_states_are_counted(layer: Any, cases: int, said: tuple[str, ...]) -> None:
+    verdicts = embcheck.check(layer)
+    assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
+    assert sum(verdict.cases for verdict in verdicts) > cases
+    assert not [words for words in said if f"its constructor refuses {words}" not in reasons(verdicts)], reasons(
+        verdicts
+    )
+
+
+class TwoSizes(Table):
+    """Takes what embcheck tries first, and nothing that a law would ask."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        if (num_embeddings, embedding_dim) not in ((64, 64), (128, 128)):
+            raise ValueError("no such table")
+        super().__init__(num_embeddings, embedding_dim)
+
+
+def test_where_nothing_was_judged_nothing_is_right() -> None:
+    with pytest.raises(LawViolated, match="UNKNOWN lookup_is_accepted: no case was judged; not applicable: its const"):
+        embcheck.check(TwoSizes)
 
 
 # -- what embcheck can't take ------------------------------------------------------------------------------------------
@@ -343,11 +487,24 @@ class Dropping(DropsInTraining):
     """Without the declaration."""
 
 
-class DenseOnly(Table):
-    def __init__(self, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
+class Stumbles(Flagged):
+    """Whether that is a limit or a mistake nobody can tell."""
+
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
         if sparse:
-            raise NotImplementedError("dense gradients only")
-        super().__init__(num_embeddings, embedding_dim)
+            self.limit = None + 1  # type: ignore[operator]
+
+
+class RefusesAll(Flagged):
+    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+        raise ValueError("never")
+
+
+class PadsAlways(Flagged):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int = 0) -> None:
+        if padding_idx is None:
+            raise ValueError("there is always padding")
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +517,9 @@ class DenseOnly(Table):
         ),
         (Noisy, r"two equal calls differ; declare random=True"),
         (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
-        (DenseOnly, r'sparse=True is refused: NotImplementedError: dense .*declare lacks=\{"sparse": "why"\}'),
+        (Stumbles, r'sparse=True is refused: TypeError: unsupported .*declare lacks=\{"sparse": "why"\}'),
+        (RefusesAll, r"can't be built as \(num_embeddings, .*: ValueError: never"),
+        (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),
     ],
 )
 def test_what_embcheck_cannot_take_gets_one_line(layer: Any, said: str) -> None:

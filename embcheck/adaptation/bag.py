@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,4 +53,4 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     if not learns(builder):
         defaults |= {"learns": "none"}
     plain = fixed(declared, defaults | {"mistake": None})
-    yield sent(FAMILIES["bag"], unbatched(plain), ("entry", name), replace(declared.domain, refused=builder.modes))
+    yield sent(FAMILIES["bag"], unbatched(plain), ("entry", name), builder.domain)

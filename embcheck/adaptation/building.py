@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from embcheck.declaration import Declaration, SubjectError, name_of, passed, unlike
-from embcheck.domain import Unsuited
+from embcheck.adaptation.limits import STATED, Limits, limits_of
+from embcheck.declaration import Declaration, SubjectError, name_of
+from embcheck.domain import Domain, Unsuited
 
 Size = tuple[int, int]
 #: Rows and columns of the two tables that tell which parameter is the table; the later ones for constructors that refuse
@@ -17,23 +18,13 @@ Size = tuple[int, int]
 _SIZES: tuple[tuple[Size, Size], ...] = (((5, 3), (7, 4)), ((5, 4), (7, 8)), ((64, 64), (128, 128)))
 #: Tokens that are looked up to see how a layer is called, by their rank.
 _TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
-#: What flags are set to, to see whether the constructor takes them.
-_TRIED: dict[str, tuple[Any, ...]] = {
-    "padding_idx": (1,),
-    "max_norm": (1.0,),
-    "norm_type": (1.0,),
-    "scale_grad_by_freq": (True,),
-    "sparse": (True,),
-    "include_last_offset": (True,),
-    "mode": ("sum", "mean", "max"),
-}
 
 
 @dataclass(frozen=True)
 class Builder:
     """How a subject is built: ``taken`` are the flags that it is given, ``said`` those among them that must always be,
     since its defaults are not torch's, ``path`` the name of the parameter that is the table; ``lacks`` gives the reason
-    for each flag that it has not, ``modes`` for each mode of a bag; ``size`` is one of a table that it takes.
+    for each flag that it has not; ``size`` is one of a table that it takes, ``limits`` what its constructor refuses.
     """
 
     factory: Callable[..., Any]
@@ -42,30 +33,30 @@ class Builder:
     said: Mapping[str, Any]
     path: str
     size: Size
-    lacks: Mapping[str, str] = field(default_factory=dict)
-    modes: Mapping[str, str] = field(default_factory=dict)
+    lacks: Mapping[str, str]
+    limits: Limits
+
+    @property
+    def domain(self) -> Domain:
+        """The declared domain without what the constructor refuses."""
+        return replace(self.declared.domain, flags=tuple(sorted(self.taken)), refuses=self.limits.refuses)
 
     def layer(self, rows: int, width: int, flags: Mapping[str, Any]) -> torch.nn.Module:
         """The subject with the flags that it takes, in the state for which it is declared.
 
         Raises:
-            Unsuited: if it has no such table, whatever the flags: its constructor says so by a ValueError or an assertion.
+            Unsuited: if it has no such table, whatever the flags, or takes no two of these flags together: its constructor
+                says so.
         """
         given = {**self.said, **{flag: value for flag, value in flags.items() if flag in self.taken}}
         try:
             layer: torch.nn.Module = self.factory(rows, width, **given)
-        except (ValueError, AssertionError) as error:
-            if self._refuses(rows, width):
-                raise Unsuited(f"its constructor refuses such a table: {one_line(error)}") from None
+        except STATED as error:
+            why = self.limits.of_table(rows, width, error) or self.limits.of_pairs(given)
+            if why is not None:
+                raise Unsuited(why) from None
             raise
         return layer.train() if "train" in self.declared.domain.states else layer.eval()
-
-    def _refuses(self, rows: int, width: int) -> bool:
-        try:
-            self.factory(rows, width, **self.said)
-        except (ValueError, AssertionError):
-            return True
-        return False
 
     def table(self, layer: torch.nn.Module, shape: tuple[int, ...]) -> torch.nn.Parameter:
         """The layer's table; its other parameters are frozen, for of them no law speaks.
@@ -135,7 +126,7 @@ def tokens_of(declared: Declaration) -> torch.Tensor:
 def small_layer(builder: Builder) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """A layer of the subject, in a dtype for which it is declared, and what it may be called with."""
     declared = builder.declared
-    mode = next((mode for mode in ("sum", "mean", "max") if mode not in builder.modes), "sum")
+    mode = next((mode for mode in ("sum", "mean", "max") if builder.limits.refuses("mode", mode) is None), "sum")
     layer = builder.layer(*builder.size, {"mode": mode})
     if declared.domain.dtypes is not None and "float32" not in declared.domain.dtypes:
         layer.to(getattr(torch, min(declared.domain.dtypes)))
@@ -151,39 +142,13 @@ def builder_of(factory: Callable[..., Any], declared: Declaration, flags: tuple[
         SubjectError: if its table is not found, or a flag of its signature can't be set; one line.
     """
     sizes = sizes_of(factory, declared)
-    asked = passed(factory, declared, flags)
-    taken, lacks, modes = _tried(factory, asked, sizes[0])
+    limits = limits_of(factory, declared, flags, model, sizes[0])
+    lacks = dict(limits.lacks)
     for flag in flags:
-        if flag not in asked and flag not in declared.fixed:
+        if flag not in limits.taken | lacks.keys() and flag not in declared.fixed:
             lacks[flag] = declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
-    said = unlike(factory, model, taken)
-    return Builder(factory, declared, taken, said, table_path(factory, declared, said, sizes), sizes[0], lacks, modes)
-
-
-def _tried(
-    factory: Callable[..., Any], flags: frozenset[str], size: Size
-) -> tuple[frozenset[str], dict[str, str], dict[str, str]]:
-    """Those of some flags that can be set, the reasons of the others, and those of a bag's modes that it has not."""
-    taken, lacks, modes = set(flags), {}, {}
-    for flag in sorted(flags):
-        refused: dict[Any, Exception] = {}
-        for value in _TRIED[flag]:
-            try:
-                factory(*size, **{flag: value})
-            except Exception as error:
-                refused[value] = error
-        if flag == "mode" and len(refused) < len(_TRIED[flag]):
-            modes = {str(value): f"{flag}={value!r} is refused: {one_line(why)}" for value, why in refused.items()}
-        elif refused:
-            value, why = refused.popitem()
-            if not (isinstance(why, TypeError) and "keyword argument" in str(why)):
-                raise SubjectError(
-                    f"{name_of(factory)}: {flag}={value!r} is refused: {one_line(why)}; if it has no {flag}, declare "
-                    f'lacks={{"{flag}": "why"}}'
-                )
-            taken.discard(flag)
-            lacks[flag] = f"{flag} can't be passed: {one_line(why)}"
-    return frozenset(taken), lacks, modes
+    path = table_path(factory, declared, limits.said, sizes)
+    return Builder(factory, declared, limits.taken, limits.said, path, sizes[0], lacks, limits)
 
 
 def table_path(
@@ -213,12 +178,6 @@ def table_path(
     listed = ", ".join(f"{path} {shape}" for path, shape in list(shapes.items())[:6]) or "none"
     line = f"{name}: expected one parameter of shape {sizes[0]}, found {len(tables)} (its parameters: {listed})"
     raise SubjectError(line + ('; say which is the table: declare(table="…")' if tables else ""))
-
-
-def one_line(error: BaseException) -> str:
-    """An error as a part of a line."""
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0][:160]}" if first else type(error).__name__
 
 
 def learns(builder: Builder) -> bool:

@@ -33,7 +33,7 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
     fit = _with_rows(fit) if declared.product else fit
-    fit = _dense(fit) if "sparse" in builder.lacks else fit
+    fit = _dense(fit) if "sparse" in builder.lacks or builder.limits.refuses("sparse", True) else fit
     random = "values are not asked: random=True is declared" if declared.domain.random else ""
     reasons = {
         "gradient": frozen,
@@ -49,7 +49,7 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
         if reasons.get(family):
             yield absent(FAMILIES[family], reasons[family])
         else:
-            yield sent(FAMILIES[family], unbatched(fit), ("entry", name), declared.domain)
+            yield sent(FAMILIES[family], unbatched(fit), ("entry", name), builder.domain)
 
 
 def _entry(builder: Builder, name: str) -> Entry:

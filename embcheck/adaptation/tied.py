@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from embcheck.adaptation.building import sizes_of
 from embcheck.adaptation.fitting import absent, fixed, place, quiet, sent
-from embcheck.declaration import FLAGS, Declaration, passed, unlike
+from embcheck.adaptation.limits import limits_of
+from embcheck.declaration import FLAGS, Declaration
 from embcheck.law import FAMILIES, Family
 from embcheck.life.program import STRUCTURES, Structure
 from embcheck.training.occasion import TIES
@@ -50,9 +52,11 @@ def structure(weight, bias, flags, from_head):
 
 def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
-    taken = passed(factory, declared, FLAGS["tied"])
-    said = unlike(factory, torch.nn.Embedding, taken)
-    model = factory(*sizes_of(factory, declared)[0])
+    size = sizes_of(factory, declared)[0]
+    limits = limits_of(factory, declared, FLAGS["tied"], torch.nn.Embedding, size)
+    taken, said = limits.taken, dict(limits.said)
+    domain = replace(declared.domain, flags=tuple(sorted(taken)), refuses=limits.refuses)
+    model = factory(*size)
     head = model.get_submodule(declared.head)
     biased = getattr(head, "bias", None) is not None
 
@@ -97,9 +101,9 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         yield absent(FAMILIES["tying"], reason)
         yield absent(FAMILIES["life"], reason)
         return
-    yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name), declared.domain)
+    yield sent(FAMILIES["tying"], lambda case: _regular(plain(case)), ("tie", name), domain)
     STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
-    yield sent(FAMILIES["life"], lambda case: _open(plain(case)), ("structure", name), declared.domain)
+    yield sent(FAMILIES["life"], lambda case: _open(plain(case)), ("structure", name), domain)
 
 
 def _untied(declared: Declaration, name: str) -> Iterator[Family]:
