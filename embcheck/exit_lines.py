@@ -22,14 +22,30 @@ from embcheck.literal import expression, placed
 from embcheck.outcome import AROUND
 from embcheck.result import Difference
 
-#: Seconds of CPU time after which a program has no end, and seconds after which nobody waits for one any more.
-_CPU, _WAITED = 20, 120
+#: Seconds of CPU time after which a program has no end, and seconds after which nobody waits for a crash any more.
+_CPU, _WAITED = 20, 600
+#: Seconds in which what waits for ever uses next to no CPU time, and that many hundredths of it, as in
+#: `embcheck.crashes.patience`.
+_IDLE, _NEXT_TO_NONE = 60, 30
+_USED = """\
+def used(pid):  # hundredths of a second of CPU time, with what it started and what of that has ended
+    told = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            told[int(path.split("/")[2])] = [*map(int, open(path).read().rpartition(")")[2].split()[1:15])]
+    family = [pid]
+    for member in family:
+        family += [other for other, stat in told.items() if stat[0] == member]
+    return sum(sum(told[member][10:14]) for member in family if member in told)
+"""
 #: What another run or machine may tell otherwise in a message: addresses, paths, symbols' names, numbers that memory holds,
 #: how a process died, and which kernel speaks.
 _VOLATILE = re.compile(r"0x[0-9a-f]+|(?:/[\w.-]+){2,}|\b[a-z]\d+\b|\d{6,}|(?<=exit code )-\d+|^\w+: ")
 
 #: What nobody expects ends a script with 2, wherever it is raised: the first lines, before torch is imported.
-OTHERWISE = "sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end"
+OTHERWISE = (
+    "sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end"
+)
 
 
 def ends_the_process(found: Difference) -> bool:
@@ -37,24 +53,45 @@ def ends_the_process(found: Difference) -> bool:
     return found.kind.startswith(("crash", "hang"))
 
 
+def imports(found: Difference) -> list[str]:
+    """The modules that these lines need."""
+    if not ends_the_process(found):
+        return []
+    more = ("contextlib", "glob") if found.kind.startswith("hang") else ()
+    return [f"import {name}" for name in (*more, "signal", "subprocess")]
+
+
 def in_a_child(found: Difference) -> list[str]:
-    """The lines that run the rest of such a script in a child."""
-    child = f'subprocess.run([sys.executable, __file__, "child"], timeout={_WAITED})'
+    """The lines that run the rest of such a script in a child.
+
+    A hang is told by the CPU time that the child uses, all that it is given or next to none, and never by the clock.
+    """
+    child = '[sys.executable, __file__, "child"]'
     told = '    print("exit status of the child:", child.returncode, "expected 0")'
     if not found.kind.startswith("hang"):
         return [
             "if len(sys.argv) == 1:  # the program dies, so it runs in a child",
-            f"    child = {child}",
+            f"    child = subprocess.run({child}, timeout={_WAITED})",
             told,
             "    sys.exit(1 if child.returncode < 0 else 2 if child.returncode else 0)",
         ]
     return [
+        "",
+        *_USED.splitlines(),
+        "",
+        "",
         f"if len(sys.argv) == 1:  # the program has no end: it runs in a child, which gets {_CPU} s of CPU time",
-        "    try:",
-        f"        child = {child}",
-        "    except subprocess.TimeoutExpired as error:",
-        "        print(error)",
-        "        sys.exit(1)",
+        f"    child, before = subprocess.Popen({child}), None",
+        "    while child.poll() is None:",
+        "        try:",
+        f"            child.wait({_IDLE})",
+        "        except subprocess.TimeoutExpired:",
+        "            now = used(child.pid)",
+        f"            if before is not None and now - before < {_NEXT_TO_NONE}:  # it waits for ever",
+        "                child.kill()",
+        '                print("CPU time of the child, which waits:", (now - before) / 100, "s")',
+        "                sys.exit(1 if now else 2)  # 2: this system does not tell it",
+        "            before = now",
         told,
         "    sys.exit(1 if child.returncode == -signal.SIGPROF else 2 if child.returncode else 0)",
         f"signal.setitimer(signal.ITIMER_PROF, {_CPU})",
@@ -153,7 +190,11 @@ def _written(inputs: Mapping[str, Input], found: Difference) -> list[str]:
     around = words == AROUND and given.stored.size
     return [
         f"before, after = {name}_before, {name}_memory.detach()",
-        *([f"after = after.clone()  # but for {name} itself", f"after{inside}.copy_(before{inside})"] if around else []),
+        *(
+            [f"after = after.clone()  # but for {name} itself", f"after{inside}.copy_(before{inside})"]
+            if around
+            else []
+        ),
         "written = (before.view(torch.uint8) != after.view(torch.uint8)).sum().item()",
         f'print("bytes written {"around" if around else "to"} {name}:", written, "expected 0")',
         "sys.exit(1 if written else 0)",
@@ -173,7 +214,11 @@ def compared(found: Difference) -> list[str]:
     is_plain = values[0].startswith(("bool(", "len(")) or values[0].endswith((".item()", " is None"))
     return [
         f"{', '.join(names)} = {', '.join(values)}",
-        *([f"got = got.detach().view({_WIDTHS}[got.element_size()]) if got.is_floating_point() else got"] if found.bits else []),
+        *(
+            [f"got = got.detach().view({_WIDTHS}[got.element_size()]) if got.is_floating_point() else got"]
+            if found.bits
+            else []
+        ),
         *(["got = got.item() if isinstance(got, torch.Tensor) else got"] if is_number and not is_plain else []),
         'print("got", got, "expected", expected)',
         f"sys.exit(0 if {right} else 1 if {wrong} else 2)" if wrong else f"sys.exit(0 if {right} else 1)",

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from embcheck.exit_lines import OTHERWISE, call_and_exit, ends_the_process, in_a_child
+from embcheck.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.law import Family, Law, Plan
 from embcheck.literal import expression, input_lines
 from embcheck.residual.residue import residue
@@ -42,7 +42,7 @@ def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference)
         "from __future__ import annotations",
         "",
         "import sys",
-        *(["import signal", "import subprocess"] if ends else []),
+        *imports(found),
         "",
         OTHERWISE,
         "",

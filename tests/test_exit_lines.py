@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from embcheck import exit_lines
 from embcheck.axes import parse
 from embcheck.collect import load_families
 from embcheck.crashes.alone import exit_status
@@ -111,6 +115,47 @@ def test_memory(around: bool) -> None:
         lines += call_and_exit("seen = call(weight.detach(), weight_memory)", inputs, found, False)
         acts = (lambda w, m: None, lambda w, m: w.add_(1), lambda w, m: m[:1].zero_())
         assert [ends(lines, call=act) for act in acts] == ([0, 0, 1] if around else [0, 1, 1])
+
+
+SPIN = "[None for _ in iter(int, 1)]"
+#: Half a second of CPU time within five seconds, again and again.
+SLOW = """\
+for _ in range(4):
+    end = time.process_time() + 0.2
+    while time.process_time() < end: pass
+    time.sleep(1.5)
+"""
+BUSY = f"""\
+other = subprocess.Popen([sys.executable, "-c", {SPIN!r}])
+try: other.wait(8)
+except subprocess.TimeoutExpired: other.kill()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (SPIN, 1),
+        ("threading.Event().wait()", 1),
+        ("pass", 0),
+        (SLOW, 0),
+        (BUSY, 0),
+        ("raise KeyError('x')", 2),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", 2),
+    ],
+    ids=["spins", "waits", "comes back", "gets little time", "another works", "raises", "dies"],
+)
+def test_a_hang_is_told_by_the_time_that_was_used(
+    body: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exit_lines, "_CPU", 2)
+    monkeypatch.setattr(exit_lines, "_IDLE", 3)
+    monkeypatch.setattr(exit_lines, "_NEXT_TO_NONE", 1)
+    found = Difference("hang", "error", "hang", None, "no end")
+    lines = ["import os, sys, threading, time", *exit_lines.imports(found), OTHERWISE, *exit_lines.in_a_child(found)]
+    path = tmp_path / "script.py"
+    path.write_text("\n".join([*lines, body]), encoding="utf-8")
+    assert subprocess.run([sys.executable, path], check=False, capture_output=True, timeout=600).returncode == status
 
 
 # -- every law's differences -----------------------------------------------------------------------------------------
