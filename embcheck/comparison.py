@@ -28,21 +28,29 @@ def missing(error: Missing) -> Difference:
     return Difference("missing", f"{error.path} is None", True, False, words)
 
 
-def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None) -> Finding:
+def same(
+    got: Field | Any, expected: Field | npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None
+) -> Finding:
     """Equal as values, everywhere: −0.0 equals 0.0 and a NaN equals a NaN.
 
-    ``explain`` gets the actual elements when they differ and says in words what that means.
+    What is expected may be an observation too: then a counterexample's script compares the two.  ``explain`` gets the actual
+    elements when they differ and says in words what that means.
     """
     if not isinstance(got, Field):
         raise TypeError("the first argument of same() is an observation")
+    beside = expected if isinstance(expected, Field) else None
+    if beside is not None:
+        expected = beside.values if beside.is_tensor else beside.raw
     if isinstance(expected, np.ndarray):
         got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
-        return HOLDS if _equal(got.raw, expected) else _unlike(got, got.raw, expected)
+        return HOLDS if _equal(got.raw, expected) else _unlike(got, got.raw, expected, beside)
+    if beside is not None:
+        beside.require()
     actual = got.values
     wanted = np.asarray(expected)
     if actual.shape != wanted.shape and wanted.ndim:
-        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(wanted.shape), "another shape")
+        return _shaped(got, actual, wanted, beside)
     agree = actual == wanted
     if agree.all():
         return HOLDS
@@ -50,54 +58,58 @@ def same(got: Field | Any, expected: npt.ArrayLike | Any, explain: Callable[[Any
         agree |= np.isnan(actual) & np.isnan(wanted)
         if agree.all():
             return HOLDS
-    return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain)
+    beside = beside if actual.shape == wanted.shape else None  # of one number no part stands beside each element
+    return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain, beside=beside)
 
 
-def identical(got: Field, expected: npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
-    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns."""
+def identical(got: Field, expected: Field | npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
+    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns, or an observation."""
+    beside = expected if isinstance(expected, Field) else None
+    wanted: npt.NDArray[Any] = expected.bits if isinstance(expected, Field) else expected
     actual = got.bits
-    if actual.shape != expected.shape:
-        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
-    agree = actual == expected
+    if actual.shape != wanted.shape:
+        return _shaped(got, actual, wanted, beside)
+    agree = actual == wanted
     if agree.all():
         return HOLDS
-    found = _where(got, actual, expected, agree, "bits", None)
+    found = _where(got, actual, wanted, agree, "bits", None, beside=beside)
     position = _first(agree)
     kind = kind_of("bits", got.values[position].item(), None)
-    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(expected[position]))
-    elements = Elements(got.values, expected, ~agree, got.place)
-    return Difference(
-        kind, found.path, int(actual[position]), int(expected[position]), words, bits=True, elements=elements
-    )
+    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(wanted[position]))
+    elements = Elements(got.values, wanted, ~agree, got.place, beside.place if beside is not None else "")
+    pair = int(actual[position]), int(wanted[position])
+    return Difference(kind, found.path, *pair, words, bits=True, elements=elements, beside=found.beside)
 
 
 def within(
     got: Field,
-    expected: npt.NDArray[np.float64],
+    expected: Field | npt.NDArray[np.float64],
     bound: npt.NDArray[np.float64] | float,
     explain: Callable[[Any], str] | None = None,
 ) -> Finding:
-    """No further than ``bound`` from ``expected``, elementwise; where the bound is 0, equal.
+    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal.
 
     It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
     """
+    beside = expected if isinstance(expected, Field) else None
+    wanted: npt.NDArray[Any] = expected.values if isinstance(expected, Field) else expected
     actual: npt.NDArray[Any] = got.values
-    if actual.shape != expected.shape:
-        return Difference("shape", f"{got.path}.shape", tuple(actual.shape), tuple(expected.shape), "another shape")
-    if (actual == expected).all():  # as most are: then no bound matters
+    if actual.shape != wanted.shape:
+        return _shaped(got, actual, wanted, beside)
+    if (actual == wanted).all():  # as most are: then no bound matters
         return HOLDS
-    limit = np.broadcast_to(np.asarray(bound, np.float64), expected.shape)
+    limit = np.broadcast_to(np.asarray(bound, np.float64), wanted.shape)
     with np.errstate(invalid="ignore"):
-        error = np.abs(actual - expected)
-        alike = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+        error = np.abs(actual - wanted)
+        alike = (actual == wanted) | (np.isnan(actual) & np.isnan(wanted))
     agree = alike | (error <= limit)
     if not agree.all():
-        agree |= _overflown(got, actual, expected, limit)
+        agree |= _overflown(got, actual, wanted, limit)
     if not agree.all():
-        return _where(got, actual, expected, agree, "bound", explain, limit)
+        return _where(got, actual, wanted, agree, "bound", explain, limit, beside)
     held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
     ratio = float((error[held] / limit[held]).max()) if held.any() else None
-    if vacuous(limit, np.abs(expected)):
+    if vacuous(limit, np.abs(wanted)):
         return Holds(ratio or 0.0, loose=True)
     return HOLDS if ratio is None else Holds(ratio)
 
@@ -201,9 +213,16 @@ def _equal(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b) if isinstance(b, bool) else bool(a == b)
 
 
-def _unlike(got: Field, actual: Any, expected: Any) -> Difference:
+def _unlike(got: Field, actual: Any, expected: Any, beside: Field | None) -> Difference:
     kind = "value" if actual is not None else "missing"
-    return Difference(kind, got.path, actual, expected, f"{actual!r}, expected {expected!r}")
+    words = f"{actual!r}, expected {expected!r}"
+    return Difference(kind, got.path, actual, expected, words, beside=beside.path if beside is not None else "")
+
+
+def _shaped(got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], beside: Field | None) -> Difference:
+    pair = tuple(actual.shape), tuple(expected.shape)
+    other = f"{beside.path}.shape" if beside is not None else ""
+    return Difference("shape", f"{got.path}.shape", *pair, "another shape", beside=other)
 
 
 def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
@@ -230,18 +249,21 @@ def _where(
     kind: str,
     explain: Callable[[Any], str] | None,
     limit: npt.NDArray[np.float64] | None = None,
+    beside: Field | None = None,
 ) -> Difference:
     position = _first(agree)
     have, want = actual[position].item(), expected[position].item()
     bound = 0.0 if limit is None else float(limit[position])
-    path = got.place + (f"[{', '.join(map(str, position))}]" if position else "")
+    at = f"[{', '.join(map(str, position))}]" if position else ""
+    other = beside.place if beside is not None else ""
     words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
     if limit is not None and bound:
         words += f" within {bound:.3g}"
     missing = int((~agree).sum())
     words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
-    elements = Elements(actual, expected, ~agree, got.place)
-    return Difference(kind_of(kind, have, want), path, have, want, words, bound, elements=elements)
+    elements = Elements(actual, expected, ~agree, got.place, other)
+    kind = kind_of(kind, have, want)
+    return Difference(kind, got.place + at, have, want, words, bound, elements=elements, beside=other and other + at)
 
 
 def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:

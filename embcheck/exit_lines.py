@@ -204,22 +204,20 @@ def _written(inputs: Mapping[str, Input], found: Difference) -> list[str]:
 def compared(found: Difference) -> list[str]:
     """The lines that compare what came out with what the law says, and with what was wrong."""
     found = replace(found, got=_plain(found.got), expected=_plain(found.expected))
-    right, wrong = _conditions(found)
-    names, values = ["got", "expected"], [found.path, expression(found.expected)]
+    right, wrong = _between(found) if found.beside else _conditions(found)
+    names, values = ["got", "expected"], [found.path, found.beside or expression(found.expected)]
     if found.kind == "untrue":
         values[0] = f"bool({found.path})"
     if "wrong" in wrong:
         names, values = [*names, "wrong"], [*values, expression(found.got)]
     is_number = type(found.got) in (bool, int, float, complex)
     is_plain = values[0].startswith(("bool(", "len(")) or values[0].endswith((".item()", " is None"))
+    bits = f"_ = _.detach().view({_WIDTHS}[_.element_size()]) if _.is_floating_point() else _"
+    item = "_ = _.item() if isinstance(_, torch.Tensor) else _"
+    done = [bits] * found.bits + [item] * (is_number and not is_plain)
     return [
         f"{', '.join(names)} = {', '.join(values)}",
-        *(
-            [f"got = got.detach().view({_WIDTHS}[got.element_size()]) if got.is_floating_point() else got"]
-            if found.bits
-            else []
-        ),
-        *(["got = got.item() if isinstance(got, torch.Tensor) else got"] if is_number and not is_plain else []),
+        *(re.sub(r"\b_\b", name, line) for line in done for name in (names[:2] if found.beside else names[:1])),
         'print("got", got, "expected", expected)',
         f"sys.exit(0 if {right} else 1 if {wrong} else 2)" if wrong else f"sys.exit(0 if {right} else 1)",
     ]
@@ -264,6 +262,26 @@ def _conditions(found: Difference) -> tuple[str, str]:
     near = max(found.bound, apart / 1000)  # another machine rounds otherwise
     exact = not found.bound and _is_whole(found.got) and _is_whole(found.expected)
     return right, _near("wrong", found.got, 0.0 if exact or not math.isfinite(near) else near)
+
+
+def _between(found: Difference) -> tuple[str, str]:
+    """The same of two observations, which both may be other numbers on another machine: they are apart in the same way."""
+    numbers = [value for value in (found.got, found.expected) if type(value) in (int, float, complex)]
+    if len(numbers) < 2:
+        return "got == expected", "got is None" if found.got is None else "got is not None"
+    got, expected = numbers
+    if math.isinf(found.bound):
+        return "got == got", ""
+    if found.bits:  # of zeros the sign, and nothing else
+        return "got == expected", f"got in ({got}, {expected})" if found.kind == "bits: zero" and 0 in numbers else ""
+    right = "got == expected or (got != got and expected != expected)"
+    right += f" or abs(got - expected) <= {found.bound!r}" if found.bound else ""
+    if got != got or expected != expected:
+        return right, "got != got" if got != got else "expected != expected"
+    infinite = 'float("inf")'
+    if math.inf in (abs(got), abs(expected)):
+        return right, f"{infinite} in (abs(got), abs(expected))"
+    return right, f"abs(got - expected) < {infinite}"
 
 
 def _is_whole(value: Any) -> bool:

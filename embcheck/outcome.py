@@ -112,14 +112,15 @@ class Field:
             return _spelt(found)
         return found() if callable(found) else found
 
-    def require(self) -> None:
-        """Sees to it that something was observed.
+    def require(self) -> Field:
+        """This observation, if something was observed.
 
         Raises:
-            Missing: if the observation is None.
+            Missing: if it is None.
         """
         if self.raw is None and not self._part:
             raise Missing(self.path)
+        return self
 
     @property
     def is_tensor(self) -> bool:

@@ -17,13 +17,14 @@ import numpy.typing as npt
 class Elements(NamedTuple):
     """All elements of a tensor, of which some ``differ`` from what is expected: three arrays of one shape.
 
-    ``place`` is the Python expression for the tensor.
+    ``place`` is the Python expression for the tensor, ``beside`` the one for what is expected, if that was observed too.
     """
 
     got: npt.NDArray[Any]
     expected: npt.NDArray[Any]
     differ: npt.NDArray[np.bool_]
     place: str
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Difference:
     ``kind`` names the sort of difference (a law reports one counterexample of each), ``path`` the first place where
     it shows, ``got`` and ``expected`` what stands there and what should, as Python literals where possible.  Of a
     tensor there are also the ``elements``; ``others`` are further differences of the same outcome from the same law.
+    ``beside`` is the place of what is expected, where that is an observation of the same outcome: a script compares the two.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Difference:
     bits: bool = False
     elements: Elements | None = field(default=None, compare=False, repr=False)
     others: tuple[Difference, ...] = field(default=(), compare=False, repr=False)
+    beside: str = field(default="", compare=False, repr=False)
 
     def __iter__(self) -> Iterator[Difference]:
         """This one and the others."""
@@ -59,18 +62,21 @@ class Difference:
         if self.elements is None:
             yield self
             return
-        got, expected, differ, place = self.elements
+        got, expected, differ, place, beside = self.elements
         sort = self.kind.partition(":")[0]
         places = np.argwhere(differ)
-        kinds = np.array([kind_of(sort, *pair) for pair in zip(got[differ].tolist(), expected[differ].tolist(), strict=True)])
+        kinds = np.array(
+            [kind_of(sort, *pair) for pair in zip(got[differ].tolist(), expected[differ].tolist(), strict=True)]
+        )
         for kind in dict.fromkeys(kinds.tolist()):
             mask, where = np.zeros_like(differ), places[kinds == kind]
             mask[tuple(where.T)] = True
             first = tuple(map(int, where[0]))
             changes = {"kind": kind, "elements": self.elements._replace(differ=mask), "others": ()}
             if kind != self.kind:
-                path = place + (f"[{', '.join(map(str, first))}]" if first else "")
-                changes |= {"path": path, "got": got[first].item(), "expected": expected[first].item()}
+                at = f"[{', '.join(map(str, first))}]" if first else ""
+                changes |= {"path": place + at, "beside": beside and beside + at}
+                changes |= {"got": got[first].item(), "expected": expected[first].item()}
             yield replace(self, **changes)
 
 

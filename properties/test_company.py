@@ -66,7 +66,7 @@ def each_steps_by_its_formula(case: Company, out: Outcome) -> Finding:
     obliges={"several_groups", "absent", "mix=pair", "mix=layouts"},
 )
 def each_steps_as_alone(case: Company, out: Outcome) -> Finding:
-    return every(*(identical(getattr(out, f"values{m}"), getattr(out, f"alone{m}").bits) for m in members(case)))
+    return every(*(identical(getattr(out, f"values{m}"), getattr(out, f"alone{m}")) for m in members(case)))
 
 
 @law(
@@ -107,7 +107,7 @@ def groups_keep_their_options(case: Company, out: Outcome) -> Finding:
         *kept,
         same(out.order, order),
         same(out.packed_ids.derived("sum({}, [])"), list(range(len(order)))),
-        same(out.packed_options, out.options.raw),
+        same(out.packed_options, out.options),
     )
 
 

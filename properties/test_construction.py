@@ -226,7 +226,7 @@ def zero_but_for_padding(case: ConstructionCase, values: Any) -> Finding:
 def tables_are_reproducible(case: ConstructionCase, out: Outcome) -> Finding:
     drawn = case.embedding_dim * (case.num_embeddings - (case.padding_idx is not None)) > 4
     return every(
-        identical(out.again, out.first.bits),
+        identical(out.again, out.first),
         is_true(out.apart, "two modules share their memory"),
         is_true(out.differs, "two tables drawn one after the other are equal") if drawn else UNASKED,
         is_true(out.drew, "no random number was drawn") if drawn else UNASKED,
@@ -243,7 +243,7 @@ def tables_are_drawn_once(case: ConstructionCase, out: Outcome) -> Finding:
     others = np.arange(case.num_embeddings) != (-1 if case.padding_row is None else case.padding_row)
     return every(
         is_true(out.once, "making the table draws other random numbers than filling it"),
-        identical(out.first[others], out.plain[others].bits),
+        identical(out.first[others], out.plain[others]),
     )
 
 
@@ -295,7 +295,7 @@ def loading_copies_every_bit(case: ConstructionCase, out: Outcome) -> Finding:
 )
 def state_dict_holds_the_weight(case: ConstructionCase, out: Outcome) -> Finding:
     return every(
-        identical(out.saved, out.values.bits),
+        identical(out.saved, out.values),
         is_true(out.aliases, "state_dict holds a copy"),
         is_true(out.detached, "state_dict holds a part of a graph"),
     )

@@ -142,7 +142,7 @@ def initialisers_work_in_place(case: InitialCase, out: Outcome) -> Finding:
         is_true(out.in_place, "the Parameter or its memory was exchanged"),
         is_true(out.moved, "the version did not move"),
         is_true(out.trains, "the Parameter no longer requires grad, or has a gradient"),
-        identical(out.again, out.values.bits),
+        identical(out.again, out.values),
     )
 
 

@@ -311,7 +311,7 @@ def filling_is_in_place(case: Filling, out: Outcome) -> Finding:
 )
 def generator_decides(case: Filling, out: Outcome) -> Finding:
     random = draws_alike(case) and case.size > 8
-    again = same(out.again, out.values.values)
+    again = same(out.again, out.values.require())
     if case.own_generator:
         again = every(again, is_true(out.undisturbed, "torch's own generator was used"))
     if random and np.array_equal(out.following.values, out.values.values):

@@ -121,8 +121,8 @@ def layer_draws_its_values(case: LayerCase, out: Outcome) -> Finding:
         path = f"torch.equal({out.following.path}, {out.values.path})"
         return Difference("repeated", path, True, False, "two layers are equal")
     return every(
-        identical(out.again, out.values.bits),
-        identical(out.copied, out.values.bits),
+        identical(out.again, out.values),
+        identical(out.copied, out.values),
         is_true(out.apart, "a copy shares memory"),
         is_true(out.drew, "no random number was drawn"),
     )

@@ -207,7 +207,7 @@ def obeys(case: RenormCase, fate: Renormed, before: Field, after: Field) -> Find
         elif case.max_norm is not None:
             why = f"it was looked up, and its norm {fate.norm[row]:g} does not exceed max_norm {case.max_norm:g}"
         words = f"row {row} became {after.values[row][:6]} from {before.values[row][:6]}: {why}"
-        return identical(after[row], before.bits[row], lambda actual: words)
+        return identical(after[row], before[row], lambda actual: words)
     moved = fate.judged & ~fate.kept & (fate.scaled | ~unmoved)
     return within(after[moved], fate.value[moved], fate.bound[moved])
 

@@ -126,7 +126,7 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
 )
 def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Finding:
     weight = out.evaluated if case.kind == "bounded" else out.set
-    return same(out.copied, np.asarray(weight.values))
+    return same(out.copied, weight.require())
 
 
 @law(

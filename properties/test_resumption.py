@@ -189,7 +189,7 @@ def reading_a_state_changes_nothing(case: Resumption, out: Outcome) -> Finding:
     return every(
         is_true(out.read_kept, "reading the state changed the state, an option or a gradient"),
         same(out.hook_calls, 0),
-        identical(out.read_on, out.straight.bits),
+        identical(out.read_on, out.straight),
         unwritten(out),
     )
 
@@ -202,9 +202,9 @@ def reading_a_state_changes_nothing(case: Resumption, out: Outcome) -> Finding:
 )
 def resumed_steps_go_on(case: Resumption, out: Outcome) -> Finding:
     return every(
-        identical(out.resumed, out.straight.bits),
-        same(out.resumed_kinds, out.straight_kinds.raw),
-        identical(out.resumed_state, out.straight_state.bits),
+        identical(out.resumed, out.straight),
+        same(out.resumed_kinds, out.straight_kinds),
+        identical(out.resumed_state, out.straight_state),
         same(out.scales, [4.0 * 2.0 ** (case.steps + 2)] * 3 if case.scaled else []),
     )
 
@@ -217,8 +217,8 @@ def resumed_steps_go_on(case: Resumption, out: Outcome) -> Finding:
 )
 def loaded_is_what_was_saved(case: Resumption, out: Outcome) -> Finding:
     return every(
-        same(out.loaded_kinds, out.saved_kinds.raw),
-        identical(out.loaded_state, out.saved_state.bits),
+        same(out.loaded_kinds, out.saved_kinds),
+        identical(out.loaded_state, out.saved_state),
         same(out.strays, 0),
         is_true(out.given_kept, "loading changed the state that was given"),
     )

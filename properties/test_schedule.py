@@ -211,7 +211,7 @@ def schedulers_tell_what_they_set(case: Schedule, out: Outcome) -> Finding:
     if case.plan == "restarts_by_halves":
         counts = [count // 2 for count in counts]
     return every(
-        same(out.told, out.rates.values),
+        same(out.told, out.rates.require()),
         same(out.epochs, counts),
         same(out.tensors, [case.tensor] * len(case.rates)),
     )

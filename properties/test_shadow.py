@@ -82,7 +82,7 @@ EVERY = {f"call={name}" for name in SHADOWED} | {
     obliges=EVERY,
 )
 def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
-    return same(out.fake, out.real.raw)
+    return same(out.fake, out.real)
 
 
 @law(
@@ -91,7 +91,7 @@ def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
     obliges=EVERY,
 )
 def meta_tensors_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
-    return same(out.meta, out.real.raw)
+    return same(out.meta, out.real)
 
 
 test_scope, test_product, test_random = family.tests()

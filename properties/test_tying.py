@@ -109,7 +109,7 @@ def tied_weight_is_listed_once(case: Tying, out: Outcome) -> Finding:
     names = out.names.derived("len({}) >= 2")
     return every(
         same(out.listed, [1, 1]),
-        same(out.stored, out.names.raw),
+        same(out.stored, out.names),
         is_true(names, f"{len(out.names.raw)} names of the tied weight"),
     )
 
@@ -125,7 +125,7 @@ def one_optimizer_slot(case: Tying, out: Outcome) -> Finding:
     acted = not all(case.missing[0 :: case.turns])
     return every(
         same(out.optimized, 1),
-        same(out.packed, out.unpacked.raw),
+        same(out.packed, out.unpacked),
         same(out.slots, 1) if stateful and acted else UNASKED,
     )
 
@@ -209,8 +209,8 @@ def clipping_counts_the_tied_gradient_once(case: Tying, out: Outcome) -> Finding
 )
 def step_equals_untied_step(case: Tying, out: Outcome) -> Finding:
     return every(
-        identical(out.weights, out.twin_weights.bits),
-        identical(out.biases, out.twin_biases.bits) if case.bias else UNASKED,
+        identical(out.weights, out.twin_weights),
+        identical(out.biases, out.twin_biases) if case.bias else UNASKED,
     )
 
 
@@ -221,9 +221,9 @@ def step_equals_untied_step(case: Tying, out: Outcome) -> Finding:
 )
 def state_equals_untied_state(case: Tying, out: Outcome) -> Finding:
     if out.state_values.raw is None or out.twin_state.raw is None:
-        return same(out.state_values.derived("{} is None"), out.twin_state.raw is None)
-    strides = UNASKED if case.event in RESTORING else same(out.state_strides, out.twin_strides.raw)
-    return every(identical(out.state_values, out.twin_state.bits), strides)
+        return same(out.state_values.derived("{} is None"), out.twin_state.derived("{} is None"))
+    strides = UNASKED if case.event in RESTORING else same(out.state_strides, out.twin_strides)
+    return every(identical(out.state_values, out.twin_state), strides)
 
 
 @tying.law(

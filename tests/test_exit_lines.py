@@ -15,13 +15,14 @@ import torch
 from embcheck import exit_lines
 from embcheck.axes import parse
 from embcheck.collect import load_families
+from embcheck.comparison import identical, same, within
 from embcheck.crashes.alone import exit_status
 from embcheck.evaluate import evaluate
 from embcheck.execute import read, run
 from embcheck.exit_lines import OTHERWISE, call_and_exit, compared
 from embcheck.literal import input_lines
 from embcheck.mode import MODES
-from embcheck.outcome import AROUND, Outcome
+from embcheck.outcome import AROUND, Missing, Outcome
 from embcheck.result import Difference, Violated
 
 
@@ -66,6 +67,70 @@ def test_what_can_be_wrong_in_one_way_only() -> None:
     assert [ends(untrue, seen={"x": x}) for x in (True, False, 0, [1])] == [0, 1, 1, 0]
     bits = compared(Difference("bits: zero", 'seen["x"][0]', -(2**31), 0, "", bits=True))
     assert [ends(bits, seen={"x": torch.tensor([x])}) for x in (-0.0, 0.0, 1.0)] == [1, 0, 2]
+
+
+PAIR = 'seen["x"]', 'seen["y"]'
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "bound", "statuses"),
+    [
+        # two observations: another pair of numbers that are apart is the same difference
+        (2.0, 3.0, 0.0, {(2.0, 3.0): 1, (5.0, 7.0): 1, (7.0, 7.0): 0, (NAN, NAN): 0, (NAN, 7.0): 2, (7.0, INF): 2}),
+        (2, 3, 0.0, {(5, 7): 1, (7, 7): 0, (None, 7): 2}),
+        (NAN, 3.0, 0.0, {(NAN, 7.0): 1, (7.0, 7.0): 0, (5.0, 7.0): 2, (NAN, NAN): 0}),
+        (2.0, NAN, 0.0, {(5.0, NAN): 1, (NAN, NAN): 0, (5.0, 7.0): 2}),
+        (INF, 3.0, 0.0, {(INF, 7.0): 1, (-INF, INF): 1, (INF, INF): 0, (5.0, 7.0): 2}),
+        (2.0, 3.0, 0.25, {(5.0, 7.0): 1, (7.0, 7.25): 0, (7.0, 7.5): 1, (INF, INF): 0, (INF, 7.0): 2}),
+        ([1, 2], [1], 0.0, {((1,), (2,)): 1, ((3,), (3,)): 0, (None, (3,)): 2}),
+        (None, [1], 0.0, {(None, (3,)): 1, ((3,), (3,)): 0, ((4,), (3,)): 2}),
+        (True, False, 0.0, {(False, True): 1, (True, True): 0, (None, True): 2}),
+    ],
+)
+def test_two_observations(got: Any, expected: Any, bound: float, statuses: Mapping[tuple[Any, Any], int]) -> None:
+    lines = compared(Difference("value", PAIR[0], got, expected, "", bound, beside=PAIR[1]))
+    assert {repr(pair): ends(lines, seen=dict(zip("xy", pair, strict=True))) for pair in statuses} == {
+        repr(pair): status for pair, status in statuses.items()
+    }
+    assert ends(lines, seen={"x": got}) == 2, "no such observation"
+
+
+def test_two_observations_bit_for_bit() -> None:
+    def pair(x: float, y: float) -> dict[str, Any]:
+        return {"x": torch.tensor([x]), "y": torch.tensor([y])}
+
+    def found(x: float, y: float) -> list[str]:
+        out = Outcome(pair(x, y), read)
+        difference = identical(out.x, out.y)
+        assert isinstance(difference, Difference)
+        assert (difference.path, difference.beside) == ('seen["x"][0]', 'seen["y"][0]')
+        return compared(difference)
+
+    zeros, values = found(-0.0, 0.0), found(2.0, 3.0)
+    assert [ends(zeros, seen=pair(*each)) for each in ((-0.0, 0.0), (0.0, -0.0), (0.0, 0.0), (1.0, 2.0))] == [
+        1,
+        1,
+        0,
+        2,
+    ]
+    assert [ends(values, seen=pair(*each)) for each in ((2.0, 3.0), (5.0, 7.0), (7.0, 7.0))] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("compare", [same, identical, lambda got, expected: within(got, expected, 0.25)])
+def test_an_expected_observation_is_compared_as_its_elements_are(compare: Any) -> None:
+    """The verdict is the same as of the numbers that it holds; only the place is told as well."""
+    x, y = torch.tensor([[1.0, -0.0, NAN]]), torch.tensor([[1.0, 0.0, NAN], [1.0, 4.0, NAN]])
+    out = Outcome({"x": x, "y": y, "none": None, "sparse": y.to_sparse(1)}, read)
+    for got in (out.x[0], out.y[0], out.y[1], out.y):
+        for expected in (out.x[0], out.y[0], out.y[1], out.sparse):
+            numbers = expected.bits if compare is identical else expected.values
+            told, plain = compare(got, expected), compare(got, numbers)
+            assert told == plain
+            if isinstance(told, Difference):
+                assert told.beside.startswith(f"{expected.place}[") or told.kind == "shape"
+                assert ends(compared(told), seen=out.seen) == 1
+    with pytest.raises(Missing):
+        compare(out.y, out.none)
 
 
 def raising(error: Exception | None) -> Any:
