@@ -148,7 +148,7 @@ def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) ->
     command = [sys.executable, "-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
     done = subprocess.run(
         [*command, "-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage"],
-        capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False, timeout=3600, env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     unaccounted = read(tmp_path / "record.ndjson").unaccounted

@@ -51,7 +51,7 @@ def embcheck(
     """Runs the command in a child."""
     environment = dict(os.environ) | ({"PYTHONPATH": str(plant)} if plant else {})
     command = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=3600, check=False)
 
 
 def turned(experiments: set[str]) -> set[str]:

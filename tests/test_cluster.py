@@ -76,7 +76,7 @@ class Interpreter:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 3600
     while not happened() and time.monotonic() < until:
         time.sleep(0.1)
 

@@ -79,7 +79,7 @@ def test_the_time_of_what_a_process_started_is_its_own(forked: Callable[[Callabl
     """It may wait for a compiler that is hard at work."""
     program = "import os, time; os.fork() or [None for _ in iter(int, 1)]; time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", program])
-    end = time.monotonic() + 60
+    end = time.monotonic() + 3600
     while processor_time(child.pid) < 0.5 and time.monotonic() < end:
         time.sleep(0.1)
     assert processor_time(child.pid) >= 0.5
@@ -132,7 +132,7 @@ def test_the_watch_kills_a_worker_that_hangs_in_one_case_and_no_other(tmp_path: 
     watch = Watch(tmp_path, limit=1.0, idle=2.0)
     watch.start()
     try:
-        assert workers["hung"].wait(timeout=120) == -9
+        assert workers["hung"].wait(timeout=3600) == -9
         time.sleep(4.0)
         assert (workers["busy"].poll(), workers["idle"].poll()) == (None, None)
     finally:
@@ -210,7 +210,7 @@ def run(folder: Path, plant: dict[str, str], what: str, selection: str) -> subpr
     words = ("run", "--profile", "quick", "-n", "1", "-k", selection, "--report", str(folder / "out"))
     command = [sys.executable, "-m", "embcheck.cli", *words]
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=400)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=3600)
 
 
 @pytest.mark.parametrize("what", ["os.kill(os.getpid(), 9)", SPIN])

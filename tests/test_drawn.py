@@ -30,7 +30,7 @@ print(*found, sep="\\n")
 def drawn(folder: Path, *modules: str) -> list[str]:
     """The random cases of a family and the histories of a machine, in a process that has these modules loaded."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), *modules], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-c", PROGRAM, str(folder), *modules], capture_output=True, text=True, check=True, timeout=3600
     )
     return done.stdout.splitlines()
 

@@ -32,7 +32,7 @@ def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
 def command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """The command in a process of its own."""
     words = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
-    return subprocess.run(words, check=False, **{"stderr": subprocess.PIPE, "timeout": 200, **options})
+    return subprocess.run(words, check=False, **{"stderr": subprocess.PIPE, "timeout": 3600, **options})
 
 
 @pytest.mark.parametrize(
