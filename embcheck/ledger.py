@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from embcheck.axes import Axes, parse
 from embcheck.facts import UnknownFact, closest, require
-from embcheck.instead import INSTEAD
+from embcheck.instead import Instead, is_known, misnamed
 from embcheck.machine import PROVED, Machine
 from embcheck.result import Difference
 
@@ -46,7 +46,8 @@ class Entry:
     """A known violation.
 
     ``where`` maps a fact to the value it has in the region, or to a list of them.  ``kind`` narrows the entry to some
-    kinds of difference, with commas between, and ``instead`` to what torch is known to give where it differs.
+    kinds of difference, with commas between, and ``instead`` to what torch is known to give where it differs, or to a
+    table of that for each observation that may differ.
     ``excluded`` cases are not executed at all: for what would take the process down.  ``machine`` maps what a machine
     proved of itself, such as onednn_kernel, to a pattern or a list of them: the entry speaks of those machines only.
     ``measured`` has the releases on which the witness was run, each with the capabilities, such as AVX2, of the machines:
@@ -62,7 +63,7 @@ class Entry:
     torch: SpecifierSet = field(default_factory=SpecifierSet)
     device: str = "*"
     kind: str = "*"
-    instead: str = ""
+    instead: Instead = ""
     link: str = ""
     expires: date | None = None
     excluded: bool = False
@@ -104,8 +105,7 @@ class Entry:
 
     def excuses(self, found: Difference, case: Any) -> bool:
         """Whether the entry speaks of such a difference, which is of one kind: see `Difference.apart`."""
-        known = _fits(found.kind, self.kind)
-        return known and (not self.instead or any(INSTEAD[name](case, found) for name in _names(self.instead)))
+        return _fits(found.kind, self.kind) and is_known(self.instead, case, found)
 
     def unmeasured(self, torch_version: str, capability: str) -> str:
         """That the entry was never measured on a release or on such a machine, in words; empty if it was."""
@@ -174,12 +174,13 @@ class Ledger:
 _REQUIRED = ("law", "where", "witness", "reason")
 _FIELDS = {*_REQUIRED, "name", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured"}
 #: What a field that is no text must be.
-_KINDS: dict[str, tuple[type, str]] = {
-    "where": (dict, "a table of facts, such as { sparse = true }"),
-    "expires": (date, "a date, such as 2027-06-01"),
-    "excluded": (bool, "true or false"),
-    "measured": (dict, 'a table of releases, such as { "2.13.0" = ["AVX2"] }'),
-    "machine": (dict, 'a table of what is proved, such as { onednn_kernel = "*amx*" }'),
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "instead": ((str, dict), "a text or a table of observations, such as { weights = 'zero' }"),
+    "where": ((dict,), "a table of facts, such as { sparse = true }"),
+    "expires": ((date,), "a date, such as 2027-06-01"),
+    "excluded": ((bool,), "true or false"),
+    "measured": ((dict,), 'a table of releases, such as { "2.13.0" = ["AVX2"] }'),
+    "machine": ((dict,), 'a table of what is proved, such as { onednn_kernel = "*amx*" }'),
 }
 
 
@@ -250,8 +251,8 @@ def _entry(raw: Mapping[str, Any], place: str) -> Entry:
         if name not in raw:
             raise LedgerError(f"{place}: field {name} is missing")
     for name, value in raw.items():
-        kind, words = _KINDS.get(name, (str, "a text"))
-        if type(value) is not kind:
+        kinds, words = _KINDS.get(name, ((str,), "a text"))
+        if type(value) not in kinds:
             raise LedgerError(f"{place}: {name} must be {words}, not {value!r}")
     if not raw["reason"].strip():
         raise LedgerError(f"{place}: the reason is empty; say why this is known")
@@ -263,9 +264,9 @@ def _entry(raw: Mapping[str, Any], place: str) -> Entry:
     for release, capabilities in raw.get("measured", {}).items():
         if not (isinstance(capabilities, list) and all(isinstance(each, str) for each in capabilities)):
             raise LedgerError(f"{place}: measured.{release} must be a list of capabilities, not {capabilities!r}")
-    for name in _names(raw.get("instead", "")):
-        if name not in INSTEAD:
-            raise LedgerError(f"{place}: instead: nothing is called {name!r}; there are {', '.join(INSTEAD)}")
+    wrong = misnamed(raw.get("instead", ""))
+    if wrong is not None:
+        raise LedgerError(f"{place}: instead: nothing is called {wrong}")
     try:
         ast.parse(raw["witness"], mode="eval")
         specifier = SpecifierSet(raw.get("torch", ""))

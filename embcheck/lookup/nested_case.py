@@ -138,6 +138,20 @@ class Nested(Axes, _NestedAxes):  # type: ignore[misc]
         return total, size * ((self.numel + 3) * self.format.unit_roundoff if divided else 0.0)
 
     @property
+    def without_holes(self) -> Nested:
+        """The same tokens with those that lie between the components, zeros, as parts of the components before them; such
+        tokens have weight 0 where there are weights."""
+        longest = max(self.lengths, default=0) + 1
+        gaps = [1 if self.made == "holes" else longest - length for length in self.lengths]
+        ends = np.repeat(np.cumsum(self.lengths, dtype=np.int64), gaps)
+        wide = self.but(lengths=tuple(length + gap for length, gap in zip(self.lengths, gaps, strict=True)))
+        wide.__dict__ |= {
+            "tokens": np.insert(self.tokens, ends, 0),
+            "weights": np.insert(self.weights, ends, 0.0 if self.weighted else 1.0),
+        }
+        return wide
+
+    @property
     def weights_gradient(self) -> Floats:
         """What the weight of each token gets: W[i]·g, and nothing for padding."""
         found: Floats = (self.table[self.tokens] * self.upstream[self.owners]).sum(1) * self.kept

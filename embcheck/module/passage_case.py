@@ -113,6 +113,11 @@ class PassageCase(Axes, _PassageAxes):  # type: ignore[misc]
         return NAMES[self.structure][0]
 
     @property
+    def looked_up(self) -> int:
+        """How many of them are tables."""
+        return NAMES[self.structure][1]
+
+    @property
     def prefix(self) -> str:
         """What stands before each name."""
         return PREFIXES.get(self.route, "")

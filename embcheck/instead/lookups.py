@@ -1,0 +1,210 @@
+"""What torch is known to give instead of rows that are looked up, their gradients, and bags of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.bound import gamma
+from embcheck.format import Floats
+from embcheck.instead.judgement import instead, of_elements
+from embcheck.oracle import accumulate
+from embcheck.result import Difference, Elements
+
+
+@of_elements
+def the_table_as_it_was(case: Any, seen: Elements) -> Any:
+    """The table is the one that was given, of which rows should have been rescaled."""
+    return np.array_equal(seen.got, np.broadcast_to(case.weight, seen.got.shape))
+
+
+@of_elements
+def undivided(case: Any, seen: Elements) -> Any:
+    """The gradient of a gradient is the row of each token that counts, not divided by how often the token is there."""
+    return _are(seen, np.where(case.counted[:, None], case.weight_values[case.tokens], 0.0))
+
+
+@of_elements
+def plain_rows(case: Any, seen: Elements) -> Any:
+    """The gradient of a gradient is the row of each token, also of padding, and not divided."""
+    return _are(seen, case.weight_values[case.tokens])
+
+
+def _are(seen: Elements, rows: Floats) -> bool:
+    return seen.got.size == rows.size and np.array_equal(seen.got, rows.reshape(seen.got.shape), equal_nan=True)
+
+
+@of_elements
+def scattered_plainly(case: Any, seen: Elements) -> Any:
+    """The gradient is that of a table without padding_idx and without scale_grad_by_freq."""
+    upstream = case.upstream_values
+    value, terms = (accumulate(case.tokens, case.num_embeddings, each) for each in (upstream, np.abs(upstream)))
+    with np.errstate(invalid="ignore"):
+        limit = gamma(case.counts[:, None] + 1, case.format.unit_roundoff) * terms
+        near = (seen.got == value) | (np.abs(seen.got - value) <= limit) | (np.isnan(seen.got) & np.isnan(value))
+    return near.all()
+
+
+@instead
+def other_sizes_behind_the_first(case: Any, found: Difference) -> bool:
+    """Of several outputs, each (sizes, dtype, graph), those behind the first have other sizes, and nothing else differs."""
+    got, expected = found.got, found.expected
+    if not (isinstance(got, list) and isinstance(expected, list)) or len(got) != len(expected):
+        return False
+    return bool(got[0] == expected[0] and all(one[1:] == other[1:] for one, other in zip(got, expected, strict=True)))
+
+
+@of_elements
+def rows_as_they_were(case: Any, seen: Elements) -> Any:
+    """Each row that differs is one of the table that was given; of one that was changed on the way nothing is said."""
+    if case.history != "fresh":
+        return True
+    known = {row.tobytes() for row in case.weight_values + 0.0}
+    return all((row + 0.0).tobytes() in known for row in np.float64(seen.got[seen.differ.any(-1)]))
+
+
+@of_elements
+def no_longer_than_due(case: Any, seen: Elements) -> Any:
+    """Rows that were rescaled by a negative factor: of the due length at most, whatever their signs."""
+    finite = np.isfinite(seen.got)
+    due = np.abs(seen.expected) * (1 + 8 * case.format.unit_roundoff)
+    return (np.abs(seen.got) <= due)[finite & seen.differ].all()
+
+
+@of_elements
+def a_whole_multiple(case: Any, seen: Elements) -> Any:
+    """What should have been divided by a count is not: it is as many times what is due."""
+    times = seen.got[seen.differ] / seen.expected[seen.differ]
+    whole = np.rint(times)
+    return ((whole >= 2) & (np.abs(times - whole) <= 8 * case.format.unit_roundoff * whole)).all()
+
+
+@instead
+def dense_in_another_order(case: Any, found: Difference) -> bool:
+    """Strides are those of a dense tensor whose axes lie in another order, as the index's do; the last is the innermost."""
+    got, expected = found.got, found.expected
+    if found.elements is not None or len(got) != len(expected):
+        return False
+    sizes = [*case.shape, *([expected[-2]] if len(expected) > 1 else [])]
+    axes = sorted((stride, size) for stride, size in zip(got, sizes, strict=True) if size > 1)
+    step = 1
+    for stride, size in axes:
+        if stride != step:
+            return False
+        step *= size
+    return True
+
+
+# -- bags ----------------------------------------------------------------------------------------------------------
+
+
+def _late(case: Any) -> Any:
+    """The tokens behind the last bag that are no padding."""
+    late = case.tokens[case.numel :]
+    row = case.lookup.padding_row
+    return late if row is None else late[late != row]
+
+
+@of_elements
+def rows_behind_the_last_bag(case: Any, seen: Elements) -> Any:
+    """Of the rows that the last bag or the tokens behind it hold, those of the latter."""
+    last = int(case.lengths[-1]) if len(case.lengths) else 0
+    rows = np.unique(case.tokens[case.numel - last :])
+    return np.isin(rows[seen.differ.any(-1)], _late(case)).all()
+
+
+@of_elements
+def where_the_bag_has_tokens(case: Any, seen: Elements) -> Any:
+    """Of the weights behind the last bag, those of tokens that are no padding."""
+    return np.isin(case.tokens[case.numel :][seen.differ], _late(case)).all()
+
+
+@of_elements
+def with_the_tokens_behind(case: Any, seen: Elements) -> Any:
+    """The last bag is reduced with the tokens behind it, or its mean divided by their number too."""
+    start = case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0)
+    kept = np.r_[case.kept[start:], np.isin(case.tokens[case.numel :], _late(case))]
+    tokens = case.tokens[start:][kept]
+    rows = case.table_values[tokens]
+    if case.mode == "max":
+        return np.isin(seen.got[seen.differ], rows).all()
+    terms = rows * case.sample_values[start:][kept][:, None]
+    own = int(case.kept[start:].sum())
+    limit = gamma(len(terms) + 3, case.format.unit_roundoff) * np.abs(terms).sum(0) + case.format.smallest_subnormal
+    lengths = {max(own, 1), max(len(terms), 1), len(case.tokens) - start} if case.mode == "mean" else {1}
+    sums = (terms[:own].sum(0), terms.sum(0))
+    return any(_near(case, seen.got, total / size, limit / size) for total in sums for size in lengths)
+
+
+def _near(case: Any, got: Floats, due: Floats, limit: Floats) -> bool:
+    """Whether numbers are near what is due, or NaN or infinite as that is; beyond the format it may be infinite."""
+    beyond = np.isinf(got) & (np.abs(due) + limit >= 2.0**case.format.emax)
+    return bool(((got == due) | (np.abs(got - due) <= limit) | (np.isnan(got) & np.isnan(due)) | beyond).all())
+
+
+@of_elements
+def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
+    """No row gets more, or less, than all tokens of the last bag and behind it could get of its gradient, a few times."""
+    start = case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0)
+    weight = np.abs(case.sample_values[start:])
+    if seen.got.ndim == 1:  # of the weights: ⟨dY, W[i]⟩
+        sent = np.abs(case.table_values[case.tokens[case.numel :]]) @ np.abs(case.upstream_values[-1])
+    else:
+        sent = np.abs(case.upstream_values[-1]) * weight.sum()
+    reach = 4 * sent + 2.0**-6 * np.abs(seen.expected)
+    return (~(np.abs(seen.got - seen.expected) > reach))[seen.differ].all()
+
+
+@of_elements
+def by_the_count_of_another_row(case: Any, seen: Elements) -> Any:
+    """The k-th of the rows that occur is divided by the count of the k-th of all sorted tokens."""
+    ordered = np.sort(case.tokens[: case.numel])
+    rows = np.unique(ordered)
+    share = np.ones(case.num_embeddings)
+    share[rows] = case.counts[rows] / case.counts[ordered[: len(rows)]]
+    if len(seen.got) != case.num_embeddings:
+        last = int(case.lengths[-1]) if len(case.lengths) else 0
+        share = np.delete(share, np.unique(case.tokens[case.numel - last :]))
+    due = seen.expected * share[:, None]
+    return np.allclose(seen.got[seen.differ], due[seen.differ], rtol=64 * case.format.unit_roundoff, atol=0.0, equal_nan=True)
+
+
+@of_elements
+def the_largest_number(case: Any, seen: Elements) -> Any:
+    """Where a maximum should be NaN it is that of the numbers in the bag."""
+    bags = case.bag_of[case.kept]
+    rows = case.table_values[case.tokens[: case.numel][case.kept]]
+    largest = np.full((len(case.lengths), case.embedding_dim), -np.inf)
+    np.fmax.at(largest, bags, rows)
+    lost = np.zeros(largest.shape, np.bool_)
+    np.logical_or.at(lost, bags, np.isnan(rows))
+    return np.array_equal(seen.got[seen.differ], largest[lost][seen.differ])
+
+
+@of_elements
+def where_a_sum_is_beyond_all_numbers(case: Any, seen: Elements) -> Any:
+    """A mean is infinite where the magnitudes of its terms add up beyond the format."""
+    terms = np.abs(case.table_values[case.tokens[: case.numel][case.kept]])
+    total = accumulate(case.bag_of[case.kept], len(case.lengths), terms)
+    return (total * (1 + 2.0**-8) >= 2.0 ** (case.format.emax + 1))[seen.differ].all()
+
+
+@of_elements
+def the_sum_of_all_tokens(case: Any, seen: Elements) -> Any:
+    """Each bag is summed, whatever its mode, its padding too."""
+    every = case.but(mode="sum")
+    every.__dict__["lookup"] = case.lookup.but(padding_idx=None, indices=tuple(map(int, case.lookup.tokens)))
+    value, limit = every.expected
+    return (np.abs(seen.got - value) <= limit).all()
+
+
+@instead
+def a_smaller_shape(case: Any, found: Difference) -> bool:
+    """A shape with as many axes, none longer than it should be."""
+    got, expected = found.got, found.expected
+    return (
+        isinstance(got, tuple)
+        and len(got) == len(expected)
+        and all(isinstance(one, int) and one <= due for one, due in zip(got, expected, strict=True))
+    )

@@ -1,0 +1,99 @@
+"""What tied models, and layers that keep what they should not, are known to give instead."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from embcheck.format import Floats
+from embcheck.instead.judgement import of_elements, of_plain
+from embcheck.oracle import accumulate
+from embcheck.result import Elements
+
+
+def _alone(case: Any) -> tuple[list[Floats], list[Floats]]:
+    """What the weight of a tied model on a route may be under the name of a table, and under the head's: as it was, or after
+    a step with what arrives at all names, at both tables, at one of them or at the head alone."""
+    weight, both = case.weight, case.gradient / 2
+    kept = case.tokens != (-1 if case.padding_idx is None else case.padding_idx)
+    sent = (case.upstream @ weight)[kept] * (not case.frozen)
+    one = accumulate(case.tokens[kept], case.rows, sent) / 2  # of a table that is looked up by itself
+    times = case.looked_up
+    head = both - times * one
+    tables = [weight, weight - both, weight - one, weight - times * one, weight - one - head]
+    return tables, [weight, weight - both, weight - head]
+
+
+@of_elements
+def each_name_by_itself(case: Any, seen: Elements) -> Any:
+    """After a step each name of a tied weight has learned by itself, or not at all; and the outputs are what that gives."""
+    tables, heads = _alone(case)
+    if "stepped" not in seen.place:
+        return all(any(np.array_equal(each, known) for known in tables + heads) for each in seen.got)
+    biases = [case.bias_values, case.stepped[1]]
+    looked_up = itertools.combinations_with_replacement(tables, case.looked_up)
+    sums = [np.sum(rows, axis=0)[case.tokens] for rows in looked_up]
+    every = itertools.product(sums, heads, biases)
+    return any(np.array_equal(seen.got, rows @ head.T + bias) for rows, head, bias in every)
+
+
+@of_elements
+def nothing_is_learned(case: Any, seen: Elements) -> Any:
+    """After a step weights and outputs are what they were."""
+    if "stepped" in seen.place:
+        return np.array_equal(seen.got, case.value(case.weight, case.bias_values))
+    return (seen.got == case.weight).all()
+
+
+@of_elements
+def twice_the_weight(case: Any, seen: Elements) -> Any:
+    """The rows are those of right_inverse, which doubles; one that makes an orthogonal matrix changes any."""
+    return case.route == "orthogonal" or np.array_equal(seen.got, 2 * case.weight)
+
+
+@of_elements
+def the_first_call(case: Any, seen: Elements) -> Any:
+    """A later call gives what the first one's weight and bias give."""
+    value, limit = case.value(0)
+    near = (np.abs(seen.got - value) <= limit) | (seen.got == value) | (np.isnan(seen.got) & np.isnan(value))
+    return near.all()
+
+
+@of_elements
+def what_the_first_module_has(case: Any, seen: Elements) -> Any:
+    """A module has the weight of the one that it was copied from."""
+    return np.array_equal(seen.got, case.mapped(case.weight))
+
+
+@of_elements
+def with_what_lies_between(case: Any, seen: Elements) -> Any:
+    """Tokens between the components are reduced with those before them, or the gradient is that of such bags."""
+    wide = case.without_holes
+    value, limit = wide.gradient if "grad" in seen.place else (wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value))
+    return (np.abs(seen.got - value) <= limit).all()
+
+
+@of_plain
+def a_name_apart(got: Any, expected: Any) -> Any:
+    """Of a list that says under each name which was the first to have its tensor, some have one of their own."""
+    pairs = zip(range(len(got)), got, expected, strict=False)
+    return len(got) == len(expected) and all(one in (due, place) for place, one, due in pairs)
+
+
+@of_plain
+def overwritten(got: Any, expected: Any) -> Any:
+    """Of some containers each has what it should, or less of it: nothing that is not due."""
+    return isinstance(expected, list) and len(got) == len(expected) and all(map(_overwritten, got, expected))
+
+
+def _overwritten(got: Any, expected: Any) -> bool:
+    if not isinstance(expected, list):
+        return isinstance(got, int) and got <= expected
+    return isinstance(got, list) and len(got) <= len(expected) and _leaves(got) <= _leaves(expected)
+
+
+def _leaves(items: list[Any]) -> set[str]:
+    """What a container holds, without the names of places."""
+    return {str(each[1] if isinstance(each, tuple) else each) for each in items}

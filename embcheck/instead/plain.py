@@ -1,0 +1,54 @@
+"""Plain values that are known to come out instead: truth values, numbers, lists of names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from embcheck.instead.judgement import of_plain
+
+
+@of_plain
+def the_other_truth_value(got: Any, expected: Any) -> Any:
+    """Truth values, one or a list of them: there is only one wrong value."""
+    if isinstance(got, (list, tuple)):
+        return type(got) is type(expected) and len(got) == len(expected) and all(map(_is_truth, (*got, *expected)))
+    return _is_truth(got) and _is_truth(expected)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+@of_plain
+def some_left_out(got: Any, expected: Any) -> Any:
+    """A list in which some of what is due is missing, and what is there stands in order; or a smaller number."""
+    if isinstance(expected, (list, tuple)):
+        rest = iter(expected)
+        return type(got) is type(expected) and all(any(each == due for due in rest) for each in got)
+    return _is_count(got) and _is_count(expected) and 0 <= got < expected
+
+
+@of_plain
+def some_too_many(got: Any, expected: Any) -> Any:
+    """A list that has what is due in order and more of the same sort; or a larger number."""
+    if isinstance(expected, (list, tuple)):
+        rest = iter(got)
+        return type(got) is type(expected) and all(any(each == due for each in rest) for due in expected)
+    return _is_count(got) and _is_count(expected) and got > expected
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@of_plain
+def in_another_order(got: Any, expected: Any) -> Any:
+    """A list of the same, in another order."""
+    return type(got) is type(expected) is list and Counter(map(repr, got)) == Counter(map(repr, expected))
+
+
+@of_plain
+def unexpected_keys(got: Any, expected: Any) -> Any:
+    """A checkpoint is refused for names that the model has lost."""
+    return isinstance(got, str) and got.startswith("Unexpected key(s) in state_dict: ")

@@ -1,0 +1,169 @@
+"""What optimizers and schedulers are known to do instead: by the training cases' own formulas."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from embcheck.format import FORMATS, Floats
+from embcheck.instead.judgement import instead, of_elements, of_plain
+from embcheck.instead.numbers import decoded
+from embcheck.result import Difference, Elements
+
+#: Of float16: what is smaller has a square that vanishes beside a share of a thousandth (2^-7 squared and by 1 − β₂).
+_VANISHES = 2.0**-7
+
+
+@of_elements
+def never_stepped(case: Any, seen: Elements) -> Any:
+    """Weights or biases, a row for each step, stay as they were given."""
+    given = case.data.weight if seen.got.ndim == 3 else case.data.bias
+    return (seen.got == given)[seen.differ].all()
+
+
+@of_elements
+def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
+    """NaN stands where the gradient of this step, or of one before, is zero, or so small that its square is."""
+    if not np.isnan(seen.got[seen.differ]).all():
+        return False
+    if seen.got.shape != (case.steps, *case.shape):  # rows that never had a gradient
+        return True
+    start = np.broadcast_to(case.data.weight, case.shape)[None]
+    decayed = float(case.flags.get("weight_decay") or 0.0) * np.concatenate([start, seen.expected[:-1]])
+    sent = np.stack([due.value for due in case.due])
+    idle = np.minimum(np.abs(sent), np.minimum(np.abs(sent + decayed), np.abs(sent - decayed))) < _VANISHES
+    return not (seen.differ & ~np.logical_or.accumulate(idle, axis=0)).any()
+
+
+@of_elements
+def after_several_steps(case: Any, seen: Elements) -> Any:
+    """What an optimizer keeps: one step leaves it right, and what the others do has no short formula."""
+    return case.steps > 1
+
+
+@of_elements
+def gradients_with_momentum(case: Any, seen: Elements) -> Any:
+    """Each step of Nesterov's adds momentum times its buffer to the gradient, to which the next backward adds."""
+    momentum, unit = float(case.flags["momentum"]), case.format.unit_roundoff
+    gradient, buffer = np.zeros(case.shape), np.zeros(case.shape)
+    size, before = np.zeros(case.shape), np.zeros(case.shape)
+    for got, due in zip(seen.got, seen.expected, strict=True):
+        gradient, size, before = gradient + (due - before), size + np.abs(due - before), due
+        if (np.abs(got - gradient) > 8 * len(seen.got) * unit * size).any():
+            return False
+        buffer = momentum * buffer + gradient
+        gradient, size = gradient + momentum * buffer, size * (1 + momentum) + momentum * np.abs(buffer)
+    return True
+
+
+def _member(seen: Elements) -> int:
+    """Which of several parameters an observation is of: its name ends in the number."""
+    found = re.search(r'(\d+)"\]', seen.place)
+    return int(found[1]) if found else -1
+
+
+@of_elements
+def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
+    """A parameter steps as it would without its group's own initial_accumulator_value."""
+    common = tuple(pair for pair in case.own if pair[0] != "initial_accumulator_value")
+    values, errors = case.but(own=common).due(_member(seen))
+    return (np.abs(seen.got - values) <= 4 * errors).all()
+
+
+@of_elements
+def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
+    """A parameter steps with what suits the dtype of the first one in its group, which is another."""
+    group = next(members for members, _ in case.groups if _member(seen) in members)
+    return case.members[_member(seen)].dtype != case.members[group[0]].dtype
+
+
+@of_elements
+def of_a_complex_one(case: Any, seen: Elements) -> Any:
+    """A complex parameter, whose parts are the last axis, takes other steps."""
+    return case.members[_member(seen)].dtype.startswith("complex")
+
+
+@of_plain
+def moved(got: Any, expected: Any) -> Any:
+    """Weights are said to have moved, as NaN always is, which equals nothing."""
+    return len(got) == len(expected) and all(one in (due, "moved") for one, due in zip(got, expected, strict=True))
+
+
+@of_elements
+def from_the_first_left_out_on(case: Any, seen: Elements) -> Any:
+    """Steps are right up to the first that should be left out."""
+    return not seen.differ[: min(case.bad)].any()
+
+
+@of_elements
+def rates_of_eleven_bits(case: Any, seen: Elements) -> Any:
+    """Each step is off by as much of itself as float16 rounds a rate, once or twice, and the sum is rounded on."""
+    due = decoded(FORMATS["float64" if seen.expected.itemsize == 8 else "float32"], seen)
+    moves = np.cumsum(np.abs(np.diff(due, axis=0, prepend=due[:1])), axis=0)
+    off: Floats = 4 * 2.0**-11 * moves + 2.0**-21 * np.abs(due)
+    return (np.abs(seen.got - due) <= off).all()
+
+
+# -- schedulers ----------------------------------------------------------------------------------------------------
+
+
+def _near(case: Any, got: Floats, wanted: Floats) -> bool:
+    return bool(np.allclose(got, wanted, rtol=case.rounding, atol=case.rounding))
+
+
+@of_elements
+def an_epoch_early(case: Any, seen: Elements) -> Any:
+    """Each rate is that of the next epoch."""
+    later = case.but(steps=case.steps + 1).due[1:][case.rows]
+    return _near(case, seen.got[seen.differ], later[seen.differ])
+
+
+@of_elements
+def half_the_first_rate(case: Any, seen: Elements) -> Any:
+    """The rate is half of the one that the optimizer was given, for ever."""
+    return _near(case, seen.got, np.broadcast_to(0.5 * np.array(case.rates), seen.got.shape))
+
+
+@of_elements
+def a_quarter_of_the_first_rate(case: Any, seen: Elements) -> Any:
+    """The rate is a quarter of the one that the optimizer was given, for ever."""
+    return _near(case, seen.got, np.broadcast_to(0.25 * np.array(case.rates), seen.got.shape))
+
+
+@of_elements
+def a_phase_goes_on(case: Any, seen: Elements) -> Any:
+    """One step beyond the end of a phase: on a line as far again, on a cosine as one step before the end."""
+    past = case.momenta if "momenta" in seen.place else case.due
+    one_less, end = past[-3:-1]
+    return _near(case, seen.got[-1], 2 * end - one_less) or _near(case, seen.got[-1], one_less)
+
+
+@of_elements
+def changed_twice(case: Any, seen: Elements) -> Any:
+    """From where it was made anew on, the rate is changed once more as it is changed there."""
+    again = case.due[case.resumed] / case.due[case.resumed - 1]
+    return _near(case, seen.got[seen.differ], (seen.expected * again)[seen.differ])
+
+
+@of_elements
+def from_where_it_was_made_on(case: Any, seen: Elements) -> Any:
+    """Rates are right up to the epoch before which the scheduler was made anew; what it gives there may be wrong."""
+    return len(seen.got) == 1 or not seen.differ[: case.resumed - (case.rows.start or 0)].any()
+
+
+# -- scalers -------------------------------------------------------------------------------------------------------
+
+
+@of_elements
+def numbers_of_all_steps(case: Any, seen: Elements) -> Any:
+    """Weights are those of steps of which none is left out."""
+    value, limit = case.weights(())
+    return (np.abs(seen.got - value) <= limit).all()
+
+
+@instead
+def scales_of_all_steps(case: Any, found: Difference) -> bool:
+    """The scale is that of steps in which nothing is infinite."""
+    return bool(found.got == case.but(bad=()).scales[0])
