@@ -55,8 +55,14 @@ def twice_the_weight(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def the_first_call(case: Any, seen: Elements) -> Any:
-    """A later call gives what the first one's weight and bias give."""
-    value, limit = case.value(0)
+    """A later call gives what the first one's weight and bias give, those of them that learn."""
+    turn = int(seen.place.rpartition("[")[2].rstrip("]"))
+    more, bias = case.factor(turn) - 1, case.bias_values * case.bias
+    limit = case.value(turn)[1]
+    value = case.value(0)[0] + more * bias if case.trains[1] else case.value(turn)[0]
+    if case.trains[2]:
+        value = value - more * bias
+    limit = limit + case.computed.unit_roundoff * np.abs(value)  # where exact sums are rounded once
     near = (np.abs(seen.got - value) <= limit) | (seen.got == value) | (np.isnan(seen.got) & np.isnan(value))
     return near.all()
 
@@ -64,15 +70,25 @@ def the_first_call(case: Any, seen: Elements) -> Any:
 @of_elements
 def what_the_first_module_has(case: Any, seen: Elements) -> Any:
     """A module has the weight of the one that it was copied from."""
-    return np.array_equal(seen.got, case.mapped(case.weight))
+    return np.array_equal(seen.got, case.mapped(case.weight / 2 if case.inverse else case.weight))
 
 
 @of_elements
 def with_what_lies_between(case: Any, seen: Elements) -> Any:
-    """Tokens between the components are reduced with those before them, or the gradient is that of such bags."""
+    """Tokens between the components are reduced with those before them, or the gradient is that of such bags.
+
+    Of narrowed ones what is behind the last component is behind the last offset, too: its bag is reduced, and learns, as
+    bags do there (see the entries on trailing tokens).
+    """
     wide = case.without_holes
-    value, limit = wide.gradient if "grad" in seen.place else (wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value))
-    return (np.abs(seen.got - value) <= limit).all()
+    ours = np.ones(len(seen.got), np.bool_)
+    if "grad" in seen.place:
+        value, limit = wide.gradient
+        ours[np.r_[0, case.tokens[case.owners == len(case.lengths) - 1]]] = case.made != "narrowed"
+    else:
+        value, limit = wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value)
+        ours[-1:] = case.made != "narrowed"
+    return (np.abs(seen.got - value) <= limit)[ours].all()
 
 
 @of_plain

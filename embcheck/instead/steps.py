@@ -28,11 +28,12 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
     """NaN stands where the gradient of this step, or of one before, is zero, or so small that its square is."""
     if not np.isnan(seen.got[seen.differ]).all():
         return False
-    if seen.got.shape != (case.steps, *case.shape):  # rows that never had a gradient
+    if seen.got.shape[1:] not in (case.shape, case.shape[:1]):  # rows that never had a gradient
         return True
-    start = np.broadcast_to(case.data.weight, case.shape)[None]
-    decayed = float(case.flags.get("weight_decay") or 0.0) * np.concatenate([start, seen.expected[:-1]])
-    sent = np.stack([due.value for due in case.due])
+    start, sent = case.data.bias, case.gradients[1]
+    if seen.got.ndim == 3:
+        start, sent = case.data.weight, np.stack([due.value for due in case.due])
+    decayed = float(case.flags.get("weight_decay") or 0.0) * np.concatenate([start[None], seen.expected[:-1]])
     idle = np.minimum(np.abs(sent), np.minimum(np.abs(sent + decayed), np.abs(sent - decayed))) < _VANISHES
     return not (seen.differ & ~np.logical_or.accumulate(idle, axis=0)).any()
 
@@ -92,12 +93,6 @@ def moved(got: Any, expected: Any) -> Any:
 
 
 @of_elements
-def from_the_first_left_out_on(case: Any, seen: Elements) -> Any:
-    """Steps are right up to the first that should be left out."""
-    return not seen.differ[: min(case.bad)].any()
-
-
-@of_elements
 def rates_of_eleven_bits(case: Any, seen: Elements) -> Any:
     """Each step is off by as much of itself as float16 rounds a rate, once or twice, and the sum is rounded on."""
     due = decoded(FORMATS["float64" if seen.expected.itemsize == 8 else "float32"], seen)
@@ -118,6 +113,12 @@ def an_epoch_early(case: Any, seen: Elements) -> Any:
     """Each rate is that of the next epoch."""
     later = case.but(steps=case.steps + 1).due[1:][case.rows]
     return _near(case, seen.got[seen.differ], later[seen.differ])
+
+
+@of_elements
+def changed_at_once(case: Any, seen: Elements) -> Any:
+    """Each rate is changed once more, as the first one is by the first step."""
+    return _near(case, seen.got, seen.expected * case.due[1] / case.due[0])
 
 
 @of_elements
@@ -156,14 +157,31 @@ def from_where_it_was_made_on(case: Any, seen: Elements) -> Any:
 # -- scalers -------------------------------------------------------------------------------------------------------
 
 
+def _found(case: Any) -> tuple[int, ...]:
+    """The steps whose gradients are seen to be infinite: at a scale of one the sum alone is."""
+    found: tuple[int, ...] = case.bad
+    while True:
+        before = case.but(bad=found).scales[1]
+        lost = next((step for step in found if step < case.steps and before[step] == 1.0), None)
+        if lost is None:
+            return found
+        found = tuple(step for step in found if step != lost)
+
+
 @of_elements
-def numbers_of_all_steps(case: Any, seen: Elements) -> Any:
-    """Weights are those of steps of which none is left out."""
-    value, limit = case.weights(())
+def from_the_first_that_is_not_found_on(case: Any, seen: Elements) -> Any:
+    """Weights are right up to the first step that should have been left out and was not."""
+    return not seen.differ[: min(set(case.bad) - set(_found(case)))].any()
+
+
+@of_elements
+def numbers_of_what_is_found(case: Any, seen: Elements) -> Any:
+    """Weights are those of steps of which only such are left out as are seen to be infinite."""
+    value, limit = case.weights(() if case.beside in ("ahead", "behind") else _found(case))
     return (np.abs(seen.got - value) <= limit).all()
 
 
 @instead
-def scales_of_all_steps(case: Any, found: Difference) -> bool:
-    """The scale is that of steps in which nothing is infinite."""
-    return bool(found.got == case.but(bad=()).scales[0])
+def scales_of_what_is_found(case: Any, found: Difference) -> bool:
+    """The scale is reduced only after steps that are seen to be infinite."""
+    return bool(found.got == case.but(bad=_found(case)).scales[0])
