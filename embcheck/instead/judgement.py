@@ -86,7 +86,9 @@ def is_known(wanted: Instead, case: Any, found: Difference) -> bool:
     if found.kind.partition(":")[0] not in NUMERIC:
         return True
     name = observation(found)
-    return any(_is(each, case, found) for names, text in wanted.items() if _named(name, names) for each in _alternatives(text))
+    return any(
+        _is(each, case, found) for names, text in wanted.items() if _named(name, names) for each in _alternatives(text)
+    )
 
 
 def misnamed(wanted: Instead) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from embcheck.bound import gamma
 from embcheck.format import Floats
 from embcheck.instead.judgement import instead, of_elements
+from embcheck.instead.numbers import decoded
 from embcheck.oracle import accumulate
 from embcheck.result import Difference, Elements
 
@@ -53,6 +55,17 @@ def other_sizes_behind_the_first(case: Any, found: Difference) -> bool:
     if not (isinstance(got, list) and isinstance(expected, list)) or len(got) != len(expected):
         return False
     return bool(got[0] == expected[0] and all(one[1:] == other[1:] for one, other in zip(got, expected, strict=True)))
+
+
+@of_elements
+def columns_reversed(case: Any, seen: Elements) -> Any:
+    """The columns stand in reverse order: of rows, bit for bit, and of the gradient, as near as sums are."""
+    due = decoded(case.format, seen)[..., ::-1]
+    limit = np.zeros(1)
+    if "grad" in seen.place:
+        terms = accumulate(case.tokens, case.num_embeddings, np.abs(case.upstream_values))
+        limit = gamma(case.counts[:, None] + 4, case.format.unit_roundoff) * np.maximum(terms, terms[:, ::-1])
+    return _near(case, seen.got, due, limit)
 
 
 @of_elements
@@ -145,15 +158,43 @@ def _near(case: Any, got: Floats, due: Floats, limit: Floats) -> bool:
 
 @of_elements
 def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
-    """No row gets more, or less, than all tokens of the last bag and behind it could get of its gradient, a few times."""
+    """Tokens behind the last bag get its gradient as its own do, as often as backward is called; a mean is divided by their
+    number, too.  Of a maximum, and of what is divided by counts, no row gets more than all these tokens could."""
     start = case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0)
-    weight = np.abs(case.sample_values[start:])
-    if seen.got.ndim == 1:  # of the weights: ⟨dY, W[i]⟩
-        sent = np.abs(case.table_values[case.tokens[case.numel :]]) @ np.abs(case.upstream_values[-1])
-    else:
-        sent = np.abs(case.upstream_values[-1]) * weight.sum()
-    reach = 4 * sent + 2.0**-6 * np.abs(seen.expected)
-    return (~(np.abs(seen.got - seen.expected) > reach))[seen.differ].all()
+    last, late = case.upstream_values[-1], np.isin(case.tokens[case.numel :], _late(case))
+    if seen.got.ndim == 1:
+        products = case.table_values[case.tokens[case.numel :]] * last * late[:, None]
+        return _as_often(case, seen, products.sum(1), np.abs(products).sum(1))
+    kept = np.r_[case.kept[start:], late]
+    tokens, own = case.tokens[start:][kept], int(case.kept[start:].sum())
+    rows = np.unique(case.tokens[start:])
+    shares = case.sample_values[start:][kept]
+    if case.mode == "max" or case.scale_grad_by_freq:
+        reach = 3 * np.abs(last) * np.abs(shares).sum() * (1 + 2.0**-6) + 2.0**-6 * np.abs(seen.expected)
+        return not (np.abs(seen.got - seen.expected) > reach)[seen.differ].any()
+    here = np.arange(len(tokens)) < own
+    sizes = {max(own, 1), max(len(tokens), 1), len(case.tokens) - start} if case.mode == "mean" else {1}
+    given = [here * shares / max(own, 1) if case.mode == "mean" else here * shares]
+    for size, whom in itertools.product(sizes, (here, np.ones_like(here))):
+        more = whom * shares / size - given[0]
+        total, most = (accumulate(np.searchsorted(rows, tokens), len(rows), each[:, None] * one)
+                       for each, one in ((more, last), (np.abs(more) + np.abs(given[0]), np.abs(last))))  # fmt: skip
+        if _as_often(case, seen, total, most):
+            return True
+    return False
+
+
+def _as_often(case: Any, seen: Elements, more: Floats, most: Floats) -> bool:
+    """Whether a gradient is off by so much, once or as often as a route calls backward."""
+    unit = case.format.unit_roundoff
+    for times in (1, 2, 3):
+        due = seen.expected + times * more
+        limit = (
+            gamma(len(case.tokens) + 4, unit) * (np.abs(seen.expected) + times * most) + case.format.smallest_subnormal
+        )
+        if _near(case, seen.got, due, limit):
+            return True
+    return False
 
 
 @of_elements
@@ -167,7 +208,9 @@ def by_the_count_of_another_row(case: Any, seen: Elements) -> Any:
         last = int(case.lengths[-1]) if len(case.lengths) else 0
         share = np.delete(share, np.unique(case.tokens[case.numel - last :]))
     due = seen.expected * share[:, None]
-    return np.allclose(seen.got[seen.differ], due[seen.differ], rtol=64 * case.format.unit_roundoff, atol=0.0, equal_nan=True)
+    return np.allclose(
+        seen.got[seen.differ], due[seen.differ], rtol=64 * case.format.unit_roundoff, atol=0.0, equal_nan=True
+    )
 
 
 @of_elements

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from embcheck.format import Floats
-from embcheck.instead.judgement import of_elements, of_plain
+from embcheck.instead.judgement import instead, of_elements, of_plain
 from embcheck.oracle import accumulate
-from embcheck.result import Elements
+from embcheck.result import Difference, Elements
 
 
 def _alone(case: Any) -> tuple[list[Floats], list[Floats]]:
@@ -37,6 +37,32 @@ def each_name_by_itself(case: Any, seen: Elements) -> Any:
     sums = [np.sum(rows, axis=0)[case.tokens] for rows in looked_up]
     every = itertools.product(sums, heads, biases)
     return any(np.array_equal(seen.got, rows @ head.T + bias) for rows, head, bias in every)
+
+
+@of_elements
+def head_and_table_by_themselves(case: Any, seen: Elements) -> Any:
+    """Of a tied model that processes train head and table learn as if they were two with the same numbers at first."""
+    apart = case.but(head="own")
+    apart.__dict__["other"] = case.table
+    values, weights = apart.course
+    if "values" in seen.place:
+        return np.array_equal(seen.got, [values] * case.ranks)
+    return all(any(np.array_equal(each, known) for known in weights) for rank in seen.got for each in rank)
+
+
+@of_elements
+def a_second_pass_divided(case: Any, seen: Elements) -> Any:
+    """Of two passes that are given the same, the second teaches a share of it, one by the number of ranks."""
+    share = (1 + 1 / case.ranks) / 2
+    due = case.table + (seen.expected - case.table) * share
+    return np.allclose(seen.got, due, rtol=2.0**-20, atol=2.0**-20)
+
+
+@of_elements
+def rows_of_repeated_tokens(case: Any, seen: Elements) -> Any:
+    """Only rows of tokens that come more than once differ."""
+    counts = np.bincount(np.concatenate([case.tokens.ravel(), case.others.ravel()]), minlength=case.num_embeddings)
+    return (counts > 1)[np.nonzero(seen.differ)[1]].all()
 
 
 @of_elements
@@ -89,6 +115,13 @@ def with_what_lies_between(case: Any, seen: Elements) -> Any:
         value, limit = wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value)
         ours[-1:] = case.made != "narrowed"
     return (np.abs(seen.got - value) <= limit)[ours].all()
+
+
+@instead
+def buffers_that_are_not_persistent(case: Any, found: Difference) -> bool:
+    """The names of such buffers."""
+    names = {f"model.{name}" for name, tensor in case.tensors("buffers", "", True, True) if tensor.endswith("scratch")}
+    return set(found.got) <= names
 
 
 @of_plain

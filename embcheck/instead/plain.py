@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from embcheck.instead.judgement import of_plain
 
 
 @of_plain
 def the_other_truth_value(got: Any, expected: Any) -> Any:
-    """Truth values, one or a list of them: there is only one wrong value."""
+    """Truth values, one or lists of them: there is only one wrong value."""
+    return _truths(got, expected)
+
+
+def _truths(got: Any, expected: Any) -> bool:
+    """Whether two values, which may be lists, are truth values, alike or not."""
     if isinstance(got, (list, tuple)):
-        return type(got) is type(expected) and len(got) == len(expected) and all(map(_is_truth, (*got, *expected)))
-    return _is_truth(got) and _is_truth(expected)
+        return type(got) is type(expected) and len(got) == len(expected) and all(map(_truths, got, expected))
+    return isinstance(got, bool) and isinstance(expected, bool)
 
 
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool)
+@of_plain
+def one_too_many(got: Any, expected: Any) -> Any:
+    """Counts, of which each is right or more by one."""
+    flat, due = np.ravel(got), np.ravel(expected)
+    return flat.dtype.kind == "i" and flat.shape == due.shape and np.isin(flat - due, (0, 1)).all()
 
 
 @of_plain
@@ -43,9 +53,13 @@ def _is_count(value: Any) -> bool:
 
 
 @of_plain
-def in_another_order(got: Any, expected: Any) -> Any:
-    """A list of the same, in another order."""
-    return type(got) is type(expected) is list and Counter(map(repr, got)) == Counter(map(repr, expected))
+def exchanged_between_groups(got: Any, expected: Any) -> Any:
+    """A list of what each group has, behind the group's number: the same, of other groups."""
+    return isinstance(got, list) and Counter(map(_without_the_group, got)) == Counter(map(_without_the_group, expected))
+
+
+def _without_the_group(item: Any) -> str:
+    return repr(item[1:] if isinstance(item, tuple) else item)
 
 
 @of_plain

@@ -25,8 +25,12 @@ def never_stepped(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
-    """NaN stands where the gradient of this step, or of one before, is zero, or so small that its square is."""
-    if not np.isnan(seen.got[seen.differ]).all():
+    """NaN stands where the gradient of this step, or of one before, is zero, or so small that its square is.
+
+    If steps are to be differentiated, it does from the first rate of zero on.
+    """
+    reached = np.logical_or.accumulate([rate == 0 or not case.flags.get("differentiable") for rate in case.rates])
+    if not np.isnan(seen.got[seen.differ]).all() or seen.differ[~reached].any():
         return False
     if seen.got.shape[1:] not in (case.shape, case.shape[:1]):  # rows that never had a gradient
         return True
@@ -38,10 +42,11 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
     return not (seen.differ & ~np.logical_or.accumulate(idle, axis=0)).any()
 
 
-@of_elements
-def after_several_steps(case: Any, seen: Elements) -> Any:
-    """What an optimizer keeps: one step leaves it right, and what the others do has no short formula."""
-    return case.steps > 1
+@instead
+def other_steps(case: Any, found: Difference) -> bool:
+    """Steps from another state, or at other rates, and what is kept of them: there is a formula for each optimizer, and no
+    short one."""
+    return True
 
 
 @of_elements
@@ -124,13 +129,13 @@ def changed_at_once(case: Any, seen: Elements) -> Any:
 @of_elements
 def half_the_first_rate(case: Any, seen: Elements) -> Any:
     """The rate is half of the one that the optimizer was given, for ever."""
-    return _near(case, seen.got, np.broadcast_to(0.5 * np.array(case.rates), seen.got.shape))
+    return _near(case, seen.got[seen.differ], np.broadcast_to(0.5 * np.array(case.rates), seen.got.shape)[seen.differ])
 
 
 @of_elements
 def a_quarter_of_the_first_rate(case: Any, seen: Elements) -> Any:
     """The rate is a quarter of the one that the optimizer was given, for ever."""
-    return _near(case, seen.got, np.broadcast_to(0.25 * np.array(case.rates), seen.got.shape))
+    return _near(case, seen.got[seen.differ], np.broadcast_to(0.25 * np.array(case.rates), seen.got.shape)[seen.differ])
 
 
 @of_elements
@@ -170,8 +175,9 @@ def _found(case: Any) -> tuple[int, ...]:
 
 @of_elements
 def from_the_first_that_is_not_found_on(case: Any, seen: Elements) -> Any:
-    """Weights are right up to the first step that should have been left out and was not."""
-    return not seen.differ[: min(set(case.bad) - set(_found(case)))].any()
+    """Weights are right up to the first step that should have been left out and was not; SGD's are vast from there on."""
+    vast = case.optimizer != "SGD" or (~(np.abs(seen.got[seen.differ]) < 2.0**100)).all()
+    return vast and not seen.differ[: min(set(case.bad) - set(_found(case)))].any()
 
 
 @of_elements
