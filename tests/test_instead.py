@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_regions import LEDGER, SHOWN
 
 from embcheck.axes import parse
 from embcheck.evaluate import evaluate
@@ -18,7 +19,6 @@ from embcheck.instead.judgement import INSTEAD, NUMERIC, is_known, misnamed, obs
 from embcheck.ledger import SHIPPED, Entry, read
 from embcheck.mode import MODES
 from embcheck.result import Difference, Violated
-from tests.test_regions import LEDGER, SHOWN
 
 #: Entries that say of an observation that anything may come out, and why there is no more to say.
 ANYTHING = {
@@ -143,7 +143,7 @@ def free(entry: Entry, name: str) -> bool:
 
 def determined(found: Difference) -> bool:
     """Whether all elements are NaN or infinite already, as the kind of difference says: there is no second fault."""
-    return found.elements is not None and found.elements.differ.all() and not np.isfinite(found.elements.got).any()
+    return found.elements is not None and bool(found.elements.differ.all() and not np.isfinite(found.elements.got).any())
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def rows_as_they_were(case: Any, seen: Elements) -> Any:
     if case.history != "fresh":
         return True
     known = {row.tobytes() for row in case.weight_values + 0.0}
-    return all((row + 0.0).tobytes() in known for row in np.float64(seen.got[seen.differ.any(-1)]))
+    return all((row + 0.0).tobytes() in known for row in np.asarray(seen.got[seen.differ.any(-1)], np.float64))
 
 
 @of_elements

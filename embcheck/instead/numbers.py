@@ -58,8 +58,8 @@ def from_the_third_on(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def of_norm_one(case: Any, seen: Elements) -> Any:
-    """A tensor that was divided by its norm; squares and root are exact to 2^-8, as bfloat16 has them."""
-    return abs(float(np.linalg.norm(seen.got.ravel())) - 1) <= seen.got.size**0.5 * 2.0**-7
+    """A tensor that was divided by its norm in bfloat16: the norm is rounded, and each quotient, by 2^-8 at most, twice."""
+    return abs(float(np.linalg.norm(seen.got.ravel())) - 1) <= 2.0**-6
 
 
 @of_elements
