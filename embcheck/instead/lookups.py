@@ -141,7 +141,8 @@ def with_the_tokens_behind(case: Any, seen: Elements) -> Any:
     tokens = case.tokens[start:][kept]
     rows = case.table_values[tokens]
     if case.mode == "max":
-        return np.isin(seen.got[seen.differ], rows).all()
+        got = seen.got[seen.differ]
+        return (np.isin(got, rows) | (np.isnan(got) & np.isnan(rows).any())).all()
     terms = rows * case.sample_values[start:][kept][:, None]
     own = int(case.kept[start:].sum())
     limit = gamma(len(terms) + 3, case.format.unit_roundoff) * np.abs(terms).sum(0) + case.format.smallest_subnormal

@@ -113,6 +113,12 @@ def _near(case: Any, got: Floats, wanted: Floats) -> bool:
     return bool(np.allclose(got, wanted, rtol=case.rounding, atol=case.rounding))
 
 
+def _change(case: Any, epoch: int) -> Floats:
+    """By what the rate of each group is multiplied at an epoch; a rate of zero stays."""
+    now, before = case.due[epoch], case.due[epoch - 1]
+    return np.asarray(now / np.where(before == 0, 1.0, before))
+
+
 @of_elements
 def an_epoch_early(case: Any, seen: Elements) -> Any:
     """Each rate is that of the next epoch."""
@@ -123,7 +129,7 @@ def an_epoch_early(case: Any, seen: Elements) -> Any:
 @of_elements
 def changed_at_once(case: Any, seen: Elements) -> Any:
     """Each rate is changed once more, as the first one is by the first step."""
-    return _near(case, seen.got, seen.expected * case.due[1] / case.due[0])
+    return _near(case, seen.got, seen.expected * _change(case, 1))
 
 
 @of_elements
@@ -149,8 +155,7 @@ def a_phase_goes_on(case: Any, seen: Elements) -> Any:
 @of_elements
 def changed_twice(case: Any, seen: Elements) -> Any:
     """From where it was made anew on, the rate is changed once more as it is changed there."""
-    again = case.due[case.resumed] / case.due[case.resumed - 1]
-    return _near(case, seen.got[seen.differ], (seen.expected * again)[seen.differ])
+    return _near(case, seen.got[seen.differ], (seen.expected * _change(case, case.resumed))[seen.differ])
 
 
 @of_elements
