@@ -201,17 +201,20 @@ def _as_often(case: Any, seen: Elements, more: Floats, most: Floats) -> bool:
 @of_elements
 def by_the_count_of_another_row(case: Any, seen: Elements) -> Any:
     """The k-th of the rows that occur is divided by the count of the k-th of all sorted tokens."""
-    ordered = np.sort(case.tokens[: case.numel])
+    ordered, tokens = np.sort(case.tokens[: case.numel]), case.tokens[: case.numel][case.kept]
     rows = np.unique(ordered)
-    share = np.ones(case.num_embeddings)
-    share[rows] = case.counts[rows] / case.counts[ordered[: len(rows)]]
+    taken = np.ones(case.num_embeddings)
+    taken[rows] = case.counts[ordered[: len(rows)]]
+    sent = np.abs(case.upstream_values[case.bag_of[case.kept]] * case.sample_values[: case.numel][case.kept][:, None])
+    reach = 3 * accumulate(tokens, case.num_embeddings, sent) / taken[:, None]  # of a route that calls backward thrice
+    limit = gamma(case.counts[:, None] + 8, case.format.unit_roundoff) * reach
+    share = np.maximum(case.counts, 1) / taken
     if len(seen.got) != case.num_embeddings:
         last = int(case.lengths[-1]) if len(case.lengths) else 0
-        share = np.delete(share, np.unique(case.tokens[case.numel - last :]))
-    due = seen.expected * share[:, None]
-    return np.allclose(
-        seen.got[seen.differ], due[seen.differ], rtol=64 * case.format.unit_roundoff, atol=0.0, equal_nan=True
-    )
+        near_the_end = np.unique(case.tokens[case.numel - last :])
+        share, limit = np.delete(share, near_the_end), np.delete(limit, near_the_end, axis=0)
+    due = (seen.expected * share[:, None])[seen.differ]
+    return _near(case, seen.got[seen.differ], due, limit[seen.differ])
 
 
 @of_elements
