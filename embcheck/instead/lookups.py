@@ -88,9 +88,11 @@ def no_longer_than_due(case: Any, seen: Elements) -> Any:
 @of_elements
 def a_whole_multiple(case: Any, seen: Elements) -> Any:
     """What should have been divided by a count is not: it is as many times what is due."""
-    times = seen.got[seen.differ] / seen.expected[seen.differ]
-    whole = np.rint(times)
-    return ((whole >= 2) & (np.abs(times - whole) <= 8 * case.format.unit_roundoff * whole)).all()
+    got, expected = seen.got[seen.differ], seen.expected[seen.differ]
+    whole = np.rint(got / expected)
+    # What cancels in a sum has the roundings of its terms.
+    limit = 64 * case.format.unit_roundoff * np.abs(got).max(initial=0.0)
+    return ((whole >= 2) & (np.abs(got - whole * expected) <= limit)).all()
 
 
 @instead
