@@ -63,7 +63,8 @@ def _apart(ledger: Ledger, entry: Entry, mode: str, device: str, found: Differen
     if not fnmatchcase(device, entry.device):
         yield f"device {entry.device}"
     if not entry.excuses(found, case):
-        yield f"another result ({entry.instead})" if entry.instead else f"a difference of kind {entry.kind}"
+        said = entry.instead if isinstance(entry.instead, str) else "; ".join(map(": ".join, entry.instead.items()))
+        yield f"another result ({said})" if said else f"a difference of kind {entry.kind}"
     if entry in ledger.elsewhere:
         yield f"torch {entry.torch}"
     if entry in ledger.some_machines:
