@@ -26,9 +26,10 @@ from embcheck.records.record import read
 from embcheck.records.totals import LEDGER, Totals, cases_by_family, shares
 from embcheck.report import document, junit, progress
 from embcheck.report.failure import chosen, lines
-from embcheck.report.forms import DOCUMENTS
+from embcheck.report.forms import COLOURS, DOCUMENTS
 from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
+from embcheck.report.style import console
 from embcheck.report.terminal import summary
 from embcheck.run import Batch, Settings
 from embcheck.tiers import CORE
@@ -297,6 +298,22 @@ def test_short_options() -> None:
     assert called.invoke(app, ["-V"]).stdout == called.invoke(app, ["--version"]).stdout != ""
     assert called.invoke(app, ["run", "-h"]).stdout == called.invoke(app, ["run", "--help"]).stdout != ""
     assert called.invoke(app, ["run", "--color", "red"]).exit_code == 4
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize(("asked", "coloured"), [("always", True), ("never", False), ("auto", False)])
+def test_colour_is_as_asked_and_otherwise_the_terminal_s(
+    asked: str, coloured: bool, no_color: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal; what is asked for overrules NO_COLOR, which counts where nothing is."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console(colour=COLOURS[asked]).print("word", style="red")
+    assert ("\x1b[31m" in capsys.readouterr().out) is coloured
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console(colour=COLOURS[asked]).print("word", style="red")
+    assert ("\x1b[31m" in capsys.readouterr().out) is (coloured or (asked == "auto" and not no_color))
 
 
 @pytest.mark.parametrize(("given", "laws", "families"), [((), False, True), (("-v",), True, True), (("-q",), False, False)])
