@@ -214,7 +214,7 @@ def conversion_reaches_every_number(case: Membership, out: Outcome) -> Finding:
     source="IEEE 754: roundTiesToEven; nn.Module.to, half, bfloat16, float, double",
     obliges={"convert=half", "convert=bfloat16", "convert=to_like", "dtype=float64"},
 )
-def conversion_rounds_to_nearest(case: Membership, out: Outcome) -> Finding:
+def converted_members_round_to_nearest(case: Membership, out: Outcome) -> Finding:
     fmt = FORMATS[DTYPES[case.convert] or case.dtype]
     wanted = fmt.encode(FORMATS[case.dtype].decode(case.digits.stored))
     parts = identical(out.rounded, fmt.to_bits(wanted)), identical(out.rounded_buffer, fmt.to_bits(wanted[1:]))

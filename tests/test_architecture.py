@@ -301,3 +301,13 @@ def test_nothing_is_compared_up_to_a_guess() -> None:
 
 def test_the_tolerance_guard_can_fail() -> None:
     assert tolerances('"""rtol"""  # atol\nok = torch.allclose(a, b, rtol=1e-5)\n') == ["allclose", "rtol"]
+
+
+def test_no_two_laws_have_one_name() -> None:
+    """A verdict is named by its law: two of one name would be counted as one."""
+    from collections import Counter
+
+    from embcheck.collect import load_families
+
+    names = Counter(law.name for family in load_families().values() for law in family.laws)
+    assert [name for name, count in names.items() if count > 1] == []
