@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from embcheck.evaluate import named
 from embcheck.ledger import Ledger
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE, Candidate, Fared, Judging, Record, deck
@@ -65,7 +66,15 @@ def _record(faults: Sequence[Fault], chosen: range) -> Record:
 
 
 def _hunt(tasks: Sequence[Task]) -> list[Fared]:
-    return [_worker().fared(*task) for task in tasks]
+    return [_one(task) for task in tasks]
+
+
+def _one(task: Task) -> Fared:
+    """How a fault fared; what embcheck's own code raises costs this one alone, and is told."""
+    try:
+        return _worker().fared(*task)
+    except Exception as error:
+        return Fared(str(task.fault), "unknown", len(task.met), len(task.changed), told=f"embcheck raised {named(error)}")
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------

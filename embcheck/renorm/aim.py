@@ -24,11 +24,10 @@ def renorm_case(wish: Wish) -> RenormCase:
     """
     draws = wish.draws
     given = tokens(wish, (1, 1, 2, 3, 0), _NUMELS, paddings=False)
-    norms = (*NORM_TYPES, 0.0) if wish.asks("norm_type") else NORM_TYPES
     width = width_of(wish, max(given.num_embeddings, given.numel), (1 << 13, 1 << 15))
     case = RenormCase(
         given.num_embeddings, width, given.indices, given.shape,
-        max_norm=wish.choice("max_norm", MAX_NORMS), norm_type=wish.choice("norm_type", norms),
+        max_norm=wish.choice("max_norm", MAX_NORMS), norm_type=wish.choice("norm_type", NORM_TYPES),
         dtype=wish.choice("dtype", tuple(FORMATS)), index_dtype=given.index_dtype, layout=layout_of(wish, "layout"),
         index_layout=given.index_layout, values="mixed",
         entry=draws.choice(("functional", "functional", "module", "renorm_")), route="plain",
