@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from selfcheck import runner
 from selfcheck.aiming import ENOUGH, Aimed, built
 from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
@@ -372,3 +373,22 @@ def test_too_few_built_cases_decide_nothing() -> None:
     assert not Aimed(ENOUGH - 1).equivalent(fault)
     assert not Aimed(ENOUGH, 1).equivalent(fault)
     assert not Aimed(ENOUGH).equivalent(Fault.of("mm  rows=2  ->  swap"))
+
+
+def test_what_can_not_be_built_is_given_up() -> None:
+    """The p-norm of order 0 is none, and no bound says what becomes of a row."""
+    assert list(built(Fault.of("embedding_renorm_  norm_type=0  ->  swap"))) == []
+
+
+def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stumbling:
+        def fared(self, fault: Fault, met: object, changed: object) -> Fared:
+            if fault.damage == "swap":
+                raise ZeroDivisionError("division by zero")
+            return Fared(str(fault), "killed")
+
+    monkeypatch.setattr(runner, "_worker", Stumbling)
+    tasks = [runner.Task(Fault.of(f"embedding  rank=1  ->  {damage}"), (1, 2), (1,)) for damage in ("swap", "shift")]
+    first, second = runner._hunt(tasks)
+    assert (first.status, first.met, second.status) == ("unknown", 2, "killed")
+    assert first.told == "embcheck raised ZeroDivisionError: division by zero"
