@@ -91,7 +91,7 @@ def otherwise(found: Difference) -> Iterator[Difference]:
     if found.elements is None:
         yield from (replace(found, got=got) for got in other_values(found.got))
         return
-    got, _, differ, place = found.elements
+    got, differ, place = found.elements.got, found.elements.differ, found.elements.place
     special = not np.isfinite(got[differ]).all()
     everywhere = np.ones_like(differ)
     noise = np.linspace(1, 2, got.size).reshape(got.shape)
