@@ -177,21 +177,26 @@ def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
         return not (np.abs(seen.got - seen.expected) > reach)[seen.differ].any()
     here = np.arange(len(tokens)) < own
     sizes = {max(own, 1), max(len(tokens), 1), len(case.tokens) - start} if case.mode == "mean" else {1}
-    given = [here * shares / max(own, 1) if case.mode == "mean" else here * shares]
+    given = np.where(here, shares, 0.0) / (max(own, 1) if case.mode == "mean" else 1)
     for size, whom in itertools.product(sizes, (here, np.ones_like(here))):
-        more = whom * shares / size - given[0]
-        total, most = (accumulate(np.searchsorted(rows, tokens), len(rows), each[:, None] * one)
-                       for each, one in ((more, last), (np.abs(more) + np.abs(given[0]), np.abs(last))))  # fmt: skip
+        more = np.where(whom, shares, 0.0) / size - given
+        total, most = (accumulate(np.searchsorted(rows, tokens), len(rows), _shared(each, one))
+                       for each, one in ((more, last), (np.abs(more) + np.abs(given), np.abs(last))))  # fmt: skip
         if _as_often(case, seen, total, most):
             return True
     return False
 
 
+def _shared(shares: Floats, row: Floats) -> Floats:
+    """So much of a row for each token; nothing of infinity is nothing."""
+    return np.where(shares[:, None] == 0, 0.0, shares[:, None] * row)
+
+
 def _as_often(case: Any, seen: Elements, more: Floats, most: Floats) -> bool:
-    """Whether a gradient is off by so much, once or as often as a route calls backward."""
+    """Whether a gradient is off by so much, once or as often as a route calls backward; infinity is off by nothing."""
     unit = case.format.unit_roundoff
     for times in (1, 2, 3):
-        due = seen.expected + times * more
+        due = np.where(np.isinf(seen.expected), seen.expected, seen.expected + times * more)
         limit = (
             gamma(len(case.tokens) + 4, unit) * (np.abs(seen.expected) + times * most) + case.format.smallest_subnormal
         )
