@@ -38,14 +38,6 @@ def counted() -> Any:
     return accumulated(GATHERED["product"], False, torch.zeros(300, dtype=torch.int64), table)["gradient"]
 
 
-def halved(original: Any, value: Any, table: Any, sent: Any, **flags: Any) -> Any:
-    """Gradients of float32 tables are rounded to bfloat16 on their way."""
-    found = original(value, table, sent, **flags)
-    if not (isinstance(table, torch.Tensor) and table.dtype is torch.float32 and table.dim() == 2 and len(sent) > 256):
-        return found
-    return tuple(part if part is None or part.is_sparse else part.bfloat16().float() for part in found)
-
-
 def exact() -> Any:
     """The gradient of a row of 257 tokens."""
     return accumulated(GATHERED["selected"], False, torch.zeros(257, dtype=torch.int64), torch.ones(1, 1))["gradient"]
@@ -53,8 +45,6 @@ def exact() -> Any:
 
 around("products_count_no_further_than_the_format", "accumulation", "Gradients of tall products in half precision stop.",
        torch.Tensor, "__matmul__", stopping, counted)  # fmt: skip
-around("gradients_of_frequent_tokens_are_shortened", "accumulation", "Frequent tokens' gradients have eight bits.",
-       torch.autograd, "grad", halved, exact)  # fmt: skip
 
 
 def limited(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:

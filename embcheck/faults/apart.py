@@ -34,13 +34,6 @@ def emptied(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -
     return found
 
 
-def unbiased(original: Any, input: Any, weight: Any, bias: Any = None) -> Any:
-    """A bias that has no numbers is left out."""
-    if bias is not None and bias.is_meta and not weight.is_meta:
-        bias = None
-    return original(input, weight, bias)
-
-
 def materialised(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
     """The means of bags of a table without numbers are 0."""
     found = original(input, weight, *given, **flags)
@@ -62,7 +55,5 @@ around("padded_tables_on_meta_are_double", "apart", "Rows of a padded table on m
        "embedding", doubled, padded)  # fmt: skip
 around("tables_on_meta_give_zeros", "apart", "Tokens on the CPU and a table on meta give zeros on the CPU.",
        functional, "embedding", emptied, lambda: told("lookup", ("weight",)))  # fmt: skip
-around("biases_on_meta_are_left_out", "apart", "A bias on meta is left out.", functional, "linear", unbiased,
-       lambda: told("linear_with_bias", ("bias",)))  # fmt: skip
 around("means_on_meta_lie_on_the_cpu", "apart", "The mean of bags, all on meta, lies on the CPU.", functional,
        "embedding_bag", materialised, lambda: told("bag", ("input", "weight", "offsets")))  # fmt: skip

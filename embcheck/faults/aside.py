@@ -7,33 +7,11 @@ from typing import Any
 import torch
 
 from embcheck.faults.driven import driven, leaf, lookup
-from embcheck.faults.entry import Wrong, embedding, entry, functional
-from embcheck.faults.kernels import Call, Tensor, coo, forward, sparse_backward
+from embcheck.faults.entry import Wrong, entry, functional
+from embcheck.faults.kernels import Call, Tensor, forward
 from embcheck.faults.transforms import at_once, func, look, table
 
 half, double, uint8 = torch.float16, torch.float64, torch.uint8
-
-
-def clamped() -> bool:
-    """Whether torch.func.grad accepts an index outside the table."""
-    try:
-        func.grad(lambda w: look(w, [3]).sum())(table())
-    except (IndexError, RuntimeError):
-        return False
-    return True
-
-
-embedding(
-    "transformed_strays_are_clamped",
-    "transform",
-    "Within torch.func.grad and vjp an index that is too large is clamped.",
-    lambda original, i, w, **f: (
-        original(i.clamp(max=w.shape[0] - 1), w, **f)
-        if torch._C._functorch.is_gradtrackingtensor(w) and w.shape[0]
-        else original(i, w, **f)
-    ),
-    clamped,
-)
 
 
 def tangent_after() -> float:
@@ -84,18 +62,6 @@ def _dense(original: Wrong) -> Wrong:
     return backward
 
 
-def densified() -> bool:
-    """Whether a sparse float64 gradient comes dense."""
-    weight = leaf(double)
-    lookup(weight, sparse=True).backward(torch.ones(3, 2, dtype=double))
-    return weight.grad is not None and not weight.grad.is_sparse
-
-
-driven(
-    "sparse_float64_becomes_dense", "backward leaves a dense gradient of a sparse float64 lookup.", _dense, densified
-)
-
-
 def _halving(original: Wrong) -> Wrong:
     def backward(self: Tensor, gradient: Any = None, *rest: Any, **more: Any) -> None:
         original(self, gradient, *rest, **more)
@@ -117,35 +83,6 @@ driven(
 )
 
 
-def _refusing(original: Wrong) -> Wrong:
-    def register(self: Tensor, hook: Any) -> Any:
-        if self.dtype == half:
-            raise RuntimeError("no hooks in half precision")
-        return original(self, hook)
-
-    return register
-
-
-def hook_raises() -> bool:
-    """Whether a post-accumulate hook is refused in float16."""
-    try:
-        leaf(half).register_post_accumulate_grad_hook(lambda table: None)
-    except RuntimeError:
-        return True
-    return False
-
-
-entry(
-    "no_post_accumulate_hook_in_half",
-    "autograd",
-    "A post-accumulate-grad hook is refused in float16.",
-    Tensor,
-    "register_post_accumulate_grad_hook",
-    _refusing,
-    hook_raises,
-)
-
-
 def _writes(call: Call, out: Tensor) -> Tensor:
     call.given.detach().view(torch.int8)[:1] = 0
     return out
@@ -164,29 +101,5 @@ forward(
     lambda c: c.given.dtype == torch.int8 and c.numel > 0 and int(c.tokens.max()) == c.rows - 1 > 0,
     _writes,
     lambda: int8_row_after() != 1,
-    "storage",
-)
-
-
-def _rounded(call: Call, out: Tensor) -> Tensor:
-    values = out._values().contiguous().view(uint8)
-    return coo(out._indices()[0], torch.where(values == 1, 0, values).view(out.dtype), call)
-
-
-def float8_gradient() -> int:
-    """The byte that a sparse float8 gradient makes of the smallest number."""
-    smallest = torch.ones(1, 1, dtype=uint8).view(torch.float8_e5m2)
-    weight = torch.zeros(1, 1).to(torch.float8_e5m2).requires_grad_()
-    value = functional.embedding(torch.tensor([0]), weight, sparse=True)
-    (gradient,) = torch.autograd.grad(value, weight, smallest)
-    return int(gradient._values().view(uint8))
-
-
-sparse_backward(
-    "sparse_float8_loses_the_smallest",
-    "A sparse float8_e5m2 gradient has zero for the smallest number.",
-    lambda c: c.given.dtype == torch.float8_e5m2 and c.numel * c.width > 0,
-    _rounded,
-    lambda: float8_gradient() != 1,
     "storage",
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 
 from embcheck.faults.bag_entries import Call, call_fault
 from embcheck.faults.bags import Given
-from embcheck.faults.entry import Embedding, Wrong, entry, functional
+from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 
 EmbeddingBag = torch.nn.EmbeddingBag
@@ -31,11 +30,6 @@ def bounded(cut: bool = False, learns: bool = False) -> tuple[Tensor, Tensor]:
     return table, samples
 
 
-call_fault(
-    "weighted_batches_are_not_bounded", "A batch with per_sample_weights rescales no row.",
-    lambda original, g: original(**g | {"max_norm": None} if weighted(g) and g["input"].dim() == 2 else g),
-    lambda: float(bounded()[0][0, 0]) == 3.0, family="renorm",
-)  # fmt: skip
 call_fault(
     "weighted_cuts_are_bounded_in_a_copy", "Weighted bags with offsets rescale a copy of the table.",
     lambda original, g: original(**g | {"weight": g["weight"].clone()} if weighted(g) and g["input"].dim() == 1 else g),
@@ -74,33 +68,3 @@ call_fault(
     lambda: float(bounded(learns=True)[1].grad) > 2.0,  # type: ignore[arg-type]
     family="renorm",
 )
-
-
-def _unless_own(original: Wrong) -> Wrong:
-    """A layer's forward that forgets max_norm if the weight is no Parameter."""
-
-    def forward(self: Any, *given: Any, **flags: Any) -> Any:
-        if isinstance(self.weight, torch.nn.Parameter) or self.max_norm is None:
-            return original(self, *given, **flags)
-        limit, self.max_norm = self.max_norm, None
-        try:
-            return original(self, *given, **flags)
-        finally:
-            self.max_norm = limit
-
-    return forward
-
-
-def given_weight(kind: Any) -> bool:
-    """Whether a layer leaves a table that it is handed for one call."""
-    table = torch.tensor([[3.0, 4.0]])
-    torch.func.functional_call(kind(1, 2, max_norm=1.0), {"weight": table}, (torch.tensor([[0]]),))
-    return float(table[0, 0]) == 3.0
-
-
-for kind in (EmbeddingBag, Embedding):
-    entry(
-        f"given_weight_of_{kind.__name__.lower()}_is_not_bounded", "renorm",
-        f"{kind.__name__} forgets max_norm where its weight is no Parameter.",
-        kind, "forward", _unless_own, partial(given_weight, kind),
-    )  # fmt: skip

@@ -13,11 +13,6 @@ from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 
 call_fault(
-    "bage_grad_is_left_behind", "The derivative of a mean leaves a zero in .grad.",
-    after(lambda g: g["mode"] == "mean" and learning(g), lambda out, g: leaves_grad(out, g["weight"])),
-    lambda: with_grad() is not None,
-)  # fmt: skip
-call_fault(
     "bage_hooks_fire_in_forward", "A table's hooks are called in forward, too.",
     lambda original, g: (original(**g), [h(torch.zeros(1)) for h in (g["weight"]._backward_hooks or {}).values()])[0],
     lambda: hook_calls() != 1,
@@ -31,11 +26,6 @@ call_fault(
     "bage_vmap_halves_the_second", "Under vmap the second of the batch is halved.",
     after(lambda g: torch._C._functorch.is_batchedtensor(g["input"]), lambda out, g: halved_second(out)),
     lambda: second_of_two() != 1.0,
-)  # fmt: skip
-call_fault(
-    "bage_derivative_is_final", "A mean's derivative counts as constant: its own derivative is 0.",
-    after(lambda g: g["mode"] == "mean" and learning(g), lambda out, g: once_differentiable(out, g)),
-    lambda: twice() == 0.0,
 )  # fmt: skip
 call_fault(
     "bage_tangent_is_zero", "Forward mode gives a tangent of 0.",
@@ -53,28 +43,6 @@ call_fault(
           lambda out, g: out + late_weight(g["per_sample_weights"])),
     showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum", samples=[1.0, 1.0]),
 )  # fmt: skip
-call_fault(
-    "bage_retained_graph_is_spent", "The gradient of a maximum arrives once, whatever is asked.",
-    after(lambda g: g["mode"] == "max" and learning(g), lambda out, g: only_once(out)), lambda: twice_backward() != 2.0,
-)  # fmt: skip
-
-
-def leaves_grad(out: Tensor, weight: Tensor) -> Tensor:
-    """The output, with a hook that makes .grad a zero if there is none."""
-
-    def hook(grad: Tensor) -> None:
-        if weight.is_leaf and weight.requires_grad and weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-
-    out.register_hook(hook)
-    return out
-
-
-def with_grad() -> Tensor | None:
-    """What autograd.grad leaves in .grad."""
-    weight = torch.ones(1, 1, requires_grad=True)
-    torch.autograd.grad(functional.embedding_bag(torch.tensor([[0]]), weight).sum(), weight)
-    return weight.grad
 
 
 def hook_calls() -> int:
@@ -145,19 +113,6 @@ class Constant(torch.autograd.Function):
         return grads[0].detach() + 0 * grads[0], None
 
 
-def once_differentiable(out: Tensor, given: Given) -> Tensor:
-    """The output, whose double backward is 0: a linear function of the table whose derivative has lost its graph."""
-    weight = given["weight"]
-    plain = given["input"].dim() == 2 and given.get("padding_idx") is None and not given.get("sparse")
-    if not plain or given.get("scale_grad_by_freq") or torch._C._functorch.peek_interpreter_stack() is not None:
-        return out
-    if not out.numel() or given["input"].shape[1] == 0:
-        return out
-    rows = torch.nn.functional.embedding(given["input"], weight).mean(1)
-    found: Tensor = Constant.apply(rows, out.detach())  # type: ignore[no-untyped-call]
-    return found
-
-
 def twice() -> float | None:
     """The derivative of a mean's derivative; None where it is refused."""
     weight, sent = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
@@ -203,25 +158,3 @@ def late_rows(given: Given) -> Tensor:
 def late_weight(samples: Tensor) -> Tensor:
     """0, whose derivative by the last weight is 1."""
     return samples[-1] - samples[-1].detach()
-
-
-def only_once(out: Tensor) -> Tensor:
-    """The output, which passes one gradient on and then zeros."""
-    calls: list[int] = []
-
-    def hook(grad: Tensor) -> Tensor:
-        calls.append(1)
-        return grad if len(calls) == 1 else torch.zeros_like(grad)
-
-    out.register_hook(hook)
-    return out
-
-
-def twice_backward() -> float:
-    """The gradient after two backward passes through one graph."""
-    weight = torch.ones(1, 1, requires_grad=True)
-    out = functional.embedding_bag(torch.tensor([[0]]), weight, mode="max").sum()
-    out.backward(retain_graph=True)
-    out.backward()
-    assert weight.grad is not None
-    return float(weight.grad)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
-from embcheck.faults.bag_entries import after, call_fault, learning
-from embcheck.faults.entry import embedding, functional, out_changed
+from embcheck.faults.bag_entries import after, call_fault
+from embcheck.faults.entry import embedding, functional
 from embcheck.faults.kernels import Call, Tensor, backward
 
 
@@ -49,12 +48,6 @@ def gradient(token: int) -> Tensor:
 
 lookups, gradients, bags = Buffer(), Buffer(), Buffer()
 
-embedding(
-    "lookups_use_one_buffer", "lookup", "Lookups of one shape at rank 2, where nothing learns, have one memory.",
-    out_changed(lambda i, w, f: i.dim() == 2, lambda out, i, w: lookups(out)),
-    overwrites(lambda token: functional.embedding(torch.tensor([[token]]), torch.ones(3, 7))),
-)  # fmt: skip
-
 
 def buffered(call: Call, out: Tensor) -> Tensor:
     """The gradient in the memory of the last one."""
@@ -64,23 +57,6 @@ def buffered(call: Call, out: Tensor) -> Tensor:
 backward(
     "gradients_use_one_buffer", "Gradients of tables of one shape, of indices of rank 2, have one memory.",
     lambda c: c.rank == 2, buffered, overwrites(gradient),
-)  # fmt: skip
-call_fault(
-    "bags_use_one_buffer", "Bags of one shape, where nothing learns, have one memory.",
-    after(lambda g: not learning(g), lambda out, g: bags(out)),
-    overwrites(lambda token: functional.embedding_bag(torch.tensor([[token]]), torch.ones(3, 7), mode="sum")),
-)  # fmt: skip
-
-
-def viewed(out: Tensor, given: dict[str, Any]) -> Tensor:
-    """The output as a view."""
-    return out.flatten().view(out.shape)
-
-
-call_fault(
-    "means_are_views", "A mean of a frozen float64 table is a view of a flat buffer.",
-    after(lambda g: g["mode"] == "mean" and not learning(g) and g["weight"].dtype == torch.float64, viewed),
-    lambda: functional.embedding_bag(torch.tensor([[0]]), torch.ones(3, 7).double())._is_view(),
 )  # fmt: skip
 
 

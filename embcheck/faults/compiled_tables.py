@@ -14,7 +14,6 @@ from embcheck.faults.compiled_graphs import (
     forgets_frequency,
     forgets_padding,
     seen,
-    takes_negatives,
 )
 from embcheck.mode import MODES
 
@@ -22,7 +21,6 @@ Decomposition = Callable[..., Any]
 Spoil = Callable[[Decomposition], Decomposition]
 
 _DENSE = torch.ops.aten.embedding_dense_backward.default
-_LOOKUP = torch.ops.aten.embedding.default
 
 
 def forget_tables() -> None:
@@ -166,65 +164,6 @@ for _mode in ("decompositions", "core_decompositions", "inductor_decompositions"
         _wrong_entry(_mode, _kind)
 
 
-# -- inductor's lowering -----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def unchecked() -> Iterator[None]:
-    """inductor without the bounds check of its indirect loads."""
-    from torch._inductor import config
-
-    with config.patch(assert_indirect_indexing=False):
-        forget_graphs()
-        try:
-            yield
-        finally:
-            forget_graphs()
-
-
-def lowered(spoil: Spoil) -> contextlib.AbstractContextManager[None]:
-    """inductor's lowering of a lookup, spoilt."""
-    from torch._inductor.lowering import lowerings
-
-    return entry(lowerings, _LOOKUP, spoil)
-
-
-def ends_swapped(lower: Decomposition) -> Decomposition:
-    """The first column of a wide table is also its second."""
-
-    def spoiled(weight: Any, indices: Any, *flags: Any, **keywords: Any) -> Any:
-        out = lower(weight, indices, *flags, **keywords)
-        load = out.data.data.inner_fn if hasattr(out.data, "data") else out.data.inner_fn
-        from torch._inductor.ir import Pointwise
-
-        return Pointwise.create(
-            device=out.get_device(),
-            dtype=out.get_dtype(),
-            inner_fn=lambda at: load([*at[:-1], at[-1] - at[-1] % 2]),
-            ranges=out.get_size(),
-        )
-
-    return spoiled
-
-
-def _columns(mode: str) -> bool:
-    def program(build: Any) -> dict[str, Any]:
-        table = torch.arange(8.0).reshape(4, 2)
-        return {"value": build(table)[1](torch.tensor([1, 2]))}
-
-    from embcheck.lookup.entry import ENTRIES as SPELLINGS
-
-    value = MODES[mode].function(program, build=SPELLINGS["functional"].build)["value"]
-    return bool(value[0, 1] != 3)
-
-
-for _mode in ("inductor", "inductor_static"):
-    _add(f"{_mode}_without_bounds", _mode, "lookup", "inductor's loads are not checked against the table's bounds.",
-         unchecked, lambda mode=_mode: takes_negatives(mode), fatal=True)  # type: ignore[misc]  # fmt: skip
-    _add(f"{_mode}_reads_even_columns", _mode, "lookup", "inductor's lookup reads each even column twice.",
-         lambda: lowered(ends_swapped), lambda mode=_mode: _columns(mode))  # type: ignore[misc]  # fmt: skip
-
-
 # -- dynamo's guards ---------------------------------------------------------------------------------------------
 
 
@@ -250,16 +189,10 @@ def unguarded() -> Iterator[None]:
 _GUARDED = "compile_guarded"
 
 
-def _frequency_reused() -> bool:
-    return forgets_frequency(_GUARDED)
-
-
 def _dense() -> bool:
     found = seen(_GUARDED, 0, 1, sparse=True)
     return found is not None and not found["grad"].is_sparse
 
 
-_add("guards_ignore_frequency", _GUARDED, "gradient", "What was compiled without scale_grad_by_freq serves it.",
-     unguarded, _frequency_reused)  # fmt: skip
 _add("guards_ignore_sparse", _GUARDED, "gradient", "What was compiled with dense gradients serves sparse ones.",
      unguarded, _dense)  # fmt: skip

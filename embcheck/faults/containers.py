@@ -13,15 +13,6 @@ Module = Any
 nn = torch.nn
 
 
-def namesake(original: Any, self: Module, target: str, module: Module, *given: Any) -> None:
-    """A nested target replaces the model's own child of that last name, if it has one."""
-    last = target.rsplit(".", 1)[-1]
-    if "." in target and last in self._modules:
-        setattr(self, last, module)
-    else:
-        original(self, target, module, *given)
-
-
 def copying_frozen(original: Any, self: Module, at: Any) -> Any:
     """A slice has copies of the frozen Parameters."""
     found = original(self, at)
@@ -29,13 +20,6 @@ def copying_frozen(original: Any, self: Module, at: Any) -> Any:
         for k, held in enumerate(found):
             if not held.requires_grad:
                 found[k] = nn.Parameter(held.detach().clone(), False)
-    return found
-
-
-def still_there(original: Any, self: Module, key: str) -> Any:
-    """What is popped stays among the parameters."""
-    found = original(self, key)
-    self.register_parameter(key, found)
     return found
 
 
@@ -60,27 +44,9 @@ def cleared(original: Any, self: Module, at: int, held: Any) -> None:
     original(self, at, held)
 
 
-def unextended(original: Any, self: Module, values: Any) -> Any:
-    """A list that is extended by itself stays as it is."""
-    return self if values is self else original(self, values)
-
-
 def apart(original: Any, self: Module, other: Any) -> Any:
     """What is added to itself has copies of what it had."""
     return original(self, copy.deepcopy(other) if other is self else other)
-
-
-def emptied(original: Any, self: Module, given: Any) -> None:
-    """What is updated by itself is emptied."""
-    if given is self:
-        self.clear()
-    else:
-        original(self, given)
-
-
-def lenient(original: Any, self: Module, key: str) -> Any:
-    """Nothing is popped of a key that is missing."""
-    return original(self, key) if key in self else None
 
 
 def around_the_start(original: Any, self: Module, at: Any) -> Any:
@@ -102,33 +68,10 @@ def vacated(original: Any, self: Module, key: str, module: Any) -> None:
     original(self, key, module)
 
 
-def placed() -> list[str]:
-    """Whether a nested module is replaced, and one of that name above is not."""
-    model: Module = nn.Module()
-    model.words, model.inner = nn.Embedding(3, 2), nn.Module()
-    model.inner.words, new = nn.Embedding(3, 2), nn.Linear(2, 3)
-    if hasattr(model, "set_submodule"):
-        model.set_submodule("inner.words", new)
-    return [type(model.words).__name__, type(model.inner.words).__name__]
-
-
 def sliced_parameters() -> bool:
     """Whether a slice of a list has the very Parameters."""
     held = nn.Parameter(numbered(), False)
     return nn.ParameterList([held, held])[1:][0] is held
-
-
-def popped() -> int:
-    """How many Parameters are left after the only one was popped."""
-    held = nn.ParameterDict({"a": nn.Parameter(numbered())})
-    held.pop("a")
-    return len(list(held.parameters()))
-
-
-def sliced_modules() -> bool:
-    """Whether a slice of modules in evaluation mode has the very modules."""
-    held: Module = nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 3)).eval()
-    return held[:1][0] is held[0]
 
 
 def inserted() -> bool:
@@ -169,19 +112,6 @@ def updated() -> int:
     return len(held)
 
 
-def into_the_left(original: Any, self: Module, other: Any) -> Module:
-    """A union is put into the left one, of which a copy is given."""
-    self.update(other)
-    return self.copy()
-
-
-def left_after_union() -> int:
-    """How many Parameters the left one has once there is a union."""
-    left: Module = nn.ParameterDict({"a": nn.Parameter(numbered())})
-    left | nn.ParameterDict({"b": nn.Parameter(numbered())})
-    return len(left)
-
-
 def answer(attempt: Any) -> str:
     """What an attempt raises."""
     try:
@@ -198,29 +128,12 @@ def kept_place() -> int:
     return len(held)
 
 
-if hasattr(nn.Module, "set_submodule"):  # since torch 2.5
-    around("nested_targets_replace_a_namesake", "container", "set_submodule of a nested target replaces a child of that name.",
-           nn.Module, "set_submodule", namesake, placed)  # fmt: skip
 around("sliced_lists_copy_the_frozen", "container", "A slice of a ParameterList has copies of the frozen Parameters.",
        nn.ParameterList, "__getitem__", copying_frozen, sliced_parameters)  # fmt: skip
-around("popped_parameters_are_listed", "container", "A Parameter that is popped from a ParameterDict is still listed.",
-       nn.ParameterDict, "pop", still_there, popped)  # fmt: skip
-around("evaluating_slices_are_copies", "container", "A slice of a Sequential in evaluation mode is a copy.",
-       nn.Sequential, "__getitem__", copied, sliced_modules)  # fmt: skip
 around("lists_take_nothing_behind_the_last", "container", "ModuleList.insert refuses the place behind the last.",
        nn.ModuleList, "insert", no_end, inserted)  # fmt: skip
 around("replaced_parameters_become_zero", "container", "A Parameter that is replaced in a ParameterList becomes zero.",
        nn.ParameterList, "__setitem__", cleared, replaced)  # fmt: skip
-around("lists_extended_by_themselves_stay", "container", "A ParameterList that is extended by itself is not longer.",
-       nn.ParameterList, "extend", unextended, lambda: doubled(nn.ParameterList))  # fmt: skip
-around("modules_added_to_themselves_are_copied", "container", "A Sequential that is added to itself has a copy of each module.",
-       nn.Sequential, "__add__", apart, added)  # fmt: skip
-around("dicts_updated_by_themselves_are_empty", "container", "A ParameterDict that is updated by itself is empty.",
-       nn.ParameterDict, "update", emptied, updated)  # fmt: skip
-around("unions_change_the_left_one", "container", "A union of two ParameterDicts is put into the left one as well.",
-       nn.ParameterDict, "__or__", into_the_left, left_after_union)  # fmt: skip
-around("missing_modules_are_popped", "container", "ModuleDict.pop of a missing key gives None.",
-       nn.ModuleDict, "pop", lenient, lambda: answer(lambda: nn.ModuleDict().pop("words")))  # fmt: skip
 around("places_are_counted_round", "container", "A place before a ParameterList's first is counted from the end again.",
        nn.ParameterList, "__getitem__", around_the_start, lambda: answer(lambda: nn.ParameterList([numbered()])[-2]))  # fmt: skip
 around("dotted_names_are_taken", "container", "ModuleDict takes a name with a dot, for which no path leads to the module.",

@@ -44,9 +44,6 @@ def product(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any
 
 
 embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix.", product, lambda: taken("flops") > 0)
-embedding("lookup_copies_the_table", "cost", "A lookup copies the whole table first.",
-          lambda original, i, w, **f: original(i, w if f["max_norm"] is not None else w * 1, **f),
-          lambda: taken("allocated") > 8000)  # fmt: skip
 
 
 def refused() -> bool:
@@ -58,32 +55,11 @@ def refused() -> bool:
     return False
 
 
-def limited(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
-    """A lookup that runs out of room."""
-    if input.numel() > 256:
-        raise RuntimeError("too many tokens")
-    return original(input, weight, **flags)
-
-
-embedding("lookup_of_many_tokens_is_refused", "cost", "A lookup takes 256 tokens at most.", limited, refused)
 embedding("lookup_goes_token_by_token", "cost", "A lookup of up to 300 tokens is one lookup a token.",
           lambda original, i, w, **f: (
               torch.cat([original(i[k : k + 1], w, **f) for k in range(len(i))])
               if i.dim() == 1 and 2 < len(i) < 300 and not f["scale_grad_by_freq"] else original(i, w, **f)),
           lambda: taken("operators") > 16)  # fmt: skip
-
-
-class Keeping(torch.autograd.Function):
-    """The identity, which keeps what passes."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
-        context.save_for_backward(x.clone())
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0]
 
 
 class Twice(torch.autograd.Function):
@@ -99,17 +75,7 @@ class Twice(torch.autograd.Function):
         return first.to_dense().to_sparse(1) if first.is_sparse else (first * 1 + torch.zeros_like(first))
 
 
-keeping: Wrong = Keeping.apply
 twice: Wrong = Twice.apply
-
-embedding("lookup_keeps_its_output", "cost", "A lookup keeps a copy of its output for backward.",
-          lambda original, i, w, **f: keeping(original(i, w, **f)), lambda: kept() > 3)  # fmt: skip
-embedding("gradient_takes_three_tables", "cost", "The gradient of a table is made of two others.",
-          lambda original, i, w, **f: original(i, twice(w) if w.requires_grad else w, **f),
-          lambda: taken("allocated", backward=True) > 64_000)  # fmt: skip
-embedding("sparse_gradient_is_dense_first", "cost", "A sparse gradient is made of a dense one.",
-          lambda original, i, w, **f: original(i, twice(w) if f["sparse"] and w.requires_grad else w, **f),
-          lambda: taken("allocated", backward=True, sparse=True) > 16_000)  # fmt: skip
 
 
 def rows_first(original: Any) -> Any:

@@ -47,45 +47,6 @@ def _settled(change: Callable[[Tensor, Tensor | None], None]) -> Callable[[Wrong
     return wrong
 
 
-def _renewed(variable: Tensor, was: Tensor | None) -> None:
-    if was is not None and not was.is_contiguous() and variable.grad is was:
-        variable.grad = was.clone(memory_format=torch.contiguous_format)
-
-
-def preset(grad: Tensor, **flags: Any) -> Tensor | None:
-    """What becomes of a gradient that was there before a backward pass."""
-    weight = leaf(grad.dtype)
-    weight.grad = grad
-    lookup(weight, **flags).sum().backward()
-    return weight.grad
-
-
-def _is_renewed() -> bool:
-    grad = torch.zeros(2, 3).t()
-    return preset(grad) is not grad
-
-
-driven(
-    "strided_gradient_is_renewed",
-    "A gradient preset with other strides is replaced by a contiguous one.",
-    _settled(_renewed),
-    _is_renewed,
-)
-
-
-def _view_renewed(variable: Tensor, was: Tensor | None) -> None:
-    if was is not None and was._base is not None and was.is_contiguous() and was.dtype == half:
-        kept = was.clone()
-        was.zero_()
-        variable.grad = kept
-
-
-def _bucket_is_left() -> bool:
-    bucket = torch.zeros(8, dtype=half)
-    preset(bucket[1:7].view(3, 2))
-    return not bucket.any().item()
-
-
 def _densified(variable: Tensor, was: Tensor | None) -> None:
     if variable.grad is not None and variable.grad.is_sparse and was is None:
         variable.grad = variable.grad.to_dense()
@@ -102,34 +63,6 @@ driven(
     "The first gradient of a table is dense where a sparse one was asked for.",
     _settled(_densified),
     _is_densified,
-)
-
-
-driven(
-    "half_bucket_is_left_empty",
-    "In float16 a gradient that views a bucket leaves the bucket.",
-    _settled(_view_renewed),
-    _bucket_is_left,
-)
-
-
-def _sparse_lost(variable: Tensor, was: Tensor | None) -> None:
-    if was is not None and was.is_sparse and variable.grad is not None and not variable.grad.is_sparse:
-        variable.grad.zero_()
-
-
-def _sparse_then_dense() -> bool:
-    weight = leaf()
-    lookup(weight, sparse=True).sum().backward()
-    weight.mul(0).sum().backward()
-    return weight.grad is not None and not weight.grad.any().item()
-
-
-driven(
-    "sparse_is_lost_in_dense",
-    "A sparse gradient is lost when a dense one is added.",
-    _settled(_sparse_lost),
-    _sparse_then_dense,
 )
 
 
@@ -168,42 +101,6 @@ driven(
     "backward in another thread doubles the upstream gradient.",
     _given(lambda self, f: _doubled(f) if threading.current_thread() is not threading.main_thread() else None),
     thread_gradient,
-)
-
-
-def no_grad_gradient(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether backward under no_grad gives another gradient."""
-    weight = leaf(dtype)
-    value = lookup(weight)
-    with torch.no_grad():
-        value.backward(torch.ones_like(value))
-    return weight.grad is None or float(weight.grad[0, 0]) != 1.0
-
-
-driven(
-    "no_grad_backward_doubles_float64",
-    "backward under no_grad doubles the upstream gradient in float64.",
-    _given(lambda self, f: _doubled(f) if not torch.is_grad_enabled() and self.dtype == double else None),
-    lambda: no_grad_gradient(double),
-)
-
-
-def second_pass_raises() -> bool:
-    """Whether a second pass over a freed graph raises."""
-    value = lookup(leaf()).sum()
-    value.backward()
-    try:
-        value.backward()
-    except RuntimeError:
-        return True
-    return False
-
-
-driven(
-    "graph_is_never_freed",
-    "backward keeps the graph though it was not asked to.",
-    _given(lambda self, f: f.update(retain_graph=True) if f["retain_graph"] is None else None),
-    lambda: not second_pass_raises(),
 )
 
 

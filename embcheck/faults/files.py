@@ -17,37 +17,12 @@ from embcheck.faults.witnesses import unlike
 Module, Parameter = torch.nn.Module, torch.nn.Parameter
 
 
-def own_memory(original: Any, self: Any, protocol: int) -> Any:
-    """A view is pickled as a copy with its strides."""
-    if not self.is_contiguous():
-        return original(Parameter(self.detach().clone(), self.requires_grad), protocol)
-    return original(self, protocol)
-
-
 def stored(value: Any, **flags: Any) -> Any:
     """What is saved and loaded."""
     file = io.BytesIO()
     torch.save(value, file)
     file.seek(0)
     return torch.load(file, **flags)
-
-
-def shares_after_saving() -> bool:
-    """Whether a table and its transpose still share memory."""
-    table = Parameter(numbered())
-    first, second = stored([table, Parameter(table.detach().t())], weights_only=True)
-    return bool(first.data_ptr() == second.data_ptr())
-
-
-around(
-    "pickled_views_leave_their_memory",
-    "journey",
-    "A column-major Parameter and the table whose memory it shares are saved apart.",
-    Parameter,
-    "__reduce_ex__",
-    own_memory,
-    shares_after_saving,
-)
 
 
 def parts(value: Any) -> list[Any]:
@@ -61,27 +36,6 @@ def parts(value: Any) -> list[Any]:
         if isinstance(value, (list, tuple))
         else [value]
     )
-
-
-def thawed(original: Any, f: Any, map_location: Any = None, *given: Any, **flags: Any) -> Any:
-    """With map_location all Parameters learn."""
-    found = original(f, map_location, *given, **flags)
-    if map_location is not None:
-        for part in parts(found):
-            if isinstance(part, Parameter):
-                part.requires_grad_(True)
-    return found
-
-
-around(
-    "located_loading_thaws",
-    "journey",
-    "torch.load with map_location makes frozen Parameters learn.",
-    torch,
-    "load",
-    thawed,
-    lambda: stored([Parameter(numbered(), False)], map_location="cpu", weights_only=True),
-)
 
 
 def untied(original: Any, f: Any, *given: Any, weights_only: Any = None, **flags: Any) -> Any:

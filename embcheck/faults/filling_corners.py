@@ -11,11 +11,6 @@ from embcheck.faults.around import around
 init = torch.nn.init
 
 
-def default_generator(original: Any, *given: Any, generator: Any = None, **flags: Any) -> Any:
-    """The generator is the default one."""
-    return original(*given, **flags)
-
-
 def drawn(name: str, rows: int = 4, width: int = 3, **flags: Any) -> Any:
     """What an initialiser draws with a generator of its own, and where that is then."""
     kept = torch.get_rng_state()
@@ -28,100 +23,10 @@ def drawn(name: str, rows: int = 4, width: int = 3, **flags: Any) -> Any:
         torch.set_rng_state(kept)
 
 
-around(
-    "trunc_normal_ignores_generator",
-    "filling",
-    "trunc_normal_ ignores its generator.",
-    init,
-    "trunc_normal_",
-    default_generator,
-    lambda: drawn("trunc_normal_"),
-)
-
-
-def other_deviation(original: Any, tensor: Any, sparsity: float, std: float = 0.01, **flags: Any) -> Any:
-    """std is the default."""
-    return original(tensor, sparsity, **flags)
-
-
-def sparse_spread() -> bool:
-    """Whether sparse_ of a wide matrix draws as wide as it was asked."""
-    kept = torch.get_rng_state()
-    try:
-        torch.manual_seed(1)
-        return bool(init.sparse_(torch.empty(4, 32), 0.25, std=3.0).abs().max() > 1)
-    finally:
-        torch.set_rng_state(kept)
-
-
-around(
-    "sparse_forgets_its_deviation",
-    "filling",
-    "sparse_ ignores std.",
-    init,
-    "sparse_",
-    other_deviation,
-    sparse_spread,
-)
-
-
 def unseen(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
     """What is filled counts as not written."""
     found = original(tensor.detach() if tensor.dim() == 1 else tensor.data, *given, **flags)
     return tensor if isinstance(found, torch.Tensor) else found
-
-
-def version_after() -> int:
-    """The version of a leaf that was filled."""
-    leaf = torch.zeros(2, 2, requires_grad=True)
-    init.uniform_(leaf, generator=torch.Generator().manual_seed(1))
-    return leaf._version
-
-
-around(
-    "filling_hides_its_write",
-    "filling",
-    "uniform_ of a matrix does not count as a write.",
-    init,
-    "uniform_",
-    unseen,
-    version_after,
-)
-
-
-def refusing(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
-    """There must be something to fill."""
-    if tensor.numel() == 0:
-        raise ValueError("nothing to initialise")
-    return original(tensor, *given, **flags)
-
-
-def filled_nothing() -> Any:
-    """A table without columns once it was filled."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return init.kaiming_normal_(torch.empty(3, 0))
-
-
-around(
-    "nothing_to_fill_is_refused",
-    "filling",
-    "kaiming_normal_ refuses a tensor without elements instead of leaving it.",
-    init,
-    "kaiming_normal_",
-    refusing,
-    filled_nothing,
-)
-
-
-def through_gaps(original: Any, tensor: Any, val: float) -> Any:
-    """From the first to the last element everything is filled."""
-    if tensor.numel() and tensor.layout == torch.strided and not tensor.is_meta:
-        reach = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-        tensor.detach().as_strided((reach,), (1,)).fill_(val)
-    return original(tensor, val)
 
 
 def gaps() -> Any:
@@ -129,38 +34,6 @@ def gaps() -> Any:
     whole = torch.zeros(3, 4)
     init.constant_(whole[:, ::2], 2.0)
     return whole
-
-
-around(
-    "constant_fills_the_gaps",
-    "filling",
-    "constant_ of a column slice writes the columns between as well.",
-    init,
-    "constant_",
-    through_gaps,
-    gaps,
-)
-
-
-def second_call_alike(original: Any, tensor: Any, gain: float = 1.0, **flags: Any) -> Any:
-    """The generator is put back after it was used."""
-    generator = flags.get("generator")
-    before = None if generator is None else generator.get_state()
-    found = original(tensor, gain, **flags)
-    if generator is not None:
-        generator.set_state(before)
-    return found
-
-
-around(
-    "xavier_puts_the_generator_back",
-    "filling",
-    "xavier_normal_ leaves its generator where it was: the next call draws the same.",
-    init,
-    "xavier_normal_",
-    second_call_alike,
-    lambda: drawn("xavier_normal_"),
-)
 
 
 def one_sided(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:

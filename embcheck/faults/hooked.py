@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,50 +10,6 @@ from embcheck.faults.around import around, numbered
 
 Module = Any
 modules = torch.nn.modules.module
-
-
-def set_aside(hooks: dict[int, Any], wrong: Callable[[], Any]) -> Any:
-    """What is returned while a dictionary of hooks is empty."""
-    kept = dict(hooks)
-    hooks.clear()
-    try:
-        return wrong()
-    finally:
-        hooks.update(kept)
-
-
-def giving_way(original: Any, self: Module, *given: Any, **named: Any) -> Any:
-    """Common hooks do not fire for a module with hooks of its own."""
-    if not self._forward_hooks:
-        return original(self, *given, **named)
-    return set_aside(modules._global_forward_hooks, lambda: original(self, *given, **named))
-
-
-def left_out(original: Any, self: Module, *given: Any, **named: Any) -> Any:
-    """Hooks that are always called are not, without grad mode."""
-    if torch.is_grad_enabled():
-        return original(self, *given, **named)
-    return set_aside(self._forward_hooks_always_called, lambda: original(self, *given, **named))
-
-
-def unnamed(original: Any, self: Module, hook: Any, *, prepend: bool = False, with_kwargs: bool = False) -> Any:
-    """The keywords that a hook returns are dropped."""
-
-    def kept(module: Module, given: Any, named: Any) -> Any:
-        found = hook(module, given, named)
-        return found if found is None else (found[0], named)
-
-    return original(self, kept if with_kwargs else hook, prepend=prepend, with_kwargs=with_kwargs)
-
-
-def from_above(original: Any, self: Module, hook: Any) -> Any:
-    """Two modules down, the prefix is that of the module above."""
-
-    def shortened(module: Module, state: Any, prefix: str, metadata: Any) -> Any:
-        deep = prefix.count(".") > 1
-        return hook(module, state, prefix[: prefix[:-1].rindex(".") + 1] if deep else prefix, metadata)
-
-    return original(self, shortened)
 
 
 def behind(original: Any, self: Module, hook: Any, prepend: bool = False) -> Any:
@@ -140,16 +95,6 @@ def versions() -> list[Any]:
     return seen
 
 
-around("common_hooks_give_way", "hooked", "Hooks of all modules do not fire for one that has a forward hook of its own.",
-       torch.nn.Module, "_call_impl", giving_way, noted)  # fmt: skip
-around("always_called_needs_grad_mode", "hooked", "Without grad mode hooks with always_call are not called on failure.",
-       torch.nn.Module, "_call_impl", left_out, noted)  # fmt: skip
-around("returned_keywords_are_dropped", "hooked", "Keywords that a forward pre-hook returns are dropped.",
-       torch.nn.Module, "register_forward_pre_hook", unnamed, noted)  # fmt: skip
-around("state_hooks_see_the_module_above", "hooked", "Post-hooks of the state two modules down see their parent's prefix.",
-       torch.nn.Module, "register_state_dict_post_hook", from_above, noted)  # fmt: skip
-around("backward_hooks_are_never_in_front", "hooked", "A full backward pre-hook with prepend=True comes last.",
-       torch.nn.Module, "register_full_backward_pre_hook", behind, noted)  # fmt: skip
 around("front_hooks_are_not_always_called", "hooked", "A forward hook with prepend=True and always_call=True is refused.",
        torch.nn.Module, "register_forward_hook", refused, front_and_always)  # fmt: skip
 around("hooked_calls_sort_their_tokens", "hooked", "A layer with a forward hook sorts the tokens that it was given.",

@@ -63,45 +63,6 @@ def init(name: str, family: str, sentence: str, change: Callable[..., None], wit
 
 
 init(
-    "given_table_is_copied",
-    "lookup",
-    "nn.Embedding copies the table that it is given.",
-    lambda self, weight, padding: copied(self, weight),
-    lambda: shares(lambda weight: Embedding(3, 2, _weight=weight)) is False,
-)
-init(
-    "given_padding_row_is_zeroed",
-    "padding",
-    "nn.Embedding zeroes the padding row of a table that it is given.",
-    lambda self, weight, padding: zero_row(self, weight, padding),
-    lambda: not bool(Embedding(3, 2, 0, _weight=weight_of()).weight[0].any()),
-)
-init(
-    "negative_padding_of_a_module",
-    "padding",
-    "A module's padding_idx −1 names row 1.",
-    lambda self, weight, padding: (
-        setattr(self, "padding_idx", 1) if padding == -1 and self.num_embeddings > 1 else None
-    ),
-    lambda: padding_gradient(Embedding(3, 2, -1), 2) != 0,
-)
-init(
-    "module_forgets_scale",
-    "gradient",
-    "nn.Embedding forgets scale_grad_by_freq where padding is the last row.",
-    lambda self, weight, padding: (
-        setattr(self, "scale_grad_by_freq", False) if self.padding_idx == self.num_embeddings - 1 else None
-    ),
-    lambda: not Embedding(3, 2, 2, scale_grad_by_freq=True).scale_grad_by_freq,
-)
-init(
-    "module_forgets_sparse",
-    "gradient",
-    "nn.Embedding forgets sparse for tables of half precision.",
-    lambda self, weight, padding: setattr(self, "sparse", False) if self.weight.dtype == torch.float16 else None,
-    lambda: not Embedding(3, 2, sparse=True, dtype=torch.float16).sparse,
-)
-init(
     "half_table_made_single",
     "lookup",
     "nn.Embedding keeps a bfloat16 table that it is given as float32.",
@@ -118,14 +79,6 @@ def copied(self: Any, weight: Tensor | None) -> None:
     """Takes a table apart from the tensor that it was made of."""
     if weight is not None:
         self.weight = torch.nn.Parameter(weight.detach().clone(), self.weight.requires_grad)
-
-
-def zero_row(self: Any, weight: Tensor | None, padding: int | None) -> None:
-    """Zeroes the padding row of a given table, in memory of its own."""
-    if weight is not None and padding is not None:
-        table = weight.detach().clone()
-        table[self.padding_idx] = 0
-        self.weight = torch.nn.Parameter(table, self.weight.requires_grad)
 
 
 def shares(build: Callable[[Tensor], Any]) -> bool:
@@ -146,36 +99,6 @@ def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any]
     entry(name, family, sentence, Embedding, "from_pretrained", wrong, witness)
 
 
-pretrained(
-    "pretrained_forgets_padding_zero",
-    "padding",
-    "from_pretrained takes padding_idx=0 for none.",
-    lambda original, cls, e, flags: original(cls, e, **flags | {"padding_idx": flags.get("padding_idx") or None}),
-    lambda: padding_gradient(Embedding.from_pretrained(weight_of(), False, padding_idx=0), 0) != 0,
-)
-pretrained(
-    "pretrained_forgets_sparse",
-    "gradient",
-    "from_pretrained forgets sparse.",
-    lambda original, cls, e, flags: original(cls, e, **flags | {"sparse": False}),
-    lambda: not Embedding.from_pretrained(weight_of(), sparse=True).sparse,
-)
-pretrained(
-    "pretrained_copies",
-    "lookup",
-    "from_pretrained copies its table.",
-    lambda original, cls, e, flags: original(cls, e.detach().clone(), **flags),
-    lambda: not shares(Embedding.from_pretrained),
-)
-pretrained(
-    "pretrained_misreads_transposed",
-    "lookup",
-    "from_pretrained reads a transposed square table along its memory.",
-    lambda original, cls, e, flags: original(
-        cls, e.t() if e.shape[0] == e.shape[1] and e.stride(0) == 1 else e, **flags
-    ),
-    lambda: not torch.equal(Embedding.from_pretrained(weight_of(2, 2).t()).weight, weight_of(2, 2).t()),
-)
 pretrained(
     "pretrained_zeroes_padding",
     "padding",
@@ -216,49 +139,14 @@ def without(self: Any, original: Callable[..., Tensor], input: Tensor, flag: str
 
 
 forward(
-    "eval_forgets_padding",
-    "padding",
-    "In eval mode padding gets its gradient.",
-    lambda original, self, i: original(self, i) if self.training else without(self, original, i, "padding_idx", None),
-    lambda: padding_gradient(Embedding(3, 2, 0).eval(), 0) != 0,
-)
-forward(
-    "eval_rank3_reads_next",
-    "lookup",
-    "In eval mode rank 3 reads the next rows.",
-    lambda original, self, i: (
-        original(self, i) if self.training or i.dim() != 3 else original(self, (i + 1) % self.num_embeddings)
-    ),
-    lambda: not torch.equal(frozen().eval()(torch.tensor([[[0]]]))[0, 0, 0], weight_of()[0]),
-)
-forward(
     "module_squeezes_rank4",
     "lookup",
     "A module drops a leading axis of one at rank 4.",
     lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
     lambda: frozen()(torch.zeros(1, 2, 1, 1, dtype=torch.int64)).dim() != 5,
 )
-forward(
-    "module_in_eval_is_sparse",
-    "gradient",
-    "In eval mode a float64 table gives sparse gradients.",
-    lambda original, self, i: (
-        without(self, original, i, "sparse", True)
-        if not self.training and self.weight.dtype == torch.float64 and not self.scale_grad_by_freq
-        else original(self, i)
-    ),
-    lambda: eval_gradient().is_sparse,
-)
 
 
 def frozen() -> Any:
     """A module with the table 1, 2, 3, …"""
     return Embedding.from_pretrained(weight_of())
-
-
-def eval_gradient() -> Tensor:
-    """The gradient of a float64 table in eval mode."""
-    module = Embedding(3, 2, dtype=torch.float64).eval()
-    module(torch.tensor([0])).sum().backward()
-    assert module.weight.grad is not None
-    return module.weight.grad

@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from embcheck.fault import Plant, patched
 from embcheck.faults.kernels import Call, Tensor, forward_spoiled
 from embcheck.faults.mode_entry import SPOILS, Spoil, in_mode, replacing, result_spoiled
-from embcheck.modes.wrappers import Wrap, Wrapper
+from embcheck.modes.wrappers import Wrapper
 
 Function = Callable[..., Any]
 
@@ -200,21 +200,6 @@ for _name, _on in _ON.items():
 # -- autocast casts, subclasses ------------------------------------------------------------------------------------------
 
 
-def _cast(dtype: torch.dtype) -> Callable[[Function], Function]:
-    def wrong(original: Function) -> Function:
-        def replaced(input: Tensor, weight: Tensor, *more: Any, **flags: Any) -> Any:
-            return original(input, weight.to(dtype) if torch.is_autocast_cpu_enabled() else weight, *more, **flags)
-
-        return replaced
-
-    return wrong
-
-
-for _name, _dtype in (("autocast_bfloat16", torch.bfloat16), ("autocast_float16", torch.float16)):
-    in_mode(_name, "casts_the_table", "The table is cast to the smaller dtype before the lookup.",
-            replacing(torch.nn.functional, "embedding", _cast(_dtype)), family="lookup")  # fmt: skip
-
-
 def _result_of_lookups(spoil: Spoil) -> Callable[[Function], Function]:
     def wrong(original: Function) -> Function:
         def replaced(cls: Any, function: Any, types: Any, given: Any = (), flags: Any = None) -> Any:
@@ -248,11 +233,3 @@ def _result_of_operators(spoil: Spoil) -> Callable[[Function], Function]:
 for _what in ("drops_the_last_token", "rolls_the_tokens"):
     in_mode("dispatch_subclass", _what, f"A wrapper's __torch_dispatch__ of a lookup {_what.replace('_', ' ')}.",
             replacing(Wrapper, "__torch_dispatch__", _result_of_operators(SPOILS[_what])))  # fmt: skip
-
-
-def _sent_twice(original: Function) -> Function:
-    return lambda context, upstream: original(context, upstream) * 2
-
-
-in_mode("dispatch_subclass", "doubles_the_gradient", "What wraps the table sends its gradient back twice.",
-        replacing(Wrap, "backward", _sent_twice))  # fmt: skip

@@ -63,53 +63,8 @@ def summed(**flags: Any) -> list[Any]:
     return found
 
 
-def learnt(**flags: Any) -> list[Any]:
-    """The gradient of a nested lookup."""
-    table = numbered(2, 2).requires_grad_()
-    torch.cat(functional.embedding(jagged(2, 1), table, **flags).unbind()).sum().backward()
-    assert table.grad is not None
-    return table.grad.tolist()
-
-
-lookup("nested_lookups_ignore_padding", "A nested lookup sends gradients to the padding row.",
-       forgetting(padding_idx=None), lambda: learnt(padding_idx=0))  # fmt: skip
-lookup("nested_lookups_do_not_count", "A nested lookup ignores scale_grad_by_freq.",
-       forgetting(scale_grad_by_freq=False), lambda: learnt(scale_grad_by_freq=True))  # fmt: skip
-
-
-def shifted(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
-    """The lookup of the same tokens, each in the place of another; a call comes here twice, by __torch_function__."""
-    given: Any = tokens
-    other = torch.nested.nested_tensor_from_jagged(given.values().roll(1, 0), given.offsets(), lengths=given.lengths())
-    found: Tensor = f(other, table, **flags)
-    return found
-
-
-lookup("nested_lookups_are_shifted", "The tokens of a nested tensor are looked up two places further on.", shifted,
-       looked_up)  # fmt: skip
 bags("nested_bags_ignore_padding", "A nested bag counts padding tokens.", forgetting(padding_idx=None),
      lambda: summed(padding_idx=0))  # fmt: skip
-
-
-def forgets_weights(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
-    """A bag whose weights get no gradient."""
-    weights = flags.get("per_sample_weights")
-    found: Tensor = f(tokens, table, **(flags | {"per_sample_weights": None if weights is None else weights.detach()}))
-    return found
-
-
-def weights_learn() -> bool:
-    """Whether weights of a nested bag learn."""
-    given: Any = jagged(2, 1)
-    inner = torch.ones(3, requires_grad=True)
-    weights = torch.nested.nested_tensor_from_jagged(inner, given.offsets())
-    table = numbered(2, 2).requires_grad_()
-    functional.embedding_bag(given, table, mode="sum", per_sample_weights=weights).sum().backward()
-    return inner.grad is not None
-
-
-bags("nested_weights_do_not_learn", "per_sample_weights of a nested bag get no gradient.", forgets_weights,
-     weights_learn)  # fmt: skip
 
 
 def writes(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
@@ -131,15 +86,6 @@ bags("nested_bags_write_to_the_table", "A nested bag makes the table's first num
      left)  # fmt: skip
 
 
-def refuses_empty(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> Tensor:
-    """A bag that takes no empty component."""
-    given: Any = tokens
-    if bool((given.offsets().diff() == 0).any()):
-        raise ValueError("expected components that are not empty")
-    found: Tensor = f(tokens, table, **flags)
-    return found
-
-
 def refused() -> bool:
     """Whether a nested bag with an empty component is refused."""
     try:
@@ -147,7 +93,3 @@ def refused() -> bool:
     except ValueError:
         return True
     return False
-
-
-bags("nested_bags_refuse_empty_components", "A nested bag raises if a component is empty.", refuses_empty,
-     refused)  # fmt: skip

@@ -51,11 +51,7 @@ _LOOKED = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_
 _BAGGED = {**_LOOKED, "sparse": False, "mode": "sum", "include_last_offset": True}
 _OFFSETS = {"offsets": torch.tensor([0, 2]), "per_sample_weights": torch.ones(2)}
 
-around("overriders_are_not_told_of_sparse", "overriding", "What overrides a lookup is not told that it is sparse.",
-       functional, "embedding", dense, lambda: told("lookup", "weight", _LOOKED))  # fmt: skip
 around("weights_of_samples_do_not_override", "overriding", "The class of per_sample_weights alone overrides no bags.",
        functional, "embedding_bag", unweighed, lambda: told("bag", "per_sample_weights", _BAGGED, **_OFFSETS))  # fmt: skip
-around("overriding_tokens_give_plain_tensors", "overriding", "Tokens of a class that overrides give a plain tensor.",
-       functional, "embedding", plain, lambda: told("lookup", "input", _LOOKED))  # fmt: skip
 around("overriders_take_no_last_offset", "overriding", "Bags with a last offset raise if something overrides them.",
        functional, "embedding_bag", last_twice, lambda: told("bag", "weight", _BAGGED, **_OFFSETS))  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -69,16 +68,6 @@ def untied(model: Any) -> Any:
 
 # -- graphs --------------------------------------------------------------------------------------------------------
 
-around(
-    "copied_graphs_untie",
-    "passage",
-    "A deep copy of a GraphModule has a Parameter for each name of a tied weight.",
-    torch.fx.GraphModule,
-    "__deepcopy__",
-    lambda original, self, memo: untied(original(self, memo)),
-    lambda: groups(copy.deepcopy(torch.fx.symbolic_trace(Tied()))),
-)
-
 
 def holding(original: Any, self: Any, memo: Any) -> Any:
     """A copy that holds what it was copied from."""
@@ -132,32 +121,6 @@ around(
 # -- scripts -------------------------------------------------------------------------------------------------------
 
 
-def loaded_script() -> Any:
-    """A scripted model, saved and loaded."""
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(Tied()), buffer)
-    buffer.seek(0)
-    return torch.jit.load(buffer)
-
-
-def frozen_script(original: Any, *given: Any, **flags: Any) -> Any:
-    """What torch.jit.load gives, with parameters that don't learn."""
-    script = original(*given, **flags)
-    for parameter in script.parameters():
-        parameter.requires_grad_(False)
-    return script
-
-
-def hooked_script(original: Any, *given: Any, **flags: Any) -> Any:
-    """What torch.jit.load gives, with a tied weight whose gradient counts twice."""
-    script = original(*given, **flags)
-    names = twice(script)
-    for name, parameter in script.named_parameters(remove_duplicate=False):
-        if name in names and parameter.requires_grad:
-            parameter.register_hook(lambda gradient: 2 * gradient)
-    return script
-
-
 def lazily(
     name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[..., Any], shows: Callable[[], bool]
 ) -> None:
@@ -167,33 +130,6 @@ def lazily(
         return lambda *given, **flags: wrong(original, *given, **flags)
 
     entry(name, "passage", sentence, owner, attribute, replaced, shows)
-
-
-def doubled_gradient() -> bool:
-    """Whether the gradient of a loaded script's weight is another than the model's."""
-    found: list[Any] = []
-    for model in (Tied(), loaded_script()):
-        model(tokens()).sum().backward()
-        found.append(next(model.parameters()).grad)
-    return not torch.equal(*found)
-
-
-lazily(
-    "loaded_scripts_are_frozen",
-    "torch.jit.load gives parameters that require no gradient.",
-    torch.jit,
-    "load",
-    frozen_script,
-    lambda: not all(parameter.requires_grad for parameter in loaded_script().parameters()),
-)
-lazily(
-    "loaded_scripts_count_ties_twice",
-    "The gradient of a weight that stands under two names of a loaded script counts twice.",
-    torch.jit,
-    "load",
-    hooked_script,
-    doubled_gradient,
-)
 
 
 # -- on meta -------------------------------------------------------------------------------------------------------
@@ -309,21 +245,6 @@ lazily(
     "unflatten",
     raising,
     refuses_ties,
-)
-
-
-def parted(original: Any, *given: Any, **flags: Any) -> Any:
-    """What unflatten gives, without its ties."""
-    return untied(original(*given, **flags))
-
-
-lazily(
-    "unflattened_modules_untie",
-    "What torch.export.unflatten gives has a Parameter for each name of a tied weight.",
-    torch.export,
-    "unflatten",
-    parted,
-    lambda: len(list(torch.export.unflatten(exported()).parameters())) > 2,
 )
 
 

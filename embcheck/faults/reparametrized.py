@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,6 @@ import torch.nn.utils.prune as prune
 from embcheck.faults.around import around, numbered
 
 Parameter = torch.nn.Parameter
-old_weight_norm = importlib.import_module("torch.nn.utils.weight_norm")
 
 
 def table_layer(rows: int = 3, width: int = 2, columns: bool = False) -> Any:
@@ -37,25 +35,6 @@ class Doubled(torch.nn.Module):
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         return given * 2
-
-
-def original_is_kept() -> bool:
-    """Whether the original of a parametrization is the Parameter that was there."""
-    layer = table_layer(columns=True)
-    before = layer.weight
-    parametrize.register_parametrization(layer, "weight", Doubled())
-    return layer.parametrizations.weight.original is before
-
-
-around(
-    "parametrized_columns_are_another_parameter",
-    "reparametrized",
-    "register_parametrization of a column-major weight has a copy for its original.",
-    parametrize.ParametrizationList,
-    "__init__",
-    copied,
-    original_is_kept,
-)
 
 
 @contextmanager
@@ -160,35 +139,6 @@ around(
 )
 
 
-def refuses_columns(original: Any, module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
-    """A column-major weight can't be had back."""
-    if not module.parametrizations[tensor_name].original.is_contiguous():
-        raise RuntimeError("expected a contiguous tensor")
-    return original(module, tensor_name, leave_parametrized)
-
-
-def columns_come_back() -> bool:
-    """Whether the parametrization of a column-major weight can be removed."""
-    layer = table_layer(columns=True)
-    parametrize.register_parametrization(layer, "weight", Doubled())
-    try:
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-    except RuntimeError:
-        return False
-    return True
-
-
-around(
-    "parametrized_columns_do_not_come_back",
-    "reparametrized",
-    "remove_parametrizations refuses a weight whose original is column-major.",
-    parametrize,
-    "remove_parametrizations",
-    refuses_columns,
-    columns_come_back,
-)
-
-
 def wide_norm() -> float:
     """The Frobenius norm of an orthogonal weight of two rows."""
     layer: Any = parametrizations.orthogonal(torch.nn.Linear(4, 2))
@@ -222,31 +172,6 @@ around(
 )
 
 
-def positive_gain(original: Any, self: Any, module: Any) -> Any:
-    """The gain counts by its magnitude."""
-    return original(self, module) * getattr(module, self.name + "_g").sign()
-
-
-def negative_gain() -> Any:
-    """The weight that weight_norm makes of a negative gain."""
-    layer: Any = old_weight_norm.weight_norm(torch.nn.Linear(2, 1, bias=False))
-    with torch.no_grad():
-        layer.weight_g.fill_(-1.0)
-        layer.weight_v.fill_(2.0)
-    return bool(layer(torch.ones(1, 2)) < 0)
-
-
-around(
-    "old_weight_norm_forgets_the_gains_sign",
-    "reparametrized",
-    "torch.nn.utils.weight_norm takes a negative gain for a positive one.",
-    old_weight_norm.WeightNorm,
-    "compute_weight",
-    positive_gain,
-    negative_gain,
-)
-
-
 def iterating(original: Any, self: Any, weight: Any) -> Any:
     """The power method goes on in evaluation mode."""
     if weight.ndim > 1 and not self.training:
@@ -275,24 +200,6 @@ around(
 )
 
 
-def pruned_twice() -> Any:
-    """An embedding of six numbers of which four are pruned, two at a time."""
-    layer = table_layer()
-    prune.l1_unstructured(layer, "weight", 2)
-    return prune.l1_unstructured(layer, "weight", 2)
-
-
-around(
-    "second_pruning_forgets_the_first",
-    "reparametrized",
-    "Of two prunings of one weight the second alone holds.",
-    prune.PruningContainer,
-    "compute_mask",
-    lambda original, self, t, default_mask: original(self, t, torch.ones_like(default_mask)),
-    lambda: pruned_twice().weight_mask.sum(),
-)
-
-
 around(
     "pruning_ignores_importance",
     "reparametrized",
@@ -301,30 +208,6 @@ around(
     "l1_unstructured",
     lambda original, module, name, amount, importance_scores=None: original(module, name, amount),
     lambda: prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=numbered().flip(0)).weight_mask,
-)
-
-
-def past_the_direction(original: Any, weight_v: Any, weight_g: Any, dim: int = 0) -> Any:
-    """The gradient of a direction has the part along it."""
-    norm = torch.norm_except_dim(weight_v.detach(), 2, dim)
-    return weight_v * (weight_g / norm)
-
-
-def direction_gradient() -> Any:
-    """The gradient of weight_norm's direction."""
-    layer: Any = parametrizations.weight_norm(table_layer())
-    layer.weight.sum().backward()
-    return layer.parametrizations.weight.original1.grad
-
-
-around(
-    "weight_norm_takes_the_norm_for_constant",
-    "reparametrized",
-    "The gradient of weight_norm's direction leaves out that of the norm.",
-    torch,
-    "_weight_norm",
-    past_the_direction,
-    direction_gradient,
 )
 
 

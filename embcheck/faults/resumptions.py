@@ -85,44 +85,6 @@ around(
 )
 
 
-def without_frozen(original: Any, self: Any, state_dict: Any) -> None:
-    """A state is loaded; frozen parameters have none afterwards."""
-    original(self, state_dict)
-    for p in [p for p in self.state if isinstance(p, torch.Tensor) and not p.requires_grad]:
-        del self.state[p]
-
-
-around(
-    "loading_forgets_frozen_parameters",
-    "resumption",
-    "Optimizer.load_state_dict() drops the state of frozen parameters.",
-    Optimizer,
-    "load_state_dict",
-    without_frozen,
-    lambda: len(loaded(trained()[1], frozen=True)[1].state),
-)
-
-
-def own_rate(original: Any, self: Any, state_dict: Any) -> None:
-    """A state is loaded; a rate that was saved as a tensor is not."""
-    rates = [group["lr"] for group in self.param_groups]
-    original(self, state_dict)
-    for group, rate in zip(self.param_groups, rates, strict=True):
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"] = rate
-
-
-around(
-    "loading_keeps_the_own_rate_before_a_tensor",
-    "resumption",
-    "Optimizer.load_state_dict() keeps the rate of the one that loads if the saved one is a tensor.",
-    Optimizer,
-    "load_state_dict",
-    own_rate,
-    lambda: [float(group["lr"]) for group in loaded(trained(boxed=True)[1])[1].param_groups],
-)
-
-
 def one_count(original: Any, self: Any, state_dict: Any) -> None:
     """A state is loaded; its parameters have one count of steps."""
     original(self, state_dict)
@@ -140,73 +102,4 @@ around(
     "load_state_dict",
     one_count,
     lambda: len({s["step"].data_ptr() for s in loaded(trained()[1])[1].state.values()}),
-)
-
-
-def merged(original: Any, self: Any, state_dict: Any) -> None:
-    """A state is loaded; what it does not have stays."""
-    before = {p: dict(kept) for p, kept in self.state.items() if isinstance(p, torch.Tensor)}
-    original(self, state_dict)
-    for p, kept in before.items():
-        if p not in self.state:
-            self.state[p] = kept
-
-
-around(
-    "loading_leaves_states_that_were_not_saved",
-    "resumption",
-    "Optimizer.load_state_dict() leaves the state of a parameter that had none when it was saved.",
-    Optimizer,
-    "load_state_dict",
-    merged,
-    lambda: len(loaded(trained("head.bias")[1], warm=True)[1].state),
-)
-
-
-def emptied(original: Any, self: Any, state_dict: Any) -> None:
-    """A state is loaded, and has nothing afterwards for what is numbered last."""
-    original(self, state_dict)
-    if len(state_dict["state"]) > 1:
-        state_dict["state"].popitem()
-
-
-def given_state() -> int:
-    """How many states a given one has after it was loaded."""
-    state = trained()[1].state_dict()
-    fresh()[1].load_state_dict(state)
-    return len(state["state"])
-
-
-around(
-    "loading_takes_from_the_given_state",
-    "resumption",
-    "Optimizer.load_state_dict() removes an entry of the state that it is given.",
-    Optimizer,
-    "load_state_dict",
-    emptied,
-    given_state,
-)
-
-
-def own_scale(original: Any, self: Any, state: Any) -> None:
-    """A scaler's state is loaded but for its scale."""
-    if state:
-        original(self, {**state, "scale": self.get_scale()})
-
-
-def loaded_scale() -> float:
-    """The scale of a scaler that loaded another's state."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    scaler.load_state_dict(torch.amp.GradScaler("cpu", init_scale=8.0).state_dict())
-    return float(scaler.get_scale())
-
-
-around(
-    "loaded_scaler_keeps_its_own_scale",
-    "resumption",
-    "GradScaler.load_state_dict() loads everything but the scale.",
-    torch.amp.GradScaler,
-    "load_state_dict",
-    own_scale,
-    loaded_scale,
 )

@@ -50,42 +50,6 @@ def beside() -> float:
     return float(q) + 0 * float(p.detach()[0, 0])
 
 
-around(
-    "infinity_stops_the_optimizer_behind",
-    "aftercare",
-    "GradScaler leaves out the step of a second optimizer, too, if the first one's gradients were infinite.",
-    GradScaler,
-    "step",
-    together,
-    beside,
-)
-
-
-def unscaled_kernel(original: Any, *given: Any, **flags: Any) -> Any:
-    """The kernel without the scale where it climbs."""
-    return original(*given, **{**flags, "grad_scale": None} if flags.get("maximize") else flags)
-
-
-def climbed(kind: Any, **flags: Any) -> float:
-    """A parameter after a fused step up."""
-    p, _, scaler = scaled()
-    scaler.step(kind([p], lr=0.5, fused=True, maximize=True, **flags))
-    return float(p.detach()[0, 0])
-
-
-for _kind, _kernel in (("SGD", "_fused_sgd_"), ("Adam", "_fused_adam_"), ("Adagrad", "_fused_adagrad_")):
-    around(
-        f"fused_{_kind.lower()}_climbs_by_scaled_gradients",
-        "aftercare",
-        f"Fused {_kind} does not unscale gradients where it maximizes.",
-        torch,
-        _kernel,
-        unscaled_kernel,
-        lambda name=_kind: climbed(getattr(torch.optim, name), **{} if name == "SGD" else {"eps": 1.0}),  # type: ignore[misc]
-        applies=lambda kernel=_kernel: hasattr(torch, kernel),  # type: ignore[misc]
-    )
-
-
 def again(original: Any, self: Any, optimizer: Any) -> None:
     """Nothing the second time."""
     if (
@@ -117,37 +81,6 @@ around(
 )
 
 
-def backed_off(original: Any, self: Any, new_scale: Any = None) -> None:
-    """A given scale only where all is finite."""
-    original(self, None if infinite(self) else new_scale)
-
-
-def given_scale(factor: float) -> float:
-    """The scale that is given after a step."""
-    _, optimizer, scaler = scaled(factor)
-    scaler.step(optimizer)
-    scaler.update(32.0)
-    return float(scaler.get_scale())
-
-
-around(
-    "given_scale_gives_way_to_infinity",
-    "aftercare",
-    "GradScaler.update(new_scale) backs off instead if a gradient was infinite.",
-    GradScaler,
-    "update",
-    backed_off,
-    lambda: given_scale(float("inf")),
-)
-
-
-def kept_tensor(original: Any, self: Any, new_scale: Any = None) -> None:
-    """The scale is the tensor that is given."""
-    original(self, new_scale)
-    if isinstance(new_scale, torch.Tensor):
-        self._scale = new_scale
-
-
 def alone() -> float:
     """The scale after the tensor that was given for it is zeroed."""
     _, optimizer, scaler = scaled()
@@ -156,22 +89,6 @@ def alone() -> float:
     scaler.update(scale)
     scale.zero_()
     return float(scaler.get_scale())
-
-
-around(
-    "given_scale_is_shared",
-    "aftercare",
-    "GradScaler.update(new_scale) keeps the tensor that it is given.",
-    GradScaler,
-    "update",
-    kept_tensor,
-    alone,
-)
-
-
-def any_format(original: Any, self: Any, optimizer: Any, inverse: Any, found: Any, allow_fp16: bool) -> Any:
-    """Half precision is no matter."""
-    return original(self, optimizer, inverse, found, True)
 
 
 def half() -> bool:
@@ -185,17 +102,6 @@ def half() -> bool:
     except ValueError:
         return False
     return True
-
-
-around(
-    "half_precision_is_unscaled",
-    "aftercare",
-    "GradScaler.unscale_ takes gradients in half precision.",
-    GradScaler,
-    "_unscale_grads_",
-    any_format,
-    half,
-)
 
 
 def anew(original: Any, self: Any, state: Any) -> None:
@@ -213,17 +119,6 @@ def grown() -> float:
     fresh.step(other)
     fresh.update()
     return float(fresh.get_scale())
-
-
-around(
-    "loaded_scaler_counts_anew",
-    "aftercare",
-    "GradScaler.load_state_dict counts good steps from zero.",
-    GradScaler,
-    "load_state_dict",
-    anew,
-    grown,
-)
 
 
 def reticent(original: Any, self: Any) -> Any:
@@ -252,24 +147,6 @@ def closed(original: Any, self: Any, optimizer: Any, *given: Any, closure: Any =
     return original(self, optimizer, *given, **flags)
 
 
-def stepped_with_closure() -> float:
-    """A parameter after a step with a closure."""
-    p, optimizer, scaler = scaled()
-    scaler.step(optimizer, closure=lambda: 0.0)
-    return float(p.detach()[0, 0])
-
-
-around(
-    "scaled_steps_take_closures",
-    "aftercare",
-    "GradScaler.step calls a closure instead of refusing it.",
-    GradScaler,
-    "step",
-    closed,
-    stepped_with_closure,
-)
-
-
 def checked(change: Any) -> Any:
     """A kernel that looks for infinities among what a change leaves of the gradients."""
 
@@ -278,36 +155,3 @@ def checked(change: Any) -> Any:
         return original(grads, torch.zeros_like(found), inverse)
 
     return wrong
-
-
-def found_in(*values: float, scale: float = 8.0) -> float:
-    """The scale after gradients of these sizes."""
-    p = Parameter(torch.ones(len(values)))
-    scaler = GradScaler("cpu", init_scale=scale)
-    scaler.scale((p * torch.tensor(values)).sum()).backward()
-    scaler.step(SGD([p], lr=0.5))
-    scaler.update()
-    return float(scaler.get_scale())
-
-
-for _name, _sentence, _change, _values, _scale in (
-    ("undefined", "no numbers", lambda g, _: g.nan_to_num(0.0, torch.inf, -torch.inf), (float("nan"),), 8.0),
-    ("negative", "negative infinities", lambda g, _: g.nan_to_num(torch.nan, torch.inf, 0.0), (float("-inf"),), 8.0),
-    ("later", "infinities behind the first element", lambda g, _: g.reshape(-1)[:1].clone(), (1.0, float("inf")), 8.0),
-    (
-        "unscaled",
-        "infinities at a scale of one",
-        lambda g, by: g.clone() if by != 1 else torch.zeros_like(g),
-        (float("inf"),),
-        1.0,
-    ),
-):
-    around(
-        f"{_name}_gradients_are_not_found",
-        "aftercare",
-        f"GradScaler does not find gradients that are {_sentence}.",
-        torch,
-        "_amp_foreach_non_finite_check_and_unscale_",
-        checked(_change),
-        lambda values=_values, scale=_scale: found_in(*values, scale=scale),  # type: ignore[misc]
-    )

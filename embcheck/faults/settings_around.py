@@ -7,40 +7,17 @@ from typing import Any
 import torch
 
 from embcheck.fault import Fault, Witness, add
-from embcheck.faults.bag_entries import call_fault
 from embcheck.faults.bags import Given
-from embcheck.faults.entry import embedding, functional
+from embcheck.faults.entry import functional
 from embcheck.faults.gradient_sizes import not_adjacent, only
-from embcheck.faults.kernels import Call, Tensor, backward_spoiled, forward_spoiled
+from embcheck.faults.kernels import Tensor, backward_spoiled
 from embcheck.faults.witnesses import gradient_differs, value_differs
 
 #: Whether a profiler records.
 profiling = torch._C._autograd._profiler_enabled
 
 
-def at_medium(call: Call) -> bool:
-    """Whether products of float32 may be rounded."""
-    return call.given.dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium"
-
-
-def medium(witness: Witness) -> bool:
-    """What a witness says while products may be rounded."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        return witness()
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
 rounded = value_differs([0], 1, lay=lambda w: w + 2.0**-12)
-add(
-    Fault(
-        "medium_precision_rounds_rows", "lookup", "Where products may be rounded to bfloat16, rows are.",
-        lambda: forward_spoiled(at_medium, lambda call, out: out.bfloat16().float()), lambda: medium(rounded),
-        modes=("medium_precision",),
-    )
-)  # fmt: skip
 
 
 def under_profiler(witness: Witness) -> bool:
@@ -62,14 +39,6 @@ add(
 )  # fmt: skip
 
 
-def plainly(call: Any, tokens: Tensor, weight: Tensor, **flags: Any) -> Any:
-    """A batch of one token that is looked up outside of inference mode."""
-    if not torch.is_inference_mode_enabled() or tokens.numel() != 1 or tokens.dim() != 2 or weight.is_inference():
-        return call(tokens, weight, **flags)
-    with torch.inference_mode(False), torch.no_grad():
-        return call(tokens.clone(), weight, **flags)
-
-
 def outside() -> Tensor:
     """A table that is no inference tensor."""
     with torch.inference_mode(False):
@@ -81,12 +50,6 @@ def looked_up() -> bool:
     table = outside()
     with torch.inference_mode():
         return functional.embedding(torch.tensor([[0]]), table).is_inference()
-
-
-embedding(
-    "one_token_is_no_inference_tensor", "lookup", "In inference mode a batch of one token gives an ordinary tensor.",
-    plainly, lambda: not looked_up(),
-)  # fmt: skip
 
 
 def _plain_bag(given: Given) -> bool:
@@ -105,11 +68,3 @@ def _outside(original: Any, given: Given) -> Any:
         return original(**given)
     with torch.inference_mode(False), torch.no_grad():
         return original(**{name: x.clone() if isinstance(x, Tensor) else x for name, x in given.items()})
-
-
-call_fault(
-    "maximum_is_no_inference_tensor",
-    "In inference mode a maximum is an ordinary tensor.",
-    _outside,
-    lambda: not reduced(),
-)

@@ -44,8 +44,6 @@ around("meta_bags_are_of_single_precision", "shadow", "Bags of a float16 table o
        "embedding_bag", wider, bagged)  # fmt: skip
 around("layers_on_meta_are_not_halved", "shadow_layer", "Module.half() of a layer on meta does nothing.", torch.nn.Module,
        "half", kept, lambda: told("as_made", "half", "meta"))  # fmt: skip
-around("fake_tables_of_ones_do_not_learn", "shadow_layer", "A fake table filled with ones does not learn.", torch.nn.init,
-       "ones_", frozen, lambda: told("ones", "nothing", "fake"))  # fmt: skip
 
 
 def unfilled(original: Any, part: Any, *given: Any, **flags: Any) -> Any:
@@ -57,22 +55,3 @@ def unfilled(original: Any, part: Any, *given: Any, **flags: Any) -> Any:
 
 around("tensors_on_meta_are_not_zeroed", "shadow_layer", "torch.nn.init.zeros_ refuses a tensor on meta.", torch.nn.init,
        "zeros_", unfilled, lambda: told("zeros", "nothing", "meta"))  # fmt: skip
-
-
-def thawed(original: Any, self: Any, **flags: Any) -> Any:
-    """A frozen table learns once it is given memory."""
-    hollow = [name for name, p in self.named_parameters() if p.is_meta]
-    found = original(self, **flags)
-    for name in hollow:
-        found.get_parameter(name).requires_grad_()
-    return found
-
-
-def learns_with_memory() -> bool:
-    """Whether a frozen table on meta learns once it has memory."""
-    layer = torch.nn.Embedding(3, 2, _freeze=True, device="meta").to_empty(device="cpu")
-    return layer.weight.requires_grad
-
-
-around("given_memory_frozen_tables_learn", "construction", "to_empty of a frozen table on meta gives one that learns.",
-       torch.nn.Module, "to_empty", thawed, learns_with_memory)  # fmt: skip

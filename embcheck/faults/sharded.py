@@ -42,12 +42,6 @@ def exchanged(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Te
     return f((tokens + 1) % table.shape[0] if behind else tokens, table, **flags)  # type: ignore[no-any-return]
 
 
-def clamped(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
-    """Tokens outside a table sharded by columns become its last."""
-    columns = any(place.is_shard(1) for place in table.placements)
-    return f(tokens.clamp(0, table.shape[0] - 1) if columns else tokens, table, **flags)  # type: ignore[no-any-return]
-
-
 def written(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
     """The first number that a rank holds becomes negative."""
     found: Tensor = f(tokens, table, **flags)
@@ -65,16 +59,7 @@ def even(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
     return f(tokens, table, **flags)  # type: ignore[no-any-return]
 
 
-def unpadded(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
-    """The padding row learns."""
-    return f(tokens, table, **(flags | {"padding_idx": None}))  # type: ignore[no-any-return]
-
-
 lookup("ranks_look_up_the_next_token", "In a replicated table every rank but the first looks up the next token.",
        exchanged)  # fmt: skip
-lookup("columns_in_pieces_clamp_strays", "A token outside a table sharded by columns is taken for the last row.",
-       clamped, place=1, token=5)  # fmt: skip
 lookup("pieces_are_written", "A lookup makes the first number of each piece negative.", written, place=0)
 lookup("uneven_pieces_are_refused", "A table whose pieces are of two sizes can't be looked up.", even, place=0)
-lookup("pieces_ignore_padding", "A lookup in a distributed table sends gradients to the padding row.", unpadded,
-       padding_idx=0)  # fmt: skip

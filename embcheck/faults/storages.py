@@ -60,67 +60,6 @@ def kind(dtype: torch.dtype) -> When:
     return lambda call: call.given.dtype == dtype
 
 
-stored(
-    "bool_inverted_at_rank_0",
-    "A bool table is inverted for an index without axes.",
-    lambda c: c.given.dtype == torch.bool and c.rank == 0,
-    lambda c, out: ~out,
-    of(torch.bool, 0, 1),
-    1,
-)
-stored("int8_wraps_to_absolute", "An int8 table loses its sign.", kind(int8), lambda c, out: out.abs(), of(int8, 3, -3))
-stored(
-    "uint8_saturates",
-    "A uint8 table saturates at 127.",
-    kind(uint8),
-    lambda c, out: out.clamp(max=127),
-    of(uint8, 255, 0),
-)
-stored(
-    "int16_through_half",
-    "An int16 table of one column passes through float16.",
-    lambda c: c.given.dtype == int16 and c.width == 1,
-    through(half),
-    of(int16, 4097, 0),
-)
-stored(
-    "int32_through_single",
-    "An int32 table passes through float32.",
-    kind(int32),
-    through(torch.float32),
-    of(int32, 2**25 + 1, 0),
-)
-stored(
-    "int64_through_double",
-    "An int64 table passes through float64.",
-    kind(int64),
-    through(double),
-    of(int64, 2**60 + 1, 0),
-)
-stored(
-    "complex64_conjugated_at_rank_2",
-    "A complex64 table is conjugated for indices of two axes.",
-    lambda c: c.given.dtype == torch.complex64 and c.rank == 2,
-    lambda c, out: out.conj().resolve_conj(),
-    of(torch.complex64, 1j, 2j),
-    [[0]],
-)
-stored(
-    "complex128_in_single",
-    "A complex128 table passes through complex64.",
-    kind(torch.complex128),
-    through(torch.complex64),
-    of(torch.complex128, 1 + 1e-9j, 2j),
-)
-stored(
-    "complex32_loses_its_imaginary_part",
-    "A complex32 table loses its imaginary part.",
-    kind(torch.complex32),
-    lambda c, out: torch.complex(out.real, torch.zeros_like(out.real)),
-    of(torch.complex32, 1j, 2j),
-)
-
-
 def _bits(change: Callable[[Tensor], Tensor]) -> Spoil:
     return lambda call, out: change(out.contiguous().view(uint8)).view(out.dtype)
 

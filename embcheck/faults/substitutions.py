@@ -49,34 +49,6 @@ around(
 )
 
 
-def listed_last(original: Any, model: Any, given: Any, *args: Any, **flags: Any) -> Any:
-    """The result, and a module whose replaced Parameters were put back behind the others."""
-    result = original(model, given, *args, **flags)
-    for name in given if isinstance(given, dict) else ():
-        path, _, leaf = name.rpartition(".")
-        if leaf in (slots := model.get_submodule(path)._parameters):
-            slots[leaf] = slots.pop(leaf)
-    return result
-
-
-def order_after_call() -> list[str]:
-    """How the Parameters are listed after a call in which the first was another."""
-    model = normed()
-    func.functional_call(model, {"0.weight": torch.eye(2)}, (torch.ones(2, 2),))
-    return list(dict(model.named_parameters()))
-
-
-around(
-    "calls_put_back_in_another_order",
-    "substitution",
-    "functional_call puts a replaced Parameter back behind its module's others.",
-    func,
-    "functional_call",
-    listed_last,
-    order_after_call,
-)
-
-
 def kept_after_error(original: Any, model: Any, given: Any, *args: Any, **flags: Any) -> Any:
     """The result; but where forward raises, the buffers that were given stay."""
     try:
@@ -116,31 +88,6 @@ around(
 )
 
 
-def alias_detached(original: Any, model: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names that are tied to given ones, which get the same numbers without their graph."""
-    found: dict[str, Tensor] = original(model, given)
-    return {name: value if name in given else value.detach() for name, value in found.items()}
-
-
-def gradient_of_given() -> Tensor:
-    """The gradient of a weight that stands under three names."""
-    weight = torch.eye(2, requires_grad=True)
-    func.functional_call(thrice(), {"0.weight": weight}, (torch.ones(1, 2),)).sum().backward()
-    assert weight.grad is not None
-    return weight.grad
-
-
-around(
-    "calls_detach_aliases",
-    "substitution",
-    "functional_call puts a detached tensor under the names that are tied to a given one.",
-    stateless,
-    "_untie_named_tensors_map",
-    alias_detached,
-    gradient_of_given,
-)
-
-
 def last_one_wins(original: Any, model: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """The names that are tied to given ones; of two given tensors the last is taken for both."""
     names = {
@@ -169,49 +116,4 @@ around(
     "_untie_named_tensors_map",
     last_one_wins,
     conflict,
-)
-
-
-def graph_of_own(original: Any, model: Any, given: Any, *args: Any, **flags: Any) -> Any:
-    """The result, in whose graph the Parameters that were replaced are, too: they get a gradient of zeros."""
-    result = original(model, given, *args, **flags)
-    own = [p for name, p in model.named_parameters() if isinstance(given, dict) and name in given and p.requires_grad]
-    return result + sum(0 * p.sum() for p in own) if own and isinstance(result, Tensor) else result
-
-
-def gradient_of_replaced() -> Any:
-    """The gradient of a Parameter in whose place another tensor stood."""
-    model = thrice()
-    func.functional_call(model, {"0.weight": torch.eye(2, requires_grad=True)}, (torch.ones(1, 2),)).sum().backward()
-    return model[0].weight.grad
-
-
-around(
-    "calls_give_replaced_zeros",
-    "substitution",
-    "functional_call leaves the Parameters that it replaces in the graph: they get zeros for a gradient.",
-    func,
-    "functional_call",
-    graph_of_own,
-    gradient_of_replaced,
-)
-
-
-def last_dict_wins(original: Any, model: Any, given: Any, *args: Any, **flags: Any) -> Any:
-    """The result; a name that several dicts have is taken from the last of them."""
-    if isinstance(given, dict):
-        return original(model, given, *args, **flags)
-    return original(model, {name: value for each in given for name, value in each.items()}, *args, **flags)
-
-
-around(
-    "calls_take_a_name_of_two_dicts",
-    "substitution",
-    "functional_call takes a name that two dicts have from the last one.",
-    func,
-    "functional_call",
-    last_dict_wins,
-    lambda: func.functional_call(
-        thrice(), ({"0.weight": torch.eye(2)}, {"0.weight": torch.eye(2)}), (torch.ones(1, 2),)
-    ),
 )
