@@ -36,7 +36,7 @@ LIMIT = 900.0
 AWAITING = frozenset(
     {
         *("claims", "construction", "initial", "padding_training"),
-        *("affine", "aftercare", "company", "filling", "leaf", "membership"),
+        *("aftercare", "company", "leaf", "membership"),
     }
 )
 

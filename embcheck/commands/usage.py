@@ -21,7 +21,7 @@ TIMES = {
     "gate": "about four minutes",
     "quick": "about a minute",
     "tests": "about 13 minutes",
-    "selfcheck": "about 25 minutes",
+    "selfcheck": "about ten minutes",
 }
 
 #: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
