@@ -39,11 +39,11 @@ def elsewhere(tallies: Tallies, law: Law, case: Any) -> dict[str, str]:
 
 
 def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference, case: Any) -> str:
-    """The ledger's entry of the same law that misses a difference by the least: its name and what it speaks of instead, in
-    words; empty if no entry speaks of the law."""
-    told = []
+    """The ledger's entry of the same law and sort of case that misses a difference by the least: its name and what it speaks
+    of instead, in words; empty if there is none."""
+    told, facts = [], case.facts()
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
-        if entry.speaks_of(law):
+        if entry.speaks_of(law) and entry.where.keys() <= facts.keys():
             apart = list(_apart(ledger, entry, mode, device, found, case))
             told.append((len(apart), entry.name, apart))
     if not told:

@@ -14,6 +14,7 @@ from embcheck.faults.compiled_graphs import (
     forgets_padding,
     loses_gradient,
     seen,
+    takes_negatives,
 )
 from embcheck.modes.traces import script_saved
 
@@ -48,6 +49,21 @@ def _constant() -> bool:
 
     traced = torch.jit.trace(look, (torch.eye(3), torch.tensor([0])), check_trace=False)
     return bool(traced(torch.eye(3), torch.tensor([1]))[0, 1] == 0)
+
+
+@fault("lookup", lambda: takes_negatives("jit_trace"), modes=("jit_trace",))
+def jit_trace_wraps_tokens() -> Iterator[None]:
+    """In modules that torch.jit.trace records indices count from the end."""
+
+    def change(function: Any, example: Any) -> Any:
+        if not isinstance(function, torch.nn.Module):
+            return function
+        rows = next(function.parameters()).shape[0]
+        holder = torch.nn.Sequential(function)
+        holder.forward = lambda tokens: function(tokens % rows)  # type: ignore[method-assign]
+        return holder
+
+    yield from tracing(change)
 
 
 @fault("gradient", lambda: loses_gradient("jit_trace"), modes=("jit_trace",))
@@ -108,6 +124,12 @@ def _dense(mode: str) -> bool:
     return found is not None and not found["grad"].is_sparse
 
 
+@fault("gradient", lambda: _dense("jit_script"), modes=("jit_script",))
+def jit_script_is_dense() -> Iterator[None]:
+    """Scripted layers have dense gradients."""
+    yield from scripting(sparse=False)
+
+
 def loading(change: Callable[[Any], None]) -> Iterator[None]:
     """torch.jit.load whose parameters are changed."""
     load: Callable[..., Any] = torch.jit.load
@@ -126,6 +148,18 @@ def loading(change: Callable[[Any], None]) -> Iterator[None]:
 def _scripted_again(value: float) -> Any:
     layer = torch.nn.Embedding.from_pretrained(torch.full((3, 2), value))
     return script_saved(layer)
+
+
+@fault("lookup", lambda: _scripted_again(1 + 2**-12)(torch.tensor([0]))[0, 0] == 1, modes=("jit_saved",))
+def jit_load_rounds() -> Iterator[None]:
+    """Parameters that are loaded with a script have the precision of bfloat16."""
+    yield from loading(lambda parameter: parameter.copy_(parameter.bfloat16()))
+
+
+@fault("lookup", lambda: _scripted_again(1.0)(torch.tensor([2]))[0, 0] == 0, modes=("jit_saved",))
+def jit_load_misses_the_last_row() -> Iterator[None]:
+    """The last row of a table that is loaded with a script is zero."""
+    yield from loading(lambda parameter: parameter[-1:].zero_())
 
 
 def _learns_again() -> bool:
@@ -165,6 +199,12 @@ def backward_recorded(change: Any) -> Iterator[None]:
 def aot_loses_padding() -> Iterator[None]:
     """The backward that AOTAutograd records has no padding row."""
     yield from backward_recorded(lambda args: (*args[:3], -1, *args[4:]))
+
+
+@fault("gradient", lambda: forgets_frequency("aot"), modes=("aot",))
+def aot_loses_frequency() -> Iterator[None]:
+    """The backward that AOTAutograd records is not scaled by frequency."""
+    yield from backward_recorded(lambda args: (*args[:4], False))
 
 
 @fault("gradient", lambda: _first_row("aot"), modes=("aot",))

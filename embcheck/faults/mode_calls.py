@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from embcheck.fault import Plant, patched
 from embcheck.faults.kernels import Call, Tensor, forward_spoiled
 from embcheck.faults.mode_entry import SPOILS, Spoil, in_mode, replacing, result_spoiled
-from embcheck.modes.wrappers import Wrapper
+from embcheck.modes.wrappers import Wrap, Wrapper
 
 Function = Callable[..., Any]
 
@@ -233,3 +233,11 @@ def _result_of_operators(spoil: Spoil) -> Callable[[Function], Function]:
 for _what in ("drops_the_last_token", "rolls_the_tokens"):
     in_mode("dispatch_subclass", _what, f"A wrapper's __torch_dispatch__ of a lookup {_what.replace('_', ' ')}.",
             replacing(Wrapper, "__torch_dispatch__", _result_of_operators(SPOILS[_what])))  # fmt: skip
+
+
+def _sent_twice(original: Function) -> Function:
+    return lambda context, upstream: original(context, upstream) * 2
+
+
+in_mode("dispatch_subclass", "doubles_the_gradient", "What wraps the table sends its gradient back twice.",
+        replacing(Wrap, "backward", _sent_twice))  # fmt: skip

@@ -85,6 +85,8 @@ in_mode("deepcopy", "shares_the_memory", "The copy of a parameter lies in the me
         family="lookup")  # fmt: skip
 in_mode("deepcopy", "reverses_the_rows", "The copy's rows come in the opposite order.",
         replacing(Parameter, "__deepcopy__", _of_parameter(lambda table: table.flip(0))))  # fmt: skip
+in_mode("deepcopy", "loses_padding_idx", "A copied layer has no padding_idx.",
+        replacing(Module, "__setstate__", layer_harmed(padding_lost)))  # fmt: skip
 
 
 def _what_is_loaded(harm: Callable[[Any], Any]) -> Callable[[Function], Function]:

@@ -117,7 +117,10 @@ def _named(name: str, patterns: str) -> bool:
 
 def _is(wanted: str, case: Any, found: Difference) -> bool:
     if not wanted.startswith(_LITERALS):
-        return INSTEAD[wanted](case, found)
+        try:
+            return INSTEAD[wanted](case, found)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            return False  # what a judgement can't even read, such as a truth value for a list, is not what it speaks of
     value = _literal(wanted)
     if found.elements is not None:
         return False
