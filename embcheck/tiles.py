@@ -18,14 +18,15 @@ def lookup_reads_on(dtype: str, tokens: int, rows: int, columns: int) -> bool:
     return any_reads_on(dtype, ((tokens, rows, columns), (rows, tokens, columns), (columns, tokens, rows)))
 
 
-def reads_on(rows: int, width: int, columns: int, batch: int = 1) -> bool:
+def reads_on(rows: int, width: int, columns: int, batch: int = 1, *, gaps: bool = True) -> bool:
     """Whether oneDNN 3.12 with AMX reads on behind the rows of A in A @ B, of shapes (rows, width) and (width, columns).
 
     Unless the width is cut into equal parts of an even length, its last tile is filled with what lies behind the row,
-    for every row but those of the last tile (uxlfoundation/oneDNN#5717).  A product with one column is no matrix's.
+    for every row but those of the last tile (uxlfoundation/oneDNN#5717).  A product with one column is no matrix's;
+    rows of one element are read on if there are gaps between them.
     """
     parts = -(-width // WIDTH)
-    uneven = width > 2 and width % (2 * parts) != 0
+    uneven = width > 0 and width % (2 * parts) != 0 and (gaps or width > 1)
     return rows > ROWS and columns > 1 and uneven and batch * rows * width * columns > _FEW
 
 

@@ -19,7 +19,7 @@ _PRODUCTS = {"mm": 0, "mm.out": 0, "bmm": 0, "bmm.out": 0, "addmm": 1, "addmm.ou
 def _spoil(value: Tensor, a: Tensor, columns: int, batch: int, dense: bool) -> None:
     """Makes rows of a @ b NaN behind which there is none, as AMX does: NaN · 0 is NaN."""
     (rows, width), (step, unit) = a.shape, a.stride()
-    if not reads_on(rows, width, columns, batch):
+    if not reads_on(rows, width, columns, batch, gaps=step != width):
         return
     if (step == 1 and unit == rows) or (step == 1 and unit > rows and not dense):
         return  # a transposed matrix is copied into tiles, with zeros behind the rows
