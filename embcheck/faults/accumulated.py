@@ -38,11 +38,6 @@ def counted() -> Any:
     return accumulated(GATHERED["product"], False, torch.zeros(300, dtype=torch.int64), table)["gradient"]
 
 
-def exact() -> Any:
-    """The gradient of a row of 257 tokens."""
-    return accumulated(GATHERED["selected"], False, torch.zeros(257, dtype=torch.int64), torch.ones(1, 1))["gradient"]
-
-
 around("products_count_no_further_than_the_format", "accumulation", "Gradients of tall products in half precision stop.",
        torch.Tensor, "__matmul__", stopping, counted)  # fmt: skip
 

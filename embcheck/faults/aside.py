@@ -51,17 +51,6 @@ def _drawing(original: Wrong) -> Wrong:
 entry("jacfwd_draws", "transform", "jacfwd draws a random number.", func, "jacfwd", _drawing, draws)
 
 
-def _dense(original: Wrong) -> Wrong:
-    def backward(self: Tensor, *rest: Any, **more: Any) -> None:
-        original(self, *rest, **more)
-        for node, _ in self.grad_fn.next_functions if self.grad_fn is not None else ():
-            found = getattr(node, "variable", None)
-            if found is not None and found.grad is not None and found.grad.is_sparse and found.dtype == double:
-                found.grad = found.grad.to_dense()
-
-    return backward
-
-
 def _halving(original: Wrong) -> Wrong:
     def backward(self: Tensor, gradient: Any = None, *rest: Any, **more: Any) -> None:
         original(self, gradient, *rest, **more)

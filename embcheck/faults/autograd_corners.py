@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from embcheck.fault import Witness
-from embcheck.faults.entry import Wrong, embedding, entry, functional
+from embcheck.faults.entry import Wrong, entry, functional
 from embcheck.faults.kernels import Tensor
 
 double, half = torch.float64, torch.float16
@@ -54,51 +54,3 @@ def table_gradient() -> float:
     out.sum().backward()
     assert weight.grad is not None
     return float(weight.grad[0, 0])
-
-
-class _Upstream(torch.autograd.Function):
-    """A copy; the derivative of its backward with respect to the upstream gradient is multiplied."""
-
-    @staticmethod
-    def forward(context: Any, value: Tensor, factor: float) -> Tensor:
-        context.factor = factor
-        return value.clone()
-
-    @staticmethod
-    def jvp(context: Any, tangent: Tensor, factor: None) -> Tensor:
-        return tangent.clone()
-
-    @staticmethod
-    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None]:
-        sent = upstream[0]
-        if torch.is_grad_enabled() and sent.requires_grad:
-            return sent * context.factor - sent.detach() * (context.factor - 1), None
-        return sent, None
-
-
-def twice(name: str, sentence: str, when: Callable[..., bool], witness: Witness) -> None:
-    """Registers a fault of F.embedding: twice the second derivative on some calls."""
-
-    def wrong(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
-        out = original(input, weight, **flags)
-        plain = type(out) is Tensor and torch._C._functorch.peek_interpreter_stack() is None
-        wanted = plain and out.requires_grad and when(input, weight, flags)
-        return _Upstream.apply(out, 2.0) if wanted else out  # type: ignore[no-untyped-call]
-
-    embedding(name, "gradient", sentence, wrong, witness)
-
-
-def second(
-    tokens: Any, dtype: torch.dtype = torch.float32, index_dtype: torch.dtype = torch.int64, **flags: Any
-) -> Callable[[], Any]:
-    """A probe: the gradient of the table's gradient by the upstream gradient."""
-
-    def probe() -> Any:
-        weight = table(dtype=dtype)
-        indices = torch.tensor(tokens, dtype=index_dtype)
-        out = functional.embedding(indices, weight, **flags)
-        upstream = torch.ones_like(out).requires_grad_()
-        (grad,) = torch.autograd.grad(out, weight, upstream, create_graph=True)
-        return torch.autograd.grad(grad.sum(), upstream)
-
-    return probe

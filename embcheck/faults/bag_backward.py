@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from embcheck.fault import Fault, Witness, add, dispatched, fault
+from embcheck.fault import dispatched, fault
 from embcheck.faults.bag_kernels import MAX, MEAN, wide
 from embcheck.faults.kernels import Tensor
 
@@ -73,34 +73,11 @@ def backward_spoiled(when: When, change: Change | None = None, spoil: Spoil | No
         yield
 
 
-def backward(
-    name: str, sentence: str, when: When, witness: Witness, change: Change | None = None, spoil: Spoil | None = None
-) -> Fault:
-    """Registers a fault of the dense backward kernel."""
-    return add(Fault(name, "bag", sentence, lambda: backward_spoiled(when, change, spoil), witness))
-
-
 @fault("bag", lambda: False, control=True)
 def bag_dense_backward_replaced() -> Iterator[None]:
     """A dense backward kernel of our own with nothing wrong in it."""
     with backward_spoiled(lambda back: False):
         yield
-
-
-def tied(back: Back) -> Tensor:
-    """The gradient doubled in the first row that is touched."""
-    result = dense(back)
-    touched = torch.nonzero(result.any(1)).flatten()[:1]
-    return result.index_add(0, touched, result[touched])
-
-
-def ties() -> list[float]:
-    """The gradient of eight equal rows' maximum, each in its own bag of two."""
-    weight = torch.zeros(8, 1, requires_grad=True)
-    torch.nn.functional.embedding_bag(torch.arange(8)[:, None], weight, mode="max").sum().backward()
-    assert weight.grad is not None
-    found: list[float] = weight.grad.flatten().tolist()
-    return found
 
 
 # -- the gradient of per_sample_weights ----------------------------------------------------------------------------

@@ -11,8 +11,6 @@ from embcheck.faults.bags import Given
 from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 
-EmbeddingBag = torch.nn.EmbeddingBag
-
 
 def weighted(given: Given) -> bool:
     """Whether a call bounds rows that it weighs."""

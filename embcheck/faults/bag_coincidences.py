@@ -18,11 +18,6 @@ def column(*numbers: float) -> Tensor:
     return torch.tensor(numbers)[:, None]
 
 
-def fill(out: Tensor, where: Tensor, number: float) -> Tensor:
-    """The output with another number in some places."""
-    return torch.where(where, torch.full_like(out, number), out)
-
-
 call_fault(
     "maximum_of_a_batch_loses_nan", "A maximum over a two-dimensional input is 0 where it should be NaN.",
     after(lambda g: g["mode"] == "max" and g["input"].dim() == 2, lambda out, g: torch.where(out.isnan(), 0, out)),

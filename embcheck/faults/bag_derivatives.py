@@ -101,29 +101,6 @@ def second_of_two() -> float:
     return float(torch.vmap(lambda t: call(t, torch.ones(1, 1)))(torch.zeros(2, 1, 1, dtype=torch.int64))[1])
 
 
-class Constant(torch.autograd.Function):
-    """An output, whose gradient is a constant beside 0 times the upstream one."""
-
-    @staticmethod
-    def forward(ctx: Any, out: Tensor, detached: Tensor) -> Tensor:
-        return out.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].detach() + 0 * grads[0], None
-
-
-def twice() -> float | None:
-    """The derivative of a mean's derivative; None where it is refused."""
-    weight, sent = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
-    out = functional.embedding_bag(torch.tensor([[0]]), weight)
-    (grad,) = torch.autograd.grad(out, weight, sent, create_graph=True)
-    try:
-        return float(torch.autograd.grad(grad.sum(), sent)[0])
-    except NotImplementedError:
-        return None
-
-
 def without_tangent(original: Call, given: Given) -> Any:
     """The value of the primals, in forward mode without a graph."""
     if torch.autograd.forward_ad._current_level < 0:

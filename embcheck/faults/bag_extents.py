@@ -29,10 +29,6 @@ def bag(name: str, sentence: str, wrong: Any, witness: Any, family: str = "bag")
     entry(name, family, sentence, functional, "embedding_bag", replace, witness)
 
 
-def tokens(*rows: list[int]) -> Tensor:
-    return torch.tensor(rows)
-
-
 # -- what must be refused; layers --------------------------------------------------------------------------------
 
 

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from embcheck.faults.bag_kernels import FROZEN, SUM, Bag, When, forward, showing
-from embcheck.faults.kernels import Tensor
-
-
-def without(bag: Bag, *places: int) -> Bag:
-    """The bag with the weights of some tokens zero: they are left out of the sum."""
-    samples = torch.ones(len(bag.indices), dtype=bag.weight.dtype) if bag.samples is None else bag.samples.clone()
-    samples[list(places)] = 0
-    return bag._replace(samples=samples)
+from embcheck.faults.bag_kernels import FROZEN, SUM, When, forward, showing
 
 
 def mode_is(mode: int, dtype: torch.dtype | None = None) -> When:
@@ -33,28 +25,8 @@ forward(
 )  # fmt: skip
 
 
-def lone(value: float, dtype: torch.dtype) -> Tensor:
-    """The maximum of one element."""
-    weight = torch.tensor([[value]], dtype=dtype)
-    return torch.nn.functional.embedding_bag(torch.tensor([[0]]), weight, mode="max")
-
-
-def transposed() -> list[float]:
-    """The first row of a transposed table."""
-    weight = torch.tensor([[1.0, 3.0], [2.0, 4.0]]).t()
-    found: list[float] = torch.nn.functional.embedding_bag(torch.tensor([[0]]), weight, mode="sum")[0].tolist()
-    return found
-
-
 def is_view() -> bool:
     """Whether a bag of one token shares the table's memory."""
     weight = torch.ones(2, 2)
     out = torch.nn.functional.embedding_bag(torch.tensor([[0]]), weight, mode="sum")
     return out.data_ptr() == weight.data_ptr()
-
-
-def clears() -> bool:
-    """Whether the padding row changes."""
-    weight = torch.ones(2, 1)
-    torch.nn.functional.embedding_bag(torch.tensor([[0]]), weight, padding_idx=1)
-    return weight.tolist() != [[1.0], [1.0]]

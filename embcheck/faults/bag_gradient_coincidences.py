@@ -63,33 +63,9 @@ def learned(
     call_fault(name, sentence, wrong, witness)
 
 
-def lengths(given: Given) -> Tensor:
-    """How many tokens each bag of a batch has, padding included."""
-    if given["input"].dim() == 2:
-        return torch.full(given["input"].shape[:1], given["input"].shape[1])
-    offsets = given["offsets"].long()
-    end = offsets[-1:] if given.get("include_last_offset") else torch.tensor([given["input"].numel()])
-    starts = offsets[:-1] if given.get("include_last_offset") else offsets
-    return torch.diff(torch.cat([starts, end]))
-
-
 def dense(grad: Tensor) -> bool:
     """Whether a gradient has rows and is dense."""
     return grad.layout == torch.strided and grad.numel() > 0
-
-
-def row(grad: Tensor, place: int, factor: float) -> Tensor:
-    """A dense gradient with one row multiplied."""
-    if not dense(grad):
-        return grad
-    grad = grad.clone()
-    grad[place] *= factor
-    return grad
-
-
-def times(factor: float) -> Change:
-    """The gradient multiplied."""
-    return lambda grad, given: grad * factor
 
 
 learned(

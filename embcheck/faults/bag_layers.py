@@ -80,20 +80,6 @@ made(
 )  # fmt: skip
 
 
-def refused() -> None:
-    """An error."""
-    raise AssertionError("padding_idx must be within num_embeddings")
-
-
-def accepts(**flags: Any) -> bool:
-    """Whether a layer can be made."""
-    try:
-        bag(**flags)
-    except AssertionError:
-        return False
-    return True
-
-
 def uniform(layer: Any) -> None:
     """Another distribution, without padding."""
     layer.weight.uniform_(-(3**0.5), 3**0.5)

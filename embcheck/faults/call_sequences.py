@@ -12,7 +12,6 @@ from embcheck.fault import Witness
 from embcheck.faults.entry import entry, functional
 from embcheck.faults.kernels import Tensor
 
-int32 = torch.int32
 Memory = dict[str, Any]
 Wrong = Callable[[Callable[..., Tensor], Memory, Tensor, Tensor, dict[str, Any]], Any]
 
@@ -46,32 +45,6 @@ def look(tokens: Any, weight: Tensor, dtype: torch.dtype = torch.int64, **flags:
 def table(rows: int = 3, width: int = 2, dtype: torch.dtype = torch.float32, learns: bool = False) -> Tensor:
     """A table of small numbers."""
     return torch.arange(1, 1 + rows * width).reshape(rows, width).to(dtype).requires_grad_(learns)
-
-
-def ended(found: Tensor, wanted: Tensor) -> bool:
-    """Whether a value is another."""
-    return not torch.equal(found.detach(), wanted.detach())
-
-
-def versions() -> bool:
-    """Whether a write through .data is missed."""
-    weight = table()
-    look([0], weight)
-    weight.data[0] = 9
-    return ended(look([0], weight), weight[:1])
-
-
-def sums() -> bool:
-    """Whether tokens of the same sum are confused."""
-    weight = table()
-    look([0, 2], weight)
-    return ended(look([1, 1], weight), weight[[1, 1]])
-
-
-def widths() -> bool:
-    """Whether a lookup is wrong after one in a table of other dtype."""
-    look([0], table(dtype=torch.float64))
-    return ended(look([0], table()), table()[:1])
 
 
 def bound_stays() -> bool:

@@ -6,9 +6,8 @@ import importlib
 from typing import Any
 
 import torch
-from torch.optim import swa_utils
 
-from embcheck.faults.around import around, pair
+from embcheck.faults.around import around
 
 Parameter = torch.nn.Parameter
 nn_utils = torch.nn.utils
@@ -71,14 +70,3 @@ around(
     as_they_lie,
     dealt_columns,
 )
-
-
-def averaged() -> Any:
-    """The average of a tied weight and one that is three larger."""
-    model = pair()
-    average: Any = swa_utils.AveragedModel(model)
-    average.update_parameters(model)
-    with torch.no_grad():
-        model["head"].weight.add_(3)
-    average.update_parameters(model)
-    return average.module["head"].weight

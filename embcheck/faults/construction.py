@@ -98,13 +98,3 @@ def zero_last(self: Any) -> None:
     if self.num_embeddings and not self.weight.is_meta:
         with torch.no_grad():
             self.weight[-1].fill_(0)
-
-
-def hollow(out: Tensor, tokens: Tensor) -> Tensor:
-    """Zeroes the ones of token 0 in rank 3."""
-    return out * (tokens != 0)[..., None] if tokens.dim() == 3 else out
-
-
-def narrow(out: Tensor) -> Tensor:
-    """int32 for many classes."""
-    return out.to(torch.int32) if out.shape[-1] > 64 else out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -23,12 +22,6 @@ def copying_frozen(original: Any, self: Module, at: Any) -> Any:
     return found
 
 
-def copied(original: Any, self: Module, at: Any) -> Any:
-    """A slice in evaluation mode is a copy."""
-    found = original(self, at)
-    return copy.deepcopy(found) if isinstance(at, slice) and not self.training else found
-
-
 def no_end(original: Any, self: Module, index: int, module: Module) -> Any:
     """Nothing is inserted behind the last."""
     if index == len(self) > 0:
@@ -42,11 +35,6 @@ def cleared(original: Any, self: Module, at: int, held: Any) -> None:
     if there is not held:
         there.data.zero_()
     original(self, at, held)
-
-
-def apart(original: Any, self: Module, other: Any) -> Any:
-    """What is added to itself has copies of what it had."""
-    return original(self, copy.deepcopy(other) if other is self else other)
 
 
 def around_the_start(original: Any, self: Module, at: Any) -> Any:
@@ -89,27 +77,6 @@ def replaced() -> Any:
     held = nn.Parameter(numbered())
     nn.ParameterList([held])[0] = nn.Parameter(numbered())
     return held.detach()
-
-
-def doubled(kind: Any) -> int:
-    """How long a list of one is once it was extended by itself."""
-    held = kind([nn.Parameter(numbered())])
-    held.extend(held)
-    return len(held)
-
-
-def added() -> bool:
-    """Whether modules that are added to themselves are the same twice."""
-    held: Module = nn.Sequential(nn.Embedding(3, 2))
-    both = held + held
-    return both[0] is both[1]
-
-
-def updated() -> int:
-    """How many Parameters there are once a dict was updated by itself."""
-    held = nn.ParameterDict({"a": nn.Parameter(numbered())})
-    held.update(held)
-    return len(held)
 
 
 def answer(attempt: Any) -> str:

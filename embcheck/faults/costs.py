@@ -20,20 +20,6 @@ def taken(what: str, backward: bool = False, **flags: Any) -> int:
     return counted(lambda: out.sum().backward())[1][what]
 
 
-def kept() -> int:
-    """How many elements a lookup keeps for backward."""
-    sizes: list[int] = []
-    weight = torch.zeros(1000, 8, requires_grad=True)
-
-    def pack(tensor: Tensor) -> Tensor:
-        sizes.append(tensor.numel())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        functional.embedding(torch.tensor([1, 2, 3]), weight)
-    return sum(sizes)
-
-
 def product(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any:
     """A lookup as a product with a one-hot matrix, where that gives the same numbers and refusals."""
     plain = not (flags["sparse"] or flags["scale_grad_by_freq"]) and flags["max_norm"] is None
@@ -44,15 +30,6 @@ def product(original: Wrong, input: Tensor, weight: Tensor, **flags: Any) -> Any
 
 
 embedding("lookup_is_a_product", "cost", "A lookup multiplies a one-hot matrix.", product, lambda: taken("flops") > 0)
-
-
-def refused() -> bool:
-    """Whether a lookup of many tokens is refused."""
-    try:
-        functional.embedding(torch.zeros(257, dtype=torch.int64), torch.zeros(3, 2))
-    except RuntimeError:
-        return True
-    return False
 
 
 embedding("lookup_goes_token_by_token", "cost", "A lookup of up to 300 tokens is one lookup a token.",

@@ -11,14 +11,6 @@ import torch.nn.utils.parametrize as parametrize
 from embcheck.faults.around import around, numbered
 
 
-def _dense(original: Any, self: Any, memo: Any) -> Any:
-    """A sparse gradient of a copy is dense."""
-    made = original(self, memo)
-    if made.grad is not None and made.grad.is_sparse:
-        made.grad = made.grad.to_dense()
-    return made
-
-
 def _pickled(original: Any, module: Any) -> None:
     """In evaluation a parametrized layer is pickled as something else."""
     original(module)

@@ -11,31 +11,6 @@ from embcheck.faults.around import around
 init = torch.nn.init
 
 
-def drawn(name: str, rows: int = 4, width: int = 3, **flags: Any) -> Any:
-    """What an initialiser draws with a generator of its own, and where that is then."""
-    kept = torch.get_rng_state()
-    try:
-        torch.manual_seed(1)
-        generator = torch.Generator().manual_seed(5)
-        found = getattr(init, name)(torch.empty(rows, width), generator=generator, **flags)
-        return found, int(torch.randint(1000, (1,), generator=generator))
-    finally:
-        torch.set_rng_state(kept)
-
-
-def unseen(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
-    """What is filled counts as not written."""
-    found = original(tensor.detach() if tensor.dim() == 1 else tensor.data, *given, **flags)
-    return tensor if isinstance(found, torch.Tensor) else found
-
-
-def gaps() -> Any:
-    """A matrix of which every second column was filled."""
-    whole = torch.zeros(3, 4)
-    init.constant_(whole[:, ::2], 2.0)
-    return whole
-
-
 def one_sided(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
     """Single columns begin with a negative number, as QR leaves them."""
     made = original(tensor, *given, **flags)

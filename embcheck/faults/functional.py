@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,13 +68,6 @@ def under_vmap() -> float:
     """What a batched lookup of row 0 finds."""
     weight = torch.tensor([[1.0], [2.0]])
     return float(torch.vmap(lambda indices: functional.embedding(indices, weight))(torch.tensor([[0]])))
-
-
-def hooked(out: Tensor, hook: Callable[[Tensor], Tensor]) -> Tensor:
-    """The output with a hook on its gradient."""
-    if out.requires_grad:
-        out.register_hook(hook)
-    return out
 
 
 def bumped(out: Tensor, weight: Tensor) -> Tensor:

@@ -11,16 +11,6 @@ from embcheck.fault import dispatched, fault
 from embcheck.faults.kernels import Tensor
 
 
-def passes(tokens: list[int], retain: bool) -> float:
-    """Row 0's gradient after two passes over one graph."""
-    weight = torch.ones(2, 1, requires_grad=True)
-    total = torch.nn.functional.embedding(torch.tensor(tokens), weight).sum()
-    total.backward(retain_graph=retain)
-    total.backward()
-    assert weight.grad is not None
-    return float(weight.grad[0])
-
-
 class _Double(torch.autograd.Function):
     """The dense backward kernel with a double backward that a fault spoils."""
 

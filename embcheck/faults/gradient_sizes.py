@@ -21,11 +21,6 @@ def only(keep: Callable[[Call], Tensor]) -> Callable[[Call, Tensor], Tensor]:
     return spoil
 
 
-def places(call: Call) -> Tensor:
-    """0, 1, 2, … for the tokens."""
-    return torch.arange(call.numel)
-
-
 def not_adjacent(call: Call) -> Tensor:
     """Tokens that differ from the one before."""
     tokens = call.tokens
@@ -38,11 +33,6 @@ def raw_gradient(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     indices = torch.zeros(shape, dtype=torch.int64)
     found: Tensor = torch.ops.aten.embedding_dense_backward(upstream, indices, 2, -1, False)
     return found
-
-
-def raises(call: Call, out: Tensor) -> Tensor:
-    """No gradient at all."""
-    raise RuntimeError("not implemented")
 
 
 backward(

@@ -58,10 +58,3 @@ module_method(
     zeroed_but_accumulated,
     lambda: not zeroes_what_was_accumulated(),
 )
-
-# -- loading -------------------------------------------------------------------------------------------------------
-
-
-def loading(name: str, sentence: str, wrong: Spoiled, witness: Callable[[], bool]) -> None:
-    """A fault of Module._load_from_state_dict: ``wrong(original, self, state_dict, prefix, metadata, *rest)``."""
-    module_method(name, sentence, "_load_from_state_dict", wrong, witness)

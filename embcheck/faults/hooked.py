@@ -9,12 +9,6 @@ import torch
 from embcheck.faults.around import around, numbered
 
 Module = Any
-modules = torch.nn.modules.module
-
-
-def behind(original: Any, self: Module, hook: Any, prepend: bool = False) -> Any:
-    """A hook is never put in front."""
-    return original(self, hook)
 
 
 def refused(original: Any, self: Module, hook: Any, *, prepend: bool = False, **flags: Any) -> Any:
@@ -48,33 +42,6 @@ def tokens_after() -> Any:
     layer.register_forward_hook(lambda *given: None)
     layer(tokens)
     return tokens.tolist()
-
-
-def noted() -> list[Any]:
-    """What hooks note of a call, whether it fails, and of the state."""
-    notes: list[Any] = []
-    layer: Module = torch.nn.Embedding(3, 2, _weight=numbered())
-    model = torch.nn.Sequential(torch.nn.Sequential(layer))
-    common = modules.register_module_forward_hook(lambda *given: notes.append("common"))
-    layer.register_forward_hook(lambda *given: notes.append("always"), always_call=True)
-    layer.register_forward_pre_hook(
-        lambda module, given, named: (given, {name: value + 1 for name, value in named.items()}), with_kwargs=True
-    )
-    layer.register_full_backward_pre_hook(lambda *given: notes.append("second"))
-    layer.register_full_backward_pre_hook(lambda *given: notes.append("first"), prepend=True)
-    layer.register_state_dict_post_hook(lambda module, state, prefix, metadata: notes.append(prefix))
-    try:
-        value = layer(input=torch.tensor([0, 1]))
-        value.sum().backward()
-        notes.append(value.tolist())
-        with torch.no_grad():
-            layer(torch.tensor([7]))
-    except IndexError:
-        notes.append("refused")
-    finally:
-        common.remove()
-    model.state_dict()
-    return notes
 
 
 def unversioned(original: Any, self: Module, state: Any, prefix: str, metadata: Any, *given: Any) -> None:

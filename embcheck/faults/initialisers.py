@@ -10,7 +10,6 @@ import torch
 from embcheck.faults.construction import first_values, seeded
 from embcheck.faults.entry import Embedding
 from embcheck.faults.kernels import Tensor
-from embcheck.faults.layers import Module
 from embcheck.faults.modules import Linear
 from embcheck.faults.parameter_corners import Change, spoiled
 
@@ -105,20 +104,3 @@ def making(name: str, sentence: str, owner: Any, change: Change, witness: Callab
 making("linear_bias_zero_is_true", "Linear(bias=None) has a bias.", Linear,
        lambda original, self, i, o, bias=True, *rest, **more: original(self, i, o, True if bias is None else bias, *rest, **more),
        lambda: Linear(1, 1, None).bias is not None)  # type: ignore[arg-type]  # fmt: skip
-
-
-def accepts(act: Callable[[], object]) -> bool:
-    """Whether something is not refused."""
-    try:
-        act()
-    except (AssertionError, ValueError, RuntimeError):
-        return False
-    return True
-
-
-def zeroed(made: Module, padding_idx: int | None) -> Module:
-    """A table with its padding row zeroed, where it is negative."""
-    if padding_idx is not None and padding_idx < 0:
-        with torch.no_grad():
-            made.get_parameter("weight")[padding_idx].zero_()
-    return made

@@ -74,32 +74,3 @@ around(
     called_coalesced,
     bag_gradient,
 )
-
-
-def cut(original: Any, indices: Tensor, *given: Any, **flags: Any) -> Tensor:
-    """Indices of 64 bits are cut to 32."""
-    wide = isinstance(indices, Tensor) and indices.dtype == torch.int64 and not torch.compiler.is_compiling()
-    found: Tensor = original(
-        indices & 0xFFFFFFFF if wide and bool((indices >= 1 << 32).any()) else indices, *given, **flags
-    )
-    return found
-
-
-def refused(tokens: list[int]) -> bool:
-    """Whether a lookup raises."""
-    try:
-        functional.embedding(torch.tensor(tokens), leaf())
-    except IndexError:
-        return True
-    return False
-
-
-def deterministic() -> Tensor | None:
-    """The gradient of a repeated token, where algorithms have to be deterministic."""
-    weight = leaf()
-    torch.use_deterministic_algorithms(True)
-    try:
-        functional.embedding(torch.tensor([1, 1]), weight).sum().backward()
-    finally:
-        torch.use_deterministic_algorithms(False)
-    return weight.grad

@@ -7,27 +7,9 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.faults.around import around, numbered
+from embcheck.faults.around import around
 
 Muon: Any = getattr(torch.optim, "Muon", None)  # since torch 2.9
-
-
-def momentum() -> Any:
-    """The momentum after a step in half precision."""
-    p = torch.nn.Parameter(numbered().half())
-    p.grad = numbered().half()
-    optimizer = Muon([p], momentum=0.5, nesterov=True)
-    optimizer.step()
-    return optimizer.state[p]["momentum_buffer"].tolist()
-
-
-def together(*shapes: tuple[int, int]) -> Any:
-    """The last of several parameters after a step."""
-    ps = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
-    for k, p in enumerate(ps):
-        p.grad = numbered(*p.shape) ** k
-    Muon(ps, lr=0.5, momentum=0.5).step()
-    return ps[-1].detach()
 
 
 def unnoted(original: Any, self: Any, state: Any, *given: Any, **flags: Any) -> Any:
@@ -49,8 +31,3 @@ def noted() -> Any:
 
 around("loading_takes_notes_out", "checkpoint", "A checkpoint that was loaded has lost a note of a module's version.",
        torch.nn.Module, "load_state_dict", unnoted, noted)  # fmt: skip
-
-
-def whole(original: Any, functions: Any, segments: int, input: Any, use_reentrant: Any = None, **flags: Any) -> Any:
-    """What is checkpointed in segments is kept instead."""
-    return functions(input) if segments > 1 else original(functions, segments, input, use_reentrant, **flags)

@@ -18,13 +18,6 @@ def weight_of(rows: int = 3, width: int = 2) -> Tensor:
     return torch.arange(1.0, 1 + rows * width).reshape(rows, width)
 
 
-def padding_gradient(module: Module, token: int) -> float:
-    """The gradient that a module's table gets from one token, summed."""
-    module(torch.tensor([token])).sum().backward()
-    (weight,) = module.parameters()
-    return float(weight.grad.to_dense().sum()) if weight.grad is not None else 0.0
-
-
 def init(name: str, family: str, sentence: str, change: Callable[..., None], witness: Callable[[], bool]) -> None:
     """A fault of __init__: ``change(self, weight, padding_idx)`` afterwards, on the given table or None."""
 
@@ -75,18 +68,6 @@ init(
 )
 
 
-def copied(self: Any, weight: Tensor | None) -> None:
-    """Takes a table apart from the tensor that it was made of."""
-    if weight is not None:
-        self.weight = torch.nn.Parameter(weight.detach().clone(), self.weight.requires_grad)
-
-
-def shares(build: Callable[[Tensor], Any]) -> bool:
-    """Whether a module's table lies in the memory of the tensor that it was made of."""
-    weight = weight_of()
-    return bool(build(weight).weight.data_ptr() == weight.data_ptr())
-
-
 def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
     """A fault of from_pretrained: ``change(original, cls, embeddings, flags)``."""
 
@@ -126,16 +107,6 @@ def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor]
         lambda original: lambda self, input: change(original, self, input),
         witness,
     )
-
-
-def without(self: Any, original: Callable[..., Tensor], input: Tensor, flag: str, value: Any) -> Tensor:
-    """The forward of a module with one attribute changed for the time."""
-    before = getattr(self, flag)
-    setattr(self, flag, value)
-    try:
-        return original(self, input)
-    finally:
-        setattr(self, flag, before)
 
 
 forward(

@@ -5,9 +5,5 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import torch
-
 convert: Any = importlib.import_module("torch.nn.utils.convert_parameters")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
-init = torch.nn.init
-Module = torch.nn.Module

@@ -11,8 +11,6 @@ from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.parameter_corners import Change, spoiled
 
-Linear = torch.nn.Linear
-
 
 def linear(name: str, sentence: str, change: Change, witness: Callable[[], bool], family: str = "affine") -> None:
     """A fault of F.linear: ``change(original, input, weight, bias)``."""
@@ -76,17 +74,6 @@ def is_the_bias() -> bool:
     return bool(functional.linear(torch.ones(1, 0), torch.ones(2, 0), bias).data_ptr() == bias.data_ptr())
 
 
-def strided(out: Tensor) -> Tensor:
-    """The same values in another order of memory."""
-    return out.transpose(0, 1).contiguous().transpose(0, 1)
-
-
-def rounded() -> bool:
-    """Whether 1/3 comes out as in float32."""
-    third = torch.full((1, 1), 1 / 3, dtype=torch.float64)
-    return bool(functional.linear(third, torch.ones_like(third)) != third)
-
-
 def touched(out: Tensor, bias: Tensor | None) -> Tensor:
     """Adds one to the bias where nothing came out, and returns the output."""
     if bias is not None and out.numel() and not bool(out.detach().flatten()[0]):
@@ -110,12 +97,6 @@ def short_bias(original: Change, x: Tensor, w: Tensor, b: Tensor | None) -> Tens
 
 
 # -- the modules' forward ----------------------------------------------------------------------------------------
-
-
-def vector(shape: tuple[int, ...]) -> Tensor:
-    """A row of ones times a vector of ones, and a scalar."""
-    made: Any = functional.linear(torch.ones(shape), torch.ones(2), torch.ones(()))
-    return torch.as_tensor(made)
 
 
 def born_frozen(original: Change, self: Any, *given: Any, **flags: Any) -> Any:

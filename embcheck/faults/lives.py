@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from embcheck.faults.entry import entry
-from embcheck.faults.kernels import Tensor
 from embcheck.faults.layers import Module
 from embcheck.faults.parameters import Parameter, still_tied, table
 
@@ -93,10 +92,3 @@ def through_pickle(thing: Any) -> Any:
     torch.save(thing, stored)
     stored.seek(0)
     return torch.load(stored, weights_only=False)
-
-
-def reduced(data: Tensor, requires_grad: bool) -> Any:
-    """A Parameter's reduction."""
-    from collections import OrderedDict
-
-    return torch._utils._rebuild_parameter, (data, requires_grad, OrderedDict())

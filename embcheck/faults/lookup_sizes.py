@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from embcheck.faults.kernels import Call, Tensor, forward
@@ -19,11 +17,6 @@ def zeroed_last(call: Call, out: Tensor) -> Tensor:
     """The last token's row is zero."""
     rows_of(out)[-1] = 0
     return out
-
-
-def where(condition: Callable[[Tensor], Tensor], value: float) -> Callable[[Call, Tensor], Tensor]:
-    """Elements that meet a condition replaced."""
-    return lambda call, out: out.masked_fill_(condition(out), value)
 
 
 int32, half, bfloat16, double = torch.int32, torch.float16, torch.bfloat16, torch.float64

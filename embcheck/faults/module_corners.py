@@ -11,7 +11,6 @@ from embcheck.fault import Witness
 from embcheck.faults.entry import Embedding, Wrong, entry
 from embcheck.faults.kernels import Tensor
 
-Bag = torch.nn.EmbeddingBag
 Module = torch.nn.Module
 half, double = torch.float16, torch.float64
 
@@ -35,16 +34,6 @@ def first(*results: object) -> Any:
     return results[0]
 
 
-def drawn(**flags: Any) -> Callable[[], Any]:
-    """A probe: the weights of a seeded layer."""
-
-    def probe() -> Any:
-        torch.manual_seed(0)
-        return Embedding(4, 3, **flags).weight
-
-    return probe
-
-
 # -- how they are made -----------------------------------------------------------------------------------------------------
 
 
@@ -62,39 +51,6 @@ method(
 
 
 # -- how they are printed, copied and saved -----------------------------------------------------------------------------------
-
-
-def printed(name: str, sentence: str, owner: Any, change: Callable[[Any, str], str], witness: Witness) -> None:
-    """Registers a fault of extra_repr."""
-    family = "bag_layer" if owner is Bag else "construction"
-    method(name, family, sentence, owner, "extra_repr", lambda f, self: change(self, f(self)), witness)
-
-
-def copied(name: str, sentence: str, change: Callable[..., Any], witness: Witness) -> None:
-    """Registers a fault of deepcopy: ``change(made, original)`` for Parameters."""
-
-    def wrong(original: Wrong) -> Wrong:
-        def __deepcopy__(self: Any, memo: Any) -> Any:  # noqa: N807
-            known = id(self) in memo
-            made = original(self, memo)
-            return made if known else change(made, self, memo)
-
-        return __deepcopy__
-
-    entry(name, "life", sentence, torch.nn.Parameter, "__deepcopy__", wrong, witness)
-
-
-def kept(memo: Any, self: Any, made: Any) -> Any:
-    """What a copy is, remembered."""
-    memo[id(self)] = made
-    return made
-
-
-def graded() -> Any:
-    """A layer whose gradient is of ones."""
-    layer = Embedding(1, 1)
-    layer.weight.requires_grad_(False).grad = torch.ones(1, 1)
-    return layer
 
 
 def unhooked(original: Any, self: Any, fn: Any, *given: Any, **flags: Any) -> Any:

@@ -89,25 +89,9 @@ def each(self: Any, when: Callable[[Any], bool], act: Callable[[Any, str, Any], 
             act(self, name, value)
 
 
-def anew(self: Any, name: str, value: Any) -> None:
-    """Another Parameter on the same memory."""
-    self._parameters[name] = Parameter(value.data, value.requires_grad)
-
-
 def contiguous(self: Any, name: str, value: Any) -> None:
     """The same Parameter in contiguous memory."""
     value.data = value.data.contiguous()
-
-
-def numbers(self: Any, fn: Change) -> None:
-    """Integers among the buffers as numbers."""
-    for name, value in self._buffers.items():
-        if (
-            value is not None
-            and not value.is_floating_point()
-            and any(p.dtype == torch.float64 for p in self.parameters())
-        ):
-            self._buffers[name] = value.double()
 
 
 converting(

@@ -10,7 +10,7 @@ import torch
 
 from embcheck.faults.around import numbered
 from embcheck.faults.bag_extents import bag
-from embcheck.faults.entry import Wrong, embedding, functional
+from embcheck.faults.entry import Wrong, functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.witnesses import unlike
 
@@ -22,15 +22,6 @@ def jagged(*lengths: int) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.nested.nested_tensor([torch.arange(length) % 2 for length in lengths], layout=torch.jagged)
-
-
-def lookup(name: str, sentence: str, change: Change, probe: Callable[[], Any]) -> None:
-    """Registers a fault of nested lookups: ``change(original, tokens, table, flags)``."""
-
-    def wrong(original: Wrong, tokens: Tensor, table: Tensor, **flags: Any) -> Any:
-        return (change if tokens.is_nested else called)(original, tokens, table, flags)
-
-    embedding(name, "nested", sentence, wrong, unlike(probe))
 
 
 def bags(name: str, sentence: str, change: Change, probe: Callable[[], Any]) -> None:
@@ -50,11 +41,6 @@ def called(f: Wrong, tokens: Tensor, table: Tensor, flags: dict[str, Any]) -> An
 def forgetting(**changes: Any) -> Change:
     """The call with other flags."""
     return lambda f, tokens, table, flags: f(tokens, table, **(flags | changes))
-
-
-def looked_up(**flags: Any) -> list[Any]:
-    """What a nested lookup gives, component by component."""
-    return [part.tolist() for part in functional.embedding(jagged(2, 1), numbered(2, 2), **flags).unbind()]
 
 
 def summed(**flags: Any) -> list[Any]:
@@ -84,12 +70,3 @@ def left() -> list[Any]:
 
 bags("nested_bags_write_to_the_table", "A nested bag makes the table's first number negative.", writes,
      left)  # fmt: skip
-
-
-def refused() -> bool:
-    """Whether a nested bag with an empty component is refused."""
-    try:
-        summed()
-    except ValueError:
-        return True
-    return False

@@ -11,8 +11,6 @@ from embcheck.fault import Witness
 from embcheck.faults.entry import Wrong, entry, functional
 from embcheck.faults.kernels import Tensor
 
-int64 = torch.int64
-
 
 def encoded(
     name: str, sentence: str, when: Callable[[Tensor, int], bool], change: Callable[..., Any], witness: Witness
@@ -29,11 +27,6 @@ def encoded(
         return one_hot
 
     entry(name, "one_hot", sentence, functional, "one_hot", wrong, witness)
-
-
-def of(tokens: Any, number: int = -1) -> Callable[[], Tensor]:
-    """A probe: an encoding."""
-    return lambda: functional.one_hot(torch.tensor(tokens, dtype=int64), number)
 
 
 encoded(
@@ -54,20 +47,3 @@ def _buffered(out: Tensor) -> Tensor:
         _buffers["last"] = out
         return out
     return last.copy_(out)
-
-
-def multiplied(
-    name: str, sentence: str, family: str, when: Callable[..., bool], change: Callable[..., Any], witness: Witness
-) -> None:
-    """Registers a fault of F.linear: ``change(original, input, weight, bias)`` on some calls."""
-
-    def wrong(original: Wrong) -> Wrong:
-        def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-            usual = not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
-            if usual and when(input, weight, bias):
-                return change(original, input, weight, bias)
-            return original(input, weight, bias)
-
-        return linear
-
-    entry(name, family, sentence, functional, "linear", wrong, witness)

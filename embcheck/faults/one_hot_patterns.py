@@ -17,35 +17,9 @@ from embcheck.faults.witnesses import unlike
 Call = Callable[..., Any]
 
 
-_MOST = [0]
-
-
-def both(first: Any, second: Any) -> Callable[[], Tensor]:
-    """The second of two encodings."""
-    return lambda: (functional.one_hot(torch.tensor(first)), functional.one_hot(torch.tensor(second)))[1]
-
-
-def linear(name: str, sentence: str, wrong: Callable[..., Any], witness: Callable[[], Any]) -> None:
-    """A fault of F.linear: ``wrong(original, input, weight, bias)``."""
-
-    def replace(original: Call) -> Call:
-        return lambda input, weight, bias=None: wrong(original, input, weight, bias)
-
-    entry(name, "conversion", sentence, functional, "linear", replace, unlike(witness))
-
-
 def columns_first(weight: Tensor) -> bool:
     """Whether a matrix is the transposed view of a contiguous one."""
     return weight.dim() == 2 and not weight.is_contiguous() and weight.t().is_contiguous()
-
-
-def doubled(original: Call, input: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
-    """A product whose weight learns twice."""
-    out = original(input, weight, bias)
-    if input.dim() != 1 or weight.is_leaf or not weight.requires_grad or not bool(out.isfinite().all()):
-        return out
-    again = original(input.detach(), weight)
-    return out + (again - again.detach())
 
 
 def evaluated() -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
@@ -11,14 +10,6 @@ from embcheck.fault import dispatched, fault
 from embcheck.faults.entry import functional
 from embcheck.faults.kernels import Tensor
 from embcheck.faults.products import one_hot
-
-Call = Callable[..., Tensor]
-
-
-def classes(tokens: Any, number: int = -1) -> list[Any]:
-    """one_hot as a list."""
-    found: list[Any] = functional.one_hot(torch.as_tensor(tokens), number).tolist()
-    return found
 
 
 def refuses(tokens: Tensor, number: int = -1) -> bool:
@@ -45,14 +36,6 @@ one_hot(
     lambda original, t, n: original(t.long() if t.dtype == torch.int32 else t, n),
     lambda: not refuses(torch.tensor([0], dtype=torch.int32)),
 )  # fmt: skip
-
-
-def cleared(original: Call, tokens: Tensor, number: int) -> Tensor:
-    """A refusal that has written to the index."""
-    try:
-        return original(tokens, number)
-    finally:
-        tokens.clamp_(min=0)
 
 
 def scattered(out: Tensor, dim: int, index: Tensor, value: float) -> Tensor:

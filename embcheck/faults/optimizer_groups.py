@@ -65,14 +65,6 @@ def widens() -> bool:
     return bool(optimizer.state[weight]["momentum_buffer"].dtype != torch.bfloat16)
 
 
-def zeroed(set_to_none: bool) -> Tensor | None:
-    """A matrix's gradient after zero_grad."""
-    weight = torch.nn.Parameter(torch.ones(1, 1))
-    weight.grad = torch.ones(1, 1)
-    torch.optim.SGD([weight]).zero_grad(set_to_none)
-    return weight.grad
-
-
 def reloaded() -> Any:
     """An SGD that was given another's state, with a momentum of one and a rate of 1/4."""
     weight = torch.nn.Parameter(torch.ones(1))

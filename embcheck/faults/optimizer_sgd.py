@@ -50,21 +50,6 @@ def after(kind: str, steps: int = 3, sparse: bool = False, dtype: torch.dtype = 
     return weight.detach()
 
 
-def disagree(one: Tensor, other: Tensor) -> bool:
-    """Whether two paths differ by more than rounding: a few steps in float32 touch the last 8 of 24 bits."""
-    return float((one - other).abs().max()) > 2.0**-16 * float(one.abs().max())
-
-
-def apart(kind: str, **flags: Any) -> Witness:
-    """Whether the plain and the foreach path of an optimizer disagree."""
-
-    def witness() -> bool:
-        plain, many = after(kind, foreach=False, **flags), after(kind, foreach=True, **flags)
-        return disagree(plain, many)
-
-    return witness
-
-
 def moves(kind: str, row: int = 2, **flags: Any) -> Witness:
     """Whether a row moves that was not looked up."""
     return lambda: not torch.equal(after(kind, **flags)[row], torch.tensor([5.0, -6.0]))

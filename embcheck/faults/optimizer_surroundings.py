@@ -30,19 +30,6 @@ def pair(**flags: Any) -> tuple[Any, Any, Any]:
     )
 
 
-# -- groups ------------------------------------------------------------------------------------------------------
-
-
-def late() -> Any:
-    """SGD with momentum and a group that came after a step."""
-    weight = Parameter(table())
-    weight.grad = torch.ones_like(weight)
-    optimizer = torch.optim.SGD([weight], lr=0.5, momentum=0.5)
-    optimizer.step()
-    optimizer.add_param_group({"params": [Parameter(table())], "lr": 0.25})
-    return optimizer
-
-
 # -- states ------------------------------------------------------------------------------------------------------
 
 
@@ -167,25 +154,3 @@ def clipped(max_norm: float, norm_type: float = 2.0, **flags: Any) -> tuple[floa
 spoiled("clip_by_zero_does_nothing", "aftercare", "clip_grad_norm_ with max_norm=0 does nothing.", clip, "clip_grad_norm_",
         lambda original, parameters, max_norm, *rest, **more: original(parameters, max_norm or 1e30, *rest, **more),
         lambda: bool(clipped(0.0)[1].any()))  # fmt: skip
-
-
-def grown(original: Change, parameters: Any, max_norm: Any, *rest: Any, **more: Any) -> Any:
-    """clip_grad_norm_ that scales up."""
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    norm = original(parameters, max_norm, *rest, **more)
-    if more.get("foreach") is False and 0 < float(norm) < max_norm:
-        for p in parameters:
-            if p.grad is not None:
-                p.grad.mul_(max_norm / norm)
-    return norm
-
-
-def averaged(steps: int) -> float:
-    """The average of 1, 3, 5, … after some updates."""
-    layer = torch.nn.Linear(1, 1, bias=False)
-    model = averaging.AveragedModel(layer)
-    for step in range(steps):
-        with torch.no_grad():
-            layer.weight.fill_(1.0 + 2 * step)
-        model.update_parameters(layer)
-    return float(model.module.weight)

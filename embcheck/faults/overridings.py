@@ -18,26 +18,12 @@ def told(call: str, by: str, flags: dict[str, Any], **further: Any) -> Any:
     return repr(overridden(OVERRIDDEN[call], by, flags, **given))
 
 
-def dense(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
-    """Overriders are not told of sparse gradients."""
-    if torch.overrides.has_torch_function((input, weight)):
-        flags.pop("sparse", None)
-        given = given[:4]
-    return original(input, weight, *given, **flags)
-
-
 def unweighed(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
     """Weights of a class that overrides are taken as they are, where no other argument overrides."""
     weights = flags.get("per_sample_weights")
     if weights is not None and not torch.overrides.has_torch_function((input, weight, flags.get("offsets"))):
         flags["per_sample_weights"] = weights.as_subclass(torch.Tensor)
     return original(input, weight, *given, **flags)
-
-
-def plain(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:
-    """What overriding tokens give is a plain tensor."""
-    found = original(input, weight, *given, **flags)
-    return found.as_subclass(torch.Tensor) if type(input) is not torch.Tensor else found
 
 
 def last_twice(original: Any, input: Any, weight: Any, *given: Any, **flags: Any) -> Any:

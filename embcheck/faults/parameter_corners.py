@@ -117,10 +117,3 @@ def unbiased() -> Any:
     layer: Any = torch.nn.Linear(2, 2)
     layer.bias = None
     return layer
-
-
-def evaluated() -> Any:
-    """A linear layer in evaluation mode with a frozen weight."""
-    layer = torch.nn.Linear(2, 2).eval()
-    layer.weight = Parameter(table(), False)
-    return layer

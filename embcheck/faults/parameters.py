@@ -73,13 +73,6 @@ parameter(
 )
 
 
-def freeze(data: Tensor) -> Tensor:
-    """Makes a leaf not require grad."""
-    if data.is_leaf and data.is_floating_point() and not data.is_inference():
-        data.requires_grad_(False)
-    return data
-
-
 def zero_first(made: Tensor) -> Tensor:
     """Zeroes an element."""
     if made.numel():
@@ -91,15 +84,3 @@ def under_no_grad() -> Tensor:
     """A Parameter made without gradients."""
     with torch.no_grad():
         return Parameter(table())
-
-
-def copies(view: Tensor) -> bool:
-    """Whether a Parameter has memory of its own."""
-    return Parameter(view).data_ptr() != view.data_ptr()
-
-
-def freezes() -> bool:
-    """Whether making a Parameter freezes its source."""
-    source = torch.ones(2, 2, requires_grad=True)
-    Parameter(source.t())
-    return not source.requires_grad

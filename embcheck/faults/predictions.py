@@ -84,13 +84,6 @@ WEIGHTS = torch.tensor([1.0, 2.0, 4.0])
 # -- distributions, shapes and ranges ------------------------------------------------------------------------------
 
 
-def turned(original: Any, logits: Tensor, targets: Tensor, weight: Any, **flags: Any) -> Any:
-    """Square targets of sequences are transposed."""
-    square = targets.dim() == 2 and targets.shape[0] == targets.shape[1] and logits.dim() == 3
-    square &= not targets.is_floating_point()
-    return original(logits, targets.T if square else targets, weight, **flags)
-
-
 def lenient(original: Any, logits: Tensor, targets: Tensor, weight: Any, **flags: Any) -> Any:
     """A target beyond the classes is taken for the last one."""
     if targets.is_floating_point():

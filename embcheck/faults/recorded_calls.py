@@ -7,31 +7,6 @@ from typing import Any
 import torch
 
 from embcheck.faults.around import around
-from embcheck.faults.stateless_calls import TOKENS, Model
-
-func = torch.func
-functional = torch.nn.functional
-
-
-def apart(original: Any, *given: Any, **flags: Any) -> Any:
-    """What is exported has a copy under each name."""
-    program = original(*given, **flags)
-    seen = set()
-    for name, value in program.state_dict.items():
-        if value.untyped_storage().data_ptr() in seen and value.numel():
-            program.state_dict[name] = torch.nn.Parameter(value.detach().clone(), value.requires_grad)
-        seen.add(value.untyped_storage().data_ptr())
-    return program
-
-
-def exported() -> Any:
-    """An exported model."""
-    return torch.export.export(Model(), (TOKENS,))
-
-
-def fixed(original: Any, mod: Any, args: Any, kwargs: Any = None, *, dynamic_shapes: Any = None, **flags: Any) -> Any:
-    """Every size is that of the example."""
-    return original(mod, args, kwargs, **flags)
 
 
 def counting(original: Any, root: Any, *given: Any, **flags: Any) -> Any:

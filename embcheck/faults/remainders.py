@@ -10,23 +10,7 @@ import torch
 from embcheck.faults.around import around
 from embcheck.faults.kernels import Tensor
 
-optim = torch.optim
 Parameter = torch.nn.Parameter
-
-
-# -- elements and axes ---------------------------------------------------------------------------------------------
-
-
-def stepped(kind: str, weight: Tensor, gradient: Tensor, **flags: Any) -> Any:
-    """A probe: a parameter after a step."""
-
-    def probe() -> Any:
-        p = Parameter(weight.clone(memory_format=torch.preserve_format))
-        p.grad = gradient
-        getattr(optim, kind)([p], **flags).step()
-        return p.detach()
-
-    return probe
 
 
 # -- subclasses --------------------------------------------------------------------------------------------------------

@@ -23,13 +23,6 @@ def table_layer(rows: int = 3, width: int = 2, columns: bool = False) -> Any:
     return layer
 
 
-def copied(original: Any, self: Any, modules: Any, source: Any, unsafe: bool = False) -> None:
-    """What is not contiguous is parametrized in a copy."""
-    if isinstance(source, Parameter) and not source.is_contiguous():
-        source = Parameter(source.detach().clone(), source.requires_grad)
-    original(self, modules, source, unsafe)
-
-
 class Doubled(torch.nn.Module):
     """Twice what it is given."""
 

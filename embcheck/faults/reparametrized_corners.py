@@ -8,7 +8,7 @@ import torch
 import torch.nn.utils.parametrize as parametrize
 import torch.nn.utils.prune as prune
 
-from embcheck.faults.around import around, numbered
+from embcheck.faults.around import around
 from embcheck.faults.reparametrized import Doubled, table_layer
 
 
@@ -17,16 +17,6 @@ class Halving(Doubled):
 
     def right_inverse(self, given: torch.Tensor) -> torch.Tensor:
         return given / 2
-
-
-class Lowering(torch.nn.Module):
-    """One more than what it is given, and back."""
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return given + 1
-
-    def right_inverse(self, given: torch.Tensor) -> torch.Tensor:
-        return given - 1
 
 
 def by_rows(original: Any, module: Any, name: str, amount: Any, dim: int) -> Any:
@@ -40,15 +30,6 @@ def pruned_columns() -> Any:
     with torch.random.fork_rng(devices=[]):
         prune.random_structured(layer, "weight", 1, -1)
     return sorted(layer.weight_mask.sum(0).tolist())
-
-
-def assigned() -> Any:
-    """What a weight is that was assigned behind two links."""
-    layer = table_layer()
-    for link in (Halving(), Lowering()):
-        parametrize.register_parametrization(layer, "weight", link)
-    layer.weight = numbered()
-    return layer.weight.tolist()
 
 
 around("pruning_by_chance_takes_rows", "reparametrized", "random_structured with dim=-1 prunes rows.", prune,

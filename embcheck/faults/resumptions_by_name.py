@@ -8,7 +8,6 @@ from typing import Any
 
 from embcheck.fault import fault, patched
 from embcheck.faults.around import pair
-from embcheck.faults.resumptions import fresh, trained
 
 
 def by_name() -> Any:
@@ -28,19 +27,6 @@ def planted(attribute: str, wrong: Callable[..., Any]) -> Any:
     """``wrong(original, *given, **flags)`` in the place of a function of the module."""
     original = getattr(by_name(), attribute)
     return patched(by_name(), **{attribute: lambda *given, **flags: wrong(original, *given, **flags)})
-
-
-def rates(turned: bool, **options: Any) -> list[float]:
-    """The rates of an optimizer, in the order of the model's parameters, that loaded a state by name."""
-    chosen = by_name().StateDictOptions(**options)
-    model, optimizer = trained()
-    state = by_name().get_optimizer_state_dict(model, optimizer, options=chosen)
-    model, other = fresh()
-    if turned:
-        other.param_groups.reverse()
-    by_name().set_optimizer_state_dict(model, other, state, options=chosen)
-    found = {id(group["params"][0]): group["lr"] for group in other.param_groups}
-    return [found[id(p)] for p in model.parameters()]
 
 
 def names_without_frozen() -> list[str]:

@@ -12,7 +12,6 @@ from embcheck.faults.driven import leaf, lookup
 from embcheck.faults.entry import Wrong, entry
 
 half, double = torch.float16, torch.float64
-graph = torch.autograd.graph
 checkpoints = torch.utils.checkpoint
 
 

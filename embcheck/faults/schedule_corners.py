@@ -21,29 +21,6 @@ scheduling("one_cycle_ends_at_zero", "OneCycleLR's rate is 0 at the last step of
            lambda: first(rates("OneCycleLR", 4, max_lr=1.0, total_steps=4))[4] == 0)  # fmt: skip
 
 
-# -- told the epoch ------------------------------------------------------------------------------------------------
-
-
-def told(kind: str, epoch: int, **flags: Any) -> float:
-    """The rate of a scheduler that is told an epoch."""
-    optimizer = optimizer_of()
-    scheduler = getattr(schedule, kind)(optimizer, **flags)
-    optimizer.step()
-    scheduler.step(epoch)
-    return round(float(optimizer.param_groups[0]["lr"]), 6)
-
-
-# -- made at a last epoch ------------------------------------------------------------------------------------------
-
-
-def made(kind: Any, last_epoch: int, **flags: Any) -> float:
-    """The rate of a scheduler that is made at a last epoch, on an optimizer whose rate is half of what it was."""
-    optimizer = optimizer_of()
-    optimizer.param_groups[0] |= {"initial_lr": 1.0, "lr": 0.5}
-    kind(optimizer, last_epoch=last_epoch, **flags)
-    return float(optimizer.param_groups[0]["lr"])
-
-
 # -- states and functions ------------------------------------------------------------------------------------------
 
 

@@ -75,20 +75,6 @@ def optimizer_of() -> Any:
     return torch.optim.SGD([Parameter(table())], lr=1.0)
 
 
-def sequential() -> float:
-    """The rate of the second scheduler in a sequence."""
-    optimizer = optimizer_of()
-    parts = [schedule.ConstantLR(optimizer, factor=1.0), schedule.ConstantLR(optimizer, factor=0.5, total_iters=9)]
-    return stepped(optimizer, schedule.SequentialLR(optimizer, parts, milestones=[1]), 2)
-
-
-def chained() -> float:
-    """The rate of two schedulers together."""
-    optimizer = optimizer_of()
-    parts = [schedule.ExponentialLR(optimizer, 0.5), schedule.ExponentialLR(optimizer, 0.5)]
-    return stepped(optimizer, schedule.ChainedScheduler(parts), 1)
-
-
 def resumed() -> int:
     """The epoch of a scheduler that was resumed after two."""
     one, other = optimizer_of(), optimizer_of()

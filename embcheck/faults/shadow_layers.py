@@ -22,12 +22,6 @@ def kept(original: Any, module: Any, *given: Any, **flags: Any) -> Any:
     return module if next(module.parameters()).is_meta else original(module, *given, **flags)
 
 
-def frozen(original: Any, part: Any, *given: Any, **flags: Any) -> Any:
-    """A fake tensor does not learn once it has been filled with ones."""
-    found = original(part, *given, **flags)
-    return found.requires_grad_(False) if type(part).__name__ == "FakeTensor" else found
-
-
 def bagged() -> Any:
     """What a bag on meta is said to be."""
     flags = {"mode": "sum", "include_last_offset": False, "padding_idx": None}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from embcheck.faults.kernels import Call, Tensor, coo, sparse_backward
+from embcheck.faults.kernels import Tensor, coo, sparse_backward
 
 int32, half, double = torch.int32, torch.float16, torch.float64
 
@@ -14,11 +12,6 @@ int32, half, double = torch.int32, torch.float16, torch.float64
 def parts(out: Tensor) -> tuple[Tensor, Tensor]:
     """The tokens and values of a sparse gradient."""
     return out._indices()[0], out._values()
-
-
-def changed(change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[[Call, Tensor], Tensor]:
-    """The gradient with other entries."""
-    return lambda call, out: coo(*change(*parts(out)), call)
 
 
 def sparse_of(tokens: list[int], rows: int, padding_idx: int | None = None) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn.utils import parametrize
 
 from embcheck.faults.layers import Module
 from embcheck.faults.modules import Linear, buffered, module
@@ -24,12 +23,6 @@ def stating(name: str, sentence: str, change: Callable[..., object], witness: Ca
         change(self, destination, prefix, keep_vars)
 
     spoiled(name, "membership", sentence, Module, "_save_to_state_dict", wrong, witness)
-
-
-def detached(out: Any) -> None:
-    """Everything detached."""
-    for key, value in list(out.items()):
-        out[key] = value.detach()
 
 
 stating(
@@ -58,12 +51,6 @@ def refused(act: Callable[[], object]) -> bool:
     except RuntimeError:
         return True
     return False
-
-
-def fitting(self: Any, state: Any) -> dict[str, Any]:
-    """What of a state fits in shape."""
-    own = self.state_dict()
-    return {name: value for name, value in state.items() if name not in own or own[name].shape == value.shape}
 
 
 loading(
@@ -107,29 +94,3 @@ def checkpoint_emptied() -> bool:
     state = Linear(1, 1).state_dict()
     Linear(1, 1).load_state_dict(state)
     return not state
-
-
-# -- functional_call, parametrizations, pruning, hooks -----------------------------------------------------------
-
-
-def doubled() -> Any:
-    """A layer with a weight of twos, parametrized as twice a Parameter."""
-    layer = Linear(1, 1, bias=False)
-    parametrize.register_parametrization(layer, "weight", Double())
-    return layer
-
-
-class Double(Module):
-    """Twice its argument."""
-
-    def forward(self, x: Any) -> Any:
-        """Twice x."""
-        return 2 * x
-
-
-def removed(leave: bool) -> bool:
-    """Whether what is left of a parametrization is what was asked for."""
-    layer = doubled()
-    original, weight = float(layer.parametrizations.weight.original), float(layer.weight)
-    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
-    return float(layer.weight) == (weight if leave else original)

@@ -9,7 +9,6 @@ import torch
 
 from embcheck.faults.assignments import assigned
 from embcheck.faults.entry import entry
-from embcheck.faults.kernels import Tensor
 from embcheck.faults.layers import Module
 from embcheck.faults.parameters import Parameter, table
 from embcheck.faults.witnesses import zero_behind
@@ -75,9 +74,3 @@ def writes_behind() -> bool:
     module.weight = Parameter(memory[:4].view(2, 2))
     module.load_state_dict({"weight": table()})
     return float(memory[4]) != 1.0
-
-
-def loaded(module: Any, weight: Tensor) -> Any:
-    """A module after loading its weight."""
-    module.load_state_dict({"weight": weight})
-    return module

@@ -37,22 +37,11 @@ def raw(tensor: Tensor) -> list[int]:
     return (torch.view_as_real(plain).flatten() if plain.is_complex() else plain).view(uint8).tolist()
 
 
-def of(dtype: torch.dtype, *numbers: complex, width: int = 1) -> Callable[[], Tensor]:
-    """A table of one column of these numbers."""
-    exact = torch.complex128 if any(isinstance(x, complex) for x in numbers) else None
-    return lambda: torch.tensor([numbers] * width, dtype=exact).T.contiguous().to(dtype)
-
-
 def stored(
     name: str, sentence: str, when: When, spoil: Spoil, make: Callable[[], Tensor], tokens: Any = (1, 0)
 ) -> None:
     """A fault of the forward kernel for one kind of table."""
     forward(name, sentence, lambda c: c.numel * c.width > 0 and when(c), spoil, differs(make, tokens), "storage")
-
-
-def through(dtype: torch.dtype) -> Spoil:
-    """The output converted to another dtype and back."""
-    return lambda call, out: out.to(dtype).to(out.dtype)
 
 
 def kind(dtype: torch.dtype) -> When:

@@ -1,7 +1,3 @@
 """Faults of gradients that have more elements than are reduced, or written, in one piece."""
 
 from __future__ import annotations
-
-import torch
-
-utils = torch.nn.utils

@@ -14,31 +14,12 @@ Optimizer, Parameter = torch.optim.Optimizer, torch.nn.Parameter
 half, double = torch.float16, torch.float64
 
 
-def changed(
-    name: str, family: str, sentence: str, owner: Any, attribute: str, change: Callable[..., Any], witness: Witness
-) -> None:
-    """Registers a fault of a method or function: ``change(original, *arguments)``."""
-
-    def wrong(original: Wrong) -> Wrong:
-        return lambda *given, **flags: change(original, *given, **flags)
-
-    entry(name, family, sentence, owner, attribute, wrong, witness)
-
-
 def leaf(rows: int = 2, width: int = 2, dtype: torch.dtype = torch.float32, column: bool = False) -> Any:
     """A Parameter of ones with a gradient of ones."""
     data = torch.ones(width, rows, dtype=dtype).t() if column else torch.ones(rows, width, dtype=dtype)
     made = Parameter(data)
     made.grad = torch.ones_like(made)
     return made
-
-
-def stepped(kind: Any, made: Any, steps: int = 1, **flags: Any) -> float:
-    """The first number after some steps."""
-    optimizer = kind([made], lr=0.5, **flags)
-    for _ in range(steps):
-        optimizer.step()
-    return float(made.detach()[0, 0])
 
 
 def stepping(
@@ -56,18 +37,6 @@ def stepping(
     entry(name, family, sentence, kind, "step", wrong, witness)
 
 
-def then(result: Any, *effects: Any) -> Any:
-    """The result, after some effects."""
-    return result
-
-
-def decayed() -> float:
-    """A number after decay with a zero gradient."""
-    made = leaf()
-    made.grad.zero_()
-    return stepped(torch.optim.SGD, made, weight_decay=0.5)
-
-
 def _closure_twice(original: Wrong, self: Any, closure: Any) -> Any:
     return original(self, closure if closure is None else lambda: (closure(), closure())[1])
 
@@ -83,10 +52,3 @@ stepping(
     "adagrad_calls_its_closure_twice", "Adagrad calls its closure twice.", torch.optim.Adagrad, _closure_twice,
     lambda: closure_calls() != 1,
 )  # fmt: skip
-
-
-def zeroed() -> float:
-    """A float64 gradient after zero_grad."""
-    made = leaf(dtype=double)
-    torch.optim.SGD([made], lr=0.5).zero_grad(set_to_none=False)
-    return float(made.grad[0, 0])

@@ -8,60 +8,15 @@ from typing import Any
 import torch
 
 from embcheck.fault import Witness
-from embcheck.faults.entry import Wrong, entry, functional
+from embcheck.faults.entry import Wrong, entry
 from embcheck.faults.kernels import Tensor
 
-double = torch.float64
 func = torch.func
-
-
-def table(rows: int = 3, width: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A table of small numbers."""
-    return torch.arange(1, 1 + rows * width).reshape(rows, width).to(dtype)
-
-
-def look(weight: Tensor) -> Tensor:
-    """Three tokens of a table."""
-    return functional.embedding(torch.tensor([0, 2, 2]), weight)
-
-
-def square(weight: Tensor) -> Tensor:
-    """The sum of squares of the lookup."""
-    return (look(weight) ** 2).sum()
 
 
 def transform(name: str, attribute: str, sentence: str, wrong: Callable[[Wrong], Wrong], witness: Witness) -> None:
     """Registers a fault of a function of torch.func."""
     entry(name, "transform", sentence, func, attribute, wrong, witness)
-
-
-def called(change: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[Wrong], Wrong]:
-    """``change(result, arguments, flags)`` on a function's result."""
-
-    def wrong(original: Wrong) -> Wrong:
-        return lambda *given, **flags: change(original(*given, **flags), given, flags)
-
-    return wrong
-
-
-def built(when: Callable[..., bool], change: Callable[..., Any]) -> Callable[[Wrong], Wrong]:
-    """``change(result, what the built function was called with)`` if ``when(the transform's flags)``."""
-
-    def wrong(original: Wrong) -> Wrong:
-        def transform(function: Any, *given: Any, **flags: Any) -> Any:
-            made = original(function, *given, **flags)
-            if not when(given, flags):
-                return made
-            return lambda *called, **named: change(made(*called, **named), called)
-
-        return transform
-
-    return wrong
-
-
-def always(given: Any, flags: Any) -> bool:
-    """On every call."""
-    return True
 
 
 transform(
@@ -91,8 +46,3 @@ def left_behind() -> bool:
     except (IndexError, RuntimeError):
         pass
     return not torch.equal(module.weight.detach(), before)
-
-
-def derivative(name: str, attribute: str, sentence: str, wrong: Callable[[Wrong], Wrong], witness: Witness) -> None:
-    """Registers a fault of a function of torch.autograd.functional."""
-    entry(name, "transform", sentence, torch.autograd.functional, attribute, wrong, witness)

@@ -47,20 +47,8 @@ def look(weight: Tensor, tokens: Any = (0, 2, 2)) -> Tensor:
     return functional.embedding(torch.as_tensor(tokens), weight)
 
 
-def loss(weight: Tensor, tokens: Any = (0, 2, 2)) -> Tensor:
-    """The sum of the rows looked up."""
-    return look(weight, tokens).sum()
-
-
 ONE = torch.ones(1)
 func, auto = torch.func, torch.autograd.functional
-
-
-def zeroed(result: Tensor, place: Any) -> Tensor:
-    """A copy with zeros at a place."""
-    found = result.clone()
-    found[place] = 0
-    return found
 
 
 after(func, "func_grad_argnums_in_order", "grad", "torch.func.grad gives two arguments' gradients in ascending order.",

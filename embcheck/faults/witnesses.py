@@ -67,20 +67,6 @@ def bits(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(size[tensor.element_size()])
 
 
-def accepted(tokens: Sequence[int], rows: int, *, shape: Sequence[int] | None = None, **options: Any) -> Witness:
-    """Whether F.embedding accepts indices that it must refuse."""
-    index_dtype = options.get("index_dtype", torch.int64)
-
-    def witness() -> bool:
-        try:
-            torch.nn.functional.embedding(indices_of(tokens, shape, index_dtype), numbered(rows, 2, torch.float32))
-        except (IndexError, RuntimeError):
-            return False
-        return True
-
-    return witness
-
-
 def gradient_differs(
     tokens: Sequence[int],
     rows: int,
