@@ -3,7 +3,7 @@ violation is nearest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -44,7 +44,7 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
     told, facts = [], case.facts()
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
         if entry.speaks_of(law) and entry.where.keys() <= facts.keys():
-            apart = list(_apart(ledger, entry, mode, device, found, case))
+            apart = list(_apart(ledger, entry, mode, device, found, case, facts))
             told.append((len(apart), entry.name, apart))
     if not told:
         return ""
@@ -52,9 +52,10 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
     return f"{name}, which speaks of {', '.join(apart)}" if apart else name
 
 
-def _apart(ledger: Ledger, entry: Entry, mode: str, device: str, found: Difference, case: Any) -> Iterator[str]:
+def _apart(
+    ledger: Ledger, entry: Entry, mode: str, device: str, found: Difference, case: Any, facts: Mapping[str, Any]
+) -> Iterator[str]:
     """Each condition of an entry that the difference does not meet."""
-    facts = case.facts()
     for name, wanted in entry.where.items():
         if not replace(entry, where={name: wanted}).covers(facts):
             yield f"{name} = {wanted!r}"

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from embcheck.counted import told
+
 Tensor = torch.Tensor
 Arguments = Mapping[str, Any]
 Facts = dict[str, Any]
@@ -43,33 +45,12 @@ def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
     tokens = indices.detach().reshape(-1).numpy()
     if tokens.size and (tokens.min() < 0 or tokens.max() >= rows):
         return None
-    counts = np.bincount(tokens, minlength=rows)
-    seen = counts[counts > 0]
-    steps = np.diff(tokens)
-    hit = int(counts[padding]) if 0 <= padding < rows else 0
     return {
-        "numel": tokens.size,
         "rank": indices.dim(),
         "index_dtype": str(indices.dtype).removeprefix("torch."),
         "index_layout": layout(indices),
-        "max_count": int(seen.max()) if seen.size else 0,
-        "unequal_counts": bool(seen.size and seen.min() != seen.max()),
-        "interleaved": bool(np.count_nonzero(steps) + 1 > seen.size > 0),
-        "descending": bool(steps.size and (steps < 0).all()),
-        "first_row": bool(rows and counts[0]),
-        "last_row": bool(rows and counts[-1]),
-        "num_embeddings": rows,
-        "padding": _place(padding, rows),
-        "padding_count": hit,
-        "padding_hit": hit > 0,
-        "all_padding": 0 < hit == tokens.size,
+        **told(tokens, rows, padding),
     }
-
-
-def _place(padding: int, rows: int) -> str:
-    if not 0 <= padding < rows:
-        return "none"
-    return "first" if padding == 0 else "last" if padding == rows - 1 else "middle"
 
 
 def _table(table: Tensor, rows: int) -> Facts:

@@ -114,6 +114,11 @@ def dense_in_another_order(case: Any, found: Difference) -> bool:
 # -- bags ----------------------------------------------------------------------------------------------------------
 
 
+def _last_bag(case: Any) -> int:
+    """The place of the first token of the last bag."""
+    return int(case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0))
+
+
 def _late(case: Any) -> Any:
     """The tokens behind the last bag that are no padding."""
     late = case.tokens[case.numel :]
@@ -124,8 +129,7 @@ def _late(case: Any) -> Any:
 @of_elements
 def rows_behind_the_last_bag(case: Any, seen: Elements) -> Any:
     """Of the rows that the last bag or the tokens behind it hold, those of the latter."""
-    last = int(case.lengths[-1]) if len(case.lengths) else 0
-    rows = np.unique(case.tokens[case.numel - last :])
+    rows = np.unique(case.tokens[_last_bag(case) :])
     return np.isin(rows[seen.differ.any(-1)], _late(case)).all()
 
 
@@ -138,7 +142,7 @@ def where_the_bag_has_tokens(case: Any, seen: Elements) -> Any:
 @of_elements
 def with_the_tokens_behind(case: Any, seen: Elements) -> Any:
     """The last bag is reduced with the tokens behind it, or its mean divided by their number too."""
-    start = case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0)
+    start = _last_bag(case)
     kept = np.r_[case.kept[start:], np.isin(case.tokens[case.numel :], _late(case))]
     tokens = case.tokens[start:][kept]
     rows = case.table_values[tokens]
@@ -163,7 +167,7 @@ def _near(case: Any, got: Floats, due: Floats, limit: Floats) -> bool:
 def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
     """Tokens behind the last bag get its gradient as its own do, as often as backward is called; a mean is divided by their
     number, too.  Of a maximum, and of what is divided by counts, no row gets more than all these tokens could."""
-    start = case.numel - (int(case.lengths[-1]) if len(case.lengths) else 0)
+    start = _last_bag(case)
     last, late = case.upstream_values[-1], np.isin(case.tokens[case.numel :], _late(case))
     if seen.got.ndim == 1:
         products = case.table_values[case.tokens[case.numel :]] * last * late[:, None]
@@ -217,8 +221,7 @@ def by_the_count_of_another_row(case: Any, seen: Elements) -> Any:
     limit = gamma(case.counts[:, None] + 8, case.format.unit_roundoff) * reach
     share = np.maximum(case.counts, 1) / taken
     if len(seen.got) != case.num_embeddings:
-        last = int(case.lengths[-1]) if len(case.lengths) else 0
-        near_the_end = np.unique(case.tokens[case.numel - last :])
+        near_the_end = np.unique(case.tokens[_last_bag(case) :])
         share, limit = np.delete(share, near_the_end), np.delete(limit, near_the_end, axis=0)
     due = (seen.expected * share[:, None])[seen.differ]
     return _near(case, seen.got[seen.differ], due, limit[seen.differ])

@@ -134,16 +134,22 @@ def changed_at_once(case: Any, seen: Elements) -> Any:
     return _near(case, seen.got, seen.expected * _change(case, 1))
 
 
+def _always(case: Any, seen: Elements, share: float) -> bool:
+    """Whether each rate that differs is such a share of the one that the optimizer was given."""
+    rates = np.broadcast_to(share * np.array(case.rates), seen.got.shape)
+    return _near(case, seen.got[seen.differ], rates[seen.differ])
+
+
 @of_elements
 def half_the_first_rate(case: Any, seen: Elements) -> Any:
     """The rate is half of the one that the optimizer was given, for ever."""
-    return _near(case, seen.got[seen.differ], np.broadcast_to(0.5 * np.array(case.rates), seen.got.shape)[seen.differ])
+    return _always(case, seen, 0.5)
 
 
 @of_elements
 def a_quarter_of_the_first_rate(case: Any, seen: Elements) -> Any:
     """The rate is a quarter of the one that the optimizer was given, for ever."""
-    return _near(case, seen.got[seen.differ], np.broadcast_to(0.25 * np.array(case.rates), seen.got.shape)[seen.differ])
+    return _always(case, seen, 0.25)
 
 
 @of_elements
