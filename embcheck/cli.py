@@ -1,4 +1,4 @@
-"""The command line: ``embcheck run``, ``laws``, ``replay``; the others are in `embcheck.commands`.
+"""The command line: ``embcheck laws`` and ``replay``; the others are in `embcheck.commands`.
 
 Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown, a stale ledger entry, or what was selected
 gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected.
@@ -28,11 +28,13 @@ from embcheck.commands.merge import merge
 from embcheck.commands.modes import modes
 from embcheck.commands.releases import releases
 from embcheck.commands.report import report as report_command
+from embcheck.commands.run import CONFIGURED, run
 from embcheck.commands.selfcheck import selfcheck
 from embcheck.commands.since import since
-from embcheck.commands.usage import INTERNAL, TIMES, USAGE, Store, law_named, refuse
+from embcheck.commands.usage import INTERNAL, USAGE, Store, refuse
+from embcheck.configuration import ConfigurationError, defaults
+from embcheck.options import TABLE, options_of
 from embcheck.records.store import STORE
-from embcheck.report.forms import COLOURS, FORMS
 
 app = typer.Typer(
     add_completion=False,
@@ -43,100 +45,7 @@ app = typer.Typer(
     "beyond.",
 )
 
-Profile = Annotated[
-    str,
-    typer.Option(
-        "--profile",
-        help=f"How much is run: quick takes {TIMES['quick']} on two cores, gate {TIMES['gate']}, deep far longer.",
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")]
-Keyword = Annotated[
-    str, typer.Option("-k", help="Only what this pytest expression selects, such as 'padding and scope'.")
-]
-
-
-@app.command()
-def run(
-    profile: Profile = "gate",
-    seed: Seed = 0,
-    keyword: Keyword = "",
-    law: Annotated[str, typer.Option("--law", help="Only the family of this law.")] = "",
-    mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="A layer of yours: module:factory, or its name.")] = "",
-    device: Annotated[str, typer.Option("--device", help="The device to check.")] = "cpu",
-    report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
-    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
-    baseline: Annotated[Path | None, typer.Option("--baseline", help="A record: fail only on what is new.")] = None,
-    shard: Annotated[str, typer.Option("--shard", help="k/N: every N-th item, from the k-th on; see merge.")] = "",
-    cpu: Annotated[str, typer.Option("--cpu", help="CPU levels instead: all, or names such as avx2,AVX512_CORE.")] = "",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A known violation that is gone fails the run, wherever it was measured.")
-    ] = False,
-    workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="A row for each law and each family's cost; -vv: witnesses too.")
-    ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and the last line alone.")] = False,
-    form: Annotated[
-        str, typer.Option("--format", help="text, github (text with annotations), or one document: json, junit.")
-    ] = "text",
-    color: Annotated[str, typer.Option("--color", help="auto (heeds NO_COLOR), always or never.")] = "auto",
-    pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
-) -> None:
-    """Checks the installed torch, or a layer of yours: every law, on all cores."""
-    from embcheck.collect import properties_folder
-    from embcheck.run import Settings, UsageError
-
-    try:
-        settings = Settings(
-            seed, profile, device, report, ledger, mode, baseline, subject=subject, shard=shard, strict=strict
-        )
-        settings = settings.checked().rehearsed()
-    except UsageError as error:
-        refuse(str(error))
-    if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
-        refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
-    if color not in COLOURS:
-        refuse(f"--color {color!r}: expected {', '.join(COLOURS)}")
-    if form not in FORMS:
-        refuse(f"--format {form!r}: expected {', '.join(FORMS)}")
-    if cpu:
-        others = {"--mode": mode, "--subject": subject, "--baseline": baseline, "--shard": shard}
-        given = [name for name, value in others.items() if value] + ["--device"] * (device != "cpu")
-        given += ["--format"] * (form != "text")
-        if given or pytest_options:
-            refuse(f"--cpu judges torch itself at each level: without {', '.join(given) or 'options for pytest'}")
-        from embcheck.commands.levels import sweep
-
-        family = law_named(law)[0].name if law else ""
-        raise typer.Exit(sweep(settings, cpu, family=family, keyword=keyword, workers=workers))
-    files = [_file_of(law)] if law else [str(properties_folder())]
-    arguments = [
-        *files,
-        *settings.as_arguments(),
-        *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
-        *("--max-worker-restart", "64"),
-        *("-p", "no:cacheprovider", "-p", "no:terminal"),
-        *(("-k", keyword) if keyword else ()),
-        *(pytest_options or []),
-    ]
-    raise typer.Exit(_pytest(arguments, -1 if quiet else verbose, COLOURS[color], form))
-
-
-def _pytest(arguments: list[str], verbosity: int, colour: bool | None, form: str) -> int:
-    import pytest
-
-    from embcheck.report.progress import Progress
-
-    sys.dont_write_bytecode = True
-    return int(pytest.main(arguments, plugins=[Progress(verbosity, colour, form)]))
-
-
-def _file_of(law: str) -> str:
-    from embcheck.law import source_of
-
-    return source_of(law_named(law)[0].laws[-1])
+app.command()(run)
 
 
 @app.command()
@@ -224,11 +133,21 @@ for command in (audit, claims, diff, env, explain, merge, modes, releases, repor
 
 
 @app.callback(invoke_without_command=True)
-def top(version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False) -> None:
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False,
+) -> None:
     """embcheck: the laws of embeddings, tested exhaustively for small shapes and with generated cases beyond."""
     if version:
         typer.echo(f"embcheck {__version__}")
         raise typer.Exit(0)
+    if context.invoked_subcommand == run.__name__:
+        try:
+            values, context.meta[CONFIGURED] = defaults(Path.cwd())
+        except ConfigurationError as error:
+            refuse(str(error))
+        known = options_of(TABLE)
+        context.default_map = {run.__name__: {known[name].parameter: value for name, value in values.items()}}
 
 
 #: The base of typer's usage errors, which typer does not export by itself.

@@ -20,13 +20,9 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
+from embcheck.configuration import SUBJECTS, ConfigurationError, table
 from embcheck.domain import PARTS, USUAL, Domain
 from embcheck.mathematics import Mathematics, affine
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,8 +54,8 @@ _OF_KINDS: dict[str, tuple[str, ...]] = {
 }
 #: The environment variable that names the subject to every process of a run.
 VARIABLE = "EMBCHECK_SUBJECT"
-#: The group of entry points, and the table of a pyproject.toml, that name subjects.
-GROUP, TABLE = "embcheck.subjects", "subjects"
+#: The group of entry points that name subjects.
+GROUP = "embcheck.subjects"
 _ATTRIBUTE = "__embcheck__"
 
 
@@ -232,16 +228,11 @@ def configured(folder: Path) -> dict[str, str]:
         SubjectError: for a pyproject.toml that can't be read, or a table of another form.
     """
     found = {point.name: point.value for point in entry_points(group=GROUP)}
-    for place in (folder, *folder.parents):
-        path = place / "pyproject.toml"
-        if not path.is_file():
-            continue
-        try:
-            named = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("embcheck", {}).get(TABLE, {})
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise SubjectError(f"{path}: {error}") from None
-        if not isinstance(named, dict) or not all(isinstance(value, str) for value in named.values()):
-            raise SubjectError(f'{path}: expected [tool.embcheck.{TABLE}] with lines like name = "module:factory"')
-        found |= named
-        break
-    return found
+    try:
+        path, content = table(folder)
+    except ConfigurationError as error:
+        raise SubjectError(str(error)) from None
+    named = content.get(SUBJECTS, {})
+    if not isinstance(named, dict) or not all(isinstance(value, str) for value in named.values()):
+        raise SubjectError(f'{path}: expected [tool.embcheck.{SUBJECTS}] with lines like name = "module:factory"')
+    return found | named

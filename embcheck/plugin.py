@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from embcheck.options import PYTEST, options_of
+
 if TYPE_CHECKING:
     from embcheck.item import Item
     from embcheck.ledger import Ledger
@@ -25,28 +27,11 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("embcheck", "the laws of embeddings")
-    group.addoption("--embcheck-seed", type=int, default=0, metavar="N", help="seed of the cases (default 0)")
-    group.addoption("--embcheck-profile", default="gate", metavar="NAME", help="quick, gate (default) or deep")
-    group.addoption("--embcheck-mode", default="", metavar="NAMES", help="modes: all, or names with commas between")
-    group.addoption("--embcheck-subject", default="", metavar="NAME", help="module:factory, or a configured name")
-    group.addoption("--embcheck-device", default="cpu", metavar="NAME", help="device to check (default cpu)")
-    group.addoption("--embcheck-report", default=None, metavar="DIR", help="where to write the record and failures")
-    group.addoption(
-        "--embcheck-ledger", default=None, metavar="FILE", help="known violations (default: the shipped ones)"
-    )
-    group.addoption("--embcheck-baseline", default=None, metavar="FILE", help="a record: fail only on what is new")
-    group.addoption("--embcheck-shard", default="", metavar="k/N", help="the k-th of N shares of the items")
-    group.addoption(
-        "--embcheck-strict",
-        action="store_true",
-        help="a ledger entry whose witness passes is stale also where it was never measured",
-    )
-    group.addoption(
-        "--embcheck-witnesses",
-        default="in force",
-        choices=("in force", "all"),
-        help="all: also the witnesses of ledger entries that speak of other torch releases",
-    )
+    for option in options_of(PYTEST).values():
+        kind: dict[str, Any] = {"action": "store_true"} if option.kind is bool else {"metavar": option.metavar or None}
+        if option.kind is int:
+            kind["type"] = int
+        group.addoption(option.pytest, default=option.default, help=option.help, **kind)
 
 
 def settings_of(config: pytest.Config) -> Any:
@@ -57,22 +42,8 @@ def settings_of(config: pytest.Config) -> Any:
     """
     from embcheck.run import Settings, UsageError
 
-    folder, ledger = config.getoption("--embcheck-report"), config.getoption("--embcheck-ledger")
-    baseline = config.getoption("--embcheck-baseline")
     try:
-        return Settings(
-            seed=config.getoption("--embcheck-seed"),
-            profile=config.getoption("--embcheck-profile"),
-            device=config.getoption("--embcheck-device"),
-            report=Path(folder) if folder else None,
-            ledger=Path(ledger) if ledger else None,
-            modes=config.getoption("--embcheck-mode"),
-            subject=config.getoption("--embcheck-subject"),
-            baseline=Path(baseline) if baseline else None,
-            witnesses=config.getoption("--embcheck-witnesses"),
-            shard=config.getoption("--embcheck-shard"),
-            strict=config.getoption("--embcheck-strict"),
-        ).checked()
+        return Settings.of({name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Any
 from embcheck.item import PROFILES
 from embcheck.levels.level import level_of
 from embcheck.machine import Machine, seen
+from embcheck.options import COMMAND, PYTEST, options_of
 from embcheck.records.totals import cases_by_family
 from embcheck.source import digest
 from embcheck.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
+#: The options that are settings.
+_SETTINGS = {name: option for name, option in options_of(PYTEST).items() if option.field}
 
 #: The property of a test's report in which verdicts travel.
 _VERDICTS = "embcheck verdicts"
@@ -94,28 +97,25 @@ class Settings:
             os.environ[VARIABLE] = self.subject  # for this process, its workers and whatever they start
         return self
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """The settings among the values of options, by name; of a path that is empty there is none."""
+        chosen: dict[str, Any] = {}
+        for name, option in _SETTINGS.items():
+            if name in values:
+                value = values[name]
+                chosen[option.field] = (Path(value) if value else None) if option.kind is Path else value
+        return cls(**chosen)
+
     def as_arguments(self) -> list[str]:
         """The pytest options that give these settings."""
-        options = [
-            f"--embcheck-seed={self.seed}",
-            f"--embcheck-profile={self.profile}",
-            f"--embcheck-device={self.device}",
+        given = {option: getattr(self, option.field) for option in _SETTINGS.values() if COMMAND in option.places}
+        switches = [option.pytest for option, value in given.items() if option.kind is bool and value]
+        return switches + [
+            f"{option.pytest}={'' if value is None else value}"
+            for option, value in given.items()
+            if option.kind is not bool
         ]
-        if self.report is not None:
-            options.append(f"--embcheck-report={self.report}")
-        if self.modes:
-            options.append(f"--embcheck-mode={self.modes}")
-        if self.ledger is not None:
-            options.append(f"--embcheck-ledger={self.ledger}")
-        if self.subject:
-            options.append(f"--embcheck-subject={self.subject}")
-        if self.baseline is not None:
-            options.append(f"--embcheck-baseline={self.baseline}")
-        if self.shard:
-            options.append(f"--embcheck-shard={self.shard}")
-        if self.strict:
-            options.append("--embcheck-strict")
-        return options
 
 
 def shard_of(text: str) -> tuple[int, int]:

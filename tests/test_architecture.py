@@ -28,6 +28,8 @@ LAYERS = (
         "registry",
         "typed",
         "files",
+        "options",
+        "configuration",
         "processes",
         "stream",
         "drawn",
@@ -154,7 +156,7 @@ TORCH_FREE = (
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
     *("report.mark", "report.models", "releases.task", "releases.cluster", "tiers", "records.ending", "report.failure"),
-    *("report.screen", "report.forms", "report.document", "report.junit"),
+    *("report.screen", "report.document", "report.junit"),
     *("accounting", "run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 

@@ -16,8 +16,8 @@ from embcheck.audit.specimen import PLANTED
 from embcheck.claims.appraisal import every_claim
 from embcheck.cli import app
 from embcheck.collect import load_families
-from embcheck.commands.usage import TIMES
 from embcheck.item import PROFILES
+from embcheck.options import TIMES
 from embcheck.selfcheck import AWAITING
 
 ROOT = Path(__file__).parent.parent

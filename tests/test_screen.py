@@ -21,12 +21,12 @@ from embcheck import session
 from embcheck.cli import app
 from embcheck.collect import load_families, statements
 from embcheck.ledger import SEEMS_FIXED
+from embcheck.options import COLOURS, DOCUMENTS
 from embcheck.records.ending import because
 from embcheck.records.record import read
 from embcheck.records.totals import LEDGER, Totals, cases_by_family, shares
 from embcheck.report import document, junit, progress
 from embcheck.report.failure import chosen, lines
-from embcheck.report.forms import COLOURS, DOCUMENTS
 from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import typer
+
+from embcheck.configuration import ConfigurationError, defaults
+from embcheck.options import shown
 
 
 def env() -> None:
@@ -26,6 +30,12 @@ def env() -> None:
         "machine": f"{machine}, {machine.cores} cores, {machine.threads} threads",
         "levels": ", ".join(name for name, why in absent.items() if not why) or "none to choose",
     }
+    try:
+        given, path = defaults(Path.cwd())
+        if given:
+            rows["defaults"] = f"{', '.join(f'{name} = {shown(value)}' for name, value in given.items())} (from {path})"
+    except ConfigurationError as error:
+        rows["defaults"] = str(error)
     for name, words in rows.items():
         typer.echo(f"{name:9} {words}")
     for name, why in absent.items():

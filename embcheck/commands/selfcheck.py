@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.commands.usage import NOTHING, TIMES, refuse
+from embcheck.commands.usage import NOTHING, refuse
 from embcheck.files import write_whole
+from embcheck.options import TIMES
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 #: Where a command looks for a failure.
 Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
 
-#: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
-TIMES = {
-    "gate": "about four minutes",
-    "quick": "about a minute",
-    "tests": "about 18 minutes",
-    "selfcheck": "about ten minutes",
-}
-
 #: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
 USAGE, INTERNAL, NOTHING = 4, 3, 5
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from rich.text import Text
 
 from embcheck.machine import promised
+from embcheck.options import DOCUMENTS
 from embcheck.records.ending import because, verdict_line
-from embcheck.report.forms import DOCUMENTS
 from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary
@@ -29,8 +30,11 @@ class Progress:
     """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end, and as json or junit nothing
     but one document."""
 
-    def __init__(self, verbosity: int = 0, colour: bool | None = None, form: str = "text") -> None:
-        self.form = form
+    def __init__(
+        self, verbosity: int = 0, colour: bool | None = None, form: str = "text", origins: Sequence[str] = ()
+    ) -> None:
+        """``origins`` are lines that say where values come from that are not defaults, which -v prints."""
+        self.form, self.origins = form, origins
         self.verbosity = verbosity = -1 if form in DOCUMENTS else verbosity
         self.out = console(colour=colour)
         self.total = 0
@@ -51,6 +55,8 @@ class Progress:
             run.annotates = self.form == "github"
         if run is not None and self.verbosity >= 0:
             self.out.print(Text(opening_line(run)))
+            for line in self.origins if self.verbosity else ():
+                self.out.print(Text(line))
             if elsewhere := promised():
                 self.out.print(Text(elsewhere))
 
