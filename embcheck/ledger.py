@@ -11,7 +11,7 @@ import ast
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -22,6 +22,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from embcheck.axes import Axes, parse
+from embcheck.cause import Cause, causes_in
+from embcheck.cause import LedgerError as LedgerError  # those who read a ledger catch it
 from embcheck.facts import UnknownFact, closest, require
 from embcheck.instead import Instead, is_known, misnamed
 from embcheck.machine import PROVED, Machine
@@ -37,10 +39,6 @@ SHIPPED = Path(__file__).with_name("ledger.toml")
 SEEMS_FIXED = "seems fixed here"
 
 
-class LedgerError(ValueError):
-    """A ledger that can't be read; the message names the file, the entry and what would be right."""
-
-
 @dataclass(frozen=True)
 class Entry:
     """A known violation.
@@ -51,7 +49,7 @@ class Entry:
     ``excluded`` cases are not executed at all: for what would take the process down.  ``machine`` maps what a machine
     proved of itself, such as onednn_kernel, to a pattern or a list of them: the entry speaks of those machines only.
     ``measured`` has the releases on which the witness was run, each with the capabilities, such as AVX2, of the machines:
-    if it is None, all.
+    if it is None, all.  ``cause`` names what it has in common with other entries.
     """
 
     law: str
@@ -69,6 +67,7 @@ class Entry:
     excluded: bool = False
     machine: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] | None = None
+    cause: str = ""
 
     @property
     def case(self) -> Axes:
@@ -172,7 +171,8 @@ class Ledger:
 
 
 _REQUIRED = ("law", "where", "witness", "reason")
-_FIELDS = {*_REQUIRED, "name", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured"}
+_OPTIONAL = ("name", "cause", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured")
+_FIELDS = {*_REQUIRED, *_OPTIONAL}
 #: What a field that is no text must be.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "instead": ((str, dict), "a text or a table of observations, such as { weights = 'zero' }"),
@@ -202,12 +202,19 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
 
 
 def read(path: Path) -> tuple[Entry, ...]:
-    """All entries of a ledger file, whichever release they speak of.
+    """All entries of a ledger file, whichever release they speak of; see `read_all` for what it raises."""
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
+    """All entries of a ledger file, and its causes by name.
+
+    An entry without a link of its own has the reports of its cause.
 
     Raises:
         LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a name that is taken,
-            or a witness that is no expression.  Whether a witness builds a case is seen when it is run, since the
-            case types are the laws' own.
+            a cause that is none or that no entry has, or a witness that is no expression.  Whether a witness builds a case
+            is seen when it is run, since the case types are the laws' own.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -215,9 +222,10 @@ def read(path: Path) -> tuple[Entry, ...]:
         raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise LedgerError(f"ledger {path}: not TOML: {error}") from error
-    unknown = set(data) - {"known", "measured"}
+    unknown = set(data) - {"known", "measured", "cause"}
     if unknown:
         raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
+    causes = causes_in(data.get("cause", {}), f"ledger {path}")
     known = data.get("known", [])
     if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
@@ -226,7 +234,18 @@ def read(path: Path) -> tuple[Entry, ...]:
     twice = sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1)
     if twice:
         raise LedgerError(f"ledger {path}: two entries are called {', '.join(twice)}; each needs a name of its own")
-    return entries
+    for entry in entries:
+        if entry.cause and entry.cause not in causes:
+            hint = closest(entry.cause, causes) or "causes are [cause.NAME] tables"
+            raise LedgerError(f"ledger {path}: {entry.name}: no cause {entry.cause!r}; {hint}")
+    idle = sorted(causes.keys() - {entry.cause for entry in entries})
+    if idle:
+        raise LedgerError(f"ledger {path}: no entry has the cause {', '.join(idle)}")
+    return tuple(_linked(entry, causes.get(entry.cause)) for entry in entries), causes
+
+
+def _linked(entry: Entry, cause: Cause | None) -> Entry:
+    return entry if entry.link or cause is None else replace(entry, link="; ".join(cause.upstream))
 
 
 def check(entries: Iterable[Entry], laws: Collection[str] | None) -> None:

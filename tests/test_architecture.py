@@ -50,7 +50,8 @@ LAYERS = (
         "oracle",
     ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine", "ledger", "tiers"),
+    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine"),
+    *("cause", "ledger", "shipped", "tiers"),
     *("accounting", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
@@ -134,7 +135,9 @@ TORCH_FREE = (
         "law",
         "verdict",
         "machine",
+        "cause",
         "ledger",
+        "shipped",
         "comparison",
         "figure",
         "records.record",

@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "an unknown table": (ENTRY.replace("[[known]]", "[[unknown]]"), "unknown table unknown"),
     "a number for the entries": ("known = 3", "no list of tables"),
     "one table for the entries": (ENTRY.replace("[[known]]", "[known]"), "no list of tables"),
-    "an unknown field": (ENTRY + 'colour = "red"', "unknown field colour; there are device"),
+    "an unknown field": (ENTRY + 'colour = "red"', "unknown field colour; there are cause, device"),
     "no law": (ENTRY.replace("law =", "name ="), "field law is missing"),
     "no region": (ENTRY.replace("where = { sparse = true }", ""), "field where is missing"),
     "no witness": (ENTRY.replace(WITNESS, ""), "field witness is missing"),

@@ -1,0 +1,26 @@
+"""The shipped ledger, read once, and the causes of what a run met of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from embcheck.cause import Cause, by_severity
+from embcheck.ledger import SHIPPED, Entry, read_all
+
+
+@cache
+def shipped() -> tuple[tuple[Entry, ...], dict[str, Cause]]:
+    """Its entries, and its causes by name."""
+    return read_all(SHIPPED)
+
+
+@cache
+def _by_entry() -> dict[str, Cause]:
+    entries, causes = shipped()
+    return {entry.name: causes[entry.cause] for entry in entries}
+
+
+def causes_of(names: Iterable[str]) -> list[Cause]:
+    """The causes of the entries with these names, the most severe first; an entry of another ledger is one by itself."""
+    return by_severity(dict.fromkeys(_by_entry().get(name) or Cause(name, name, "") for name in names))

@@ -1,0 +1,96 @@
+"""Causes: what a ledger says of them, how it is refused, how they are counted."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from embcheck.cause import Cause, LedgerError, by_severity, summed_up
+from embcheck.ledger import read_all
+from embcheck.shipped import causes_of, shipped
+
+ENTRY = """
+[[known]]
+name = "odd"
+law = "lookup_copies_rows"
+where = { sparse = true }
+witness = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"
+reason = "it is so"
+"""
+CAUSE = """
+[cause.lookup-odd]
+title = "A lookup is odd."
+api = "F.embedding"
+severity = "silent-wrong"
+"""
+BOTH = ENTRY + 'cause = "lookup-odd"\n' + CAUSE
+
+
+def told(folder: Path, text: str) -> str:
+    """What is said of a ledger that is refused."""
+    (folder / "ledger.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(LedgerError) as caught:
+        read_all(folder / "ledger.toml")
+    return str(caught.value).removeprefix(f"ledger {folder / 'ledger.toml'}")
+
+
+def test_an_entry_has_the_reports_of_its_cause(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.toml"
+    upstream = 'upstream = ["pytorch#1: It is odd", "pytorch#2: So it is"]\nsearched = 2026-11-23\n'
+    path.write_text(BOTH + upstream, encoding="utf-8")
+    (entry,), causes = read_all(path)
+    assert (entry.cause, entry.link) == ("lookup-odd", "pytorch#1: It is odd; pytorch#2: So it is")
+    assert causes["lookup-odd"].reported == entry.link
+    assert causes["lookup-odd"].searched == date(2026, 11, 23)
+
+
+def test_a_ledger_needs_no_causes(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.toml"
+    path.write_text(ENTRY, encoding="utf-8")
+    (entry,), causes = read_all(path)
+    assert (entry.cause, entry.link, causes) == ("", "", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ENTRY + 'cause = "lookup-old"\n' + CAUSE, ": odd: no cause 'lookup-old'; did you mean lookup-odd?"),
+        (ENTRY + CAUSE, ": no entry has the cause lookup-odd"),
+        (ENTRY + "cause = 3", ", entry 1: cause must be a text, not 3"),
+        (ENTRY + "[[cause]]", ": cause is no table of tables; causes are [cause.NAME] tables"),
+        (BOTH + 'titel = "A"', ", cause lookup-odd: no field 'titel'; did you mean title?"),
+        (BOTH.replace("A lookup is odd.", ""), ", cause lookup-odd: field title is missing"),
+        (BOTH.replace('api = "F.embedding"', "api = 3"), ", cause lookup-odd: api must be a text, not 3"),
+        (BOTH.replace("silent-wrong", "silently-wrong"), "no severity 'silently-wrong'; did you mean silent-wrong?"),
+        (BOTH + 'by_design = "As documented."', "it must have either a severity or by_design"),
+        (BOTH.replace('severity = "silent-wrong"', ""), "it must have either a severity or by_design"),
+        (BOTH + 'searched = "today"', "searched must be a date, such as 2026-11-23, not 'today'"),
+        (BOTH + 'fixed = "soon"', "fixed must be a release, such as 2.15.0, not 'soon'"),
+        (BOTH + 'upstream = ["pytorch#1"]', "upstream must be a list of texts such as 'pytorch#1: It fails', not 'pytorch#1'"),
+        (BOTH + 'upstream = "pytorch#1: It fails"', "upstream must be a list of texts"),
+        (BOTH + 'snippet = "print(1)"', "snippet must have at most 6 lines, the last an assertion"),
+        (BOTH + f'snippet = "{"x = 1" + chr(92) + "n"}{6 * ("y = 1" + chr(92) + "n")}assert x"', "at most 6 lines"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_is_close(tmp_path: Path, text: str, words: str) -> None:
+    assert words in told(tmp_path, text)
+
+
+def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
+    entries, causes = shipped()
+    assert {entry.cause for entry in entries} == set(causes)
+    names = ["layers-of-old-weight-norm-are-not-copied", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
+    assert [cause.sort for cause in causes_of(names)] == ["silent-wrong", "raises", "", "by design"]
+    silent = [cause for cause in causes.values() if cause.severity in ("silent-wrong", "memory", "crash")]
+    assert by_severity(causes.values())[: len(silent)] == by_severity(silent)
+
+
+def test_causes_are_counted_once_and_those_by_design_apart() -> None:
+    assert summed_up([]) == ""
+    wrong, raises = Cause("a", "A.", "f", "silent-wrong"), Cause("b", "B.", "f", "raises")
+    assert summed_up([raises]) == "1 known cause (embcheck known)"
+    design = Cause("c", "C.", "f", by_design="As documented.")
+    assert summed_up([wrong, raises, design]) == "2 known causes (1 silently wrong; embcheck known), 1 by design"
+    assert len(causes_of(["half-eps-vanishes", "half-eps-vanishes-from-radam"])) == 1
