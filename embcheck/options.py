@@ -15,9 +15,9 @@ TIMES = {
     "tests": "about 18 minutes",
     "selfcheck": "about ten minutes",
 }
-#: What ``--format`` may be: two of them are one document and nothing else; github is text with annotations.
-FORMS = ("text", "json", "junit", "github")
-DOCUMENTS = ("json", "junit")
+#: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
+FORMS = ("text", "json", "junit", "sarif", "github")
+DOCUMENTS = ("json", "junit", "sarif")
 #: Whether there is colour, by what ``--color`` asks for: None where the terminal and NO_COLOR decide.
 COLOURS = {"auto": None, "always": True, "never": False}
 
@@ -113,7 +113,7 @@ OPTIONS = (
     ),
     Option("quiet", bool, False, "Print failures and the last line alone.", short=("-q",)),
     Option(
-        "format", str, "text", "text, github (text with annotations), or one document: json, junit.", choices=FORMS,
+        "format", str, "text", "text, github (text with annotations), or one document: json, junit, sarif.", choices=FORMS,
         metavar="FORM",
     ),
     Option(

@@ -159,7 +159,7 @@ TORCH_FREE = (
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
     *("report.mark", "report.models", "releases.task", "releases.cluster", "tiers", "records.ending", "report.failure"),
-    *("report.screen", "report.document", "report.junit"),
+    *("report.screen", "report.document", "report.junit", "report.sarif"),
     *("accounting", "run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
 )
 

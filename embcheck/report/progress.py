@@ -27,8 +27,8 @@ _BETWEEN = 10.0
 
 
 class Progress:
-    """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end, and as json or junit nothing
-    but one document."""
+    """Follows the items of a run; with a ``verbosity`` below 0 it says nothing before the end, and as json, junit or sarif
+    nothing but one document."""
 
     def __init__(
         self, verbosity: int = 0, colour: bool | None = None, form: str = "text", origins: Sequence[str] = ()
@@ -132,9 +132,10 @@ class Progress:
 
             print(junit.of_session(run) if run is not None else junit.EMPTY)
         else:
-            from embcheck.report import document
+            from embcheck.report import document, sarif
 
-            told = document.of_session(run) if run is not None else document.of_nothing(NOTHING, because(NOTHING))
+            made = sarif if self.form == "sarif" else document
+            told = made.of_session(run) if run is not None else made.of_nothing(NOTHING, because(NOTHING))
             print(document.text(told))
 
 
