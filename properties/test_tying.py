@@ -269,28 +269,17 @@ def bias_follows_the_formula(case: Tying, out: Outcome) -> Finding:
 
 def expected_weights(case: Tying) -> tuple[Floats, Floats]:
     """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
-    due = [None if gone else d for d, gone in zip(case.due, case.missing, strict=True)]
-    fmt, start = case.format, case.data.weight
     if case.optimizer == "SGD" and not case.clip.startswith("norm"):
-        plain = [None if d is None else d.value for d in due]
-        exact = formula.exact_sgd(case.flags, start, plain, case.rates, fmt, case.turns)
+        plain = [None if gone else each.value for each, gone in zip(case.due, case.missing, strict=True)]
+        exact = formula.exact_sgd(case.flags, case.data.weight, plain, case.rates, case.format, case.turns)
         if exact is not None:
             return np.stack(exact), np.zeros((case.steps, *case.shape))
-    if case.is_sparse and case.optimizer in ("SparseAdam",):
-        due = [None if d is None else present(d, tokens) for d, tokens in zip(due, case.data.tokens, strict=True)]
-    run = formula.run(case.optimizer, case.flags, start, due, case.rates, fmt, case.turns, bool(case.boxed))
+    run = case.by_the_formula
     # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.  And 0·∞ is NaN:
     # no bound.
     multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
     errors = np.stack([np.broadcast_to(w.error, w.value.shape) for w in run])
     return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
-
-
-def present(gradient: Rounded, tokens: Any) -> Rounded:
-    """A sparse gradient: NaN where no row is materialized."""
-    absent = np.ones((len(gradient.value), 1), np.bool_)
-    absent[tokens] = False
-    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)
 
 
 def iterates_to_the_end(case: Tying) -> bool:

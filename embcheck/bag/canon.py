@@ -91,7 +91,8 @@ def canonical(case: BagCase) -> BagCase | None:
             "fresh"  # what is known of no columns, and of tokens behind the last bag, must not come twice
         )
     if case.dtype == "float16" and changes.get("learns", case.learns) in ("both", "weights"):
-        changes["values"] = "small" if case.values == "fingerprint" else case.values  # products overflow soon
+        values = changes.get("values", case.values)
+        changes["values"] = "small" if values == "fingerprint" else values  # products overflow soon
     fitted = case.but(**changes)
     if fitted.trailing and reads_beyond(fitted):
         # What is read beyond the upstream gradient must be the poison that is there.

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from embcheck.bound import gamma
 from embcheck.format import Floats
@@ -64,7 +65,7 @@ def columns_reversed(case: Any, seen: Elements) -> Any:
     limit = np.zeros(1)
     if "grad" in seen.place:
         terms = accumulate(case.tokens, case.num_embeddings, np.abs(case.upstream_values))
-        limit = gamma(case.counts[:, None] + 4, case.format.unit_roundoff) * np.maximum(terms, terms[:, ::-1])
+        limit = gamma(case.counts[:, None] + 4, case.format.unit_roundoff) * terms[:, ::-1]
     return _near(case, seen.got, due, limit)
 
 
@@ -170,8 +171,9 @@ def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
     start = _last_bag(case)
     last, late = case.upstream_values[-1], np.isin(case.tokens[case.numel :], _late(case))
     if seen.got.ndim == 1:
-        products = case.table_values[case.tokens[case.numel :]] * last * late[:, None]
-        return _as_often(case, seen, products.sum(1), np.abs(products).sum(1))
+        products = np.where(late[:, None], case.table_values[case.tokens[case.numel :]] * last, 0.0)
+        most = np.abs(products).sum(1)
+        return _as_often(case, seen, products.sum(1), most, ~np.isfinite(most))
     kept = np.r_[case.kept[start:], late]
     tokens, own = case.tokens[start:][kept], int(case.kept[start:].sum())
     rows = np.unique(case.tokens[start:])
@@ -180,13 +182,15 @@ def by_the_gradient_of_the_last_bag(case: Any, seen: Elements) -> Any:
         reach = 3 * np.abs(last) * np.abs(shares).sum() * (1 + 2.0**-6) + 2.0**-6 * np.abs(seen.expected)
         return not (np.abs(seen.got - seen.expected) > reach)[seen.differ].any()
     here = np.arange(len(tokens)) < own
+    factors = np.where(np.isfinite(shares)[:, None] & np.isfinite(last), 0.0, np.nan)
+    lost = np.isnan(accumulate(np.searchsorted(rows, tokens), len(rows), factors))
     sizes = {max(own, 1), max(len(tokens), 1), len(case.tokens) - start} if case.mode == "mean" else {1}
     given = np.where(here, shares, 0.0) / (max(own, 1) if case.mode == "mean" else 1)
     for size, whom in itertools.product(sizes, (here, np.ones_like(here))):
         more = np.where(whom, shares, 0.0) / size - given
         total, most = (accumulate(np.searchsorted(rows, tokens), len(rows), _shared(each, one))
                        for each, one in ((more, last), (np.abs(more) + np.abs(given), np.abs(last))))  # fmt: skip
-        if _as_often(case, seen, total, most):
+        if _as_often(case, seen, total, most, lost):
             return True
     return False
 
@@ -196,15 +200,17 @@ def _shared(shares: Floats, row: Floats) -> Floats:
     return np.where(shares[:, None] == 0, 0.0, shares[:, None] * row)
 
 
-def _as_often(case: Any, seen: Elements, more: Floats, most: Floats) -> bool:
-    """Whether a gradient is off by so much, once or as often as a route calls backward; infinity is off by nothing."""
+def _as_often(case: Any, seen: Elements, more: Floats, most: Floats, lost: npt.NDArray[np.bool_]) -> bool:
+    """Whether a gradient is off by so much, once or as often as a route calls backward; infinity may be off by nothing,
+    and what has a factor that is no finite number may be none."""
     unit = case.format.unit_roundoff
+    none = lost & ~np.isfinite(seen.got)
     for times in (1, 2, 3):
         due = np.where(np.isinf(seen.expected), seen.expected, seen.expected + times * more)
         limit = (
             gamma(len(case.tokens) + 4, unit) * (np.abs(seen.expected) + times * most) + case.format.smallest_subnormal
         )
-        if _near(case, seen.got, due, limit):
+        if _near(case, np.where(none, due, seen.got), due, limit):
             return True
     return False
 

@@ -146,16 +146,41 @@ def strides_of_a_dense_table(case: Any, found: Difference) -> bool:
 
 @of_plain
 def overwritten(got: Any, expected: Any) -> Any:
-    """Of some containers each has what it should, or less of it: nothing that is not due."""
-    return isinstance(expected, list) and len(got) == len(expected) and all(map(_overwritten, got, expected))
-
-
-def _overwritten(got: Any, expected: Any) -> bool:
-    if not isinstance(expected, list):
-        return isinstance(got, int) and got <= expected
-    return isinstance(got, list) and len(got) <= len(expected) and _leaves(got) <= _leaves(expected)
+    """No container holds more than it should, nor what none has held before: a deletion may take another module out."""
+    if not isinstance(expected, list) or len(got) != len(expected):
+        return False
+    held: set[str] = set()
+    for one, due in zip(got, expected, strict=True):
+        if not isinstance(due, list):
+            if not isinstance(one, int) or one > due:
+                return False
+            continue
+        held |= _leaves(due)
+        if not isinstance(one, list) or len(one) > len(due) or not _leaves(one) <= held:
+            return False
+    return True
 
 
 def _leaves(items: list[Any]) -> set[str]:
     """What a container holds, without the names of places."""
     return {str(each[1] if isinstance(each, tuple) else each) for each in items}
+
+
+@of_plain
+def no_parameter_any_more(got: Any, expected: Any) -> Any:
+    """A tensor that is no Parameter is refused where a Parameter is due, or its name is unknown to a checkpoint."""
+    refused = "raised TypeError: cannot assign 'torch.", "raised RuntimeError: Error(s) in loading state_dict for "
+    return isinstance(got, str) and got.startswith(refused)
+
+
+@of_plain
+def parts_of_gradients(got: Any, expected: Any) -> Any:
+    """Some gradients are left out, and of the others, in order, each is what some of the backward passes gave."""
+    rest = iter(expected)
+    return len(got) <= len(expected) and all(any(_part(one, due) for due in rest) for one in got)
+
+
+def _part(one: Any, due: Any) -> bool:
+    """Whether each element of a gradient lies between zero and what is due."""
+    got, whole = np.asarray(one, np.float64), np.asarray(due, np.float64)
+    return got.shape == whole.shape and bool((got * whole >= 0).all() and (np.abs(got) <= np.abs(whole)).all())

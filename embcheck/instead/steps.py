@@ -50,6 +50,13 @@ def other_steps(case: Any, found: Difference) -> bool:
 
 
 @of_elements
+def no_root_of_a_lost_variance(case: Any, seen: Elements) -> Any:
+    """NaN where centered RMSprop's variance is no larger than its rounding errors, from there on."""
+    lost = ~np.isfinite(np.stack([np.broadcast_to(each.error, each.value.shape) for each in case.by_the_formula]))
+    return (lost & np.isnan(seen.got))[seen.differ].all()
+
+
+@of_elements
 def gradients_with_momentum(case: Any, seen: Elements) -> Any:
     """Each step of Nesterov's adds momentum times its buffer to the gradient, to which the next backward adds."""
     momentum, unit = float(case.flags["momentum"]), case.format.unit_roundoff
@@ -80,9 +87,13 @@ def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
-    """A parameter steps with what suits the dtype of the first one in its group, which is another."""
+    """A parameter steps with what suits the dtype of the first one in its group, which is another.
+
+    foreach steps one dtype after another, in an order of its own: there any other may be the first.
+    """
     group = next(members for members, _ in case.groups if _member(seen) in members)
-    return case.members[_member(seen)].dtype != case.members[group[0]].dtype
+    first = group if case.path == "foreach" else group[:1]
+    return any(case.members[_member(seen)].dtype != case.members[each].dtype for each in first)
 
 
 @of_elements

@@ -97,6 +97,8 @@ def rmsprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: in
     if flags["centered"]:
         mean = average(memory, "mean", flags["alpha"], g)
         v = v - mean * mean
+        # So near to zero the difference may come out negative, and then its root is no number.
+        v = Rounded(v.value, v.fmt, np.where(v.value > v.error, v.error, np.inf))
     step = g / (v.sqrt() + memory.number(flags["eps"]))
     if flags["momentum"] > 0:
         step = memory["b"] = memory.number(flags["momentum"]) * memory["b"] + step

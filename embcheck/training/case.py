@@ -13,7 +13,7 @@ from embcheck.axes import Axes, Input
 from embcheck.bound import Rounded
 from embcheck.format import FORMATS, Floats, Format
 from embcheck.layout import view_of
-from embcheck.training import optimizer
+from embcheck.training import formula, optimizer
 from embcheck.training.optimizer import UNSET
 
 Ints = npt.NDArray[np.int64]
@@ -183,6 +183,16 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
         """dL/dW of each step after clipping, with its bound."""
         weight, bias = self.gradients
         return [self._clipped(g, b) for g, b in zip(weight, bias, strict=True)]
+
+    @cached_property
+    def by_the_formula(self) -> list[Rounded]:
+        """The weights after each step by the documented algorithm, with their bound, shape ``(V, D)`` each."""
+        due = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)]
+        if self.is_sparse and self.optimizer == "SparseAdam":
+            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
+        return formula.run(
+            self.optimizer, self.flags, self.data.weight, due, self.rates, self.format, self.turns, bool(self.boxed)
+        )
 
     @cached_property
     def norms(self) -> list[Rounded]:
@@ -381,3 +391,10 @@ def _gradients(case: Tying) -> tuple[Floats, Floats]:
     bias = parts[:, 1:] * bias
     # Adding 0.0 makes a plus of the minus zeros that a product with 0 leaves.
     return (np.cumsum(weight, 0), np.cumsum(bias, 0)) if case.zero == "never" else (weight + 0.0, bias + 0.0)
+
+
+def present(gradient: Rounded, tokens: Any) -> Rounded:
+    """A sparse gradient: NaN where no row is materialized."""
+    absent = np.ones((len(gradient.value), 1), np.bool_)
+    absent[tokens] = False
+    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)

@@ -106,6 +106,8 @@ def exact_sgd(
     """
     momentum, keep = float(flags["momentum"]), 1.0 - flags["dampening"]
     decay, sign = float(flags["weight_decay"]), -1.0 if flags["maximize"] else 1.0
+    if any(representation(factor, fmt) for factor in (momentum, keep, decay, *rates)):
+        return None  # a factor that is rounded itself makes no product exact, whatever double precision gives
     buffers: list[Floats | None] = [None] * turns
     size = np.abs(weight)
     sizes = [np.zeros_like(weight) for _ in range(turns)]
