@@ -279,7 +279,8 @@ def expected_weights(case: Tying) -> tuple[Floats, Floats]:
     # no bound.
     multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
     errors = np.stack([np.broadcast_to(w.error, w.value.shape) for w in run])
-    return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
+    with np.errstate(over="ignore"):
+        return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
 
 
 def iterates_to_the_end(case: Tying) -> bool:
