@@ -7,6 +7,7 @@ that what torch itself gets wrong, every time or now and then, kills nothing.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck import stream
+from embcheck.crashes.patience import processor_time
 from embcheck.engine import decks
 from embcheck.evaluate import evaluate
 from embcheck.execution import Execution
@@ -63,6 +65,11 @@ class FaultResult:
         if self.status == "not applicable":
             return True
         return self.status == ("survived" if self.control else "killed")
+
+
+def used() -> float:
+    """Seconds of CPU time that this process and what it started have used: how long a hunt lasts is no matter of the load."""
+    return processor_time(os.getpid())
 
 
 class Planted:
@@ -176,8 +183,8 @@ class Ground:
         return list(collector.cases)
 
     def hunt(self, fault: Fault, seconds: float) -> FaultResult:
-        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds."""
-        started = time.perf_counter()
+        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
+        started, end = time.perf_counter(), used() + seconds
         wrong = _witnessed(fault)
         if wrong is not None:
             return FaultResult(fault.name, fault.family, wrong, fault.control)
@@ -189,7 +196,7 @@ class Ground:
             quarry = self.quarry(family, fault.modes if family.name == fault.family else ())
             quarry = quarry[:_CONTROL] if fault.control else self._tracked(fault, family, quarry)
             with Planted(fault) as planted:
-                found, count = self._meet(family, quarry, planted, started + seconds)
+                found, count = self._meet(family, quarry, planted, end)
             judged += count
             if found is not None:
                 result = _killed(fault, found[0], found[1], judged)
@@ -214,17 +221,17 @@ class Ground:
         return [quarry[k] for k in order]
 
     def violates(self, fault: Fault, law: str, end: float) -> bool:
-        """Whether a fault is seen to violate this law of its family on one of some cases, before ``end``."""
+        """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
         if _witnessed(fault) is not None:
             return False
         family = self.families[fault.family]
         with Planted(fault) as planted:
             hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
-            for item, case in self.quarry(family)[:_CONTROL]:
+            for count, (item, case) in enumerate(self.quarry(family)[:_CONTROL], 1):
                 hunters[item.mode](type(case)(*case))
                 if law in hunters[item.mode].laws:
                     return True
-                if time.perf_counter() > end:
+                if count % 16 == 0 and used() > end:
                     return False
         return False
 
@@ -246,7 +253,7 @@ class Ground:
                 left -= 1
                 if not left:
                     break
-            elif count % 64 == 0 and time.perf_counter() > end:
+            elif count % 64 == 0 and used() > end:
                 return None, count
         if killer is None:
             return None, len(quarry)

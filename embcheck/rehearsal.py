@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +17,7 @@ import torch
 from embcheck.adaptation.bag import FLAGS as BAG_FLAGS
 from embcheck.adaptation.building import Size, builder_of, sizes_of, small_layer
 from embcheck.adaptation.limits import one_line
-from embcheck.crashes.patience import Patience
+from embcheck.crashes.patience import Hangs, attended
 from embcheck.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
 from embcheck.processes import end_with_parent
 
@@ -133,21 +131,13 @@ def rehearse_apart(name: str) -> None:
         SubjectError: with the one line that says what is wrong.
     """
     command = [sys.executable, "-m", "embcheck.rehearsal", name]
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as told:
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told) as child:
-            patience = Patience(child.pid, LIMIT)
-            while child.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(0.2)
-                if child.poll() is None and patience.over:
-                    child.kill()
-                    raise SubjectError(
-                        f"subject {name!r}: building and calling it took longer than {LIMIT:g} s of CPU time, or waits for ever"
-                    )
-        told.seek(0)
-        said = told.read().strip().splitlines() or [f"it ended the process with status {child.returncode}"]
-    if child.returncode:
-        raise SubjectError(said[-1] if child.returncode == 1 else f"subject {name!r}: {said[-1][:200]}")
+    try:
+        done = attended(command, LIMIT)
+    except Hangs as error:
+        raise SubjectError(f"subject {name!r}: of building and calling it there is {error}") from None
+    said = done.stderr.strip().splitlines() or [f"it ended the process with status {done.returncode}"]
+    if done.returncode:
+        raise SubjectError(said[-1] if done.returncode == 1 else f"subject {name!r}: {said[-1][:200]}")
 
 
 if __name__ == "__main__":

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import faulthandler
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 from functools import cache
+from typing import Any, TypeVar
 
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
 
+from embcheck.crashes.patience import Hangs, Patience
 from embcheck.fault import Fault, load_faults
-from embcheck.hunt import FaultResult, Ground
+from embcheck.hunt import FaultResult, Ground, used
 from embcheck.item import PROFILES
 from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
 from embcheck.machine import here
 
-#: Seconds after which a worker is given up; a fault that survives so far is after half of them.
+T = TypeVar("T")
+#: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
 LIMIT = 900.0
 
 #: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
@@ -44,34 +47,21 @@ AWAITING = frozenset(
 # -- in worker processes -----------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _alarmed(seconds: float) -> Iterator[None]:
-    """What takes longer takes the worker with it."""
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
-
 def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
-    """Runs in a worker: hunts one fault.  A fault that takes longer than ``limit`` takes the worker with it."""
-    with _alarmed(limit):
-        try:
-            return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
-        except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+    """Runs in a worker: hunts one fault."""
+    try:
+        return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
 
 
 def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
     ground = _ground(profile_name, seed, (family,))
     suspects = (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes))
-    end = time.perf_counter() + limit
-    with _alarmed(2 * limit + 1):
-        return any(ground.violates(fault, law, end) for fault in suspects if time.perf_counter() < end)
+    end = used() + limit
+    return any(ground.violates(fault, law, end) for fault in suspects if used() < end)
 
 
 @cache
@@ -110,7 +100,7 @@ def selfcheck(
     lock = threading.Lock()
 
     def slot() -> None:
-        pool = _pool()
+        worker = Worker()
         try:
             while True:
                 with lock:
@@ -119,17 +109,14 @@ def selfcheck(
                     return
                 started = time.perf_counter()
                 try:
-                    result = pool.submit(_in_worker, name, profile_name, seed, limit, families).result()
-                except BrokenProcessPool:
-                    # Only this fault was in this pool, so it is the one that ended the worker.
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    pool = _pool()
-                    result = _lost(name, time.perf_counter() - started, limit)
+                    result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
+                except (BrokenProcessPool, Hangs) as error:
+                    result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
                 with lock:
                     results[name] = result
                     progress(len(results), len(wanted), result)
         finally:
-            pool.shutdown()
+            worker.close()
 
     threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(wanted))))]
     for thread in threads:
@@ -150,17 +137,50 @@ def redeemed(
     home = {law.name: name for name, family in families.items() for law in family.laws}
     found = set()
     for law in laws:
-        with _pool() as pool, contextlib.suppress(BrokenProcessPool):
-            if pool.submit(_redeemed_in_worker, law, home[law], profile_name, seed, limit).result():
+        worker = Worker()
+        with contextlib.suppress(BrokenProcessPool, Hangs):
+            if worker.asked(2 * limit + 1, _redeemed_in_worker, law, home[law], profile_name, seed, limit):
                 found.add(law)
+        worker.close()
     return found
 
 
-def _lost(name: str, spent: float, limit: float) -> FaultResult:
-    """What became of a fault that took its worker with it."""
+class Worker:
+    """A process of its own that does one work after the other; another takes its place once it died or was given up."""
+
+    def __init__(self) -> None:
+        self._pool = _pool()
+
+    def asked(self, limit: float, work: Callable[..., T], *arguments: Any) -> T:
+        """What some work gives.
+
+        Raises:
+            BrokenProcessPool: if it ends the process.
+            Hangs: if it uses more than ``limit`` seconds of CPU time, or next to none for as long, and so was ended.
+        """
+        try:
+            patience = Patience(self._pool.submit(os.getpid).result(), limit, limit)
+            asked = self._pool.submit(work, *arguments)
+            while not concurrent.futures.wait([asked], timeout=1.0).done:
+                if patience.over:
+                    os.kill(patience.pid, signal.SIGKILL)
+                    raise Hangs(limit)
+            return asked.result()
+        except (BrokenProcessPool, Hangs):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = _pool()
+            raise
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._pool.shutdown()
+
+
+def _lost(name: str, spent: float, hangs: str) -> FaultResult:
+    """What became of a fault that took its worker with it; ``hangs`` says in words that it was ended."""
     fault = load_faults()[name]
-    if spent >= limit:
-        return FaultResult(name, fault.family, f"hung for {spent:.0f} s", seconds=spent)
+    if hangs:
+        return FaultResult(name, fault.family, f"hung: {hangs}", seconds=spent)
     if fault.fatal:
         return FaultResult(
             name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent

@@ -20,8 +20,8 @@ import pytest
 
 from embcheck.accounting import Account, Selection
 from embcheck.crashes.crash import confirmed, verdict_of_crash
-from embcheck.crashes.patience import Watch
 from embcheck.crashes.slot import Deaths, Running, read_slot
+from embcheck.crashes.watch import Watch
 from embcheck.files import write_whole
 from embcheck.item import PROFILES
 from embcheck.ledger import SHIPPED

@@ -142,7 +142,7 @@ class Judging:
         """Plants a fault and judges the cases that it changes, the smallest first, until a law sees it."""
         if not met:
             return Fared(str(fault), "not reached")
-        started = time.perf_counter()
+        started = time.process_time()
         fared = Fared(str(fault), "survived", len(met), len(changed))
         order = sorted(changed, key=lambda position: (size(self.candidates[position].case), position))
         if not order or not self._raising(fault, order):
@@ -150,7 +150,7 @@ class Judging:
         for judged, position in enumerate(order, 1):
             candidate = self.candidates[position]
             laws, failed = self._killers(fault, candidate)
-            spent = time.perf_counter() - started
+            spent = time.process_time() - started
             fared = replace(fared, judged=judged, seconds=spent, told=fared.told or "; ".join(failed[:1]))
             if laws:
                 return replace(fared, status="killed", laws=tuple(laws), case=repr(candidate.case))
@@ -170,12 +170,12 @@ class Judging:
 
     def aim(self, fault: Fault) -> Aimed:
         """Judges cases that are built for a fault until one kills it or enough have met its condition."""
-        started = time.perf_counter()
+        started = time.process_time()
         met = changed = 0
         self.kernels.watch([fault])
         try:
             for tried, (name, case) in enumerate(built(fault)):
-                if met >= ENOUGH or (tried >= HOPELESS and not met) or time.perf_counter() - started > _LIMIT:
+                if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > _LIMIT:
                     break
                 family = self._courts.families[name]
                 fitted = family.space.canon(case)

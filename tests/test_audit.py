@@ -19,16 +19,17 @@ from embcheck.audit.client import Listed, Template, Unbuilt
 from embcheck.audit.discovery import explored
 from embcheck.audit.factory import FactoryError
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding
-from embcheck.audit.many import Keeper, statements
+from embcheck.audit.many import Keeper, audited, statements
 from embcheck.audit.program import first_tensor
 from embcheck.audit.report import closing
 from embcheck.audit.right import RIGHT
 from embcheck.audit.session import BUILT, Audit
 from embcheck.audit.specimen import PLANTED, Specimen, Untied
 from embcheck.audit.subject import folder_of
-from embcheck.audit.template import answered
+from embcheck.audit.template import answered, forked
 from embcheck.audit.tiny import VOCABULARY, shrunk
 from embcheck.commands.audit import exit_code
+from embcheck.records.audited import models
 from embcheck.records.record import read
 from embcheck.verdict import Status
 
@@ -145,6 +146,22 @@ def test_verdicts_tell_of_findings_notes_and_reasons() -> None:
     assert verdicts[1].reasons == ("note: design choice",)
 
 
+def test_a_model_of_which_nobody_knows_whether_it_can_be_built_is_unknown(folder: str) -> None:
+    """Of a factory that raises something is known: it is no model."""
+    hangs, raises = (
+        {"kind": "factory", "target": f"odd_models:{name}", "folder": folder} for name in ("dies", "raises")
+    )
+    done = sorted(audited([hangs, raises], [], 1, 60.0), key=lambda one: one.subject)
+    assert [(one.lost, one.unbuilt) for one in done] == [
+        (True, "it can't be built: the process died: SIGKILL"),
+        (False, "odd_models:raises raised ValueError: no luck"),
+    ]
+    verdicts = [verdict for one in done for verdict in one.verdicts()]
+    assert [verdict.status for verdict in verdicts] == [Status.UNKNOWN, Status.NOT_APPLICABLE]
+    assert closing(models(verdicts)).endswith(" · 1 unknown · 0 notes · 2 not built")
+    assert [exit_code([one]) for one in done] == [1, 0]
+
+
 def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     listed = [Listed("a_law", "A sentence.", (AS_BUILT,))]
     path, settings = tmp_path / "record.ndjson", {"expect": "auto"}
@@ -170,13 +187,21 @@ def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
 # -- factories ---------------------------------------------------------------------------------------------------
 
 FACTORIES = """
-import time, torch
+import os, time, torch
+def dies(): os.kill(os.getpid(), 9)
 def raises(): raise ValueError("no\\nluck")
 def wrong(): return [1]
 def prints():
     print("hello")
     return torch.nn.Embedding(10, 4)
-def hangs(): time.sleep(60)
+def hangs(): time.sleep(3600)
+def spins(): [None for _ in iter(int, 1)]
+def slow():
+    for _ in range(4):
+        end = time.process_time() + 0.2
+        while time.process_time() < end: pass
+        time.sleep(1.0)
+    return torch.nn.Embedding(10, 4)
 class Kind(torch.nn.Module): pass
 def cls(): return Kind
 ONE, ROWS = torch.nn.Embedding(10, 4), torch.randn(10, 4)
@@ -224,11 +249,37 @@ def test_what_can_not_be_audited_is_told_in_one_line(
 def test_a_factory_that_hangs_or_prints(folder: str) -> None:
     template = Template(limit=4.0)
     try:
-        hangs = {"kind": "factory", "target": "odd_models:hangs", "folder": folder}
+        hangs = {"kind": "factory", "target": "odd_models:spins", "folder": folder}
         template.prepare(hangs)
-        assert template.ask(do="explore", source=hangs, expect="auto") == {"ended": "no end after 4 s"}
+        told = {"ended": "no end within 4 s of CPU time, or it waits for ever"}
+        assert template.ask(do="explore", source=hangs, expect="auto") == told
         prints = hangs | {"target": "odd_models:prints"}
         assert template.ask(do="explore", source=prints, expect="auto")["facts"]["rows"] == 10
+    finally:
+        template.close()
+
+
+@pytest.mark.parametrize(("name", "comes_back"), [("hangs", False), ("slow", True)])
+def test_a_factory_is_waited_for_while_it_uses_the_processor(
+    name: str, comes_back: bool, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    source = {"kind": "factory", "target": f"odd_models:{name}", "folder": ""}
+    answer = forked({"do": "explore", "source": source, "expect": "auto"}, 60.0, idle=1.5)
+    if comes_back:
+        assert answer["facts"]["rows"] == 10
+    else:
+        assert answer == {"ended": "no end within 60 s of CPU time, or it waits for ever"}
+
+
+def test_an_import_that_hangs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text("import time; time.sleep(3600)")
+    template = Template(limit=60.0, idle=6.0)
+    try:
+        with pytest.raises(
+            Unbuilt, match="it can't be imported: no end within 150 s of CPU time, or it waits for ever"
+        ):
+            template.prepare({"kind": "factory", "target": "waits:model", "folder": str(tmp_path)})
     finally:
         template.close()
 
@@ -426,7 +477,9 @@ def test_gpt2_is_clean_and_bert_resized_untied_is_not() -> None:
 
 
 def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(tmp_path: Path) -> None:
-    (tmp_path / "copied_model.py").write_text(SHARED.format(weight="torch.nn.Parameter(self.table.weight.detach().clone())"))
+    (tmp_path / "copied_model.py").write_text(
+        SHARED.format(weight="torch.nn.Parameter(self.table.weight.detach().clone())")
+    )
     source = {"kind": "factory", "target": "copied_model:Shared", "folder": str(tmp_path)}
     said = {}
     for expect in ("any", "tied", "untied"):

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from embcheck.case import Case
-from embcheck.crashes import crash, patience
+from embcheck.crashes import alone, crash, patience
 from embcheck.crashes.crash import verdict_of_crash
-from embcheck.crashes.patience import Patience, Watch, processor_time, symptom_of
+from embcheck.crashes.patience import Hangs, Patience, attended, processor_time, symptom_of
 from embcheck.crashes.slot import Deaths, Running, Slot, read_slot
+from embcheck.crashes.watch import Watch
 from embcheck.ledger import SHIPPED
 from embcheck.records.record import read
 from embcheck.tally import named
@@ -86,6 +87,86 @@ def test_the_time_of_what_a_process_started_is_its_own(forked: Callable[[Callabl
     subprocess.run(["pkill", "-9", "-P", str(child.pid)], check=False)
     child.kill()
     child.wait()
+
+
+SPIN = "[None for _ in iter(int, 1)]"
+#: A fifth of a second of CPU time, and a second in which it gets none, again and again.
+SLOW = """
+import time
+for _ in range(5):
+    end = time.process_time() + 0.2
+    while time.process_time() < end: pass
+    time.sleep(1.0)
+"""
+#: How a program fares that may use four seconds of CPU time, and next to none for a second and a half.
+FATES = pytest.mark.parametrize(
+    ("program", "comes_back"),
+    [(SPIN, False), ("import threading; threading.Event().wait()", False), (SLOW, True)],
+    ids=["spins", "waits", "gets little time"],
+)
+
+
+@FATES
+def test_a_program_is_attended_by_the_time_that_it_uses(program: str, comes_back: bool) -> None:
+    command = [sys.executable, "-c", f"import sys; print(sys.stdin.read(), flush=True)\n{program}"]
+    if comes_back:
+        assert attended(command, 4.0, idle=1.5, given="ä").stdout == "ä\n"
+    else:
+        with pytest.raises(Hangs, match="no end within 4 s of CPU time, or it waits for ever"):
+            attended(command, 4.0, idle=1.5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
+    program = f"""
+    import subprocess, sys, time
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    open({str(tmp_path / "pid")!r}, "w").write(str(child.pid))
+    time.sleep(3600)
+    """
+    with pytest.raises(Hangs):
+        attended([sys.executable, "-c", textwrap.dedent(program)], 4.0, idle=2.0)
+    state = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_parent(tmp_path: Path) -> None:
+    program = f"""
+    import os, pathlib, threading
+    from embcheck.lookup.sharded import on_ranks
+    def work():
+        (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
+        threading.Event().wait()
+    on_ranks(2, work)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as parent:
+        try:
+            assert eventually(lambda: len(list(tmp_path.iterdir())) == 2 or parent.poll() is not None)
+            assert parent.poll() is None
+            held = Patience(parent.pid, 600.0, idle=2.0)
+            assert eventually(lambda: held.over)
+        finally:
+            parent.kill()
+    ranks = [Path("/proc") / path.name for path in tmp_path.iterdir()]
+    assert eventually(lambda: not any(rank.exists() for rank in ranks))
+
+
+def eventually(met: Callable[[], bool], seconds: float = 600.0) -> bool:
+    """Whether something is so within some time."""
+    end = time.monotonic() + seconds
+    while not (so := met()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return so
+
+
+@FATES
+def test_a_script_that_hangs_says_nothing_and_one_that_is_slow_ends(
+    program: str, comes_back: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(f"{program}\nraise SystemExit(1)\n")
+    assert alone.status(str(path), 4.0, 1.5) == (1 if comes_back else None)
 
 
 class Machine:
@@ -197,7 +278,6 @@ def wrong(case, *more, **flags):
 
 module.{name} = wrong
 """
-SPIN = "[None for _ in iter(int, 1)]"
 ORACLE = {"module": "embcheck.oracle", "name": "lookup", "when": "case.numel == 4 and case.embedding_dim == 2"}
 TORCH = {"module": "torch.nn.functional", "name": "embedding", "when": "case.numel() == 4"}
 

@@ -272,15 +272,36 @@ KILLED_ONCE = "import os, sys; from pathlib import Path; here = Path(__file__).w
 )
 
 
-@pytest.mark.parametrize("end", ["old or os.abort()", "import time; old or time.sleep(60)"])
+@pytest.mark.parametrize(
+    "end", ["old or os.abort()", "import time; old or time.sleep(600)", "old or [None for _ in iter(int, 1)]"]
+)
 def test_what_was_killed_or_had_no_end_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr("embcheck.releases.trial._SECONDS", 2.0)
+    monkeypatch.setattr("embcheck.releases.trial._IDLE", 2.0)
     script = KILLED_ONCE.format(end)
     assert try_script(script, HERE, tmp_path) is DARK
     assert not list(tmp_path.glob("*.json"))
     assert try_script(script, HERE, tmp_path) is RIGHT
+
+
+def test_a_script_that_gets_little_time_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock shows more than the limit, the processor less."""
+    monkeypatch.setattr("embcheck.releases.trial._SECONDS", 3.0)
+    monkeypatch.setattr("embcheck.releases.trial._IDLE", 2.0)
+    burn = "end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    time.sleep(1.0)"
+    assert try_script(f"import time\nfor _ in range(5):\n    {burn}\nraise SystemExit(1)", HERE, tmp_path) is FAILS
+
+
+def test_a_python_that_hangs_is_no_release_and_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.releases.environment._IMPORT", 1.5)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.chmod(0o755)
+    with pytest.raises(ReleaseError, match=r"can't be run: no end within 1\.5 s of CPU time"):
+        Cache(tmp_path / "cache", needs=["numpy"]).environment(Release(str(python)))
+    assert not list((tmp_path / "cache").rglob("*"))
 
 
 OTHER = ("x86_64", "another CPU")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+
 from embcheck.collect import load_families
-from embcheck.selfcheck import redeemed
+from embcheck.crashes.patience import Hangs
+from embcheck.selfcheck import Worker, redeemed
 
 
 def test_a_law_that_a_fault_breaks_is_no_decoration() -> None:
@@ -13,3 +20,17 @@ def test_a_law_that_a_fault_breaks_is_no_decoration() -> None:
 
 def test_a_law_that_meets_no_fault_stays_one() -> None:
     assert redeemed(["reparametrized_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
+
+
+def test_a_worker_that_hangs_is_ended_and_another_goes_on() -> None:
+    worker = Worker()
+    try:
+        with pytest.raises(Hangs):
+            worker.asked(2.0, time.sleep, 3600)
+        with pytest.raises(Hangs):
+            worker.asked(2.0, max, iter(int, 1))
+        with pytest.raises(BrokenProcessPool):
+            worker.asked(60.0, os._exit, 1)
+        assert worker.asked(60.0, abs, -3) == 3
+    finally:
+        worker.close()

@@ -10,12 +10,20 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
+from embcheck.crashes.patience import IDLE, Hangs, Patience
+
+#: Seconds for which the template may use next to no CPU time: twice as long as a law, which it ends itself.
+_IDLE = 2 * IDLE
 #: A process whose libraries have started threads can't be forked safely.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Unbuilt(Exception):
     """There is no model to audit; the message is one line that says why."""
+
+
+class Lost(Unbuilt):
+    """Whether there is one nobody knows: what would build it hangs, or took its process down."""
 
 
 class Listed(NamedTuple):
@@ -29,8 +37,9 @@ class Listed(NamedTuple):
 class Template:
     """A process that has imported torch and the factory, and answers each request from a process of its own."""
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, limit: float, idle: float = _IDLE) -> None:
+        """``limit``: seconds of CPU time that a law may take."""
+        self.limit, self.idle = limit, idle
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
 
@@ -41,28 +50,42 @@ class Template:
         try:
             process.stdin.write(json.dumps({"limit": self.limit, **request}) + "\n")
             process.stdin.flush()
-            # The template itself ends a request after the limit: more time only passes if an import hangs.
-            line = self._lines.get(timeout=2 * self.limit + 30)
-        except queue.Empty:
+            line = self._answer(process.pid)
+        except Hangs as error:
             self.close()
-            return {"unbuilt": f"importing it takes more than {2 * self.limit + 30:g} s"}
-        except (BrokenPipeError, OSError):
+            return {"lost": f"it can't be imported: {error}"}
+        except OSError:
             line = ""
         if not line:
             code = process.wait()
             self.close()
-            return {"unbuilt": f"the process that imports it died (exit {code})"}
+            return {"lost": f"the process that imports it died (exit {code})"}
         return json.loads(line)  # type: ignore[no-any-return]
+
+    def _answer(self, pid: int) -> str:
+        """The next line that the template writes; empty if it died.
+
+        Raises:
+            Hangs: if an import does; laws the template itself ends.
+        """
+        patience = Patience(pid, 2 * self.limit + 30, self.idle)
+        while True:
+            try:
+                return self._lines.get(timeout=0.5)
+            except queue.Empty:
+                if patience.over:
+                    raise Hangs(patience.limit) from None
 
     def prepare(self, source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Listed]]:
         """The sources that are meant (``--hf all`` means many), and the laws in the order in which they are judged.
 
         Raises:
             Unbuilt: if the factory or transformers can't be imported, or there is no such architecture.
+            Lost: if that hangs, or takes the process down.
         """
         answer = self.ask(do="prepare", source=source)
-        if "unbuilt" in answer:
-            raise Unbuilt(answer["unbuilt"])
+        if "sources" not in answer:
+            raise Lost(answer["lost"]) if "lost" in answer else Unbuilt(answer["unbuilt"])
         return answer["sources"], [Listed(name, sentence, tuple(kinds)) for name, sentence, kinds in answer["laws"]]
 
     def _started(self) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from embcheck.audit.client import Listed, Template, Unbuilt
+from embcheck.audit.client import Listed, Lost, Template, Unbuilt
 from embcheck.audit.session import BUILT, Audit, audit, name_of
 from embcheck.records.audited import FAMILY, Model, models
 from embcheck.records.record import RecordError, Writer, read
@@ -37,7 +37,7 @@ def audited(
                 try:
                     done.put(audit(template, source, laws, expect))
                 except Unbuilt as reason:
-                    done.put(Audit(name_of(source), unbuilt=str(reason)))
+                    done.put(Audit(name_of(source), unbuilt=str(reason), lost=isinstance(reason, Lost)))
         except BaseException as error:
             done.put(error)
         finally:

@@ -87,6 +87,7 @@ def closing(audited: list[Model]) -> str:
     found = sum(len(model.findings) for model in built)
     bad = sum(bool(model.findings) for model in built)
     unknown = sum(verdict.status == Status.UNKNOWN for model in built for verdict in model.judged)
+    unknown += sum(model.status == Status.UNKNOWN for model in audited if model.unbuilt)
     laws = sum(len(model.judged) for model in built)
     seconds = sorted(model.seconds for model in built)
     parts = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embcheck.audit.causes import Cause, Judged, causes
-from embcheck.audit.client import Listed, Template, Unbuilt
+from embcheck.audit.client import Listed, Lost, Template, Unbuilt
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
 from embcheck.records.audited import BUILT as BUILT_NAME
 from embcheck.records.audited import FAMILY, noted, told
@@ -29,6 +29,8 @@ class Audit:
     judged: list[Judged] = field(default_factory=list)
     roots: list[Cause] = field(default_factory=list)
     unbuilt: str = ""
+    #: Whether nobody knows if it could be built: that hangs, or takes the process down.
+    lost: bool = False
     cpu: float = 0.0
     #: What builds this very model again, its configuration settled, and what was expected of it.
     source: dict[str, Any] = field(default_factory=dict)
@@ -51,9 +53,10 @@ class Audit:
     def verdicts(self) -> list[Verdict]:
         """A verdict for each law and variant, and last whether the model was built."""
         found = [self._verdict(one) for one in self.judged]
+        unbuilt = Status.UNKNOWN if self.lost else Status.NOT_APPLICABLE
         built = Verdict(
             BUILT.law, FAMILY, self.subject, AS_BUILT, FAMILY,
-            Status.NOT_APPLICABLE if self.unbuilt else Status.HOLDS,
+            unbuilt if self.unbuilt else Status.HOLDS,
             cases=1, seconds=round(self.cpu, 3),
             reasons=(self.unbuilt or self.description,) if self.unbuilt or self.facts else (),
         )  # fmt: skip
@@ -107,6 +110,7 @@ def audit(template: Template, source: dict[str, Any], laws: list[Listed], expect
 
     Raises:
         Unbuilt: if there is no model.
+        Lost: if nobody knows.
     """
     done = Audit(name_of(source), expect=expect)
     answer = template.ask(do="explore", source=source, expect=expect)
@@ -152,7 +156,10 @@ def _facts(answer: dict[str, Any]) -> dict[str, Any]:
     if "facts" in answer:
         facts: dict[str, Any] = answer["facts"]
         return facts
-    for key, words in (("unbuilt", "{}"), ("ended", "it can't be built: {}"), ("error", "looking at it failed: {}")):
+    for key, words in (("lost", "{}"), ("ended", "it can't be built: {}")):
+        if key in answer:
+            raise Lost(words.format(answer[key]))
+    for key, words in (("unbuilt", "{}"), ("error", "looking at it failed: {}")):
         if key in answer:
             raise Unbuilt(words.format(answer[key]))
     raise Unbuilt("no answer")
@@ -163,5 +170,5 @@ def _judged(template: Template, law: Listed, source: dict[str, Any], facts: dict
     one = Judged(law.name, variant, cpu=answer.get("cpu", 0.0))
     one.findings = [Finding(**data) for data in answer.get("findings", ())]
     one.notes, one.reason = list(answer.get("notes", ())), answer.get("reason", "")
-    one.failure = answer.get("error") or answer.get("ended") or answer.get("unbuilt") or ""
+    one.failure = answer.get("error") or answer.get("ended") or answer.get("lost") or answer.get("unbuilt") or ""
     return one

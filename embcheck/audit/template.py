@@ -12,7 +12,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import FactoryError, imported, silenced, told
 from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note, Undecided
 from embcheck.audit.subject import Subject
+from embcheck.crashes.patience import Hangs, Patience, attended
 from embcheck.processes import end_with_parent
 
 Request = dict[str, Any]
@@ -73,8 +73,8 @@ def _judged(request: Request) -> dict[str, Any]:
     }
 
 
-def forked(request: Request, limit: float) -> dict[str, Any]:
-    """The answer of a fork; how it ended if it gave none."""
+def forked(request: Request, limit: float, idle: float | None = None) -> dict[str, Any]:
+    """The answer of a fork; how it ended if it gave none, or that it hangs, as `embcheck.crashes.patience` tells it."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -87,32 +87,34 @@ def forked(request: Request, limit: float) -> dict[str, Any]:
             pipe.write(json.dumps(answered(request)))
         os._exit(0)
     os.close(write)
-    text, end = b"", time.monotonic() + limit
-    while time.monotonic() < end:
-        ready, _, _ = select.select([read], [], [], max(0.0, end - time.monotonic()))
+    text, patience = b"", Patience(child, limit, idle)
+    hangs = False
+    while not hangs:
+        ready, _, _ = select.select([read], [], [], 0.1)
         part = os.read(read, 1 << 20) if ready else b""
         if ready and not part:
             break
         text += part
-    else:
+        hangs = patience.over
+    if hangs:
         os.kill(child, signal.SIGKILL)
     os.close(read)
     _, status = os.waitpid(child, 0)
+    if hangs:
+        return {"ended": str(Hangs(limit))}
     if text and not os.WIFSIGNALED(status):
         return json.loads(text)  # type: ignore[no-any-return]
     name = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {status >> 8}"
-    return {"ended": f"no end after {limit:g} s" if name == "SIGKILL" else f"the process died: {name}"}
+    return {"ended": f"the process died: {name}"}
 
 
 def spawned(request: Request, limit: float) -> dict[str, Any]:
     """The answer of a new process."""
     command = [sys.executable, "-m", "embcheck.audit.template", "once"]
     try:
-        done = subprocess.run(
-            command, input=json.dumps(request), capture_output=True, text=True, timeout=limit, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"ended": f"no end after {limit:g} s"}
+        done = attended(command, limit, given=json.dumps(request))
+    except Hangs as error:
+        return {"ended": str(error)}
     line = done.stdout.strip().rpartition("\n")[2]
     return json.loads(line) if line.startswith("{") else {"ended": f"the process died: exit {done.returncode}"}
 

@@ -27,7 +27,7 @@ def audit(
     hf: Annotated[str, typer.Option("--hf", help="A tiny model of this architecture of transformers, or all.")] = "",
     expect: Annotated[str, typer.Option("--expect", help="tied, untied, any, or auto: what the model says.")] = "auto",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the scripts.")] = None,
-    limit: Annotated[float, typer.Option("--limit", help="Seconds that one law may take.")] = 60.0,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds of CPU time that one law may take.")] = 60.0,
     workers: Annotated[int, typer.Option("-n", "--workers", help="Models at a time.")] = os.cpu_count() or 1,
     selfcheck: Annotated[
         bool, typer.Option("--selfcheck", help="Plants faults into models and looks for them.")
@@ -198,4 +198,4 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
 
 def exit_code(audits: list[Audit]) -> int:
     """1 if anything was found, or could not be judged."""
-    return int(any(done.roots or any(one.failure for one in done.judged) for done in audits))
+    return int(any(done.lost or done.roots or any(one.failure for one in done.judged) for done in audits))

@@ -1,8 +1,8 @@
 """Runs scripts one after the other, each in a fork of a process that has imported torch and nothing of this package.
 
-``python alone.py SECONDS`` reads a script's path from each line, and answers with its exit status, or null if it did not end
-in time, died, or ended in a traceback that it did not expect.  To import torch takes seconds, which a dozen scripts need not
-spend each.
+``python alone.py SECONDS`` reads a script's path from each line, and answers with its exit status, or null if it used more
+CPU time than that or waits for ever, died, or ended in a traceback that it did not expect.  To import torch takes seconds,
+which a dozen scripts need not spend each.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ import os
 import runpy
 import signal
 import sys
-import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from embcheck.crashes.patience import Patience, end_of
+else:  # run as a program, whose folder is where modules are looked for
+    from patience import Patience, end_of
 
 #: What a script that can't run ends with: not a status of its own.
 _BROKEN = 70
+#: Seconds for which a script may use next to no CPU time: one that tells itself that a child waits for ever takes two minutes.
+_IDLE = 300.0
 #: Whether a script shows its difference, by its exit status; of any other nothing is known.
 SHOWS: dict[int | None, bool] = {1: True, 0: False}
 
@@ -36,26 +43,15 @@ def silenced() -> None:
     os.dup2(silent, 2)
 
 
-def exit_of(child: int, seconds: float) -> int | None:
-    """How a fork ends, as os.waitpid tells it; None if it does not in so many seconds, and still runs."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, how = os.waitpid(child, os.WNOHANG)
-        if done:
-            return how
-        time.sleep(0.001)
-    return None
-
-
-def status(path: str, seconds: float) -> int | None:
-    """How a script ends that is run in a fork, as a program of its own."""
+def status(path: str, seconds: float, idle: float = _IDLE) -> int | None:
+    """How a script ends that is run in a fork, as a program of its own; None too if it hangs, which says nothing."""
     child = os.fork()
     if child == 0:
         silenced()
         os.setsid()  # what it starts itself ends with it
         end_with_parent()
         os._exit(_run(path))
-    how = exit_of(child, seconds)
+    how = end_of(child, Patience(child, seconds, idle))
     if how is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)

@@ -19,7 +19,7 @@ from embcheck.verdict import Counterexample, Status, Verdict
 
 #: Seconds for the reduction of a crash.
 _REDUCTION = 20.0
-#: Scripts that are run at the end of a run, and the seconds that each may take.
+#: Scripts that are run at the end of a run, and the seconds of CPU time that each may take.
 _CONFIRMED, _SECONDS = 24, 60.0
 
 
@@ -83,7 +83,7 @@ def exit_statuses(
     scripts: Sequence[str], seconds: float = _SECONDS, environment: Mapping[str, str] | None = None
 ) -> list[int | None]:
     """How scripts end that are run by themselves, with these further variables of the environment; None for one that can't
-    run, or has no end in so many seconds."""
+    run, or has no end in so many seconds of CPU time."""
     if not scripts:
         return []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,24 +1,28 @@
-"""When a process hangs: told by the CPU time that it and what it started used, for the clock tells how loaded a machine is."""
+"""When a process hangs: told by the CPU time that it and what it started used, for the clock tells how loaded a machine is.
+
+It imports nothing of this package, for `embcheck.crashes.alone` must not.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import threading
+import subprocess
+import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from embcheck.crashes.slot import Running, process_of, read_slot
+from typing import IO
 
 #: Seconds in which a process that uses next to no CPU time is taken for one that waits for ever.
 IDLE = 60.0
 #: That little of one processor: what shares it with a hundred others gets more.
 _NEXT_TO_NONE = 0.005
 #: Seconds between two looks, for each of which the system is asked for all of its processes.
-_LOOK = 1.0
-_PROC = Path("/proc")
+LOOK = 1.0
+PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -27,11 +31,11 @@ def processor_time(pid: int) -> float:
 
     Where the system does not tell (there is no /proc), the clock has to stand in for it.
     """
-    if not (_PROC / "self" / "stat").exists():
+    if not (PROC / "self" / "stat").exists():
         return time.monotonic()
     used: dict[int, float] = {}
     children: dict[int, list[int]] = defaultdict(list)
-    for entry in _PROC.iterdir():
+    for entry in PROC.iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):  # it has ended meanwhile
                 # After the name, which may hold anything: the state, the parent, …, four times in ticks.
@@ -56,7 +60,7 @@ class Patience:
     def over(self) -> bool:
         """Whether it hangs; that is looked at once a second."""
         now = time.monotonic()
-        if now - self._looked < min(_LOOK, self.limit / 4):
+        if now - self._looked < min(LOOK, self.limit / 4):
             return False
         self._looked, used = now, processor_time(self.pid)
         if used - self._began > self.limit:
@@ -69,58 +73,79 @@ class Patience:
         return idles
 
 
-def symptom_of(child: int, patience: Patience) -> str:
-    """How a child process ends: ``crash SIGSEGV``, ``hang`` (then it is killed), or empty if it comes back."""
+def end_of(child: int, patience: Patience) -> int | None:
+    """How a child process ends, as os.waitpid tells it; None if it hangs, and still runs."""
     nap = 0.001
     while True:
         done, how = os.waitpid(child, os.WNOHANG)
         if done:
-            return f"crash {signal.Signals(os.WTERMSIG(how)).name}" if os.WIFSIGNALED(how) else ""
+            return how
         if patience.over:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "hang"
+            return None
         time.sleep(nap)
         nap = min(1.2 * nap, 0.01)
 
 
-class Watch(threading.Thread):
-    """Kills the workers of this process, whose slots lie in a folder, that hang in one case.
+def symptom_of(child: int, patience: Patience) -> str:
+    """How a child process ends: ``crash SIGSEGV``, ``hang`` (then it is killed), or empty if it comes back."""
+    how = end_of(child, patience)
+    if how is None:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return "hang"
+    return f"crash {signal.Signals(os.WTERMSIG(how)).name}" if os.WIFSIGNALED(how) else ""
 
-    What became of the case is then seen alone: here it may be the oracle that hangs, or embcheck.
+
+class Hangs(Exception):
+    """A program has no end; the message says how long it was waited for."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"no end within {limit:g} s of CPU time, or it waits for ever")
+
+
+def attended(
+    command: Sequence[str],
+    limit: float,
+    *,
+    idle: float | None = None,
+    given: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end, which reads ``given``: how it ended, and what it wrote.
+
+    Raises:
+        Hangs: if it used more than ``limit`` seconds of CPU time, or next to none for ``idle``; it is killed then, with what it
+            started.
+        OSError: if it can't be started.
     """
-
-    def __init__(self, folder: Path, limit: float, idle: float | None = None) -> None:
-        super().__init__(daemon=True)
-        self.folder, self.limit, self.idle = folder, limit, 2 * IDLE if idle is None else idle
-        self._ended = threading.Event()
-        #: what each worker runs; the patience with a case begins where two looks in turn find it
-        self._watched: dict[Path, tuple[Running, Patience | None]] = {}
-
-    def run(self) -> None:
-        while not self._ended.wait(_LOOK):
-            self.look()
-
-    def look(self) -> None:
-        """Looks at every worker once."""
-        for path in self.folder.glob("slot-*"):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # it dies, and its slot is used up, meanwhile
-                running, pid = read_slot(path), process_of(path)
-                before, patience = self._watched.pop(path, (None, None))
-                if before == running and running.case:
-                    patience = patience or Patience(pid, self.limit, self.idle)
-                    if patience.over and _is_mine(pid):
-                        os.kill(pid, signal.SIGKILL)
-                self._watched[path] = running, patience if before == running else None
-
-    def stop(self) -> None:
-        """Nobody is watched any more."""
-        self._ended.set()
+    with _file() as source, _file() as out, _file() as err:
+        source.write(given)
+        source.seek(0)
+        child = subprocess.Popen(
+            command, stdin=source, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
+        )
+        try:
+            patience = Patience(child.pid, limit, idle)
+            while child.poll() is None:
+                if patience.over:
+                    raise Hangs(limit)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.1)
+        finally:
+            _end(child)
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, child.returncode, out.read(), err.read())
 
 
-def _is_mine(pid: int) -> bool:
-    """Whether a process is this one's child: its number may have been given to another."""
-    try:
-        return int((_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid()
-    except OSError:
-        return not _PROC.exists()
+def _file() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kills a process with its group, if it still runs."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+        child.wait()

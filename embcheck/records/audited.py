@@ -65,14 +65,16 @@ class Model:
 
     @property
     def status(self) -> Status:
-        """The worst of all laws; not applicable if there is no model."""
+        """The worst of all laws; where there is no model not applicable, and unknown if nobody knows whether there is one."""
+        if self.unbuilt and self.built is not None:
+            return self.built.status
         return max((verdict.status for verdict in self.judged), default=Status.NOT_APPLICABLE)
 
     @property
     def unbuilt(self) -> str:
         """Why there is no model; empty if there is one."""
         last = self.built
-        return "; ".join(last.reasons) if last is not None and last.status == Status.NOT_APPLICABLE else ""
+        return "; ".join(last.reasons) if last is not None and last.status != Status.HOLDS else ""
 
     @property
     def description(self) -> str:

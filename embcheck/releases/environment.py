@@ -23,12 +23,15 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
+from embcheck.crashes.patience import Hangs, attended
 from embcheck.files import write_whole
 from embcheck.releases import kept
 from embcheck.source import requirements
 
-#: Seconds for an installation, and for importing torch.
-_INSTALL, _IMPORT = 1800.0, 300.0
+#: Seconds for an installation, which waits for the network and not for this machine.
+_INSTALL = 1800.0
+#: Seconds of CPU time for importing torch, and as many in which it may use next to none: its files may be far away.
+_IMPORT = 300.0
 #: What numpy a release can work with: before 2.3 torch was built for numpy 1.
 _OLD_NUMPY = Version("2.3")
 #: Our own dependencies whose version must be the same everywhere: the random cases are drawn with it.
@@ -291,10 +294,8 @@ def _probe(python: Path, names: Mapping[str, str] | None = None) -> dict[str, An
     """
     command = [str(python), "-c", _PROBE, json.dumps(dict(names or {}))]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_IMPORT, check=False, env=_clean(), cwd=python.parent
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = attended(command, _IMPORT, idle=_IMPORT, env=_clean(), cwd=python.parent)
+    except (OSError, Hangs) as error:
         raise ReleaseError(f"{python} can't be run: {error}") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from enum import Enum
 from pathlib import Path
 
+from embcheck.crashes.patience import Hangs, attended
 from embcheck.exit_lines import OTHERWISE
 from embcheck.files import write_whole
 from embcheck.releases import kept
 from embcheck.releases.environment import Environment
 
-#: Seconds that a script may take, its import of torch included.
-_SECONDS = 180.0
+#: Seconds of CPU time that a script may take, its import of torch included, and seconds for which it may use next to none: one
+#: that tells itself that a child waits for ever takes two minutes.
+_SECONDS, _IDLE = 180.0, 300.0
 
 
 class Outcome(Enum):
@@ -56,11 +57,9 @@ def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
 
 
 def _run(path: Path, environment: Environment) -> tuple[int | None, str]:
-    command = [str(environment.python), str(path)]
+    """How the script ended, None if it hangs, and what it said on its standard error."""
     try:
-        done = subprocess.run(
-            command, env=environment.variables(), capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return None, "no end"
+        done = attended([str(environment.python), str(path)], _SECONDS, idle=_IDLE, env=environment.variables())
+    except Hangs as error:
+        return None, str(error)
     return done.returncode, done.stderr
