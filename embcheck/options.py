@@ -104,6 +104,14 @@ OPTIONS = (
         field="strict",
     ),
     Option(
+        "last-failed",
+        bool,
+        False,
+        "Try kept failures first: one that is fixed is forgotten, any other fails the run.",
+        _EVERYWHERE,
+        field="last_failed",
+    ),
+    Option(
         "witnesses", str, "in force", "all: also the witnesses of ledger entries that speak of other torch releases.",
         (PYTEST,), choices=("in force", "all"), field="witnesses",
     ),

@@ -132,7 +132,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _check_regions(ledger_of(config), settings)
     from embcheck.session import Session
 
-    config.pluginmanager.register(Session(config, settings), "embcheck-session")
+    session = Session(config, settings)
+    config.pluginmanager.register(session, "embcheck-session")
+    if settings.last_failed:
+        from embcheck.kept import LastFailed
+
+        config.pluginmanager.register(LastFailed(session))
 
 
 def _check_regions(ledger: Ledger, settings: Any) -> None:

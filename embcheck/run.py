@@ -55,6 +55,7 @@ class Settings:
     subject: str = ""
     shard: str = ""
     strict: bool = False
+    last_failed: bool = False
 
     def checked(self) -> Settings:
         """The same settings.

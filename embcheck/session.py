@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
@@ -68,6 +69,9 @@ class Session:
         self.account = Account()
         #: What was selected and gave no verdicts, each with its reason, once the run is over.
         self.unaccounted: dict[str, str] = {}
+        #: Kept failures that were tried again and are not fixed, with what was said of them, and who is told of each.
+        self.kept: dict[str, str] = {}
+        self.tell: Callable[[str], None] = self._say
         #: What each further CPU level proved, once the run is over.
         self.levels: dict[str, str] = {}
         self.level_machine: dict[str, Any] = {}
@@ -256,7 +260,7 @@ class Session:
             self.stopped = "interrupted"
         elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
             self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
-        failing = exit_code((v for v in self.settled if v.key not in self.excused), self.unaccounted)
+        failing = exit_code((v for v in self.settled if v.key not in self.excused), {**self.unaccounted, **self.kept})
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and failing:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.reasons):
@@ -273,6 +277,7 @@ class Session:
             "cases": self.results.cases,
             "digest": self.results.digest,
             "unaccounted": self.unaccounted,
+            **({"kept": self.kept} if self.kept else {}),
             "selection": self.account.selection.digest,
             "families": {name: list(counts) for name, counts in self.results.families.items()},
             "laws": by_word(totals.laws),
@@ -287,9 +292,15 @@ class Session:
             if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
-        if self.results.verdicts or self.unaccounted:
+        if self.results.verdicts or self.unaccounted or self.kept:
             self._publish()
         self._folder.remove()
+
+    def _say(self, line: str) -> None:
+        """Tells whoever runs pytest itself."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(line)
 
     def _say_why(self, code: int) -> None:
         """Notes the exit code and its reason, for whoever prints them."""
@@ -303,6 +314,7 @@ class Session:
             selected=len(selection),
             others=sum("::" in nodeid and nodeid not in selection for nodeid in self.account.reasons),
             broken=broken or "",
+            kept=self.kept,
         )
 
     def _settle(self) -> None:

@@ -33,16 +33,18 @@ def because(
     selected: int = 0,
     others: int = 0,
     broken: str = "",
+    kept: Collection[str] = (),
 ) -> str:
     """The reason of an exit code.
 
     ``excused`` are the verdicts that the baseline excuses; of the ``selected`` items some are ``unaccounted``;
-    ``others`` are failed tests that are no laws; ``broken`` says why the record is cut off.
+    ``others`` are failed tests that are no laws; ``broken`` says why the record is cut off; ``kept`` are failures of earlier runs
+    that are not fixed.
     """
     failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
     if code == 1:
         new = [verdict for verdict in failing if verdict.key not in excused]
-        return ", ".join(_faults(new, unaccounted, others)) or "a test failed that is no law"
+        return ", ".join(_faults(new, unaccounted, others) + _of_kept(sorted(kept))) or "a test failed that is no law"
     if code == 0 and failing:
         return "what is violated or unknown was so in the baseline, on the very same cases"
     if code == 2 and selected:
@@ -50,6 +52,11 @@ def because(
     if code == 3 and broken:
         return f"the record is cut off: {broken}"
     return _MEANINGS.get(code, "pytest ended so")
+
+
+def _of_kept(kept: list[str]) -> list[str]:
+    more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
+    return [f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(kept[:_NAMED])}{more})"] if kept else []
 
 
 def _faults(failing: list[Verdict], unaccounted: int, others: int) -> list[str]:

@@ -57,15 +57,17 @@ class _End(TypedDict):
 
 class Footer(_End, total=False):
     """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
-    its cases, the items that gave no verdict (each with the reason), a fingerprint of what was selected, of each family
-    how many items ran and how many there are, how many laws and how many witnesses of the ledger stand how, and the laws
-    that are unknown or violated once obligations are looked at and scripts were run; of further CPU levels what was proved."""
+    its cases, the items that gave no verdict (each with the reason), the failures of earlier runs that are not fixed, a
+    fingerprint of what was selected, of each family how many items ran and how many there are, how many laws and how many
+    witnesses of the ledger stand how, and the laws that are unknown or violated once obligations are looked at and scripts
+    were run; of further CPU levels what was proved."""
 
     seconds: float
     cases: int
     digest: str
     lost: list[str]
     unaccounted: dict[str, str]
+    kept: dict[str, str]
     selection: str
     families: dict[str, tuple[int, int]]
     laws: dict[str, int]

@@ -110,6 +110,17 @@ def imports_of(failure: Failure) -> str:
     return "transformers" if source.get("kind") == "hf" else f"{source.get('target')} from {source.get('folder')}"
 
 
+def kept_in(store: Path) -> list[str]:
+    """The ids of the failures that a folder keeps."""
+    return sorted(path.stem for path in store.glob("*.json") if _ID.fullmatch(path.stem))
+
+
+def forget(failure: str, store: Path) -> None:
+    """Deletes the record and the script of a failure."""
+    for ending in (".json", ".py"):
+        (store / f"{failure}{ending}").unlink(missing_ok=True)
+
+
 def is_kept(failure: str, store: Path) -> bool:
     """Whether a failure can be replayed from a store, or from the folder of a report."""
     try:

@@ -35,6 +35,7 @@ def of_session(session: Any) -> dict[str, Any]:
         "undecided": [_undecided(verdict) for verdict in failing if not verdict.counterexamples],
         "in_baseline": [list(key) for key in sorted(session.excused)],
         "unaccounted": session.unaccounted,
+        "kept": session.kept,
         "notes": session.results.notes,
         "record": str(session.writer.path) if session.writer is not None else None,
     }

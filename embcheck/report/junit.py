@@ -20,8 +20,11 @@ EMPTY = "<testsuites />"
 def of_session(session: Any) -> str:
     """The XML of a run that is over."""
     told = {Status.VIOLATED: "failures", Status.UNKNOWN: "errors", Status.KNOWN: "skipped", Status.NOT_APPLICABLE: "skipped"}
-    counts = {"tests": len(session.settled), "failures": 0, "errors": len(session.unaccounted), "skipped": 0}
-    counts["tests"] += len(session.unaccounted)
+    counts = {"tests": len(session.settled), "failures": 0, "errors": 0, "skipped": 0}
+    others = [("unaccounted", session.unaccounted), ("kept", session.kept)]
+    for _, reasons in others:
+        counts["tests"] += len(reasons)
+        counts["errors"] += len(reasons)
     for verdict in session.settled:
         if verdict.status in told:
             counts[told[verdict.status]] += 1
@@ -31,9 +34,10 @@ def of_session(session: Any) -> str:
     _properties(suite, session)
     for verdict in session.settled:
         _case(suite, verdict, session)
-    for item, reason in session.unaccounted.items():
-        case = ElementTree.SubElement(suite, "testcase", {"classname": "unaccounted", "name": _xml(item)})
-        ElementTree.SubElement(case, "error", {"message": _xml(reason)})
+    for classname, reasons in others:
+        for name, reason in reasons.items():
+            case = ElementTree.SubElement(suite, "testcase", {"classname": classname, "name": _xml(name)})
+            ElementTree.SubElement(case, "error", {"message": _xml(reason)})
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False)
 

@@ -51,8 +51,10 @@ class Progress:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         run = session.config.pluginmanager.get_plugin("embcheck-session")
-        if run is not None and self.form != "text":
-            run.annotates = self.form == "github"
+        if run is not None:
+            run.tell = self._say
+            if self.form != "text":
+                run.annotates = self.form == "github"
         if run is not None and self.verbosity >= 0:
             self.out.print(Text(opening_line(run)))
             for line in self.origins if self.verbosity else ():
@@ -80,6 +82,11 @@ class Progress:
         mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
         self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
         self._tell()
+
+    def _say(self, line: str) -> None:
+        """A line of the run's own, but with -q and beside a document."""
+        if self.verbosity >= 0:
+            self.out.print(Text(line))
 
     def _head(self) -> None:
         """Says which machine it is, once a process has proved it."""
@@ -110,7 +117,9 @@ class Progress:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
-        judged = run is not None and (run.results.verdicts or run.unaccounted or run.stopped != "finished")
+        judged = run is not None and (
+            run.results.verdicts or run.unaccounted or run.kept or run.stopped != "finished"
+        )
         # Without a session its options were refused, and that was said.
         empty = run is not None and not judged and not self.errors and not config.option.collectonly
         if self.form in DOCUMENTS and (judged or empty):

@@ -110,6 +110,7 @@ def _invocation(session: Any) -> dict[str, Any]:
     undecided = [each for each in session.settled if each.status >= Status.UNKNOWN and not each.counterexamples]
     notes = [_notification(f"{each.law}: {'; '.join(each.reasons)}", _level(each)) for each in undecided]
     notes += [_notification(f"no verdict from {item}: {why}", "error") for item, why in session.unaccounted.items()]
+    notes += [_notification(f"kept {failure}: {words}", "error") for failure, words in session.kept.items()]
     notes += [_notification(note, "note") for note in session.results.notes]
     return {
         "executionSuccessful": session.stopped == "finished",

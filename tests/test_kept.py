@@ -1,0 +1,118 @@
+"""--last-failed: kept failures are tried first; a failure is forgotten when replay says FIXED, and for nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_screen import ended, run_of
+
+from embcheck import kept, replay
+from embcheck.declaration import VARIABLE
+from embcheck.machine import here
+from embcheck.records.ending import because
+from embcheck.records.store import STORE, kept_in
+from embcheck.report import document, junit, sarif
+from embcheck.run import Settings
+
+WORKFLOW = (Path(__file__).parents[1] / "ci" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
+
+#: What replay says of each failure, by its id, and how it ends.
+ANSWERS = {
+    "aaaaaa": ("FIXED  law  Case()", 0),
+    "bbbbbb": ("FAILED  law  Case()", 1),
+    "cccccc": ("ERROR  law  Case()\n  raised ValueError", 3),
+    "dddddd": ("", 0),
+    "eeeeee": ("", -9),
+    "ffffff": ("FIXED  law  Case()", 1),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all failures, and a replay that answers as it should."""
+    folder = tmp_path / STORE
+    folder.mkdir()
+    for failure in ANSWERS:
+        (folder / f"{failure}.json").write_text("{}")
+        (folder / f"{failure}.py").write_text("")
+    (folder / "notes.json").write_text("{}")
+
+    def run(command: list[str], env: dict[str, str], **given: Any) -> Any:
+        assert command[:4] == [sys.executable, "-m", "embcheck", "replay"]
+        assert command[5:] == ["--store", str(folder)]
+        assert VARIABLE not in env
+        said, code = ANSWERS[command[4]]
+        return SimpleNamespace(stdout=said, stderr="", returncode=code)
+
+    monkeypatch.setenv(VARIABLE, "mine:Layer")
+    monkeypatch.setattr(subprocess, "run", run)
+    return folder
+
+
+def test_replay_has_these_answers() -> None:
+    assert (kept.FIXED, kept.FAILED, kept.ERROR) == (replay.FIXED, replay.FAILED, replay.ERROR)
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_only_what_is_fixed_is_forgotten(store: Path, jobs: int) -> None:
+    answers = list(kept.retried(store, jobs))
+    left = [failure for failure in ANSWERS if failure != "aaaaaa"]
+    assert [answer.failure for answer in answers] == list(ANSWERS)
+    assert kept_in(store) == left == list(kept.still(answers))
+    assert sorted(path.stem for path in store.glob("*.py")) == left
+    assert (store / "notes.json").is_file()
+    assert answers[0].line == "kept aaaaaa: FIXED law Case(); forgotten"
+    assert answers[2].line == "kept cccccc: ERROR law Case() raised ValueError"
+    assert answers[4].line == "kept eeeeee: ERROR replay ended with status -9: it said nothing"
+
+
+def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> None:
+    made = run_of(store.parent, families=("padding",))
+    told: list[str] = []
+    made.tell = told.append
+    config: Any = SimpleNamespace(config=SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2)))
+    kept.LastFailed(made).pytest_collection(config)
+    assert len(told) == len(ANSWERS)
+    assert (ended(made).code, made.because) == (1, "5 kept failures not fixed (bbbbbb, cccccc, dddddd and 2 more)")
+    assert json.loads((store.parent / "record.ndjson").read_text().splitlines()[-1])["kept"] == made.kept
+    assert document.of_session(made)["kept"] == made.kept
+    assert 'classname="kept" name="bbbbbb"' in junit.of_session(made)
+    notes = sarif.of_session(made)["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert sum(note["message"]["text"].startswith("kept ") for note in notes) == 5
+
+
+def test_without_anything_kept_nothing_changes(tmp_path: Path) -> None:
+    made = run_of(tmp_path, families=("padding",))
+    made.kept = kept.still(kept.retried(tmp_path / STORE))
+    assert ended(made).code == 0
+    assert because(1, kept=["a"]) == "1 kept failure not fixed (a)"
+
+
+RECORD = {
+    "law": "lookup_copies_rows", "family": "lookup", "subject": "torch", "mode": "eager", "device": "cpu", "kind": "bits: value",
+    "case": "Case(num_embeddings=2, embedding_dim=1, shape=(1,))",
+}  # fmt: skip
+
+
+def test_replay_itself_is_asked(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    told = {"torch": version("torch"), "machine": here().to_dict()}
+    for failure, more in (("aaaaaa", told), ("bbbbbb", {**told, "law": "no_such_law"})):
+        (tmp_path / f"{failure}.json").write_text(json.dumps({**RECORD, "id": failure, **more}))
+    answers = {answer.failure: answer for answer in kept.retried(tmp_path)}
+    assert {failure: answer.state for failure, answer in answers.items()} == {"aaaaaa": "FIXED", "bbbbbb": "ERROR"}
+    assert "no 'no_such_law'" in answers["bbbbbb"].words
+    assert kept_in(tmp_path) == ["bbbbbb"]
+
+
+def test_the_nightly_workflow_asks_for_it_and_keeps_the_store() -> None:
+    assert 'last-failed: "true"' in WORKFLOW
+    assert WORKFLOW.count("path: embcheck-report/.embcheck") == 2
+    assert "--embcheck-last-failed" in Settings(last_failed=True).as_arguments()
