@@ -111,9 +111,10 @@ def _at_level(name: str, arguments: list[str]) -> int:
         environment = level(name).environment
     except UnknownLevel as error:
         refuse(str(error))
-    return subprocess.run(
+    code = subprocess.run(
         [sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False
     ).returncode
+    return INTERNAL if code < 0 else code  # it was killed
 
 
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:

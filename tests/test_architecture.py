@@ -51,7 +51,7 @@ LAYERS = (
     ),
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine"),
-    *("cause", "ledger", "shipped", "tiers"),
+    *("state", "cause", "ledger", "shipped", "tiers"),
     *("accounting", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(

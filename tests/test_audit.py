@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -387,6 +388,15 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
     module.write_text(SHARED.format(weight="self.table.weight"))
     code, told = command(tmp_path, "replay", failure)
     assert (code, told.split()[0]) == (0, "FIXED")
+    for fields, code_due, words in (
+        ({"torch": "1.0"}, 0, f"by torch {torch.__version__}; it failed with 1.0"),
+        ({"machine": {"arch": "another"}}, 3, "the law holds here, but it failed on another machine: arch another"),
+    ):
+        kept = json.loads((tmp_path / ".embcheck" / f"{failure}.json").read_text())
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / f"{failure}.json").write_text(json.dumps(kept | fields))
+        code, told = command(tmp_path, "replay", failure, "--store", "elsewhere")
+        assert (code, words in told) == (code_due, True), told
     module.unlink()
     code, told = command(tmp_path, "replay", failure)
     assert (code, told.split()[0]) == (3, "ERROR")

@@ -161,7 +161,12 @@ def test_what_is_unknown_beside_a_known_violation_is_not_excused() -> None:
 
 
 def test_what_differs_beside_the_verdicts_is_told() -> None:
-    header = {"settings": {"seed": "0"}, "versions": {"torch": "2.9.1", "numpy": "2.0"}, "python": "3.11", "source": "x"}
+    header = {
+        "settings": {"seed": "0"},
+        "versions": {"torch": "2.9.1", "numpy": "2.0"},
+        "python": "3.11",
+        "source": "x",
+    }
     machine = {"cpu": "A", "isa": ["avx2"], "cores": 2}
     a = Record({**header, "machine": machine})
     b = Record({**header, "settings": {"seed": "1"}, "versions": {"torch": "2.13.0", "numpy": "2.1"},
@@ -170,8 +175,12 @@ def test_what_differs_beside_the_verdicts_is_told() -> None:
     told = "compared across torch 2.9.1 → 2.13.0 and machines (cpu A → B, isa avx2 → avx2 amx_bf16)"
     assert across(a, b) == told
     assert differences_of_setup(a, a) == []
+    split = Record({**header, "settings": {"seed": "0", "shard": "2/2", "ledger": "mine.toml"}})
+    assert differences_of_setup(a, split) == ["ledger – → mine.toml", "shard – → 2/2"]
     assert across(a, a) == ""
-    live = Record({**a.header, "machine": {**machine, "isa": ("avx2",), "cores": 64, "cpu_capability": "AVX2", "blas": "mkl"}})
+    live = Record(
+        {**a.header, "machine": {**machine, "isa": ("avx2",), "cores": 64, "cpu_capability": "AVX2", "blas": "mkl"}}
+    )
     assert across(a, live) == "", "the first has proved nothing, and a record in a file has lists"
     other = Record({**live.header, "machine": {**live.header["machine"], "cpu_capability": "DEFAULT"}})
     assert across(live, other) == "compared across machines (cpu_capability AVX2 → DEFAULT)"

@@ -52,6 +52,21 @@ def test_commands_and_links_exist(path: Path) -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_the_table_of_replay_names_a_test_for_each_state() -> None:
+    section = (
+        (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8").partition("\n## Replay\n")[2].partition("\n## ")[0]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "][
+        2:
+    ]
+    codes = {"FAILED": "1", "FIXED": "0", "ERROR": "3", "refused": "4"}
+    assert codes.keys() <= {row[1].partition(",")[0] for row in rows}
+    for _, answer, code, test in rows:
+        assert code == codes.get(answer.partition(",")[0], code) or code == "1, 0, 3", answer
+        file, _, name = test.strip("`").partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from embcheck import engine
 from embcheck.bag.case import BagCase
 from embcheck.case import Case
+from embcheck.cli import app
 from embcheck.collect import load_families
 from embcheck.comparison import same
+from embcheck.crashes.isolate import NoAnswer
 from embcheck.evaluate import evaluate, named
 from embcheck.execute import read
 from embcheck.execution import Execution
@@ -25,7 +30,7 @@ from embcheck.machine import here
 from embcheck.mode import MODES
 from embcheck.outcome import Outcome
 from embcheck.reduce import reduce_case
-from embcheck.replay import ERROR, FAILED, FIXED, replay, state_of
+from embcheck.replay import ERROR, FAILED, FIXED, Replayed, replay, state_of
 from embcheck.result import (
     HOLDS,
     Difference,
@@ -69,7 +74,9 @@ def test_a_law_that_errs_is_named_by_its_error() -> None:
     assert result.error.startswith(words)
     result = asked(lambda case, out: 1 / 0)
     assert isinstance(result, OracleFailed)
-    assert result.error == f"the law padding_row_gets_no_gradient raised ZeroDivisionError: division by zero, on {CASE!r}"
+    assert (
+        result.error == f"the law padding_row_gets_no_gradient raised ZeroDivisionError: division by zero, on {CASE!r}"
+    )
 
 
 def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
@@ -256,7 +263,11 @@ RECORD = {
     [
         (Violated(Difference("value", "seen", 1, 0, "1, expected 0")), FAILED, "1, expected 0"),
         (Violated(Difference("shape", "seen", 1, 0, "another shape")), FAILED, "now by another difference, shape"),
-        (Violated(Difference("shape", "seen", 1, 0, "", others=(Difference("value", "seen", 1, 0, "7"),))), FAILED, "7"),
+        (
+            Violated(Difference("shape", "seen", 1, 0, "", others=(Difference("value", "seen", 1, 0, "7"),))),
+            FAILED,
+            "7",
+        ),
         (HOLDS, FIXED, ""),
         (Holds(0.5, loose=False), FIXED, ""),
         (NotApplicable("no padding"), ERROR, "not applicable: no padding"),
@@ -269,6 +280,15 @@ def test_the_states_of_a_replay(result: Result, state: str, words: str) -> None:
     found = state_of(RECORD, result)
     assert found.state == state
     assert words in found.words
+
+
+@pytest.mark.parametrize(("state", "code"), [(FAILED, 1), (FIXED, 0), (ERROR, 3)])
+def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"id": "c7f3a1", **RECORD}
+    (tmp_path / "c7f3a1.json").write_text(json.dumps(kept))
+    monkeypatch.setattr("embcheck.replay.replay", lambda record: Replayed(state, "in words"))
+    done = CliRunner().invoke(app, ["replay", "c7f3a1", "--store", str(tmp_path)])
+    assert (done.exit_code, done.output) == (code, f"{state}  {RECORD['law']}  {CASE!r}\n  in words\n")
 
 
 def test_a_replay_of_what_is_right_says_fixed() -> None:
@@ -319,6 +339,32 @@ def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.nn.functional, "embedding", broken)
     found = replay(RECORD)
     assert (found.state, found.words) == (ERROR, "the program raised RuntimeError: broken")
+
+
+@pytest.mark.parametrize(
+    ("law", "kind", "state", "words"),
+    [
+        ("padding_is_accepted", "crash SIGSEGV", FAILED, "crash SIGSEGV"),
+        ("padding_is_accepted", "hang", FAILED, "now by another difference, crash SIGSEGV instead of hang"),
+        ("padding_row_gets_no_gradient", "value", ERROR, "ends its process: crash SIGSEGV; this law has nothing to"),
+    ],
+)
+def test_a_replay_of_a_program_that_dies(
+    law: str, kind: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another law than that the case is accepted was not judged, and neither FAILED nor FIXED is known of it."""
+    monkeypatch.setattr("embcheck.replay.examine", lambda *_, **__: {"symptom": "crash SIGSEGV"})
+    found = replay({**RECORD, "law": law, "kind": kind})
+    assert found.state == state
+    assert words in found.words
+
+
+def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any, **__: Any) -> None:
+        raise NoAnswer("the process that isolates crashes died itself")
+
+    monkeypatch.setattr("embcheck.replay.examine", dies)
+    assert replay(RECORD) == (ERROR, "the process that isolates crashes died itself")
 
 
 def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,12 +163,16 @@ def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
 
 def keep(done: Audit, folder: Path) -> None:
     """Writes the script of each finding."""
+    from importlib.metadata import version
+
+    from embcheck.machine import seen
     from embcheck.records.store import keep as store
 
+    made_by = {"torch": version("torch"), "machine": seen().to_dict()}
     for verdict in done.verdicts():
         for example in verdict.counterexamples:
             try:
-                store(example, folder, source=done.source, expect=done.expect)
+                store(example, folder, source=done.source, expect=done.expect, **made_by)
             except OSError as error:  # which costs these files, and nothing else
                 typer.echo(f"embcheck: failures can't be kept in {folder}: {error.strerror}", err=True)
                 return
@@ -178,22 +182,25 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
     """Whether a finding is still there, FAILED or FIXED, or why nobody knows, ERROR; with a line about it."""
     from embcheck.audit.client import Template, Unbuilt
     from embcheck.audit.session import again
+    from embcheck.machine import seen
+    from embcheck.state import ERROR, failed, fixed
 
     template = Template(limit)
     try:
         one = again(template, failure)
     except KeyError as error:
-        return "ERROR", f"it was kept without its {error}; run its script"
+        return ERROR, f"it was kept without its {error}; run its script"
     except Unbuilt as reason:
-        return "ERROR", str(reason)
+        return ERROR, str(reason)
     finally:
         template.close()
     if one.failure:
-        return "ERROR", one.failure
+        return ERROR, one.failure
     if one.findings:
         kept = [finding for finding in one.findings if finding.cause == failure["kind"]]
-        return "FAILED", (kept or one.findings)[0].words
-    return ("ERROR", f"not applicable: {one.reason}") if one.reason else ("FIXED", "")
+        found = (kept or one.findings)[0]
+        return failed(failure, found.cause, found.words)
+    return (ERROR, f"not applicable: {one.reason}") if one.reason else fixed(failure, seen())
 
 
 def exit_code(audits: list[Audit]) -> int:
