@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from warm import python
 
 from embcheck.accounting import Account, Selection, told_by_reason
 from embcheck.cli import app
@@ -145,11 +144,9 @@ def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) ->
     """An exception, SystemExit, a worker that dies between cases, a file of laws that can't be imported."""
     (tmp_path / "sabotage.py").write_text(SABOTAGE)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage"],
-        capture_output=True, text=True, check=False, timeout=3600, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    command = ["-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
+    more = ["-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage"]
+    done = python(*command, *more, environment={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 1, done.stdout + done.stderr
     unaccounted = read(tmp_path / "record.ndjson").unaccounted
     assert unaccounted["lookup/torch/eager/scope/0"] == "RuntimeError: the lost scope"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from warm import embcheck, python
 
 from embcheck import cli, session
 from embcheck.records.record import Writer, read
@@ -27,12 +27,6 @@ def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code
-
-
-def command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """The command in a process of its own."""
-    words = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
-    return subprocess.run(words, check=False, **{"stderr": subprocess.PIPE, "timeout": 3600, **options})
 
 
 @pytest.mark.parametrize(
@@ -72,24 +66,25 @@ def test_an_error_of_its_own_is_3_and_never_1(
     assert said in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_output_without_mathematical_signs() -> None:
-    done = command("laws", stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert done.returncode == 0, done.stderr
-    assert rb"\u201c" in done.stdout
+def test_an_output_without_mathematical_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert exit_of(monkeypatch, "laws") == 0
+    assert rb"\u201c" in written.getvalue()
 
 
 def test_an_output_that_nobody_reads_or_that_is_full() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    closed = command("laws", stdout=writing)
+    closed = python("-m", "embcheck", "laws", stdout=writing)
     os.close(writing)
     assert closed.returncode == 3
-    assert b"Traceback" not in closed.stderr
+    assert "Traceback" not in closed.stderr
     if Path("/dev/full").exists():
         with Path("/dev/full").open("w") as full:
-            done = command("laws", stdout=full)
+            done = python("-m", "embcheck", "laws", stdout=full.fileno())
         assert done.returncode == 3
-        assert b"No space left on device" in done.stderr
+        assert "No space left on device" in done.stderr
 
 
 def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
@@ -99,9 +94,9 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
     first.header()
     first.verdict(VIOLATED)
     before = first.path.read_bytes()
-    done = command("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path, stdout=subprocess.PIPE)
+    done = embcheck("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path)
     assert done.returncode == 4
-    assert b"another run writes there now" in done.stdout + done.stderr
+    assert "another run writes there now" in done.stdout + done.stderr
     assert exit_of(monkeypatch, "merge", tmp_path, "-o", first.path) == 4
     assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 4
     assert "another run writes there now" in capsys.readouterr().err
@@ -110,10 +105,10 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
 
 def test_a_baseline_that_is_no_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "record.ndjson").write_text('{"kind": "header", "format": 3}\n{"kind": "verdict"}\n')
-    done = command("run", "-k", "no_such", "--baseline", tmp_path, stdout=subprocess.PIPE)
+    done = embcheck("run", "-k", "no_such", "--baseline", tmp_path)
     assert done.returncode == 4
-    assert b"line 2: not a verdict: " in done.stdout + done.stderr
-    assert b"Traceback" not in done.stdout + done.stderr
+    assert "line 2: not a verdict: " in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

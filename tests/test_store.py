@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from warm import python
 
 from embcheck.files import Busy, opened_alone, write_whole
 from embcheck.records.grid import Run
@@ -120,14 +121,13 @@ def test_an_audit_s_finding_is_replayed_as_printed(tmp_path: Path) -> None:
         "    def forward(self, ids):\n        return self.head(self.embed(ids))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{tmp_path}"}
-    command = [sys.executable, "-m", "embcheck.cli", "audit", "untied:Model", "--expect", "tied", "--report", "out"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    command = ["-m", "embcheck", "audit", "untied:Model", "--expect", "tied", "--report", "out"]
+    done = python(*command, cwd=tmp_path, environment=environment)
     assert done.returncode == 1, done.stderr
     printed = next(line for line in done.stdout.splitlines() if line.strip().startswith("replay"))
     words = shlex.split(printed.strip().removeprefix("replay").strip())
     assert words[3:] == ["--store", "out"]
     assert shlex.join(words) in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
-    again = [sys.executable, "-m", "embcheck.cli", *words[1:]]
-    done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = python("-m", "embcheck", *words[1:], cwd=tmp_path, environment=environment)
     assert (done.returncode, done.stdout[:6]) == (1, "FAILED"), done.stdout + done.stderr
     assert f"imports untied:Model from {tmp_path}, as the record says" in done.stderr

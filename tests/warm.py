@@ -1,0 +1,146 @@
+"""Programs in forks of one process that has imported torch, pytest and the laws, which takes a process of its own seconds.
+
+A fork is new in all else: it has computed nothing, no thread runs in it, and it ends as an interpreter ends.  A process of its
+own is needed by what is set before torch or embcheck is imported (a CPU level, the encoding of the output), and by signals.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).parents[1]
+#: Of a request, which travels in one message.
+_LONGEST = 1 << 17
+
+
+def python(
+    *words: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None, stdout: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What ``python WORDS`` does, where the words are ``-m MODULE``, ``-c PROGRAM`` or a path, and arguments."""
+    given = list(map(str, words))
+    asked = {"words": given, "cwd": str(cwd or Path.cwd()), "environment": dict(environment or os.environ)}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        written = out.fileno() if stdout is None else stdout
+        if sys.platform.startswith("linux"):
+            link = _server()
+            socket.send_fds(link, [json.dumps(asked).encode()], [written, err.fileno()])
+            status = int(link.recv(_LONGEST))
+        else:
+            status = subprocess.run(
+                [sys.executable, *given], cwd=cwd, env=environment, stdout=written, stderr=err, check=False
+            ).returncode
+        return subprocess.CompletedProcess(given, status, _text(out), _text(err))
+
+
+def embcheck(
+    *arguments: object, plant: Path | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A command of embcheck's; a folder that breaks torch in every process of it may be planted."""
+    more = {} if plant is None else {"PYTHONPATH": os.pathsep.join([str(plant), *_path(os.environ)])}
+    return python("-m", "embcheck", *arguments, cwd=cwd, environment=os.environ | more)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="backslashreplace").replace("\r\n", "\n")
+
+
+def _path(environment: Mapping[str, str]) -> list[str]:
+    return [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The end of a socket at whose other end a process waits for requests; it ends with this one."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for each in (here, there):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *_path(os.environ)])}
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(there.fileno())], pass_fds=[there.fileno()], env=environment
+    )
+    there.close()
+
+    def end() -> None:
+        here.close()
+        server.wait()
+
+    atexit.register(end)
+    return here
+
+
+def _serve(link: socket.socket) -> None:
+    """Forks for each request, and answers how the fork ended; in the fork it becomes what was asked for."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(link, _LONGEST, 2)
+        if not message:
+            return
+        child = os.fork()
+        if child == 0:
+            link.close()
+            _become(json.loads(message), descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        link.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+
+
+def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
+    """Runs a program as the interpreter would."""
+    for descriptor, own in zip((os.open(os.devnull, os.O_RDONLY), *descriptors), (0, 1, 2), strict=True):
+        os.dup2(descriptor, own)
+        os.close(descriptor)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["cwd"])
+    tempfile.tempdir = None
+    kind, *rest = asked["words"]
+    first = asked["cwd"] if kind in ("-m", "-c") else str(Path(kind).parent)
+    sys.path[:] = [first, *_path(os.environ), *(entry for entry in sys.path if entry != str(ROOT / "tests"))]
+    # What workers get, which xdist keeps when it is imported.
+    importlib.import_module("xdist.plugin")._sys_path[:] = sys.path
+    for planted in (Path(entry, "sitecustomize.py") for entry in _path(os.environ)):
+        if planted.is_file():
+            runpy.run_path(str(planted))
+            break
+    if kind == "-m":
+        name, *sys.argv[1:] = rest
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        program, *arguments = rest
+        sys.argv[:] = ["-c", *arguments]
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv[:] = [kind, *rest]
+        runpy.run_path(kind, run_name="__main__")
+
+
+def _prepared() -> None:
+    """Imports what forks would import otherwise."""
+    for name in (
+        *("torch", "torch._dynamo", "hypothesis", "pytest", "xdist.plugin", "xdist.workermanage"),
+        *("embcheck.cli", "embcheck.run", "embcheck.session", "embcheck.report.progress"),
+    ):
+        importlib.import_module(name)
+    importlib.import_module("embcheck.collect").load_families()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    _prepared()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
