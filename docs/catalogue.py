@@ -21,7 +21,7 @@ def page() -> str:
     """Every law as a sentence, with its source, what it obliges its cases to meet, and the function that decides it."""
     sys.path.insert(0, str(ROOT))
     from embcheck.collect import load_families
-    from embcheck.findings import inline
+    from embcheck.known.page import inline
 
     families = load_families().values()
     count = sum(len(family.laws) for family in families)

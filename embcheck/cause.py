@@ -103,7 +103,9 @@ def causes_in(tables: Any, place: str) -> dict[str, Cause]:
 def _cause(name: str, raw: Mapping[str, Any], place: str) -> Cause:
     for field in raw:
         if field not in _FIELDS:
-            raise LedgerError(f"{place}: no field {field!r}; {closest(field, _FIELDS) or 'there are ' + ', '.join(_FIELDS)}")
+            raise LedgerError(
+                f"{place}: no field {field!r}; {closest(field, _FIELDS) or 'there are ' + ', '.join(_FIELDS)}"
+            )
     for field in ("title", "api"):
         if not raw.get(field):
             raise LedgerError(f"{place}: field {field} is missing")

@@ -23,7 +23,8 @@ from embcheck.commands.claims import claims
 from embcheck.commands.diff import diff
 from embcheck.commands.env import env
 from embcheck.commands.explain import explain
-from embcheck.commands.findings import findings
+from embcheck.commands.issue import issue
+from embcheck.commands.known import known
 from embcheck.commands.merge import merge
 from embcheck.commands.modes import modes
 from embcheck.commands.releases import releases
@@ -129,7 +130,7 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
         return ERROR, str(error)
 
 
-for command in (audit, claims, diff, env, explain, merge, modes, releases, report_command, selfcheck, since, findings):
+for command in (audit, claims, diff, env, explain, merge, modes, releases, report_command, selfcheck, since, known, issue):
     app.command()(command)
 
 

@@ -10,7 +10,7 @@ from embcheck.collect import load_families
 from embcheck.crashes.isolate import examine
 from embcheck.evaluate import evaluate
 from embcheck.execution import Execution
-from embcheck.findings import kept
+from embcheck.known.recorded import kept
 from embcheck.law import Family, Law, ended
 from embcheck.ledger import SEEMS_FIXED, Entry, LedgerError
 from embcheck.machine import Machine, conditions, here

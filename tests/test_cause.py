@@ -68,7 +68,10 @@ def test_a_ledger_needs_no_causes(tmp_path: Path) -> None:
         (BOTH.replace('severity = "silent-wrong"', ""), "it must have either a severity or by_design"),
         (BOTH + 'searched = "today"', "searched must be a date, such as 2026-11-23, not 'today'"),
         (BOTH + 'fixed = "soon"', "fixed must be a release, such as 2.15.0, not 'soon'"),
-        (BOTH + 'upstream = ["pytorch#1"]', "upstream must be a list of texts such as 'pytorch#1: It fails', not 'pytorch#1'"),
+        (
+            BOTH + 'upstream = ["pytorch#1"]',
+            "upstream must be a list of texts such as 'pytorch#1: It fails', not 'pytorch#1'",
+        ),
         (BOTH + 'upstream = "pytorch#1: It fails"', "upstream must be a list of texts"),
         (BOTH + 'snippet = "print(1)"', "snippet must have at most 6 lines, the last an assertion"),
         (BOTH + f'snippet = "{"x = 1" + chr(92) + "n"}{6 * ("y = 1" + chr(92) + "n")}assert x"', "at most 6 lines"),

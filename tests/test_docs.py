@@ -1,4 +1,4 @@
-"""The documentation can't lie: its code runs, its commands exist, and the list of findings is the ledger's."""
+"""The documentation can't lie: its code runs, and its commands exist."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 
 from embcheck.cli import app
-from embcheck.findings import kept, outdated, page
-from embcheck.ledger import SHIPPED, read
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-WRITTEN = [path for path in PAGES if path.name != "findings.md"]
 _BLOCK = re.compile(r"(<!-- compiled only[^\n]*-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -27,20 +24,20 @@ def blocks(path: Path) -> list[tuple[bool, str]]:
 def test_the_code_of_the_pages_runs() -> None:
     """In one process of its own, for it adds a law and a mode; each page starts anew."""
     program = ["import sys", f"sys.path.insert(0, {str(ROOT)!r})"]
-    for path in WRITTEN:
+    for path in PAGES:
         code = "\n".join(code for run, code in blocks(path) if run)
         program.append(f"exec(compile({code!r}, {path.name!r}, 'exec'), {{'__name__': {path.stem!r}}})")
     done = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_what_is_not_run_compiles(path: Path) -> None:
     for _, code in blocks(path):
         compile(code, path.name, "exec")
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_commands_and_links_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
@@ -70,10 +67,3 @@ def test_the_table_of_replay_names_a_test_for_each_state() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE))
-
-
-def test_the_findings_are_the_ledger_s() -> None:
-    entries, found = read(SHIPPED), kept()
-    assert outdated(entries, found) == [], "run: embcheck findings"
-    written = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    assert written == page(entries, found), "run: embcheck findings"

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from embcheck.crashes import alone
-from embcheck.findings import kept, public
+from embcheck.known.recorded import kept, public
 from embcheck.ledger import SHIPPED, load
 from embcheck.machine import here
 
@@ -22,7 +22,7 @@ from embcheck.machine import here
 MADE_WITH = "2.13.0"
 #: In the place of what they look for there is another bug now, of another entry: that is neither theirs nor right.
 SUPERSEDED = {"unflattened-module-copied-takes-the-process-down": "unflattened-module-cannot-be-copied"}
-FINDINGS = kept()
+RECORDED = kept()
 
 
 @functools.cache
@@ -49,12 +49,12 @@ def run_alone() -> Iterator[Callable[[Path], int | None]]:
         yield status
 
 
-@pytest.mark.parametrize("name", FINDINGS)
+@pytest.mark.parametrize("name", RECORDED)
 def test_a_stored_script_ends_as_the_ledger_says(
     name: str, run_alone: Callable[[Path], int | None], tmp_path: Path
 ) -> None:
     path = tmp_path / f"{name}.py"
-    path.write_text(FINDINGS[name].script, encoding="utf-8")
+    path.write_text(RECORDED[name].script, encoding="utf-8")
     made_here = public(torch.__version__) == MADE_WITH
     # Another release may tell the same in other words, which is 2, and lack what a script of this one needs.
     if name in in_force():

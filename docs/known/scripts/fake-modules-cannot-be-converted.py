@@ -1,0 +1,60 @@
+# law:  A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay.
+# case: ShadowLayer(act='double')
+# got:  raised RuntimeError: _apply(): Couldn't swap Embedding.weight
+import sys
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end
+
+import torch
+
+torch.set_num_threads(1)
+
+
+def embedding(dtype):
+    return torch.nn.Embedding(3, 2, padding_idx=0, dtype=dtype)
+
+
+def default():
+    """What the constructor draws is judged as it is."""
+
+
+def double(model):
+    return model.double()
+
+
+def layer_told():
+    import contextlib
+    import warnings
+
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def told():
+        layer = embedding(torch.float32)
+        for part in layer.parameters():
+            if part.dim() == 2:
+                default()
+        parts = list(double(layer).named_parameters(remove_duplicate=False))
+        order = [id(part) for _, part in parts]
+        return [
+            (name, tuple(part.shape), str(part.dtype).removeprefix("torch."), part.requires_grad, order.index(id(part)))
+            for name, part in parts
+            if isinstance(part, torch.nn.Parameter) and part.is_leaf
+        ]
+
+    with FakeTensorMode() as mode, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # copying a fake tensor warns
+        mode.cache_clear()  # which holds what operators gave to earlier ones
+        for _ in range(0):  # after which each parameter's conversion has been seen
+            with contextlib.suppress(RuntimeError):
+                told()
+        return {"parameters": told()}
+
+
+try:
+    seen = layer_told()
+except Exception as error:
+    if type(error).__name__ != 'RuntimeError' or "_apply(): Couldn't swap Embedding.weight" not in str(error):
+        raise
+    print("raised", repr(error), "expected no error")
+    sys.exit(1)
+print("no error")

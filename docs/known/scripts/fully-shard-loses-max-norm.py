@@ -1,0 +1,151 @@
+# law:  The table stays as it is, but for rows over max_norm that were looked up, which are rescaled.
+# case: Sharded(table='rows', made='fully_sharded', max_norm=1.0)
+# got:  0 4 0 0 1 -3, expected 0 1 0 0 1 -3 within 5.96e-07 (1 of 6 elements differ)
+import sys
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end
+
+import torch
+import multiprocessing.connection as connection
+import io
+import os
+import socket
+import tempfile
+import time
+import torch.multiprocessing
+
+torch.set_num_threads(1)
+table = torch.full((22,), torch.nan).as_strided((3, 2), (2, 1), 8).copy_(torch.tensor([[0, 4], [0, 0], [1, -3]]))
+tokens = torch.full((18,), 1515870810).as_strided((2,), (1,), 8).copy_(torch.tensor([0, 1]))
+others = torch.full((18,), 1515870810).as_strided((2,), (1,), 8).copy_(torch.tensor([1, 2]))
+upstream = torch.full((20,), torch.nan).as_strided((2, 2), (2, 1), 8).copy_(torch.tensor([[4, 3], [-3, 0]]))
+
+
+def layer_of(table, flags):
+    rows, width = table.shape
+    return torch.nn.Embedding(rows, width, _weight=table, dtype=table.dtype, **flags)
+
+
+def whole(given):
+    """A tensor in one piece."""
+    found = given.full_tensor() if hasattr(given, "full_tensor") else given
+    return found
+
+
+def fully_sharded(mesh, table, flags ):
+    """An nn.Embedding under fully_shard, which gathers the table for each pass."""
+    from torch.distributed.fsdp import fully_shard
+
+    made = torch.nn.Sequential(layer_of(table, flags))
+    fully_shard(made, mesh=mesh)
+    return made[0].weight, lambda tokens: made(whole(tokens))
+
+
+def alone(rows, another):
+    return rows
+
+
+def spread(given, mesh, place):
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(given, mesh, [place])
+
+
+LIMIT = 120.0
+GRACE = 1.0
+
+def gathered(pipes, processes):
+    """What the ranks send, in their order; once one has failed, of those that do not wait for it in vain."""
+    answers = {}
+    end = time.monotonic() + LIMIT
+    while len(answers) < len(pipes) and time.monotonic() < end:
+        waiting = [rank for rank in range(len(pipes)) if rank not in answers]
+        signs = [sign for rank in waiting for sign in (pipes[rank], processes[rank].sentinel)]
+        ready = connection.wait(signs, max(end - time.monotonic(), 0.0))
+        for rank in waiting:
+            if pipes[rank].poll():
+                answers[rank] = torch.load(io.BytesIO(pipes[rank].recv_bytes()), weights_only=False)
+            elif processes[rank].sentinel in ready:
+                processes[rank].join(GRACE)  # until then it has no exit code
+                answers[rank] = None, RuntimeError(f"a rank died, with exit code {processes[rank].exitcode}")
+        if any(error is not None for _, error in answers.values()):
+            end = min(end, time.monotonic() + GRACE)
+    if len(answers) < len(pipes) and all(error is None for _, error in answers.values()):
+        raise TimeoutError(f"ranks {sorted(set(range(len(pipes))) - set(answers))} gave no answer")
+    return [answers[rank] for rank in sorted(answers)]
+
+APART = "the ranks can't reach each other"
+
+def answer(rank, count, folder, pipe, work):
+    """What one rank does: it sends what its work gave or raised, and waits for its end."""
+    torch.set_num_threads(1)  # makes the thread pool anew, before autograd's threads do so at once
+    # The ranks talk on this machine alone, whatever its name resolves to.
+    within = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+    if within:
+        os.environ["GLOO_SOCKET_IFNAME"] = within[0]
+    try:
+        try:
+            torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/s", rank=rank, world_size=count)
+        except Exception as error:
+            raise RuntimeError(f"{APART}: {error}") from None
+        told = work(), None
+    except Exception as error:
+        told = None, error
+    held = io.BytesIO()
+    torch.save(told, held)
+    pipe.send_bytes(held.getvalue())
+    time.sleep(LIMIT)  # a rank that ends makes the others fail in the midst of their work
+
+
+def on_ranks(work):
+    """What ``work`` gives on each rank of a process group; what the lowest of those raised that did is raised here."""
+    import torch._dynamo  # which distributed tensors import when first used: not on every rank
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    context = torch.multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as folder:
+        pipes = [context.Pipe(False) for _ in range(1)]
+        processes = [
+            context.Process(target=answer, args=(rank, 1, folder, pipe[1], work)) for rank, pipe in enumerate(pipes)
+        ]
+        for process in processes:
+            process.start()
+        try:
+            answers = gathered([reading for reading, _ in pipes], processes)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+    for _, error in answers:
+        if error is not None:
+            raise error
+    return [given for given, _ in answers]
+
+
+def sharded(flags, table, tokens, others, upstream):
+    def work():
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import Replicate, Shard
+
+        mesh = init_device_mesh("cpu", (1,))
+        placed, tokens_placed = (Replicate() if dim is None else Shard(dim) for dim in (0, None))
+        leaf, call = fully_sharded(mesh, table.clone(), flags)
+        given, again = (spread(each, mesh, tokens_placed) for each in (tokens, others))
+        value = whole(alone(call(given), lambda: call(again)))
+        value.backward(upstream)
+        return {
+            "value": value.detach().clone(),  # a view of what is still gathered does not wait for it
+            "weight_grad": None if leaf.grad is None else whole(leaf.grad),
+            "table": whole(leaf.detach()),
+        }
+
+    answers = on_ranks(work)
+    return {name: torch.stack([seen[name] for seen in answers]) for name in ("value", "weight_grad", "table")}
+
+
+seen = sharded(table=table, tokens=tokens, others=others, upstream=upstream, flags={'max_norm': 1.0})
+got, expected, wrong = seen["table"][0, 0, 1], 0.9999999750000006, 4.0
+got = got.item() if isinstance(got, torch.Tensor) else got
+print("got", got, "expected", expected)
+sys.exit(0 if abs(got - expected) <= 5.960464328527454e-07 else 1 if abs(got - wrong) <= 0.0030000000249999995 else 2)

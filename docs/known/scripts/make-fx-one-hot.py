@@ -1,0 +1,140 @@
+# law:  A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay.
+# case: Case(num_embeddings=1, embedding_dim=1, shape=(1,), entry='linear')
+# got:  does not compile: RuntimeError: It appears that you're trying to get value out of a tracing tensor with
+# aten._local_scalar_dense.default - erroring out! It's likely that this is caused by data-dependent control
+# flow or similar. It may be po
+import sys
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end
+
+import torch
+import types
+
+torch.set_num_threads(1)
+weight = torch.full((17,), torch.nan).as_strided((1, 1), (1, 1), 8).copy_(torch.tensor([[1]])).requires_grad_()
+indices = torch.full((17,), 1515870810).as_strided((1,), (1,), 8).copy_(torch.tensor([0]))
+upstream = torch.full((17,), torch.nan).as_strided((1, 1), (1, 1), 8).copy_(torch.tensor([[-665]]))
+
+
+def alike(tensor):
+    """A tensor of the same shape, strides and dtype that holds zeros."""
+    other = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=tensor.device).zero_()
+    return other.requires_grad_() if tensor.requires_grad else other
+
+
+def made(function, example):
+    try:
+        return real(function, example)
+    except Exception as error:
+        raise RuntimeError(f"does not compile: {type(error).__qualname__}: {error}") from error
+
+
+def lifted(call, leaf, inputs):
+    """The call as a function of its table and of those inputs that are tensors.
+
+    In a module the table takes the place of the parameter, in a closure that of the cell.
+    """
+    given = [position for position, tensor in enumerate(inputs) if tensor is not None]
+    count = len(inputs)
+    cells = () if isinstance(call, torch.nn.Module) else (call.__closure__ or ())
+    inner = [call] if isinstance(call, torch.nn.Module) else [cell.cell_contents for cell in cells]
+    holder = torch.nn.Module()
+    for position, module in enumerate(inner):
+        if isinstance(module, torch.nn.Module):
+            holder.add_module(f"module{position}", module)
+    names = [name for name, parameter in holder.named_parameters(remove_duplicate=False) if parameter is leaf]
+    object.__setattr__(holder, "forward", call)  # not registered as one more module
+
+    def function(table, *tensors):
+        arguments = [None] * count
+        for position, tensor in zip(given, tensors, strict=True):
+            arguments[position] = tensor
+        if names:
+            value = torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
+            return value
+        swapped = tuple(types.CellType(table) if cell.cell_contents is leaf else cell for cell in cells)
+        again = types.FunctionType(
+            call.__code__, call.__globals__, call.__qualname__, call.__defaults__, swapped
+        )
+        return again(*arguments)
+
+    return function
+
+
+def through():
+    """The layers that ``build`` builds, each call going through an artefact made by ``make`` from another example.
+
+    ``make_module`` is for layers that are modules: their artefact has the layer's parameters.
+    """
+
+    def built(weight, **flags):
+        leaf, call = linear(weight, **flags)
+
+        def again(*inputs):
+            tensors = [tensor for tensor in inputs if tensor is not None]
+            example = tuple(map(alike, tensors))
+            return made(lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
+
+        return leaf, again
+
+    return built
+
+
+def recorded(function, example):
+    # Here, for it takes seconds to import what no other mode needs.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    graph = make_fx(function, tracing_mode='real')(*example).forward
+    return graph
+
+
+def real(function, example):
+    return recorded(function, example)
+
+
+def through_make_fx(**arguments):
+    """Through make_fx, traced with tensors."""
+    return backward(build=through(), **arguments)
+
+
+def linear(weight):
+    one_hot = torch.nn.functional.one_hot
+    rows = weight.shape[0]
+    return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
+
+
+def fresh(leaf, call, indices):
+    pass
+
+
+def backward(build, history, route, weight, indices, upstream, flags):
+    leaf, call = build(weight, **flags)
+    leaf.requires_grad_()
+    held = history(leaf, call, indices)
+    leaf.grad = None
+
+    def rebuild(table):
+        # A layer that is built draws its first weights, which is not the lookup's doing.
+        drawn = torch.get_rng_state()
+        again = build(table, **flags)[1]
+        torch.set_rng_state(drawn)
+        return again
+
+    seen = route(leaf, call, indices, upstream, rebuild)
+    return {"held": held is None or held(), **seen}
+
+
+def backward_call(leaf, call, indices, upstream, rebuild):
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+try:
+    seen = through_make_fx(weight=weight, indices=indices, upstream=upstream, history=fresh, route=backward_call, flags={})
+except Exception as error:
+    if type(error).__name__ != 'RuntimeError' or "does not compile: RuntimeError: It appears that you're trying to get value out o" not in " ".join(str(error).split()):
+        raise
+    print("raised", repr(error), "expected no error")
+    sys.exit(1)
+print("no error")

@@ -1,0 +1,80 @@
+# law:  The last step of the loop that OneCycleLR documents, one beyond its last phase, leaves rate and momentum at the end of that phase.
+# case: Schedule(plan='one_cycle_linear', steps=12)
+# got:  -0.333324, expected 8e-06 within 9.24e-14
+import sys
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone, 0 for its end
+
+import torch
+
+torch.set_num_threads(1)
+
+
+def one_cycle_linear(optimizer, **more):
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        2.0,
+        epochs=3,
+        steps_per_epoch=4,
+        pct_start=0.5,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+        **more,
+    )
+
+
+def alike(one, other):
+    """Whether two states are equal: containers by what they hold, tensors by their values."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(value, other[name]) for name, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
+
+
+def scheduled(others):
+
+    def build():
+        members = [torch.nn.Parameter(torch.ones(1)) for _ in (1.0,)]
+        lrs = [rate for rate in (1.0,)]
+        groups = [{"params": [p], "lr": lr, **other} for p, lr, other in zip(members, lrs, others, strict=True)]
+        return torch.optim.SGD(groups, lr=1.0, momentum=0.5)
+
+    optimizer = build()
+    scheduler = one_cycle_linear(optimizer)
+    found = {"rates": [], "momenta": [], "told": [], "epochs": [], "others": []}
+    loaded = []  # a state, and its equal that is not loaded
+    stays = True
+
+    def note():
+        own = optimizer.param_groups[: len((1.0,))]
+        found["rates"].append([float(group["lr"]) for group in own])
+        betas = [group.get("betas", (group.get("momentum"),)) for group in own]
+        found["momenta"].append([float(each[0]) for each in betas])
+        found["others"].append([[group[name] for name in other] for group, other in zip(own, others, strict=True)])
+        found["others"][-1].append([each[1:] for each in betas])
+        found["told"].append([float(rate) for rate in scheduler.get_last_lr()[: len((1.0,))]])
+        found["epochs"].append(getattr(scheduler, "last_epoch", -1))
+
+    note()
+    for epoch in range(12):
+        optimizer.step()
+        scheduler.step()
+        note()
+    return {
+        "rates": torch.tensor(found["rates"], dtype=torch.float64),
+        "momenta": torch.tensor(found["momenta"], dtype=torch.float64),
+        "told": torch.tensor(found["told"], dtype=torch.float64),
+        "epochs": found["epochs"],
+        "stays": [stays, alike(*loaded)] if loaded else None,
+        "others": found["others"],
+    }
+
+
+seen = scheduled(others=[{'weight_decay': 0.5}])
+got, expected, wrong = seen["rates"][-1::][0, 0], 8e-06, -0.3333240000000002
+got = got.item() if isinstance(got, torch.Tensor) else got
+print("got", got, "expected", expected)
+sys.exit(0 if abs(got - expected) <= 9.237055564881302e-14 else 1 if abs(got - wrong) <= 0.0003333320000000002 else 2)

@@ -1,0 +1,24 @@
+"""``embcheck issue``: a cause as a text for the upstream tracker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from embcheck.commands.known import cause_named, shipped_known
+from embcheck.commands.usage import refuse
+
+
+def issue(name: Annotated[str, typer.Argument(help="A cause, as `embcheck known` lists them.")]) -> None:
+    """Prints a text for the upstream tracker's bug form: what is wrong, a script, releases, versions. It files nothing."""
+    from embcheck.known.issue import elsewhere, text
+
+    cause = cause_named(name)
+    if cause.by_design:
+        refuse(f"{name} is by design, there is nothing to report: {cause.by_design}")
+    from torch.utils.collect_env import get_pretty_env_info
+
+    for line in elsewhere(cause):
+        typer.echo(line, err=True)
+    typer.echo(text(shipped_known(), cause, get_pretty_env_info()), nl=False)

@@ -1,0 +1,53 @@
+"""A cause as a text for the upstream tracker, in the order of its form.  Nothing here files it."""
+
+from __future__ import annotations
+
+from embcheck.cause import Cause
+from embcheck.known.matrix import cell, columns
+from embcheck.known.page import Known
+from embcheck.known.recorded import Recorded
+
+
+def heading(cause: Cause) -> str:
+    """The title: the function, the device, the symptom."""
+    device = "" if "CPU" in cause.api or "meta" in cause.api else " on the CPU"
+    return f"{cause.api}{device}: {cause.title.rstrip('.')}"
+
+
+def elsewhere(cause: Cause) -> list[str]:
+    """Why an issue of its own may not be wanted: it is reported, or there is one for all of its kind."""
+    told = [f"Reported already, comment there: {report}" for report in cause.upstream]
+    if cause.umbrella:
+        told.append(f"An umbrella issue collects these, comment there instead of filing another: {cause.umbrella}")
+    if not told:
+        searched = (
+            f"No report was found on {cause.searched}." if cause.searched else "Nobody has searched for reports yet."
+        )
+        told.append(searched)
+    return told
+
+
+def text(known: Known, cause: Cause, collected: str) -> str:
+    """The form: what is wrong, a script, what comes out and what is due, where it shows, and ``collected`` versions."""
+    entries = known.of(cause)
+    main = entries[0]
+    found = known.recorded.get(main.name, Recorded(main.witness))
+    script = cause.snippet or found.script.rstrip()
+    modes = sorted({name.strip() for entry in entries for name in entry.mode.split(",")} - {"*"})
+    heads = columns(known.entries, known.recorded)
+    shown = "\n".join(f"- torch {head}: {cell(head, entries, known.recorded)}" for head in heads)
+    parts = [
+        f"Title: {heading(cause)}",
+        "### 🐛 Describe the bug",
+        cause.title,
+        *dict.fromkeys(entry.reason for entry in entries if not entry.reason.startswith("As ")),
+        f"```python\n{script}\n```",
+        f"Output, and what is expected: {found.words or 'see the script'}.",
+        "What is expected was computed from the definition, in exact integers or in float64, and not by torch.",
+        f"Modes that show it: {', '.join(modes) if modes else 'eager, and what runs the same kernels'}.",
+        f"Releases and CPU levels (✗ wrong, ✓ right, · not run):\n{shown}",
+        "Found by a property-based test (embcheck, law "
+        f"`{found.law or main.law}`, case `{main.witness}`); the script was reduced by it and needs torch alone.",
+        f"### Versions\n\n```\n{collected.strip()}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,172 @@
+"""The pages about the known bugs: ``docs/known``, which ``embcheck known --write`` makes of the ledger and of what is recorded.
+
+The scripts are files beside the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from embcheck.cause import BY_DESIGN, SEVERITIES, Cause, by_severity
+from embcheck.known.matrix import LEGEND, Column, cell, columns
+from embcheck.known.recorded import Recorded
+from embcheck.ledger import Entry
+from embcheck.machine import conditions
+
+#: What stands on the first page; the others have a page like it.
+WORST = ("silent-wrong", "memory", "crash")
+#: As many causes matter most: they have a snippet on the first page.
+TWENTY = 20
+_MADE = (
+    "<!-- Made by `embcheck known --write` from embcheck/ledger.toml and embcheck/known/recorded.json: edit those. -->"
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The entries of a ledger, their causes, and what is recorded of them."""
+
+    entries: Sequence[Entry]
+    causes: Sequence[Cause]
+    recorded: Mapping[str, Recorded]
+
+    def of(self, cause: Cause) -> list[Entry]:
+        """The entries of a cause."""
+        return [entry for entry in self.entries if entry.cause == cause.name]
+
+    def row(self, cause: Cause, heads: Iterable[Column]) -> list[str]:
+        """What each column of the matrix says of a cause."""
+        return [cell(head, self.of(cause), self.recorded) for head in heads]
+
+    @property
+    def ordered(self) -> list[Cause]:
+        """The causes, the most severe first."""
+        return by_severity(self.causes)
+
+
+def pages(known: Known) -> dict[str, str]:
+    """The text of each file in ``docs/known`` by its path there."""
+    found = {"index.md": index(known), "others.md": others(known)}
+    found |= {f"{cause.name}.md": one(known, cause) for cause in known.causes}
+    return found | {f"scripts/{name}.py": each.script for name, each in known.recorded.items() if each.script}
+
+
+def index(known: Known) -> str:
+    """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
+    twenty = sorted((cause for cause in known.ordered if cause.snippet), key=known.causes.index)[:TWENTY]
+    worst = [cause for cause in known.ordered if cause.severity in WORST]
+    return _text(
+        "# What torch gets wrong",
+        _MADE,
+        f"{len([c for c in known.causes if c.severity])} bugs of torch that embcheck's laws found and its ledger of "
+        f"{len(known.entries)} entries excuses, and {len([c for c in known.causes if c.by_design])} things that are by design. "
+        "Each witness is run again by every `embcheck run`, each script and snippet by a test. `embcheck known NAME` prints one, "
+        "`embcheck issue NAME` a text for the upstream tracker. An entry of the ledger excuses a violation in its own region only.",
+        "\n".join(_counts(known)),
+        f"## The {len(twenty)} that matter",
+        "Each snippet ends with an assertion that fails on torch 2.13.0.",
+        "\n".join(line for number, cause in enumerate(twenty, 1) for line in _snippet(number, cause)),
+        "## Silently wrong, memory and crashes, by release and machine",
+        f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
+        "What raises, messages, and what is by design have [a page like this](others.md).",
+        "\n".join(_matrix(known, worst)),
+    )
+
+
+def others(known: Known) -> str:
+    """The matrix of all other causes."""
+    rest = [cause for cause in known.ordered if cause.severity not in WORST]
+    raises = [cause for cause in rest if cause.severity]
+    design = [cause for cause in rest if not cause.severity]
+    return _text(
+        "# What torch gets wrong: errors and messages",
+        _MADE,
+        "What is silently wrong is on [the first page](index.md).",
+        f"{LEGEND}.",
+        "\n".join(_matrix(known, raises)),
+        "## By design",
+        "Upstream documents these, or promises nothing else. The ledger excuses them, so that no law asks for them.",
+        "\n".join(_matrix(known, design)),
+    )
+
+
+def one(known: Known, cause: Cause) -> str:
+    """The page of a cause."""
+    heads = columns(known.entries, known.recorded)
+    cells = "; ".join(f"{head} {word}" for head, word in zip(heads, known.row(cause, heads), strict=True))
+    facts = [
+        f"- **API** {inline(cause.api)}",
+        f"- **severity** {cause.severity}: {SEVERITIES[cause.severity]}" if cause.severity else "",
+        f"- **by design** {inline(cause.by_design)}" if cause.by_design else "",
+        f"- **upstream** {inline(cause.reported)}",
+        f"- **umbrella issue** {inline(cause.umbrella)}" if cause.umbrella else "",
+        f"- **since** {cause.since}" if cause.since else "",
+        f"- **fixed** {cause.fixed}" if cause.fixed else "",
+        f"- **releases** {cells}",
+    ]
+    return _text(
+        f"# {cause.name}",
+        _MADE,
+        inline(cause.title),
+        "\n".join(filter(None, facts)),
+        f"```python\n{cause.snippet}\n```" if cause.snippet else "",
+        *(_entry(entry, known.recorded.get(entry.name, Recorded(entry.witness))) for entry in known.of(cause)),
+    )
+
+
+def inline(text: str) -> str:
+    """Text in which Markdown sees no markup: values, names with underscores, angle brackets."""
+    for sign in "\\`*_[]|":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _text(*parts: str) -> str:
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _counts(known: Known) -> list[str]:
+    lines = ["| severity | causes | entries | with a report | |", "| --- | --: | --: | --: | --- |"]
+    for name in (*SEVERITIES, BY_DESIGN):
+        causes = [cause for cause in known.causes if cause.sort == name]
+        entries = sum(len(known.of(cause)) for cause in causes)
+        reports = sum(bool(cause.upstream) for cause in causes)
+        words = SEVERITIES.get(name, "documented, deprecated, or promised by nobody")
+        lines.append(f"| {name} | {len(causes)} | {entries} | {reports} | {words} |")
+    return lines
+
+
+def _snippet(number: int, cause: Cause) -> list[str]:
+    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** {inline(cause.title)}"
+    return [head, "```python", *cause.snippet.split("\n"), "```"]
+
+
+def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
+    heads = columns(known.entries, known.recorded)
+    lines = [
+        f"| cause | what | {' | '.join(map(str, heads))} | upstream |",
+        f"| --- | --- |{' --- |' * len(heads)} --- |",
+    ]
+    for cause in causes:
+        reports = ", ".join(text.split(":")[0] for text in cause.upstream)
+        cells = " | ".join(known.row(cause, heads))
+        name = f"[{inline(cause.name)}]({cause.name}.md)"
+        lines.append(f"| {name} | {inline(cause.title)} | {cells} | {inline(reports)} |")
+    return lines
+
+
+def _entry(entry: Entry, found: Recorded) -> str:
+    seen = ", ".join(f"{release} {word}" for release, word in found.releases.items()) or "none yet"
+    law = f"`{entry.law}`" + (f", seen through `{found.law}`" if found.law and found.law != entry.law else "")
+    where = ", ".join(f"{name} = {value!r}" for name, value in entry.where.items())
+    facts = [
+        f"- **law** {law}" + (f", in the modes `{entry.mode}`" if entry.mode != "*" else ""),
+        f"- **where** `{where}`",
+        f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
+        f"- **torch** {inline(str(entry.torch)) or 'every release'} · tried: {seen}",
+        f"- **case** `{entry.witness}`",
+        f"- **comes out** {inline(found.words)}" if found.words else "",
+        f"- **script** [{entry.name}.py](scripts/{entry.name}.py)" if found.script else "",
+    ]
+    return f"## {entry.name}\n\n{inline(entry.reason)}\n\n" + "\n".join(filter(None, facts))

@@ -1,0 +1,130 @@
+"""What running the ledger's witnesses told: what came out, what each release made of it, and a script of each.
+
+``recorded.json`` beside this file keeps the words, and a folder the scripts: ``docs/known/scripts`` in a checkout, which
+lies beside this file where embcheck is installed.  A test runs every script on the installed torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from packaging.version import Version
+
+from embcheck.crashes.crash import exit_statuses
+from embcheck.exit_lines import loosened
+from embcheck.files import write_whole
+from embcheck.ledger import Entry
+from embcheck.records.record import Record
+from embcheck.residual.residue import residue
+from embcheck.verdict import Status, Verdict
+
+KEPT = Path(__file__).with_name("recorded.json")
+#: Where the pages are, in a checkout.
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "known"
+_INSTALLED = Path(__file__).with_name("scripts")
+SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PAGES / "scripts"
+_PREFIX = "ledger: "
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What running an entry's witness told: ``words`` what comes out, ``releases`` what each torch makes of it."""
+
+    witness: str
+    law: str = ""
+    words: str = ""
+    releases: dict[str, str] = field(default_factory=dict)
+    script: str = ""
+
+
+def kept(path: Path = KEPT, scripts: Path = SCRIPTS) -> dict[str, Recorded]:
+    """What is recorded, by the entries' names."""
+    data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    texts = {script.stem: script.read_text(encoding="utf-8") for script in scripts.glob("*.py")}
+    return {name: Recorded(**found, script=texts.get(name, "")) for name, found in data.items()}
+
+
+def keep(recorded: Mapping[str, Recorded], path: Path = KEPT, scripts: Path = SCRIPTS) -> None:
+    """Writes it, one after the other by name; the scripts of entries that are gone go, too."""
+    data = {name: asdict(recorded[name]) for name in sorted(recorded)}
+    for name, each in data.items():
+        text = each.pop("script")
+        if text:
+            write_whole(scripts / f"{name}.py", text)
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    for script in scripts.glob("*.py"):
+        if script.stem not in data:
+            script.unlink()
+
+
+def outdated(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[str]:
+    """The entries whose witness was never run as it stands."""
+    return [e.name for e in entries if (found := recorded.get(e.name)) is None or found.witness != e.witness]
+
+
+def unseen(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[str]:
+    """The entries whose witness was not seen to fail in any release: there is no script."""
+    return [e.name for e in entries if (found := recorded.get(e.name)) is None or not found.script]
+
+
+def updated(
+    entries: Sequence[Entry], recorded: Mapping[str, Recorded], verdicts: Mapping[str, Iterable[Verdict]]
+) -> dict[str, Recorded]:
+    """What is recorded, with what the witnesses' ``verdicts`` tell, by torch release; of entries that are gone nothing
+    is left, and of a witness that changed nothing but what was seen of the new one."""
+    found = {}
+    for entry in entries:
+        known = recorded.get(entry.name)
+        held = known if known is not None and known.witness == entry.witness else Recorded(entry.witness)
+        for release, judged in verdicts.items():
+            for verdict in judged:
+                if verdict.law == f"{_PREFIX}{entry.name}":
+                    held = _told(held, public(release), verdict, bool(entry.machine))
+        if known is None or known.script != held.script:
+            held = replace(held, script=residue(held.script))
+        found[entry.name] = held
+    return found
+
+
+def tried(found: Mapping[str, Recorded], seconds: float = 300.0) -> tuple[dict[str, Recorded], dict[str, int | None]]:
+    """What is recorded, and how each one's script ends on the installed torch.
+
+    A script that ends otherwise once what is allocated is filled with something compares memory that nobody wrote: there any
+    wrong value is the same difference.
+    """
+    names = [name for name in found if found[name].script]
+    scripts = [found[name].script for name in names]
+    plain = exit_statuses(scripts, seconds)
+    filled = exit_statuses(scripts, seconds, {"MALLOC_PERTURB_": "85"})
+    shown = {}
+    for name, script, *statuses in zip(names, scripts, plain, filled, strict=True):
+        if 1 in statuses and 2 in statuses:
+            shown[name] = replace(found[name], script=loosened(script))
+    return {**found, **shown}, {n: 1 if n in shown else code for n, code in zip(names, plain, strict=True)}
+
+
+def _told(held: Recorded, release: str, verdict: Verdict, some_machines: bool) -> Recorded:
+    shown = verdict.counterexamples[:1]
+    if verdict.status == Status.NOT_APPLICABLE and some_machines:
+        return held  # a machine of another kind tells nothing of these
+    if verdict.status == Status.VIOLATED and not shown:
+        return held  # stale here: the run that said so has failed already
+    word = "wrong" if shown else "right"
+    releases = dict(sorted({**held.releases, release: word}.items(), key=lambda item: Version(item[0])))
+    if not shown:
+        return replace(held, releases=releases)
+    (example,) = shown
+    return Recorded(held.witness, example.law, example.words, releases, example.script)
+
+
+def public(release: str) -> str:
+    """A release without the build's local name: 2.13.0 for 2.13.0+cpu."""
+    return Version(release).public
+
+
+def of_records(records: Iterable[Record]) -> dict[str, list[Verdict]]:
+    """The witnesses' verdicts in some records, by torch release."""
+    return {record.torch: [v for v in record.verdicts if v.engine == "witness"] for record in records}

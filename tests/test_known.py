@@ -1,0 +1,189 @@
+"""The known bugs: what is recorded of each ledger entry, what the pages hold, and what the commands print."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from typer.testing import CliRunner
+
+from embcheck.cause import Cause
+from embcheck.cli import app
+from embcheck.commands.known import shipped_known
+from embcheck.crashes.crash import exit_statuses
+from embcheck.known.issue import elsewhere, heading, text
+from embcheck.known.page import TWENTY, Known, one, pages
+from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, tried, unseen, updated
+from embcheck.ledger import Entry
+from embcheck.shipped import shipped
+from embcheck.verdict import Counterexample, Status, Verdict
+
+ENTRY = Entry(
+    "law_*", {"rank": 1}, "Case()", "It is <b>wrong</b>, a_b.", "odd", torch=SpecifierSet("<2.15"), cause="f-odd",
+    measured={"2.13.0": ["AVX2", "DEFAULT"]},
+)  # fmt: skip
+CAUSE = Cause("f-odd", "f is odd.", "torch.f", "silent-wrong", umbrella="pytorch#3: All are odd")
+EXAMPLE = Counterexample(
+    "law_a", "f", "torch", "eager", "cpu", "Case()", "value", "1, expected 2", script="import torch\n"
+)
+SNIPPETS = [cause.name for cause in shipped()[1].values() if cause.snippet]
+
+
+def verdict(status: Status) -> Verdict:
+    shown = () if status is Status.HOLDS else (EXAMPLE,)
+    return Verdict("ledger: odd", "ledger", "torch", "eager", "witness", status, counterexamples=shown)
+
+
+def told() -> Known:
+    seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
+    return Known([ENTRY], [CAUSE], updated([ENTRY], {}, seen))
+
+
+# -- what is recorded --------------------------------------------------------------------------------------------
+
+
+def test_each_release_is_told_in_order_and_the_script_stays() -> None:
+    seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.9.1": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
+    found = updated([ENTRY], {"gone": Recorded("Case()")}, seen)
+    assert list(found) == ["odd"]
+    assert found["odd"] == Recorded(
+        "Case()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}, "import torch\n"
+    )
+    assert list(found["odd"].releases) == ["2.9.1", "2.13.0", "2.15.0"]
+
+
+def test_another_witness_starts_anew() -> None:
+    old = {"odd": Recorded("Case(2)", "law_a", "words", {"2.9.1": "wrong"}, "script")}
+    assert outdated([ENTRY], old) == ["odd"]
+    assert updated([ENTRY], old, {}) == {"odd": Recorded("Case()")}
+    assert outdated([ENTRY], {"odd": Recorded("Case()")}) == []
+    assert unseen([ENTRY], {"odd": Recorded("Case()")}) == ["odd"]
+
+
+def test_it_is_read_as_it_was_written_and_old_scripts_go(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text("import torch\n", encoding="utf-8")
+    keep(told().recorded, tmp_path / "recorded.json", tmp_path)
+    assert kept(tmp_path / "recorded.json", tmp_path) == told().recorded
+    assert [path.name for path in tmp_path.glob("*.py")] == ["odd.py"]
+    assert kept(tmp_path / "missing.json", tmp_path) == {}
+
+
+def test_scripts_are_tried_and_what_reads_unwritten_memory_is_told() -> None:
+    """A script of ``value`` ends with 1 for it, with 2 for another wrong one, which filled memory brings about."""
+    line = "sys.exit(0 if got == expected else 1 if got == wrong else 2)\n"
+    head = "import os, sys\nvalue = 7 if 'MALLOC_PERTURB_' in os.environ else 5\ngot, expected, wrong = "
+    scripts = {"steady": "5, 4, 5\n", "unwritten": "value, 4, 5\n", "right": "4, 4, 5\n", "broken": "lost, 4, 5\n"}
+    written, statuses = tried({name: Recorded("Case()", script=head + text + line) for name, text in scripts.items()})
+    assert statuses == {"steady": 1, "unwritten": 1, "right": 0, "broken": None}
+    assert "else 2" not in written["unwritten"].script
+    assert written["steady"].script == head + scripts["steady"] + line
+
+
+# -- the pages ---------------------------------------------------------------------------------------------------
+
+
+def test_the_pages_are_what_the_command_makes() -> None:
+    known = shipped_known()
+    assert outdated(known.entries, known.recorded) == [], "run: embcheck known --write"
+    made = pages(known)
+    there = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*") if path.is_file()}
+    assert there == set(made), "run: embcheck known --write"
+    assert [name for name in made if (PAGES / name).read_text("utf-8") != made[name]] == [], (
+        "run: embcheck known --write"
+    )
+
+
+def test_the_first_page_can_be_read() -> None:
+    first = pages(shipped_known())["index.md"]
+    assert len(first.splitlines()) <= 300
+    assert len(first.encode()) <= 60_000
+    assert first.count("```python\n") == len(SNIPPETS) == TWENTY
+
+
+def test_a_page_says_what_there_is_and_escapes_it() -> None:
+    page = one(told(), CAUSE)
+    for words in ("# f-odd\n", "f is odd.", "`rank = 1`", "2.13.0 wrong, 2.15.0 right", "[odd.py](scripts/odd.py)"):
+        assert words in page
+    assert "2.13.0 DEFAULT ✗; 2.13.0 AVX2 ✗; 2.15.0 ✓" in page
+    assert "It is &lt;b&gt;wrong&lt;/b&gt;, a\\_b." in page
+    assert "import torch" not in page
+
+
+@functools.cache
+def endings() -> dict[str, int | None]:
+    """How the snippets end: with 1 by their last assertion, with 2 by another error."""
+    guard = "import sys\nsys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))\n"
+    scripts = []
+    for name in SNIPPETS:
+        *lines, last = shipped()[1][name].snippet.split("\n")
+        condition = last.removeprefix("assert ").partition("  #")[0]
+        scripts.append(guard + "\n".join(lines) + f"\nsys.exit(0 if {condition} else 1)\n")
+    return dict(zip(SNIPPETS, exit_statuses(scripts), strict=True))
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_a_snippet_fails_where_its_cause_shows(name: str) -> None:
+    release = Version(Version(torch.__version__).base_version)
+    speaking = any(entry.torch.contains(release) for entry in shipped()[0] if entry.cause == name)
+    assert endings()[name] == (1 if speaking else 0)
+
+
+# -- the commands ------------------------------------------------------------------------------------------------
+
+
+def invoked(*arguments: str) -> tuple[int, str]:
+    shown = CliRunner().invoke(app, arguments)
+    return shown.exit_code, shown.output
+
+
+def test_the_command_lists_causes_the_most_severe_first() -> None:
+    code, output = invoked("known")
+    assert code == 0
+    places = [
+        output.index(f"\n{sort}\n") for sort in ("silent-wrong", "memory", "crash", "raises", "message", "by design")
+    ]
+    assert places == sorted(places)
+    assert output.startswith(f"{sum(bool(cause.severity) for cause in shipped()[1].values())} known causes (")
+
+
+def test_the_command_prints_a_cause_or_a_script() -> None:
+    code, output = invoked("known", "jacfwd-negative-argnums")
+    assert code == 0
+    for words in ("torch.func.jacfwd", "silently wrong", "jacfwd-counts-arguments-from-the-front (", "import torch"):
+        assert words in output
+    name = next(iter(kept()))
+    assert invoked("known", name) == (0, kept()[name].script)
+    code, output = invoked("known", "jacfwd-negative-argnum")
+    assert (code, "did you mean jacfwd-negative-argnums" in output) == (4, True)
+
+
+def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "old.md").write_text("# Old\n", encoding="utf-8")
+    assert invoked("known", "--write", str(tmp_path))[0] == 0
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == set(pages(shipped_known()))
+    assert invoked("known", "--anew")[0] == 4
+
+
+def test_an_issue_has_what_the_form_asks_for() -> None:
+    assert heading(CAUSE) == "torch.f on the CPU: f is odd"
+    made = text(told(), CAUSE, "PyTorch version: 2.13.0")
+    for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2", "- torch 2.13.0 AVX2: ✗",
+                  "PyTorch version: 2.13.0", "Found by a property-based test (embcheck, law `law_a`"):  # fmt: skip
+        assert words in made
+    assert elsewhere(CAUSE) == [
+        "An umbrella issue collects these, comment there instead of filing another: pytorch#3: All are odd"
+    ]
+
+
+def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", lambda: "PyTorch version: here")
+    code, output = invoked("issue", "embedding_bag-offsets-unchecked")
+    assert code == 0
+    for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
+        assert words in output
+    code, output = invoked("issue", "autocast-weight-cache")
+    assert (code, "is by design" in output) == (4, True)
