@@ -24,6 +24,7 @@ from packaging.version import Version
 from embcheck.axes import Axes, parse
 from embcheck.cause import Cause, causes_in
 from embcheck.cause import LedgerError as LedgerError  # those who read a ledger catch it
+from embcheck.declaration import is_subject
 from embcheck.facts import UnknownFact, closest, require
 from embcheck.instead import Instead, is_known, misnamed
 from embcheck.machine import PROVED, Machine
@@ -88,6 +89,11 @@ class Entry:
         if not self.covers(facts):
             raise LedgerError(f"ledger entry {self.name}: the witness lies outside the entry's own region")
         return case
+
+    @property
+    def subject(self) -> str:
+        """The layer of a user's whose cases are the region; empty if it is about torch itself."""
+        return next((value for value in self.where.values() if isinstance(value, str) and is_subject(value)), "")
 
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
@@ -199,6 +205,28 @@ def load(path: Path, torch_version: str, today: date) -> Ledger:
     elsewhere = tuple(entry for entry in entries if entry not in in_force)
     anywhere = tuple(entry for entry in in_force if not entry.machine)
     return Ledger(anywhere, elsewhere, tuple(entry for entry in in_force if entry.machine))
+
+
+def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Ledger:
+    """The entries of several ledger files together.
+
+    Raises:
+        LedgerError: as `load` does, or for a name that is in two of them.
+    """
+    parts: list[Ledger] = []
+    places: dict[str, Path] = {}
+    for path in dict.fromkeys(map(Path, paths)):
+        parts.append(load(path, torch_version, today))
+        for entry in (*parts[-1].entries, *parts[-1].some_machines, *parts[-1].elsewhere):
+            if entry.name in places:
+                shipped = " (to replace the shipped ledger: --only-ledger)" if places[entry.name] == SHIPPED else ""
+                raise LedgerError(f"ledger {path}: {entry.name} is in {places[entry.name]} too; give it another name{shipped}")
+            places[entry.name] = path
+    return Ledger(*(sum((part[k] for part in map(_parts, parts)), ()) for k in range(3)))
+
+
+def _parts(ledger: Ledger) -> tuple[tuple[Entry, ...], ...]:
+    return ledger.entries, ledger.elsewhere, ledger.some_machines
 
 
 def read(path: Path) -> tuple[Entry, ...]:

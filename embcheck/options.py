@@ -90,7 +90,16 @@ OPTIONS = (
         "report", Path, None, "Folder for the record and the failures.", _EVERYWHERE, metavar="DIR", field="report"
     ),
     Option(
-        "ledger", Path, None, "Known violations, instead of those shipped.", _EVERYWHERE, metavar="FILE", field="ledger"
+        "ledger", Path, None, "Known violations, beside those shipped.", _EVERYWHERE, metavar="FILE", field="ledger"
+    ),
+    Option(
+        "only-ledger",
+        Path,
+        None,
+        "Known violations, instead of those shipped.",
+        _EVERYWHERE,
+        metavar="FILE",
+        field="only_ledger",
     ),
     Option(
         "baseline", Path, None, "A record: fail only on what is new.", _EVERYWHERE, metavar="FILE", field="baseline"

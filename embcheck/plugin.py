@@ -61,12 +61,12 @@ def ledger_of(config: pytest.Config) -> Ledger:
     """
     from importlib.metadata import PackageNotFoundError, version
 
-    from embcheck.ledger import SHIPPED, Ledger, LedgerError, load
+    from embcheck.ledger import Ledger, LedgerError, load_all
 
     held: Ledger | None = config.stash.get(_LEDGER, None)
     if held is None:
         try:
-            held = load(settings_of(config).ledger or SHIPPED, version("torch"), date.today())
+            held = load_all(settings_of(config).ledgers, version("torch"), date.today())
         except LedgerError as error:
             raise pytest.UsageError(f"embcheck: {error}") from None
         except PackageNotFoundError:
@@ -128,7 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
             settings.rehearsed()
         except UsageError as error:
             raise pytest.UsageError(f"embcheck: {error}") from None
-    if settings.ledger is not None:
+    if settings.ledger is not None or settings.only_ledger is not None:
         _check_regions(ledger_of(config), settings)
     from embcheck.session import Session
 
@@ -182,15 +182,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         from embcheck.collect import load_modes
-        from embcheck.ledger import Ledger
+        from embcheck.declaration import configured
         from embcheck.mode import running
 
-        ledger = ledger_of(metafunc.config) if not settings_of(metafunc.config).subject else Ledger()
-        surveyed = settings_of(metafunc.config).witnesses == "all"
+        settings, ledger = settings_of(metafunc.config), ledger_of(metafunc.config)
+        subject = configured(Path.cwd()).get(settings.subject, settings.subject) if settings.subject else ""
+        surveyed = settings.witnesses == "all"
         entries = ledger.entries + ledger.some_machines + (ledger.elsewhere if surveyed else ())
         load_modes()
-        modes = running(settings_of(metafunc.config).modes)
-        entries = tuple(entry for entry in entries if entry.runs_in(modes))
+        modes = running(settings.modes)
+        entries = tuple(entry for entry in entries if entry.subject == subject and entry.runs_in(modes))
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embcheck.item import PROFILES
+from embcheck.ledger import SHIPPED
 from embcheck.levels.level import level_of
 from embcheck.machine import Machine, seen
 from embcheck.options import COMMAND, PYTEST, options_of
@@ -49,6 +50,7 @@ class Settings:
     device: str = "cpu"
     report: Path | None = None
     ledger: Path | None = None
+    only_ledger: Path | None = None
     modes: str = ""
     baseline: Path | None = None
     witnesses: str = "in force"
@@ -56,6 +58,11 @@ class Settings:
     shard: str = ""
     strict: bool = False
     last_failed: bool = False
+
+    @property
+    def ledgers(self) -> tuple[Path, ...]:
+        """The files with what is known: the shipped one, or the one instead of it, and one that adds to it."""
+        return tuple(path for path in (self.only_ledger or SHIPPED, self.ledger) if path is not None)
 
     def checked(self) -> Settings:
         """The same settings.

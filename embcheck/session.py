@@ -25,7 +25,6 @@ from embcheck.crashes.slot import Deaths, Running, read_slot
 from embcheck.crashes.watch import Watch
 from embcheck.files import write_whole
 from embcheck.item import PROFILES
-from embcheck.ledger import SHIPPED
 from embcheck.levels.beside import Beside
 from embcheck.levels.level import level_of
 from embcheck.machine import Machine
@@ -93,7 +92,7 @@ class Session:
         beside = Beside(
             profile=settings.profile,
             seed=settings.seed,
-            ledger=str(settings.ledger or ""),
+            ledgers=tuple(map(str, settings.ledgers)),
             torch_alone=own and (not settings.shard or settings.shard.startswith("1/")),
         )
         if beside.due:
@@ -209,9 +208,9 @@ class Session:
         running = self._running(crashitem)
         if running is None:
             return
-        limit, ledger = PROFILES[self.settings.profile].limit, self.settings.ledger or SHIPPED
+        limit, ledgers = PROFILES[self.settings.profile].limit, self.settings.ledgers
         with temporary_files_in(self.folder):
-            seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledger)
+            seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledgers)
         verdict = self._marked(seen)
         self._head()
         self.results.verdicts.append(verdict)

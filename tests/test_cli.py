@@ -108,7 +108,7 @@ def test_bad_ledger_is_refused(tmp_path: Path, text: str, said: str) -> None:
 def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.toml"
     ledger.write_text(ENTRY)
-    done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--ledger", ledger)
+    done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--only-ledger", ledger)
     assert done.returncode == 1
     assert "gone is stale" in done.stdout
     assert last_line(done) == "exit code 1: 1 ledger entry is stale or no longer right"

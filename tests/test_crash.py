@@ -243,7 +243,7 @@ def test_deaths_are_told_to_those_that_take_the_place(tmp_path: Path) -> None:
 
 def test_a_case_that_comes_back_alone_is_unknown() -> None:
     """What the worker died of may be the oracle, embcheck's own code, or what ran before."""
-    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, SHIPPED)
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
     assert (verdict.status, verdict.counterexamples) == (Status.UNKNOWN, ())
     assert verdict.reasons == (
         f"the worker that judged a case died, or came to no end; alone that comes back: {CASE!r}",
@@ -255,7 +255,7 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("the process that isolates crashes died itself")
 
     monkeypatch.setattr(crash, "examine", dies)
-    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, SHIPPED)
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
     assert (verdict.law, verdict.status) == ("lookup_is_accepted", Status.UNKNOWN)
     assert repr(CASE) in verdict.reasons[0]
 

@@ -17,12 +17,13 @@ from embcheck.collect import load_families
 from embcheck.comparison import within
 from embcheck.engine import feed
 from embcheck.execute import read
-from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load
+from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load, load_all
 from embcheck.ledger import read as read_ledger
 from embcheck.machine import Machine
 from embcheck.mode import MODES
 from embcheck.outcome import Outcome
 from embcheck.result import Difference, Unreachable
+from embcheck.run import Settings
 from embcheck.tally import Tallies
 from embcheck.verdict import Status
 from embcheck.witness import look, statement
@@ -58,6 +59,28 @@ def test_an_entry_has_what_the_file_says(tmp_path: Path) -> None:
 def test_an_empty_ledger_and_the_shipped_one(tmp_path: Path) -> None:
     assert loaded(tmp_path, "") == Ledger()
     assert load(SHIPPED, "2.13.0", TODAY).entries
+
+
+def test_a_second_ledger_adds_and_no_name_is_in_both(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
+    mine.write_text(ENTRY + 'name = "mine"\n')
+    other.write_text(ENTRY + 'name = "other"\ntorch = "<2"\n' + ENTRY + 'name = "amx"\nmachine = { onednn_kernel = "*amx*" }\n')
+    shipped, both = load(SHIPPED, "2.13.0", TODAY), load_all([SHIPPED, mine, other, mine], "2.13.0", TODAY)
+    assert [entry.name for entry in both.entries] == [*(entry.name for entry in shipped.entries), "mine"]
+    assert [entry.name for entry in both.elsewhere] == [*(entry.name for entry in shipped.elsewhere), "other"]
+    assert [entry.name for entry in both.some_machines] == [*(entry.name for entry in shipped.some_machines), "amx"]
+    assert Settings(ledger=mine).ledgers == (SHIPPED, mine)
+    assert Settings(only_ledger=other).ledgers == (other,)
+    assert Settings(ledger=mine, only_ledger=other).ledgers == (other, mine)
+    mine.write_text(ENTRY + f'name = "{shipped.entries[0].name}"\n')
+    with pytest.raises(LedgerError, match=r"is in .*ledger\.toml too; give it another name .*--only-ledger"):
+        load_all([SHIPPED, mine], "2.13.0", TODAY)
+
+
+def test_an_entry_of_a_layer_is_about_no_torch(tmp_path: Path) -> None:
+    (entry,) = loaded(tmp_path, ENTRY.replace("sparse = true", 'sparse = true, entry = "mine:Layer"')).entries
+    assert entry.subject == "mine:Layer"
+    assert not any(entry.subject for entry in read_ledger(SHIPPED))
 
 
 WITNESS = 'witness = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"'

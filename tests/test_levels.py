@@ -268,7 +268,7 @@ ITEMS = [f"properties/test_affine.py::test_{engine}[eager-0]" for engine in ("sc
 
 
 def beside(profile: str = "gate", alone: bool = True) -> Beside:
-    return Beside(profile=profile, seed=0, ledger="", torch_alone=alone)
+    return Beside(profile=profile, seed=0, ledgers=("known.toml",), torch_alone=alone)
 
 
 def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: pytest.MonkeyPatch) -> None:

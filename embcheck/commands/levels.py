@@ -31,7 +31,7 @@ def sweep(settings: Any, levels: str, *, family: str = "", keyword: str = "", wo
         refuse_nothing(family or keyword)
     # Quick's deck unless another was asked for: the gate's, at every level, would take an hour.
     profile = "quick" if settings.profile == "gate" else settings.profile
-    request = Request(tuple(families), profile=profile, seed=settings.seed, ledger=str(settings.ledger or ""))
+    request = Request(tuple(families), profile=profile, seed=settings.seed, ledgers=tuple(map(str, settings.ledgers)))
     out = console()
     out.print(Text(f"{seen()} · {', '.join(families)} · {profile} · seed {settings.seed}"))
     started = time.monotonic()

@@ -41,7 +41,7 @@ def releases(
     seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
     keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",
     mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
-    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, instead of those shipped.")] = None,
+    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, beside those shipped.")] = None,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     on: Annotated[
         str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")

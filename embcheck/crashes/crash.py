@@ -24,7 +24,7 @@ _CONFIRMED, _SECONDS = 24, 60.0
 
 
 def verdict_of_crash(
-    running: Running, device: str, limit: float, known: Mapping[tuple[str, str], Counterexample], ledger: Path
+    running: Running, device: str, limit: float, known: Mapping[tuple[str, str], Counterexample], ledgers: Sequence[Path]
 ) -> Verdict:
     """The verdict about a case that took its worker down, or used ``limit`` seconds of CPU time there.
 
@@ -36,7 +36,7 @@ def verdict_of_crash(
     unknown = Verdict(f"{family}_is_accepted", family, subject, mode, engine, Status.UNKNOWN, device, cases=1)
     seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
     try:
-        answer = examine(family, mode, running.case, limit=limit, seconds=seconds, ledger=ledger)
+        answer = examine(family, mode, running.case, limit=limit, seconds=seconds, ledgers=ledgers)
     except RuntimeError as error:
         told = f"the worker died, and what it died of can't be told alone ({error}): {case_of(running.case)!r}"
         return replace(unknown, reasons=(told,))

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -27,7 +26,7 @@ from embcheck.crashes.patience import Patience, symptom_of
 from embcheck.crashes.slot import case_of
 from embcheck.execute import packed, run
 from embcheck.law import accepts
-from embcheck.ledger import load
+from embcheck.ledger import load_all
 from embcheck.mode import MODES
 from embcheck.processes import end_with_parent
 from embcheck.reduce import reduce_case
@@ -130,7 +129,7 @@ def _answer(request: dict[str, Any]) -> Any:
     first = repr(case)
     found, tried = symptom(family, mode, [case], limit), 0
     if found is not None and request["seconds"]:
-        ledger = load(Path(request["ledger"]), torch.__version__, date.today())
+        ledger = load_all(request["ledgers"], torch.__version__, date.today())
         excluded = ledger.excludes([law.name for law in family.laws], mode.name, "cpu")
 
         def alike(smaller: Any) -> bool:

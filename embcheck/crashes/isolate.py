@@ -109,12 +109,12 @@ def examine(
     *,
     limit: float = 30.0,
     seconds: float = 20.0,
-    ledger: Path = SHIPPED,
+    ledgers: Sequence[Path] = (SHIPPED,),
 ) -> dict[str, Any]:
     """A case's symptom in a child, the smallest case found within ``seconds`` that shares it, and its script.
 
     The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
     """
     given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
-    answer: dict[str, Any] = _ISOLATION.ask(family, mode, limit, **given, seconds=seconds, ledger=str(ledger))
+    answer: dict[str, Any] = _ISOLATION.ask(family, mode, limit, **given, seconds=seconds, ledgers=[*map(str, ledgers)])
     return answer

@@ -18,10 +18,10 @@ _PROFILES, _ENGINES = ("gate", "deep"), ("scope", "random")
 class Beside:
     """The lowest level of a run; ``absent`` says why there is none, and is None where a run has none to begin with."""
 
-    def __init__(self, *, profile: str, seed: int, ledger: str, torch_alone: bool) -> None:
+    def __init__(self, *, profile: str, seed: int, ledgers: tuple[str, ...], torch_alone: bool) -> None:
         """``torch_alone``: the run checks torch itself, in its own modes and on the CPU, and is no later shard of another."""
         self.level = level(LOWEST)
-        self._request = Request(seed=seed, ledger=ledger, engines=_ENGINES)
+        self._request = Request(seed=seed, ledgers=ledgers, engines=_ENGINES)
         self._running: Running | None = None
         self.absent: str | None = None
         self.due = torch_alone and profile in _PROFILES

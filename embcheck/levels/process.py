@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from embcheck.collect import load_families, load_modes, statements
 from embcheck.engine import run_tallies
 from embcheck.execution import Execution
 from embcheck.item import PROFILES, Item
-from embcheck.ledger import SHIPPED, load
+from embcheck.ledger import load_all
 from embcheck.levels.sweep import Request
 from embcheck.machine import here, kernel
 from embcheck.mode import MODES
@@ -40,7 +39,7 @@ def judge(request: Request) -> dict[str, Any]:
     kernels = {dtype: kernel(dtype) for dtype in ("bfloat16", "float16", "float32")}
     families = load_families()
     load_modes()
-    ledger = load(Path(request.ledger) if request.ledger else SHIPPED, version("torch"), date.today()).on(machine)
+    ledger = load_all(request.ledgers, version("torch"), date.today()).on(machine)
     profile, verdicts = PROFILES[request.profile], []
     values: dict[str, dict[str, str]] = {}
     for family in (families[name] for name in request.families):

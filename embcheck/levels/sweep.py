@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from embcheck.item import ENGINES
+from embcheck.ledger import SHIPPED
 from embcheck.levels.level import AT, BEST, Level, evidence, script_at, unproved
 from embcheck.machine import Machine
 from embcheck.records.store import failure_id
@@ -35,13 +36,13 @@ AGREE = Statement(
 
 @dataclass(frozen=True)
 class Request:
-    """What is judged: families, by some engines in a profile, with a seed, under a ledger (by default the shipped one)."""
+    """What is judged: families, by some engines in a profile, with a seed, under some ledgers."""
 
     families: tuple[str, ...] = DECK
     engines: tuple[str, ...] = ENGINES
     profile: str = "quick"
     seed: int = 0
-    ledger: str = ""
+    ledgers: tuple[str, ...] = (str(SHIPPED),)
 
     def of(self, families: Iterable[str]) -> Request:
         """The same of other families."""
