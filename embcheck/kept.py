@@ -18,8 +18,8 @@ import pytest
 
 from embcheck.declaration import VARIABLE
 from embcheck.records.store import forget, kept_in, store_of
+from embcheck.state import ERROR, FAILED, FIXED
 
-FIXED, FAILED, ERROR = "FIXED", "FAILED", "ERROR"
 #: How ``embcheck replay`` exits with each answer.
 _CODES = {FIXED: 0, FAILED: 1, ERROR: 3}
 

@@ -127,6 +127,18 @@ def test_shards_of_other_selections_are_no_shards_of_one_run() -> None:
         merged([one, other])
 
 
+def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
+    """A kept failure that is not fixed, or a failed test that is no law, stands in no verdict."""
+    right = Record({"settings": {"shard": "1/2"}}, [HELD], {"stopped": "finished", "exit_code": 0})
+    for footer, kept in (({"kept": {"c7f3a1": "FAILED"}}, {"c7f3a1": "FAILED"}), ({}, None)):
+        bad = Record({"settings": {"shard": "2/2"}}, [HELD], {"stopped": "finished", "exit_code": 1, **footer})
+        found = merged([right, bad]).footer or {}
+        assert (found["exit_code"], found.get("kept")) == (1, kept)
+    for code in (0, 5):
+        other = Record({"settings": {"shard": "2/2"}}, [HELD], {"stopped": "finished", "exit_code": code})
+        assert (merged([right, other]).footer or {})["exit_code"] == 0
+
+
 def test_shards_of_two_machines_name_both() -> None:
     machines = [
         {"cpu": "A", "isa": ["avx2", "amx_bf16"], "cores": 4, "gpu": ""},
