@@ -24,3 +24,14 @@ def _by_entry() -> dict[str, Cause]:
 def causes_of(names: Iterable[str]) -> list[Cause]:
     """The causes of the entries with these names, the most severe first; an entry of another ledger is one by itself."""
     return by_severity(dict.fromkeys(_by_entry().get(name) or Cause(name, name, "") for name in names))
+
+
+@cache
+def _places() -> dict[str, int]:
+    return {cause.name: place for place, cause in enumerate(by_severity(shipped()[1].values()))}
+
+
+def place_of(name: str) -> int:
+    """The place of an entry's cause, or of a witness's, among all: the most severe first, those of other ledgers last."""
+    cause = _by_entry().get(name.removeprefix("ledger: "))
+    return _places()[cause.name] if cause else len(_places())

@@ -9,7 +9,7 @@ import pytest
 
 from embcheck.cause import Cause, LedgerError, by_severity, summed_up
 from embcheck.ledger import read_all
-from embcheck.shipped import causes_of, shipped
+from embcheck.shipped import causes_of, place_of, shipped
 
 ENTRY = """
 [[known]]
@@ -86,6 +86,9 @@ def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
     assert {entry.cause for entry in entries} == set(causes)
     names = ["layers-of-old-weight-norm-are-not-copied", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
     assert [cause.sort for cause in causes_of(names)] == ["silent-wrong", "raises", "", "by design"]
+    places = [place_of(name) for name in names]
+    assert sorted(places) == [places[2], places[1], places[0], places[3]]
+    assert place_of(f"ledger: {names[0]}") == places[0]
     silent = [cause for cause in causes.values() if cause.severity in ("silent-wrong", "memory", "crash")]
     assert by_severity(causes.values())[: len(silent)] == by_severity(silent)
 

@@ -1,7 +1,7 @@
 """How many laws stand how: counted here, for the terminal, the job's summary, the page, the grids and the footer.
 
 A law counts once for each subject, by its worst verdict over modes, engines, devices and runs.  The witnesses of the
-ledger's entries are no laws and are counted by themselves.
+ledger's entries are no laws and are counted by themselves, and what they have in common: their causes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from embcheck.cause import Cause, summed_up
+from embcheck.shipped import causes_of
 from embcheck.verdict import Status, Verdict
 
 #: The family under which the witnesses of the ledger's entries are filed.
@@ -18,22 +20,39 @@ LEDGER = "ledger"
 
 @dataclass(frozen=True)
 class Totals:
-    """The numbers of laws, and of witnesses, by their status."""
+    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met, in a witness or a case."""
 
     laws: Counter[Status]
     witnesses: Counter[Status]
+    entries: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, verdicts: Iterable[Verdict]) -> Totals:
         """Counts settled verdicts."""
-        worst = _worst(verdicts)
+        worst = _worst(verdicts := list(verdicts))
         laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
-        return cls(laws, Counter(status for (_, _, family), status in worst.items() if family == LEDGER))
+        witnesses = Counter(status for (_, _, family), status in worst.items() if family == LEDGER)
+        return cls(laws, witnesses, entries_met(verdicts))
+
+    @property
+    def causes(self) -> list[Cause]:
+        """What torch is known to get wrong of what was met, the most severe first."""
+        return causes_of(self.entries)
 
     def __str__(self) -> str:
         """In words: what is worst comes first."""
-        witnesses = f" · witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
-        return f"laws: {told(self.laws)}{witnesses}"
+        witnesses = f"witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
+        return " · ".join(filter(None, (f"laws: {told(self.laws)}", summed_up(self.causes), witnesses)))
+
+
+def entries_met(verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """The ledger's entries whose witness still fails, and those that excused a case."""
+    found: set[str] = set()
+    for verdict in verdicts:
+        found.update(verdict.entries)
+        if verdict.family == LEDGER and verdict.status == Status.KNOWN:
+            found.add(verdict.law.removeprefix("ledger: "))
+    return frozenset(found)
 
 
 def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from embcheck import __version__
+from embcheck.cause import summed_up
 from embcheck.records.compare import Change, Key, Move
 from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
@@ -28,6 +29,7 @@ from embcheck.report.changes import evidence
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
+from embcheck.shipped import place_of
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 #: The families that start so have a section of their own, as the ledger has.
@@ -257,7 +259,8 @@ def render(
         counts=_marked(grid.totals.laws),
         witnesses=_marked(grid.totals.witnesses),
         laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS)],
-        findings=[group for group in groups if group.name == LEDGER],
+        known=summed_up(grid.totals.causes),
+        findings=[Group(LEDGER, sorted(g.sections, key=lambda s: place_of(s.row.law))) for g in groups if g.name == LEDGER],
         claims=[group for group in groups if group.name.startswith(CLAIMS)],
         failing=sorted(
             (s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN),

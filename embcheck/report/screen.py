@@ -12,6 +12,7 @@ from rich.text import Text
 
 from embcheck.records.totals import Share, counted, shares, told
 from embcheck.report.style import STYLE
+from embcheck.shipped import causes_of
 from embcheck.tiers import CORE
 from embcheck.verdict import Status, Verdict
 
@@ -50,7 +51,7 @@ class Row(NamedTuple):
 
 
 #: What stands above the columns of a row.
-HEADINGS = ("family", "laws", "verdicts", "cases", "known bugs")
+HEADINGS = ("family", "laws", "verdicts", "cases", "known causes")
 
 
 def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[Row]:
@@ -66,7 +67,7 @@ def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[R
     for name, share in named:
         where = [family for family in share.families if family in failing] if len(share.families) > 1 else []
         verdicts = told(share.laws) + (f" (in {', '.join(where)})" if where else "")
-        known = f"{len(share.entries):,}" if share.entries else ""
+        known = f"{len(causes_of(share.entries)):,}" if share.entries else ""
         worst = max(share.laws, default=Status.NOT_APPLICABLE)
         rows.append(Row(name, f"{sum(share.laws.values()):,}", verdicts, f"{share.cases:,}", known, worst))
     return rows
