@@ -79,7 +79,7 @@ def write(whole: Record, path: Path) -> Writer:
 
 def _stranger(first: Record, other: Record) -> str | None:
     """What tells a record apart from the first one's run."""
-    for name in ("seed", "profile", "device", "modes", "subject", "ledger"):
+    for name in ("seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"):
         if first.setting(name) != other.setting(name):
             return f"{name} {first.setting(name) or '–'} and {other.setting(name) or '–'}"
     selected = [(record.footer or {}).get("selection") for record in (first, other)]

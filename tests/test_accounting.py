@@ -139,6 +139,16 @@ def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
         assert (merged([right, other]).footer or {})["exit_code"] == 0
 
 
+@pytest.mark.parametrize("name", ["seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"])
+def test_shards_of_other_settings_are_no_shards_of_one_run(name: str) -> None:
+    one, other = (
+        Record({"settings": {"shard": f"{n}/2", **more}}, [HELD], {"stopped": "finished", "exit_code": 0})
+        for n, more in ((1, {}), (2, {name: "another"}))
+    )
+    with pytest.raises(ShardError, match=f"shards of different runs: {name} – and another"):
+        merged([one, other])
+
+
 def test_shards_of_two_machines_name_both() -> None:
     machines = [
         {"cpu": "A", "isa": ["avx2", "amx_bf16"], "cores": 4, "gpu": ""},

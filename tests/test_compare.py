@@ -175,8 +175,10 @@ def test_what_differs_beside_the_verdicts_is_told() -> None:
     told = "compared across torch 2.9.1 → 2.13.0 and machines (cpu A → B, isa avx2 → avx2 amx_bf16)"
     assert across(a, b) == told
     assert differences_of_setup(a, a) == []
-    split = Record({**header, "settings": {"seed": "0", "shard": "2/2", "ledger": "mine.toml"}})
-    assert differences_of_setup(a, split) == ["ledger – → mine.toml", "shard – → 2/2"]
+    split = Record(
+        {**header, "settings": {"seed": "0", "shard": "2/2", "ledger": "mine.toml", "only_ledger": "own.toml"}}
+    )
+    assert differences_of_setup(a, split) == ["ledger – → mine.toml", "only_ledger – → own.toml", "shard – → 2/2"]
     assert across(a, a) == ""
     live = Record(
         {**a.header, "machine": {**machine, "isa": ("avx2",), "cores": 64, "cpu_capability": "AVX2", "blas": "mkl"}}

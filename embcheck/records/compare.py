@@ -277,7 +277,7 @@ def across(before: Record, after: Record) -> str:
 
 def differences_of_setup(before: Record, after: Record) -> list[str]:
     """What else was different about two runs, apart from their verdicts: a reader must know before comparing."""
-    names = ("seed", "profile", "device", "modes", "subject", "ledger", "shard")
+    names = ("seed", "profile", "device", "modes", "subject", "ledger", "only_ledger", "shard")
     told = _changed(*({name: record.setting(name) for name in names} for record in (before, after)))
     old, new = (
         {name: version for name, version in record.header.get("versions", {}).items() if name != "torch"}
