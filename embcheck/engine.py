@@ -108,13 +108,17 @@ def run_item(
     probe: Probe | None = None,
     reduce: bool = True,
     former: Former | None = None,
+    learns: bool = False,
 ) -> list[Verdict]:
     """Runs an item and returns a verdict for each law of its family.
 
     ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
-    ``former`` says how the laws failed in the same item of the run's baseline.
+    ``former`` says how the laws failed in the same item of the run's baseline; one that ``learns`` tells in its verdicts what
+    the cases that violate a law have in common.
     """
-    tallies = Tallies(family, MODES[item.mode], ledger, device=device, before=before, probe=probe, former=former)
+    tallies = Tallies(
+        family, MODES[item.mode], ledger, device=device, before=before, probe=probe, former=former, learns=learns
+    )
     return run_tallies(tallies, item, profile, seed, probe=probe, reduce=reduce)
 
 
@@ -202,6 +206,7 @@ def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: l
         part=f"{item.part}/{item.parts}",
         failing={kind: f"{places:x}" for kind, places in tally.failing.items()},
         counterexamples=tuple(_examples(tallies, tally, item, near, reduce)),
+        shared={kind: told for (law, kind), told in tallies.shared.items() if law == tally.law.name},
     )
 
 
@@ -242,6 +247,8 @@ def counterexample(
     if reduce and not found.kind.startswith(("crash", "hang")):
         try:
             case, found, also = _reduced(tallies, law, case, found, near)
+            if tallies.learns:
+                tallies.learn(law, case, found)
             others = elsewhere(tallies, law, case)
         except Exception as error:
             words += f"; not reduced, for embcheck raised {named(error)}"

@@ -102,6 +102,15 @@ OPTIONS = (
         field="only_ledger",
     ),
     Option(
+        "update-ledger",
+        Path,
+        None,
+        "Adds what fails to this ledger, which adds to those above; the next run knows it.",
+        (COMMAND, PYTEST),
+        metavar="FILE",
+        field="update_ledger",
+    ),
+    Option(
         "baseline", Path, None, "A record: fail only on what is new.", _EVERYWHERE, metavar="FILE", field="baseline"
     ),
     Option(

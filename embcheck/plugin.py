@@ -119,6 +119,8 @@ def news(config: pytest.Config) -> Machine | None:
 def pytest_configure(config: pytest.Config) -> None:
     if is_worker(config):
         return
+    from embcheck.ledger import SHIPPED
+
     settings = settings_of(config)
     ledger_of(config)
     if settings.subject:
@@ -128,7 +130,7 @@ def pytest_configure(config: pytest.Config) -> None:
             settings.rehearsed()
         except UsageError as error:
             raise pytest.UsageError(f"embcheck: {error}") from None
-    if settings.ledger is not None or settings.only_ledger is not None:
+    if settings.ledgers != (SHIPPED,):
         _check_regions(ledger_of(config), settings)
     from embcheck.session import Session
 
@@ -256,6 +258,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 before=before,
                 probe=probe,
                 former=former_of(config, embcheck_item.label),
+                learns=settings.update_ledger is not None,
             )
         modes = modes_of(family, settings.modes)
         if family.modes[0] not in modes or embcheck_item.mode not in family.modes:

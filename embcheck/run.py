@@ -51,6 +51,7 @@ class Settings:
     report: Path | None = None
     ledger: Path | None = None
     only_ledger: Path | None = None
+    update_ledger: Path | None = None
     modes: str = ""
     baseline: Path | None = None
     witnesses: str = "in force"
@@ -61,8 +62,9 @@ class Settings:
 
     @property
     def ledgers(self) -> tuple[Path, ...]:
-        """The files with what is known: the shipped one, or the one instead of it, and one that adds to it."""
-        return tuple(path for path in (self.only_ledger or SHIPPED, self.ledger) if path is not None)
+        """The files with what is known: the shipped one, or the one instead of it, and those that add to it."""
+        updated = self.update_ledger if self.update_ledger is not None and self.update_ledger.exists() else None
+        return tuple(path for path in (self.only_ledger or SHIPPED, self.ledger, updated) if path is not None)
 
     def checked(self) -> Settings:
         """The same settings.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from embcheck.accounting import Account, Selection
 from embcheck.crashes.crash import confirmed, verdict_of_crash
@@ -265,6 +266,8 @@ class Session:
         elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.reasons):
             session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
+        if self.settings.update_ledger is not None and self.examples:
+            self._update_ledger(self.settings.update_ledger)
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
@@ -350,6 +353,23 @@ class Session:
             self.store = store
         except OSError as error:
             self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")
+
+    def _update_ledger(self, path: Path) -> None:
+        """Writes an entry for each way in which a law is violated."""
+        from embcheck.collect import load_families
+        from embcheck.ledger import LedgerError
+        from embcheck.update import update
+
+        load_families()  # which know the kinds of cases
+        machine = self.machine or Machine.of(self.record.header["machine"])
+        measured = {Version(self.record.torch).base_version: [machine.gpu_capability or machine.cpu_capability]}
+        try:
+            count = update(path, self.results.verdicts, self.examples, measured)
+        except (OSError, LedgerError) as error:
+            self.results.notes.append(f"the ledger {path} can't be updated: {error}")
+            return
+        words = ("entry", "it") if count == 1 else ("entries", "them")
+        self.results.notes.append(f"{count} {words[0]} written to {path}; the next run knows {words[1]} with --ledger {path}")
 
     def _confirmed(self) -> bool:
         """Runs the scripts, which may take minutes, and notes how they end; whether the user let it come to an end."""

@@ -17,6 +17,7 @@ from embcheck.mode import Mode
 from embcheck.outcome import Outcome
 from embcheck.records.compare import Former
 from embcheck.result import Difference, Holds, NotApplicable, OracleFailed, Result, Unreachable, Violated
+from embcheck.shared import Shared, both, seen
 from embcheck.verdict import APPLIES
 
 #: Kinds of difference that one law reports, and violations after which an item stops judging it.
@@ -79,6 +80,7 @@ class Tallies:
     says why one must be left out;
     ``probe`` tells of cases how they would end the process; ``confirm`` is asked of each violation outside of the
     ledger whether it counts; ``former`` says how the laws failed in the same item of a baseline.
+    One that ``learns`` keeps in ``shared`` what all violations of a law of one kind have in common.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Tallies:
         probe: Probe | None = None,
         confirm: Confirm | None = None,
         former: Former | None = None,
+        learns: bool = False,
     ) -> None:
         self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
         self.each = [Tally(law, {APPLIES, *law.obliges}) for law in family.laws if mode.unasked(law) is None]
@@ -100,6 +103,8 @@ class Tallies:
         self.excluded = ledger.excludes([tally.law.name for tally in self.each], mode.name, device)
         self.before, self.probe, self.confirm = before, probe, confirm
         self.former = former or Former()
+        self.learns = learns
+        self.shared: dict[tuple[str, str], Shared] = {}
         self.cases = 0
         self.place = -1
         self.digest = 0
@@ -202,10 +207,17 @@ class Tallies:
 
     def _keep(self, tally: Tally, case: Any, found: Difference) -> None:
         """Notes where in the item a kind of difference shows, and the first cases that show it."""
+        if self.learns:
+            self.learn(tally.law, case, found)
         tally.failing[found.kind] = tally.failing.get(found.kind, 0) | 1 << self.place
         examples = tally.old if self.former.failed(tally.law.name, found.kind, self.place) else tally.kinds
         if len(examples) < _KINDS:
             examples.setdefault(found.kind, (case, found))
+
+    def learn(self, law: Law, case: Any, found: Difference) -> None:
+        """Keeps what one more violation has in common with the others of its kind."""
+        key, told = (law.name, found.kind), seen(case, found)
+        self.shared[key] = both(self.shared[key], told) if key in self.shared else told
 
     def _excuses(self, law: Law, case: Any, found: Difference) -> Excuses:
         return self.ledger.excuses(law.name, self.mode.name, self.device, found, case)

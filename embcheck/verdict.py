@@ -94,7 +94,8 @@ class Verdict:
     for it follows from another one that held exactly; ``worst`` is the largest error/bound ratio of a
     law with a bound (None for an exact law); ``obliges`` are the law's obligations and ``met`` those met; ``digest``
     fingerprints the cases.  Of an item alone, ``part`` is its number of how many, and ``failing`` are the cases that
-    violate the law, by the kind of difference: the hexadecimal digits of a number, a bit for each case's place.
+    violate the law, by the kind of difference: the hexadecimal digits of a number, a bit for each case's place; ``shared`` has
+    what these cases have in common, if that was to be learned (see `embcheck.shared`).
     """
 
     law: str
@@ -116,6 +117,7 @@ class Verdict:
     digest: str = ""
     part: str = ""
     failing: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, dict[str, Any]] = field(default_factory=dict)
     counterexamples: tuple[Counterexample, ...] = ()
 
     @property
@@ -149,6 +151,7 @@ class Verdict:
             digest=_mix(self.digest, other.digest),
             part="",
             failing={},
+            shared={},
             counterexamples=_smallest(self.counterexamples + other.counterexamples),
         )
 

@@ -86,6 +86,7 @@ LAYERS = (
         "selection",
         "evaluate",
         "execution",
+        "shared",
         "tally",
         "sides",
         "engine",
@@ -97,7 +98,7 @@ LAYERS = (
     # what tutorials claim
     "claims",
     # runs and their reports
-    *("rehearsal", "run", "replay", "report", "kept", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
+    *("rehearsal", "run", "replay", "report", "update", "kept", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
     # many records, many releases, whole models, and the commands of all
     *("shards", "releases", "audit", "commands", "cli", "__main__"),
 )
