@@ -174,7 +174,7 @@ def test_an_issue_has_what_the_form_asks_for() -> None:
     for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2", "- torch 2.13.0 AVX2: ✗",
                   "PyTorch version: 2.13.0", "Found by a property-based test (embcheck, law `law_a`"):  # fmt: skip
         assert words in made
-    assert elsewhere(CAUSE) == [
+    assert elsewhere(told(), CAUSE) == [
         "An umbrella issue collects these, comment there instead of filing another: pytorch#3: All are odd"
     ]
 

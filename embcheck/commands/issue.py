@@ -19,6 +19,7 @@ def issue(name: Annotated[str, typer.Argument(help="A cause, as `embcheck known`
         refuse(f"{name} is by design, there is nothing to report: {cause.by_design}")
     from torch.utils.collect_env import get_pretty_env_info
 
-    for line in elsewhere(cause):
+    found = shipped_known()
+    for line in elsewhere(found, cause):
         typer.echo(line, err=True)
-    typer.echo(text(shipped_known(), cause, get_pretty_env_info()), nl=False)
+    typer.echo(text(found, cause, get_pretty_env_info()), nl=False)

@@ -90,7 +90,7 @@ def _one(found: Known, cause: Cause) -> None:
         "api": cause.api,
         "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}" if cause.severity else "",
         "by design": cause.by_design,
-        "upstream": cause.reported,
+        "upstream": found.reported(cause),
         "umbrella": cause.umbrella,
         "since": cause.since,
         "fixed": cause.fixed,

@@ -14,16 +14,13 @@ def heading(cause: Cause) -> str:
     return f"{cause.api}{device}: {cause.title.rstrip('.')}"
 
 
-def elsewhere(cause: Cause) -> list[str]:
+def elsewhere(known: Known, cause: Cause) -> list[str]:
     """Why an issue of its own may not be wanted: it is reported, or there is one for all of its kind."""
     told = [f"Reported already, comment there: {report}" for report in cause.upstream]
     if cause.umbrella:
         told.append(f"An umbrella issue collects these, comment there instead of filing another: {cause.umbrella}")
     if not told:
-        searched = (
-            f"No report was found on {cause.searched}." if cause.searched else "Nobody has searched for reports yet."
-        )
-        told.append(searched)
+        told.append(f"Reports, search again before filing: {known.reported(cause)}")
     return told
 
 

@@ -39,6 +39,11 @@ class Known:
         """What each column of the matrix says of a cause."""
         return [cell(head, self.of(cause), self.recorded) for head in heads]
 
+    def reported(self, cause: Cause) -> str:
+        """Where a cause was reported, or what its entries are linked with, or when that was looked for in vain."""
+        links = dict.fromkeys(entry.link for entry in self.of(cause) if entry.link)
+        return cause.reported if cause.upstream or not links else f"see {'; '.join(links)}"
+
     @property
     def ordered(self) -> list[Cause]:
         """The causes, the most severe first."""
@@ -99,7 +104,7 @@ def one(known: Known, cause: Cause) -> str:
         f"- **API** {inline(cause.api)}",
         f"- **severity** {cause.severity}: {SEVERITIES[cause.severity]}" if cause.severity else "",
         f"- **by design** {inline(cause.by_design)}" if cause.by_design else "",
-        f"- **upstream** {inline(cause.reported)}",
+        f"- **upstream** {inline(known.reported(cause))}",
         f"- **umbrella issue** {inline(cause.umbrella)}" if cause.umbrella else "",
         f"- **since** {cause.since}" if cause.since else "",
         f"- **fixed** {cause.fixed}" if cause.fixed else "",
