@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,7 @@ def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:
 
 def test_an_issue_has_what_the_form_asks_for() -> None:
     assert heading(CAUSE) == "torch.f on the CPU: f is odd"
+    assert heading(replace(CAUSE, api="torch.f (CPU)", title="f is odd: it adds.")) == "torch.f (CPU): f is odd"
     made = text(told(), CAUSE, "PyTorch version: 2.13.0")
     for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2", "- torch 2.13.0 AVX2: ✗",
                   "PyTorch version: 2.13.0", "Found by a property-based test (embcheck, law `law_a`"):  # fmt: skip

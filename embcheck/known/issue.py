@@ -11,7 +11,8 @@ from embcheck.known.recorded import Recorded
 def heading(cause: Cause) -> str:
     """The title: the function, the device, the symptom."""
     device = "" if "CPU" in cause.api or "meta" in cause.api else " on the CPU"
-    return f"{cause.api}{device}: {cause.title.rstrip('.')}"
+    symptom = cause.title.partition(": ")[0]  # what follows says why
+    return f"{cause.api}{device}: {symptom.rstrip('.')}"
 
 
 def elsewhere(known: Known, cause: Cause) -> list[str]:
@@ -44,7 +45,7 @@ def text(known: Known, cause: Cause, collected: str) -> str:
         f"Modes that show it: {', '.join(modes) if modes else 'eager, and what runs the same kernels'}.",
         f"Releases and CPU levels (✗ wrong, ✓ right, · not run):\n{shown}",
         "Found by a property-based test (embcheck, law "
-        f"`{found.law or main.law}`, case `{main.witness}`); the script was reduced by it and needs torch alone.",
+        f"`{found.law or main.law}`, case `{main.witness}`); the script needs torch alone.",
         f"### Versions\n\n```\n{collected.strip()}\n```",
     ]
     return "\n\n".join(parts) + "\n"
