@@ -26,4 +26,8 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 __all__ = ["__version__", "check", "declare", "parametrize"]

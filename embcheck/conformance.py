@@ -9,7 +9,7 @@ def test_my_embedding():
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +20,9 @@ from embcheck.adaptation.activation import adapted
 from embcheck.collect import load_families, load_modes, statements
 from embcheck.declaration import declaration_of, name_of
 from embcheck.engine import run_item
-from embcheck.item import PROFILES, all_items
+from embcheck.facts import closest
+from embcheck.item import PROFILES, Item, Profile, all_items
+from embcheck.law import Family
 from embcheck.ledger import SHIPPED, load
 from embcheck.machine import here
 from embcheck.records.totals import Totals
@@ -40,7 +42,9 @@ class LawViolated(AssertionError):
         self.verdicts = verdicts
 
 
-def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Verdict]:
+def check(
+    subject: Factory, *, profile: str = "quick", seed: int = 0, laws: Collection[str] = (), first: bool = False
+) -> list[Verdict]:
     """Runs the laws of its kind on a class or factory, and returns their verdicts.
 
     Undeclared, ``subject(num_embeddings, embedding_dim, **flags)`` must return a module with one parameter of shape
@@ -49,15 +53,18 @@ def check(subject: Factory, *, profile: str = "quick", seed: int = 0) -> list[Ve
 
     The items are those of `embcheck run --subject` in this profile: engines one after the other, and then some of the laws
     again of a layer that is evaluated, served without a graph, copied, pickled and loaded.  The first round that refutes a
-    law ends it, so that a wrong subject is told soon.
+    law ends it, so that a wrong subject is told soon.  With ``laws`` only these are asked, and with ``first`` the first item that
+    refutes a law ends it.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
         TypeError: if the subject can't be built and called so; the message is one line.
         KeyError: for an unknown profile.
+        ValueError: for a law that there is not; the message names what is close to it.
     """
+    __tracebackhide__ = True
     verdicts: list[Verdict] = []
-    for found in _rounds(subject, profile, seed):
+    for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
         verdicts += found
         _raise_for(subject, merged(verdicts))
     settled = unjudged(merged(verdicts))
@@ -79,7 +86,9 @@ def merged(verdicts: list[Verdict]) -> list[Verdict]:
     return list(merge_all(verdicts).values())
 
 
-def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]]:
+def _rounds(
+    subject: Factory, profile: str, seed: int, laws: frozenset[str] = frozenset(), *, first: bool = False
+) -> Iterator[list[Verdict]]:
     """The verdicts of one round after the other, the random engine first: it has a bit of everything in the fewest cases.
 
     What torch, numpy and the subject warn of is not shown: most cases are nothing that anybody would compute.
@@ -96,16 +105,32 @@ def _rounds(subject: Factory, profile: str, seed: int) -> Iterator[list[Verdict]
         try:
             with warnings.catch_warnings(), adapted(subject) as families:
                 warnings.simplefilter("ignore")
-                found = [
-                    verdict
-                    for family in families.values()
-                    for item in all_items(family, PROFILES[profile], subject=name_of(subject))
-                    if item.engine == engine and (item.mode in family.modes) == own
-                    for verdict in run_item(family, item, PROFILES[profile], seed, ledger)
-                ]
+                found: list[Verdict] = []
+                for family, item in _items(families, PROFILES[profile], name_of(subject), laws):
+                    if item.engine == engine and (item.mode in family.modes) == own:
+                        told = run_item(family, item, PROFILES[profile], seed, ledger)
+                        found += [verdict for verdict in told if not laws or verdict.law in laws]
+                    if first and any(verdict.status == Status.VIOLATED for verdict in found):
+                        break
         finally:
             torch.set_num_threads(threads)
         yield found
+
+
+def _items(
+    families: Mapping[str, Family], profile: Profile, subject: str, laws: frozenset[str]
+) -> Iterator[tuple[Family, Item]]:
+    """The items of those families that have one of some laws, or of all if none is named.
+
+    Raises:
+        ValueError: for a law that none of them has.
+    """
+    known = {law.name for family in families.values() for law in family.laws}
+    for name in sorted(laws - known):
+        raise ValueError(f"no law {name!r} of this kind of subject; {closest(name, known) or 'see `embcheck laws`'}")
+    for family in families.values():
+        if not laws or any(law.name in laws for law in family.laws):
+            yield from ((family, item) for item in all_items(family, profile, subject=subject))
 
 
 #: The engine of each round, and whether it runs in the families' own modes or in the lives of a layer.
@@ -127,6 +152,7 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
 
     def one(name: str) -> Callable[[], None]:
         def law() -> None:
+            __tracebackhide__ = True
             if not known:
                 for verdict in judged(subject, profile, seed):
                     known.setdefault(verdict.law, []).append(verdict)
@@ -144,6 +170,7 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
 
 
 def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
+    __tracebackhide__ = True
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if not bad:
         return
@@ -154,7 +181,10 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
             further = len(verdict.reasons) - _REASONS
             more = f" (and {further:,} more of the kind)" if further > 0 else ""
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:_REASONS])}{more}")
-    raise LawViolated(f"{name_of(subject)} · {Totals.of(bad)}\n" + "\n".join(shown), verdicts)
+    names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
+    more = f" and {len(names) - _REASONS} more" if len(names) > _REASONS else ""
+    head = f"{', '.join(names[:_REASONS])}{more}: {name_of(subject)} · {Totals.of(bad)}"  # what pytest's short summary shows
+    raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
 
 
 #: Reasons of one law that are shown; the verdicts have all.

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import embcheck
+from embcheck import conformance, engine
 from embcheck.conformance import LawViolated
 from embcheck.verdict import Status
 
@@ -157,3 +158,27 @@ def test_check_leaves_the_threads_as_they_were() -> None:
     before = torch.get_num_threads()
     embcheck.check(Right)
     assert torch.get_num_threads() == before
+
+
+def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    run_item = engine.run_item
+
+    def counted(family: Any, item: Any, *more: Any) -> Any:
+        ran.append(item.label)
+        return run_item(family, item, *more)
+
+    monkeypatch.setattr(conformance, "run_item", counted)
+    with pytest.raises(LawViolated) as raised:
+        embcheck.check(LearnsPadding, laws=["padding_row_gets_no_gradient"], first=True)
+    assert str(raised.value).startswith("padding_row_gets_no_gradient: test_conformance:LearnsPadding · laws: 1 violated")
+    assert {verdict.law for verdict in raised.value.verdicts} == {"padding_row_gets_no_gradient"}
+    assert len(ran) == 1
+    hidden = [entry.frame.f_locals.get("__tracebackhide__", False) for entry in raised.traceback[1:]]
+    assert hidden == [True, True]
+    with pytest.raises(ValueError, match=r"no law 'padding_row_gets_no_grad' .*did you mean padding_row_gets_no_gradient"):
+        embcheck.check(LearnsPadding, laws=["padding_row_gets_no_grad"])
+
+
+def test_what_is_offered_is_shown() -> None:
+    assert dir(embcheck) == sorted(embcheck.__all__)
