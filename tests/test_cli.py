@@ -12,12 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+from warm import embcheck, python
 
 from embcheck.records.record import read
 from embcheck.verdict import Status
 
-#: A selection that takes a few seconds.
+#: A selection that takes a second.
 SMALL = ("--profile", "quick", "-k", "lookup and scope and eager")
+#: Given last, to judge without workers.
+HERE = ("--", "-n", "0")
 
 #: Planted into every process of a run by the name that Python imports at start: what a broken torch would do.
 PLANT = """
@@ -34,17 +37,6 @@ def embedding(input, weight, *more, **flags):
 
 torch.nn.functional.embedding = embedding
 """
-
-
-def embcheck(
-    *arguments: object, plant: Path | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a child."""
-    environment = dict(os.environ)
-    if plant is not None:
-        environment["PYTHONPATH"] = str(plant)
-    command = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=3600, check=False)
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -108,7 +100,7 @@ def test_bad_ledger_is_refused(tmp_path: Path, text: str, said: str) -> None:
 def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.toml"
     ledger.write_text(ENTRY)
-    done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--only-ledger", ledger)
+    done = embcheck("run", "--profile", "quick", "-k", "test_ledger", "--only-ledger", ledger, *HERE)
     assert done.returncode == 1
     assert "gone is stale" in done.stdout
     assert last_line(done) == "exit code 1: 1 ledger entry is stale or no longer right"
@@ -122,7 +114,7 @@ def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_nothing_selected() -> None:
-    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing")
+    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing", "-n", "1")
     assert done.returncode == 5
     assert "embcheck: nothing was selected" in done.stdout
     assert last_line(done) == "exit code 5: nothing was selected"
@@ -130,7 +122,7 @@ def test_nothing_selected() -> None:
 
 def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "record.ndjson").symlink_to("/dev/full")
-    done = embcheck("run", *SMALL, "-v", "--report", tmp_path)
+    done = embcheck("run", *SMALL, "-v", "--report", tmp_path, *HERE)
     assert done.returncode == 3
     assert last_line(done) == "exit code 3: the record is cut off: [Errno 28] No space left on device"
     assert "is cut off: [Errno 28] No space left on device" in done.stdout
@@ -138,7 +130,7 @@ def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "gate", "-n", "2", "--report", str(tmp_path)]
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "gate", "-n", "1", "--report", str(tmp_path)]
     # A shell's background jobs, and so some CI runners', ignore SIGINT, and children inherit that.
     run = subprocess.Popen(
         command,
@@ -168,7 +160,7 @@ def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["os.kill(os.getpid(), 9)", "import ctypes; ctypes.string_at(0)"])
 def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str) -> None:
     plant = planted(tmp_path / "plant", what)
-    done = embcheck("run", *SMALL, "--report", tmp_path / "out", plant=plant)
+    done = embcheck("run", *SMALL, "-n", "1", "--report", tmp_path / "out", plant=plant)
     assert done.returncode == 1, done.stdout
     assert "shape=(17,), dtype='float64'" in done.stdout
     assert "the process died: crash SIG" in done.stdout
@@ -181,7 +173,7 @@ def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str) -
 
 def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
-    done = embcheck("run", *SMALL, "--report", "out", plant=plant, cwd=tmp_path)
+    done = embcheck("run", *SMALL, "--report", "out", *HERE, plant=plant, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert last_line(done) == "exit code 1: 1 law violated (lookup_copies_rows)"
     printed = f"embcheck replay {done.stdout.partition('embcheck replay ')[2].splitlines()[0]}"
@@ -196,9 +188,8 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     assert fixed.stdout.startswith("FIXED")
     script = tmp_path / "out" / ".embcheck" / f"{failure}.py"
     assert embcheck(*words[1:], "--script", cwd=tmp_path).stdout == script.read_text()
-    assert subprocess.run([sys.executable, script], check=False, capture_output=True).returncode == 0
-    broken = {**os.environ, "PYTHONPATH": str(plant)}
-    assert subprocess.run([sys.executable, script], check=False, env=broken, capture_output=True).returncode == 1
+    assert python(script).returncode == 0
+    assert python(script, environment={**os.environ, "PYTHONPATH": str(plant)}).returncode == 1
     imported = {line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))}
     assert imported <= {
         "import sys",
@@ -210,10 +201,9 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
 
 def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
     digests = set()
-    for workers in (1, 2, 4):
+    for workers in (0, 3):
         report = tmp_path / str(workers)
-        selection = ("--profile", "quick", "-k", "padding", "-n", workers)
-        done = embcheck("run", *selection, "--report", report)
+        done = embcheck("run", "--profile", "quick", "-k", "padding", "--report", report, "--", "-n", workers)
         assert done.returncode == 0, done.stdout
         assert last_line(done) == "exit code 0: every law holds, is known or not applicable"
         footer = read(report / "record.ndjson").footer

@@ -100,16 +100,18 @@ def without_padding(embedding: torch.nn.Embedding) -> torch.nn.Linear:
     return linear
 
 
-def test_a_head_of_any_class_and_a_copy_in_any_layout_are_right() -> None:
+def test_a_head_of_any_class_and_a_copy_in_any_layout_are_right(profile: str) -> None:
     class Local(OwnHead):
         """Can't be pickled."""
 
     for right in (OwnHead, embcheck.declare("tied")(Local), copied):
-        embcheck.check(right)
+        embcheck.check(right, profile=profile)
 
 
-def test_a_right_layer_passes() -> None:
-    verdicts = embcheck.check(Right)
+def test_a_right_layer_passes_and_the_threads_are_left_as_they_were(profile: str) -> None:
+    before = torch.get_num_threads()
+    verdicts = embcheck.check(Right, profile=profile)
+    assert torch.get_num_threads() == before
     assert verdicts
     assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
     assert sum(verdict.cases for verdict in verdicts if verdict.law == "padding_row_gets_no_gradient") > 100
@@ -126,18 +128,18 @@ def test_a_right_layer_passes() -> None:
         (OffWhenCopied, "lookup_copies_rows"),
     ],
 )
-def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str) -> None:
+def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str, profile: str) -> None:
     with pytest.raises(LawViolated) as caught:
-        embcheck.check(layer)
+        embcheck.check(layer, profile=profile)
     violated = {verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED}
     assert law in violated
     assert layer.__name__ in str(caught.value)
     assert "case    Case(num_embeddings=" in str(caught.value)
 
 
-def test_a_wrong_conversion_is_refuted_by_its_law() -> None:
+def test_a_wrong_conversion_is_refuted_by_its_law(profile: str) -> None:
     with pytest.raises(LawViolated, match=r"case    ConversionCase\(num_embeddings=") as caught:
-        embcheck.check(without_padding)
+        embcheck.check(without_padding, profile=profile)
     assert "conversion_keeps_bits" in {v.law for v in caught.value.verdicts if v.status == Status.VIOLATED}
 
 
@@ -152,12 +154,6 @@ def test_a_wrong_conversion_is_refuted_by_its_law() -> None:
 def test_what_is_no_layer_gets_one_clear_line(factory: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):
         embcheck.check(factory)
-
-
-def test_check_leaves_the_threads_as_they_were() -> None:
-    before = torch.get_num_threads()
-    embcheck.check(Right)
-    assert torch.get_num_threads() == before
 
 
 def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

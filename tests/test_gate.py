@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from test_cli import embcheck, planted
+from test_cli import HERE, planted
+from warm import embcheck
 
 from embcheck.records.record import read
 
-ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager", "-n", "1")
+ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager")
 
 
 def test_a_baseline_excuses_what_is_old_and_shows_it(tmp_path: Path) -> None:
     plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
-    first = embcheck(*ONE, "--report", tmp_path / "old", plant=plant)
+    first = embcheck(*ONE, "--report", tmp_path / "old", *HERE, plant=plant)
     assert first.returncode == 1, first.stdout
     baseline = tmp_path / "old" / "record.ndjson"
 
-    again = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "new", plant=plant)
+    again = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "new", *HERE, plant=plant)
     assert again.returncode == 0, again.stdout
     assert "(in the baseline too)" in again.stdout
     assert "against the baseline: 0 laws new or undecided" in again.stdout
     assert embcheck("diff", tmp_path / "old", tmp_path / "new").returncode == 0
 
     other = planted(tmp_path / "other", "return right(input, weight, *more, **flags)[..., :1]")
-    worse = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "worse", plant=other)
+    worse = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "worse", *HERE, plant=other)
     assert worse.returncode == 1, worse.stdout
     changed = embcheck("diff", tmp_path / "old", tmp_path / "worse")
     assert changed.returncode == 1
@@ -41,11 +42,11 @@ def test_a_baseline_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_shards_have_the_cases_of_the_whole(tmp_path: Path) -> None:
-    quick = ("run", "--profile", "quick", "-k", "padding and (scope or product)", "-n", "1")
-    assert embcheck(*quick, "--report", tmp_path / "whole").returncode == 0
+    quick = ("run", "--profile", "quick", "-k", "padding and (scope or product)")
+    assert embcheck(*quick, "--report", tmp_path / "whole", *HERE).returncode == 0
     parts = [tmp_path / f"{number}" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
-        assert embcheck(*quick, "--shard", f"{number}/2", "--report", part).returncode == 0
+        assert embcheck(*quick, "--shard", f"{number}/2", "--report", part, *HERE).returncode == 0
     done = embcheck("merge", *reversed(parts), "-o", tmp_path / "merged.ndjson")
     assert done.returncode == 0, done.stdout + done.stderr
     whole, merged = read(tmp_path / "whole" / "record.ndjson"), read(tmp_path / "merged.ndjson")
@@ -68,7 +69,7 @@ def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     os.environ.update(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
     try:
-        done = embcheck(*ONE, "--report", tmp_path / "out", plant=plant)
+        done = embcheck(*ONE, "--report", tmp_path / "out", *HERE, plant=plant)
     finally:
         del os.environ["GITHUB_ACTIONS"], os.environ["GITHUB_STEP_SUMMARY"]
     assert done.returncode == 1
