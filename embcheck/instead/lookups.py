@@ -80,9 +80,12 @@ def rows_as_they_were(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def no_longer_than_due(case: Any, seen: Elements) -> Any:
-    """Rows that were rescaled by a negative factor: of the due length at most, whatever their signs."""
+    """Rows that were rescaled by a negative factor: of the due length at most, whatever their signs.
+
+    The norm has an error for each element that is added.
+    """
     finite = np.isfinite(seen.got)
-    due = np.abs(seen.expected) * (1 + 8 * case.format.unit_roundoff)
+    due = np.abs(seen.expected) * (1 + (8 + case.embedding_dim) * case.format.unit_roundoff)
     return not (np.abs(seen.got) > due)[finite & seen.differ].any()
 
 

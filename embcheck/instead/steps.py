@@ -92,7 +92,7 @@ def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
     foreach steps one dtype after another, in an order of its own: there any other may be the first.
     """
     group = next(members for members, _ in case.groups if _member(seen) in members)
-    first = group if case.path == "foreach" else group[:1]
+    first = group if case.path == "foreach" or dict(case.flags).get("foreach") else group[:1]
     return any(case.members[_member(seen)].dtype != case.members[each].dtype for each in first)
 
 

@@ -114,7 +114,8 @@ def copied_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     (grad,) = torch.autograd.grad(call(indices), leaf, upstream)
     merged = grad.coalesce() if grad.is_sparse else grad
     for other in (merged.clone(), copy.deepcopy(merged), pickle.loads(pickle.dumps(merged))):
-        (other._values() if other.is_sparse else other).mul_(3)
+        values = other._values() if other.is_sparse else other
+        values.untyped_storage().fill_(3)  # each byte: a copy that keeps strides of zero takes no other write
     return {"weight_grad": merged}
 
 

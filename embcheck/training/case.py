@@ -287,6 +287,8 @@ class Tying(Axes, _TyingAxes):  # type: ignore[misc]
         """Those of a given gradient; else autograd follows a parameter that is dense in memory."""
         if self.grad_layout != "fresh":
             return view_of(self.shape, self.grad_layout).strides
+        if self.lap == "apart" and self.sparse and "both" in self.routes:
+            return self.shape[1], 1  # a dense gradient that is added to a sparse one lies row by row
         return self._strides if self.layout in ("contiguous", "offset", "transposed") else (self.shape[1], 1)
 
     @property
