@@ -115,7 +115,8 @@ def copied_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     merged = grad.coalesce() if grad.is_sparse else grad
     for other in (merged.clone(), copy.deepcopy(merged), pickle.loads(pickle.dumps(merged))):
         values = other._values() if other.is_sparse else other
-        values.untyped_storage().fill_(3)  # each byte: a copy that keeps strides of zero takes no other write
+        # Byte by byte, for a copy that keeps strides of zero takes no other write.
+        torch.empty(0, dtype=torch.uint8).set_(values.untyped_storage()).fill_(3)
     return {"weight_grad": merged}
 
 
