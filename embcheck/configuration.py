@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from embcheck.facts import closest
 from embcheck.options import TABLE, Option, Value, options_of
 
 if sys.version_info >= (3, 11):
@@ -68,8 +68,8 @@ def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
             continue
         option = known.get(name)
         if option is None:
-            close = get_close_matches(name, [*known, SUBJECTS], 3)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join([*known, SUBJECTS])}"
+            keys = [*known, SUBJECTS]
+            hint = closest(name, keys) or f"there are {', '.join(keys)}"
             raise ConfigurationError(f"{path}: {TABLE} has no key {name!r}; {hint}")
         try:
             found[name] = _checked(option, value)

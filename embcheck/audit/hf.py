@@ -12,6 +12,7 @@ from typing import Any
 
 from embcheck.audit.finding import AS_BUILT
 from embcheck.audit.tiny import BASE, VOCABULARY, shrunk
+from embcheck.facts import closest
 
 #: Which mapping of transformers holds the models of a task.
 TASKS = {
@@ -101,10 +102,8 @@ def chosen(name: str) -> list[dict[str, Any]]:
     fits = [source for source in every if model_type in (source["type"], source["cls"])]
     fits = [source for source in fits if not task or source["task"] == task]
     if not fits:
-        import difflib
-
-        close = difflib.get_close_matches(model_type, sorted({source["type"] for source in every}), 3)
-        raise Unknown(f"no architecture {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""))
+        hint = closest(model_type, sorted({source["type"] for source in every}))
+        raise Unknown("; ".join(filter(None, (f"no architecture {name!r}", hint))))
     order = {"masked": 0, "seq2seq": 1, "causal": 2}
     return sorted(fits, key=lambda source: order[source["task"]])[:1]
 

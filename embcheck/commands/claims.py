@@ -34,12 +34,9 @@ def claims(
 
     if show:
         if show not in every_claim():
-            import difflib
+            from embcheck.facts import closest
 
-            close = difflib.get_close_matches(show, every_claim(), 3)
-            refuse(
-                f"no claim {show!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck claims`")
-            )
+            refuse(f"no claim {show!r}; {closest(show, every_claim()) or 'see `embcheck claims`'}")
         tell_story(show)
         return
     selected = chosen(keyword)

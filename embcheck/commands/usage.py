@@ -43,12 +43,10 @@ def lacks(extra: str, error: ImportError) -> NoReturn:
 
 def law_named(name: str) -> tuple[Family, Law]:
     """The law of a name, and its family; a name that no law has is refused, with close ones."""
-    import difflib
-
     from embcheck.collect import load_families
+    from embcheck.facts import closest
 
     known = {law.name: (family, law) for family in load_families().values() for law in family.laws}
     if name not in known:
-        close = difflib.get_close_matches(name, known, 3)
-        refuse(f"no law {name!r}; " + (f"did you mean {' or '.join(close)}?" if close else "see `embcheck laws`"))
+        refuse(f"no law {name!r}; {closest(name, known) or 'see `embcheck laws`'}")
     return known[name]

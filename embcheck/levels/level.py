@@ -6,11 +6,11 @@ capitals; a level caps one library and leaves the other as it is, and *lowest* c
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from embcheck.facts import closest
 from embcheck.machine import Machine
 
 ATEN, ONEDNN = "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"
@@ -83,8 +83,7 @@ def level(name: str) -> Level:
         return Level(known, {ATEN: known})
     if known in _ONEDNN:
         return Level(known, {ONEDNN: known})
-    close = difflib.get_close_matches(name, NAMES, 3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are all, {', '.join(NAMES)}"
+    hint = closest(name, NAMES) or f"there are all, {', '.join(NAMES)}"
     raise UnknownLevel(f"no CPU level {name!r}; {hint}")
 
 
