@@ -84,6 +84,7 @@ def replay(
     from embcheck.levels.level import asked_for, level_of, without_level
     from embcheck.records.audited import FAMILY
     from embcheck.records.store import StoreError, imports_of, recorded, script_of
+    from embcheck.state import EXIT_CODES
 
     try:
         record = recorded(failure, store)
@@ -99,7 +100,7 @@ def replay(
     device = without_level(record["device"])
     outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
     typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
-    raise typer.Exit({"FAILED": 1, "FIXED": 0}.get(outcome, INTERNAL))
+    raise typer.Exit(EXIT_CODES[outcome])
 
 
 def _at_level(name: str, arguments: list[str]) -> int:
@@ -120,7 +121,8 @@ def _at_level(name: str, arguments: list[str]) -> int:
 
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:
     from embcheck.declaration import VARIABLE, SubjectError
-    from embcheck.replay import ERROR, replay
+    from embcheck.replay import replay
+    from embcheck.state import ERROR
 
     if record["subject"] != "torch":
         os.environ[VARIABLE] = record["subject"]  # for this process and the one that tries the case first

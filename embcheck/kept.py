@@ -18,10 +18,7 @@ import pytest
 
 from embcheck.declaration import VARIABLE
 from embcheck.records.store import forget, kept_in, store_of
-from embcheck.state import ERROR, FAILED, FIXED
-
-#: How ``embcheck replay`` exits with each answer.
-_CODES = {FIXED: 0, FAILED: 1, ERROR: 3}
+from embcheck.state import ERROR, EXIT_CODES, FIXED
 
 
 class Answer(NamedTuple):
@@ -45,7 +42,7 @@ def asked(failure: str, store: Path) -> Answer:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=around, check=False)
     said = " ".join(done.stdout.split())
     state = said.partition(" ")[0]
-    if _CODES.get(state) == done.returncode:
+    if EXIT_CODES.get(state) == done.returncode:
         return Answer(failure, state, said)
     told = " ".join((said, *done.stderr.split()[-40:])).strip()
     return Answer(failure, ERROR, f"{ERROR} replay ended with status {done.returncode}: {told or 'it said nothing'}")

@@ -21,7 +21,7 @@ from embcheck.machine import here
 from embcheck.mode import MODES, Mode
 from embcheck.result import Holds, Result, Violated, told
 from embcheck.run import Settings, UsageError
-from embcheck.state import ERROR, FAILED, FIXED, Replayed, failed, fixed
+from embcheck.state import ERROR, Replayed, failed, fixed
 
 
 def replay(record: Mapping[str, Any]) -> Replayed:
@@ -73,6 +73,3 @@ def _found(record: Mapping[str, Any]) -> tuple[Family, Mode, Law, Any]:
     if law is None:
         raise KeyError(record["law"])
     return family, MODES[record["mode"]], law, parse(record["case"])
-
-
-__all__ = ["ERROR", "FAILED", "FIXED", "Replayed", "replay", "state_of"]

@@ -22,11 +22,16 @@ Shared = dict[str, Any]
 
 def seen(case: Any, found: Difference) -> Shared:
     """What a single case tells; where the kind of a difference says itself what came out, nothing more is told of that."""
-    facts = {name: fact for name, fact in case.facts().items() if type(fact) in (bool, str)}
+    facts = region(case.facts())
     if found.kind.partition(":")[0] not in NUMERIC:
         return {"where": facts, "instead": {}}
     words = [each for each in sorted(INSTEAD) if each not in _IDLE and is_known(each, case, found)]
     return {"where": facts, "instead": {observation(found): {"words": words, "values": _values(found)}}}
+
+
+def region(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that a region is made of: numbers are left out, for they would name single cases."""
+    return {name: fact for name, fact in facts.items() if type(fact) in (bool, str)}
 
 
 def _values(found: Difference) -> list[str]:

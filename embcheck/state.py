@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from embcheck.machine import Machine
 
 FAILED, FIXED, ERROR = "FAILED", "FIXED", "ERROR"
+#: How ``embcheck replay`` exits with each.
+EXIT_CODES = {FIXED: 0, FAILED: 1, ERROR: 3}
 
 
 class Replayed(NamedTuple):

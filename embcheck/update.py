@@ -13,7 +13,7 @@ from typing import Any
 from embcheck.axes import parse
 from embcheck.files import write_whole
 from embcheck.ledger import read
-from embcheck.shared import both, in_words
+from embcheck.shared import both, in_words, region
 from embcheck.typed import visible
 from embcheck.verdict import Counterexample, Verdict
 
@@ -50,9 +50,8 @@ def entries(
     for (law, device, kind), group in groups.items():
         least = min(group, key=lambda example: (len(example.case), example.case))
         told = [v.shared[kind] for v in verdicts if (v.law, v.device) == (law, device) and kind in v.shared]
-        told += [{"where": parse(example.case).facts(), "instead": {}} for example in group]
+        told += [{"where": region(parse(example.case).facts()), "instead": {}} for example in group]
         common = reduce(both, told)
-        where = {name: fact for name, fact in common["where"].items() if type(fact) in (bool, str)}
         modes = dict.fromkeys(mode for each in group for mode in (each.mode, *each.other_modes))
         instead = in_words(common["instead"])
         deadly = kind.startswith(_DEADLY)
@@ -64,7 +63,7 @@ def entries(
             "kind": kind,
             **({"instead": instead} if instead else {}),
             **({"excluded": True} if deadly else {}),
-            "where": where,
+            "where": common["where"],
             "witness": least.case,
             "reason": f"Written by embcheck run --update-ledger on {date.today()}: {least.words}.",
             "measured": dict(measured),

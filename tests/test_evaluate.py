@@ -30,7 +30,7 @@ from embcheck.machine import here
 from embcheck.mode import MODES
 from embcheck.outcome import Outcome
 from embcheck.reduce import reduce_case
-from embcheck.replay import ERROR, FAILED, FIXED, Replayed, replay, state_of
+from embcheck.replay import replay, state_of
 from embcheck.result import (
     HOLDS,
     Difference,
@@ -42,6 +42,7 @@ from embcheck.result import (
     Unreachable,
     Violated,
 )
+from embcheck.state import ERROR, FAILED, FIXED, Replayed
 from embcheck.verdict import Status
 
 FAMILIES = load_families()
