@@ -224,7 +224,9 @@ def _label(test: pytest.Item) -> str:
     asked = chosen.params if chosen is not None else {}
     item, entry = asked.get("embcheck_item"), asked.get("embcheck_entry")
     if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
-        return f"ledger: {entry.name}"
+        from embcheck.verdict import witness_law
+
+        return witness_law(entry.name)
     return str(getattr(item, "label", ""))
 
 

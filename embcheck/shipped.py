@@ -7,6 +7,7 @@ from functools import cache
 
 from embcheck.cause import Cause, by_severity
 from embcheck.ledger import SHIPPED, Entry, read_all
+from embcheck.verdict import entry_name
 
 
 @cache
@@ -33,5 +34,5 @@ def _places() -> dict[str, int]:
 
 def place_of(name: str) -> int:
     """The place of an entry's cause, or of a witness's, among all: the most severe first, those of other ledgers last."""
-    cause = _by_entry().get(name.removeprefix("ledger: "))
+    cause = _by_entry().get(entry_name(name))
     return _places()[cause.name] if cause else len(_places())

@@ -34,6 +34,20 @@ class Status(IntEnum):
         return cls[word.upper().replace(" ", "_")]
 
 
+#: The family of the ledger's witnesses.
+LEDGER = "ledger"
+
+
+def witness_law(entry: str) -> str:
+    """What the verdict on a ledger entry's witness is filed under, as if it were a law."""
+    return f"{LEDGER}: {entry}"
+
+
+def entry_name(law: str) -> str:
+    """The name of the entry whose witness is filed under a law; of any other text itself."""
+    return law.removeprefix(f"{LEDGER}: ")
+
+
 #: What every law obliges, whatever else it does: that a case of it is judged, not loosely.
 APPLIES = "applies"
 

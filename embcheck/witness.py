@@ -18,19 +18,14 @@ from embcheck.mode import MODES, modes_of
 from embcheck.records.store import failure_id
 from embcheck.result import Difference, Violated
 from embcheck.script import complete
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
-
-
-def named(entry: Entry) -> str:
-    """What a witness's verdict is filed under."""
-    return f"ledger: {entry.name}"
+from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
 
 
 def statement(entry: Entry) -> Statement:
     """The entry as a record keeps it."""
     releases = f"; torch {entry.torch}" if str(entry.torch) else ""
     machines = f"; machines with {conditions(entry.machine)}" if entry.machine else ""
-    return Statement(named(entry), "ledger", entry.reason, f"violates {entry.law}{releases}{machines}", entry.link)
+    return Statement(witness_law(entry.name), LEDGER, entry.reason, f"violates {entry.law}{releases}{machines}", entry.link)
 
 
 def look(
@@ -84,7 +79,7 @@ def lacking(entry: Entry) -> str | None:
 
 def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
     return Verdict(
-        law=named(entry),
+        law=witness_law(entry.name),
         family="ledger",
         subject="torch",
         mode="eager" if set("*,") & set(entry.mode) else entry.mode,

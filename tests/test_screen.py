@@ -24,7 +24,7 @@ from embcheck.ledger import SEEMS_FIXED
 from embcheck.options import COLOURS, DOCUMENTS
 from embcheck.records.ending import because
 from embcheck.records.record import read
-from embcheck.records.totals import LEDGER, Totals, cases_by_family, shares
+from embcheck.records.totals import Totals, cases_by_family, shares
 from embcheck.report import document, junit, progress
 from embcheck.report.failure import chosen, lines
 from embcheck.report.progress import Progress

@@ -136,14 +136,15 @@ def _looked(entries: Any, found: Any, anew: bool) -> Any:
     """What is recorded, with what the entries show here that nothing is recorded of, or all of them."""
     from embcheck.known.recorded import outdated, tried, unseen, updated
     from embcheck.run import environment
-    from embcheck.witness import look, named
+    from embcheck.verdict import witness_law
+    from embcheck.witness import look
 
     missing = {entry.name for entry in entries} if anew else {*outdated(entries, found), *unseen(entries, found)}
     if not missing:
         return found
     looked = [look(entry, surveyed=True) for entry in entries if entry.name in missing]
     found = updated(entries, found, {environment()["versions"]["torch"]: looked})
-    seen = {entry.name for entry in entries for v in looked if v.law == named(entry) and v.counterexamples}
+    seen = {entry.name for entry in entries for v in looked if v.law == witness_law(entry.name) and v.counterexamples}
     written, statuses = tried({name: found[name] for name in sorted(seen)})
     for name, status in statuses.items():
         if status != 1:

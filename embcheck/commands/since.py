@@ -135,7 +135,8 @@ def script_of_failure(failure: str, store: Path) -> str:
 def _of_entry(name: str) -> str:
     """The script of a ledger entry's witness, as the installed torch writes it; empty if there is no such entry."""
     from embcheck.ledger import SHIPPED, read
+    from embcheck.verdict import entry_name
     from embcheck.witness import script_of
 
-    entry = next((entry for entry in read(SHIPPED) if entry.name == name.removeprefix("ledger: ")), None)
+    entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(name)), None)
     return script_of(entry) if entry is not None else ""

@@ -19,14 +19,13 @@ from embcheck.files import write_whole
 from embcheck.ledger import Entry
 from embcheck.records.record import Record
 from embcheck.residual.residue import residue
-from embcheck.verdict import Status, Verdict
+from embcheck.verdict import Status, Verdict, witness_law
 
 KEPT = Path(__file__).with_name("recorded.json")
 #: Where the pages are, in a checkout.
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "known"
 _INSTALLED = Path(__file__).with_name("scripts")
 SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PAGES / "scripts"
-_PREFIX = "ledger: "
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def updated(
         held = known if known is not None and known.witness == entry.witness else Recorded(entry.witness)
         for release, judged in verdicts.items():
             for verdict in judged:
-                if verdict.law == f"{_PREFIX}{entry.name}":
+                if verdict.law == witness_law(entry.name):
                     held = _told(held, public(release), verdict, bool(entry.machine))
         if known is None or known.script != held.script:
             held = replace(held, script=residue(held.script))

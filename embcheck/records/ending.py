@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from embcheck.records.totals import LEDGER, Totals, counted
-from embcheck.verdict import Status, Verdict
+from embcheck.records.totals import Totals, counted
+from embcheck.verdict import LEDGER, Status, Verdict
 
 #: Laws that the reason names.
 _NAMED = 3

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from embcheck.records.compare import Change, Move, compare
 from embcheck.records.record import Record
-from embcheck.records.totals import LEDGER, Totals
-from embcheck.verdict import Statement, Status, Verdict
+from embcheck.records.totals import Totals
+from embcheck.verdict import LEDGER, Statement, Status, Verdict
 
 
 class Column(Protocol):

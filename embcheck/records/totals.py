@@ -12,10 +12,7 @@ from dataclasses import dataclass, field
 
 from embcheck.cause import Cause, summed_up
 from embcheck.shipped import causes_of
-from embcheck.verdict import Status, Verdict
-
-#: The family under which the witnesses of the ledger's entries are filed.
-LEDGER = "ledger"
+from embcheck.verdict import LEDGER, Status, Verdict, entry_name
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def entries_met(verdicts: Iterable[Verdict]) -> frozenset[str]:
     for verdict in verdicts:
         found.update(verdict.entries)
         if verdict.family == LEDGER and verdict.status == Status.KNOWN:
-            found.add(verdict.law.removeprefix("ledger: "))
+            found.add(entry_name(verdict.law))
     return frozenset(found)
 
 

@@ -9,7 +9,7 @@ from embcheck.records.record import Record
 from embcheck.records.totals import Totals
 from embcheck.report.changes import closing
 from embcheck.report.screen import HEADINGS, family_rows
-from embcheck.verdict import Status, Verdict
+from embcheck.verdict import Status, Verdict, entry_name
 
 #: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.
 _SHOWN = 10
@@ -71,7 +71,7 @@ def summary(record: Record, baseline: Baseline | None = None, last: str = "") ->
         lines.append(f"\n… and {len(failing) - _FULL} more, in the record.")
     if baseline is not None:
         lines += ["", f"Against the baseline: {closing(compare(baseline.record, record))}."]
-    known = sorted(verdict.law.removeprefix("ledger: ") for verdict in settled if verdict.engine == "witness")
+    known = sorted(entry_name(verdict.law) for verdict in settled if verdict.engine == "witness")
     if known:
         lines += ["", f"<details><summary>{len(known)} entries of the ledger were looked at</summary>", ""]
         lines += [", ".join(_code(name) for name in known), "", "</details>"]

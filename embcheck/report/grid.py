@@ -11,7 +11,7 @@ from rich.text import Text
 
 from embcheck.records.totals import Totals, told
 from embcheck.report.style import STYLE
-from embcheck.verdict import Status, Verdict
+from embcheck.verdict import LEDGER, Status, Verdict
 
 #: A status in a cell.
 _CELLS = {
@@ -36,7 +36,7 @@ def costs(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], tuple[int, float
 
 def grids(verdicts: Iterable[Verdict], absences: Mapping[str, Mapping[str, str]]) -> Group:
     """Every family's grid, and every mode's cost over all families."""
-    settled = [verdict for verdict in verdicts if verdict.family != "ledger"]
+    settled = [verdict for verdict in verdicts if verdict.family != LEDGER]
     families = list(dict.fromkeys(verdict.family for verdict in settled))
     parts: list[Any] = []
     for family in families:

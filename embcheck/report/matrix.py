@@ -10,10 +10,10 @@ from rich.text import Text
 
 from embcheck.records.compare import Key, across
 from embcheck.records.grid import Grid, Square
-from embcheck.records.totals import LEDGER, Totals
+from embcheck.records.totals import Totals
 from embcheck.report.changes import closing, lines
 from embcheck.report.style import STYLE
-from embcheck.verdict import Status
+from embcheck.verdict import LEDGER, Status
 
 
 def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, Mapping[Key, str]]) -> None:

@@ -24,13 +24,12 @@ from embcheck.cause import summed_up
 from embcheck.records.compare import Change, Key, Move
 from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
-from embcheck.records.totals import LEDGER
 from embcheck.report.changes import evidence
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
 from embcheck.shipped import place_of
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
 #: The families that start so have a section of their own, as the ledger has.
 CLAIMS = "claim"
@@ -96,7 +95,7 @@ class Section:
 
     @property
     def name(self) -> str:
-        return self.row.law.removeprefix("ledger: ")
+        return entry_name(self.row.law)
 
     @property
     def mark(self) -> Mark:

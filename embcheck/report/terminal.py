@@ -18,13 +18,13 @@ from embcheck.ledger import SEEMS_FIXED
 from embcheck.machine import Machine
 from embcheck.records.compare import across
 from embcheck.records.ending import verdict_line
-from embcheck.records.totals import LEDGER, Totals, counted
+from embcheck.records.totals import Totals, counted
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
 from embcheck.report.style import STYLE, console
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
 #: Entries of the ledger that one line names.
 _ENTRIES = 6
@@ -154,7 +154,7 @@ def seem_fixed(settled: Iterable[Verdict], *, every: bool) -> list[Text]:
     word = ("HOLDS    ", STYLE[Status.HOLDS])
     if every or len(found) == 1:
         return [Text.assemble(word, f" {law}: {reason}") for law, reason in found]
-    names = ", ".join(law.removeprefix("ledger: ") for law, _ in found[:_ENTRIES])
+    names = ", ".join(entry_name(law) for law, _ in found[:_ENTRIES])
     more = f" and {len(found) - _ENTRIES:,} more" if len(found) > _ENTRIES else ""
     return [Text.assemble(word, f" {len(found):,} ledger entries seem fixed here (-v): {names}{more}")] if found else []
 
