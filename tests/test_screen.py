@@ -33,7 +33,7 @@ from embcheck.report.style import console
 from embcheck.report.terminal import summary
 from embcheck.run import Batch, Settings
 from embcheck.tiers import CORE
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict
 
 FAMILIES = load_families()
 #: More entries than the shipped ledger has.
