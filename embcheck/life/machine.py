@@ -8,6 +8,7 @@ case.  So a history that fails is reduced, replayed and written as a script like
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -36,12 +37,9 @@ Receive = Callable[[Any], None]
 class Life(stateful.RuleBasedStateMachine):
     """A tied model to which operations happen.  `rules` adds a rule for each."""
 
-    birth: Birth
-    receive: Receive
-    patient: bool = False
-
-    def __init__(self) -> None:
+    def __init__(self, birth: Birth, receive: Receive, patient: bool) -> None:
         super().__init__()
+        self.birth, self.receive, self.patient = birth, receive, patient
         self.case: Any = None
         self.history: list[str] = []
 
@@ -49,11 +47,11 @@ class Life(stateful.RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         """Builds a model: its structure, flags, dtype, inputs and first state are drawn as those of any random case."""
         draws = stream.Stream(seed)
-        self.case = type(self).birth(draws)
+        self.case = self.birth(draws)
         self.history = list(self.case.history)
         self.state = self.case.expected
         self.careful = not draws.chance(_CAREFREE)
-        self.slow_left = 1 if type(self).patient and draws.chance(_PATIENT) else 0
+        self.slow_left = 1 if self.patient and draws.chance(_PATIENT) else 0
 
     def means_something(self, name: str) -> bool:
         """Whether an operation may happen now."""
@@ -84,11 +82,12 @@ class Life(stateful.RuleBasedStateMachine):
         """Hands the history over as a case."""
         if self.history:
             first, second, *later = [*self.history, "nothing", "nothing"][: max(2, len(self.history))]
-            type(self).receive(self.case.but(first=first, second=second, later=tuple(later), watched=True))
+            self.receive(self.case.but(first=first, second=second, later=tuple(later), watched=True))
 
 
+@cache
 def rules() -> type[Life]:
-    """The machine with one rule for each operation."""
+    """The machine with one rule for each operation; made once, for Hypothesis keeps each class of machines for ever."""
     made = {}
     for name in OPERATIONS:
 
@@ -105,8 +104,11 @@ def rules() -> type[Life]:
 
 def histories(birth: Birth, receive: Receive, count: int, seed: int, patient: bool) -> None:
     """Has ``count`` histories of up to `STEPS` operations received as cases; ``patient`` ones have slow operations."""
-    machine = type("Walk", (rules(),), {"birth": staticmethod(birth), "receive": staticmethod(receive)})
-    machine.patient = patient  # type: ignore[attr-defined]
+
+    @hypothesis.seed(seed)
+    def machine() -> Life:
+        return rules()(birth, receive, patient)
+
     settings = hypothesis.settings(
         max_examples=count,
         stateful_step_count=STEPS,
@@ -117,4 +119,4 @@ def histories(birth: Birth, receive: Receive, count: int, seed: int, patient: bo
         derandomize=False,
     )
     with without_literals():
-        stateful.run_state_machine_as_test(hypothesis.seed(seed)(machine), settings=settings)
+        stateful.run_state_machine_as_test(machine, settings=settings)  # type: ignore[arg-type]  # it takes functions, too
