@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from embcheck import strategies
     from embcheck.conformance import check, parametrize
     from embcheck.declaration import declare
 
@@ -21,6 +22,8 @@ _OFFERED = {"check": "conformance", "parametrize": "conformance", "declare": "de
 
 
 def __getattr__(name: str) -> object:
+    if name == "strategies":
+        return import_module("embcheck.strategies")
     if name in _OFFERED:
         return getattr(import_module(f"embcheck.{_OFFERED[name]}"), name)
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
@@ -30,4 +33,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-__all__ = ["__version__", "check", "declare", "parametrize"]
+__all__ = ["__version__", "check", "declare", "parametrize", "strategies"]

@@ -75,6 +75,7 @@ LAYERS = (
     # execution, reduction, and what takes a process down
     *(
         "execute",
+        "strategies",
         "fault",
         "reduce",
         "literal",

@@ -32,7 +32,7 @@ HUGE_WIDTHS = (2_049, 4_097)
 EDGES = (32_768, 32_769, 65_536, 65_537)
 
 #: A case touches at most this many elements of table, output or upstream gradient.
-_LARGEST = 1 << 19
+LARGEST = 1 << 19
 
 SHAPES = ((3,), (), (1,), (4,), (0,), (2, 3), (3, 1), (2, 0), (1, 1), (2, 2, 2), (3, 1, 2), (1, 2, 2, 2), (2, 1, 0, 3))
 PADDINGS = (None, 0, 1, -1, -2, "last", "-V")
@@ -220,7 +220,7 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
     if small:
         numel, rows, width = numel % 40, rows % 12 + 1, width % 20
     # Most faults of size show at the threshold of one or two sizes: few cases need to be as large as can be.
-    largest = _LARGEST if draws.chance(6) else _LARGEST >> 4
+    largest = LARGEST if draws.chance(6) else LARGEST >> 4
     while max(rows, numel) * max(width, 1) > largest:
         if width > 8:
             width = draws.choice(WIDTHS[:12])

@@ -1,0 +1,190 @@
+"""Hypothesis strategies for tests of your own: tables, indices, lookups, bags, conversions and tied models.
+
+    @given(lookups(dtype=["float32"]))
+    def test_my_layer(drawn):
+        layer = MyEmbedding(drawn.num_embeddings, drawn.embedding_dim, padding_idx=drawn.padding_idx)
+        out = layer(drawn.tensors()["indices"])
+
+Every axis of a case is a draw of its own, so that Hypothesis shrinks it by its own means; the elements of the tensors alone
+come from a formula with a seed, which is an axis, too.  Only `sampled_from` is drawn from, since numbers that Hypothesis finds
+in loaded modules are mixed into integers and floats: a seed gives the same cases whatever is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from embcheck.axes import Axes
+from embcheck.collect import load_families
+from embcheck.facts import closest
+from embcheck.law import Family
+from embcheck.lookup.table import LARGEST, ROWS, TOKENS, WIDTHS
+
+if TYPE_CHECKING:
+    import torch
+
+Values = Mapping[str, tuple[Any, ...]]
+
+#: Shapes of indices; None stands for the size that is drawn.
+_FORMS = ((None,), (), (None, 1), (1, None), (2, None), (None, 3), (1, None, 1), (2, 1, 2, None))
+#: What is fed to a lookup, and to a bag; which of torch's spellings is called is left out.
+_LOOKUP = (
+    *("num_embeddings", "numel", "embedding_dim", "indices", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
+    *("index_dtype", "layout", "index_layout", "upstream_layout", "values", "upstream", "seed"),
+)
+_BAG = (
+    *(
+        "num_embeddings",
+        "numel",
+        "embedding_dim",
+        "mode",
+        "bags",
+        "batch",
+        "include_last_offset",
+        "indices",
+        "padding_idx",
+    ),
+    *("scale_grad_by_freq", "sparse", "weights", "dtype", "index_dtype", "offset_dtype", "layout", "index_layout"),
+    *("offset_layout", "weights_layout", "values", "upstream", "seed"),
+)
+#: Drawn only if asked for: NaN, infinity and numbers at the ends of the range, for which most equalities do not hold.
+_UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})
+
+
+class Drawn:
+    """A case, its axes and facts as attributes (``num_embeddings``, ``padding_idx``, ``numel`` …)."""
+
+    def __init__(self, case: Axes, family: Family, names: frozenset[str] | None) -> None:
+        self.case, self._family, self._names = case, family, names
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked of a copy that has no case yet
+            raise AttributeError(name)
+        return getattr(self.case, name)
+
+    def __repr__(self) -> str:
+        return repr(self.case)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors by name, new ones at each call; those of a table require a gradient where the case says so.
+
+        ``weight`` has the shape (num_embeddings, embedding_dim), ``indices`` that of the case, and ``upstream`` that of
+        the result.  A tensor whose layout is not contiguous lies in a larger storage, which is poisoned with NaN.
+        """
+        from embcheck.execute import feed
+
+        inputs = self._family.plan(self.case).inputs.items()
+        return {name: feed(given).tensor for name, given in inputs if self._names is None or name in self._names}
+
+
+def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """A table, the tokens that are looked up in it, and the gradient of the result.
+
+    Each keyword gives an axis its values instead: ``dtype=["float32"]``, ``num_embeddings=range(1, 9)``, ``shape=[(3,)]``.
+    Tensors: weight, indices, upstream.
+
+    Raises:
+        TypeError: for a keyword that is no axis.
+        ValueError: for an axis without a value, or a name that the axis does not know.
+    """
+    return _strategy("gradient", _LOOKUP, values)
+
+
+def tables(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """A table alone; its one tensor is weight.  Keywords and errors as of `lookups`."""
+    names = ("num_embeddings", "embedding_dim", "dtype", "layout", "values", "seed")
+    return _strategy("gradient", names, values, frozenset({"weight"}))
+
+
+def indices(num_embeddings: int, **values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """Tokens for a table of so many rows; their one tensor is indices.  Keywords and errors as of `lookups`."""
+    names = ("numel", "indices", "index_dtype", "index_layout", "seed")
+    given = {**values, "num_embeddings": (num_embeddings,), "embedding_dim": (1,)}
+    return _strategy("gradient", ("num_embeddings", "embedding_dim", *names), given, frozenset({"indices"}))
+
+
+def paddings(num_embeddings: int) -> st.SearchStrategy[int | None]:
+    """Every padding_idx that a table of so many rows takes, negative ones and None among them."""
+    return st.sampled_from((None, *range(num_embeddings), *range(-num_embeddings, 0)))
+
+
+def bags(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """A table, tokens and the bags that they are in.  Keywords and errors as of `lookups`.
+
+    Tensors: weight, indices, upstream, and where the case has them offsets and per_sample_weights.
+    """
+    return _strategy("bag", _BAG, values)
+
+
+def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """An embedding and a linear layer, one to be made of the other.  Keywords and errors as of `lookups`.
+
+    Tensors: weight, upstream, other (tokens), x (what the new layer is called with).
+    """
+    return _strategy("conversion", (), values)
+
+
+def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
+    """An embedding and a head that share a Parameter, an optimizer with its arguments, and steps.
+
+    Keywords and errors as of `lookups`.  Tensors: weight, indices, hidden (what the head is called with) and others.
+    """
+    return _strategy("tying", (), values)
+
+
+def _strategy(
+    name: str, names: tuple[str, ...], given: Mapping[str, Iterable[Any]], tensors: frozenset[str] | None = None
+) -> st.SearchStrategy[Drawn]:
+    family = load_families()[name]
+    axes = _axes(family, names, {axis: tuple(each) for axis, each in given.items()})
+    return _drawn(family, axes, tensors)
+
+
+def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tuple[Any, ...]]:
+    """The values of each axis that is drawn: those that are given, else the family's, and of sizes every threshold.
+
+    Raises:
+        TypeError, ValueError: as `lookups` does.
+    """
+    sizes = {"num_embeddings": ROWS, "embedding_dim": WIDTHS, "numel": TOKENS}
+    known = {**family.space.axes, **sizes, "seed": tuple(range(256))} if names else dict(family.space.axes)
+    axes: dict[str, tuple[Any, ...]] = {}
+    for axis in names or known:
+        usual = tuple(value for value in known[axis] if value not in _UNUSUAL)
+        axes[axis] = tuple(sorted(usual, key=lambda size: (not size, size))) if axis in sizes and names else usual
+    for axis, values in given.items():
+        if axis not in axes and not (axis == "shape" and "numel" in axes):
+            raise TypeError(f"no axis {axis!r}; {closest(axis, axes) or 'there are ' + ', '.join(axes)}")
+        strange = [value for value in values if isinstance(value, str) and value not in known.get(axis, ())]
+        if strange or not values:
+            raise ValueError(f"{axis}: {strange[0]!r} is none of {known[axis]}" if strange else f"{axis} has no value")
+        axes[axis] = values
+    return axes
+
+
+@st.composite
+def _drawn(draw: st.DrawFn, family: Family, axes: Values, names: frozenset[str] | None) -> Drawn:
+    """A row of axes, made to fit each other; the width is one with which the tensors are not too large."""
+    space = family.space
+    row: dict[str, Any] = {}
+    for axis, values in axes.items():
+        if axis == "numel" and "shape" in space.axes:
+            row["shape"] = draw(st.sampled_from(axes["shape"])) if "shape" in axes else _shape(draw, values)
+        elif axis == "embedding_dim":
+            longest = max(row["num_embeddings"], *row.get("shape", ()), row.get("numel", 1))
+            fits = [value for value in values if value * longest <= LARGEST >> 4]
+            row[axis] = draw(st.sampled_from(fits or [min(values)]))
+        else:
+            row.setdefault(axis, draw(st.sampled_from(values)))
+    case = space.canon(space.case_type(**{**space.first, **row}))
+    assume(case is not None)
+    return Drawn(case, family, names)
+
+
+def _shape(draw: st.DrawFn, sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    size = draw(st.sampled_from(sizes))
+    return tuple(size if each is None else each for each in draw(st.sampled_from(_FORMS)))

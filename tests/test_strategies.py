@@ -1,0 +1,136 @@
+"""The strategies draw what they say, the same whatever is imported, and shrink by Hypothesis' own means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from embcheck import strategies
+from embcheck.facts import holds
+
+EVERY = {
+    "lookups": strategies.lookups(),
+    "tables": strategies.tables(),
+    "indices": strategies.indices(5),
+    "bags": strategies.bags(),
+    "conversions": strategies.conversions(),
+    "tied_models": strategies.tied_models(),
+}
+WRONG = """
+import torch
+from hypothesis import given, settings
+
+import embcheck
+
+
+@settings(database=None, deadline=None)
+@given(embcheck.strategies.lookups())
+def test_layer(drawn):
+    weight, tokens = drawn.tensors()["weight"].detach(), drawn.tensors()["indices"]
+    found = torch.nn.functional.embedding(tokens, weight)
+    if tokens.numel() > 7:
+        found.view(-1)[-1:] += 1
+    assert torch.equal(found, weight[tokens.long()])
+"""
+
+
+def drawn(strategy: Any, count: int = 60, number: int = 3) -> list[Any]:
+    """What a strategy draws with a seed."""
+    found: list[Any] = []
+
+    @seed(number)
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def collect(each: Any) -> None:
+        found.append(each)
+
+    collect()
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
+    found = drawn(EVERY[name])
+    assert len(set(map(repr, found))) > 20
+    for each in found:
+        assert each.facts()
+        tensors = each.tensors()
+        assert all(axis in dir(each.case) for axis in each.axes)
+        if "weight" in tensors and name in ("lookups", "tables", "bags"):
+            assert tuple(tensors["weight"].shape) == (each.num_embeddings, each.embedding_dim)
+        if name in ("lookups", "indices"):
+            tokens = tensors["indices"]
+            assert tuple(tokens.shape) == each.shape
+            assert tokens.numel() == each.numel
+            assert not tokens.numel() or 0 <= int(tokens.min()) <= int(tokens.max()) < each.num_embeddings
+
+
+def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
+    facts = [each.facts() for each in drawn(EVERY["lookups"], 600)]
+    for condition in (
+        "numel>3072",
+        "num_embeddings>2000",
+        "embedding_dim>512",
+        "padding_hit",
+        "rank>=3",
+        "empty",
+        "last_row",
+    ):
+        assert any(holds(condition, each) for each in facts), condition
+
+
+def test_axes_take_the_values_that_are_given() -> None:
+    given_values = strategies.lookups(dtype=["float64"], shape=[(2, 3)], padding_idx=[None], num_embeddings=range(4, 6))
+    for each in drawn(given_values):
+        assert (each.dtype, each.shape, each.padding_idx) == ("float64", (2, 3), None)
+        assert each.num_embeddings in (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ({"dtypes": ["float32"]}, TypeError, "no axis 'dtypes'; did you mean dtype"),
+        ({"dtype": ["float23"]}, ValueError, "dtype: 'float23' is none of"),
+        ({"padding_idx": []}, ValueError, "padding_idx has no value"),
+    ],
+)
+def test_what_is_no_axis_or_value_is_refused(values: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        strategies.lookups(**values)
+
+
+def test_a_padding_idx_is_any_that_a_table_takes() -> None:
+    assert set(drawn(strategies.paddings(2), 200)) == {None, 0, 1, -1, -2}
+
+
+def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
+    """A module with many numbers would change what integers() draws."""
+    (tmp_path / "numbers_of_mine.py").write_text("\n".join(f"x{n} = {n * 7919}" for n in range(200)), encoding="utf-8")
+    program = "from tests.test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])"
+    root = str(Path(__file__).parent.parent)
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.path[:0] = [{root!r}, {str(tmp_path)!r}]\n{first}\n{program}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+        ).stdout
+        for first in ("", "import numbers_of_mine")
+    ]
+    assert told[0] == told[1]
+    assert "Case(" in told[0]
+
+
+def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> None:
+    module = tmp_path / "test_mine.py"
+    module.write_text(WRONG, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "drawn=Case(num_embeddings=1, embedding_dim=1, shape=(8,))" in done.stdout, done.stdout
