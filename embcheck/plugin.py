@@ -6,6 +6,7 @@ before a test needs them, and does nothing in a session without families.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -158,6 +159,14 @@ def _check_regions(ledger: Ledger, settings: Any) -> None:
         check(entries, None if settings.subject else laws)
     except LedgerError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A law's name in ``-k`` selects the items of its family."""
+    family = getattr(getattr(item, "function", None), "family", None)
+    if family is not None and (words := item.config.getoption("keyword")):
+        named = set(re.findall(r"\w+", words))
+        item.extra_keyword_matches.update(law.name for law in family.laws if law.name in named)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

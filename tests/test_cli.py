@@ -106,6 +106,29 @@ def test_stale_ledger_entry_fails_the_run(tmp_path: Path) -> None:
     assert last_line(done) == "exit code 1: 1 ledger entry is stale or no longer right"
 
 
+def test_a_law_selects_its_family_and_is_shown_when_it_is_violated(tmp_path: Path) -> None:
+    """Without the ledger a known bug is a violation."""
+    (tmp_path / "none.toml").touch()
+    law = "frequent_tokens_are_counted"
+    done = embcheck(
+        "run",
+        "--profile",
+        "quick",
+        "-k",
+        f"{law} and product",
+        "--only-ledger",
+        tmp_path / "none.toml",
+        *HERE,
+        cwd=tmp_path,
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1, done.stdout
+    early = [place for place, line in enumerate(lines) if line.startswith(f"violated: {law} in eager, Accumulation(")]
+    assert len(early) == 1
+    assert early[0] < next(place for place, line in enumerate(lines) if line.startswith("family"))
+    assert [line.split()[0] for line in lines if line.startswith(("accumulation ", "gradient "))] == ["accumulation"]
+
+
 def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = embcheck("run", *SMALL, "--report", tmp_path / "file")

@@ -19,6 +19,7 @@ from embcheck.records.ending import because, verdict_line
 from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary
+from embcheck.verdict import Status
 
 #: The exit code of a run that selects nothing.
 NOTHING = int(pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -44,13 +45,14 @@ class Progress:
         self.run: Any = None
         self.errors: list[str] = []
         self.started = self._said = time.monotonic()
-        self._told = 0
+        self._told = self._looked_at = 0
+        self._violated: set[str] = set()
         self.bar = bar(self.out, shown=verbosity >= 0)
         self.task = self.bar.add_task("checking", total=None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        run = session.config.pluginmanager.get_plugin("embcheck-session")
+        self.run = run = session.config.pluginmanager.get_plugin("embcheck-session")
         if run is not None:
             run.tell = self._say
             if self.form != "text":
@@ -65,7 +67,6 @@ class Progress:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         if not self.total:
-            self.run = node.config.pluginmanager.get_plugin("embcheck-session")
             self.bar.start()
             self.bar.update(self.task, total=len(ids))
         self.total = len(ids)
@@ -81,12 +82,23 @@ class Progress:
         name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
         mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
         self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
+        self._show_violations()
         self._tell()
 
     def _say(self, line: str) -> None:
         """A line of the run's own, but with -q and beside a document."""
         if self.verbosity >= 0:
             self.out.print(Text(line))
+
+    def _show_violations(self) -> None:
+        """A line for each law when it is first violated; the summary says more."""
+        verdicts = self.run.results.verdicts if self.run is not None else []
+        for verdict in verdicts[self._looked_at :]:
+            new = [example for example in verdict.counterexamples if not example.in_baseline]
+            if verdict.status == Status.VIOLATED and new and verdict.law not in self._violated:
+                self._violated.add(verdict.law)
+                self._say(f"violated: {verdict.law} in {verdict.mode}, {new[0].case}")
+        self._looked_at = len(verdicts)
 
     def _head(self) -> None:
         """Says which machine it is, once a process has proved it."""
