@@ -38,7 +38,6 @@ from embcheck.options import TABLE, options_of
 from embcheck.records.store import STORE
 
 app = typer.Typer(
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -132,7 +131,21 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
         return ERROR, str(error)
 
 
-for command in (audit, claims, diff, env, explain, merge, modes, releases, report_command, selfcheck, since, known, issue):
+for command in (
+    audit,
+    claims,
+    diff,
+    env,
+    explain,
+    merge,
+    modes,
+    releases,
+    report_command,
+    selfcheck,
+    since,
+    known,
+    issue,
+):
     app.command()(command)
 
 
@@ -157,6 +170,12 @@ def top(
 #: The base of typer's usage errors, which typer does not export by itself.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
+
+#: What the shell completes, which typer would call "python -m embcheck" where it is started so.
+_NAME = "embcheck"
+
+#: Of these typer says 1 where it does not know the shell.
+_COMPLETION = {"--install-completion", "--show-completion"}
 
 #: What typer makes of an interruption, as a shell would.
 _INTERRUPTED = 130
@@ -191,18 +210,22 @@ def _code_of_app() -> int:
         OSError: if nobody reads the output any more.
     """
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name=_NAME, standalone_mode=False)
     except _UsageError as error:
         if error.format_message():  # without any argument the help has been printed
             typer.echo(f"embcheck: {error.format_message()}; see `embcheck --help`", err=True)
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
-    except SystemExit as error:  # what typer makes of a broken pipe; none of the commands ends so
-        raise BrokenPipeError from error
+    except SystemExit as error:
+        if error.code:  # what typer makes of a broken pipe; none of the commands ends so
+            raise BrokenPipeError from error
+        return 0  # a completion ends so
     if code == _INTERRUPTED:
         typer.echo("embcheck: interrupted", err=True)
         return 2
+    if code == 1 and {*sys.argv[1:2]} & _COMPLETION:
+        return USAGE
     return code if isinstance(code, int) else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embcheck.commands.completion import claim_names
 from embcheck.commands.usage import INTERNAL, NOTHING, refuse
 from embcheck.processes import own_temporary_files
 from embcheck.records.store import store_of
@@ -24,7 +25,13 @@ def claims(
         str, typer.Option("-k", help="Only claims that contain this in id, words, source or verdict.")
     ] = "",
     show: Annotated[
-        str, typer.Option("--show", metavar="ID", help="One claim's story, its check and a torch-only program.")
+        str,
+        typer.Option(
+            "--show",
+            metavar="ID",
+            help="One claim's story, its check and a torch-only program.",
+            autocompletion=claim_names,
+        ),
     ] = "",
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same cases everywhere.")] = 0,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the failures.")] = None,
@@ -169,7 +176,10 @@ class Run:
         self.found.sort(key=lambda found: order.index(found.claim.id))
         claims_report(out, self.found)
         claimed = [found.claim for found in self.found]
-        laws = {made.law: Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}") for made in claimed}
+        laws = {
+            made.law: Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}")
+            for made in claimed
+        }
         for example in examples:
             out.print(failure(example, store, laws))
         typer.echo(closing(self.found, release, self.seed, digest))

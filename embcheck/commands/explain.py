@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embcheck.commands.completion import law_names
 from embcheck.commands.usage import law_named
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def explain(
-    law: Annotated[str, typer.Argument(metavar="{law}", help="The name of a law, as a verdict shows it.")],
+    law: Annotated[
+        str, typer.Argument(metavar="{law}", help="The name of a law, as a verdict shows it.", autocompletion=law_names)
+    ],
 ) -> None:
     """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
     import inspect

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from embcheck.commands.completion import completion_of
 from embcheck.options import COMMAND, Option, options_of, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +26,13 @@ def with_options(command: F) -> F:
 
 def _parameter(option: Option) -> inspect.Parameter:
     kind: Any = Path | None if option.kind is Path else option.kind
-    info = typer.Option(*option.flags, help=option.help, metavar=option.metavar or None, count=option.counted)
+    info = typer.Option(
+        *option.flags,
+        help=option.help,
+        metavar=option.metavar or None,
+        count=option.counted,
+        autocompletion=completion_of(option),
+    )
     return inspect.Parameter(
         option.parameter, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[kind, info]
     )

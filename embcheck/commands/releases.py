@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embcheck.commands.completion import mode_names, profile_names
 from embcheck.commands.usage import NOTHING, lacks, refuse
 from embcheck.files import write_whole
 from embcheck.records.store import STORE
@@ -37,10 +38,14 @@ def releases(
         list[str] | None,
         typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters."),
     ] = None,
-    profile: Annotated[str, typer.Option("--profile", help="quick, gate or deep: how much is run.")] = "gate",
+    profile: Annotated[
+        str, typer.Option("--profile", help="quick, gate or deep: how much is run.", autocompletion=profile_names)
+    ] = "gate",
     seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
     keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",
-    mode: Annotated[str, typer.Option("--mode", help="Modes: all, or names with commas between.")] = "",
+    mode: Annotated[
+        str, typer.Option("--mode", help="Modes: all, or names with commas between.", autocompletion=mode_names)
+    ] = "",
     ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, beside those shipped.")] = None,
     workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
     on: Annotated[

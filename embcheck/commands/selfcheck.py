@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embcheck.commands.completion import profile_names
 from embcheck.commands.usage import NOTHING, refuse
 from embcheck.files import write_whole
 from embcheck.options import TIMES
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 def selfcheck(
     profile: Annotated[
-        str, typer.Option("--profile", help=f"quick, gate or deep; gate takes {TIMES['selfcheck']} on two cores.")
+        str,
+        typer.Option(
+            "--profile",
+            help=f"quick, gate or deep; gate takes {TIMES['selfcheck']} on two cores.",
+            autocompletion=profile_names,
+        ),
     ] = "gate",
     seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
     keyword: Annotated[
