@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the catalogue of laws is made from the families when the site is built."""
+"""Hooks of mkdocs: the catalogue of laws is made from the families when the site is built, and the repository is linked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def on_config(config: Any) -> Any:
+    """Links the repository, if pyproject.toml has its address."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if address := project["urls"].get("Repository"):
+        config.repo_url, config.repo_name = address, project["name"]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,8 @@ from embcheck.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+#: What is told elsewhere, and not part of the site.
+TEXTS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.md"))]
 _BLOCK = re.compile(r"(<!-- compiled only[^\n]*-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -37,15 +41,15 @@ def test_what_is_not_run_compiles(path: Path) -> None:
         compile(code, path.name, "exec")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PAGES, *TEXTS], ids=lambda path: path.stem)
 def test_commands_and_links_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    shell = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    shell = "\n".join(re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL))
     assert set(re.findall(r"`embcheck ([a-z]+)", text) + re.findall(r"\bembcheck ([a-z]+)", shell)) <= known
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert target == "laws.md" or (path.parent / target).is_file(), target
-    for name in re.findall(r"`((?:embcheck|ci|properties)/[\w./-]*)`", text):
+    for name in re.findall(r"(?<![.\w])((?:embcheck|ci|properties|tests)/[\w./-]*\w)", text):
         assert (ROOT / name).exists(), name
 
 
@@ -64,6 +68,22 @@ def test_the_table_of_replay_names_a_test_for_each_state() -> None:
         assert code == codes.get(answer.partition(",")[0], code) or code == "1, 0, 3", answer
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+
+
+def test_issue_templates_have_a_name_and_say_what_they_are_for() -> None:
+    templates = [path.read_text(encoding="utf-8") for path in TEXTS[1:]]
+    assert len(templates) == 3
+    for text in templates:
+        assert re.match(r"---\nname: [^:\n]+\nabout: [^:\n]+\n---\n\n", text), text
+
+
+def test_the_repository_is_linked_where_its_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has one place, which is empty until there is one."""
+    catalogue = runpy.run_path(str(ROOT / "docs" / "catalogue.py"))
+    monkeypatch.setitem(catalogue["on_config"].__globals__, "ROOT", tmp_path)
+    for urls, linked in (("", {}), ('Repository = "u"', {"repo_url": "u", "repo_name": "embcheck"})):
+        (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'embcheck'\n[project.urls]\n{urls}\n")
+        assert vars(catalogue["on_config"](SimpleNamespace())) == linked
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WORKFLOWS = sorted((ROOT / "ci").rglob("*.yml"))
+#: The action in an example for other repositories, who put in the owner and the commit.
+ELSEWHERE = "OWNER/embcheck/ci/action@COMMIT"
 
 
 def requirements(lines: list[str]) -> dict[str, str]:
@@ -68,13 +70,30 @@ def test_the_lowest_python_is_the_one_that_is_tried() -> None:
 
 def test_what_a_workflow_runs_is_named_by_its_commit() -> None:
     """A tag can be moved; what stands here was looked up in the action's own repository."""
-    used = [(path.name, word) for path in WORKFLOWS for word in re.findall(r"^[ -]+uses: (.*)$", path.read_text(), re.M)]
+    used = [
+        (path.name, word) for path in WORKFLOWS for word in re.findall(r"^[ -]+uses: (.*)$", path.read_text(), re.M)
+    ]
     assert len(used) > 10
     for name, word in used:
-        assert word == "./ci/action" or re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", word), (name, word)
+        assert word in ("./ci/action", ELSEWHERE) or re.fullmatch(
+            r"actions/[a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", word
+        ), (name, word)
     # One commit for each action, wherever it is used.
     pins = {tuple(re.split("[/@]", word)[1:2] + word.split("@")[1:]) for _, word in used if "@" in word}
     assert len({action for action, _ in pins}) == len(pins)
+
+
+def test_the_action_is_given_what_it_takes() -> None:
+    """A runner only warns of an input that there is not, and goes on without."""
+    action = (ROOT / "ci" / "action" / "action.yml").read_text(encoding="utf-8")
+    taken = set(re.findall(r"^  ([\w-]+):$", action.partition("\ninputs:\n")[2].partition("\noutputs:\n")[0], re.M))
+    given = {}
+    for path in WORKFLOWS:
+        for inputs in re.findall(r"uses: \S*ci/action\S*\n +with:\n((?: {10}.*\n)+)", path.read_text(encoding="utf-8")):
+            given[path.name] = {line.split(":")[0].strip() for line in inputs.splitlines()}
+    assert given.keys() == {"gate.yml", "nightly.yml", "layer.yml", "nightly-torch.yml"}
+    assert all(names <= taken for names in given.values()), given
+    assert "torch" not in given["nightly-torch.yml"], "which would replace the nightly build"
 
 
 def test_torch_comes_from_one_index() -> None:
