@@ -34,15 +34,6 @@ T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
 LIMIT = 900.0
 
-#: Families whose laws still await faults of their own: their idle laws are told, and fail nothing yet.  That every claim
-#: turns is a test of its own, since a hunt ends soon after its first kill.
-AWAITING = frozenset(
-    {
-        *("claims", "construction", "initial", "padding_training"),
-        *("aftercare", "company", "leaf", "membership"),
-    }
-)
-
 
 # -- in worker processes -----------------------------------------------------------------------------------------
 

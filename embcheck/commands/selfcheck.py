@@ -46,8 +46,8 @@ def selfcheck(
     """Plants every fault and tells which law killed it after how many cases; with --drawn a score on faults from a seed.
 
     Exit code 0: every fault is killed, every control survives and, unless -k narrows the faults, every law of the families
-    that have faults kills one, but for those that await theirs.  With --drawn: the clean run passes, and the share of
-    killed faults is not surely below what the profile is to kill; with --fault: each is killed.
+    that have faults kills one.  With --drawn: the clean run passes, and the share of killed faults is not surely below
+    what the profile is to kill; with --fault: each is killed.
     """
     from embcheck.fault import load_faults
     from embcheck.run import Settings, UsageError
@@ -143,7 +143,7 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
     from embcheck.collect import load_families
     from embcheck.fault import load_faults
     from embcheck.report.style import console
-    from embcheck.selfcheck import AWAITING, decorations, redeemed
+    from embcheck.selfcheck import decorations, redeemed
     from embcheck.selfcheck import selfcheck as hunt
 
     out, started = console(), time.perf_counter()
@@ -159,12 +159,11 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
         out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
     idle = [] if narrowed else decorations(results, families)
-    awaiting = {law.name for name in AWAITING & families.keys() for law in families[name].laws}
-    met = redeemed((name for name in idle if name not in awaiting), families, profile, seed)
+    met = redeemed(idle, families, profile, seed)
     for name in idle:
-        words = "no fault yet" if name in awaiting else "seen on a second look" if name in met else "decoration"
+        words = "seen on a second look" if name in met else "decoration"
         out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
-    return int(bool(bad or set(idle) - awaiting - met))
+    return int(bool(bad or set(idle) - met))
 
 
 def _status(result: FaultResult) -> str:

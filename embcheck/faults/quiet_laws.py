@@ -14,6 +14,7 @@ SGD: Any = torch.optim.SGD
 AveragedModel: Any = torch.optim.swa_utils.AveragedModel
 Module: Any = torch.nn.Module
 utils: Any = torch.nn.utils
+autograd: Any = torch.autograd
 
 
 def parameters_of(optimizer: Any) -> list[Tensor]:
@@ -176,7 +177,7 @@ spoiled("state_dict_writes_to_the_module", "membership", "state_dict adds one to
 
 def uncounted(original: Change, optimizer: Any, *given: Any) -> Any:
     """Steps behind autograd's back."""
-    with torch.autograd._unsafe_preserve_version_counter(tuple(parameters_of(optimizer))):
+    with autograd._unsafe_preserve_version_counter(tuple(parameters_of(optimizer))):
         return original(optimizer, *given)
 
 
@@ -237,13 +238,18 @@ def loads_minus_zero() -> bool:
     return not torch.signbit(layer.weight).item()
 
 
+def state_is_copied() -> bool:
+    layer = torch.nn.Linear(1, 1)
+    return bool(layer.state_dict()["weight"].data_ptr() != layer.weight.data_ptr())
+
+
 spoiled("loading_loses_negative_zero", "construction", "load_state_dict loses the sign of zero.", Module,
         "load_state_dict", without_signs, loads_minus_zero)  # fmt: skip
 spoiled("state_dict_is_a_copy", "construction", "state_dict holds copies of the weights.", Module, "state_dict",
         lambda original, module, *given, **flags: {
             name: each.clone() if isinstance(each, torch.Tensor) else each
             for name, each in original(module, *given, **flags).items()},
-        lambda: (lambda layer: layer.state_dict()["weight"].data_ptr() != layer.weight.data_ptr())(torch.nn.Linear(1, 1)))  # fmt: skip
+        state_is_copied)  # fmt: skip
 spoiled("half_comes_by_bfloat16", "construction", "half() rounds to bfloat16 first.", torch.Tensor, "half",
         lambda original, tensor, *given, **flags: original(tensor.bfloat16(), *given, **flags),
         lambda: bool(torch.tensor(1.001).half() == 1))  # fmt: skip

@@ -169,8 +169,24 @@ def _leaves(items: list[Any]) -> set[str]:
 @of_plain
 def no_parameter_any_more(got: Any, expected: Any) -> Any:
     """A tensor that is no Parameter is refused where a Parameter is due, or its name is unknown to a checkpoint."""
-    refused = "raised TypeError: cannot assign 'torch.", "raised RuntimeError: Error(s) in loading state_dict for "
+    refused = (
+        "raised TypeError: cannot assign 'torch.",
+        "raised RuntimeError: Error(s) in loading state_dict for ",
+        "raised AssertionError: param must be a Parameter",
+    )
     return isinstance(got, str) and got.startswith(refused)
+
+
+@of_plain
+def earlier_places(got: Any, expected: Any) -> Any:
+    """Of a list of places each is the one that is due or an earlier one, and some are missing, as names are left out."""
+    return len(got) <= len(expected) and all(one <= due for one, due in zip(got, expected, strict=False))
+
+
+@of_plain
+def fewer_names(got: Any, expected: Any) -> Any:
+    """A list that says under each name which was the first to have its tensor has fewer names than are due."""
+    return len(got) < len(expected) and all(one <= place for place, one in enumerate(got))
 
 
 @of_plain

@@ -219,6 +219,7 @@ class LifeCase(Axes, _LifeAxes):  # type: ignore[misc]
             "sparse_vector": "sparse_vector" in state.noted,
             "clipped_nothing": "clipped_nothing" in state.noted,
             "replaced_twice": "replaced_twice" in state.noted,
+            "parametrized": "parametrized" in self.history,
             "tie_loaded": "tie_loaded" in state.noted,
             "copies": self.copies,
             "operations": len(self.history),
