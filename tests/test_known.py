@@ -16,7 +16,7 @@ from embcheck.cause import Cause
 from embcheck.cli import app
 from embcheck.commands.known import shipped_known
 from embcheck.crashes.crash import exit_statuses
-from embcheck.known.issue import elsewhere, heading, text
+from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.page import TWENTY, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, tried, unseen, updated
 from embcheck.ledger import Entry
@@ -90,7 +90,7 @@ def test_scripts_are_tried_and_what_reads_unwritten_memory_is_told() -> None:
 def test_the_pages_are_what_the_command_makes() -> None:
     known = shipped_known()
     assert outdated(known.entries, known.recorded) == [], "run: embcheck known --write"
-    made = pages(known)
+    made = pages(known) | stored(known)
     there = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*") if path.is_file()}
     assert there == set(made), "run: embcheck known --write"
     assert [name for name in made if (PAGES / name).read_text("utf-8") != made[name]] == [], (
@@ -165,8 +165,23 @@ def test_the_command_prints_a_cause_or_a_script() -> None:
 def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "old.md").write_text("# Old\n", encoding="utf-8")
     assert invoked("known", "--write", str(tmp_path))[0] == 0
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == set(pages(shipped_known()))
+    known = shipped_known()
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {*pages(known), *stored(known)}
     assert invoked("known", "--anew")[0] == 4
+
+
+def test_the_causes_that_matter_have_a_text_each() -> None:
+    """Each on the first page, none with a machine's facts, and where there is a report already the text says so first."""
+    known = shipped_known()
+    made = stored(known)
+    assert len(made) == TWENTY
+    first = pages(known)["index.md"]
+    for path, words in made.items():
+        cause = next(cause for cause in known.causes if path == f"issues/{cause.name}.md")
+        assert f"]({path})" in first
+        assert cause.snippet in words
+        assert words.rstrip().endswith("The output of: python -m torch.utils.collect_env\n```")
+        assert ("\n> Reported already" in words) == bool(cause.upstream)
 
 
 def test_an_issue_has_what_the_form_asks_for() -> None:

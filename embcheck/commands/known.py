@@ -107,6 +107,7 @@ def _one(found: Known, cause: Cause) -> None:
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
     from embcheck.files import write_whole
+    from embcheck.known.issue import stored
     from embcheck.known.page import Known, pages
     from embcheck.known.recorded import keep, kept, of_records, unseen, updated
     from embcheck.shipped import shipped
@@ -115,14 +116,15 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     before = kept()
     found = updated(entries, before, of_records(record_at(path) for path in records))
     found = _looked(entries, found, anew)
-    made = pages(Known(entries, tuple(causes.values()), found))
+    known = Known(entries, tuple(causes.values()), found)
+    made = pages(known) | stored(known)
     try:
         if found != before:
             keep(found)
         for path, text in made.items():
             if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
                 write_whole(folder / path, text)
-        for old in (*folder.glob("*.md"), *folder.glob("scripts/*.py")):
+        for old in (*folder.glob("*.md"), *folder.glob("*/*.md"), *folder.glob("scripts/*.py")):
             if str(old.relative_to(folder).as_posix()) not in made:
                 old.unlink()
     except OSError as error:

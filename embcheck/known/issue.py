@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from embcheck.cause import Cause
 from embcheck.known.matrix import cell, columns
-from embcheck.known.page import Known
+from embcheck.known.page import Known, inline, twenty
 from embcheck.known.recorded import Recorded
+
+#: What stands in a stored text where whoever files it puts the versions of a machine that shows it.
+_COLLECTED = "The output of: python -m torch.utils.collect_env"
+
+
+def stored(known: Known) -> dict[str, str]:
+    """The texts of the twenty causes that matter, by their paths in ``docs/known``; who files one adds the versions."""
+    return {
+        f"issues/{cause.name}.md": f"<!-- Made by `embcheck known --write`. -->\n\n> {inline(' '.join(elsewhere(known, cause)))}"
+        f"\n\n{text(known, cause, _COLLECTED)}"
+        for cause in twenty(known)
+    }
 
 
 def heading(cause: Cause) -> str:

@@ -57,9 +57,14 @@ def pages(known: Known) -> dict[str, str]:
     return found | {f"scripts/{name}.py": each.script for name, each in known.recorded.items() if each.script}
 
 
+def twenty(known: Known) -> list[Cause]:
+    """The causes that matter most, in the order of the ledger."""
+    return sorted((cause for cause in known.ordered if cause.snippet), key=known.causes.index)[:TWENTY]
+
+
 def index(known: Known) -> str:
     """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
-    twenty = sorted((cause for cause in known.ordered if cause.snippet), key=known.causes.index)[:TWENTY]
+    most = twenty(known)
     worst = [cause for cause in known.ordered if cause.severity in WORST]
     return _text(
         "# What torch gets wrong",
@@ -69,9 +74,9 @@ def index(known: Known) -> str:
         "Each witness is run again by every `embcheck run`, each script and snippet by a test. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the upstream tracker. An entry of the ledger excuses a violation in its own region only.",
         "\n".join(_counts(known)),
-        f"## The {len(twenty)} that matter",
+        f"## The {len(most)} that matter",
         "Each snippet ends with an assertion that fails on torch 2.13.0.",
-        "\n".join(line for number, cause in enumerate(twenty, 1) for line in _snippet(number, cause)),
+        "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
         "What raises, messages, and what is by design have [a page like this](others.md).",
@@ -143,7 +148,8 @@ def _counts(known: Known) -> list[str]:
 
 
 def _snippet(number: int, cause: Cause) -> list[str]:
-    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** {inline(cause.title)}"
+    text = f"[text for the tracker](issues/{cause.name}.md)"
+    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ({text}) {inline(cause.title)}"
     return [head, "```python", *cause.snippet.split("\n"), "```"]
 
 
