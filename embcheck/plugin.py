@@ -249,6 +249,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         from embcheck.item import PROFILES, all_items
         from embcheck.law import FAMILIES
         from embcheck.mode import modes_of
+        from embcheck.processes import give_back_memory
         from embcheck.records.store import store_of
         from embcheck.report.failure import violations
         from embcheck.run import Batch
@@ -271,6 +272,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 former=former_of(config, embcheck_item.label),
                 learns=settings.update_ledger is not None,
             )
+        give_back_memory()
         modes = modes_of(family, settings.modes)
         if family.modes[0] not in modes or embcheck_item.mode not in family.modes:
             # Cases are made to meet the obligations in a family's own modes.

@@ -40,6 +40,15 @@ def keep_few_kernels() -> None:
         os.environ.setdefault(name, "64")
 
 
+def give_back_memory() -> None:
+    """Hands free memory in the middle of the heap back to the system, which glibc does not by itself.
+
+    Among what large cases leave there something small always stays.
+    """
+    if _C is not None and hasattr(_C, "malloc_trim"):
+        _C.malloc_trim(0)
+
+
 class RunFolder:
     """A folder of a run's own among the system's temporary ones; those of runs that were killed are removed.
 

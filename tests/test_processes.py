@@ -171,3 +171,24 @@ def test_of_a_killed_run_nothing_is_left(temporary: Path) -> None:
     assert list(temporary.glob("embcheck-*"))
     RunFolder().remove()
     assert list(temporary.glob("embcheck-*")) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone keeps it")
+def test_free_memory_among_what_is_in_use_is_given_back() -> None:
+    """Of many pieces every hundredth stays; without it the others would stay with it."""
+    program = """
+import gc
+from embcheck.processes import give_back_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+pieces = [bytes(2000) for _ in range(100_000)]
+pieces = pieces[::100]
+gc.collect()
+before = resident()
+give_back_memory()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000
