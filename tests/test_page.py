@@ -13,6 +13,7 @@ from embcheck.records.audited import AS_BUILT, BUILT, FAMILY, Advice, models, no
 from embcheck.records.grid import Run
 from embcheck.records.record import Record, Writer, read
 from embcheck.report.page import render
+from embcheck.shipped import shipped
 from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 HOSTILE = "<script>alert(1)</script>"
@@ -237,7 +238,7 @@ def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
         assert words in text, words
     assert "2.13.0 → before" not in text
     tools = [a["data-over"] for name, a in page.tags if a.get("data-over")]
-    assert tools == ["#audit, #models", "#grid, #laws, #findings, #claims"]
+    assert tools == ["#audit, #models", "#failing, #grid, #laws, #findings, #claims"]
 
 
 def test_what_an_author_needs_is_read_from_the_words_again() -> None:
@@ -247,3 +248,38 @@ def test_what_an_author_needs_is_read_from_the_words_again() -> None:
     (model,) = models(audited("m:f", example))
     assert (model.status, model.description, model.unbuilt) == (Status.VIOLATED, "Tiny · table t (9×4)", "")
     assert model.notes == ["a design choice"]
+
+
+def test_what_fails_comes_first_whole_and_what_holds_is_left_out_of_the_grid() -> None:
+    law = Statement("law_b", "family", "Two is two.", "definition")
+    bad = record("2.13.0", Status.VIOLATED)
+    bad.laws["law_b"] = law
+    bad.verdicts.append(Verdict("law_b", "family", "torch", "eager", "scope", Status.HOLDS, cases=9))
+    page = render([Run("a", bad)])
+    failing, _, rest = page.partition('<section id="failing"')[2].partition('<section id="grid"')
+    for words in ('id="law-family-law"', " open>", "One is one.", "Script of law"):
+        assert words in failing
+    grid, _, laws = rest.partition('<section id="laws"')
+    assert "#law-family-law" in grid
+    assert "law_b" not in grid
+    assert "1 of 2 laws are left out" in grid
+    assert 'id="law-family-law_b"' in laws
+    assert 'id="law-family-law"' not in laws
+    buttons = [attributes["data-only"] for attributes in Reader(page).all("button") if "data-only" in attributes]
+    assert set(buttons) >= {"holds", "violated"}
+
+
+def test_the_ledger_is_one_table_by_cause_without_scripts() -> None:
+    entries, _ = shipped()
+    named = [entry for entry in entries if entry.cause == "embedding_bag-behind-last-offset"]
+    made = record("2.13.0", Status.HOLDS)
+    for entry in named:
+        made.verdicts.append(
+            Verdict(f"ledger: {entry.name}", "ledger", "torch", "eager", "witness", Status.KNOWN, known=1)
+        )
+    findings = render([Run("a", made)]).partition('<section id="findings"')[2].partition("</section>")[0]
+    assert len(named) > 1
+    assert findings.count('<th scope="row">') == 2, "this cause, and the entry of another ledger"
+    assert all(entry.name in findings for entry in named)
+    assert "<pre" not in findings
+    assert findings.index("embedding_bag-behind-last-offset") < findings.index(">old<")

@@ -34,17 +34,18 @@
     const find = tools.querySelector("input[type=search]");
     const boxes = all("input[name=status]", tools);
     const within = tools.dataset.over.split(",").map((part) => part.trim());
-    const rows = all(within.map((part) => `${part} [data-text]`).join());
+    const rows = all(within.map((part) => `${part} [data-status]`).join());
+    const texts = new Map(rows.map((row) => [row, (row.dataset.text || row.textContent).toLowerCase()]));
     const parts = all(within.flatMap((part) => [`${part} .grid tbody`, `${part} .group`]).join());
-    const counted = all(`${tools.dataset.rows}[data-text]`);
+    const counted = all(`${tools.dataset.rows}[data-status]`).filter((row) => texts.has(row));
     const filter = () => {
       const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
       const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
       for (const row of rows) {
-        row.hidden = !(chosen.has(row.dataset.status) && words.every((word) => row.dataset.text.includes(word)));
+        row.hidden = !(chosen.has(row.dataset.status) && words.every((word) => texts.get(row).includes(word)));
       }
       for (const part of parts) {
-        part.hidden = !part.querySelector("[data-text]:not([hidden])");
+        part.hidden = !part.querySelector("[data-status]:not([hidden])");
       }
       const shown = counted.filter((row) => !row.hidden).length;
       tools.querySelector(".shown").textContent = `${shown} of ${counted.length} ${tools.dataset.noun}`;
@@ -52,8 +53,16 @@
     find.addEventListener("input", filter);
     boxes.forEach((box) => box.addEventListener("change", filter));
     filter();
-    return { find, filter };
+    return { find, filter, boxes, within };
   });
+
+  all("button[data-only]").forEach((button) => button.addEventListener("click", () => {
+    const { boxes, filter } = filters.find((one) => one.within.includes("#laws"));
+    const alone = boxes.every((box) => box.checked === (box.value === button.dataset.only));
+    boxes.forEach((box) => { box.checked = alone || box.value === button.dataset.only; });
+    filter();
+    document.getElementById(alone ? "summary" : "laws").scrollIntoView();
+  }));
 
   document.addEventListener("keydown", (event) => {
     const held = filters.find((one) => one.find === document.activeElement);

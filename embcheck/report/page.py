@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from embcheck import __version__
-from embcheck.cause import summed_up
+from embcheck.cause import Cause, summed_up
 from embcheck.records.compare import Change, Key, Move
 from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
@@ -28,7 +28,7 @@ from embcheck.report.changes import evidence
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
-from embcheck.shipped import place_of
+from embcheck.shipped import causes_of, place_of
 from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
 #: The families that start so have a section of their own, as the ledger has.
@@ -157,7 +157,7 @@ class Section:
 
     @property
     def haystack(self) -> str:
-        """What the search looks in."""
+        """What the search looks in where the law's sentence is not shown."""
         said = self.statement
         return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject}".lower()
 
@@ -180,6 +180,15 @@ class Bar:
     @property
     def total(self) -> int:
         return sum(number for _, number, _ in self.parts)
+
+
+def _by_cause(sections: Sequence[Section]) -> list[tuple[Cause, list[Section]]]:
+    """The ledger's entries by their causes, the most severe first, those whose mark is worst first in each."""
+    found: dict[str, tuple[Cause, list[Section]]] = {}
+    for section in sorted(sections, key=lambda each: (place_of(each.row.law), -(each.row.status or 0))):
+        (cause,) = causes_of([section.name])
+        found.setdefault(cause.name, (cause, []))[1].append(section)
+    return list(found.values())
 
 
 def _marked(counts: Counter[Status]) -> list[tuple[Mark, int]]:
@@ -236,7 +245,10 @@ def render(
     modes = list(dict.fromkeys(mode for row in grid.rows for square in row.squares for mode in square.verdicts))
     sections = [Section(grid, row, modes) for row in grid.rows]
     families = dict.fromkeys(section.row.family for section in sections)
-    groups = [Group(family, [s for s in sections if s.row.family == family]) for family in families]
+    groups = [Group(family, [s for s in sections if s.row.family == family]) for family in families if family != LEDGER]
+    failing = [s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN]
+    resting = _kept(groups, lambda section: section not in failing)
+    ledger = [section for section in sections if section.row.family == LEDGER]
     bars, exact = ratios(grid)
     own = files("embcheck.report")
     style, script = (own.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -257,14 +269,14 @@ def render(
         single=len(others) == 1,
         counts=_marked(grid.totals.laws),
         witnesses=_marked(grid.totals.witnesses),
-        laws=[group for group in groups if group.name != LEDGER and not group.name.startswith(CLAIMS)],
+        laws=[group for group in resting if not group.name.startswith(CLAIMS)],
+        grid_rows=_kept(groups, lambda section: not section.row.quiet),
+        quiet=sum(section.row.quiet for group in groups for section in group.sections),
+        witnessed=len(ledger),
         known=summed_up(grid.totals.causes),
-        findings=[Group(LEDGER, sorted(g.sections, key=lambda s: place_of(s.row.law))) for g in groups if g.name == LEDGER],
-        claims=[group for group in groups if group.name.startswith(CLAIMS)],
-        failing=sorted(
-            (s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN),
-            key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0)),
-        ),
+        findings=_by_cause(ledger),
+        claims=[group for group in resting if group.name.startswith(CLAIMS)],
+        failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
         steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
         + [steps_of(step, {}) for step in Grid(audits.columns).steps],
         chart=cases_by_family(grid),
@@ -275,6 +287,12 @@ def render(
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Group]:
+    """The groups with some of their sections, where there are any."""
+    kept = [Group(group.name, [section for section in group.sections if wanted(section)]) for group in groups]
+    return [group for group in kept if group.sections]
 
 
 def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
