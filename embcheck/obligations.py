@@ -1,18 +1,29 @@
-"""Which cases meet what the laws oblige: one list for each family, whatever the seed, the machine or the release."""
+"""Which cases meet what the laws oblige: one list for each family, whatever the seed, the machine or the release.
+
+The lists are kept beside this module, for choosing them takes as long as a tenth of *quick*; `python -m
+embcheck.obligations` writes them anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from embcheck.axes import parse
 from embcheck.facts import conditions, holds
+from embcheck.files import write_whole
 from embcheck.law import Family, Law, accepts
 from embcheck.ledger import SHIPPED, Entry, read
 from embcheck.verdict import APPLIES
 
 #: How the kinds of difference begin after which nothing came out, and patterns of them.
 _ENDS = ("raised", "does not compile", "crash", "hang", "*", "?")
+#: The lists of torch's own families, each with what it was chosen for.
+KEPT = Path(__file__).with_name("obliging.json")
 #: Pairwise covers that are looked through for what neither small cases nor the product have.
 _COVERS = 2
 
@@ -29,6 +40,37 @@ def enumerated(family: Family) -> Iterator[Any]:
 
 
 def obliging_cases(family: Family) -> dict[int, Any]:
+    """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since, or a subject's."""
+    kept = _kept().get(family.name, {})
+    if kept.get("of") != _digest(family):
+        return choose(family)
+    return {int(position): parse(case) for position, case in kept["cases"].items()}
+
+
+@lru_cache(maxsize=1)
+def _kept() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    return found
+
+
+def _digest(family: Family) -> str:
+    """What tells a list apart from one that would be chosen otherwise, but for changes of the code."""
+    laws = [(law.name, sorted(law.obliges), law.refusal) for law in family.laws]
+    regions = [(each.law, each.where, each.mode, each.kind, each.excluded) for each in _concerning(family)]
+    told = repr((family.modes, dict(family.space.axes), laws, regions))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def keep(families: dict[str, Family], path: Path = KEPT) -> None:
+    """Chooses the lists anew and writes them."""
+    lists = {
+        name: {"of": _digest(family), "cases": {str(n): repr(case) for n, case in choose(family).items()}}
+        for name, family in sorted(families.items())
+    }
+    write_whole(path, json.dumps(lists, indent=1, ensure_ascii=False) + "\n")
+
+
+def choose(family: Family) -> dict[int, Any]:
     """For each law and each condition that it obliges the first case that meets it and lies in no region in which a
     shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
 
@@ -101,3 +143,9 @@ def _regions(family: Family, law: Law) -> list[Entry]:
         or _bars(entry, family)
         or (entry.excluded and any(entry.speaks_of(name) for name in names))
     ]
+
+
+if __name__ == "__main__":
+    from embcheck.collect import load_families
+
+    keep(load_families())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date
 from io import StringIO
@@ -131,7 +132,9 @@ def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict
 def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never does it hold; it is not applicable only where something says why."""
     family, item = FAMILIES["padding"], Item("padding", "torch", "eager", "scope")
-    never = [replace(law, when=lambda case: False) if law.name == "padding_row_is_returned" else law for law in family.laws]
+    never = [
+        replace(law, when=lambda case: False) if law.name == "padding_row_is_returned" else law for law in family.laws
+    ]
     cases = list(obliging_cases(family).values())
     monkeypatch.setattr(selection, "obliging_cases", lambda family: dict(enumerate(cases)))
     monkeypatch.setattr(family, "laws", never)
@@ -180,3 +183,22 @@ def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
         results.add(Batch("f/torch/eager/scope/0", 1, [owing]))
         statuses[shard] = results.settle()[0].status
     assert statuses == {"": Status.UNKNOWN, "1/2": Status.HOLDS}
+
+
+def test_the_lists_that_are_kept_are_those_that_would_be_chosen() -> None:
+    """A family whose laws have changed since chooses its list in each run, which takes a moment; few should."""
+    kept = json.loads(obligations.KEPT.read_text(encoding="utf-8"))
+    fitting = [name for name, family in FAMILIES.items() if kept.get(name, {}).get("of") == obligations._digest(family)]
+    assert len(fitting) > 0.8 * len(FAMILIES), "run: python -m embcheck.obligations"
+    for name in fitting:
+        assert obliging_cases(FAMILIES[name]) == obligations.choose(FAMILIES[name]), (
+            f"{name}: run python -m embcheck.obligations"
+        )
+
+
+def test_a_list_that_was_chosen_for_other_laws_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = FAMILIES["padding"]
+    whole = obliging_cases(family)
+    monkeypatch.setattr(family, "laws", family.laws[:1])
+    assert len(obliging_cases(family)) < len(whole)
+    assert obliging_cases(family) == obligations.choose(family)
