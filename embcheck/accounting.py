@@ -58,10 +58,16 @@ class Account:
     selection: Selection = field(default_factory=Selection)
     done: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
+    #: Those that were skipped: a test beside the laws may be.
+    skipped: set[str] = field(default_factory=set)
 
     def failed(self, nodeid: str, longrepr: Any) -> None:
         """A test, or a file's collection, that ended without a verdict; its first reason is kept."""
         self.reasons.setdefault(nodeid, reason_of(longrepr))
+
+    def others(self) -> int:
+        """How many tests failed that are no items of embcheck's."""
+        return sum("::" in nodeid and nodeid not in self.selection.items for nodeid in self.reasons.keys() - self.skipped)
 
     def unaccounted(self) -> dict[str, str]:
         """What was selected and is not accounted for, each with its reason: items by their labels, files by their

@@ -161,6 +161,8 @@ class Session:
             self.take(batch)
         elif not report.passed and not any(name == "embcheck crash" for name, _ in report.user_properties):
             self.account.failed(report.nodeid, report.longrepr)
+            if report.skipped:
+                self.account.skipped.add(report.nodeid)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -263,7 +265,7 @@ class Session:
         failing = exit_code((v for v in self.settled if v.key not in self.excused), {**self.unaccounted, **self.kept})
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and failing:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.reasons):
+        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.others()):
             session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
         if self.settings.update_ledger is not None and self.examples:
@@ -314,7 +316,7 @@ class Session:
             self.excused,
             unaccounted=len(self.unaccounted),
             selected=len(selection),
-            others=sum("::" in nodeid and nodeid not in selection for nodeid in self.account.reasons),
+            others=self.account.others(),
             broken=broken or "",
             kept=self.kept,
         )

@@ -60,6 +60,15 @@ def test_an_item_without_a_verdict_is_named_with_its_reason() -> None:
     assert account.unaccounted()["a/torch/eager/scope/0"] == "Skipped: no", "a failed end spoils what came before it"
 
 
+def test_of_tests_beside_the_laws_those_that_fail_count() -> None:
+    account = Account(Selection.of({"a.py::test_scope[eager-0]": "a/torch/eager/scope/0"}))
+    for nodeid in ("a.py::test_scope[eager-0]", "b.py::test_fails", "b.py::test_skipped", "c.py"):
+        account.failed(nodeid, "why")
+    account.skipped |= {"b.py::test_skipped"}
+    assert account.others() == 1
+    assert account.unaccounted() == {"a/torch/eager/scope/0": "why", "c.py": "why"}
+
+
 def test_a_shard_has_its_items_and_the_whole_selections_fingerprint(tmp_path: Path) -> None:
     whole = Selection.of(LABELS)
     part = whole.only(["test_a.py::test_scope[eager-0]", "test_mine.py::test_other"])

@@ -127,7 +127,7 @@ def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     with pytest.raises(Hangs):
         attended([sys.executable, "-c", textwrap.dedent(program)], 4.0, idle=2.0)
     state = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert eventually(lambda: not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
