@@ -40,7 +40,7 @@ class _HookedAxes(NamedTuple):
     layer: str = "embedding"
     #: how many Sequentials are around the layer
     depth: int = 0
-    hooks: tuple[tuple[Any, ...], ...] = (Hook(),)
+    hooks: tuple[tuple[Any, ...], ...] = (tuple(Hook()),)
     #: "position" or "keyword"
     given: str = "position"
     #: "grad" or "no_grad"
