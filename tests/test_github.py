@@ -102,7 +102,7 @@ def test_terminal_summary_page_and_footer_count_the_same() -> None:
     )  # fmt: skip
     assert closing_lines(session)[0].startswith(f"{told} · ")
     page = render([of_record(record)])
-    tiles = re.findall(r'<li class="tile (\w+)"><b>(\d+)</b>', page)
+    tiles = re.findall(r'<li class="tile (\w+)"><button [^>]*><b>(\d+)</b>', page)
     assert tiles == [("unknown", "1"), ("holds", "1")]
     assert "1 witness of the" in page
     assert "<b>1 known cause (embcheck known)</b>" in page
