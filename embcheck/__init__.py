@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,14 +18,17 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 
 #: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
-_OFFERED = {"check": "conformance", "parametrize": "conformance", "declare": "declaration"}
+_OFFERED = {
+    "check": "embcheck.conformance:check",
+    "parametrize": "embcheck.conformance:parametrize",
+    "declare": "embcheck.declaration:declare",
+    "strategies": "embcheck.strategies:",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "strategies":
-        return import_module("embcheck.strategies")
     if name in _OFFERED:
-        return getattr(import_module(f"embcheck.{_OFFERED[name]}"), name)
+        return resolve_name(_OFFERED[name])
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")
 
 
