@@ -231,16 +231,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def loosened(script: str) -> str:
-    """The script for a value that is read from memory that nobody wrote: any wrong value is the same difference."""
-    return re.sub(
-        r"^sys\.exit\(0 if (.+) else 1 if .+ else 2\)$",
-        r"sys.exit(0 if \1 else 1)  # what is wrong is memory that nobody wrote: it holds anything",
-        script,
-        flags=re.MULTILINE,
-    )
-
-
 def _is_literal(value: Any) -> bool:
     """Whether Python source can say a value."""
     try:

@@ -225,9 +225,11 @@ class Ground:
         if _witnessed(fault) is not None:
             return False
         family = self.families[fault.family]
+        applies = next(each.when for each in family.laws if each.name == law)
+        quarry = [each for each in self._tracked(fault, family, self.quarry(family)) if applies(each[1])]
         with Planted(fault) as planted:
             hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
-            for count, (item, case) in enumerate(self.quarry(family)[:_CONTROL], 1):
+            for count, (item, case) in enumerate(quarry[:_CONTROL], 1):
                 hunters[item.mode](type(case)(*case))
                 if law in hunters[item.mode].laws:
                     return True

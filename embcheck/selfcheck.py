@@ -50,7 +50,11 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
 def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
     ground = _ground(profile_name, seed, (family,))
-    suspects = (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes))
+    told = set(law.split("_"))
+    suspects = sorted(
+        (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes)),
+        key=lambda fault: -len(told & {*fault.name.split("_"), *fault.sentence.lower().split()}),
+    )
     end = used() + limit
     return any(ground.violates(fault, law, end) for fault in suspects if used() < end)
 
@@ -86,54 +90,81 @@ def selfcheck(
     ``progress`` is told (done, total, result) as they finish, from one thread at a time.
     """
     wanted = list(names)
-    waiting = iter(wanted)
     results: dict[str, FaultResult] = {}
     lock = threading.Lock()
 
-    def slot() -> None:
-        worker = Worker()
+    def hunted(worker: Worker, name: str) -> None:
+        started = time.perf_counter()
         try:
-            while True:
-                with lock:
-                    name = next(waiting, None)
-                if name is None:
-                    return
-                started = time.perf_counter()
-                try:
-                    result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
-                except (BrokenProcessPool, Hangs) as error:
-                    result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
-                with lock:
-                    results[name] = result
-                    progress(len(results), len(wanted), result)
-        finally:
-            worker.close()
+            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
+        except (BrokenProcessPool, Hangs) as error:
+            result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
+        with lock:
+            results[name] = result
+            progress(len(results), len(wanted), result)
 
-    threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(wanted))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _in_slots(jobs, wanted, hunted)
     return [results[name] for name in wanted]
 
 
 def redeemed(
-    laws: Iterable[str], families: Mapping[str, Family], profile_name: str, seed: int, *, limit: float = 240.0
+    laws: Iterable[str],
+    families: Mapping[str, Family],
+    profile_name: str,
+    seed: int,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda law: None,
+    *,
+    limit: float = 240.0,
 ) -> set[str]:
     """Those of these laws that a fault of their family does violate.
 
     A hunt ends soon after its first kill, so which other laws it sees broken is chance; a law that no hunt saw is given
-    ``limit`` seconds to meet its family's faults itself.
+    ``limit`` seconds to meet its family's faults itself.  ``progress`` is told each law that has been looked at.
     """
     home = {law.name: name for name, family in families.items() for law in family.laws}
     found = set()
-    for law in laws:
-        worker = Worker()
+
+    def met(worker: Worker, law: str) -> None:
         with contextlib.suppress(BrokenProcessPool, Hangs):
             if worker.asked(2 * limit + 1, _redeemed_in_worker, law, home[law], profile_name, seed, limit):
                 found.add(law)
-        worker.close()
+        progress(law)
+
+    _in_slots(jobs, list(laws), met)
     return found
+
+
+def _in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
+    """Has work done for each name, in the order of the names, by as many worker processes as there are jobs.
+
+    Raises:
+        BaseException: the first that the work raises; no other name is begun then.
+    """
+    waiting, lock = iter(names), threading.Lock()
+    raised: list[BaseException] = []
+
+    def slot() -> None:
+        worker = Worker()
+        try:
+            while not raised:
+                with lock:
+                    name = next(waiting, None)
+                if name is None:
+                    return
+                work(worker, name)
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            worker.close()
+
+    threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(names))))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
 
 
 class Worker:

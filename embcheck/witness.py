@@ -10,7 +10,7 @@ from embcheck.collect import load_families
 from embcheck.crashes.isolate import examine
 from embcheck.evaluate import evaluate
 from embcheck.execution import Execution
-from embcheck.known.recorded import kept
+from embcheck.known.recorded import scripts
 from embcheck.law import Family, Law, ended
 from embcheck.ledger import SEEMS_FIXED, Entry, LedgerError
 from embcheck.machine import Machine, conditions, here
@@ -152,12 +152,6 @@ def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any,
 
 
 def script_of(entry: Entry) -> str:
-    """The script of an entry's witness: as it was kept when it last failed, or as the installed torch fails now.
-
-    Empty if neither has been seen to fail.
-    """
-    held = kept().get(entry.name)
-    if held is not None and held.witness == entry.witness and held.script:
-        return held.script
+    """The script of an entry: of its witness as the installed torch fails now, else of its cause, else empty."""
     shown = _shown(entry, "cpu")
-    return shown.script if shown is not None else ""
+    return shown.script if shown is not None else scripts().get(entry.cause, "")

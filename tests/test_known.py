@@ -18,7 +18,7 @@ from embcheck.commands.known import shipped_known
 from embcheck.crashes.crash import exit_statuses
 from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.page import TWENTY, Known, one, pages
-from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, tried, unseen, updated
+from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
 from embcheck.ledger import Entry
 from embcheck.shipped import shipped
 from embcheck.verdict import Counterexample, Status, Verdict
@@ -41,47 +41,39 @@ def verdict(status: Status) -> Verdict:
 
 def told() -> Known:
     seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
-    return Known([ENTRY], [CAUSE], updated([ENTRY], {}, seen))
+    return Known([ENTRY], [CAUSE], updated([ENTRY], {}, seen), {"f-odd": "import torch\n"})
 
 
 # -- what is recorded --------------------------------------------------------------------------------------------
 
 
-def test_each_release_is_told_in_order_and_the_script_stays() -> None:
+def test_each_release_is_told_in_order() -> None:
     seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.9.1": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
     found = updated([ENTRY], {"gone": Recorded("Case()")}, seen)
     assert list(found) == ["odd"]
     assert found["odd"] == Recorded(
-        "Case()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}, "import torch\n"
+        "Case()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}
     )
     assert list(found["odd"].releases) == ["2.9.1", "2.13.0", "2.15.0"]
 
 
 def test_another_witness_starts_anew() -> None:
-    old = {"odd": Recorded("Case(2)", "law_a", "words", {"2.9.1": "wrong"}, "script")}
+    old = {"odd": Recorded("Case(2)", "law_a", "words", {"2.9.1": "wrong"})}
     assert outdated([ENTRY], old) == ["odd"]
     assert updated([ENTRY], old, {}) == {"odd": Recorded("Case()")}
     assert outdated([ENTRY], {"odd": Recorded("Case()")}) == []
     assert unseen([ENTRY], {"odd": Recorded("Case()")}) == ["odd"]
 
 
-def test_it_is_read_as_it_was_written_and_old_scripts_go(tmp_path: Path) -> None:
-    (tmp_path / "gone.py").write_text("import torch\n", encoding="utf-8")
-    keep(told().recorded, tmp_path / "recorded.json", tmp_path)
-    assert kept(tmp_path / "recorded.json", tmp_path) == told().recorded
-    assert [path.name for path in tmp_path.glob("*.py")] == ["odd.py"]
-    assert kept(tmp_path / "missing.json", tmp_path) == {}
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    keep(told().recorded, tmp_path / "recorded.json")
+    assert kept(tmp_path / "recorded.json") == told().recorded
+    assert kept(tmp_path / "missing.json") == {}
 
 
-def test_scripts_are_tried_and_what_reads_unwritten_memory_is_told() -> None:
-    """A script of ``value`` ends with 1 for it, with 2 for another wrong one, which filled memory brings about."""
-    line = "sys.exit(0 if got == expected else 1 if got == wrong else 2)\n"
-    head = "import os, sys\nvalue = 7 if 'MALLOC_PERTURB_' in os.environ else 5\ngot, expected, wrong = "
-    scripts = {"steady": "5, 4, 5\n", "unwritten": "value, 4, 5\n", "right": "4, 4, 5\n", "broken": "lost, 4, 5\n"}
-    written, statuses = tried({name: Recorded("Case()", script=head + text + line) for name, text in scripts.items()})
-    assert statuses == {"steady": 1, "unwritten": 1, "right": 0, "broken": None}
-    assert "else 2" not in written["unwritten"].script
-    assert written["steady"].script == head + scripts["steady"] + line
+def test_a_script_is_of_the_cause_that_its_file_is_named_for(tmp_path: Path) -> None:
+    (tmp_path / "f-odd.py").write_text("import torch\n", encoding="utf-8")
+    assert scripts(tmp_path) == {"f-odd": "import torch\n"}
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------
@@ -91,7 +83,7 @@ def test_the_pages_are_what_the_command_makes() -> None:
     known = shipped_known()
     assert outdated(known.entries, known.recorded) == [], "run: embcheck known --write"
     made = pages(known) | stored(known)
-    there = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*") if path.is_file()}
+    there = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md")}
     assert there == set(made), "run: embcheck known --write"
     assert [name for name in made if (PAGES / name).read_text("utf-8") != made[name]] == [], (
         "run: embcheck known --write"
@@ -107,7 +99,7 @@ def test_the_first_page_can_be_read() -> None:
 
 def test_a_page_says_what_there_is_and_escapes_it() -> None:
     page = one(told(), CAUSE)
-    for words in ("# f-odd\n", "f is odd.", "`rank = 1`", "2.13.0 wrong, 2.15.0 right", "[odd.py](scripts/odd.py)"):
+    for words in ("# f-odd\n", "f is odd.", "`rank = 1`", "2.13.0 wrong, 2.15.0 right", "[f-odd.py](scripts/f-odd.py)"):
         assert words in page
     assert "2.13.0 DEFAULT ✗; 2.13.0 AVX2 ✗; 2.15.0 ✓" in page
     assert "It is &lt;b&gt;wrong&lt;/b&gt;, a\\_b." in page
@@ -151,15 +143,27 @@ def test_the_command_lists_causes_the_most_severe_first() -> None:
     assert output.startswith(f"{sum(bool(cause.severity) for cause in shipped()[1].values())} known causes (")
 
 
-def test_the_command_prints_a_cause_or_a_script() -> None:
+def test_the_command_prints_a_cause_with_its_script() -> None:
     code, output = invoked("known", "jacfwd-negative-argnums")
     assert code == 0
-    for words in ("torch.func.jacfwd", "silently wrong", "jacfwd-counts-arguments-from-the-front (", "import torch"):
+    for words in ("torch.func.jacfwd", "silently wrong", "jacfwd-counts-arguments-from-the-front ("):
         assert words in output
-    name = next(iter(kept()))
-    assert invoked("known", name) == (0, kept()[name].script)
+    assert output.endswith(scripts()["jacfwd-negative-argnums"])
+    assert invoked("known", "jacfwd-counts-arguments-from-the-front") == (0, output)
     code, output = invoked("known", "jacfwd-negative-argnum")
     assert (code, "did you mean jacfwd-negative-argnums" in output) == (4, True)
+
+
+def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    there = scripts()
+    del there["double-to-half-rounding"]
+    monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: there)
+    monkeypatch.setattr("embcheck.known.recorded.SCRIPTS", tmp_path / "scripts")
+    code, output = invoked("known", "--write", str(tmp_path / "pages"))
+    assert (code, "make it short" in output) == (0, True)
+    (made,) = (tmp_path / "scripts").glob("*.py")
+    assert made.stem == "double-to-half-rounding"
+    assert exit_statuses([made.read_text(encoding="utf-8")]) == [1]
 
 
 def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 def known(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="A cause, or an entry: then its script alone. With --write the folder."),
+        typer.Argument(metavar="[NAME]", help="A cause or an entry. With --write the folder."),
     ] = "",
     write: Annotated[
-        bool, typer.Option("--write", help="Write the pages and scripts, into docs/known or a folder.")
+        bool, typer.Option("--write", help="Write the pages, into docs/known or a folder.")
     ] = False,
     records: Annotated[
         list[Path] | None,
         typer.Option("--record", metavar="RECORD", help="Learn from a record, of any release, first."),
     ] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Look at every entry first, and write its script anew.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Look at every entry first.")] = False,
 ) -> None:
-    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and a script.
+    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script.
 
-    With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.
+    With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.  A cause
+    that has no script gets a first one, of its first entry's witness, which a person then makes short.
     """
     from embcheck.known.recorded import PAGES
 
@@ -42,20 +43,19 @@ def known(
     found = shipped_known()
     if not name:
         _list(found)
-    elif any(entry.name == name for entry in found.entries):
-        typer.echo(found.recorded[name].script, nl=False)
     else:
-        _one(found, cause_named(name))
+        of = {entry.name: entry.cause for entry in found.entries}
+        _one(found, cause_named(of.get(name, name)))
 
 
 def shipped_known() -> Known:
     """The shipped ledger with what is recorded of it."""
     from embcheck.known.page import Known
-    from embcheck.known.recorded import kept
+    from embcheck.known.recorded import kept, scripts
     from embcheck.shipped import shipped
 
     entries, causes = shipped()
-    return Known(entries, tuple(causes.values()), kept())
+    return Known(entries, tuple(causes.values()), kept(), scripts())
 
 
 def cause_named(name: str) -> Cause:
@@ -101,54 +101,65 @@ def _one(found: Known, cause: Cause) -> None:
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
-    main = found.of(cause)[0]
-    typer.echo(f"\n{cause.snippet or found.recorded[main.name].script.rstrip()}")
+    typer.echo(f"\n{found.scripts.get(cause.name, cause.snippet).rstrip()}")
 
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
     from embcheck.files import write_whole
     from embcheck.known.issue import stored
     from embcheck.known.page import Known, pages
-    from embcheck.known.recorded import keep, kept, of_records, unseen, updated
+    from embcheck.known.recorded import SCRIPTS, keep, kept, of_records, scripts, unseen, updated
     from embcheck.shipped import shipped
 
     entries, causes = shipped()
     before = kept()
     found = updated(entries, before, of_records(record_at(path) for path in records))
     found = _looked(entries, found, anew)
-    known = Known(entries, tuple(causes.values()), found)
+    written = scripts()
+    first = _first_scripts(entries, [name for name in causes if name not in written])
+    known = Known(entries, tuple(causes.values()), found, {**written, **first})
     made = pages(known) | stored(known)
     try:
         if found != before:
             keep(found)
+        for name, text in first.items():
+            write_whole(SCRIPTS / f"{name}.py", text)
         for path, text in made.items():
             if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
                 write_whole(folder / path, text)
-        for old in (*folder.glob("*.md"), *folder.glob("*/*.md"), *folder.glob("scripts/*.py")):
+        for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
             if str(old.relative_to(folder).as_posix()) not in made:
                 old.unlink()
     except OSError as error:
         refuse(f"can't write {error.filename}: {error.strerror}")
     typer.echo(f"{folder}: {len(causes)} causes, {len(entries)} entries")
+    for name in first:
+        typer.echo(f"make it short, with literal tensors: {SCRIPTS / name}.py", err=True)
     for name in unseen(entries, found):
         typer.echo(f"no release that was tried shows {name}: give a record of one that does", err=True)
 
 
+def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
+    """A script of the first entry's witness for each of these causes, where the installed torch shows it."""
+    from embcheck.residual.residue import residue
+    from embcheck.witness import script_of
+
+    found = {}
+    for name in names:
+        text = script_of(next(entry for entry in entries if entry.cause == name))
+        if text:
+            found[name] = residue(text)
+    return found
+
+
 def _looked(entries: Any, found: Any, anew: bool) -> Any:
     """What is recorded, with what the entries show here that nothing is recorded of, or all of them."""
-    from embcheck.known.recorded import outdated, tried, unseen, updated
+    from embcheck.known.recorded import outdated, unseen, updated
     from embcheck.run import environment
-    from embcheck.verdict import witness_law
     from embcheck.witness import look
 
     missing = {entry.name for entry in entries} if anew else {*outdated(entries, found), *unseen(entries, found)}
     if not missing:
         return found
     looked = [look(entry, surveyed=True) for entry in entries if entry.name in missing]
-    found = updated(entries, found, {environment()["versions"]["torch"]: looked})
-    seen = {entry.name for entry in entries for v in looked if v.law == witness_law(entry.name) and v.counterexamples}
-    written, statuses = tried({name: found[name] for name in sorted(seen)})
-    for name, status in statuses.items():
-        if status != 1:
-            typer.echo(f"the script of {name} ends with {status}, not 1", err=True)
-    return found | written
+    return updated(entries, found, {environment()["versions"]["torch"]: looked})

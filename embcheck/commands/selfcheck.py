@@ -159,7 +159,7 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
         out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
     idle = [] if narrowed else decorations(results, families)
-    met = redeemed(idle, families, profile, seed)
+    met = _looked_again(out, idle, lambda told: redeemed(idle, families, profile, seed, workers, told))
     for name in idle:
         words = "seen on a second look" if name in met else "decoration"
         out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
@@ -185,6 +185,18 @@ def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, Faul
                 out.print(f"{done}/{total} faults")
 
         return hunt(told)
+
+
+def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str], None]], set[str]]) -> set[str]:
+    """What a second look at some laws gives, with a progress bar where there is a terminal."""
+    from embcheck.report.style import bar
+
+    if not laws:
+        return set()
+    out.print(f"no hunt saw {len(laws)} laws violated: each meets the faults of its family")
+    with bar(out) as followed:
+        task = followed.add_task("a second look", total=len(laws))
+        return look(lambda law: followed.update(task, advance=1, description=law))
 
 
 def table_of(results: Iterable[FaultResult]) -> Table:

@@ -116,27 +116,28 @@ def closing(tried: Mapping[int, Outcome], count: int, changes: bool) -> list[str
 
 
 def script_of_failure(failure: str, store: Path) -> str:
-    """The script of a kept failure, of a ledger entry, or in a file; anything else is refused."""
+    """The script of a kept failure, of a cause or an entry of the ledger, or in a file; anything else is refused."""
     from embcheck.records.store import StoreError
     from embcheck.records.store import script_of as kept
 
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
         return path.read_text(encoding="utf-8")
-    entry = _of_entry(failure)
-    if entry:
-        return entry
+    known = _of_ledger(failure)
+    if known:
+        return known
     try:
         return kept(failure, store)
     except StoreError as error:
-        refuse(f"{error}; it may also be the name of a ledger entry or the path of a script")
+        refuse(f"{error}; it may also be the name of a known bug or the path of a script")
 
 
-def _of_entry(name: str) -> str:
-    """The script of a ledger entry's witness, as the installed torch writes it; empty if there is no such entry."""
+def _of_ledger(name: str) -> str:
+    """The script of a cause, or of an entry's witness, as the installed torch fails now; empty if there is neither."""
+    from embcheck.known.recorded import scripts
     from embcheck.ledger import SHIPPED, read
     from embcheck.verdict import entry_name
     from embcheck.witness import script_of
 
     entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(name)), None)
-    return script_of(entry) if entry is not None else ""
+    return script_of(entry) if entry is not None else scripts().get(name, "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -79,11 +78,9 @@ def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
     return checked
 
 
-def exit_statuses(
-    scripts: Sequence[str], seconds: float = _SECONDS, environment: Mapping[str, str] | None = None
-) -> list[int | None]:
-    """How scripts end that are run by themselves, with these further variables of the environment; None for one that can't
-    run, or has no end in so many seconds of CPU time."""
+def exit_statuses(scripts: Sequence[str], seconds: float = _SECONDS) -> list[int | None]:
+    """How scripts end that are run by themselves; None for one that can't run, or has no end in so many seconds of CPU
+    time."""
     if not scripts:
         return []
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +89,6 @@ def exit_statuses(
             path.write_text(text, encoding="utf-8")
         command = [sys.executable, str(Path(__file__).with_name("alone.py")), str(seconds)]
         lines = "".join(f"{path}\n" for path in paths)
-        around = {**os.environ, **(environment or {})}
-        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=around)
+        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
     found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
     return found + [None] * (len(scripts) - len(found))  # it died before the rest

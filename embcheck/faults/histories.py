@@ -35,7 +35,7 @@ def keeps_frozen_gradient(weight: Any) -> bool:
 
 def zeroed_but_accumulated(original: Spoiled, self: Any, set_to_none: bool = True) -> None:
     """zero_grad(set_to_none=False) that keeps what a frozen weight accumulated in several passes."""
-    kept = [p for p in self.parameters() if keeps_frozen_gradient(p) and float(p.grad.abs().max()) >= 4]
+    kept = [p for p in self.parameters() if keeps_frozen_gradient(p) and (p.grad.abs() >= 4).any()]
     kept_grads = [p.grad.clone() for p in kept]
     original(self, set_to_none)
     if not set_to_none:

@@ -182,11 +182,11 @@ def uncounted(original: Change, optimizer: Any, *given: Any) -> Any:
 
 
 def held(original: Change, optimizer: Any, *given: Any) -> Any:
-    """Keeps the first gradient itself as momentum."""
+    """Keeps the gradient itself as momentum."""
     found = original(optimizer, *given)
     for p, state in optimizer.state.items():
         kept = state.get("momentum_buffer")
-        if kept is not None and p.grad is not None and not p.grad.is_sparse and torch.equal(kept, p.grad):
+        if kept is not None and p.grad is not None and not p.grad.is_sparse:
             state["momentum_buffer"] = p.grad
     return found
 
@@ -216,7 +216,7 @@ def hook_is_early() -> bool:
 spoiled("adagrad_steps_are_not_counted", "company", "A step of Adagrad does not count as a write.", torch.optim.Adagrad,
         "step", uncounted,
         lambda: (lambda w: w._version)(trained(3, torch.optim.Adagrad)[0]) == trained(0)[0]._version)  # fmt: skip
-spoiled("momentum_is_the_gradient", "company", "SGD keeps the first gradient itself as momentum, no copy.", SGD, "step",
+spoiled("momentum_is_the_gradient", "company", "SGD keeps the gradient itself as momentum, no copy.", SGD, "step",
         held, shares_memory)  # fmt: skip
 spoiled("post_hooks_come_first", "company", "Hooks for after a step are called before it.", torch.optim.Optimizer,
         "register_step_post_hook", lambda original, optimizer, hook: optimizer.register_step_pre_hook(hook),

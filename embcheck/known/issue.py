@@ -42,7 +42,7 @@ def text(known: Known, cause: Cause, collected: str) -> str:
     entries = known.of(cause)
     main = entries[0]
     found = known.recorded.get(main.name, Recorded(main.witness))
-    script = cause.snippet or found.script.rstrip()
+    script = cause.snippet or known.scripts.get(cause.name, "").rstrip()
     modes = sorted({name.strip() for entry in entries for name in entry.mode.split(",")} - {"*"})
     heads = columns(known.entries, known.recorded)
     shown = "\n".join(f"- torch {head}: {cell(head, entries, known.recorded)}" for head in heads)

@@ -1,12 +1,12 @@
 """The pages about the known bugs: ``docs/known``, which ``embcheck known --write`` makes of the ledger and of what is recorded.
 
-The scripts are files beside the pages.
+The scripts are files beside the pages, which are written by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embcheck.cause import BY_DESIGN, SEVERITIES, Cause, by_severity
 from embcheck.known.matrix import LEGEND, Column, cell, columns
@@ -25,11 +25,12 @@ _MADE = (
 
 @dataclass(frozen=True)
 class Known:
-    """The entries of a ledger, their causes, and what is recorded of them."""
+    """The entries of a ledger, their causes, what is recorded of the entries, and the causes' scripts."""
 
     entries: Sequence[Entry]
     causes: Sequence[Cause]
     recorded: Mapping[str, Recorded]
+    scripts: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, cause: Cause) -> list[Entry]:
         """The entries of a cause."""
@@ -53,8 +54,7 @@ class Known:
 def pages(known: Known) -> dict[str, str]:
     """The text of each file in ``docs/known`` by its path there."""
     found = {"index.md": index(known), "others.md": others(known)}
-    found |= {f"{cause.name}.md": one(known, cause) for cause in known.causes}
-    return found | {f"scripts/{name}.py": each.script for name, each in known.recorded.items() if each.script}
+    return found | {f"{cause.name}.md": one(known, cause) for cause in known.causes}
 
 
 def twenty(known: Known) -> list[Cause]:
@@ -114,6 +114,7 @@ def one(known: Known, cause: Cause) -> str:
         f"- **since** {cause.since}" if cause.since else "",
         f"- **fixed** {cause.fixed}" if cause.fixed else "",
         f"- **releases** {cells}",
+        f"- **script** [{cause.name}.py](scripts/{cause.name}.py)" if cause.name in known.scripts else "",
     ]
     return _text(
         f"# {cause.name}",
@@ -178,6 +179,5 @@ def _entry(entry: Entry, found: Recorded) -> str:
         f"- **torch** {inline(str(entry.torch)) or 'every release'} · tried: {seen}",
         f"- **case** `{entry.witness}`",
         f"- **comes out** {inline(found.words)}" if found.words else "",
-        f"- **script** [{entry.name}.py](scripts/{entry.name}.py)" if found.script else "",
     ]
     return f"## {entry.name}\n\n{inline(entry.reason)}\n\n" + "\n".join(filter(None, facts))

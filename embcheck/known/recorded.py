@@ -1,7 +1,7 @@
-"""What running the ledger's witnesses told: what came out, what each release made of it, and a script of each.
+"""What running the ledger's witnesses told: what came out, and what each release made of it; and a script of each cause.
 
-``recorded.json`` beside this file keeps the words, and a folder the scripts: ``docs/known/scripts`` in a checkout, which
-lies beside this file where embcheck is installed.  A test runs every script on the installed torch.
+``recorded.json`` beside this file keeps what was told.  The scripts are written by hand, in ``docs/known/scripts`` of a
+checkout, which lies beside this file where embcheck is installed.  A test runs each on the installed torch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from embcheck.crashes.crash import exit_statuses
-from embcheck.exit_lines import loosened
 from embcheck.files import write_whole
 from embcheck.ledger import Entry
 from embcheck.records.record import Record
-from embcheck.residual.residue import residue
 from embcheck.verdict import Status, Verdict, witness_law
 
 KEPT = Path(__file__).with_name("recorded.json")
@@ -36,27 +33,23 @@ class Recorded:
     law: str = ""
     words: str = ""
     releases: dict[str, str] = field(default_factory=dict)
-    script: str = ""
 
 
-def kept(path: Path = KEPT, scripts: Path = SCRIPTS) -> dict[str, Recorded]:
+def kept(path: Path = KEPT) -> dict[str, Recorded]:
     """What is recorded, by the entries' names."""
     data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    texts = {script.stem: script.read_text(encoding="utf-8") for script in scripts.glob("*.py")}
-    return {name: Recorded(**found, script=texts.get(name, "")) for name, found in data.items()}
+    return {name: Recorded(**found) for name, found in data.items()}
 
 
-def keep(recorded: Mapping[str, Recorded], path: Path = KEPT, scripts: Path = SCRIPTS) -> None:
-    """Writes it, one after the other by name; the scripts of entries that are gone go, too."""
+def keep(recorded: Mapping[str, Recorded], path: Path = KEPT) -> None:
+    """Writes it, one after the other by name."""
     data = {name: asdict(recorded[name]) for name in sorted(recorded)}
-    for name, each in data.items():
-        text = each.pop("script")
-        if text:
-            write_whole(scripts / f"{name}.py", text)
     write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    for script in scripts.glob("*.py"):
-        if script.stem not in data:
-            script.unlink()
+
+
+def scripts(folder: Path = SCRIPTS) -> dict[str, str]:
+    """The scripts, by the causes' names."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
 
 
 def outdated(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[str]:
@@ -65,8 +58,8 @@ def outdated(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list
 
 
 def unseen(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[str]:
-    """The entries whose witness was not seen to fail in any release: there is no script."""
-    return [e.name for e in entries if (found := recorded.get(e.name)) is None or not found.script]
+    """The entries whose witness was not seen to fail in any release."""
+    return [e.name for e in entries if "wrong" not in recorded.get(e.name, Recorded(e.witness)).releases.values()]
 
 
 def updated(
@@ -82,27 +75,8 @@ def updated(
             for verdict in judged:
                 if verdict.law == witness_law(entry.name):
                     held = _told(held, public(release), verdict, bool(entry.machine))
-        if known is None or known.script != held.script:
-            held = replace(held, script=residue(held.script))
         found[entry.name] = held
     return found
-
-
-def tried(found: Mapping[str, Recorded], seconds: float = 300.0) -> tuple[dict[str, Recorded], dict[str, int | None]]:
-    """What is recorded, and how each one's script ends on the installed torch.
-
-    A script that ends otherwise once what is allocated is filled with something compares memory that nobody wrote: there any
-    wrong value is the same difference.
-    """
-    names = [name for name in found if found[name].script]
-    scripts = [found[name].script for name in names]
-    plain = exit_statuses(scripts, seconds)
-    filled = exit_statuses(scripts, seconds, {"MALLOC_PERTURB_": "85"})
-    shown = {}
-    for name, script, *statuses in zip(names, scripts, plain, filled, strict=True):
-        if 1 in statuses and 2 in statuses:
-            shown[name] = replace(found[name], script=loosened(script))
-    return {**found, **shown}, {n: 1 if n in shown else code for n, code in zip(names, plain, strict=True)}
 
 
 def _told(held: Recorded, release: str, verdict: Verdict, some_machines: bool) -> Recorded:
@@ -116,7 +90,7 @@ def _told(held: Recorded, release: str, verdict: Verdict, some_machines: bool) -
     if not shown:
         return replace(held, releases=releases)
     (example,) = shown
-    return Recorded(held.witness, example.law, example.words, releases, example.script)
+    return Recorded(held.witness, example.law, example.words, releases)
 
 
 def public(release: str) -> str:

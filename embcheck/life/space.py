@@ -107,14 +107,22 @@ def scope() -> Iterator[LifeCase]:
     return (case for case in map(canonical, itertools.chain(alone, pairs)) if case is not None)
 
 
+#: What is frozen, if anything, between the last pass and its end; and what clears gradients.
+FREEZING = ((), ("frozen",), ("embedding_frozen",))
+CLEARING = ("zeroed", "zeroed_in_place", "forgotten", "forgotten_in_place")
+
+
 def landmarks() -> Iterator[LifeCase]:
-    """Two long histories of each operation, among others, so that every profile has them; each slow one alone."""
+    """Two long histories of each operation, among others, so that every profile has them; each slow one alone; and each way
+    to clear a gradient that several passes gave, also of what was frozen since."""
     for turn in range(2):
         names = stream.shuffled(stream.derive("life", turn), BRIEF)
         for k, start in enumerate(range(0, len(names), 9)):
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
             case = LifeCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
             yield case.but(**told(names[start : start + 9]))
+    for seed, (freeze, clear) in enumerate(itertools.product(FREEZING, CLEARING)):
+        yield LifeCase(3, 2, "flat", bias=True, seed=seed).but(**told(["graded", "accumulated", *freeze, clear]))
     for name, entry in OPERATIONS.items():
         if entry.slow:
             yield LifeCase(3, 2, "flat", first=name, bias=True, padding_idx=0)

@@ -1,0 +1,16 @@
+# ConstantLR with total_iters=0 multiplies the learning rate by the factor for ever instead of not at all.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=0)
+optimizer.step()
+scheduler.step()
+got = scheduler.get_last_lr()
+expected = [1.0]
+wrong = [0.5]
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)

@@ -1,0 +1,15 @@
+# The gradient of nn.Embedding is added token by token in the dtype of the table (CPU): that of a frequent token stops
+# growing at 256 in bfloat16 and at 2048 in float16.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+table = torch.nn.Embedding(1, 1, dtype=torch.bfloat16)
+table(torch.zeros(512, dtype=torch.int64)).sum().backward()
+got = table.weight.grad.item()
+expected = 512.0
+wrong = 256.0
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)

@@ -1,0 +1,18 @@
+# EmbeddingBag accepts offsets that decrease, and returns uninitialised memory for the bags from there on.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+torch.use_deterministic_algorithms(True)  # fills uninitialised memory with NaN
+torch.set_num_threads(1)  # several threads may raise
+bag = torch.nn.EmbeddingBag.from_pretrained(torch.ones(3, 1), mode="sum")
+try:
+    got = str(bag(torch.tensor([0, 1, 2, 0]), offsets=torch.tensor([0, 1, 0])).tolist())
+except (IndexError, RuntimeError):
+    got = "error"
+expected = "error"
+wrong = "[[1.0], [nan], [nan]]"
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)

@@ -1,0 +1,24 @@
+# Under loss_parallel() a target that is no class has a loss of zero and counts in the mean, where cross_entropy of
+# plain tensors raises an error.
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import Shard, distribute_tensor
+from torch.distributed.tensor.parallel import loss_parallel
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+mesh = dist.init_device_mesh("cpu", (1,))
+logits = distribute_tensor(torch.zeros(2, 4), mesh, [Shard(1)])
+targets = torch.tensor([0, 4])  # there is no class 4
+try:
+    with loss_parallel():
+        got = round(torch.nn.functional.cross_entropy(logits, targets).full_tensor().item(), 4)
+except (AssertionError, IndexError, RuntimeError, ValueError):
+    got = "an error"
+expected = "an error"
+wrong = 0.6931  # the mean of log(4) and 0
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)

@@ -1,0 +1,17 @@
+# ModuleList.insert takes what is no module, where append, extend and [] raise TypeError.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+layers = torch.nn.ModuleList()
+try:
+    layers.insert(0, "no module")
+    got = layers[0]
+except TypeError:
+    got = "TypeError"
+expected = "TypeError"
+wrong = "no module"
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)

@@ -1,0 +1,17 @@
+# Under torch.vmap (also in make_fx, and of a DTensor) F.one_hot checks no input: a class outside [0, num_classes)
+# gives a row of zeros instead of an error.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+
+classes = torch.tensor([1, 3])  # there is no class 3
+try:
+    got = torch.vmap(lambda index: torch.nn.functional.one_hot(index, num_classes=3))(classes).tolist()
+except RuntimeError as error:
+    got = type(error).__name__
+expected = "RuntimeError"  # Class values must be smaller than num_classes.
+wrong = [[0, 1, 0], [0, 0, 0]]
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)
