@@ -19,9 +19,7 @@ def known(
         str,
         typer.Argument(metavar="[NAME]", help="A cause or an entry. With --write the folder."),
     ] = "",
-    write: Annotated[
-        bool, typer.Option("--write", help="Write the pages, into docs/known or a folder.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs/known or a folder.")] = False,
     records: Annotated[
         list[Path] | None,
         typer.Option("--record", metavar="RECORD", help="Learn from a record, of any release, first."),

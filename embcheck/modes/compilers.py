@@ -183,7 +183,9 @@ def compiled(build: Build, backend: Backend, dynamic: bool) -> Build:
             with settings():
                 try:
                     if first is not None:
-                        running(first, *inputs)
+                        # A checkpoint round the layer's first call must not count what another layer saves.
+                        with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
+                            running(first, *inputs)
                     before = RAN[0]
                     value = running(call, *inputs)
                 except torch._dynamo.exc.TorchDynamoException as error:
