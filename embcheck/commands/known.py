@@ -48,12 +48,13 @@ def known(
 
 def shipped_known() -> Known:
     """The shipped ledger with what is recorded of it."""
+    from embcheck.known import tried
     from embcheck.known.page import Known
     from embcheck.known.recorded import kept, scripts
     from embcheck.shipped import shipped
 
     entries, causes = shipped()
-    return Known(entries, tuple(causes.values()), kept(), scripts())
+    return Known(entries, tuple(causes.values()), kept(), scripts(), tried.kept())
 
 
 def cause_named(name: str) -> Cause:
@@ -90,8 +91,8 @@ def _one(found: Known, cause: Cause) -> None:
         "by design": cause.by_design,
         "upstream": found.reported(cause),
         "umbrella": cause.umbrella,
-        "since": cause.since,
-        "fixed": cause.fixed,
+        "since": found.since(cause),
+        "fixed": found.fixed(cause),
     }
     for name, words in rows.items():
         if words:
@@ -104,6 +105,7 @@ def _one(found: Known, cause: Cause) -> None:
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
     from embcheck.files import write_whole
+    from embcheck.known import tried
     from embcheck.known.issue import stored
     from embcheck.known.page import Known, pages
     from embcheck.known.recorded import SCRIPTS, keep, kept, of_records, scripts, unseen, updated
@@ -115,7 +117,7 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     found = _looked(entries, found, anew)
     written = scripts()
     first = _first_scripts(entries, [name for name in causes if name not in written])
-    known = Known(entries, tuple(causes.values()), found, {**written, **first})
+    known = Known(entries, tuple(causes.values()), found, {**written, **first}, tried.kept())
     made = pages(known) | stored(known)
     try:
         if found != before:

@@ -19,27 +19,36 @@ if TYPE_CHECKING:
 
 
 def since(
-    failure: Annotated[str, typer.Argument(help="The id of a failure, a ledger entry's name, or a script's path.")],
+    failure: Annotated[
+        str,
+        typer.Argument(metavar="[FAILURE]", help="The id of a failure, the name of a known bug, or a script's path."),
+    ] = "",
     asked: Annotated[
         list[str] | None, typer.Argument(metavar="[RELEASE]…", help="From old to new; by default every minor release.")
     ] = None,
     every: Annotated[bool, typer.Option("--every", help="Try every release instead of bisecting.")] = False,
+    known: Annotated[
+        bool,
+        typer.Option(
+            "--known", help="Instead of one failure every known bug, in every release; keeps it for their pages."
+        ),
+    ] = False,
     store: Store = Path(STORE),
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
 ) -> None:
     """Bisects the releases with the failure's script: exit 0 if a first one was found, 1 if nothing changes."""
-    from embcheck.releases.bisect import bisect, minor_releases, turns
+    from embcheck.releases.bisect import bisect, turns
     from embcheck.releases.cell import write_line
 
+    if known:
+        _try_known(*resources(_named([failure, *(asked or ())], index), index, python, cache, needed=True))
+        return
+    if not failure:
+        refuse("name a failure, a known bug or a script; --known tries every known bug")
     script = script_of_failure(failure, store)
-    if not asked:
-        try:
-            asked = minor_releases(index)
-        except OSError as error:
-            refuse(f"can't list torch's releases ({error}); name them, from old to new")
-    held, wanted = resources(asked, index, python, cache, needed=True)
+    held, wanted = resources(_named(asked or [], index), index, python, cache, needed=True)
     names = [release.asked for release in wanted]
 
     def attempt(number: int) -> Outcome:
@@ -51,6 +60,42 @@ def since(
     tried = {number: attempt(number) for number in range(count)} if every else bisect(count, attempt)
     show(tried, names)
     raise typer.Exit(0 if turns(tried) else 1 if decided(tried) else INTERNAL)
+
+
+def _named(asked: list[str], index: str) -> list[str]:
+    """The releases that were asked for, by default the last patch of every minor one."""
+    from embcheck.releases.bisect import minor_releases
+
+    try:
+        return list(filter(None, asked)) or minor_releases(index)
+    except OSError as error:
+        refuse(f"can't list torch's releases ({error}); name them, from old to new")
+
+
+def _try_known(cache: Cache, wanted: list[Release]) -> None:
+    """Runs the script of every known bug in each release, and keeps how they end."""
+    from embcheck.crashes.crash import exit_statuses
+    from embcheck.known import tried
+    from embcheck.known.recorded import public, scripts
+    from embcheck.releases.cell import write_line
+    from embcheck.releases.environment import ReleaseError
+
+    texts = scripts()
+    for release in wanted:
+        write_line(f"{release.asked}: …")
+        try:
+            environment = cache.environment(release)
+        except ReleaseError as error:
+            write_line(f"{release.asked}: {error}")
+            continue
+        ended = exit_statuses(list(texts.values()), 300.0, str(environment.python), environment.variables())
+        statuses = dict(zip(texts, ended, strict=True))
+        tried.keep(tried.updated(tried.kept(), texts, public(environment.torch), statuses))
+        counts = {words: ended.count(status) for status, words in ((1, "fail"), (0, "are right"))}
+        write_line(
+            f"{release.asked}: {', '.join(f'{count} {words}' for words, count in counts.items())} of {len(ended)}"
+        )
+    write_line("now make their pages: embcheck known --write")
 
 
 def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:

@@ -23,7 +23,11 @@ _CONFIRMED, _SECONDS = 24, 60.0
 
 
 def verdict_of_crash(
-    running: Running, device: str, limit: float, known: Mapping[tuple[str, str], Counterexample], ledgers: Sequence[Path]
+    running: Running,
+    device: str,
+    limit: float,
+    known: Mapping[tuple[str, str], Counterexample],
+    ledgers: Sequence[Path],
 ) -> Verdict:
     """The verdict about a case that took its worker down, or used ``limit`` seconds of CPU time there.
 
@@ -78,17 +82,25 @@ def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
     return checked
 
 
-def exit_statuses(scripts: Sequence[str], seconds: float = _SECONDS) -> list[int | None]:
+def exit_statuses(
+    scripts: Sequence[str],
+    seconds: float = _SECONDS,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> list[int | None]:
     """How scripts end that are run by themselves; None for one that can't run, or has no end in so many seconds of CPU
-    time."""
+    time.
+
+    ``python`` is the interpreter, whose torch is imported once, and ``environment`` its variables, by default these here.
+    """
     if not scripts:
         return []
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{k}.py" for k in range(len(scripts))]
         for path, text in zip(paths, scripts, strict=True):
             path.write_text(text, encoding="utf-8")
-        command = [sys.executable, str(Path(__file__).with_name("alone.py")), str(seconds)]
+        command = [python, str(Path(__file__).with_name("alone.py")), str(seconds)]
         lines = "".join(f"{path}\n" for path in paths)
-        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
     found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
     return found + [None] * (len(scripts) - len(found))  # it died before the rest

@@ -56,8 +56,11 @@ def text(known: Known, cause: Cause, collected: str) -> str:
         "What is expected was computed from the definition, in exact integers or in float64, and not by torch.",
         f"Modes that show it: {', '.join(modes) if modes else 'eager, and what runs the same kernels'}.",
         f"Releases and CPU levels (✗ wrong, ✓ right, · not run):\n{shown}",
+        "; ".join(
+            f"{word}: {told}" for word, told in (("Since", known.since(cause)), ("Fixed", known.fixed(cause))) if told
+        ),
         "Found by a property-based test (embcheck, law "
         f"`{found.law or main.law}`, case `{main.witness}`); the script needs torch alone.",
         f"### Versions\n\n```\n{collected.strip()}\n```",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from embcheck.cause import BY_DESIGN, SEVERITIES, Cause, by_severity
 from embcheck.known.matrix import LEGEND, Column, cell, columns
 from embcheck.known.recorded import Recorded
+from embcheck.known.tried import Tried
 from embcheck.ledger import Entry
 from embcheck.machine import conditions
 
@@ -25,12 +26,13 @@ _MADE = (
 
 @dataclass(frozen=True)
 class Known:
-    """The entries of a ledger, their causes, what is recorded of the entries, and the causes' scripts."""
+    """The entries of a ledger, their causes, what is recorded of the entries, the causes' scripts and where they fail."""
 
     entries: Sequence[Entry]
     causes: Sequence[Cause]
     recorded: Mapping[str, Recorded]
     scripts: Mapping[str, str] = field(default_factory=dict)
+    tried: Mapping[str, Tried] = field(default_factory=dict)
 
     def of(self, cause: Cause) -> list[Entry]:
         """The entries of a cause."""
@@ -44,6 +46,17 @@ class Known:
         """Where a cause was reported, or what its entries are linked with, or when that was looked for in vain."""
         links = dict.fromkeys(entry.link for entry in self.of(cause) if entry.link)
         return cause.reported if cause.upstream or not links else f"see {'; '.join(links)}"
+
+    def since(self, cause: Cause) -> str:
+        """The release with which a cause began, in words; empty if that is not known."""
+        return cause.since or self._tried(cause).since
+
+    def fixed(self, cause: Cause) -> str:
+        """The release in which it was mended, in words; empty if that is not known."""
+        return cause.fixed or self._tried(cause).fixed
+
+    def _tried(self, cause: Cause) -> Tried:
+        return self.tried.get(cause.name, Tried(""))
 
     @property
     def ordered(self) -> list[Cause]:
@@ -111,8 +124,8 @@ def one(known: Known, cause: Cause) -> str:
         f"- **by design** {inline(cause.by_design)}" if cause.by_design else "",
         f"- **upstream** {inline(known.reported(cause))}",
         f"- **umbrella issue** {inline(cause.umbrella)}" if cause.umbrella else "",
-        f"- **since** {cause.since}" if cause.since else "",
-        f"- **fixed** {cause.fixed}" if cause.fixed else "",
+        f"- **since** {known.since(cause)}" if known.since(cause) else "",
+        f"- **fixed** {known.fixed(cause)}" if known.fixed(cause) else "",
         f"- **releases** {cells}",
         f"- **script** [{cause.name}.py](scripts/{cause.name}.py)" if cause.name in known.scripts else "",
     ]
