@@ -29,6 +29,7 @@ from embcheck.item import PROFILES
 from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Ledger, load
 from embcheck.machine import here
+from embcheck.processes import end_with_parent
 
 T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
@@ -217,7 +218,10 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 
 
 def _silenced() -> None:
-    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the hunt."""
+    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the hunt.  It ends with whom it
+    works for, even if that is killed.
+    """
+    end_with_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)

@@ -12,6 +12,7 @@ from embcheck.cli import app
 from embcheck.commands.known import shipped_known
 from embcheck.known import tried
 from embcheck.known.issue import text
+from embcheck.known.matrix import RIGHT, UNKNOWN, WRONG, Column
 from embcheck.known.page import one
 from embcheck.known.recorded import scripts
 from embcheck.known.tried import Tried, digest, keep, kept, updated
@@ -66,6 +67,9 @@ def test_pages_and_issues_say_it() -> None:
     cause = known.causes[0]
     told = replace(known, tried={cause.name: Tried("", {"2.9.1": 0, "2.13.0": 1, "2.15.0": 0})})
     assert "- **since** 2.13.0 (2.9.1 is right)\n- **fixed** 2.15.0 (2.13.0 fails)" in one(told, cause)
+    assert told.row(cause, [Column("2.14.0"), Column("2.15.0")])[0] == UNKNOWN
+    told = replace(told, recorded={})
+    assert told.row(cause, [Column("2.9.1"), Column("2.13.0"), Column("2.14.0")]) == [RIGHT, WRONG, UNKNOWN]
     assert "Since: 2.13.0 (2.9.1 is right); Fixed: 2.15.0 (2.13.0 fails)" in text(told, cause, "")
 
 

@@ -5,16 +5,19 @@ The scripts are files beside the pages, which are written by hand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from embcheck.cause import BY_DESIGN, SEVERITIES, Cause, by_severity
-from embcheck.known.matrix import LEGEND, Column, cell, columns
+from embcheck.known.matrix import LEGEND, RIGHT, UNKNOWN, WRONG, Column, cell, columns
 from embcheck.known.recorded import Recorded
 from embcheck.known.tried import Tried
 from embcheck.ledger import Entry
 from embcheck.machine import conditions
 
+#: A report as the ledger names it, the repository with its owner or alone where both have one name.
+_REPORT = re.compile(r"\b([\w.-]+(?:/[\w.-]+)?)#(\d+)")
 #: What stands on the first page; the others have a page like it.
 WORST = ("silent-wrong", "memory", "crash")
 #: As many causes matter most: they have a snippet on the first page.
@@ -39,8 +42,11 @@ class Known:
         return [entry for entry in self.entries if entry.cause == cause.name]
 
     def row(self, cause: Cause, heads: Iterable[Column]) -> list[str]:
-        """What each column of the matrix says of a cause."""
-        return [cell(head, self.of(cause), self.recorded) for head in heads]
+        """What each column of the matrix says of a cause: what its witnesses showed there, or else its script."""
+        words = {1: WRONG, 0: RIGHT}
+        said = {release: words.get(status, UNKNOWN) for release, status in self._tried(cause).releases.items()}
+        told = ((head, cell(head, self.of(cause), self.recorded)) for head in heads)
+        return [said.get(head.release, UNKNOWN) if word == UNKNOWN else word for head, word in told]
 
     def reported(self, cause: Cause) -> str:
         """Where a cause was reported, or what its entries are linked with, or when that was looked for in vain."""
@@ -82,13 +88,15 @@ def index(known: Known) -> str:
     return _text(
         "# What torch gets wrong",
         _MADE,
-        f"{len([c for c in known.causes if c.severity])} bugs of torch that embcheck's laws found and its ledger of "
-        f"{len(known.entries)} entries excuses, and {len([c for c in known.causes if c.by_design])} things that are by design. "
-        "Each witness is run again by every `embcheck run`, each script and snippet by a test. `embcheck known NAME` prints one, "
-        "`embcheck issue NAME` a text for the upstream tracker. An entry of the ledger excuses a violation in its own region only.",
+        "embcheck tests embeddings, and what models with them rely on, against their mathematical definition. It found "
+        f"{len([c for c in known.causes if c.severity])} bugs of torch on CPUs, and "
+        f"{len([c for c in known.causes if c.by_design])} things that are by design. Each has a page with a script of a dozen "
+        "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
+        "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
+        "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
         "\n".join(_counts(known)),
         f"## The {len(most)} that matter",
-        "Each snippet ends with an assertion that fails on torch 2.13.0.",
+        "What ordinary training meets and what shows no error. Each snippet ends with an assertion that fails on torch 2.13.0.",
         "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
@@ -115,15 +123,17 @@ def others(known: Known) -> str:
 
 
 def one(known: Known, cause: Cause) -> str:
-    """The page of a cause."""
+    """The page of a cause: what is wrong, a script that shows it, then the entries of the ledger that excuse it."""
     heads = columns(known.entries, known.recorded)
     cells = "; ".join(f"{head} {word}" for head, word in zip(heads, known.row(cause, heads), strict=True))
+    script = known.scripts.get(cause.name, cause.snippet).rstrip()
     facts = [
         f"- **API** {inline(cause.api)}",
-        f"- **severity** {cause.severity}: {SEVERITIES[cause.severity]}" if cause.severity else "",
+        f"- **severity** {SEVERITIES[cause.severity]}" if cause.severity else "",
         f"- **by design** {inline(cause.by_design)}" if cause.by_design else "",
-        f"- **upstream** {inline(known.reported(cause))}",
-        f"- **umbrella issue** {inline(cause.umbrella)}" if cause.umbrella else "",
+        f"- **upstream** {linked(known.reported(cause))}",
+        f"- **umbrella issue** {linked(cause.umbrella)}" if cause.umbrella else "",
+        f"- **text for the tracker** [{cause.name}](issues/{cause.name}.md)" if cause in twenty(known) else "",
         f"- **since** {known.since(cause)}" if known.since(cause) else "",
         f"- **fixed** {known.fixed(cause)}" if known.fixed(cause) else "",
         f"- **releases** {cells}",
@@ -134,8 +144,10 @@ def one(known: Known, cause: Cause) -> str:
         _MADE,
         inline(cause.title),
         "\n".join(filter(None, facts)),
-        f"```python\n{cause.snippet}\n```" if cause.snippet else "",
+        f"```python\n{script}\n```" if script else "",
         *(_entry(entry, known.recorded.get(entry.name, Recorded(entry.witness))) for entry in known.of(cause)),
+        f"[All known bugs](index.md). {LEGEND}. A release with DEFAULT, AVX2 or AVX512: with kernels for such CPUs "
+        "(`ATEN_CPU_CAPABILITY`).",
     )
 
 
@@ -144,6 +156,17 @@ def inline(text: str) -> str:
     for sign in "\\`*_[]|":
         text = text.replace(sign, f"\\{sign}")
     return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def linked(text: str) -> str:
+    """Text in which reports, such as pytorch#1, are links to them."""
+    return _REPORT.sub(
+        lambda found: f"[{found[0]}](https://github.com/{_home(found[1])}/issues/{found[2]})", inline(text)
+    )
+
+
+def _home(name: str) -> str:
+    return name if "/" in name else f"{name}/{name}"
 
 
 def _text(*parts: str) -> str:
@@ -163,7 +186,7 @@ def _counts(known: Known) -> list[str]:
 
 def _snippet(number: int, cause: Cause) -> list[str]:
     text = f"[text for the tracker](issues/{cause.name}.md)"
-    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ({text}) {inline(cause.title)}"
+    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ({text}) `{cause.api}`: {inline(cause.title)}"
     return [head, "```python", *cause.snippet.split("\n"), "```"]
 
 
@@ -174,10 +197,10 @@ def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
         f"| --- | --- |{' --- |' * len(heads)} --- |",
     ]
     for cause in causes:
-        reports = ", ".join(text.split(":")[0] for text in cause.upstream)
+        reports = linked(", ".join(text.split(":")[0] for text in cause.upstream)) or known.reported(cause)
         cells = " | ".join(known.row(cause, heads))
         name = f"[{inline(cause.name)}]({cause.name}.md)"
-        lines.append(f"| {name} | {inline(cause.title)} | {cells} | {inline(reports)} |")
+        lines.append(f"| {name} | `{cause.api.replace('|', '')}`: {inline(cause.title)} | {cells} | {reports} |")
     return lines
 
 
@@ -185,12 +208,17 @@ def _entry(entry: Entry, found: Recorded) -> str:
     seen = ", ".join(f"{release} {word}" for release, word in found.releases.items()) or "none yet"
     law = f"`{entry.law}`" + (f", seen through `{found.law}`" if found.law and found.law != entry.law else "")
     where = ", ".join(f"{name} = {value!r}" for name, value in entry.where.items())
-    facts = [
+    shown = [
+        f"- **tried in** {seen}" + (f"; the entry is for {inline(str(entry.torch))}" if str(entry.torch) else ""),
+        f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
+    ]
+    internal = [
         f"- **law** {law}" + (f", in the modes `{entry.mode}`" if entry.mode != "*" else ""),
         f"- **where** `{where}`",
-        f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
-        f"- **torch** {inline(str(entry.torch)) or 'every release'} · tried: {seen}",
         f"- **case** `{entry.witness}`",
         f"- **comes out** {inline(found.words)}" if found.words else "",
     ]
-    return f"## {entry.name}\n\n{inline(entry.reason)}\n\n" + "\n".join(filter(None, facts))
+    folded = "\n".join(
+        ["<details><summary>What embcheck excuses</summary>", "", *filter(None, internal), "", "</details>"]
+    )
+    return _text(f"## {entry.name}", inline(entry.reason), "\n".join(filter(None, shown)), folded).rstrip()

@@ -6,7 +6,7 @@ import torch
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("fake", store=FakeStore(), rank=2, world_size=3)  # this is the last rank
 mesh = torch.distributed.init_device_mesh("cpu", (3,))

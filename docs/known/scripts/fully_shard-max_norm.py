@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 table = torch.nn.Embedding.from_pretrained(torch.tensor([[4.0]]), freeze=False, max_norm=2.0)

@@ -3,7 +3,7 @@ import sys
 
 import torch
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 tokens = torch.nested.nested_tensor_from_jagged(torch.tensor([0, 1]), torch.tensor([0, 2]), lengths=torch.tensor([1]))
 bags = torch.nn.EmbeddingBag.from_pretrained(torch.tensor([[1.0], [2.0]]), mode="sum")

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 tokens = torch.zeros(3, 2, dtype=torch.int64).t()
 graph = make_fx(lambda given: torch.nn.functional.one_hot(given, 3), tracing_mode="fake")(tokens)

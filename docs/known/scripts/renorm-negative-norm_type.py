@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 tiny = 2.0**-140  # 1 / tiny is over the largest float32
 layer = torch.nn.Embedding.from_pretrained(torch.tensor([[tiny, tiny]]), max_norm=0.0, norm_type=-1.0)

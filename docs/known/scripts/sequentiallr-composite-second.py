@@ -5,7 +5,7 @@ import sys
 import torch
 from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR, ExponentialLR, SequentialLR
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
 scheduler = SequentialLR(optimizer, [ConstantLR(optimizer), ChainedScheduler([ExponentialLR(optimizer, 0.5)])], [1])

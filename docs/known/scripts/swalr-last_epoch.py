@@ -4,7 +4,7 @@ import sys
 import torch
 from torch.optim.swa_utils import SWALR
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
 scheduler = SWALR(optimizer, swa_lr=0.5, anneal_epochs=4, anneal_strategy="linear")

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 scaled = torch.vmap(lambda given: given["x"] * given["scale"].sum(), in_dims=({"scale": None, "x": 0},))
 got = scaled({"x": torch.tensor([1.0, 2.0]), "scale": torch.tensor([10.0, 20.0])}).tolist()
