@@ -192,3 +192,28 @@ print(before - resident())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50_000_000
+
+
+HUNTING = """
+import os
+from embcheck.selfcheck import Worker
+
+if __name__ == "__main__":
+    worker = Worker()
+    print(worker.asked(60.0, os.getpid), flush=True)
+    worker.asked(60.0, max, iter(int, 1))
+"""
+
+
+@ON_LINUX
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "hunting.py"
+    script.write_text(HUNTING, encoding="utf-8")
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        pid = int(command.stdout.readline())
+        command.kill()
+    end = time.monotonic() + 20
+    while alive(pid):
+        assert time.monotonic() < end, "the worker goes on"
+        time.sleep(0.1)
