@@ -19,8 +19,8 @@ from embcheck.engine import feed
 from embcheck.execute import read
 from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load, load_all
 from embcheck.ledger import read as read_ledger
-from embcheck.machine import Machine
-from embcheck.mode import MODES
+from embcheck.machine import Machine, here
+from embcheck.mode import MODES, running
 from embcheck.outcome import Outcome
 from embcheck.result import Difference, Unreachable
 from embcheck.run import Settings
@@ -369,3 +369,16 @@ def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
         check([entry(law="gone")], laws)
     with pytest.raises(LedgerError, match="did you mean sparse"):
         check([entry(), entry(law="lookup_*", where={"spars": True})], None)
+
+
+#: The entries of modes that only a run with --mode meets, so that no run of the gate looks at their witnesses.
+ELSEWHERE = [
+    entry
+    for entry in load(SHIPPED, torch.__version__, date.today()).on(here()).entries
+    if not entry.runs_in(running(""))
+]
+
+
+@pytest.mark.parametrize("entry", ELSEWHERE, ids=lambda entry: entry.name)
+def test_witnesses_of_other_modes_fail_as_their_entries_say(entry: Entry) -> None:
+    assert look(entry).status in (Status.KNOWN, Status.NOT_APPLICABLE)  # the latter without a compiler
