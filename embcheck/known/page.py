@@ -66,7 +66,7 @@ def index(known: Known) -> str:
     """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
     most = twenty(known)
     worst = [cause for cause in known.ordered if cause.severity in WORST]
-    return _text(
+    return paragraphs(
         "# What torch gets wrong",
         _MADE,
         f"{len([c for c in known.causes if c.severity])} bugs of torch that embcheck's laws found and its ledger of "
@@ -89,7 +89,7 @@ def others(known: Known) -> str:
     rest = [cause for cause in known.ordered if cause.severity not in WORST]
     raises = [cause for cause in rest if cause.severity]
     design = [cause for cause in rest if not cause.severity]
-    return _text(
+    return paragraphs(
         "# What torch gets wrong: errors and messages",
         _MADE,
         "What is silently wrong is on [the first page](index.md).",
@@ -116,7 +116,7 @@ def one(known: Known, cause: Cause) -> str:
         f"- **releases** {cells}",
         f"- **script** [{cause.name}.py](scripts/{cause.name}.py)" if cause.name in known.scripts else "",
     ]
-    return _text(
+    return paragraphs(
         f"# {cause.name}",
         _MADE,
         inline(cause.title),
@@ -133,7 +133,8 @@ def inline(text: str) -> str:
     return text.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _text(*parts: str) -> str:
+def paragraphs(*parts: str) -> str:
+    """A page of the parts that are not empty."""
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

@@ -1,5 +1,4 @@
-# EsmModel adds no position embeddings to inputs_embeds (nor its layer norm): the rows of the table don't give what
-# their ids give.
+# EsmModel adds no position embeddings to inputs_embeds: the rows of the table don't give what their ids give.
 import sys
 
 import torch
