@@ -171,7 +171,8 @@ class Ledger:
 
 
 _REQUIRED = ("law", "where", "witness", "reason")
-_OPTIONAL = ("name", "cause", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured")  # fmt: skip
+_TEXTS = ("name", "cause", "mode", "torch", "device", "kind", "link")
+_OPTIONAL = (*_TEXTS, "instead", "expires", "excluded", "machine", "measured")
 _FIELDS = {*_REQUIRED, *_OPTIONAL}
 #: What a field that is no text must be.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -24,6 +24,6 @@ sizes = {"hidden_size": 4, "num_attention_heads": 1, "num_hidden_layers": 1, "di
 cpmant = CpmAntConfig(**sizes, vocab_size=9, prompt_types=1, prompt_length=2)  # a table of 11 rows
 got = [rows(MarianForCausalLM(marian)), rows(CpmAntForCausalLM(cpmant))]
 expected = [12, 12]
-wrong = 2 * ["You set `ignore_mismatched_sizes` to `False`"]
+wrong = ["You set `ignore_mismatched_sizes` to `False`", "You set `ignore_mismatched_sizes` to `False`"]
 print("got", got, "expected", expected)
 sys.exit(0 if got == expected else 1 if got == wrong else 2)
