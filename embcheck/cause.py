@@ -7,14 +7,21 @@ words, and is counted apart.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from packaging.version import InvalidVersion, Version
 
 from embcheck.facts import closest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 #: The severities, the worst first, each in words.
 SEVERITIES = {
@@ -29,9 +36,12 @@ BY_DESIGN = "by design"
 #: A snippet must be read at a glance.
 SNIPPET_LINES = 6
 
-_ISSUE = re.compile(r"[\w./-]+#\d+: \S.*")
-_TEXTS = ("title", "api", "severity", "by_design", "since", "fixed", "umbrella", "snippet")
-_FIELDS = (*_TEXTS, "upstream", "searched")
+#: What each text of a list must be, and an example.
+_LISTS = {
+    "upstream": (re.compile(r"[\w./-]+#\d+: \S.*"), "pytorch#1: It fails"),
+    "where": (re.compile(r"[A-Z]\w*"), "BertForMaskedLM"),
+}
+_RELEASES = ("since", "fixed", "seen")
 
 
 class LedgerError(ValueError):
@@ -73,7 +83,21 @@ class Cause:
         return f"no report found on {self.searched}" if self.searched else "not looked for"
 
 
-def by_severity(causes: Iterable[Cause]) -> list[Cause]:
+@dataclass(frozen=True, kw_only=True)
+class ModelCause(Cause):
+    """A cause in a library of models: ``where`` has the classes that have it, ``reason`` says why it happens, ``fix`` what
+    would mend it, and ``seen`` is the library's release with which the script was seen to end with 1."""
+
+    where: tuple[str, ...]
+    reason: str
+    fix: str
+    seen: str
+
+
+AnyCause = TypeVar("AnyCause", bound=Cause)
+
+
+def by_severity(causes: Iterable[AnyCause]) -> list[AnyCause]:
     """The most severe first, what is by design last; of one severity in the order in which they are given."""
     places = [*SEVERITIES, "", BY_DESIGN]
     return sorted(causes, key=lambda cause: places.index(cause.sort))
@@ -89,29 +113,33 @@ def summed_up(causes: Iterable[Cause]) -> str:
     return f"{told} ({about}embcheck known)" + (f", {design} {BY_DESIGN}" if design else "") if sorts else ""
 
 
-def causes_in(tables: Any, place: str) -> dict[str, Cause]:
-    """The causes by name, of what a ledger has under ``cause``.
+def toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        LedgerError: for a file that can't be read, or that is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise LedgerError(f"ledger {path}: not TOML: {error}") from error
+
+
+def causes_in(tables: Any, place: str, kind: type[AnyCause]) -> dict[str, AnyCause]:
+    """The causes of a kind by name, of what a ledger has under ``cause``.
 
     Raises:
         LedgerError: for what is no table, an unknown or missing field, or a value that says nothing.
     """
     if not isinstance(tables, Mapping) or not all(isinstance(raw, Mapping) for raw in tables.values()):
         raise LedgerError(f"{place}: cause is no table of tables; causes are [cause.NAME] tables")
-    return {name: _cause(name, raw, f"{place}, cause {name}") for name, raw in tables.items()}
+    return {name: _cause(name, raw, f"{place}, cause {name}", kind) for name, raw in tables.items()}
 
 
-def _cause(name: str, raw: Mapping[str, Any], place: str) -> Cause:
-    for field in raw:
-        if field not in _FIELDS:
-            raise LedgerError(
-                f"{place}: no field {field!r}; {closest(field, _FIELDS) or 'there are ' + ', '.join(_FIELDS)}"
-            )
-    for field in ("title", "api"):
-        if not raw.get(field):
-            raise LedgerError(f"{place}: field {field} is missing")
-    for field in _TEXTS:
-        if not isinstance(raw.get(field, ""), str):
-            raise LedgerError(f"{place}: {field} must be a text, not {raw[field]!r}")
+def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) -> AnyCause:
+    _check_fields(raw, place, kind)
     severity = raw.get("severity", "")
     if severity and severity not in SEVERITIES:
         hint = closest(severity, SEVERITIES) or f"there are {', '.join(SEVERITIES)}"
@@ -124,19 +152,34 @@ def _cause(name: str, raw: Mapping[str, Any], place: str) -> Cause:
     if snippet and not (snippet.count("\n") < SNIPPET_LINES and snippet.split("\n")[-1].startswith("assert ")):
         raise LedgerError(f"{place}: snippet must have at most {SNIPPET_LINES} lines, the last an assertion")
     _check_releases(raw, place)
-    return Cause(name, **{**raw, "snippet": snippet, "upstream": _upstream(raw.get("upstream", []), place)})
+    lists = {field: _texts(raw[field], f"{place}: {field}", field) for field in _LISTS if field in raw}
+    return kind(name, **{**raw, "snippet": snippet, **lists})
+
+
+def _check_fields(raw: Mapping[str, Any], place: str, kind: type[Cause]) -> None:
+    known = {each.name: each for each in fields(kind) if each.name != "name"}
+    for field in raw:
+        if field not in known:
+            hint = closest(field, known) or "there are " + ", ".join(known)
+            raise LedgerError(f"{place}: no field {field!r}; {hint}")
+    for field, each in known.items():
+        if each.default is MISSING and not raw.get(field):
+            raise LedgerError(f"{place}: field {field} is missing")
+        if each.type == "str" and not isinstance(raw.get(field, ""), str):
+            raise LedgerError(f"{place}: {field} must be a text, not {raw[field]!r}")
 
 
 def _check_releases(raw: Mapping[str, Any], place: str) -> None:
-    for field in ("since", "fixed"):
+    for field in _RELEASES:
         try:
             Version(raw.get(field, "0"))
         except InvalidVersion:
             raise LedgerError(f"{place}: {field} must be a release, such as 2.15.0, not {raw[field]!r}") from None
 
 
-def _upstream(listed: Any, place: str) -> tuple[str, ...]:
+def _texts(listed: Any, place: str, field: str) -> tuple[str, ...]:
+    form, example = _LISTS[field]
     for text in listed if isinstance(listed, list) else [listed]:
-        if not isinstance(listed, list) or not isinstance(text, str) or not _ISSUE.fullmatch(text):
-            raise LedgerError(f"{place}: upstream must be a list of texts such as 'pytorch#1: It fails', not {text!r}")
+        if not isinstance(listed, list) or not isinstance(text, str) or not form.fullmatch(text):
+            raise LedgerError(f"{place} must be a list of texts such as {example!r}, not {text!r}")
     return tuple(listed)

@@ -8,7 +8,6 @@ stale entry fails the run.
 from __future__ import annotations
 
 import ast
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,18 +21,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from embcheck.axes import Axes, parse
-from embcheck.cause import Cause, causes_in
+from embcheck.cause import Cause, causes_in, toml
 from embcheck.cause import LedgerError as LedgerError  # those who read a ledger catch it
 from embcheck.declaration import is_subject
 from embcheck.facts import UnknownFact, closest, require
 from embcheck.instead import Instead, is_known, misnamed
 from embcheck.machine import PROVED, Machine
 from embcheck.result import Difference
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SHIPPED = Path(__file__).with_name("ledger.toml")
 #: How the reason begins of an entry whose witness passes where it was never measured.
@@ -177,7 +171,8 @@ class Ledger:
 
 
 _REQUIRED = ("law", "where", "witness", "reason")
-_OPTIONAL = ("name", "cause", "mode", "torch", "device", "kind", "instead", "link", "expires", "excluded", "machine", "measured")
+_TEXTS = ("name", "cause", "mode", "torch", "device", "kind", "link")
+_OPTIONAL = (*_TEXTS, "instead", "expires", "excluded", "machine", "measured")
 _FIELDS = {*_REQUIRED, *_OPTIONAL}
 #: What a field that is no text must be.
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -220,7 +215,8 @@ def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Le
         for entry in (*parts[-1].entries, *parts[-1].some_machines, *parts[-1].elsewhere):
             if entry.name in places:
                 shipped = " (to replace the shipped ledger: --only-ledger)" if places[entry.name] == SHIPPED else ""
-                raise LedgerError(f"ledger {path}: {entry.name} is in {places[entry.name]} too; give it another name{shipped}")
+                other = places[entry.name]
+                raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
             places[entry.name] = path
     return Ledger(*(sum((part[k] for part in map(_parts, parts)), ()) for k in range(3)))
 
@@ -244,16 +240,11 @@ def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
             a cause that is none or that no entry has, or a witness that is no expression.  Whether a witness builds a case
             is seen when it is run, since the case types are the laws' own.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise LedgerError(f"ledger {path}: not TOML: {error}") from error
+    data = toml(path)
     unknown = set(data) - {"known", "measured", "cause"}
     if unknown:
         raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
-    causes = causes_in(data.get("cause", {}), f"ledger {path}")
+    causes = causes_in(data.get("cause", {}), f"ledger {path}", Cause)
     known = data.get("known", [])
     if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")

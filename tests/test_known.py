@@ -17,6 +17,7 @@ from embcheck.cli import app
 from embcheck.commands.known import shipped_known
 from embcheck.crashes.crash import exit_statuses
 from embcheck.known.issue import elsewhere, heading, stored, text
+from embcheck.known.models import model_causes, model_pages
 from embcheck.known.page import TWENTY, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
 from embcheck.ledger import Entry
@@ -167,10 +168,14 @@ def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "old.md").write_text("# Old\n", encoding="utf-8")
+    (tmp_path / "known").mkdir()
+    (tmp_path / "known" / "old.md").write_text("# Old\n", encoding="utf-8")
+    (tmp_path / "index.md").write_text("# Another's\n", encoding="utf-8")
     assert invoked("known", "--write", str(tmp_path))[0] == 0
     known = shipped_known()
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {*pages(known), *stored(known)}
+    made = {f"known/{path}" for path in (*pages(known), *stored(known))}
+    made |= {f"audit-findings/{path}" for path in model_pages(model_causes())}
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {*made, "index.md"}
     assert invoked("known", "--anew")[0] == 4
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -14,8 +11,8 @@ from statistics import median
 
 import pytest
 import torch
+from warm import scripts_alone
 
-from embcheck.crashes import alone
 from embcheck.known.recorded import SCRIPTS, kept, public, scripts
 from embcheck.ledger import SHIPPED, load
 from embcheck.machine import here
@@ -55,19 +52,8 @@ def due(cause: str) -> set[int]:
 
 @pytest.fixture(scope="module")
 def run_alone() -> Iterator[Callable[[Path], int | None]]:
-    """Runs a script in a fork of a process that has imported torch; it may take five minutes on a machine under load."""
-    with subprocess.Popen(
-        [sys.executable, alone.__file__, "300"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-
-        def status(path: Path) -> int | None:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            server.stdin.write(f"{path}\n")
-            server.stdin.flush()
-            answer: int | None = json.loads(server.stdout.readline())
-            return answer
-
+    """Runs a script in a fork of a process that has imported torch."""
+    with scripts_alone() as status:
         yield status
 
 

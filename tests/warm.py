@@ -7,6 +7,7 @@ own is needed by what is set before torch or embcheck is imported (a CPU level, 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -17,7 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +52,32 @@ def embcheck(
     """A command of embcheck's; a folder that breaks torch in every process of it may be planted."""
     more = {} if plant is None else {"PYTHONPATH": os.pathsep.join([str(plant), *_path(os.environ)])}
     return python("-m", "embcheck", *arguments, cwd=cwd, environment=os.environ | more)
+
+
+@contextlib.contextmanager
+def scripts_alone(
+    *modules: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Callable[[Path], int | None]]:
+    """Runs a script in a fork of a process that has imported torch and ``modules``, and nothing of this package.
+
+    It may take five minutes of CPU time, on a machine under load.
+    """
+    from embcheck.crashes import alone  # not above, for the server imports what it needs itself
+
+    command = [sys.executable, alone.__file__, "300", *modules]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment or os.environ)
+    ) as server:
+
+        def status(path: Path) -> int | None:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(f"{path}\n")
+            server.stdin.flush()
+            answer: int | None = json.loads(server.stdout.readline())
+            return answer
+
+        yield status
 
 
 def _text(file: IO[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 def known(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="A cause or an entry. With --write the folder."),
+        typer.Argument(metavar="[NAME]", help="A cause or an entry. With --write the folder, for docs."),
     ] = "",
-    write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs/known or a folder.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs or a folder.")] = False,
     records: Annotated[
         list[Path] | None,
         typer.Option("--record", metavar="RECORD", help="Learn from a record, of any release, first."),
@@ -29,14 +30,15 @@ def known(
     """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script.
 
     With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.  A cause
-    that has no script gets a first one, of its first entry's witness, which a person then makes short.
+    that has no script gets a first one, of its first entry's witness, which a person then makes short.  The pages about torch
+    go into known, those about what the audit found in models into audit-findings.
     """
-    from embcheck.known.recorded import PAGES
+    from embcheck.known.recorded import DOCS
 
     if (records or anew) and not write:
         refuse("--record and --anew go with --write")
     if write:
-        _write(Path(name) if name else PAGES, records or [], anew)
+        _write(Path(name) if name else DOCS, records or [], anew)
         return
     found = shipped_known()
     if not name:
@@ -107,8 +109,10 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     from embcheck.files import write_whole
     from embcheck.known import tried
     from embcheck.known.issue import stored
+    from embcheck.known.models import PAGES as MODEL_PAGES
+    from embcheck.known.models import model_causes, model_pages
     from embcheck.known.page import Known, pages
-    from embcheck.known.recorded import SCRIPTS, keep, kept, of_records, scripts, unseen, updated
+    from embcheck.known.recorded import PAGES, SCRIPTS, keep, kept, of_records, scripts, unseen, updated
     from embcheck.shipped import shipped
 
     entries, causes = shipped()
@@ -118,25 +122,33 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     written = scripts()
     first = _first_scripts(entries, [name for name in causes if name not in written])
     known = Known(entries, tuple(causes.values()), found, {**written, **first}, tried.kept())
-    made = pages(known) | stored(known)
+    models = model_causes()
     try:
         if found != before:
             keep(found)
         for name, text in first.items():
             write_whole(SCRIPTS / f"{name}.py", text)
-        for path, text in made.items():
-            if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
-                write_whole(folder / path, text)
-        for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
-            if str(old.relative_to(folder).as_posix()) not in made:
-                old.unlink()
+        _replace(folder / PAGES.name, pages(known) | stored(known))
+        _replace(folder / MODEL_PAGES.name, model_pages(models))
     except OSError as error:
         refuse(f"can't write {error.filename}: {error.strerror}")
-    typer.echo(f"{folder}: {len(causes)} causes, {len(entries)} entries")
+    typer.echo(f"{folder}: {len(causes)} causes, {len(entries)} entries; {len(models)} causes in models")
     for name in first:
         typer.echo(f"make it short, with literal tensors: {SCRIPTS / name}.py", err=True)
     for name in unseen(entries, found):
         typer.echo(f"no release that was tried shows {name}: give a record of one that does", err=True)
+
+
+def _replace(folder: Path, made: Mapping[str, str]) -> None:
+    """Writes what differs of the pages in a folder, and removes those that are not made any more."""
+    from embcheck.files import write_whole
+
+    for path, text in made.items():
+        if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
+            write_whole(folder / path, text)
+    for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
+        if old.relative_to(folder).as_posix() not in made:
+            old.unlink()
 
 
 def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:

@@ -1,14 +1,15 @@
 """Runs scripts one after the other, each in a fork of a process that has imported torch and nothing of this package.
 
-``python alone.py SECONDS`` reads a script's path from each line, and answers with its exit status, or null if it used more
-CPU time than that or waits for ever, died, or ended in a traceback that it did not expect.  To import torch takes seconds,
-which a dozen scripts need not spend each.
+``python alone.py SECONDS [MODULE …]`` imports those modules too.  Then it reads a script's path from each line, and answers with
+its exit status, or null if it used more CPU time than that or waits for ever, died, or ended in a traceback that it did not
+expect.  To import torch takes seconds, which a dozen scripts need not spend each.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import runpy
@@ -92,5 +93,7 @@ if __name__ == "__main__":
     import torch._dynamo  # noqa: F401  (which optimizers import at their first step: not in every fork)
 
     sys.path.pop(0)  # this folder, whose modules are no script's business
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     for line in sys.stdin:
         print(json.dumps(status(line.rstrip("\n"), float(sys.argv[1]))), flush=True)

@@ -85,7 +85,7 @@ def index(known: Known) -> str:
     """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
     most = twenty(known)
     worst = [cause for cause in known.ordered if cause.severity in WORST]
-    return _text(
+    return paragraphs(
         "# What torch gets wrong",
         _MADE,
         "embcheck tests embeddings, and what models with them rely on, against their mathematical definition. It found "
@@ -110,7 +110,7 @@ def others(known: Known) -> str:
     rest = [cause for cause in known.ordered if cause.severity not in WORST]
     raises = [cause for cause in rest if cause.severity]
     design = [cause for cause in rest if not cause.severity]
-    return _text(
+    return paragraphs(
         "# What torch gets wrong: errors and messages",
         _MADE,
         "What is silently wrong is on [the first page](index.md).",
@@ -139,7 +139,7 @@ def one(known: Known, cause: Cause) -> str:
         f"- **releases** {cells}",
         f"- **script** [{cause.name}.py](scripts/{cause.name}.py)" if cause.name in known.scripts else "",
     ]
-    return _text(
+    return paragraphs(
         f"# {cause.name}",
         _MADE,
         inline(cause.title),
@@ -169,7 +169,8 @@ def _home(name: str) -> str:
     return name if "/" in name else f"{name}/{name}"
 
 
-def _text(*parts: str) -> str:
+def paragraphs(*parts: str) -> str:
+    """A page of the parts that are not empty."""
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -221,4 +222,4 @@ def _entry(entry: Entry, found: Recorded) -> str:
     folded = "\n".join(
         ["<details><summary>What embcheck excuses</summary>", "", *filter(None, internal), "", "</details>"]
     )
-    return _text(f"## {entry.name}", inline(entry.reason), "\n".join(filter(None, shown)), folded).rstrip()
+    return paragraphs(f"## {entry.name}", inline(entry.reason), "\n".join(filter(None, shown)), folded).rstrip()

@@ -19,8 +19,9 @@ from embcheck.records.record import Record
 from embcheck.verdict import Status, Verdict, witness_law
 
 KEPT = Path(__file__).with_name("recorded.json")
-#: Where the pages are, in a checkout.
-PAGES = Path(__file__).resolve().parents[2] / "docs" / "known"
+#: Where the pages are, in a checkout: those about torch, and beside them those about models.
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = DOCS / "known"
 _INSTALLED = Path(__file__).with_name("scripts")
 SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PAGES / "scripts"
 

@@ -1,0 +1,96 @@
+"""What ``embcheck audit`` found in transformers: ``models.toml`` beside this file, and the pages in ``docs/audit-findings``.
+
+``embcheck known --write`` makes the pages; the scripts are files beside them, which are written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from embcheck.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
+from embcheck.known.page import inline, paragraphs
+from embcheck.known.recorded import DOCS
+
+DATA = Path(__file__).with_name("models.toml")
+#: Where the pages are, in a checkout, and the scripts.
+PAGES = DOCS / "audit-findings"
+SCRIPTS = PAGES / "scripts"
+_MADE = "<!-- Made by `embcheck known --write` from embcheck/known/models.toml: edit that. -->"
+_FOUND = (
+    "Found by `embcheck audit --hf all` with transformers 5.23.0 and torch 2.13.0 (CPU), on tiny models that are built from a "
+    "configuration: 270 of 272 architectures are built (Gemma3n needs timm, Gemma4Assistant is "
+    "[one of these causes](gemma4assistant-no-configuration.md)), with 1.7 s of CPU each in the median, and 78 of them have 82 "
+    "findings. Each class that a page names was seen again by a program without embcheck's laws. None was false."
+)
+
+
+def model_causes(path: Path = DATA) -> dict[str, ModelCause]:
+    """The causes by name.
+
+    Raises:
+        LedgerError: for a file that can't be read, or as `causes_in` does.
+    """
+    data = toml(path)
+    unknown = sorted(set(data) - {"cause"})
+    if unknown:
+        raise LedgerError(f"ledger {path}: unknown table {', '.join(unknown)}; causes are [cause.NAME] tables")
+    return causes_in(data.get("cause", {}), f"ledger {path}", ModelCause)
+
+
+def model_pages(causes: Mapping[str, ModelCause]) -> dict[str, str]:
+    """The text of each file in ``docs/audit-findings`` by its path there."""
+    return {"index.md": index(causes)} | {f"{name}.md": one(cause) for name, cause in causes.items()}
+
+
+def index(causes: Mapping[str, ModelCause]) -> str:
+    """The first page: counts, and a table of all causes, the most severe first."""
+    return paragraphs(
+        "# What transformers gets wrong",
+        _MADE,
+        f"{sum(bool(cause.severity) for cause in causes.values())} bugs of transformers. {_FOUND}",
+        "Each has a script, which exits with 1 if the bug shows, with 0 if it is gone, and with 2 for anything else. A test runs "
+        'each where transformers is installed. "Untied" means `tie_word_embeddings=False` in a class whose default is tied; '
+        "a resize is a call of `resize_token_embeddings`.",
+        "\n".join(_counts(causes)),
+        "\n".join(_table(causes)),
+    )
+
+
+def one(cause: ModelCause) -> str:
+    """The page of a cause."""
+    return paragraphs(
+        f"# {cause.name}",
+        _MADE,
+        inline(cause.title),
+        f"- **API** {inline(cause.api)}\n"
+        f"- **severity** {cause.sort}: {SEVERITIES.get(cause.severity) or inline(cause.by_design)}\n"
+        f"- **upstream** {inline(cause.reported)}\n"
+        f"- **classes** {inline(', '.join(cause.where))}\n"
+        f"- **seen** with transformers {cause.seen}\n"
+        f"- **script** [{cause.name}.py](scripts/{cause.name}.py)",
+        f"**Why** {inline(cause.reason.strip())}",
+        f"**What would mend it** {inline(cause.fix.strip())}",
+    )
+
+
+def _counts(causes: Mapping[str, ModelCause]) -> list[str]:
+    lines = ["| severity | causes | classes | with a report | |", "| --- | --: | --: | --: | --- |"]
+    for severity, words in SEVERITIES.items():
+        found = [cause for cause in causes.values() if cause.severity == severity]
+        classes = {name for cause in found for name in cause.where}
+        reports = sum(bool(cause.upstream) for cause in found)
+        lines.append(f"| {severity} | {len(found)} | {len(classes)} | {reports} | {words} |")
+    return lines
+
+
+def _table(causes: Mapping[str, ModelCause]) -> list[str]:
+    lines = ["| cause | severity | what | where | seen with | upstream |", "| --- | --- | --- | --- | --- | --- |"]
+    for cause in by_severity(causes.values()):
+        first, *others = cause.where
+        where = f"{first} and {len(others)} more" if len(others) > 1 else ", ".join(cause.where)
+        name = f"[{inline(cause.name)}]({cause.name}.md)"
+        reports = ", ".join(text.split(":")[0] for text in cause.upstream)
+        cells = (name, cause.sort, inline(cause.title), inline(where), cause.seen, inline(reports))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
