@@ -43,7 +43,7 @@ class Known:
 
     def row(self, cause: Cause, heads: Iterable[Column]) -> list[str]:
         """What each column of the matrix says of a cause: what its witnesses showed there, or else its script."""
-        words = {1: WRONG, 0: RIGHT}
+        words: dict[int | None, str] = {1: WRONG, 0: RIGHT}
         said = {release: words.get(status, UNKNOWN) for release, status in self._tried(cause).releases.items()}
         told = ((head, cell(head, self.of(cause), self.recorded)) for head in heads)
         return [said.get(head.release, UNKNOWN) if word == UNKNOWN else word for head, word in told]

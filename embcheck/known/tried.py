@@ -14,8 +14,6 @@ from pathlib import Path
 from packaging.version import Version
 
 from embcheck.files import write_whole
-from embcheck.releases.bisect import turns
-from embcheck.releases.trial import Outcome
 
 KEPT = Path(__file__).with_name("tried.json")
 
@@ -30,26 +28,24 @@ class Tried:
     @property
     def since(self) -> str:
         """The first release that fails, in words; empty if none does."""
-        names, outcomes = self._line()
-        decided = [number for number, outcome in outcomes.items() if outcome is not Outcome.UNDECIDED]
-        first = next((number for number in decided if outcomes[number] is Outcome.FAILS), None)
+        decided = self._decided
+        first = next((k for k, (_, fails) in enumerate(decided) if fails), None)
         if first is None:
             return ""
-        before = [number for number in decided if number < first]
-        return f"{names[first]} ({names[before[-1]]} is right)" if before else f"{names[first]} or before"
+        return f"{decided[first][0]} ({decided[first - 1][0]} is right)" if first else f"{decided[0][0]} or before"
 
     @property
     def fixed(self) -> str:
         """The first release that is right again after the last that fails, in words; empty if there is none."""
-        names, outcomes = self._line()
-        last = [turn for turn in turns(outcomes) if outcomes[turn.first_after] is Outcome.RIGHT][-1:]
-        ended = [turn for turn in last if Outcome.FAILS not in list(outcomes.values())[turn.first_after :]]
-        return "".join(f"{names[turn.first_after]} ({names[turn.last_before]} fails)" for turn in ended)
+        decided = self._decided
+        last = max((k for k, (_, fails) in enumerate(decided) if fails), default=len(decided))
+        return f"{decided[last + 1][0]} ({decided[last][0]} fails)" if last + 1 < len(decided) else ""
 
-    def _line(self) -> tuple[list[str], dict[int, Outcome]]:
-        """The releases from old to new, and by their places what the script said."""
+    @property
+    def _decided(self) -> list[tuple[str, bool]]:
+        """The releases that can decide it, from old to new, each with whether it fails."""
         names = sorted(self.releases, key=Version)
-        return names, {number: Outcome.of(self.releases[name], "") for number, name in enumerate(names)}
+        return [(name, bool(self.releases[name])) for name in names if self.releases[name] in (0, 1)]
 
 
 def digest(script: str) -> str:
