@@ -86,12 +86,14 @@ class Chapter(Generic[T]):
         return f"{total} claim{'s' if total != 1 else ''}: {parts}"
 
 
-def chapters(shown: Iterable[T], claim: Callable[[T], Claimed], word: Callable[[T], str]) -> list[Chapter[T]]:
+def chapters(shown: Iterable[T], claim: Callable[[T], Claimed | None], word: Callable[[T], str]) -> list[Chapter[T]]:
     """What is shown, by tutorial, in the order of their files; in each what came out otherwise than stated is first, and
-    what holds last.  ``claim`` and ``word`` give the claim of one that is shown, and what came of it."""
+    what holds last.  ``claim`` and ``word`` give the claim of one that is shown, without which it is left out, and what
+    came of it."""
     found: dict[Tutorial, list[T]] = {}
     for one in shown:
-        found.setdefault(claim(one).tutorial, []).append(one)
+        if (own := claim(one)) is not None:
+            found.setdefault(own.tutorial, []).append(one)
     made = []
     for tutorial, own in sorted(found.items(), key=lambda item: item[0].file):
         own.sort(key=lambda one: ORDER.index(word(one)))
