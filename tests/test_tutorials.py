@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from embcheck.claimed import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
 from embcheck.claims import distributions, ties
-from embcheck.claims.appraisal import Appraised, chosen, every_claim
+from embcheck.claims.appraisal import Appraised, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
 from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike, narrow, zero_row
 from embcheck.claims.claim import Claim, Observations, claim
@@ -21,13 +22,15 @@ from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
 from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
 from embcheck.execute import run
+from embcheck.ledger import Ledger
 from embcheck.mode import MODES
-from embcheck.report.claims import claims_report, story_lines
+from embcheck.report.claims import claims_report, closing, story_lines
 from embcheck.report.style import console
 from embcheck.result import HOLDS as TRUE
 from embcheck.verdict import Status, Verdict
 
 CLAIMS = every_claim()
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +120,16 @@ def test_a_claim_is_told_with_all_that_decides_it(name: str) -> None:
         assert ("chance of judging a right torch wrong" in text) == (made.chance is not None)
     (line, *_) = [line for line in story_lines(made, [], [(None, "seen", "")]) if "# source:" in line]
     assert line == f"# source:   {told.source} {told.said}"
+
+
+def test_the_readme_shows_what_is_printed() -> None:
+    shown = README.partition("\n## Claims\n")[2].partition("```text\n")[2].partition("```")[0].splitlines()
+    found = [one for group, _ in appraise(chosen("xavier"), 0, Ledger()) for one in group]
+    text = printed(*found).splitlines()
+    *lines, last = shown
+    assert len(lines) > 6
+    assert [line for line in lines if line not in text] == []
+    assert last.startswith(closing(found, torch.__version__, 0, "").partition(" · torch")[0])
 
 
 def test_what_is_told_of_a_claim_is_put_in_words() -> None:
