@@ -262,17 +262,19 @@ def test_whatever_is_drawn_the_same_comes_out() -> None:
             assert made.judge(case, run(plan(case), MODES["eager"])) == TRUE
 
 
-def test_rounding_decides_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The winners are the same from first values that differ by more than any rounding."""
+def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The winners are the same from first values that differ by more than any rounding; in the first situation a loss comes
+    nearest to the threshold."""
     original = ties.scattered
-    for situation in ("as written", "as written, but 30×8"):
+    situations = ("as written, but 30×8", *(EXPERIMENTS["race"].situations if full else ()))
+    for situation in situations:
         case = ClaimCase("race", situation, 10, 3, (2, 3), "float64")
         won = []
         for change in (0.0, 1e-9):
             monkeypatch.setattr(ties, "scattered", lambda *shape, change=change: original(*shape) * (1 - change))
             won.append(raced(run(plan(case), MODES["eager"])))
         assert won[0] == won[1]
-        assert sum(won[0]) > 90
+        assert sum(won[0]) > 40
 
 
 def test_given_numbers_have_no_pattern() -> None:
