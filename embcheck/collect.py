@@ -51,5 +51,6 @@ def load_modes() -> None:
 def statements(family: Family) -> list[Statement]:
     """What the laws of a family say, as a record keeps it."""
     return [
-        Statement(law.name, family.name, law.sentence, law.source, implied_by=law.implied_by) for law in family.laws
+        Statement(law.name, family.name, law.sentence, law.source, implied_by=law.implied_by, claim=law.claim)
+        for law in family.laws
     ]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from embcheck.axes import Axes, Input
+from embcheck.claimed import Claimed
 from embcheck.declaration import subject_of
 from embcheck.facts import named, require
 from embcheck.outcome import Outcome, ProcessDied
@@ -38,6 +39,7 @@ class Law:
     ``obliges`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
     the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.  Where the law that
     ``implied_by`` names holds exactly, this one follows and is not evaluated.  A law of ``metadata`` reads no elements.
+    ``claim`` is what a tutorial says, where the law says what becomes of it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Law:
     advisory: bool = False
     implied_by: str = ""
     metadata: bool = False
+    claim: Claimed | None = None
 
 
 class Plan(NamedTuple):
@@ -124,6 +127,7 @@ class Family:
         advisory: bool = False,
         implied_by: str = "",
         metadata: bool = False,
+        claim: Claimed | None = None,
     ) -> Callable[[Judgement], Judgement]:
         """Adds the decorated judgement to the family, named after it.
 
@@ -149,6 +153,7 @@ class Family:
                 advisory,
                 implied_by,
                 metadata,
+                claim,
             )
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge

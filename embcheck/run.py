@@ -18,6 +18,7 @@ from embcheck.machine import Machine, seen
 from embcheck.options import COMMAND, PYTEST, options_of
 from embcheck.records.totals import cases_by_family
 from embcheck.source import digest
+from embcheck.typed import built
 from embcheck.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 
 DEVICES = ("cpu",)
@@ -177,7 +178,7 @@ class Batch:
         """What `to_json` wrote."""
         data = json.loads(text)
         verdicts = [Verdict.from_dict(verdict) for verdict in data["verdicts"]]
-        laws = [Statement(**law) for law in data["laws"]]
+        laws = [built(Statement, law) for law in data["laws"]]
         machine = Machine.of(data["machine"]) if "machine" in data else None
         return cls(data["item"], data["items"], verdicts, laws, machine)
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 from functools import reduce
 from typing import Any
 
+from embcheck.claimed import Claimed
 from embcheck.typed import Malformed, built
 
 
@@ -56,8 +57,8 @@ APPLIES = "applies"
 class Statement:
     """What a law says, for who reads a record without having the laws.
 
-    Of an entry of the ledger it is the entry's reason, of a claim the claim; ``link`` is where it was reported.  Where the
-    law that ``implied_by`` names holds exactly, this one follows.
+    Of an entry of the ledger it is the entry's reason; ``link`` is where it was reported.  Where the law that
+    ``implied_by`` names holds exactly, this one follows.  A law that says what becomes of a tutorial's claim has that.
     """
 
     law: str
@@ -66,6 +67,7 @@ class Statement:
     source: str = ""
     link: str = ""
     implied_by: str = ""
+    claim: Claimed | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ LAYERS = (
         "oracle",
     ),
     # what came out, what the laws say of it, and what is kept of that
-    *("outcome", "space", "result", "instead", "comparison", "law", "verdict", "figure", "machine"),
+    *("outcome", "space", "result", "instead", "comparison", "claimed", "law", "verdict", "figure", "machine"),
     *("state", "cause", "ledger", "shipped", "tiers"),
     *("accounting", "records", "item"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
@@ -134,6 +134,7 @@ TORCH_FREE = (
         "space",
         "lookup.table",
         "outcome",
+        "claimed",
         "law",
         "verdict",
         "machine",

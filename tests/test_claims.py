@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from embcheck.claimed import ONLY_IF
 from embcheck.claims.appraisal import appraise, chosen, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
-from embcheck.claims.claim import ONLY_IF, Claim, Observations, claim
+from embcheck.claims.claim import Claim, Observations, claim
+from embcheck.claims.tutorial import TUTORIALS
 from embcheck.collect import load_families
 from embcheck.execute import run
 from embcheck.fault import load_faults
@@ -124,10 +126,11 @@ def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
     made = CLAIMS["token.default_uniform"]
     with FAULTS["claimed_first_values_are_uniform"].plant():
         ((one,),) = [group for group, _ in appraise([made], 0, Ledger())]
-        (line, *_) = appraised(made)
+        title, _, _, line, *_ = appraised(made)
     assert one.verdict.status == Status.VIOLATED
     assert one.shown.verdict == "holds"
     assert not one.as_stated
+    assert title.startswith(TUTORIALS["token-embedding.md"].title)
     assert line.startswith("VIOLATED (stated: refuted, seen: holds)  token.default_uniform")
 
 
@@ -175,7 +178,7 @@ def test_observations_decide() -> None:
     seen.note("here", True, "exactly")
     assert seen.verdict == "holds"
     seen.note("there", False, "3, expected 4")
-    assert seen.verdict == "holds only if"
+    assert seen.verdict == "only if"
     assert seen.lines == ("true: here: exactly (1 case)", "false: there: 3, expected 4 (1 case)")
 
 

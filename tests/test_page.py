@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embcheck.claimed import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
 from embcheck.figure import Curve, Figure, Histogram
 from embcheck.records.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
 from embcheck.records.grid import Run
@@ -135,6 +136,73 @@ def test_what_is_incomplete_says_so(tmp_path: Path) -> None:
 def test_every_verdict_has_a_word_and_a_sign(status: Status) -> None:
     text = "".join(Reader(render([Run("a", record("2.13.0", status))])).text)
     assert status.word in text
+
+
+# -- claims ------------------------------------------------------------------------------------------------------
+
+LATE = Tutorial("late.md", "晚", "Late")
+EARLY = Tutorial("early.md", f"早 {HOSTILE}", "Early")
+CLAIMED = (
+    Claimed("a.one", "One is one.", LATE, "1", f"一 {HOSTILE}", "one", HOLDS, chance=1e-13, bound_by="Hoeffding"),
+    Claimed("a.two", "Two is two.", LATE, "2", "二", "two", ONLY_IF, "it is two"),
+    Claimed("a.three", "Three is two.", LATE, "3", "x == 2", "", REFUTED, "it is three"),
+    Claimed("b.four", "Four is four.", EARLY, "4", "四", "four", HOLDS),
+)
+
+
+def record_of_claims(*violated: str) -> Record:
+    laws = {made.id: Statement(made.id, "claims", made.sentence, claim=made) for made in CLAIMED}
+    laws["claims_is_accepted"] = Statement("claims_is_accepted", "claims", "Nothing is raised.")
+    verdicts = [
+        Verdict(
+            law, "claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
+            reasons=(f"seen in {law}",),
+        )
+        for law in laws
+    ]  # fmt: skip
+    return Record({"versions": {"torch": "2.13.0"}}, verdicts, {"stopped": "finished", "exit_code": 0}, laws)
+
+
+def claims_of(page: str) -> str:
+    return page.partition('<section id="claims"')[2].partition('<section id="runs"')[0]
+
+
+def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
+    page = render([Run("a", record_of_claims())])
+    shown = claims_of(page)
+    order = [
+        shown.index(words) for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "claims_is_accepted")
+    ]
+    assert order == sorted(order)
+    assert "a.one" not in page.partition('<section id="claims"')[0].partition('<section id="laws"')[2]
+    text = " ".join("".join(Reader(shown).text).split())
+    for words in ("✗ 1 refuted ◐ 1 only if ✓ 1 holds", "晚 Late · late.md", f"一 {HOSTILE} one late.md:1", "x == 2 late.md:3",
+                  "only if: it is two", "instead: it is three", "seen in a.two",
+                  "chance of judging a right torch wrong: at most 3e-13 (3 cases, 1e-13 each): Hoeffding"):  # fmt: skip
+        assert words in text, words
+    assert text.count("right torch wrong: ") == 1
+    quotes = {attributes.get("lang") for attributes in Reader(shown).all("q")}
+    assert quotes == {"zh", None}, "what has no gloss is English or code"
+
+
+def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() -> None:
+    page = render([Run("a", record_of_claims("a.one"))])
+    parsed, shown = Reader(page), claims_of(page)
+    assert shown.index("a.one") < shown.index("a.three")
+    assert "! 1 otherwise than stated ✗ 1 refuted" in " ".join("".join(Reader(shown).text).split())
+    assert [link["href"] for link in Reader(shown).all("a")] == ["#law-claims-a-one"]
+    anchors = [attributes["id"] for _, attributes in parsed.tags if attributes.get("id")]
+    assert len(anchors) == len(set(anchors))
+    assert "law-claims-a-one" in anchors
+    assert len(parsed.all("script")) == 1, "the page's own"
+
+
+def test_a_record_without_claims_has_them_as_laws() -> None:
+    """One of a former format, whose laws say nothing of tutorials."""
+    former = record_of_claims()
+    former.laws.clear()
+    shown = claims_of(render([Run("a", former)]))
+    assert all(f"law-claims-{name}" in shown for name in ("a-one", "a-two", "claims_is_accepted"))
 
 
 # -- audits ------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_figures_come_back_as_they_were(tmp_path: Path) -> None:
     assert read(writer.path).figures == {"law": [FIGURE, Figure("Nothing", "x", "y")]}
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_a_record_of_a_former_format_is_read(tmp_path: Path, number: int) -> None:
     footer = '{"kind": "footer", "stopped": "finished", "exit_code": 0, "lost": ["a/torch/eager/scope/0"]}'
     (tmp_path / "record").write_text(f'{{"kind": "header", "format": {number}}}\n{footer}\n')
@@ -107,7 +107,7 @@ VERDICT = json.dumps({"kind": "verdict", "verdict": VERDICTS[1].to_dict()})
     ("text", "line", "words"),
     [
         (VERDICT + "\n", 1, "expected a header"),
-        ('{"kind": "header", "format": 99}\n', 1, f"format 1 or 2 or 3 or {FORMAT}"),
+        ('{"kind": "header", "format": 99}\n', 1, f"format 1 or 2 or 3 or 4 or {FORMAT}"),
         (HEADER + '\n{"kind": "verd\n' + VERDICT + "\n", 2, "not JSON"),
         (HEADER + '\n{"kind": "gossip"}\n', 2, "unknown kind 'gossip'"),
         (HEADER + '\n\n{"a": 1}\n', 3, "unknown kind None"),

@@ -25,7 +25,7 @@ from embcheck.options import COLOURS, DOCUMENTS
 from embcheck.records.ending import because
 from embcheck.records.record import read
 from embcheck.records.totals import Totals, cases_by_family, shares
-from embcheck.report import document, junit, progress
+from embcheck.report import document, progress
 from embcheck.report.failure import chosen, lines
 from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
@@ -367,33 +367,6 @@ def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: P
         {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}
     ]
     assert told["record"] == str(tmp_path / "record.ndjson")
-
-
-def test_junit_has_a_case_for_each_law_and_known_never_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a\x1b\ufffe",))
-    made = run_of(tmp_path, violated(), dark)
-    made.account.selection = replace(made.account.selection, items={"a::b": "x/torch/eager/scope/0"})
-    suite = ElementTree.fromstring(junit.of_session(ended(made, 1)))[0]
-    cases = suite.findall("testcase")
-    by_name = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in cases}
-    assert len(by_name) == len(cases) == int(suite.get("tests", "")) == len(made.settled) + 1
-    assert by_name["padding", "padding_row_gets_no_gradient[vmap]"] == ["failure"]
-    assert by_name["padding", dark.law] == by_name["unaccounted", "x/torch/eager/scope/0"] == ["error"]
-    for verdict in made.settled:
-        if verdict.status == Status.KNOWN:
-            assert by_name[verdict.family, verdict.law] == ["skipped"]
-        if verdict.status == Status.HOLDS:
-            assert by_name[verdict.family, verdict.law] == []
-    counts = {name: sum(tags == [tag] for tags in by_name.values()) for name, tag in JUNIT.items()}
-    assert counts == {name: int(suite.get(name, "")) for name in JUNIT}
-    facts = {each.get("name"): each.get("value") for each in suite.iter("property")}
-    assert facts["seed"] == "0"
-    assert facts["exit_code"] == "1"
-    assert str(facts["because"]).startswith("1 law violated")
-
-
-JUNIT = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
 @pytest.mark.parametrize("form", DOCUMENTS)

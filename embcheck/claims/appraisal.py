@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embcheck.claimed import Claimed
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, claim_space
 from embcheck.claims.claim import CLAIMS, Claim, Observations
 from embcheck.collect import load_families
@@ -44,13 +45,15 @@ def every_claim() -> dict[str, Claim]:
 
 
 def chosen(text: str) -> list[Claim]:
-    """The claims whose id, sentence, source or verdict contains a text."""
+    """The claims whose id, words (English ones too), source, title or verdict contains a text."""
     wanted = text.lower()
-    return [
-        made
-        for made in every_claim().values()
-        if wanted in f"{made.id} {made.sentence} {made.source} {made.phrase} {made.verdict}".lower()
-    ]
+    return [made for made in every_claim().values() if any(wanted in part.lower() for part in words_of(made.recorded))]
+
+
+def words_of(told: Claimed) -> tuple[str, ...]:
+    """All that is said of a claim."""
+    tutorial = told.tutorial
+    return (told.id, told.sentence, told.source, told.quote, told.gloss, told.verdict, tutorial.title, tutorial.gloss)
 
 
 def appraise(claims: Iterable[Claim], seed: int, ledger: Ledger) -> Iterator[tuple[list[Appraised], Verdict]]:

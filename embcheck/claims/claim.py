@@ -1,7 +1,8 @@
 """Claims: what a tutorial says of an embedding, and a check that decides whether torch agrees.
 
-    @claim("token.default_uniform", "The table is drawn from U(−√(1/d), √(1/d)).", "token-embedding.md:125", "默认采用均匀分布",
-           drawn, where=("Embedding",), fails=("Embedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal)
+    @claim("token.default_uniform", "The table is drawn from U(−√(1/d), √(1/d)).", "token-embedding.md:125",
+           "默认采用均匀分布", drawn, gloss="by default a uniform distribution is used", chance=BETWEEN_TWO,
+           where=("Embedding",), fails=("Embedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal)
     def default_uniform(case, out):
         return distributed(out.values, uniform(case))
 
@@ -16,17 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from embcheck.claimed import HOLDS, ONLY_IF, REFUTED, Claimed
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
-from embcheck.construction.case import DELTA, Spread, allowed_distance, distance, distance_in_torch
+from embcheck.claims.chance import Chance
+from embcheck.claims.tutorial import TUTORIALS
 from embcheck.figure import Figure
-from embcheck.format import Floats
 from embcheck.law import Family, Judgement
-from embcheck.outcome import Field, Outcome
+from embcheck.outcome import Outcome
 from embcheck.result import Difference, Finding, Holds
 
-HOLDS, ONLY_IF, REFUTED = "holds", "holds only if", "refuted"
 #: How the law of a claim with such a verdict is called.
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
 
@@ -38,9 +37,11 @@ Drawing = Callable[[Any, Outcome], Figure]
 class Claim:
     """What a tutorial says, where, and what becomes of it.
 
-    ``source`` is the file and its lines, ``phrase`` the original words.  It is judged on the ``experiment`` in the
-    situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the condition under which it holds,
-    or what is true in place of it.  ``tells`` puts what was measured on a case into words, ``draws`` makes a plot of it.
+    ``source`` is the file and its lines, ``phrase`` the original words, ``gloss`` what they mean in English.  It is judged
+    on the ``experiment`` in the situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the
+    condition under which it holds, or what is true in place of it.  ``tells`` puts what was measured on a case into words,
+    ``draws`` makes a plot of it.  Where what is observed depends on numbers that the program draws, ``chance`` bounds the
+    probability that a right torch is judged wrong.
     """
 
     id: str
@@ -55,6 +56,8 @@ class Claim:
     instead: Judgement | None = None
     tells: Telling | None = None
     draws: Drawing | None = None
+    gloss: str = ""
+    chance: Chance | None = None
 
     def __post_init__(self) -> None:
         unknown = {*self.where, *self.fails} - set(EXPERIMENTS[self.experiment].situations)
@@ -64,6 +67,8 @@ class Claim:
             )
         if bool(self.fails) != (self.instead is not None) or bool(self.fails) != bool(self.otherwise):
             raise ValueError(f"{self.id}: what fails somewhere needs the condition and what is true there instead")
+        if bool(self.gloss) != any("一" <= sign <= "鿿" for sign in self.phrase):
+            raise ValueError(f"{self.id}: a phrase needs a gloss if it is Chinese, and none if it is English or code")
 
     @property
     def verdict(self) -> str:
@@ -76,9 +81,22 @@ class Claim:
         return f"{self.id.replace('.', '_')}_{_SUFFIX[self.verdict]}"
 
     @property
-    def stated(self) -> str:
-        """The verdict as a sentence's beginning."""
-        return f"{self.verdict} {self.otherwise}" if self.verdict == ONLY_IF else self.verdict
+    def recorded(self) -> Claimed:
+        """The claim as a record keeps it."""
+        file, _, lines = self.source.partition(":")
+        chance, because = (self.chance.bound, self.chance.because) if self.chance is not None else (None, "")
+        return Claimed(
+            self.id,
+            self.sentence,
+            TUTORIALS[file],
+            lines,
+            self.phrase,
+            self.gloss,
+            self.verdict,
+            self.otherwise,
+            chance,
+            because,
+        )
 
     @property
     def law_sentence(self) -> str:
@@ -140,6 +158,8 @@ def claim(
     instead: Judgement | None = None,
     tells: Telling | None = None,
     draws: Drawing | None = None,
+    gloss: str = "",
+    chance: Chance | None = None,
 ) -> Callable[[Judgement], Judgement]:
     """Registers the decorated function as a claim; ``where`` is by default every situation of its experiment.
 
@@ -153,8 +173,8 @@ def claim(
     def register(claimed: Judgement) -> Judgement:
         places = where or EXPERIMENTS[name].situations
         CLAIMS[id] = Claim(
-            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells, draws
-        )  # fmt: skip
+            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells, draws, gloss, chance
+        )
         return claimed
 
     return register
@@ -173,6 +193,7 @@ def add_law(family: Family, made: Claim) -> None:
         source=f"{made.source} {made.phrase}",
         obliges={f"situation={place}" for place in made.where if place},
         when=lambda case: case.experiment == made.experiment and case.situation in made.where,
+        claim=made.recorded,
     )(judge)
 
 
@@ -208,44 +229,3 @@ class Observations:
             place = f"{situation}: " if situation else ""
             found.append(f"{'true' if true else 'false'}: {place}{words} ({count} case{'s' if count > 1 else ''})")
         return tuple(found)
-
-
-# -- statistics ----------------------------------------------------------------------------------------------------
-
-
-def distributed(got: Field, spread: Spread, case: ClaimCase) -> Finding:
-    """The elements are drawn from a distribution: Kolmogorov and Smirnov's distance is within the bound of Dvoretzky,
-    Kiefer and Wolfowitz, which a correct generator exceeds with a probability below 1e-13."""
-    values = numbers(got)
-    far, most = distance(values, spread), allowed_distance(values.size, case.format)
-    if far <= most:
-        return Holds(float(far / most))
-    words = f"distance {far:.3g} from {named(spread)}, at most {most:.3g} by chance (error {DELTA:g})"
-    return Difference("distribution", distance_in_torch(got.path, values.size, spread), far, 0.0, words, most)
-
-
-def numbers(got: Field) -> Floats:
-    """An observation's elements in float64."""
-    return np.asarray(got.values, np.float64)
-
-
-def named(spread: Spread) -> str:
-    """A distribution as one writes it."""
-    if spread.uniform:
-        return f"U({spread.mean - spread.scale:.3g}, {spread.mean + spread.scale:.3g})"
-    return f"N({spread.mean:g}, {spread.scale**2:.3g})"
-
-
-def measured(name: str, *spreads: Callable[[ClaimCase], Spread]) -> Telling:
-    """Tells mean, deviation and range of an observation, and its distance from distributions."""
-
-    def tell(case: ClaimCase, out: Outcome) -> str:
-        values = numbers(getattr(out, name))
-        distances = [f"distance {distance(values, spread(case)):.3f} from {named(spread(case))}" for spread in spreads]
-        most = allowed_distance(values.size, case.format)
-        return (
-            f"{case.num_embeddings}×{case.embedding_dim}: std {values.std():.3f}, max {abs(values).max():.2f}; "
-            f"{', '.join(distances)}; {most:.3f} may be chance"
-        )
-
-    return tell

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.claim import Drawing, named, numbers
+from embcheck.claims.claim import Drawing
+from embcheck.claims.distributions import named, numbers
 from embcheck.construction.case import Spread
 from embcheck.figure import Curve, Figure, Histogram, rounded
 from embcheck.outcome import Outcome

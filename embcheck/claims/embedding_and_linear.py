@@ -5,25 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.claim import claim, distributed, measured
+from embcheck.claims.chance import narrow
+from embcheck.claims.claim import claim
 from embcheck.claims.conversions import as_linear
 from embcheck.claims.costs import elements_for_lookup
-from embcheck.claims.drawing import density
 from embcheck.claims.embedding_to_linear_conversion import with_bias
 from embcheck.claims.lookups import index_kinds, looked_up
 from embcheck.claims.starts import (
-    assigned,
-    drawn,
-    either_way,
-    initialised_at_once,
     keywords,
-    others_pretrained,
-    pretrained,
-    tables_of_numbers,
 )
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
-from embcheck.comparison import every, identical, is_false, is_true, same
-from embcheck.construction.case import Spread
+from embcheck.comparison import every, identical, same
 from embcheck.outcome import Outcome
 from embcheck.result import HOLDS, Difference, Finding
 
@@ -35,6 +27,7 @@ PAGE = "embedding-and-linear.md"
 
 @claim("linear.number_to_vector", "An embedding turns a number into a vector of a given length.", f"{PAGE}:9",
        "将一个数字变成一个指定维度的向量", looked_up,
+       gloss="turns a number into a vector of a specified dimension",
        tells=lambda case, out: f"numbers of shape {case.shape} give {tuple(out.value.raw.shape)}")  # fmt: skip
 def number_to_vector(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.value.meta("shape"), (*case.shape, case.embedding_dim))
@@ -46,7 +39,9 @@ def unchanged(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.vectors_improve", "Training gives a number a better vector.", f"{PAGE}:9,66",
-       "从而数字1会有一个更好的128维向量的表示", improved, fails=("not looked up",),
+       "从而数字1会有一个更好的128维向量的表示", improved,
+       gloss="so that the number 1 gets a better representation as a 128-dimensional vector",
+       fails=("not looked up",),
        otherwise="the number occurs in training", instead=unchanged,
        tells=lambda case, out: f"squared distance from the target {np.square(out.before.values - 1).sum():.3g} → "
        f"{np.square(out.after.values - 1).sum():.3g}")  # fmt: skip
@@ -57,14 +52,16 @@ def vectors_improve(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.special_case", "An embedding is a special case of a fully connected layer.", f"{PAGE}:11",
-       "Embedding层是全连接层的特例", as_linear, fails=("with bias",),
+       "Embedding层是全连接层的特例", as_linear,
+       gloss="an Embedding layer is a special case of a fully connected layer", fails=("with bias",),
        otherwise="the layer has no bias (and is given one-hot vectors)", instead=with_bias)  # fmt: skip
 def special_case(case: ClaimCase, out: Outcome) -> Finding:
     return every(same(out.value, case.rows), same(out.eye, case.weight))
 
 
 @claim("linear.eye_is_one_hot", "torch.eye(V) holds the one-hot vectors of all words.", f"{PAGE}:27",
-       "vocab_vec=torch.eye(2)#构造one-hot向量", one_hot_rows)  # fmt: skip
+       "vocab_vec=torch.eye(2)#构造one-hot向量", one_hot_rows,
+       gloss="vocab_vec=torch.eye(2)  # builds one-hot vectors")  # fmt: skip
 def eye_is_one_hot(case: ClaimCase, out: Outcome) -> Finding:
     expected = np.equal.outer(np.arange(case.num_embeddings), np.arange(case.num_embeddings)).astype(float)
     return every(same(out.eye, expected), same(out.one_hot, expected))
@@ -72,6 +69,7 @@ def eye_is_one_hot(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("linear.one_hot_means_nothing", "One-hot vectors carry no meaning: any two words are equally far apart.",
        f"{PAGE}:33", "one-hot向量没有任何的语义信息", one_hot_rows,
+       gloss="one-hot vectors have no semantic information at all",
        tells=lambda case, out: f"squared distances {sorted(set(out.distances.values.reshape(-1).tolist()))}")  # fmt: skip
 def one_hot_means_nothing(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.distances, 2 * (1 - np.eye(case.num_embeddings)))
@@ -89,7 +87,8 @@ def one_hot_sizes(case: ClaimCase, out: Outcome, rows: int, width: int) -> Findi
 
 @claim("linear.one_hot_is_large",
        "One-hot vectors take much space; the vectors that replace them are of low dimension.", f"{PAGE}:33",
-       "空间庞大", dense_or_one_hot, fails=("D not below V",),
+       "空间庞大", dense_or_one_hot,
+       gloss="the space is huge", fails=("D not below V",),
        otherwise="D < V (not in the text's own example, where both are 2)", instead=not_larger,
        tells=lambda case, out: f"{out.one_hot.raw} elements against {out.dense.raw}")  # fmt: skip
 def one_hot_is_large(case: ClaimCase, out: Outcome) -> Finding:
@@ -110,7 +109,8 @@ def fc_gives_vectors(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.fc_vectors_train", "As fc trains, fc(vocab_vec) changes.", f"{PAGE}:38",
-       "由于线性层fc的参数会不断变化", fully_connected, where=("after a step",))  # fmt: skip
+       "由于线性层fc的参数会不断变化", fully_connected,
+       gloss="since the parameters of the linear layer fc keep changing", where=("after a step",))  # fmt: skip
 def fc_vectors_train(case: ClaimCase, out: Outcome) -> Finding:
     # Each weight gets the gradient 1, each bias one from each word.
     return same(out.value, case.weight - 1 + np.arange(1, case.embedding_dim + 1) - case.num_embeddings)
@@ -118,6 +118,7 @@ def fc_vectors_train(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("linear.saves_one_hot", "An embedding needs no one-hot matrix and saves its memory.", f"{PAGE}:42",
        "不用…需要多存储一个one-hot的矩阵", elements_for_lookup,
+       gloss="there is no need … to store a one-hot matrix in addition",
        tells=lambda case, out: f"N {case.numel}, V {case.num_embeddings}, D {case.embedding_dim}: "
        f"{out.elements.raw:,} elements made")  # fmt: skip
 def saves_one_hot(case: ClaimCase, out: Outcome) -> Finding:
@@ -162,14 +163,17 @@ def backward_name(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.joined", "[0, 1] gives what [0] and [1] give, one below the other.", f"{PAGE}:61-64",
-       "我们也可以合并起来得到", looked_up)  # fmt: skip
+       "我们也可以合并起来得到", looked_up,
+       gloss="we can also put them together and get")  # fmt: skip
 def joined(case: ClaimCase, out: Outcome) -> Finding:
     singly = identical(out.singly, case.row_bits.reshape(-1, case.embedding_dim))
     return every(singly, identical(out.value, out.singly.bits.reshape(*case.shape, case.embedding_dim)))
 
 
 @claim("linear.training_moves", "Training changes the embedding's parameters.", f"{PAGE}:66",
-       "训练后,Embedding层的参数会随之改变", stepped, where=("backward and step",),
+       "训练后,Embedding层的参数会随之改变", stepped,
+       gloss="after training, the parameters of the Embedding layer have changed with it",
+       where=("backward and step",),
        tells=lambda case, out: f"{(out.after.values != case.weight).any(1).sum()} rows of {case.num_embeddings} "
        f"moved")  # fmt: skip
 def training_moves(case: ClaimCase, out: Outcome) -> Finding:
@@ -191,132 +195,9 @@ def differ(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("linear.only_input_differs", "Embedding and Linear differ in nothing but their input.", f"{PAGE}:70",
        "区别就在于:输入不同", differences,
+       gloss="the difference is this: the input differs", chance=narrow(64 * 256, 0.26),
        fails=("bias", "shape of the weight", "first values", "sparse gradient", "NaN in a row that is not looked up"),
        otherwise="bias, shape, first values, sparse gradients and special values differ too", instead=differ,
        tells=lambda case, out: f"Linear {out.linear.raw}, Embedding {out.embedding.raw}")  # fmt: skip
 def only_input_differs(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.embedding, out.linear.raw)
-
-
-# -- the first layer's first values --------------------------------------------------------------------------------
-
-
-@claim("linear.initialised_at_once", "Both layers are initialised when they are defined.", f"{PAGE}:74",
-       "上述我们在做定义的时候,里面的参数是初始化的", initialised_at_once,
-       tells=lambda case, out: f"two layers differ: {out.differs.raw}; the same seed gives the same")  # fmt: skip
-def initialised(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.differs, "two layers are alike"), identical(out.again, out.first.bits))
-
-
-def from_zero_to_one(case: ClaimCase) -> Spread:
-    """U(0, 1)."""
-    return Spread(0.5, 0.5, True)
-
-
-def around_zero(case: ClaimCase) -> Spread:
-    """U(−1, 1)."""
-    return Spread(0.0, 1.0, True)
-
-
-@claim("linear.rand_uniform", "Parameter(torch.rand(…)) is uniformly distributed on (0, 1).", f"{PAGE}:82",
-       "(0,1)均匀分布的参数", drawn, where=("Parameter(rand)",),
-       tells=measured("values", from_zero_to_one), draws=density("values", from_zero_to_one))  # fmt: skip
-def rand_uniform(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_false(out.same, "the old Parameter"), distributed(out.values, from_zero_to_one(case), case))
-
-
-@claim("linear.assignment", "Assigning a Parameter to weight puts its values in.", f"{PAGE}:84-86",
-       "fc.weight=myemb#修改", assigned)  # fmt: skip
-def assignment(case: ClaimCase, out: Outcome) -> Finding:
-    side = max(2, case.embedding_dim)
-    rows = side + 1 if case.situation == "V ≠ D" else side
-    expected = np.arange(1.0, rows * side + 1).reshape(rows, side)
-    return every(same(out.fc, expected), same(out.embedding, expected))
-
-
-@claim("linear.layers_are_separate",
-       "After both assignments the layers are initialised alike, each with its own weight.", f"{PAGE}:82-86",
-       "fc.weight=myemb … embedding.weight=myemb", assigned, where=("one Parameter for both", "a Parameter for each"),
-       fails=("one Parameter for both",),
-       otherwise="each is given a Parameter of its own: one for both ties them, so that training one changes the other",
-       instead=lambda case, out: every(is_true(out.one, "two Parameters"), is_true(out.changed, "not changed")),
-       tells=lambda case, out: f"the same Parameter {out.one.raw}; training the embedding changed fc "
-       f"{out.changed.raw}")  # fmt: skip
-def layers_are_separate(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_false(out.one, "one Parameter for both"), is_false(out.changed, "fc changed"))
-
-
-@claim("linear.same_vectors", "With one weight both ways give a word the same vector.", f"{PAGE}:23,82-86",
-       "我们要把这两个字变成向量,有两种做法", assigned, where=("one Parameter for both",),
-       fails=("one Parameter for both",), otherwise="fc(one_hot(i)) is column i, embedding(i) row i",
-       instead=lambda case, out: same(out.products, out.table.values.T),
-       tells=lambda case, out: f"word 0: fc {out.products.values[0, :2].tolist()}, embedding "
-       f"{out.table.values[0, :2].tolist()}")  # fmt: skip
-def same_vectors(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.products, out.table.values)
-
-
-@claim("linear.parameter_fits_both", "One Parameter fits both layers.", f"{PAGE}:84-86",
-       "embedding.weight=myemb#修改", assigned, where=("one Parameter for both", "V ≠ D"), fails=("V ≠ D",),
-       otherwise="V = D: else Linear accepts it, and fails in forward",
-       instead=lambda case, out: same(out.products.meta("shape"), (0, 0)),
-       tells=lambda case, out: f"weight {tuple(out.table.raw.shape)}: " + ("fc "
-       "works" if out.products.values.size else "fc raises"))  # fmt: skip
-def parameter_fits_both(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.products.meta("shape"), tuple(out.table.raw.shape))
-
-
-@claim("linear.data_uniform", "weight.data.uniform_(-1, 1) makes the weight uniform on (−1, 1), in place.",
-       f"{PAGE}:91", "又改成(-1,1)的均匀分布", drawn, where=("data.uniform_(-1, 1)",),
-       tells=measured("values", around_zero), draws=density("values", around_zero))  # fmt: skip
-def data_uniform(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.same, "another Parameter"), distributed(out.values, around_zero(case), case))
-
-
-@claim("linear.both_ways_for_both", "Assignment and .data serve Embedding and Linear alike.", f"{PAGE}:95",
-       "以上两种方法对于Embedding和Linear都适用", either_way)  # fmt: skip
-def both_ways_for_both(case: ClaimCase, out: Outcome) -> Finding:
-    return every(same(out.weight, case.weight), is_true(out.requires_grad, "frozen"))
-
-
-@claim("linear.pretrained_only_embedding", "from_pretrained is Embedding's alone.", f"{PAGE}:95",
-       "接下来的一个方法只适用于Embedding", others_pretrained, fails=("EmbeddingBag",),
-       otherwise="it is Linear that it is compared with; EmbeddingBag has it too",
-       instead=lambda case, out: same(out.given, case.weight),
-       tells=lambda case, out: f"has from_pretrained: {out.has.raw}")  # fmt: skip
-def pretrained_only_embedding(case: ClaimCase, out: Outcome) -> Finding:
-    return is_false(out.has, "it has from_pretrained")
-
-
-@claim("linear.pretrained_values", "from_pretrained(a) makes a layer whose weight is a.", f"{PAGE}:97-99",
-       "embedding=nn.Embedding.from_pretrained(a)", pretrained)  # fmt: skip
-def pretrained_values(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.given, case.weight)
-
-
-@claim("linear.pretrained_initialises", "from_pretrained initialises a layer that then trains.", f"{PAGE}:79,93-98",
-       "想要按照我们的来指定", pretrained, fails=("from_pretrained",),
-       otherwise="freeze=False is given: by default it freezes",
-       instead=lambda case, out: every(is_false(out.requires_grad, "trains"), same(out.after, case.weight)),
-       tells=lambda case, out: f"requires_grad {out.requires_grad.raw}, "
-       f"{(out.after.values != case.weight).any(1).sum()} rows moved")  # fmt: skip
-def pretrained_initialises(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.requires_grad, "frozen"), same(out.after, case.weight - case.scattered))
-
-
-@claim("linear.pretrained_copies", "The layer gets values of a: a itself stays what it is.", f"{PAGE}:97-98",
-       "a=torch.tensor([[1,2],[2,2]],dtype=torch.float32)", pretrained, fails=("from_pretrained", "freeze=False"),
-       otherwise="the weight shares a's memory: what is written to the one is in the other",
-       instead=lambda case, out: every(is_true(out.shares, "a copy"), same(out.table[0, 0], 77)),
-       tells=lambda case, out: f"77 written to the weight, a[0, 0] is {out.table.values[0, 0]:g}")  # fmt: skip
-def pretrained_copies(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_false(out.shares, "a's memory"), same(out.table, case.weight))
-
-
-@claim("linear.pretrained_needs_floats", "The table must hold floating-point numbers.", f"{PAGE}:97",
-       "dtype=torch.float32", tables_of_numbers, fails=("int64, looked up",),
-       otherwise="it is to be trained: integers are looked up all the same",
-       instead=lambda case, out: same(out.value, case.rows),
-       tells=lambda case, out: "works" if out.works.raw else "refused")  # fmt: skip
-def pretrained_needs_floats(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.works, "float32" in str(case.situation))

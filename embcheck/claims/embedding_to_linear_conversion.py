@@ -25,7 +25,8 @@ PAGE = "embedding-to-linear-conversion.md"
 
 
 @claim("conversion.lookup_table", "An embedding is a lookup table: it returns copies of its rows.", f"{PAGE}:5",
-       "Embedding层可以看作是一个特殊的查找表", looked_up)  # fmt: skip
+       "Embedding层可以看作是一个特殊的查找表", looked_up,
+       gloss="an Embedding layer can be seen as a special lookup table")  # fmt: skip
 def lookup_table(case: ClaimCase, out: Outcome) -> Finding:
     return identical(out.value, case.row_bits)
 
@@ -46,7 +47,8 @@ def biased(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.linear_is_product", "A linear layer is the plain matrix product.", f"{PAGE}:5",
-       "Linear层则是标准的矩阵乘法操作", multiplied, fails=("one vector", "batch of vectors"),
+       "Linear层则是标准的矩阵乘法操作", multiplied,
+       gloss="a Linear layer is the standard matrix multiplication", fails=("one vector", "batch of vectors"),
        otherwise="bias=False; else the bias is added", instead=biased)  # fmt: skip
 def linear_is_product(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.value, product_of(case))
@@ -58,7 +60,8 @@ def with_bias(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.same_map", "Converted, the linear layer maps one-hot vectors to what the embedding gives.",
-       f"{PAGE}:5", "Embedding层和Linear层在数学本质上有着紧密联系", as_linear, fails=("with bias",),
+       f"{PAGE}:5", "Embedding层和Linear层在数学本质上有着紧密联系", as_linear,
+       gloss="in their mathematical nature Embedding and Linear layers are closely related", fails=("with bias",),
        otherwise="the linear layer has no bias", instead=with_bias)  # fmt: skip
 def same_map(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.value, case.rows)
@@ -66,6 +69,7 @@ def same_map(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("conversion.embedding_shape", "An embedding's weight has the shape (vocab_size, embedding_dim).", f"{PAGE}:6",
        "Embedding层的权重矩阵形状为(vocab_size, embedding_dim)", layer_shapes,
+       gloss="the weight matrix of an Embedding layer has the shape (vocab_size, embedding_dim)",
        tells=lambda case, out: f"Embedding({case.num_embeddings}, {case.embedding_dim}): {out.embedding.raw}")  # fmt: skip
 def embedding_shape(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.embedding, [case.num_embeddings, case.embedding_dim])
@@ -73,6 +77,7 @@ def embedding_shape(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("conversion.linear_shape", "A linear layer's weight has the shape (output_features, input_features).", f"{PAGE}:7",
        "Linear层的权重矩阵形状为(output_features, input_features)", layer_shapes,
+       gloss="the weight matrix of a Linear layer has the shape (output_features, input_features)",
        tells=lambda case, out: f"Linear({case.num_embeddings}, {case.embedding_dim}): {out.linear.raw}")  # fmt: skip
 def linear_shape(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.linear, [case.embedding_dim, case.num_embeddings])
@@ -84,7 +89,8 @@ def fits_as_it_is(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.transpose_needed", "To use an embedding's weight in a linear layer it must be transposed.",
-       f"{PAGE}:8", "需要进行转置操作来匹配维度要求", untransposed, fails=("layer from D to V",),
+       f"{PAGE}:8", "需要进行转置操作来匹配维度要求", untransposed,
+       gloss="it has to be transposed to match the dimensions that are required", fails=("layer from D to V",),
        otherwise="the layer leads from V to D (an output layer from D to V, as in weight tying, takes it as it is)",
        instead=fits_as_it_is,
        tells=lambda case, out: f"shapes fit: {out.fits.raw}, output {tuple(out.value.raw.shape)}")  # fmt: skip
@@ -96,13 +102,15 @@ def transpose_needed(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.transposed", "linear.weight = Parameter(embedding.weight.T) transposes the table.", f"{PAGE}:13",
-       "对Embedding层的权重进行转置(.T操作)", converted)  # fmt: skip
+       "对Embedding层的权重进行转置(.T操作)", converted,
+       gloss="transposes the weight of the Embedding layer (the operation .T)")  # fmt: skip
 def transposed(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.made, case.weight.T)
 
 
 @claim("conversion.trainable", "The result is a Parameter that the model trains.", f"{PAGE}:14",
        "使其成为模型的可训练参数", converted,
+       gloss="makes it a trainable parameter of the model",
        tells=lambda case, out: f"requires_grad {out.requires_grad.raw}, SGD moved "
        f"{(out.after.values != out.made.values).sum()} of {out.made.values.size} elements")  # fmt: skip
 def trainable(case: ClaimCase, out: Outcome) -> Finding:
@@ -117,6 +125,7 @@ def trainable(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("conversion.needs_no_detach", "In newer releases Parameter(embedding.weight.T) works without detach().",
        f"{PAGE}:18", "在较新版本的PyTorch中,直接转换而不使用detach()是完全可行的", converted,
+       gloss="in newer versions of PyTorch converting directly, without detach(), is entirely possible",
        where=("without detach",),
        tells=lambda case, out: f"torch {out.release.raw}: a leaf {out.leaf.raw}, gradient and step exact")  # fmt: skip
 def needs_no_detach(case: ClaimCase, out: Outcome) -> Finding:
@@ -131,7 +140,9 @@ def same_as_stated(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.versions_differ", "Releases differ in how the conversion behaves.", f"{PAGE}:24",
-       "注意PyTorch版本差异带来的行为变化", converted, fails=("without detach", "with detach"),
+       "注意PyTorch版本差异带来的行为变化", converted,
+       gloss="mind the changes of behaviour that come with different versions of PyTorch",
+       fails=("without detach", "with detach"),
        otherwise="each release from 2.4 on makes a leaf that requires grad and shares the table's memory, either way",
        instead=same_as_stated,
        tells=lambda case, out: f"torch {out.release.raw}: leaf {out.leaf.raw}, requires_grad {out.requires_grad.raw}, "
@@ -148,7 +159,8 @@ def aliases(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.detach_copies", "detach() makes a copy.", f"{PAGE}:18", "detach()方法会创建一个…张量副本",
-       detached, fails=("with detach",),
+       detached,
+       gloss="the method detach() creates a … copy of the tensor", fails=("with detach",),
        otherwise="it shares the table's memory: what is written to it is in the table", instead=aliases,
        tells=lambda case, out: f"shares memory {out.shares.raw}; 99 written to it, the table says "
        f"{out.afterwards.values:g}")  # fmt: skip
@@ -157,13 +169,16 @@ def detach_copies(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.detach_stops_gradient", "A detached tensor requires no gradient.", f"{PAGE}:18",
-       "创建一个不需要梯度的张量", detached, tells=lambda case, out: f"requires_grad {out.requires_grad.raw}")  # fmt: skip
+       "创建一个不需要梯度的张量", detached,
+       gloss="creates a tensor that needs no gradient",
+       tells=lambda case, out: f"requires_grad {out.requires_grad.raw}")  # fmt: skip
 def detach_stops_gradient(case: ClaimCase, out: Outcome) -> Finding:
     return is_false(out.requires_grad, "it requires grad")
 
 
 @claim("conversion.detach_prevents_training", "Whoever wants to train the weight must not detach it.", f"{PAGE}:18",
-       "但在模型训练场景下,我们通常希望保持这些参数的可训练性", converted, where=("with detach",),
+       "但在模型训练场景下,我们通常希望保持这些参数的可训练性", converted,
+       gloss="but when training a model we usually want these parameters to stay trainable", where=("with detach",),
        fails=("with detach",),
        otherwise="Parameter makes a leaf that requires grad and trains, with detach and without", instead=trainable,
        tells=lambda case, out: f"detached: requires_grad {out.requires_grad.raw}, SGD moved "
@@ -173,7 +188,9 @@ def detach_prevents_training(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.nothing_else_needed", "Transposing and wrapping is all that is needed.", f"{PAGE}:21",
-       "直接进行权重转置并转换为Parameter即可,无需额外操作", as_linear, fails=("with bias",),
+       "直接进行权重转置并转换为Parameter即可,无需额外操作", as_linear,
+       gloss="it is enough to transpose the weight and convert it to a Parameter; nothing else is needed",
+       fails=("with bias",),
        otherwise="the linear layer has no bias (nn.Linear has one by default)", instead=with_bias)  # fmt: skip
 def nothing_else_needed(case: ClaimCase, out: Outcome) -> Finding:
     return every(same(out.value, case.rows), same(out.eye, case.weight))
@@ -186,7 +203,8 @@ def aliased(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("conversion.weights_are_separate",
        "The linear layer trains apart from the embedding that it was converted from.", f"{PAGE}:18", "张量副本",
-       converted, fails=("without detach", "with detach"),
+       converted,
+       gloss="a copy of the tensor", fails=("without detach", "with detach"),
        otherwise="they share memory, detached or not: a step of the one changes the other", instead=aliased,
        tells=lambda case, out: f"a step of the linear layer changed {(out.table.values != case.weight).sum()} of "
        f"{case.weight.size} elements of the embedding")  # fmt: skip
@@ -201,6 +219,7 @@ def left_over(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("conversion.requires_grad_freezes", "Setting requires_grad=False freezes the weight.", f"{PAGE}:22",
        "只有在特定需要冻结参数的情况下,才需要设置requires_grad=False", frozen,
+       gloss="only where parameters are specifically to be frozen is setting requires_grad=False needed",
        where=("frozen from the start", "frozen with a gradient left over"),
        fails=("frozen with a gradient left over",),
        otherwise="no gradient is left in .grad: an optimizer steps by it still", instead=left_over,
@@ -210,7 +229,9 @@ def requires_grad_freezes(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("conversion.trains_unless_frozen", "Only requires_grad=False freezes it: otherwise it trains.", f"{PAGE}:22",
-       "只有在特定需要冻结参数的情况下,才需要设置requires_grad=False", frozen, where=("not frozen",),
+       "只有在特定需要冻结参数的情况下,才需要设置requires_grad=False", frozen,
+       gloss="only where parameters are specifically to be frozen is setting requires_grad=False needed",
+       where=("not frozen",),
        tells=lambda case, out: f"moved by up to {abs(out.moved.values).max():g}")  # fmt: skip
 def trains_unless_frozen(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.requires_grad, "frozen"), same(out.moved, -case.scattered))

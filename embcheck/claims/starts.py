@@ -34,7 +34,7 @@ def drawn(rows: int, width: int, dtype: str, situation: str, seed: int) -> dict[
     return {"values": values, "same": layer.weight is parameter}
 
 
-@experiment("Embedding", "Linear", sizes=((7, 4), (30, 20)), shapes=((1,),), dtypes=("float32",), large=True)
+@experiment("Embedding", "Linear", sizes=((17, 8), (30, 20)), shapes=((1,),), dtypes=("float32",), large=True)
 def initialised_at_once(rows: int, width: int, situation: str, seed: int) -> dict[str, Any]:
     def make() -> Tensor:
         layer = torch.nn.Embedding(rows, width) if situation == "Embedding" else torch.nn.Linear(width, rows)

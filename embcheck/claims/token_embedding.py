@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.claim import claim, distributed, measured
-from embcheck.claims.costs import autocast, elements_held, elements_made
-from embcheck.claims.drawing import density
-from embcheck.claims.lookups import edges, evaluated, looked_up
+from embcheck.claims.chance import zero_row
+from embcheck.claims.claim import claim
+from embcheck.claims.lookups import edges, looked_up
 from embcheck.claims.paddings import (
     all_rows_trained,
     inherited,
@@ -21,12 +20,9 @@ from embcheck.claims.paddings import (
     sequence_of_four,
     token_embedding_made,
     with_padding_appended,
-    with_the_ecosystem,
 )
-from embcheck.claims.starts import drawn, zeroed_afterwards
 from embcheck.claims.trainings import differentiated, stepped
 from embcheck.comparison import every, identical, is_false, is_true, same, within
-from embcheck.construction.case import Spread
 from embcheck.format import Floats
 from embcheck.outcome import Outcome
 from embcheck.result import HOLDS, Difference, Finding, Holds
@@ -38,7 +34,9 @@ PAGE = "token-embedding.md"
 
 
 @claim("token.learnable", "It maps token indices to vectors that are learnt.", f"{PAGE}:30",
-       "实现词元索引到高维向量的可学习映射", stepped, where=("backward and step",),
+       "实现词元索引到高维向量的可学习映射", stepped,
+       gloss="implements a learnable mapping from token indices to high-dimensional vectors",
+       where=("backward and step",),
        tells=lambda case, out: f"a step moved {(out.after.values != case.weight).any(1).sum()} rows of "
        f"{case.num_embeddings}")  # fmt: skip
 def learnable(case: ClaimCase, out: Outcome) -> Finding:
@@ -47,6 +45,7 @@ def learnable(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.discrete_to_continuous", "It turns discrete tokens into real vectors.", f"{PAGE}:31",
        "将离散的词元序列转换为连续的语义空间表示", looked_up,
+       gloss="converts a discrete sequence of tokens to a representation in a continuous semantic space",
        tells=lambda case, out: f"{case.tokens.shape} integers, {tuple(out.value.raw.shape)} of "
        f"{out.value.dtype_name}")  # fmt: skip
 def discrete_to_continuous(case: ClaimCase, out: Outcome) -> Finding:
@@ -54,7 +53,8 @@ def discrete_to_continuous(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.inherits_lookup", "A subclass without a forward of its own looks up as nn.Embedding does.",
-       f"{PAGE}:41", "继承nn.Embedding的矩阵运算特性", inherited)  # fmt: skip
+       f"{PAGE}:41", "继承nn.Embedding的矩阵运算特性", inherited,
+       gloss="inherits the matrix operations of nn.Embedding")  # fmt: skip
 def inherits_lookup(case: ClaimCase, out: Outcome) -> Finding:
     return every(is_true(out.module, "no nn.Embedding"), identical(out.value, case.row_bits))
 
@@ -67,7 +67,8 @@ def is_an_int(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable parameter.", f"{PAGE}:42",
-       "固化填充索引为可训练参数", token_embedding_made, fails=("",),
+       "固化填充索引为可训练参数", token_embedding_made,
+       gloss="fixes the padding index as a trainable parameter", fails=("",),
        otherwise="it is an int, in neither parameters() nor state_dict()", instead=is_an_int,
        tells=lambda case, out: f"padding_idx is an {out.kind.raw}; parameters() {out.parameters.raw}, state_dict() "
        f"{out.state.raw}")  # fmt: skip
@@ -77,6 +78,7 @@ def padding_idx_is_parameter(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.rows_are_vocabulary", "vocab_size is the number of rows.", f"{PAGE}:46,65", "嵌入矩阵行数 = 词表大小",
        token_embedding_made,
+       gloss="number of rows of the embedding matrix = size of the vocabulary",
        tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[0]} "
        f"rows")  # fmt: skip
 def rows_are_vocabulary(case: ClaimCase, out: Outcome) -> Finding:
@@ -85,6 +87,7 @@ def rows_are_vocabulary(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.columns_are_width", "d_model is the number of columns.", f"{PAGE}:47,70", "嵌入矩阵列数 = 模型维度",
        token_embedding_made,
+       gloss="number of columns of the embedding matrix = dimension of the model",
        tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[1]} "
        f"columns")  # fmt: skip
 def columns_are_width(case: ClaimCase, out: Outcome) -> Finding:
@@ -106,7 +109,8 @@ def all_but_padding(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.all_trainable", "All of the weight's elements are trainable.", f"{PAGE}:58", "可训练的嵌入查询矩阵",
-       all_rows_trained, fails=("padding_idx=1",),
+       all_rows_trained,
+       gloss="a trainable embedding lookup matrix", fails=("padding_idx=1",),
        otherwise="there is no padding_idx: the padding row gets no gradient", instead=all_but_padding,
        tells=lambda case, out: f"{(out.gradient.values != 0).sum()} of {case.weight.size} elements get a gradient")  # fmt: skip
 def all_trainable(case: ClaimCase, out: Outcome) -> Finding:
@@ -120,7 +124,9 @@ def row_itself(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.padding_idx_masks", "padding_idx marks positions for a dynamic mask.", f"{PAGE}:59,77",
-       "实现动态序列掩码的关键参数", masked, fails=("training", "eval", "no_grad"),
+       "实现动态序列掩码的关键参数", masked,
+       gloss="the key parameter that implements the dynamic masking of sequences",
+       fails=("training", "eval", "no_grad"),
        otherwise="forward masks nothing: the padding row is returned as it is", instead=row_itself,
        tells=lambda case, out: f"padding gives {out.value.values[-1, 0]:g}…, its row; with and without padding_idx equal: "
        f"{(out.value.values == out.unpadded.values).all()}")  # fmt: skip
@@ -130,13 +136,16 @@ def padding_idx_masks(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.vocabulary_is_limit", "vocab_size limits which tokens can be looked up.", f"{PAGE}:66",
        "决定模型可处理的词元种类上限", edges,
+       gloss="determines the upper limit of the kinds of tokens that the model can process",
        tells=lambda case, out: f"{case.num_embeddings} rows: {'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
 def vocabulary_is_limit(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.accepted, case.situation in ("first", "last"))
 
 
 @claim("token.lookup_gives_padding_no_gradient", "The gradient at padding_idx is suppressed.", f"{PAGE}:78",
-       "索引位置对应的梯度会被自动抑制", padding_gradient, where=("lookup", "sparse lookup"))  # fmt: skip
+       "索引位置对应的梯度会被自动抑制", padding_gradient,
+       gloss="the gradient that belongs to the position of the index is suppressed automatically",
+       where=("lookup", "sparse lookup"))  # fmt: skip
 def lookup_gives_padding_no_gradient(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.lookup[1], 0)
 
@@ -147,7 +156,8 @@ def other_paths(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.padding_gradient_always_zero", "The gradient of the padding row is always 0.", f"{PAGE}:104",
-       "padding_idx位置梯度始终为0", padding_gradient, fails=("tied head", "penalty on the weight"),
+       "padding_idx位置梯度始终为0", padding_gradient,
+       gloss="the gradient at the position padding_idx is always 0", fails=("tied head", "penalty on the weight"),
        otherwise="the lookup is all that uses the table (no tied head, no penalty on the weight)",
        instead=other_paths,
        tells=lambda case, out: f"largest gradient of the row {abs(out.gradient.values[1]).max():g}")  # fmt: skip
@@ -163,6 +173,7 @@ def diluted(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.padding_has_no_influence", "padding_idx keeps padding from influencing the sentence's meaning.",
        f"{PAGE}:79", "防止填充符影响模型语义理解", with_padding_appended,
+       gloss="keeps padding from affecting the model's understanding of meaning",
        fails=("summed, filled row", "averaged, zero row", "attended to, zero row"),
        otherwise="its row is zero and the model does nothing but add", instead=diluted,
        tells=lambda case, out: f"{out.alone.values[0]:g} alone, {out.padded.values[0]:g} with two paddings")  # fmt: skip
@@ -176,6 +187,7 @@ def padding_has_no_influence(case: ClaimCase, out: Outcome) -> Finding:
 
 @claim("token.sequence", "[3, 28, 1, 0] gives rows 3 and 28, a zero row for the padding 1, and row 0.",
        f"{PAGE}:85-94", "输入序列:[3, 28, 1, 0] (1为填充符)", sequence_of_four,
+       gloss="input sequence: [3, 28, 1, 0] (1 is padding)",
        tells=lambda case, out: f"{tuple(out.value.raw.shape)}, third row {abs(out.value.values[2]).max():g}")  # fmt: skip
 def sequence(case: ClaimCase, out: Outcome) -> Finding:
     expected = case.weight[[3, 28, 1, 0]]
@@ -213,6 +225,7 @@ def at_most(out: Outcome, limit: float, case: ClaimCase) -> Finding:
 
 @claim("token.padding_row_fixed_zero", "The padding row is a fixed vector of zeros.", f"{PAGE}:93", "填充符固定值",
        padding_trained,
+       gloss="fixed value of padding", chance=zero_row(8),
        fails=("SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row"),
        otherwise="nothing fills it (Xavier and its like do, until it is zeroed again) and no tied head trains it",
        instead=as_moved, tells=lambda case, out: f"{out.before.values[0]:.3g}… becomes {out.after.values[0]:.3g}…")  # fmt: skip
@@ -228,7 +241,8 @@ def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.scaling_aligns_dimensions", "Multiplying by √d_model aligns dimensions.", f"{PAGE}:98,134-137",
-       "维度对齐的数学技巧", sequence_of_four, fails=("",),
+       "维度对齐的数学技巧", sequence_of_four,
+       gloss="a mathematical trick that aligns dimensions", fails=("",),
        otherwise="the shape is the same before and after; the values grow by √d_model", instead=only_scaled,
        tells=lambda case, out: f"d_model {case.embedding_dim}: {tuple(out.value.raw.shape)} before, "
        f"{tuple(out.scaled.raw.shape)} after, norm "
@@ -250,7 +264,8 @@ def not_towards_indices(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.differentiable", "The whole mapping keeps a path for gradients.", f"{PAGE}:102",
-       "整个映射过程保持梯度通路", differentiated, fails=("towards the indices",),
+       "整个映射过程保持梯度通路", differentiated,
+       gloss="the whole mapping keeps a path for gradients", fails=("towards the indices",),
        otherwise="the weight is meant; there is none to the indices", instead=not_towards_indices,
        tells=lambda case, out: f"gradient: {out.possible.raw}")  # fmt: skip
 def differentiable(case: ClaimCase, out: Outcome) -> Finding:
@@ -265,170 +280,10 @@ def still_unmoved(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.backward_updates", "Backpropagation adjusts the table.", f"{PAGE}:103", "通过反向传播调整嵌入矩阵",
-       stepped, where=("backward alone", "backward and step"), fails=("backward alone",),
+       stepped,
+       gloss="adjusts the embedding matrix by backpropagation",
+       where=("backward alone", "backward and step"), fails=("backward alone",),
        otherwise="an optimizer steps afterwards", instead=still_unmoved,
        tells=lambda case, out: f"{(out.after.values != case.weight).any(1).sum()} rows moved")  # fmt: skip
 def backward_updates(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.after, case.weight - case.scattered)
-
-
-# -- practice ------------------------------------------------------------------------------------------------------
-
-
-@claim("token.own_forward", "A subclass may have a forward of its own.", f"{PAGE}:118", "保留自定义前向传播的可能性",
-       with_the_ecosystem, where=("own forward",))  # fmt: skip
-def own_forward(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.value, case.rows)
-
-
-def refuses_keywords(case: ClaimCase, out: Outcome) -> Finding:
-    """from_pretrained calls the subclass with keywords that its constructor has not."""
-    return same(out.failed, "TypeError")
-
-
-@claim("token.fits_the_ecosystem", "It works with PyTorch's tools without a seam.", f"{PAGE}:117-119",
-       "无缝对接PyTorch生态工具", with_the_ecosystem, fails=("from_pretrained",),
-       otherwise="from_pretrained is not called: it builds cls(num_embeddings=…), which this class refuses",
-       instead=refuses_keywords, tells=lambda case, out: out.failed.raw or "the same rows")  # fmt: skip
-def fits_the_ecosystem(case: ClaimCase, out: Outcome) -> Finding:
-    return every(same(out.failed, ""), same(out.value, case.rows))
-
-
-def normal(case: ClaimCase) -> Spread:
-    """N(0, 1)."""
-    return Spread(0.0, 1.0, False)
-
-
-def by_width(case: ClaimCase) -> Spread:
-    """U(−√(1/d), √(1/d))."""
-    return Spread(0.0, case.embedding_dim**-0.5, True)
-
-
-def xavier(case: ClaimCase) -> Spread:
-    """U(±√(6/(V + d)))."""
-    return Spread(0.0, math.sqrt(6 / (case.num_embeddings + case.embedding_dim)), True)
-
-
-def kaiming(case: ClaimCase) -> Spread:
-    """U(±√(6/d))."""
-    return Spread(0.0, math.sqrt(6 / case.embedding_dim), True)
-
-
-def is_normal(case: ClaimCase, out: Outcome) -> Finding:
-    """N(0, 1)."""
-    return distributed(out.values, normal(case), case)
-
-
-@claim("token.default_uniform", "By default the table is drawn from U(−√(1/d), √(1/d)).", f"{PAGE}:125",
-       "默认采用均匀分布", drawn, where=("TokenEmbedding",), fails=("TokenEmbedding",),
-       otherwise="it is drawn from N(0, 1)", instead=is_normal,
-       tells=measured("values", by_width, normal), draws=density("values", by_width, normal))  # fmt: skip
-def default_uniform(case: ClaimCase, out: Outcome) -> Finding:
-    return distributed(out.values, by_width(case), case)
-
-
-@claim("token.default_xavier", "Xavier's uniform initialisation is the default.", f"{PAGE}:127",
-       "Xavier均匀初始化(默认)", drawn, where=("TokenEmbedding",), fails=("TokenEmbedding",),
-       otherwise="it is drawn from N(0, 1)", instead=is_normal,
-       tells=measured("values", xavier, normal), draws=density("values", xavier, normal))  # fmt: skip
-def default_xavier(case: ClaimCase, out: Outcome) -> Finding:
-    return distributed(out.values, xavier(case), case)
-
-
-@claim("token.xavier_works", "It can be initialised by Xavier's rule.", f"{PAGE}:126-128",
-       "nn.init.xavier_uniform_(self.weight)", drawn, where=("Xavier",),
-       tells=measured("values", xavier), draws=density("values", xavier))  # fmt: skip
-def xavier_works(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.same, "another Parameter"), distributed(out.values, xavier(case), case))
-
-
-@claim("token.kaiming_works", "It can be initialised by Kaiming's rule.", f"{PAGE}:126",
-       "可扩展为Xavier/Kaiming初始化", drawn, where=("Kaiming",),
-       tells=measured("values", kaiming), draws=density("values", kaiming))  # fmt: skip
-def kaiming_works(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.same, "another Parameter"), distributed(out.values, kaiming(case), case))
-
-
-@claim("token.row_zeroed_afterwards", "After Xavier or Kaiming the padding row must be zeroed, by .data[1].zero_().",
-       f"{PAGE}:130-131", "self.weight.data[1].zero_()", zeroed_afterwards,
-       tells=lambda case, out: f"largest element {abs(out.filled.values[1]).max():.2f} before, "
-       f"{abs(out.zeroed.values[1]).max():g} after")  # fmt: skip
-def row_zeroed_afterwards(case: ClaimCase, out: Outcome) -> Finding:
-    others = np.arange(case.num_embeddings) != 1
-    if not out.filled.values[1].any():
-        return Difference(
-            "zero", f"{out.filled.path}[1].any().item()", False, True, "the initialiser leaves the padding row zero"
-        )
-    return every(
-        same(out.zeroed[1], 0),
-        identical(out.zeroed[others], out.filled[others].bits),
-        is_true(out.requires_grad, "frozen"),
-    )
-
-
-def stays_single(case: ClaimCase, out: Outcome) -> Finding:
-    """The lookup keeps the table's dtype, bit for bit; the product after it is bfloat16."""
-    return every(same(out.made, "float32"), identical(out.value, case.row_bits), same(out.product, "bfloat16"))
-
-
-@claim("token.autocast_halves", "Under autocast the lookup gives half precision.", f"{PAGE}:141-143",
-       "自动转换为半精度", autocast, fails=("",),
-       otherwise="the rows stay float32; products after it (F.linear) are what autocast makes bfloat16",
-       instead=stays_single, tells=lambda case, out: f"lookup {out.made.raw}, linear {out.product.raw}")  # fmt: skip
-def autocast_halves(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.made, "bfloat16")
-
-
-def nothing_skipped(case: ClaimCase, out: Outcome) -> Finding:
-    """Linear(d, 2) costs 2·2·d operations for each token, padding or not."""
-    return every(same(out.flops, 4 * case.embedding_dim * (case.numel + 2)), row_itself(case, out))
-
-
-@claim("token.training_skips_padding", "In training the computation of padding is skipped.", f"{PAGE}:147",
-       "训练阶段自动跳过无效位置的计算", masked, where=("training",), fails=("training",),
-       otherwise="padding is looked up and multiplied like any token", instead=nothing_skipped,
-       tells=lambda case, out: f"{out.flops.raw} operations in the next layer for {case.numel + 2} tokens, "
-       f"{int((case.tokens == 1).sum()) + 2} of them padding")  # fmt: skip
-def training_skips_padding(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.flops, 4 * case.embedding_dim * int((case.tokens != 1).sum()))
-
-
-@claim("token.inference_keeps_shape", "In inference the sequence keeps its shape.", f"{PAGE}:148", "推理阶段维持序列形状一致性",
-       evaluated, tells=lambda case, out: f"{case.shape} gives {tuple(out.value.raw.shape)}")  # fmt: skip
-def inference_keeps_shape(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.value.meta("shape"), (*case.shape, case.embedding_dim))
-
-
-def with_whole_gradient(case: ClaimCase, out: Outcome) -> Finding:
-    """The output, the gradient sent into it, and a dense gradient of V·D elements."""
-    tokens = case.numel * case.embedding_dim
-    return same(out.elements, 2 * tokens + case.num_embeddings * case.embedding_dim)
-
-
-@claim("token.time", "The time is O(B·S·D).", f"{PAGE}:152", "时间复杂度: O(B⋅S⋅D)", elements_made,
-       fails=("forward and backward",),
-       otherwise="only forward runs, or with sparse=True: a dense gradient makes V·D elements more",
-       instead=with_whole_gradient,
-       tells=lambda case, out: f"{case.numel} tokens, D {case.embedding_dim}, V {case.num_embeddings}: "
-       f"{out.elements.raw:,} elements made")  # fmt: skip
-def time(case: ClaimCase, out: Outcome) -> Finding:
-    tokens = case.numel * case.embedding_dim
-    if case.situation == "forward":
-        return same(out.elements, tokens)
-    # The output, the gradient sent into it, and for each token a row of the gradient and some indices.
-    most = 4 * tokens + 8 * case.numel
-    return HOLDS if out.elements.raw <= most else same(out.elements, most)
-
-
-def with_output(case: ClaimCase, out: Outcome) -> Finding:
-    """The table and a row for each token."""
-    return same(out.elements, (case.num_embeddings + case.numel) * case.embedding_dim)
-
-
-@claim("token.space", "The space is O(V·D).", f"{PAGE}:153", "空间复杂度: O(V⋅D)", elements_held,
-       fails=("with what a lookup makes",), otherwise="the table alone is meant: a lookup makes B·S·D elements",
-       instead=with_output,
-       tells=lambda case, out: f"V {case.num_embeddings}, {case.numel} tokens, D {case.embedding_dim}: "
-       f"{out.elements.raw:,} elements")  # fmt: skip
-def space(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.elements, case.num_embeddings * case.embedding_dim)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
     from embcheck.records.record import Writer
     from embcheck.run import Results
+    from embcheck.verdict import Statement
 
 
 def claims(
     keyword: Annotated[
-        str, typer.Option("-k", help="Only claims that contain this in id, words, source or verdict.")
+        str, typer.Option("-k", help="Only claims that contain this in id, words, title, source or verdict.")
     ] = "",
     show: Annotated[
         str,
@@ -143,10 +144,9 @@ class Run:
         from embcheck.ledger import SHIPPED, load
         from embcheck.machine import here
         from embcheck.run import Batch
-        from embcheck.verdict import Statement
 
         ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
-        experiments = len({made.experiment for made in selected})
+        experiments, said = len({made.experiment for made in selected}), self._statements()
         for group, accepted in appraise(selected, self.seed, ledger):
             self.found += group
             batch = Batch(
@@ -156,30 +156,30 @@ class Run:
             if writer is None:
                 continue
             for one in group:
-                made = one.claim
-                writer.statement(Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}"))
+                writer.statement(said[one.claim.law])
             for verdict in batch.verdicts:
                 writer.verdict(verdict)
             for one in group:
                 for figure in one.shown.figures.values():
                     writer.figure(one.claim.law, figure)
 
+    def _statements(self) -> dict[str, Statement]:
+        """What the laws say, by name."""
+        from embcheck.collect import load_families, statements
+
+        return {statement.law: statement for statement in statements(load_families()["claims"])}
+
     def _tell(self, examples: list[Any], store: Path | None, digest: str, release: str) -> None:
         from embcheck.claims.appraisal import every_claim
         from embcheck.report.claims import claims_report, closing
         from embcheck.report.style import console
         from embcheck.report.terminal import failure
-        from embcheck.verdict import Statement
 
         out = console()
         order = list(every_claim())
         self.found.sort(key=lambda found: order.index(found.claim.id))
         claims_report(out, self.found)
-        claimed = [found.claim for found in self.found]
-        laws = {
-            made.law: Statement(made.law, "claims", made.law_sentence, f"{made.source} {made.phrase}")
-            for made in claimed
-        }
+        laws = self._statements()
         for example in examples:
             out.print(failure(example, store, laws))
         typer.echo(closing(self.found, release, self.seed, digest))

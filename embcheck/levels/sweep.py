@@ -18,6 +18,7 @@ from embcheck.ledger import SHIPPED
 from embcheck.levels.level import AT, BEST, Level, evidence, script_at, unproved
 from embcheck.machine import Machine
 from embcheck.records.store import failure_id
+from embcheck.typed import built
 from embcheck.verdict import Statement, Status, Verdict
 
 #: The families whose kernels the levels choose: products, lookups, bags, and optimizers in one kernel.
@@ -122,7 +123,7 @@ class Running:
             self.level.name,
             machine,
             kernels,
-            laws=tuple(Statement(**law) for law in told["laws"]),
+            laws=tuple(built(Statement, law) for law in told["laws"]),
             values=told["values"],
             absent=absent,
             doubt=doubt,

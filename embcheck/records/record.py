@@ -23,10 +23,10 @@ from embcheck.verdict import Statement, Verdict, merge_all
 
 #: The page about a record, beside it.
 PAGE = "report.html"
-FORMAT = 4
-#: What can still be read: format 1 has no figures, formats 1 and 2 name only the items that crashed again and again, and
-#: those before 4 don't say which side of a violation departs.
-READABLE = (1, 2, 3, 4)
+FORMAT = 5
+#: What can still be read: format 1 has no figures, formats 1 and 2 name only the items that crashed again and again, those
+#: before 4 don't say which side of a violation departs, and those before 5 have no claims.
+READABLE = (1, 2, 3, 4, 5)
 #: The first format that says which cases failed, so that a run can be compared with it.
 NAMES_CASES = 3
 

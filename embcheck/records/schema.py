@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from embcheck.claimed import Claimed, Tutorial
 from embcheck.figure import Curve, Figure, Histogram
 from embcheck.machine import Machine
 from embcheck.records.record import FORMAT, Footer, Header
@@ -32,7 +33,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 
 
 #: The types that a record is made of.
-KINDS = (Header, Machine, Statement, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
+KINDS = (Header, Machine, Statement, Claimed, Tutorial, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
 
 
 def schema() -> dict[str, Any]:

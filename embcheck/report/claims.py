@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.claims.claim import HOLDS, ONLY_IF, REFUTED, Claim
+from embcheck.claimed import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Chapter, chapters
+from embcheck.claims.claim import Claim
 
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
 
 _STYLE = {HOLDS: "green", ONLY_IF: "yellow", REFUTED: "red"}
-_OTHERWISE = "bold reverse red"
+_UNEXPECTED = "bold reverse red"
 
 
 def verdict_text(found: Appraised) -> Text:
@@ -27,43 +28,56 @@ def verdict_text(found: Appraised) -> Text:
     if found.as_stated:
         return Text(made.verdict, _STYLE[made.verdict])
     seen = f", seen: {found.shown.verdict}" if found.shown.verdict not in (None, made.verdict) else ""
-    return Text(f"{found.verdict.status.word.upper()} (stated: {made.verdict}{seen})", _OTHERWISE)
+    return Text(f"{found.verdict.status.word.upper()} (stated: {made.verdict}{seen})", _UNEXPECTED)
 
 
 def evidence(found: Appraised) -> list[str]:
-    """The condition or what is true instead, and what the cases showed."""
-    made = found.claim
-    lines = [f"{'only if' if made.verdict == ONLY_IF else 'instead'}: {made.otherwise}"] if made.otherwise else []
-    lines += found.shown.lines
-    lines += [example.words for example in found.verdict.counterexamples]
-    return lines + ([found.reason] if found.reason else [])
+    """What decides: the condition or what is true instead, what the cases showed, and how likely that is chance."""
+    told = found.claim.recorded
+    lines = [told.decided, *found.shown.lines, *(example.words for example in found.verdict.counterexamples)]
+    return [line for line in (*lines, found.reason, told.risk(found.shown.cases)) if line]
 
 
 def claims_report(out: Console, appraised: Iterable[Appraised]) -> None:
-    """Every claim: itself, its source, the verdict in colour, the evidence."""
-    if out.is_terminal:
-        out.print(claims_table(appraised))
-        return
-    for found in appraised:
-        made = found.claim
-        out.print(Text.assemble(verdict_text(found), f"  {made.id}  {made.sentence}"))
-        for line in (f"{made.source} “{made.phrase}”", *evidence(found)):
-            out.print(Text(f"    {line}"))
+    """Every claim, by tutorial, what is refuted first: itself, its words, the verdict in colour, the evidence."""
+    for chapter in by_tutorial(appraised):
+        tutorial = chapter.tutorial
+        out.print(Text.assemble((tutorial.title, "bold"), f"  {tutorial.gloss}"))
+        out.print(Text(f"{tutorial.file}, {chapter.counted}\n", "dim"))
+        if out.is_terminal:
+            out.print(claims_table(chapter.shown))
+            continue
+        for found in chapter.shown:
+            told = found.claim.recorded
+            out.print(Text.assemble(verdict_text(found), f"  {told.id}  {told.sentence}"))
+            for line in (f"{told.source} {told.said}", *evidence(found)):
+                out.print(Text(f"    {line}"))
+        out.print()
+
+
+def by_tutorial(appraised: Iterable[Appraised]) -> list[Chapter[Appraised]]:
+    """The claims of each tutorial, in the order in which they are shown."""
+    return chapters(appraised, lambda found: found.claim.recorded, outcome)
+
+
+def outcome(found: Appraised) -> str:
+    """The verdict, or that it is not the one that is stated."""
+    return found.claim.verdict if found.as_stated else OTHERWISE
 
 
 def claims_table(appraised: Iterable[Appraised]) -> Table:
     """A row for each claim."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
-    table.add_column("claim", ratio=3)
-    table.add_column("source", ratio=2, overflow="fold")
     table.add_column("verdict", min_width=8)
-    table.add_column("evidence", ratio=4)
+    table.add_column("claim", ratio=3)
+    table.add_column("in the tutorial", ratio=3, overflow="fold")
+    table.add_column("decided by", ratio=4)
     for found in appraised:
-        made = found.claim
+        told = found.claim.recorded
         table.add_row(
-            Text.assemble((made.id, "bold"), f"\n{made.sentence}"),
-            Text.assemble((made.source, "dim"), f"\n{made.phrase}"),
             verdict_text(found),
+            Text.assemble((told.id, "bold"), f"\n{told.sentence}"),
+            Text.assemble((told.source, "dim"), f"\n{told.quote}", (f"\n{told.gloss}" if told.gloss else "", "italic")),
             Text("\n".join(evidence(found))),
         )
     return table
@@ -71,10 +85,8 @@ def claims_table(appraised: Iterable[Appraised]) -> Table:
 
 def closing(appraised: list[Appraised], release: str, seed: int, digest: str) -> str:
     """How many claims came out how."""
-    counts = Counter(found.claim.verdict if found.as_stated else "otherwise than stated" for found in appraised)
-    words = ", ".join(
-        f"{counts[word]} {word}" for word in (HOLDS, ONLY_IF, REFUTED, "otherwise than stated") if counts[word]
-    )
+    counts = Counter(outcome(found) for found in appraised)
+    words = ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word])
     cases = sum(found.shown.cases for found in appraised)
     number = f"{len(appraised)} claim{'s' if len(appraised) != 1 else ''}"
     return f"{number}: {words} · {cases:,} judgements · torch {release} · seed {seed} · cases {digest}"
@@ -82,11 +94,14 @@ def closing(appraised: list[Appraised], release: str, seed: int, digest: str) ->
 
 def story_lines(made: Claim, checks: list[Any], found: list[tuple[Any, str, str]]) -> list[str]:
     """A claim from its source to a program that shows it."""
+    told = made.recorded
     lines = [
-        f"# {made.id}: {made.sentence}",
-        f"# source:  {made.source} “{made.phrase}”",
-        f"# verdict: {made.verdict}" + (f"; {made.otherwise}" if made.otherwise else ""),
-        f"# law:     {made.law}",
+        f"# {told.id}: {told.sentence}",
+        f"# tutorial: {told.tutorial.title} ({told.tutorial.gloss})",
+        f"# source:   {told.source} {told.said}",
+        f"# verdict:  {told.verdict}" + (f"; {told.otherwise}" if told.otherwise else ""),
+        *([f"# chance:   {told.risk(1)}"] if told.chance is not None else []),
+        f"# law:      {made.law}",
     ]
     for case, words, _ in found:
         lines += [f"# {case!r}", f"#     {words}"]

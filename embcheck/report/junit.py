@@ -1,45 +1,56 @@
-"""A run as JUnit's XML: one test case for each law, subject, mode and device, classed by family.
+"""A run as JUnit's XML: one test case for each law, named by it and classed by its family, whatever the modes it was asked in.
 
-What is known is *skipped*, with the ledger's entries, and never passes; what is unknown is an *error*.
+What is known is *skipped*, with the ledger's entries, and never passes; what is unknown is an *error*.  Jenkins refuses
+properties of a test case, so that those of the suite name what is known.  GitLab shows what stands inside an element, and
+no ``message``: the reason is in both.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from embcheck.machine import Machine
 from embcheck.report.failure import lines
 from embcheck.typed import visible
-from embcheck.verdict import Status, Verdict
+from embcheck.verdict import Status, Verdict, entry_name
 
 #: The XML of a run in which nothing was judged.
 EMPTY = "<testsuites />"
 
+FAILURE, ERROR, SKIPPED = "failure", "error", "skipped"
+_COUNTED = {FAILURE: "failures", ERROR: "errors", SKIPPED: "skipped"}
+
+
+class Told(NamedTuple):
+    """A test case: which element it has, of which type, with which message and text; none if it passes."""
+
+    classname: str
+    name: str
+    element: str = ""
+    type: str = ""
+    message: str = ""
+    text: str = ""
+    seconds: float = 0.0
+    #: the ledger's entries that excuse it
+    known: str = ""
+
 
 def of_session(session: Any) -> str:
-    """The XML of a run that is over."""
-    told = {Status.VIOLATED: "failures", Status.UNKNOWN: "errors", Status.KNOWN: "skipped", Status.NOT_APPLICABLE: "skipped"}
-    counts = {"tests": len(session.settled), "failures": 0, "errors": 0, "skipped": 0}
-    others = [("unaccounted", session.unaccounted), ("kept", session.kept)]
-    for _, reasons in others:
-        counts["tests"] += len(reasons)
-        counts["errors"] += len(reasons)
-    for verdict in session.settled:
-        if verdict.status in told:
-            counts[told[verdict.status]] += 1
-    numbers = {name: str(number) for name, number in counts.items()}
+    """The XML of a run that is over, in ASCII: what it is printed to may have another encoding than it says."""
+    cases = [*_laws(session), *_unjudged(session), *_others(session)]
+    header, footer = session.record.header, session.record.footer or {}
+    facts = {"name": "embcheck", "tests": str(len(cases))}
+    facts |= {word: str(sum(case.element == name for case in cases)) for name, word in _COUNTED.items()}
+    facts |= {"time": f"{footer.get('seconds', 0.0):.3f}", "timestamp": str(header.get("time", ""))[:19]}
     suites = ElementTree.Element("testsuites")
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": "embcheck", **numbers})
-    _properties(suite, session)
-    for verdict in session.settled:
-        _case(suite, verdict, session)
-    for classname, reasons in others:
-        for name, reason in reasons.items():
-            case = ElementTree.SubElement(suite, "testcase", {"classname": classname, "name": _xml(name)})
-            ElementTree.SubElement(case, "error", {"message": _xml(reason)})
+    suite = ElementTree.SubElement(suites, "testsuite", facts)
+    _properties(suite, session, cases)
+    for case in cases:
+        _add(suite, case)
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False)
+    return ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True).decode("ascii")
 
 
 def _xml(text: str) -> str:
@@ -47,8 +58,8 @@ def _xml(text: str) -> str:
     return visible(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
-def _properties(suite: ElementTree.Element, session: Any) -> None:
-    """What the whole suite was run on: properties of single cases would be refused by the schema xunit2."""
+def _properties(suite: ElementTree.Element, session: Any, cases: Sequence[Told]) -> None:
+    """What the whole suite was run on, and what of it is known."""
     header = session.record.header
     facts = {
         "machine": str(session.machine or Machine.of(header["machine"])),
@@ -58,30 +69,87 @@ def _properties(suite: ElementTree.Element, session: Any) -> None:
         "digest": session.results.digest,
         "exit_code": str(session.code),
         "because": session.because,
+        **{f"known: {case.classname}.{case.name}": case.known for case in cases if case.known},
     }
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in facts.items():
-        ElementTree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+        ElementTree.SubElement(properties, "property", {"name": _xml(name), "value": _xml(value)})
 
 
-def _case(suite: ElementTree.Element, verdict: Verdict, session: Any) -> None:
-    told = ((verdict.subject, "torch"), (verdict.mode, "eager"), (verdict.device, "cpu"))
-    others = [word for word, plain in told if word != plain]
-    name = verdict.law + (f"[{', '.join(others)}]" if others else "")
-    facts = {"classname": verdict.family, "name": _xml(name), "time": f"{verdict.seconds:.3f}"}
+def _add(suite: ElementTree.Element, case: Told) -> None:
+    facts = {"classname": case.classname, "name": _xml(case.name), "time": f"{case.seconds:.3f}"}
     made = ElementTree.SubElement(suite, "testcase", facts)
-    reasons = "; ".join(verdict.reasons)
-    old = "in the baseline too; " if verdict.key in session.excused else ""
-    match verdict.status:
+    if case.element:
+        found = ElementTree.SubElement(made, case.element, {"type": case.type, "message": _xml(case.message)})
+        found.text = _xml(case.text or case.message)
+
+
+def _laws(session: Any) -> Iterator[Told]:
+    """Each law that was judged, and each witness of the ledger, by its worst verdict over modes and devices."""
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in session.settled:
+        groups.setdefault((verdict.family, verdict.law), []).append(verdict)
+    for (family, law), group in groups.items():
+        worst = max(verdict.status for verdict in group)
+        made = Told(family, entry_name(law), seconds=sum(verdict.seconds for verdict in group))
+        if worst != Status.HOLDS:
+            made = _told(made, worst, group, session)
+        yield made
+
+
+def _told(made: Told, worst: Status, group: Sequence[Verdict], session: Any) -> Told:
+    """A test case that does not pass."""
+    worse = [verdict for verdict in group if verdict.status == worst]
+    reasons = _reasons(worse, placed=len(group) > 1)
+    old = "in the baseline too; " if all(verdict.key in session.excused for verdict in worse) else ""
+    made = made._replace(type=worst.word, message=old + (reasons or worst.word))
+    match worst:
         case Status.VIOLATED:
-            message = next((example.words for example in verdict.counterexamples), reasons)
-            found = ElementTree.SubElement(made, "failure", {"message": _xml(old + message)})
-            text = [line for each in verdict.counterexamples for line in lines(each, session.store, session.record.laws)]
-            found.text = _xml("\n".join(text) or reasons)
+            return _violated(made, group, session, old)
         case Status.UNKNOWN:
-            ElementTree.SubElement(made, "error", {"message": _xml(old + reasons)})
+            return made._replace(element=ERROR)
         case Status.KNOWN:
-            entries = ", ".join(sorted(verdict.entries)) or verdict.law
-            ElementTree.SubElement(made, "skipped", {"message": _xml(f"known: {entries}")})
-        case Status.NOT_APPLICABLE:
-            ElementTree.SubElement(made, "skipped", {"message": _xml(reasons or "not applicable")})
+            entries = ", ".join(sorted({entry for verdict in worse for entry in verdict.entries})) or made.name
+            return made._replace(element=SKIPPED, message=f"known: {entries}", known=entries)
+    return made._replace(element=SKIPPED)
+
+
+def _violated(made: Told, group: Sequence[Verdict], session: Any, old: str) -> Told:
+    """A violated law with its counterexamples, and what of it is unknown in other modes."""
+    law = group[0].law
+    examples = [each for each in session.examples if (each.family, each.law) == (made.classname, law)]
+    message = next((example.words for example in examples), made.message.removeprefix(old))
+    text = [line for example in examples for line in lines(example, session.store, session.record.laws)]
+    undecided = [verdict for verdict in group if verdict.status == Status.UNKNOWN]
+    text += [f"{Status.UNKNOWN.word}: {_reasons(undecided, placed=True)}"] if undecided else []
+    return made._replace(element=FAILURE, message=old + message, text="\n".join(text))
+
+
+def _reasons(verdicts: Sequence[Verdict], *, placed: bool) -> str:
+    """The reasons of verdicts, each once, with the modes they are ``placed`` in."""
+    where: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for reason in verdict.reasons:
+            where.setdefault(reason, []).append(
+                verdict.mode + (f" on {verdict.device}" if verdict.device != "cpu" else "")
+            )
+    return "; ".join(f"{reason} ({', '.join(modes)})" if placed else reason for reason, modes in where.items())
+
+
+def _unjudged(session: Any) -> Iterator[Told]:
+    """The laws of the families that ran which have no verdict: they speak of other modes, or what was to judge them ended."""
+    judged = {(verdict.family, verdict.law) for verdict in session.settled}
+    for law in session.record.laws.values():
+        if (law.family, law.law) in judged:
+            continue
+        if any(item.startswith(f"{law.family}/") for item in session.unaccounted):
+            yield Told(law.family, law.law, ERROR, "unaccounted", "not judged: an item of its family gave no verdict")
+        else:
+            yield Told(law.family, law.law, SKIPPED, "not judged", "not judged: it is asked in no mode that was run")
+
+
+def _others(session: Any) -> Iterator[Told]:
+    """The items that gave no verdict, and the kept failures that are not fixed."""
+    for classname, reasons in (("unaccounted", session.unaccounted), ("kept", session.kept)):
+        for name, reason in reasons.items():
+            yield Told(classname, name, ERROR, classname, reason)

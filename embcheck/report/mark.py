@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The words of the verdicts with a sign for each, so that colour says nothing alone.
+#: The words of the verdicts, on laws, models and claims, with a sign for each, so that colour says nothing alone.
 SIGNS = {
     "violated": "✗",
     "unknown": "?",
@@ -12,6 +12,9 @@ SIGNS = {
     "holds": "✓",
     "not applicable": "–",
     "not built": "○",
+    "refuted": "✗",
+    "only if": "◐",
+    "otherwise than stated": "!",
     "–": "·",
 }
 

@@ -21,23 +21,23 @@ from markupsafe import Markup
 
 from embcheck import __version__
 from embcheck.cause import Cause, summed_up
+from embcheck.claimed import OTHERWISE, Claimed, chapters
 from embcheck.records.compare import Change, Key, Move
 from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.records.record import Record
 from embcheck.report.changes import evidence
+from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
 from embcheck.shipped import causes_of, place_of
 from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
-#: The families that start so have a section of their own, as the ledger has.
-CLAIMS = "claim"
+#: The family that has a section of its own, as the ledger has.
+CLAIMS = "claims"
 
 #: In the place of a plot that can't be drawn.
 _NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
-
-ENGINES = ("scope", "product", "random", "witness")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,21 @@ class Section:
     @property
     def name(self) -> str:
         return entry_name(self.row.law)
+
+    @property
+    def claim(self) -> Claimed | None:
+        """What a tutorial says, if the law says what becomes of that."""
+        return self.statement.claim
+
+    @property
+    def outcome(self) -> str:
+        """What came of the claim: the verdict that is stated, or that it is not the one that came out."""
+        assert self.claim is not None
+        return self.claim.verdict if (self.row.status or Status.HOLDS) <= Status.HOLDS else OTHERWISE
+
+    @property
+    def verdict(self) -> Mark:
+        return Mark(self.outcome)
 
     @property
     def mark(self) -> Mark:
@@ -159,7 +174,8 @@ class Section:
     def haystack(self) -> str:
         """What the search looks in where the law's sentence is not shown."""
         said = self.statement
-        return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject}".lower()
+        words = f"{said.claim.id} {said.claim.said}" if said.claim is not None else ""
+        return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject} {words}".lower()
 
 
 @dataclass(frozen=True)
@@ -168,18 +184,6 @@ class Group:
 
     name: str
     sections: Sequence[Section]
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar of a chart: its label and its parts, each with a name, a number and its share of the longest bar."""
-
-    label: str
-    parts: Sequence[tuple[str, int, float]]
-
-    @property
-    def total(self) -> int:
-        return sum(number for _, number, _ in self.parts)
 
 
 def _by_cause(sections: Sequence[Section]) -> list[tuple[Cause, list[Section]]]:
@@ -198,39 +202,6 @@ def _marked(counts: Counter[Status]) -> list[tuple[Mark, int]]:
 def _mark(square: Square) -> Mark:
     told = "; ".join(f"{mode}: {v.status.word}, {v.cases:,} cases" for mode, v in square.verdicts.items())
     return Mark(square.word, told, ", ".join(square.modes))
-
-
-def cases_by_family(grid: Grid) -> list[Bar]:
-    """How many cases each family's engines judged, over all runs (each case once, whichever laws judge it)."""
-    counts: dict[str, Counter[str]] = {}
-    seen: dict[tuple[str, ...], int] = {}
-    for column in grid.columns:
-        for v in column.record.verdicts if column.record is not None else ():
-            key = (column.name, v.family, v.subject, v.mode, v.engine, v.digest)
-            seen[key] = max(seen.get(key, 0), v.cases)
-    for (_, family, _, _, engine, _), cases in seen.items():
-        if family != LEDGER:
-            counts.setdefault(family, Counter())[engine] += cases
-    longest = max((count.total() for count in counts.values()), default=0) or 1
-    return [
-        Bar(family, [(engine, count[engine], 100 * count[engine] / longest) for engine in ENGINES if count[engine]])
-        for family, count in sorted(counts.items(), key=lambda item: -item[1].total())
-    ]
-
-
-def ratios(grid: Grid) -> tuple[list[Bar], int]:
-    """How near the bounds the laws come: a bar for each tenth, and how many laws are exact."""
-    worst = [row_worst(row) for row in grid.rows if row.family != LEDGER]
-    tenths = Counter(min(int(ratio * 10), 9) for ratio in worst if ratio is not None)
-    longest = max(tenths.values(), default=0) or 1
-    labels = [f"{n / 10:.1f}–{(n + 1) / 10:.1f}" for n in range(10)]
-    bars = [Bar(labels[n], [("laws", tenths[n], 100 * tenths[n] / longest)]) for n in range(10)]
-    return bars, sum(ratio is None for ratio in worst)
-
-
-def row_worst(row: Row) -> float | None:
-    """The worst ratio of a law over all runs; None for an exact law."""
-    return max((square.worst for square in row.squares if square.worst is not None), default=None)
 
 
 def render(
@@ -269,13 +240,15 @@ def render(
         single=len(others) == 1,
         counts=_marked(grid.totals.laws),
         witnesses=_marked(grid.totals.witnesses),
-        laws=[group for group in resting if not group.name.startswith(CLAIMS)],
+        laws=_kept(resting, lambda section: section.claim is None and section.row.family != CLAIMS),
         grid_rows=_kept(groups, lambda section: not section.row.quiet),
         quiet=sum(section.row.quiet for group in groups for section in group.sections),
         witnessed=len(ledger),
         known=summed_up(grid.totals.causes),
         findings=_by_cause(ledger),
-        claims=[group for group in resting if group.name.startswith(CLAIMS)],
+        tutorials=chapters(sections, lambda section: section.claim, lambda section: section.outcome),
+        mark=Mark,
+        claims=_kept(resting, lambda section: section.claim is None and section.row.family == CLAIMS),
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
         steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
         + [steps_of(step, {}) for step in Grid(audits.columns).steps],
