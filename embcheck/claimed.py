@@ -92,9 +92,10 @@ def chapters(shown: Iterable[T], claim: Callable[[T], Claimed | None], word: Cal
     came of it."""
     found: dict[Tutorial, list[T]] = {}
     for one in shown:
-        if (own := claim(one)) is not None:
-            found.setdefault(own.tutorial, []).append(one)
-    made = []
+        told = claim(one)
+        if told is not None:
+            found.setdefault(told.tutorial, []).append(one)
+    made: list[Chapter[T]] = []
     for tutorial, own in sorted(found.items(), key=lambda item: item[0].file):
         own.sort(key=lambda one: ORDER.index(word(one)))
         counts = Counter(word(one) for one in own)

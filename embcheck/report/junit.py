@@ -50,7 +50,8 @@ def of_session(session: Any) -> str:
     for case in cases:
         _add(suite, case)
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True).decode("ascii")
+    written: bytes = ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True)
+    return written.decode("ascii")
 
 
 def _xml(text: str) -> str:
