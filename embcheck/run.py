@@ -293,7 +293,8 @@ def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> li
     owing = {
         key
         for key, found in families.items()
-        if not any(verdict.cases for verdict in found) and any(verdict.digest not in ("", _NO_CASE) for verdict in found)
+        if not any(verdict.cases for verdict in found)
+        and any(verdict.digest not in ("", _NO_CASE) for verdict in found)
     }
     return [
         replace(verdict, status=max(verdict.status, Status.UNKNOWN), reasons=("no case was judged", *verdict.reasons))

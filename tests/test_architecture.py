@@ -99,7 +99,20 @@ LAYERS = (
     # what tutorials claim
     "claims",
     # runs and their reports
-    *("rehearsal", "run", "replay", "report", "update", "kept", "session", "plugin", "conformance", "faults", "hunt", "selfcheck"),
+    *(
+        "rehearsal",
+        "run",
+        "replay",
+        "report",
+        "update",
+        "kept",
+        "session",
+        "plugin",
+        "conformance",
+        "faults",
+        "hunt",
+        "selfcheck",
+    ),
     # many records, many releases, whole models, and the commands of all
     *("shards", "releases", "audit", "commands", "cli", "__main__"),
 )
@@ -156,14 +169,40 @@ TORCH_FREE = (
         "training.formula",
     ),
     *("life.tie", "reduce", "literal", "source", "records.grid", "shards", "releases.environment"),
-    *("releases.cell", "releases.trial", "releases.bisect", "known.recorded", "known.page", "report.matrix", "report.changes"),
-    *("report.github", "report.page", "commands.releases", "commands.since", "commands.known", "commands.issue", "audit.tiny"),
+    *(
+        "releases.cell",
+        "releases.trial",
+        "releases.bisect",
+        "known.recorded",
+        "known.page",
+        "report.matrix",
+        "report.changes",
+    ),
+    *(
+        "report.github",
+        "report.page",
+        "commands.releases",
+        "commands.since",
+        "commands.known",
+        "commands.issue",
+        "audit.tiny",
+    ),
     *("audit.finding", "audit.causes", "audit.client", "audit.hf", "audit.session", "audit.many", "audit.report"),
     *("commands.audit", "lookup.transform_case", "lookup.transform_oracle", "lookup.storage_case", "claims.case"),
     *("claims.claim", "report.claims", "commands.claims", "script", "collect", "crashes.isolate", "crashes.crash"),
     *("report.mark", "report.models", "releases.task", "releases.cluster", "tiers", "records.ending", "report.failure"),
     *("report.screen", "report.document", "report.junit", "report.sarif"),
-    *("accounting", "run", "report.terminal", "report.progress", "plugin", "session", "cli", "report.grid", "commands.modes"),
+    *(
+        "accounting",
+        "run",
+        "report.terminal",
+        "report.progress",
+        "plugin",
+        "session",
+        "cli",
+        "report.grid",
+        "commands.modes",
+    ),
 )
 
 

@@ -65,7 +65,9 @@ def witness(number: int, status: Status = Status.KNOWN, *reasons: str) -> Verdic
     return Verdict(name, LEDGER, "torch", "eager", "witness", status, cases=1, known=1, reasons=reasons)
 
 
-def run_of(folder: Path | None = None, *further: Verdict, families: tuple[str, ...] = tuple(FAMILIES)) -> session.Session:
+def run_of(
+    folder: Path | None = None, *further: Verdict, families: tuple[str, ...] = tuple(FAMILIES)
+) -> session.Session:
     """A session that has the verdicts of whole families, of the witnesses, and some more."""
     config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2))
     made = session.Session(config, Settings(report=folder))
@@ -215,7 +217,10 @@ def test_which_side_departs() -> None:
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
     words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
     assert departs(elsewhere=mixed) == f"  departs {words}"
-    assert departs(other_modes=("eager",), elsewhere=both) == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+    assert (
+        departs(other_modes=("eager",), elsewhere=both)
+        == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+    )
 
 
 def test_two_examples_of_a_law_are_shown_and_those_with_the_shortest_cases() -> None:
@@ -316,10 +321,22 @@ def test_colour_is_as_asked_and_otherwise_the_terminal_s(
     assert ("\x1b[31m" in capsys.readouterr().out) is (coloured or (asked == "auto" and not no_color))
 
 
-@pytest.mark.parametrize(("given", "laws", "families"), [((), False, True), (("-v",), True, True), (("-q",), False, False)])
+@pytest.mark.parametrize(
+    ("given", "laws", "families"), [((), False, True), (("-v",), True, True), (("-q",), False, False)]
+)
 def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: bool, families: bool) -> None:
     root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "properties/test_layer.py", *given]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "properties/test_layer.py",
+        *given,
+    ]
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(
         [*command, "--embcheck-profile=quick", "-k", "scope"],
@@ -333,7 +350,9 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
 
 
 def test_statements_are_of_the_law_that_is_shown() -> None:
-    told = lines(EXAMPLE, laws={EXAMPLE.law: Statement(EXAMPLE.law, "padding", "What it says.", "where", link="pytorch#1")})
+    told = lines(
+        EXAMPLE, laws={EXAMPLE.law: Statement(EXAMPLE.law, "padding", "What it says.", "where", link="pytorch#1")}
+    )
     assert told[1:3] == ["  law     What it says.", "  source  where pytorch#1"]
 
 
@@ -346,7 +365,9 @@ def test_what_workers_print_needs_no_rich() -> None:
 # -- as one document -------------------------------------------------------------------------------------------
 
 
-def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(session, "confirmed", list)
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
     made = ended(run_of(tmp_path, violated(), dark), 1)

@@ -100,7 +100,7 @@ def story_lines(made: Claim, checks: list[Any], found: list[tuple[Any, str, str]
         f"# tutorial: {told.tutorial.title} ({told.tutorial.gloss})",
         f"# source:   {told.source} {told.said}",
         f"# verdict:  {told.verdict}" + (f"; {told.otherwise}" if told.otherwise else ""),
-        *([f"# chance:   {told.risk(1)}"] if told.chance is not None else []),
+        *([f"# {told.risk(1)}"] if told.chance is not None else []),
         f"# law:      {made.law}",
     ]
     for case, words, _ in found:
