@@ -74,6 +74,7 @@ def test_a_script_is_short_and_tells_its_difference_from_any_other(name: str) ->
     assert imported(found) <= MAY_IMPORT
     assert "transformers" in imported(found)
     assert "sys.excepthook = " in text, "what nobody expects ends it with 2"
+    assert "from transformers" not in text, "a class that a release lacks must be missed after that hook is set"
     assert lines[-2:] == [
         'print("got", got, "expected", expected)',
         "sys.exit(0 if got == expected else 1 if got == wrong else 2)",

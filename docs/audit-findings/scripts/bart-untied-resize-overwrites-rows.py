@@ -3,13 +3,15 @@
 import sys
 
 import torch
-from transformers import BartConfig, BartForConditionalGeneration
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 2, "decoder_ffn_dim": 2}
 sizes = {"vocab_size": 9, "d_model": 2, "encoder_attention_heads": 1, "decoder_attention_heads": 1}
-model = BartForConditionalGeneration(BartConfig(**layers, **sizes, tie_word_embeddings=False)).model
+model = transformers.BartForConditionalGeneration(
+    transformers.BartConfig(**layers, **sizes, tie_word_embeddings=False)
+).model
 torch.nn.init.constant_(model.shared.weight, 1.0)
 torch.nn.init.constant_(model.encoder.embed_tokens.weight, 2.0)
 torch.nn.init.constant_(model.decoder.embed_tokens.weight, 3.0)

@@ -4,17 +4,17 @@ import sys
 import tempfile
 
 import torch
-from transformers import BertConfig, BertForMaskedLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2}
-model = BertForMaskedLM(BertConfig(**sizes, tie_word_embeddings=False))
+model = transformers.BertForMaskedLM(transformers.BertConfig(**sizes, tie_word_embeddings=False))
 torch.nn.init.ones_(model.get_output_embeddings().bias)  # as if trained
 model.resize_token_embeddings(12)
 with tempfile.TemporaryDirectory() as folder:
     model.save_pretrained(folder)
-    loaded = BertForMaskedLM.from_pretrained(folder)
+    loaded = transformers.BertForMaskedLM.from_pretrained(folder)
 got = loaded.get_output_embeddings().bias[:3].tolist()
 expected = [1.0, 1.0, 1.0]
 wrong = [0.0, 0.0, 0.0]

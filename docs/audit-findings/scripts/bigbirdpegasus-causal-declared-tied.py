@@ -3,13 +3,13 @@
 import sys
 
 import torch
-from transformers import BigBirdPegasusConfig, BigBirdPegasusForCausalLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "d_model": 2, "decoder_layers": 1, "decoder_ffn_dim": 2, "decoder_attention_heads": 1}
 with torch.device("meta"):
-    model = BigBirdPegasusForCausalLM(BigBirdPegasusConfig(**sizes))
+    model = transformers.BigBirdPegasusForCausalLM(transformers.BigBirdPegasusConfig(**sizes))
 got = [model.config.tie_word_embeddings, model.lm_head.weight is model.get_input_embeddings().weight]
 expected = [True, True]
 wrong = [True, False]

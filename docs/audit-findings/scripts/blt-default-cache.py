@@ -3,14 +3,16 @@
 import sys
 
 import torch
-from transformers import BltConfig, BltForCausalLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 part = {**sizes, "intermediate_size": 8, "hidden_size_global": 8}
 parts = {f"{name}_config": part for name in ("patcher", "encoder", "decoder", "global")}
-model = BltForCausalLM(BltConfig(vocab_size=9, encoder_hash_byte_group_vocab=9, **parts)).eval()
+model = transformers.BltForCausalLM(
+    transformers.BltConfig(vocab_size=9, encoder_hash_byte_group_vocab=9, **parts)
+).eval()
 expected = [1, 4, 9]
 wrong = "'BltConfig' object has no attribute 'num_hidden_layers'"
 try:

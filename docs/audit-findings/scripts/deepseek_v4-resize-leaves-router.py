@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from transformers import BltConfig, BltForCausalLM, DeepseekV4Config, DeepseekV4ForCausalLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
@@ -20,11 +20,11 @@ sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attenti
 heads = dict.fromkeys(("head_dim", "qk_rope_head_dim", "q_lora_rank", "o_lora_rank", "index_head_dim"), 8)
 experts = {"moe_intermediate_size": 8, "n_routed_experts": 2, "num_experts_per_tok": 1, "pad_token_id": 3}
 layers = {"layer_types": ["heavily_compressed_attention"], "mlp_layer_types": ["hash_moe"]}
-deepseek = DeepseekV4Config(**sizes, **heads, **experts, **layers)
+deepseek = transformers.DeepseekV4Config(**sizes, **heads, **experts, **layers)
 part = {**sizes, "intermediate_size": 8, "hidden_size_global": 8}
 parts = {f"{name}_config": part for name in ("patcher", "encoder", "decoder", "global")}
-blt = BltConfig(vocab_size=9, encoder_hash_byte_group_vocab=9, **parts)
-got = [logits(DeepseekV4ForCausalLM(deepseek)), logits(BltForCausalLM(blt))]
+blt = transformers.BltConfig(vocab_size=9, encoder_hash_byte_group_vocab=9, **parts)
+got = [logits(transformers.DeepseekV4ForCausalLM(deepseek)), logits(transformers.BltForCausalLM(blt))]
 expected = [12, 12]
 wrong = ["index 11 is out of bounds for dimension 0 with size 9", "index out of range in self"]
 print("got", got, "expected", expected)

@@ -2,12 +2,14 @@
 import sys
 
 import torch
-from transformers import EsmConfig, EsmModel
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2}
-model = EsmModel(EsmConfig(**sizes, pad_token_id=1, mask_token_id=8), add_pooling_layer=False).eval()
+model = transformers.EsmModel(
+    transformers.EsmConfig(**sizes, pad_token_id=1, mask_token_id=8), add_pooling_layer=False
+).eval()
 torch.nn.init.constant_(model.embeddings.word_embeddings.weight, 1.0)
 torch.nn.init.constant_(model.embeddings.position_embeddings.weight, 2.0)
 ids = torch.tensor([[5]])

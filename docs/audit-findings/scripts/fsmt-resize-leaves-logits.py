@@ -3,19 +3,21 @@
 import sys
 
 import torch
-from transformers import FSMTConfig, FSMTForConditionalGeneration, Inkling2ForCausalLM, Inkling2TextConfig
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 4, "decoder_ffn_dim": 4, "d_model": 4}
 tables = {"encoder_attention_heads": 1, "decoder_attention_heads": 1, "src_vocab_size": 9, "tgt_vocab_size": 9}
-fsmt = FSMTForConditionalGeneration(FSMTConfig(langs=["en", "de"], **layers, **tables)).eval()
+fsmt = transformers.FSMTForConditionalGeneration(transformers.FSMTConfig(langs=["en", "de"], **layers, **tables)).eval()
 sizes = {"vocab_size": 9, "unpadded_vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "layer_types": ["hybrid"]}
 heads = {
     f"{kind}{name}": 4 for kind in ("", "swa_") for name in ("num_attention_heads", "num_key_value_heads", "head_dim")
 }
 experts = {"moe_intermediate_size": 4, "n_routed_experts": 2, "num_experts_per_tok": 1}
-inkling = Inkling2ForCausalLM(Inkling2TextConfig(**sizes, **heads, **experts, eos_token_id=2, pad_token_id=1)).eval()
+inkling = transformers.Inkling2ForCausalLM(
+    transformers.Inkling2TextConfig(**sizes, **heads, **experts, eos_token_id=2, pad_token_id=1)
+).eval()
 fsmt.resize_token_embeddings(12)
 inkling.resize_token_embeddings(12)
 ids = torch.tensor([[5, 6]])

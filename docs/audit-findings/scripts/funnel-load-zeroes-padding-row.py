@@ -4,16 +4,16 @@ import sys
 import tempfile
 
 import torch
-from transformers import FunnelConfig, FunnelForMaskedLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"d_model": 2, "n_head": 1, "d_head": 2, "d_inner": 2, "block_sizes": [1], "num_decoder_layers": 1}
-model = FunnelForMaskedLM(FunnelConfig(**sizes, vocab_size=9, pad_token_id=3))
+model = transformers.FunnelForMaskedLM(transformers.FunnelConfig(**sizes, vocab_size=9, pad_token_id=3))
 torch.nn.init.ones_(model.get_input_embeddings().weight)  # as if trained
 with tempfile.TemporaryDirectory() as folder:
     model.save_pretrained(folder)
-    loaded = FunnelForMaskedLM.from_pretrained(folder)
+    loaded = transformers.FunnelForMaskedLM.from_pretrained(folder)
 got = loaded.get_output_embeddings().weight[2:4].tolist()
 expected = [[1.0, 1.0], [1.0, 1.0]]
 wrong = [[1.0, 1.0], [0.0, 0.0]]

@@ -3,12 +3,12 @@
 import sys
 
 import torch
-from transformers import FunnelConfig, FunnelForMaskedLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"d_model": 2, "n_head": 1, "d_head": 2, "d_inner": 2, "block_sizes": [1], "num_decoder_layers": 1}
-model = FunnelForMaskedLM(FunnelConfig(**sizes, vocab_size=9, pad_token_id=3)).eval()
+model = transformers.FunnelForMaskedLM(transformers.FunnelConfig(**sizes, vocab_size=9, pad_token_id=3)).eval()
 expected = [1, 4, 9]
 wrong = "'FunnelConfig' object has no attribute 'bos_token_id'"
 try:

@@ -3,18 +3,18 @@
 import sys
 
 import torch
-from transformers import Gemma4AssistantConfig, Gemma4AssistantForCausalLM, Gemma4TextConfig
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 kinds = {"layer_types": ["full_attention"], "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
-config = Gemma4AssistantConfig(text_config=Gemma4TextConfig(**sizes, **kinds))
+config = transformers.Gemma4AssistantConfig(text_config=transformers.Gemma4TextConfig(**sizes, **kinds))
 expected = "built"
 wrong = "The set of layer types producing a cache is different than the set of layer types using them"
 try:
     with torch.device("meta"):
-        Gemma4AssistantForCausalLM(config)
+        transformers.Gemma4AssistantForCausalLM(config)
     got = "built"
 except ValueError as error:
     got = str(error)

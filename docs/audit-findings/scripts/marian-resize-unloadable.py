@@ -3,7 +3,7 @@
 import sys
 import tempfile
 
-from transformers import CpmAntConfig, CpmAntForCausalLM, MarianConfig, MarianForCausalLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
@@ -19,10 +19,10 @@ def rows(model):
 
 
 sizes = {"d_model": 2, "decoder_layers": 1, "decoder_ffn_dim": 2, "decoder_attention_heads": 1}
-marian = MarianConfig(**sizes, vocab_size=9, decoder_vocab_size=9, pad_token_id=8)
+marian = transformers.MarianConfig(**sizes, vocab_size=9, decoder_vocab_size=9, pad_token_id=8)
 sizes = {"hidden_size": 4, "num_attention_heads": 1, "num_hidden_layers": 1, "dim_head": 4, "dim_ff": 4}
-cpmant = CpmAntConfig(**sizes, vocab_size=9, prompt_types=1, prompt_length=2)  # a table of 11 rows
-got = [rows(MarianForCausalLM(marian)), rows(CpmAntForCausalLM(cpmant))]
+cpmant = transformers.CpmAntConfig(**sizes, vocab_size=9, prompt_types=1, prompt_length=2)  # a table of 11 rows
+got = [rows(transformers.MarianForCausalLM(marian)), rows(transformers.CpmAntForCausalLM(cpmant))]
 expected = [12, 12]
 wrong = ["You set `ignore_mismatched_sizes` to `False`", "You set `ignore_mismatched_sizes` to `False`"]
 print("got", got, "expected", expected)

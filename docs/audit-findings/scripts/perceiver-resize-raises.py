@@ -2,13 +2,13 @@
 # Parameter and no table.
 import sys
 
-from transformers import PerceiverConfig, PerceiverForMaskedLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "d_model": 8, "max_position_embeddings": 8, "num_latents": 2, "d_latents": 8}
 heads = {"num_self_attention_heads": 1, "num_cross_attention_heads": 1, "num_self_attends_per_block": 1}
-model = PerceiverForMaskedLM(PerceiverConfig(**sizes, **heads, qk_channels=8, v_channels=8))
+model = transformers.PerceiverForMaskedLM(transformers.PerceiverConfig(**sizes, **heads, qk_channels=8, v_channels=8))
 expected = 12
 wrong = "'Parameter' object has no attribute 'weight'"
 try:

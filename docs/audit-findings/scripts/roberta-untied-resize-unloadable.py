@@ -2,17 +2,17 @@
 import sys
 import tempfile
 
-from transformers import RobertaConfig, RobertaForMaskedLM
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2}
-model = RobertaForMaskedLM(RobertaConfig(**sizes, tie_word_embeddings=False))
+model = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**sizes, tie_word_embeddings=False))
 model.resize_token_embeddings(12)
 with tempfile.TemporaryDirectory() as folder:
     model.save_pretrained(folder)
     try:
-        got = len(RobertaForMaskedLM.from_pretrained(folder).get_output_embeddings().bias)
+        got = len(transformers.RobertaForMaskedLM.from_pretrained(folder).get_output_embeddings().bias)
     except RuntimeError as error:
         got = [len(model.lm_head.bias), str(error).partition(",")[0]]
 expected = 12

@@ -3,15 +3,15 @@
 import sys
 
 import torch
-from transformers import T5GemmaConfig, T5GemmaForConditionalGeneration
+import transformers
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 is for the bug alone
 
 sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 4}
 part = {**sizes, "num_key_value_heads": 1, "head_dim": 4, "layer_types": ["full_attention"]}
 decoder = {**part, "cross_attention_hidden_size": 4}
-config = T5GemmaConfig(encoder=part, decoder=decoder, vocab_size=9, tie_word_embeddings=False)
-model = T5GemmaForConditionalGeneration(config).eval()
+config = transformers.T5GemmaConfig(encoder=part, decoder=decoder, vocab_size=9, tie_word_embeddings=False)
+model = transformers.T5GemmaForConditionalGeneration(config).eval()
 model.resize_token_embeddings(12)
 ids = torch.tensor([[5, 11]])
 expected = [1, 2, 12]
