@@ -76,6 +76,11 @@ class Cause:
         return self.severity or (BY_DESIGN if self.by_design else "")
 
     @property
+    def reports(self) -> str:
+        """The reports without their titles."""
+        return ", ".join(text.partition(":")[0] for text in self.upstream)
+
+    @property
     def reported(self) -> str:
         """Where it was reported, or when that was looked for in vain."""
         if self.upstream:

@@ -27,11 +27,12 @@ UNSEEN = {"onednn-amx-reads-on"}
 #: What a script may import beside torch.
 STANDARD = {"copy", "importlib", "io", "multiprocessing", "os", "pickle", "sys", "tempfile"}
 NAMES = sorted(shipped()[1])
+TEXTS, RECORDED = scripts(), kept()
 
 
 def lines_of(name: str) -> list[str]:
     """The lines of code of a script."""
-    stripped = (line.strip() for line in scripts()[name].splitlines())
+    stripped = (line.strip() for line in TEXTS[name].splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
 
 
@@ -45,12 +46,12 @@ def due(cause: str) -> set[int]:
     """How the script of a cause may end here: as its entries say, where they say the same."""
     release = public(torch.__version__)
     entries = [entry.name for entry in shipped()[0] if entry.cause == cause]
-    measured = {kept()[name].releases.get(release, "") for name in entries}
+    measured = {RECORDED[name].releases.get(release, "") for name in entries}
     if "" in measured:
         return {0, 1, 2}
     if cause in UNSEEN and in_force() >= set(entries):
         return {0, 1}
-    said = {int(name in in_force() and kept()[name].releases[release] == "wrong") for name in entries}
+    said = {int(name in in_force() and RECORDED[name].releases[release] == "wrong") for name in entries}
     return said if release in RELEASES else {*said, 2}
 
 
@@ -67,18 +68,18 @@ def test_a_stored_script_ends_as_the_ledger_says(name: str, run_alone: Callable[
 
 
 def test_each_cause_has_a_script_and_no_other_is_there() -> None:
-    assert sorted(scripts()) == NAMES
+    assert sorted(TEXTS) == NAMES
 
 
 def test_scripts_are_short() -> None:
-    lengths = {name: len(lines_of(name)) for name in scripts()}
+    lengths = {name: len(lines_of(name)) for name in TEXTS}
     assert median(lengths.values()) <= MEDIAN
     assert {name: length for name, length in lengths.items() if length > MOST} == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_needs_torch_alone_and_tells_its_difference_from_any_other(name: str) -> None:
-    text = scripts()[name]
+    text = TEXTS[name]
     found = ast.parse(text)
     assert text.startswith("# "), "what is wrong stands first"
     imported = {

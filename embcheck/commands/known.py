@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,24 +108,21 @@ def _one(found: Known, cause: Cause) -> None:
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
     from embcheck.files import write_whole
-    from embcheck.known import tried
     from embcheck.known.issue import stored
     from embcheck.known.models import PAGES as MODEL_PAGES
     from embcheck.known.models import model_causes, model_pages
-    from embcheck.known.page import Known, pages
-    from embcheck.known.recorded import PAGES, SCRIPTS, keep, kept, of_records, scripts, unseen, updated
-    from embcheck.shipped import shipped
+    from embcheck.known.page import pages
+    from embcheck.known.recorded import PAGES, SCRIPTS, keep, of_records, unseen, updated
 
-    entries, causes = shipped()
-    before = kept()
-    found = updated(entries, before, of_records(record_at(path) for path in records))
+    before = shipped_known()
+    entries, causes = before.entries, before.causes
+    found = updated(entries, before.recorded, of_records(record_at(path) for path in records))
     found = _looked(entries, found, anew)
-    written = scripts()
-    first = _first_scripts(entries, [name for name in causes if name not in written])
-    known = Known(entries, tuple(causes.values()), found, {**written, **first}, tried.kept())
+    first = _first_scripts(entries, [cause.name for cause in causes if cause.name not in before.scripts])
+    known = replace(before, recorded=found, scripts={**before.scripts, **first})
     models = model_causes()
     try:
-        if found != before:
+        if found != before.recorded:
             keep(found)
         for name, text in first.items():
             write_whole(SCRIPTS / f"{name}.py", text)

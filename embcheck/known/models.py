@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embcheck.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
-from embcheck.known.page import inline, paragraphs
+from embcheck.known.page import inline, linked, paragraphs
 from embcheck.known.recorded import DOCS
 
 DATA = Path(__file__).with_name("models.toml")
@@ -65,7 +65,7 @@ def one(cause: ModelCause) -> str:
         inline(cause.title),
         f"- **API** {inline(cause.api)}\n"
         f"- **severity** {cause.sort}: {SEVERITIES.get(cause.severity) or inline(cause.by_design)}\n"
-        f"- **upstream** {inline(cause.reported)}\n"
+        f"- **upstream** {linked(cause.reported)}\n"
         f"- **classes** {inline(', '.join(cause.where))}\n"
         f"- **seen** with transformers {cause.seen}\n"
         f"- **script** [{cause.name}.py](scripts/{cause.name}.py)",
@@ -90,7 +90,6 @@ def _table(causes: Mapping[str, ModelCause]) -> list[str]:
         first, *others = cause.where
         where = f"{first} and {len(others)} more" if len(others) > 1 else ", ".join(cause.where)
         name = f"[{inline(cause.name)}]({cause.name}.md)"
-        reports = ", ".join(text.split(":")[0] for text in cause.upstream)
-        cells = (name, cause.sort, inline(cause.title), inline(where), cause.seen, inline(reports))
+        cells = (name, cause.sort, inline(cause.title), inline(where), cause.seen, linked(cause.reports))
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -198,7 +198,7 @@ def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
         f"| --- | --- |{' --- |' * len(heads)} --- |",
     ]
     for cause in causes:
-        reports = linked(", ".join(text.split(":")[0] for text in cause.upstream)) or known.reported(cause)
+        reports = linked(cause.reports) or known.reported(cause)
         cells = " | ".join(known.row(cause, heads))
         name = f"[{inline(cause.name)}]({cause.name}.md)"
         lines.append(f"| {name} | `{cause.api.replace('|', '')}`: {inline(cause.title)} | {cells} | {reports} |")
