@@ -97,6 +97,7 @@ def test_the_command_tries_each_script_in_each_release(monkeypatch: pytest.Monke
     }
     for words in ("2.9.1: no such wheel", "2.13.0: 1 fail, 1 are right of 2"):
         assert words in shown.output
+    assert CliRunner().invoke(app, ["since", "--known", "2.9.1", "--cache", str(tmp_path / "cache")]).exit_code == 3
 
 
 def test_nothing_to_try_is_refused() -> None:

@@ -73,14 +73,14 @@ def _named(asked: list[str], index: str) -> list[str]:
 
 
 def _try_known(cache: Cache, wanted: list[Release]) -> None:
-    """Runs the script of every known bug in each release, and keeps how they end."""
+    """Runs the script of every known bug in each release, and keeps how they end; exit 3 if none can be installed."""
     from embcheck.crashes.crash import exit_statuses
     from embcheck.known import tried
     from embcheck.known.recorded import public, scripts
     from embcheck.releases.cell import write_line
     from embcheck.releases.environment import ReleaseError
 
-    texts = scripts()
+    texts, installed = scripts(), False
     for release in wanted:
         write_line(f"{release.asked}: …")
         try:
@@ -88,6 +88,7 @@ def _try_known(cache: Cache, wanted: list[Release]) -> None:
         except ReleaseError as error:
             write_line(f"{release.asked}: {error}")
             continue
+        installed = True
         ended = exit_statuses(list(texts.values()), 300.0, str(environment.python), environment.variables())
         statuses = dict(zip(texts, ended, strict=True))
         tried.keep(tried.updated(tried.kept(), texts, public(environment.torch), statuses))
@@ -95,6 +96,8 @@ def _try_known(cache: Cache, wanted: list[Release]) -> None:
         write_line(
             f"{release.asked}: {', '.join(f'{count} {words}' for words, count in counts.items())} of {len(ended)}"
         )
+    if not installed:
+        raise typer.Exit(INTERNAL)
     write_line("now make their pages: embcheck known --write")
 
 
