@@ -51,7 +51,7 @@ def look(
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
-        found = _shown(entry, device)
+        found = _shown(entry, device, scripted=surveyed)
     except LedgerError as error:
         return _verdict(entry, device, Status.VIOLATED, str(error))
     if found is not None:
@@ -73,8 +73,14 @@ def look(
 def lacking(entry: Entry) -> str | None:
     """Why none of the modes that an entry speaks of is here; None if one is."""
     load_families()
-    reasons = [found.lacking() for found in MODES.values() if entry.runs_in((found.name,))]
-    return None if not reasons or None in reasons else reasons[0]
+    first = None
+    for found in MODES.values():
+        if entry.runs_in((found.name,)):
+            reason = found.lacking()  # which may try a compiler, and takes seconds
+            if reason is None:
+                return None
+            first = first or reason
+    return first
 
 
 def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
@@ -93,8 +99,8 @@ def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Co
     )
 
 
-def _shown(entry: Entry, device: str) -> Counterexample | None:
-    """The witness as a counterexample, or None if it no longer fails as the entry says.
+def _shown(entry: Entry, device: str, *, scripted: bool) -> Counterexample | None:
+    """The witness as a counterexample, or None if it no longer fails as the entry says; ``scripted`` if its script is read.
 
     Raises:
         LedgerError: if it is no case, or lies outside the entry's own region.
@@ -108,19 +114,19 @@ def _shown(entry: Entry, device: str) -> Counterexample | None:
             continue
         if not _plans(family, case):
             continue
-        modes = [name for name in modes if MODES[name].lacking() is None] or modes
-        laws = [law for law in family.laws if entry.concerns(law.name, modes[0], device)]
+        mode = next((name for name in modes if MODES[name].lacking() is None), modes[0])
+        laws = [law for law in family.laws if entry.concerns(law.name, mode, device)]
         if entry.excluded and laws:
             # Of a witness, which is small, a few seconds say as much as a profile's limit.
-            answer = examine(family.name, modes[0], repr(case), limit=5.0, seconds=0)
+            answer = examine(family.name, mode, repr(case), limit=5.0, seconds=0)
             if answer["symptom"]:
-                return _counterexample(family, laws[0], modes[0], device, case, ended(answer["symptom"]))
+                return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
         # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
         for execute in (Execution(device), Execution(device, apart=True)):
-            for law, result in zip(laws, evaluate(family, MODES[modes[0]], case, laws, execute), strict=True):
+            for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
                 for found in result.difference.apart() if isinstance(result, Violated) else ():
                     if entry.excuses(found, case):
-                        return _counterexample(family, law, modes[0], device, case, found)
+                        return _counterexample(family, law, mode, device, case, found, scripted)
     return None
 
 
@@ -133,7 +139,9 @@ def _plans(family: Family, case: Any) -> bool:
     return True
 
 
-def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any, found: Difference) -> Counterexample:
+def _counterexample(
+    family: Family, law: Law, mode: str, device: str, case: Any, found: Difference, scripted: bool
+) -> Counterexample:
     return Counterexample(
         law=law.name,
         family=family.name,
@@ -146,12 +154,12 @@ def _counterexample(family: Family, law: Law, mode: str, device: str, case: Any,
         path=found.path,
         got=repr(found.got),
         expected=repr(found.expected),
-        script=complete(family, MODES[mode], law, case, found),  # there are hundreds, and nobody reads most of them
+        script=complete(family, MODES[mode], law, case, found) if scripted else "",
         id=failure_id(law.name, "torch", mode, device, repr(case)),
     )
 
 
 def script_of(entry: Entry) -> str:
     """The script of an entry: of its witness as the installed torch fails now, else of its cause, else empty."""
-    shown = _shown(entry, "cpu")
+    shown = _shown(entry, "cpu", scripted=True)
     return shown.script if shown is not None else scripts().get(entry.cause, "")

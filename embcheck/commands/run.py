@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +46,10 @@ def run(
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
         *("--max-worker-restart", "64"),
         *("-p", "no:cacheprovider", "-p", "no:terminal"),
+        # It would collect garbage five times as each process ends.
+        *("-p", "no:unraisableexception"),
+        # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.
+        "--assert=plain",
         *(("-k", given["select"]) if given["select"] else ()),
         *(pytest_options or []),
     ]
@@ -59,7 +62,6 @@ def _pytest(arguments: list[str], given: dict[str, Any], told: list[str]) -> int
 
     from embcheck.report.progress import Progress
 
-    sys.dont_write_bytecode = True
     verbosity = -1 if given["quiet"] else given["verbose"]
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
     return int(pytest.main(arguments, plugins=[follower]))
