@@ -227,6 +227,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.account.selection = selection
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A worker that is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
+    if is_worker(session.config) and any(map(_label, session.items)):
+        from embcheck.collect import load_families
+        from embcheck.crashes.isolate import fork
+
+        load_families()
+        fork()
+
+
 def _label(test: pytest.Item) -> str:
     """The name of the item or ledger entry that a test is about; empty if it is neither."""
     chosen = getattr(test, "callspec", None)

@@ -11,10 +11,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch._dynamo  # which optimizers import at their first step: not in every fork
@@ -153,9 +153,14 @@ def _answer(request: dict[str, Any]) -> Any:
     }
 
 
+def answer_all(requests: Iterable[str], answers: TextIO) -> None:
+    """Answers requests, a line each, until there are none."""
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr  # nothing but answers on the pipe
+    for line in requests:
+        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+
+
 if __name__ == "__main__":
     end_with_parent()
-    torch.set_num_threads(1)
-    answers, sys.stdout = sys.stdout, sys.stderr  # nothing but answers on the pipe
-    for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+    answer_all(sys.stdin, sys.stdout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,14 +21,71 @@ class NoAnswer(RuntimeError):
     """The process that isolates crashes gave no answer; the message says what was asked."""
 
 
+class Forked:
+    """A fork of this process that answers requests, as ``python -m embcheck.crashes.forks`` does."""
+
+    def __init__(self) -> None:
+        import gc
+
+        from embcheck.crashes.forks import answer_all
+        from embcheck.processes import end_with_parent
+
+        gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
+        asked, told = os.pipe(), os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                end_with_parent()
+                ours = sorted((asked[0], told[1]))
+                # The controlling process waits for a worker's end of their pipe to close.
+                for first, last in ((3, ours[0]), (ours[0] + 1, ours[1]), (ours[1] + 1, os.sysconf("SC_OPEN_MAX"))):
+                    os.closerange(first, last)
+                answer_all(os.fdopen(asked[0]), os.fdopen(told[1], "w"))
+            finally:
+                os._exit(0)
+        os.close(asked[0])
+        os.close(told[1])
+        self.stdin, self.stdout = os.fdopen(asked[1], "w"), os.fdopen(told[0])
+
+    def end(self) -> None:
+        """Ends it."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self.stdin.close()
+        self.stdout.close()
+
+
+class Started:
+    """The same as a process that is started, which takes seconds."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "embcheck.crashes.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin, self._process.stdout
+
+    def end(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+
+
 class Isolation:
     """A process that has imported torch, but runs nothing itself: it tells how cases end in forks of it.
 
-    A fork of the worker would not do: its thread pools don't survive one.
+    A fork of a worker that has run a case would not do: its thread pools don't survive one.
     """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | Started | None = None
+
+    def fork(self) -> None:
+        """Makes it a fork of this process, which must have imported the laws and run nothing."""
+        if self._process is None:
+            self._process = Forked()
+            atexit.register(self.close)
 
     def ask(self, family: str, mode: str, limit: float, **more: Any) -> Any:
         """One request, one answer; a case may take ``limit`` seconds of CPU time.
@@ -35,15 +94,8 @@ class Isolation:
             NoAnswer: if the process died without one.  The next request starts another.
         """
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "embcheck.crashes.forks"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            self._process = Started()
             atexit.register(self.close)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
             self._process.stdin.flush()
@@ -61,9 +113,8 @@ class Isolation:
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+            ended, self._process = self._process, None
+            ended.end()
 
 
 #: This process' own.  It takes seconds to start, so it stays.
@@ -80,6 +131,11 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
     answer: dict[str, Any] = _ISOLATION.ask(family, mode, 60.0, refusal=case, device=device)
     return answer
+
+
+def fork() -> None:
+    """Has the cases of this process end in forks of it as it is now, which must have run nothing."""
+    _ISOLATION.fork()
 
 
 def ready() -> None:
