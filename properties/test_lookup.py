@@ -87,6 +87,17 @@ AXES = table.AXES | {
     "stray": table.STRAY_AXIS,
 }
 
+#: Modes that record backward before they run forward.
+RECORD_BACKWARD = ("aot", "aot_eager", "aot_decomposed", "inductor", "inductor_static")
+
+
+def without_backward(case: Case, mode: str) -> str | None:
+    """What is sparse and scaled can be looked up, but has no backward that could be recorded."""
+    if mode not in RECORD_BACKWARD or case.refused or not (case.sparse and case.scale_grad_by_freq and case.requires_grad):
+        return None
+    return "it records backward first, which torch refuses: 'scale_grad_by_freq not supported with sparse gradients'"
+
+
 lookup = Family(
     "lookup",
     Space(
@@ -106,6 +117,7 @@ lookup = Family(
     modes=("eager", "no_grad", "inference"),
     call="table",
     refused=lambda case: case.refused,
+    outside=without_backward,
 )
 
 
