@@ -42,6 +42,7 @@ def plan(case: AffineCase) -> Plan:
         "grad_mode": case.grad_mode,
         "autocast": case.autocast,
         "together": case.together,
+        "cached": not case.outdated,
         "times": case.times,
     }
     return Plan(affine, case.inputs(), options)
