@@ -180,7 +180,6 @@ def landmarks() -> Iterator[AffineCase]:
         yield from _fitted(AffineCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], input_layout=layout,
                                       upstream_layout=LAYOUTS[seed % len(LAYOUTS)], seed=seed))  # fmt: skip
 
-
     # One row alone has numbers, where tiles have tails, in memory with gaps and without.
     tails = itertools.product(TAILS, ((5,), (17,), (32,), (2, 17)), OTHER_ROWS, FORMATS)
     for seed, ((width, outputs), lead, values, dtype) in enumerate(tails):

@@ -316,7 +316,9 @@ def bag_is_a_copy(case: BagCase, out: Outcome) -> Finding:
 def bag_keeps_the_given_table(case: BagCase, out: Outcome) -> Finding:
     if not out.keeps_memory:
         return (
-            is_false(out.shares_table, "the copy lies in the memory of the table") if case.table_values.size else UNASKED
+            is_false(out.shares_table, "the copy lies in the memory of the table")
+            if case.table_values.size
+            else UNASKED
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 

@@ -256,7 +256,9 @@ def tables_are_drawn_once(case: ConstructionCase, out: Outcome) -> Finding:
 def given_table_is_used_as_it_is(case: ConstructionCase, out: Outcome) -> Finding:
     return every(
         identical(out.values, case.format.to_bits(case.table.weight_stored)),
-        is_true(out.shares, "the table is a copy of the one that was given") if case.table.weight_stored.size else UNASKED,
+        is_true(out.shares, "the table is a copy of the one that was given")
+        if case.table.weight_stored.size
+        else UNASKED,
         is_false(out.drew, "random numbers were drawn for a table that was given"),
         is_true(out.source_kept, "the tensor that was given learns otherwise than before"),
         unwritten(out),

@@ -148,7 +148,10 @@ def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Find
     obliges={"copied", "passing=1"},
 )
 def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
-    return every(same(out.twin, case.mapped(case.directions)), at_most(out.taken, 0, "layers have the weight of one that is gone"))
+    return every(
+        same(out.twin, case.mapped(case.directions)),
+        at_most(out.taken, 0, "layers have the weight of one that is gone"),
+    )
 
 
 @law(

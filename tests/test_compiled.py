@@ -141,17 +141,23 @@ def test_a_graph_that_is_kept_gives_no_saved_tensor_away(name: str, route: str) 
     config = torch._functorch.config
     family, case = FAMILIES["gradient"], Case(num_embeddings=2, embedding_dim=2, shape=(3,), entry="linear")
     laws = [law for law in family.laws if law.name == "weight_gradient_is_scattered"]
-    for each in (case, case.but(route=route)):  # what the first compiles gives tensors away, and must not serve the second
+    for each in (
+        case,
+        case.but(route=route),
+    ):  # what the first compiles gives tensors away, and must not serve the second
         (found,) = evaluate(family, MODES[name], each, laws, Execution())
         assert isinstance(found, Holds)
     assert config.donated_buffer
 
 
 def test_other_routes_give_saved_tensors_away() -> None:
-    routes = FAMILIES["gradient"].plan(Case(num_embeddings=1, embedding_dim=1)).options
+    case = Case(num_embeddings=1, embedding_dim=1)
     asked = []
-    compilers.aot_eager(
-        lambda **given: asked.append(torch._functorch.config.donated_buffer) or {},
-        **routes,
-    )
-    assert asked == [True]
+    for route in ("backward_call", "retained"):
+
+        def program(**given: object) -> dict[str, object]:
+            asked.append(torch._functorch.config.donated_buffer)
+            return {}
+
+        compilers.aot_eager(program, **FAMILIES["gradient"].plan(case.but(route=route)).options)
+    assert asked == [True, False]

@@ -138,9 +138,7 @@ def invoked(*arguments: str) -> tuple[int, str]:
 def test_the_command_lists_causes_the_most_severe_first() -> None:
     code, output = invoked("known")
     assert code == 0
-    places = [
-        output.index(f"\n{severity}\n") for severity in ("silent-wrong", "memory", "crash", "raises", "message")
-    ]
+    places = [output.index(f"\n{severity}\n") for severity in ("silent-wrong", "memory", "crash", "raises", "message")]
     assert places == sorted(places)
     assert output.startswith(f"{len(shipped()[1])} known causes (")
 
@@ -161,7 +159,13 @@ def test_the_command_prints_a_cause_in_models_with_its_script() -> None:
     cause = model_causes()[name]
     code, output = invoked("known", name)
     assert code == 0
-    for words in (cause.title, f"silent-wrong: {SEVERITIES['silent-wrong']}", ", ".join(cause.where), cause.fix, cause.seen):
+    for words in (
+        cause.title,
+        f"silent-wrong: {SEVERITIES['silent-wrong']}",
+        ", ".join(cause.where),
+        cause.fix,
+        cause.seen,
+    ):
         assert words in output
     assert output.endswith(scripts(MODEL_SCRIPTS)[name])
     code, output = invoked("known", "funnel-load-zeroes-padding")

@@ -100,9 +100,11 @@ def powers_overflow(rows: Floats, p: float, fmt: Format) -> npt.NDArray[np.bool_
     """In which rows the sum of the powers of finite elements, from which a norm comes, is too large for its format."""
     if np.isinf(p):
         return np.zeros(len(rows), np.bool_)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
     with np.errstate(all="ignore"):
-        sums = (np.abs(np.where(np.isfinite(rows).all(1)[:, None], rows, 0.0)) ** p).sum(1)
-    return np.greater_equal(sums, 2.0 ** accumulator(fmt).emax)
+        sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
+    large: npt.NDArray[np.bool_] = np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
+    return large
 
 
 def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArray[np.bool_]:
