@@ -1,7 +1,6 @@
 """Causes: what entries of a ledger have in common, as one would report it.  Several entries may have the same cause.
 
-A cause is a bug of some severity, or what upstream documents or never promised: that is ``by_design``, in the document's
-words, and is counted apart.
+A cause is a bug of some severity.  What upstream documents otherwise, or never promised, is none: there the law is at fault.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ SEVERITIES = {
     "message": "a missing check, an error of another type, or a tensor without elements",
 }
 SILENT = "silent-wrong"
-BY_DESIGN = "by design"
 #: A snippet must be read at a glance.
 SNIPPET_LINES = 6
 
@@ -62,18 +60,12 @@ class Cause:
     title: str
     api: str
     severity: str = ""
-    by_design: str = ""
     upstream: tuple[str, ...] = ()
     searched: date | None = None
     since: str = ""
     fixed: str = ""
     umbrella: str = ""
     snippet: str = ""
-
-    @property
-    def sort(self) -> str:
-        """The severity, or ``by design``; empty where nothing is said."""
-        return self.severity or (BY_DESIGN if self.by_design else "")
 
     @property
     def reports(self) -> str:
@@ -103,19 +95,18 @@ AnyCause = TypeVar("AnyCause", bound=Cause)
 
 
 def by_severity(causes: Iterable[AnyCause]) -> list[AnyCause]:
-    """The most severe first, what is by design last; of one severity in the order in which they are given."""
-    places = [*SEVERITIES, "", BY_DESIGN]
-    return sorted(causes, key=lambda cause: places.index(cause.sort))
+    """The most severe first; of one severity in the order in which they are given."""
+    places = [*SEVERITIES, ""]
+    return sorted(causes, key=lambda cause: places.index(cause.severity))
 
 
 def summed_up(causes: Iterable[Cause]) -> str:
-    """How many causes there are and how many of them are silently wrong, those by design apart; empty for none."""
-    sorts = [cause.sort for cause in causes]
-    design, silent = sorts.count(BY_DESIGN), sorts.count(SILENT)
-    number = len(sorts) - design
+    """How many causes there are and how many of them are silently wrong; empty for none."""
+    severities = [cause.severity for cause in causes]
+    number, silent = len(severities), severities.count(SILENT)
     told = f"{number:,} known {'cause' if number == 1 else 'causes'}"
     about = f"{silent} {SEVERITIES[SILENT]}; " if silent else ""
-    return f"{told} ({about}embcheck known)" + (f", {design} {BY_DESIGN}" if design else "") if sorts else ""
+    return f"{told} ({about}embcheck known)" if number else ""
 
 
 def toml(path: Path) -> dict[str, Any]:
@@ -146,11 +137,9 @@ def causes_in(tables: Any, place: str, kind: type[AnyCause]) -> dict[str, AnyCau
 def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) -> AnyCause:
     _check_fields(raw, place, kind)
     severity = raw.get("severity", "")
-    if severity and severity not in SEVERITIES:
+    if severity not in SEVERITIES:
         hint = closest(severity, SEVERITIES) or f"there are {', '.join(SEVERITIES)}"
         raise LedgerError(f"{place}: no severity {severity!r}; {hint}")
-    if bool(severity) == bool(raw.get("by_design")):
-        raise LedgerError(f"{place}: it must have either a severity or by_design, with the words of the document")
     if type(raw.get("searched", date.min)) is not date:
         raise LedgerError(f"{place}: searched must be a date, such as 2026-11-23, not {raw['searched']!r}")
     snippet = raw.get("snippet", "").strip()

@@ -42,6 +42,7 @@ def plan(case: AffineCase) -> Plan:
         "grad_mode": case.grad_mode,
         "autocast": case.autocast,
         "together": case.together,
+        "cached": not case.outdated,
         "times": case.times,
     }
     return Plan(affine, case.inputs(), options)
@@ -178,7 +179,6 @@ def landmarks() -> Iterator[AffineCase]:
         sizes = ((3, 2), (lead[0], lead[0]))[seed % 2]
         yield from _fitted(AffineCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], input_layout=layout,
                                       upstream_layout=LAYOUTS[seed % len(LAYOUTS)], seed=seed))  # fmt: skip
-
 
     # One row alone has numbers, where tiles have tails, in memory with gaps and without.
     tails = itertools.product(TAILS, ((5,), (17,), (32,), (2, 17)), OTHER_ROWS, FORMATS)

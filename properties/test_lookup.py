@@ -87,6 +87,21 @@ AXES = table.AXES | {
     "stray": table.STRAY_AXIS,
 }
 
+#: Modes that record backward before they run forward.
+RECORD_BACKWARD = ("aot", "aot_eager", "aot_decomposed", "inductor", "inductor_static")
+
+
+def without_backward(case: Case, mode: str) -> str | None:
+    """What is sparse and scaled can be looked up, but has no backward that could be recorded."""
+    if (
+        mode not in RECORD_BACKWARD
+        or case.refused
+        or not (case.sparse and case.scale_grad_by_freq and case.requires_grad)
+    ):
+        return None
+    return "it records backward first, which torch refuses: 'scale_grad_by_freq not supported with sparse gradients'"
+
+
 lookup = Family(
     "lookup",
     Space(
@@ -106,6 +121,7 @@ lookup = Family(
     modes=("eager", "no_grad", "inference"),
     call="table",
     refused=lambda case: case.refused,
+    outside=without_backward,
 )
 
 
@@ -192,7 +208,9 @@ def lookup_requires_grad(case: Case, out: Outcome) -> Finding:
     if isinstance(found, Difference):
         table = "the table does" if case.requires_grad else "the table does not"
         lost = "requires no grad" if expected else "requires grad"
-        return replace(found, words=f"the output {lost}, where {table}" + (": it would get no gradient" if expected else ""))
+        return replace(
+            found, words=f"the output {lost}, where {table}" + (": it would get no gradient" if expected else "")
+        )
     return every(found, described(out.value, is_leaf=not expected))
 
 
@@ -218,7 +236,9 @@ def lookup_leaves_surroundings(case: Case, out: Outcome) -> Finding:
 def lookup_keeps_the_given_table(case: Case, out: Outcome) -> Finding:
     if not out.keeps_memory:
         return (
-            is_false(out.shares_table, "the copy lies in the memory of the table") if case.weight_values.size else UNASKED
+            is_false(out.shares_table, "the copy lies in the memory of the table")
+            if case.weight_values.size
+            else UNASKED
         )
     return is_true(out.shares_table, "the parameter is a copy of the table that was given")
 

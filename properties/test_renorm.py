@@ -156,9 +156,23 @@ AXES: dict[str, tuple[Any, ...]] = table.AXES | {
 
 
 def refuses_no_norm(case: RenormCase, out: Outcome) -> str | None:
-    """No norm is negative: a release may refuse such a limit, as torch.renorm does."""
-    refused = isinstance(out.error, (RuntimeError, ValueError)) and case.max_norm is not None and case.max_norm < 0
-    return "a negative max_norm is refused" if refused else None
+    """No norm is negative: a release may refuse such a limit, as torch.renorm does.  And a row without elements has no
+    largest one, nor a norm of a negative p: linalg.vector_norm documents that of inf as max(abs(x)), and refuses it."""
+    if case.max_norm is None or not isinstance(out.error, (RuntimeError, ValueError)):
+        return None
+    if case.max_norm < 0:
+        return "a negative max_norm is refused"
+    extreme = not case.embedding_dim and (case.norm_type < 0 or case.norm_type == float("inf"))
+    if extreme and "norm on an empty tensor" in str(out.error):
+        return f"a row without elements has no norm with p={case.norm_type}: torch refuses it in these words"
+    return None
+
+
+def not_scripted(case: RenormCase, mode: str) -> str | None:
+    """TorchScript, which is deprecated, makes no float of an int."""
+    if mode not in ("jit_script", "jit_saved") or not (type(case.max_norm) is int or type(case.norm_type) is int):
+        return None
+    return "nn.Embedding documents max_norm and norm_type as floats, and TorchScript takes no int for a float"
 
 
 renorm = Family(
@@ -181,6 +195,7 @@ renorm = Family(
     call="table",
     refused=lambda case: case.refused or case.spent,
     not_applicable=refuses_no_norm,
+    outside=not_scripted,
     cost=4.0,
     stride=2,
 )

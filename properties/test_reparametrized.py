@@ -12,7 +12,7 @@ from embcheck.law import Family
 from embcheck.module.reparametrized_case import Reparametrized
 from embcheck.module.reparametrized_space import AXES, canonical, draw, plan, scope
 from embcheck.outcome import Field, Outcome
-from embcheck.result import UNASKED, Difference, Finding, Holds
+from embcheck.result import UNASKED, Difference, Finding, Holds, NotApplicable
 from embcheck.space import Space
 
 reparametrized = Family(
@@ -117,6 +117,15 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
     return off_orthogonal(case, out.decayed)
 
 
+def is_deprecated(case: Reparametrized) -> bool:
+    """Whether a layer keeps a weight with a graph as an attribute, as deprecated functions make it.
+
+    torch.nn.utils.weight_norm: 'This function is deprecated. Use torch.nn.utils.parametrizations.weight_norm'; of
+    spectral_norm: 'Please use the newer version. This function will be deprecated in a future version of PyTorch.'
+    """
+    return case.old and (case.kind == "normed" or (case.kind == "bounded" and not case.frozen))
+
+
 @law(
     "A layer whose weight is normed, bounded or pruned is copied as any other is, for an average or an ensemble; the copy has "
     "its weight.",
@@ -125,6 +134,8 @@ def orthogonal_weights_survive_decay(case: Reparametrized, out: Outcome) -> Find
     obliges={"kind=normed", "kind=bounded", "kind=pruned", "old", "frozen"},
 )
 def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Finding:
+    if is_deprecated(case) and out.copied.raw is None:
+        return NotApplicable("torch deprecates this function for its parametrization, which can be copied")
     weight = out.evaluated if case.kind == "bounded" else out.set
     return same(out.copied, weight.require())
 
@@ -137,7 +148,10 @@ def reparametrized_layers_are_copied(case: Reparametrized, out: Outcome) -> Find
     obliges={"copied", "passing=1"},
 )
 def modules_are_cached_apart(case: Reparametrized, out: Outcome) -> Finding:
-    return every(same(out.twin, case.mapped(case.directions)), at_most(out.taken, 0, "layers have the weight of one that is gone"))
+    return every(
+        same(out.twin, case.mapped(case.directions)),
+        at_most(out.taken, 0, "layers have the weight of one that is gone"),
+    )
 
 
 @law(

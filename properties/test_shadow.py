@@ -86,12 +86,18 @@ def shadows_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
 
 
 @law(
-    "On the device meta a call gives as many tensors as elsewhere, of the same sizes and dtypes, with a graph or without.",
+    "On the device meta a call gives as many tensors as elsewhere, of the same sizes and dtypes, with a graph or without; of "
+    "torch.embedding_bag's sum or mean only the bags have to have the sizes.",
     source="PyTorch documentation, Meta device: operations record metadata, but no actual data",
     obliges=EVERY,
 )
 def meta_tensors_have_the_sizes(case: Shadow, out: Outcome) -> Finding:
-    return same(out.meta, out.real)
+    if case.call != "whole_bag" or case.mode == "max":
+        return same(out.meta, out.real)
+    # F.embedding_bag documents the bags alone.  What its kernels note beside them has other sizes on a graphics card than
+    # on a CPU, and meta tells those of the card.
+    promised = "[kind[place > 0:] for place, kind in enumerate({})]"
+    return same(out.meta.derived(promised), out.real.derived(promised).raw)
 
 
 test_scope, test_product, test_random = family.tests()

@@ -64,8 +64,8 @@ def test_a_ledger_needs_no_causes(tmp_path: Path) -> None:
         (BOTH.replace("A lookup is odd.", ""), ", cause lookup-odd: field title is missing"),
         (BOTH.replace('api = "F.embedding"', "api = 3"), ", cause lookup-odd: api must be a text, not 3"),
         (BOTH.replace("silent-wrong", "silently-wrong"), "no severity 'silently-wrong'; did you mean silent-wrong?"),
-        (BOTH + 'by_design = "As documented."', "it must have either a severity or by_design"),
-        (BOTH.replace('severity = "silent-wrong"', ""), "it must have either a severity or by_design"),
+        (BOTH + 'by_design = "As documented."', "no field 'by_design'; there are title"),
+        (BOTH.replace('severity = "silent-wrong"', ""), "no severity ''; there are silent-wrong"),
         (BOTH + 'searched = "today"', "searched must be a date, such as 2026-11-23, not 'today'"),
         (BOTH + 'fixed = "soon"', "fixed must be a release, such as 2.15.0, not 'soon'"),
         (
@@ -84,8 +84,8 @@ def test_what_is_wrong_is_said_with_what_is_close(tmp_path: Path, text: str, wor
 def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
     entries, causes = shipped()
     assert {entry.cause for entry in entries} == set(causes)
-    names = ["layers-of-old-weight-norm-are-not-copied", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
-    assert [cause.sort for cause in causes_of(names)] == ["silent-wrong", "raises", "", "by design"]
+    names = ["zero-width-refusal-type", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
+    assert [cause.severity for cause in causes_of(names)] == ["silent-wrong", "raises", "message", ""]
     places = [place_of(name) for name in names]
     assert sorted(places) == [places[2], places[1], places[0], places[3]]
     assert place_of(f"ledger: {names[0]}") == places[0]
@@ -93,10 +93,9 @@ def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
     assert by_severity(causes.values())[: len(silent)] == by_severity(silent)
 
 
-def test_causes_are_counted_once_and_those_by_design_apart() -> None:
+def test_causes_are_counted_once() -> None:
     assert summed_up([]) == ""
     wrong, raises = Cause("a", "A.", "f", "silent-wrong"), Cause("b", "B.", "f", "raises")
     assert summed_up([raises]) == "1 known cause (embcheck known)"
-    design = Cause("c", "C.", "f", by_design="As documented.")
-    assert summed_up([wrong, raises, design]) == "2 known causes (1 silently wrong; embcheck known), 1 by design"
+    assert summed_up([wrong, raises]) == "2 known causes (1 silently wrong; embcheck known)"
     assert len(causes_of(["half-eps-vanishes", "half-eps-vanishes-from-radam"])) == 1

@@ -21,7 +21,7 @@ from embcheck.lookup.entry import ENTRIES
 from embcheck.mode import MODES
 from embcheck.modes import compilers, exports
 from embcheck.modes.lattice import lattice
-from embcheck.result import HOLDS, Difference
+from embcheck.result import HOLDS, Difference, Holds
 from embcheck.script import script
 
 FAMILIES = load_families()
@@ -133,3 +133,31 @@ def test_a_script_needs_torch_alone(name: str, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "embcheck" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["aot_eager", "aot_decomposed"])
+@pytest.mark.parametrize("route", ["retained", "create_graph"])
+def test_a_graph_that_is_kept_gives_no_saved_tensor_away(name: str, route: str) -> None:
+    config = torch._functorch.config
+    family, case = FAMILIES["gradient"], Case(num_embeddings=2, embedding_dim=2, shape=(3,), entry="linear")
+    laws = [law for law in family.laws if law.name == "weight_gradient_is_scattered"]
+    for each in (
+        case,
+        case.but(route=route),
+    ):  # what the first compiles gives tensors away, and must not serve the second
+        (found,) = evaluate(family, MODES[name], each, laws, Execution())
+        assert isinstance(found, Holds)
+    assert config.donated_buffer
+
+
+def test_other_routes_give_saved_tensors_away() -> None:
+    case = Case(num_embeddings=1, embedding_dim=1)
+    asked = []
+    for route in ("backward_call", "retained"):
+
+        def program(**given: object) -> dict[str, object]:
+            asked.append(torch._functorch.config.donated_buffer)
+            return {}
+
+        compilers.aot_eager(program, **FAMILIES["gradient"].plan(case.but(route=route)).options)
+    assert asked == [True, False]

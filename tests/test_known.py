@@ -12,11 +12,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from typer.testing import CliRunner
 
-from embcheck.cause import Cause
+from embcheck.cause import SEVERITIES, Cause
 from embcheck.cli import app
 from embcheck.commands.known import shipped_known
 from embcheck.crashes.crash import exit_statuses
 from embcheck.known.issue import elsewhere, heading, stored, text
+from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
 from embcheck.known.page import TWENTY, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
@@ -137,11 +138,9 @@ def invoked(*arguments: str) -> tuple[int, str]:
 def test_the_command_lists_causes_the_most_severe_first() -> None:
     code, output = invoked("known")
     assert code == 0
-    places = [
-        output.index(f"\n{sort}\n") for sort in ("silent-wrong", "memory", "crash", "raises", "message", "by design")
-    ]
+    places = [output.index(f"\n{severity}\n") for severity in ("silent-wrong", "memory", "crash", "raises", "message")]
     assert places == sorted(places)
-    assert output.startswith(f"{sum(bool(cause.severity) for cause in shipped()[1].values())} known causes (")
+    assert output.startswith(f"{len(shipped()[1])} known causes (")
 
 
 def test_the_command_prints_a_cause_with_its_script() -> None:
@@ -155,15 +154,33 @@ def test_the_command_prints_a_cause_with_its_script() -> None:
     assert (code, "did you mean jacfwd-negative-argnums" in output) == (4, True)
 
 
+def test_the_command_prints_a_cause_in_models_with_its_script() -> None:
+    name = "funnel-load-zeroes-padding-row"
+    cause = model_causes()[name]
+    code, output = invoked("known", name)
+    assert code == 0
+    for words in (
+        cause.title,
+        f"silent-wrong: {SEVERITIES['silent-wrong']}",
+        ", ".join(cause.where),
+        cause.fix,
+        cause.seen,
+    ):
+        assert words in output
+    assert output.endswith(scripts(MODEL_SCRIPTS)[name])
+    code, output = invoked("known", "funnel-load-zeroes-padding")
+    assert (code, f"did you mean {name}" in output) == (4, True)
+
+
 def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     there = scripts()
-    del there["double-to-half-rounding"]
+    del there["cpu-meta-mix"]
     monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: there)
     monkeypatch.setattr("embcheck.known.recorded.SCRIPTS", tmp_path / "scripts")
     code, output = invoked("known", "--write", str(tmp_path / "pages"))
     assert (code, "make it short" in output) == (0, True)
     (made,) = (tmp_path / "scripts").glob("*.py")
-    assert made.stem == "double-to-half-rounding"
+    assert made.stem == "cpu-meta-mix"
     assert exit_statuses([made.read_text(encoding="utf-8")]) == [1]
 
 
@@ -211,5 +228,3 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: 
     assert code == 0
     for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
         assert words in output
-    code, output = invoked("issue", "autocast-weight-cache")
-    assert (code, "is by design" in output) == (4, True)

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from embcheck.commands.known import cause_named, shipped_known
-from embcheck.commands.usage import refuse
 
 
 def issue(name: Annotated[str, typer.Argument(help="A cause, as `embcheck known` lists them.")]) -> None:
@@ -15,8 +14,6 @@ def issue(name: Annotated[str, typer.Argument(help="A cause, as `embcheck known`
     from embcheck.known.issue import elsewhere, text
 
     cause = cause_named(name)
-    if cause.by_design:
-        refuse(f"{name} is by design, there is nothing to report: {cause.by_design}")
     from torch.utils.collect_env import get_pretty_env_info
 
     found = shipped_known()

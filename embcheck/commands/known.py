@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +12,16 @@ import typer
 from embcheck.commands.usage import record_at, refuse
 
 if TYPE_CHECKING:
-    from embcheck.cause import Cause
+    from embcheck.cause import Cause, ModelCause
     from embcheck.known.page import Known
 
 
 def known(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="A cause or an entry. With --write the folder, for docs."),
+        typer.Argument(
+            metavar="[NAME]", help="A cause, also one in models, or an entry. With --write the folder, for docs."
+        ),
     ] = "",
     write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs or a folder.")] = False,
     records: Annotated[
@@ -28,12 +30,14 @@ def known(
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Look at every entry first.")] = False,
 ) -> None:
-    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script.
+    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script, or
+    one of those that the audit found in models.
 
     With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.  A cause
     that has no script gets a first one, of its first entry's witness, which a person then makes short.  The pages about torch
     go into known, those about what the audit found in models into audit-findings.
     """
+    from embcheck.known.models import model_causes
     from embcheck.known.recorded import DOCS
 
     if (records or anew) and not write:
@@ -42,11 +46,14 @@ def known(
         _write(Path(name) if name else DOCS, records or [], anew)
         return
     found = shipped_known()
+    models = model_causes() if name else {}
     if not name:
         _list(found)
+    elif name in models:
+        _one_of_models(models[name])
     else:
         of = {entry.name: entry.cause for entry in found.entries}
-        _one(found, cause_named(of.get(name, name)))
+        _one(found, cause_named(of.get(name, name), models))
 
 
 def shipped_known() -> Known:
@@ -60,14 +67,14 @@ def shipped_known() -> Known:
     return Known(entries, tuple(causes.values()), kept(), scripts(), tried.kept())
 
 
-def cause_named(name: str) -> Cause:
-    """The cause of a name; a name that none has is refused, with close ones."""
+def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
+    """The cause of a name; a name that none has is refused, with close ones, also among others."""
     from embcheck.facts import closest
     from embcheck.shipped import shipped
 
     entries, causes = shipped()
     if name not in causes:
-        hint = closest(name, [*causes, *(entry.name for entry in entries)]) or "see `embcheck known`"
+        hint = closest(name, [*causes, *(entry.name for entry in entries), *others]) or "see `embcheck known`"
         refuse(f"no cause {name!r}; {hint}")
     return causes[name]
 
@@ -76,11 +83,11 @@ def _list(found: Known) -> None:
     from embcheck.cause import summed_up
 
     typer.echo(f"{summed_up(found.causes)}, of {len(found.entries)} ledger entries")
-    sort = ""
+    severity = ""
     for cause in found.ordered:
-        if cause.sort != sort:
-            sort = cause.sort
-            typer.echo(f"\n{sort}")
+        if cause.severity != severity:
+            severity = cause.severity
+            typer.echo(f"\n{severity}")
         typer.echo(f"  {cause.name}: {cause.title}")
 
 
@@ -90,20 +97,42 @@ def _one(found: Known, cause: Cause) -> None:
     typer.echo(f"{cause.name}\n{cause.title}\n")
     rows = {
         "api": cause.api,
-        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}" if cause.severity else "",
-        "by design": cause.by_design,
+        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
         "upstream": found.reported(cause),
         "umbrella": cause.umbrella,
         "since": found.since(cause),
         "fixed": found.fixed(cause),
     }
-    for name, words in rows.items():
-        if words:
-            typer.echo(f"  {name:10} {words}")
+    _rows(rows)
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
     typer.echo(f"\n{found.scripts.get(cause.name, cause.snippet).rstrip()}")
+
+
+def _one_of_models(cause: ModelCause) -> None:
+    from embcheck.cause import SEVERITIES
+    from embcheck.known.models import SCRIPTS
+    from embcheck.known.recorded import scripts
+
+    typer.echo(f"{cause.name}\n{cause.title}\n")
+    rows = {
+        "api": cause.api,
+        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
+        "upstream": cause.reported,
+        "where": ", ".join(cause.where),
+        "why": " ".join(cause.reason.split()),
+        "mend": " ".join(cause.fix.split()),
+        "seen": f"with transformers {cause.seen}",
+    }
+    _rows(rows)
+    typer.echo(f"\n{scripts(SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
+
+
+def _rows(rows: Mapping[str, str]) -> None:
+    for name, words in rows.items():
+        if words:
+            typer.echo(f"  {name:10} {words}")
 
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:

@@ -34,6 +34,7 @@ def affine(
     grad_mode: str,
     autocast: str,
     together: bool,
+    cached: bool,
     times: int,
     x: Tensor,
     weight: Tensor,
@@ -61,7 +62,7 @@ def affine(
     graded = False
     with contextlib.ExitStack() as around:
         if together:  # one region of autocast for all calls
-            around.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+            around.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cached))
         for turn in range(times):
             if turn:
                 between(layer)

@@ -219,6 +219,22 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             fed["bias"] = Input(encode(self.bias_values), dtype, self.bias_layout)
         return fed
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether autocast may hold a cast of a parameter that has changed."""
+        changed = self.together and self.times > 1 and self.between.startswith("doubled")
+        return changed and (self.trains[1] or self.trains[2])
+
+    @property
+    def outdated(self) -> bool:
+        """Whether autocast's cache would give the cast of a parameter that has changed within the region.
+
+        autocast documents it: 'cache_enabled (bool, optional): Whether the weight cache inside autocast should be
+        enabled. Default: True'.  Who changes a weight within a region has to turn it off.
+        """
+        cast = self.dtype == "float32" and not self.call.startswith("vector")
+        return self.is_kept and self.grad_mode == "no_grad" and cast
+
     def facts(self) -> dict[str, Any]:
         """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
         vector (the weight has no axis of outputs), kept (autocast may hold a cast of a parameter that has changed),
@@ -235,7 +251,7 @@ class AffineCase(Axes, _AffineAxes):  # type: ignore[misc]
             "input_alone": first and not (second or (third and self.bias)),
             "special": self.is_special,
             "vector": self.call.startswith("vector"),
-            "kept": self.together and self.times > 1 and self.between.startswith("doubled") and (second or third),
+            "kept": self.is_kept,
             "lazy": self.made.startswith("lazy"),
             "reads_on": any_reads_on(self.computed.name, self.products),
         }

@@ -99,22 +99,6 @@ def a_whole_multiple(case: Any, seen: Elements) -> Any:
     return ((whole >= 2) & (np.abs(got - whole * expected) <= limit)).all()
 
 
-@instead
-def dense_in_another_order(case: Any, found: Difference) -> bool:
-    """Strides are those of a dense tensor whose axes lie in another order, as the index's do; the last is the innermost."""
-    got, expected = found.got, found.expected
-    if found.elements is not None or len(got) != len(expected):
-        return False
-    sizes = [*case.shape, *([expected[-2]] if len(expected) > 1 else [])]
-    axes = sorted((stride, size) for stride, size in zip(got, sizes, strict=True) if size > 1)
-    step = 1
-    for stride, size in axes:
-        if stride != step:
-            return False
-        step *= size
-    return True
-
-
 # -- bags ----------------------------------------------------------------------------------------------------------
 
 

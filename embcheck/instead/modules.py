@@ -81,20 +81,6 @@ def twice_the_weight(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
-def the_first_call(case: Any, seen: Elements) -> Any:
-    """A later call gives what the first one's weight and bias give, those of them that learn."""
-    turn = int(seen.place.rpartition("[")[2].rstrip("]"))
-    more, bias = case.factor(turn) - 1, case.bias_values * case.bias
-    limit = case.value(turn)[1]
-    value = case.value(0)[0] + more * bias if case.trains[1] else case.value(turn)[0]
-    if case.trains[2]:
-        value = value - more * bias
-    limit = limit + case.computed.unit_roundoff * np.abs(value)  # where exact sums are rounded once
-    near = (np.abs(seen.got - value) <= limit) | (seen.got == value) | (np.isnan(seen.got) & np.isnan(value))
-    return near.all()
-
-
-@of_elements
 def what_the_first_module_has(case: Any, seen: Elements) -> Any:
     """A module has the weight of the one that it was copied from."""
     return np.array_equal(seen.got, case.mapped(case.weight / 2 if case.inverse else case.weight))

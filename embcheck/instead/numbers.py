@@ -37,14 +37,6 @@ def a_single_number(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
-def the_neighbour(case: Any, seen: Elements) -> Any:
-    """The number next to what is due in float16, or in bfloat16 if weights were shortened; bit patterns are expected."""
-    fmt = FORMATS["float16" if case.act == "halved" else "bfloat16"]
-    bits = fmt.to_bits(fmt.encode(seen.got[seen.differ])).astype(np.int64)
-    return (np.abs(bits - seen.expected[seen.differ]) == 1).all()
-
-
-@of_elements
 def from_the_second_on(case: Any, seen: Elements) -> Any:
     """The first step, or epoch, is right; what comes of the wrong state that it leaves has no short formula."""
     return not seen.differ[:1].any()

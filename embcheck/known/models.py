@@ -15,7 +15,8 @@ from embcheck.known.recorded import DOCS
 DATA = Path(__file__).with_name("models.toml")
 #: Where the pages are, in a checkout, and the scripts.
 PAGES = DOCS / "audit-findings"
-SCRIPTS = PAGES / "scripts"
+_INSTALLED = Path(__file__).with_name("model_scripts")
+SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PAGES / "scripts"
 _MADE = "<!-- Made by `embcheck known --write` from embcheck/known/models.toml: edit that. -->"
 _FOUND = (
     "Found by `embcheck audit --hf all` with transformers 5.23.0 and torch 2.13.0 (CPU), on tiny models that are built from a "
@@ -64,7 +65,7 @@ def one(cause: ModelCause) -> str:
         _MADE,
         inline(cause.title),
         f"- **API** {inline(cause.api)}\n"
-        f"- **severity** {cause.sort}: {SEVERITIES.get(cause.severity) or inline(cause.by_design)}\n"
+        f"- **severity** {cause.severity}: {SEVERITIES[cause.severity]}\n"
         f"- **upstream** {linked(cause.reported)}\n"
         f"- **classes** {inline(', '.join(cause.where))}\n"
         f"- **seen** with transformers {cause.seen}\n"
@@ -90,6 +91,6 @@ def _table(causes: Mapping[str, ModelCause]) -> list[str]:
         first, *others = cause.where
         where = f"{first} and {len(others)} more" if len(others) > 1 else ", ".join(cause.where)
         name = f"[{inline(cause.name)}]({cause.name}.md)"
-        cells = (name, cause.sort, inline(cause.title), inline(where), cause.seen, linked(cause.reports))
+        cells = (name, cause.severity, inline(cause.title), inline(where), cause.seen, linked(cause.reports))
         lines.append(f"| {' | '.join(cells)} |")
     return lines

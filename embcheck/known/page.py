@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from embcheck.cause import BY_DESIGN, SEVERITIES, Cause, by_severity
+from embcheck.cause import SEVERITIES, Cause, by_severity
 from embcheck.known.matrix import LEGEND, RIGHT, UNKNOWN, WRONG, Column, cell, columns
 from embcheck.known.recorded import Recorded
 from embcheck.known.tried import Tried
@@ -89,8 +89,7 @@ def index(known: Known) -> str:
         "# What torch gets wrong",
         _MADE,
         "embcheck tests embeddings, and what models with them rely on, against their mathematical definition. It found "
-        f"{len([c for c in known.causes if c.severity])} bugs of torch on CPUs, and "
-        f"{len([c for c in known.causes if c.by_design])} things that are by design. Each has a page with a script of a dozen "
+        f"{len(known.causes)} bugs of torch on CPUs. Each has a page with a script of a dozen "
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
@@ -100,7 +99,7 @@ def index(known: Known) -> str:
         "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
-        "What raises, messages, and what is by design have [a page like this](others.md).",
+        "What raises, and messages, have [a page like this](others.md).",
         "\n".join(_matrix(known, worst)),
     )
 
@@ -108,17 +107,12 @@ def index(known: Known) -> str:
 def others(known: Known) -> str:
     """The matrix of all other causes."""
     rest = [cause for cause in known.ordered if cause.severity not in WORST]
-    raises = [cause for cause in rest if cause.severity]
-    design = [cause for cause in rest if not cause.severity]
     return paragraphs(
         "# What torch gets wrong: errors and messages",
         _MADE,
         "What is silently wrong is on [the first page](index.md).",
         f"{LEGEND}.",
-        "\n".join(_matrix(known, raises)),
-        "## By design",
-        "Upstream documents these, or promises nothing else. The ledger excuses them, so that no law asks for them.",
-        "\n".join(_matrix(known, design)),
+        "\n".join(_matrix(known, rest)),
     )
 
 
@@ -130,7 +124,6 @@ def one(known: Known, cause: Cause) -> str:
     facts = [
         f"- **API** {inline(cause.api)}",
         f"- **severity** {SEVERITIES[cause.severity]}" if cause.severity else "",
-        f"- **by design** {inline(cause.by_design)}" if cause.by_design else "",
         f"- **upstream** {linked(known.reported(cause))}",
         f"- **umbrella issue** {linked(cause.umbrella)}" if cause.umbrella else "",
         f"- **text for the tracker** [{cause.name}](issues/{cause.name}.md)" if cause in twenty(known) else "",
@@ -176,11 +169,10 @@ def paragraphs(*parts: str) -> str:
 
 def _counts(known: Known) -> list[str]:
     lines = ["| severity | causes | entries | with a report | |", "| --- | --: | --: | --: | --- |"]
-    for name in (*SEVERITIES, BY_DESIGN):
-        causes = [cause for cause in known.causes if cause.sort == name]
+    for name, words in SEVERITIES.items():
+        causes = [cause for cause in known.causes if cause.severity == name]
         entries = sum(len(known.of(cause)) for cause in causes)
         reports = sum(bool(cause.upstream) for cause in causes)
-        words = SEVERITIES.get(name, "documented, deprecated, or promised by nobody")
         lines.append(f"| {name} | {len(causes)} | {entries} | {reports} | {words} |")
     return lines
 

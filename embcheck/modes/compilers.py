@@ -7,7 +7,9 @@ to eager.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -76,13 +78,15 @@ def preceded(build: Build) -> Build:
 @mode("aot_eager", calls=CALLS, cases=lattice(3, 9, 60), engines=("product",), cost=20.0, cannot=_CANNOT)
 def aot_eager(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="aot_eager": forward and backward recorded."""
-    return program(build=compiled(build, aot_backend, True), **arguments)
+    with donating(**arguments):
+        return program(build=compiled(build, aot_backend, True), **arguments)
 
 
 @mode("aot_decomposed", calls=CALLS, cases=lattice(3, 10, 60), engines=("product",), cost=20.0, cannot=_CANNOT)
 def aot_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="aot_eager_decomp_partition": with inductor's decompositions and partitions."""
-    return program(build=compiled(build, decomposing_backend, True), **arguments)
+    with donating(**arguments):
+        return program(build=compiled(build, decomposing_backend, True), **arguments)
 
 
 @mode(
@@ -135,7 +139,8 @@ def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]
 )
 def inductor(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="inductor" and dynamic shapes."""
-    return program(build=compiled(build, inductor_backend, True), **arguments)
+    with donating(**arguments):
+        return program(build=compiled(build, inductor_backend, True), **arguments)
 
 
 @mode(
@@ -165,14 +170,33 @@ def inductor_no_grad(program: Program, build: Build, **arguments: Any) -> Mappin
 )
 def inductor_static(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.compile with backend="inductor", each size a constant."""
-    return program(build=compiled(build, inductor_backend, False), **arguments)
+    with donating(**arguments):
+        return program(build=compiled(build, inductor_backend, False), **arguments)
+
+
+def donating(route: Callable[..., Any] | None = None, **arguments: Any) -> AbstractContextManager[Any]:
+    """What torch asks for on routes that keep the graph: of donated_buffer, by which a backward uses saved tensors up,
+    its configuration says 'This flag must be set False if a user wants to retain_graph=True for backward'."""
+    import torch._functorch.config
+
+    known = torch._functorch.config
+    kept = route is not None and route.__name__ in ("retained", "create_graph") and hasattr(known, "donated_buffer")
+    return known.patch({"donated_buffer": False}) if kept else contextlib.nullcontext()
 
 
 def compiled(build: Build, backend: Backend, dynamic: bool) -> Build:
+    import torch._functorch.config
+
     def run(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         return call(*inputs)
 
-    running = torch.compile(run, backend=backend, dynamic=dynamic, fullgraph=True)
+    def run_and_keep(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        return call(*inputs)
+
+    # Graphs are kept by the function that was compiled: what gives its saved tensors away must not serve where they stay.
+    given_away = getattr(torch._functorch.config, "donated_buffer", True)
+    once = run if given_away else run_and_keep
+    running = torch.compile(once, backend=backend, dynamic=dynamic, fullgraph=True)
 
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
         leaf, call = build(weight, **flags)

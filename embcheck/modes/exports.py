@@ -33,6 +33,11 @@ def lacks_export() -> str | None:
 _CANNOT = NO_TRANSFORMS | {
     "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own",
     "entry=bag_between_empty": "its offsets are constants of the example",
+    # Of Dim.AUTO torch says 'The export process will automatically infer the remaining constraints on min/max ranges'.
+    # Weights are a second input: such an example has the sizes that are served.
+    "batch & bag_count<2 & weights=None & columnless_batch=False": (
+        "of an example of several bags export infers that there are two at least"
+    ),
 }
 _NO_WARNINGS = "dynamo does not trace warnings.catch_warnings"
 _NO_CONSTRUCTION = "dynamo builds no module inside of what it exports"

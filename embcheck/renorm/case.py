@@ -96,6 +96,17 @@ def norm_error(p: float, width: int, norm: Floats, fmt: Format) -> tuple[Floats,
     return rounded, float(lost ** (1 / p))
 
 
+def powers_overflow(rows: Floats, p: float, fmt: Format) -> npt.NDArray[np.bool_]:
+    """In which rows the sum of the powers of finite elements, from which a norm comes, is too large for its format."""
+    if np.isinf(p):
+        return np.zeros(len(rows), np.bool_)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
+    with np.errstate(all="ignore"):
+        sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
+    large: npt.NDArray[np.bool_] = np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
+    return large
+
+
 def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArray[np.bool_]:
     """Whose norm is computed without any rounding: the extremes, single elements and integers that fit."""
     if np.isinf(p):
@@ -127,14 +138,17 @@ def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | N
     relative, absolute = norm_error(p, rows.shape[1], norm, fmt)
     relative = relative + (u if fmt is not accumulator(fmt) else 0.0) + _ORACLE
     exact = exact_norms(rows, p, norm, fmt)
+    # Of a negative p there is no norm, and torch.renorm refuses one ('non-positive-norm not supported'): nobody says what
+    # becomes of a row whose powers overflow.
+    open_rows = powers_overflow(rows, p, fmt) & (norm > 0) & finite & (p < 0)
     with np.errstate(over="ignore"):
         # A norm is rounded to the table's format, where it may underflow.
         low = np.where(exact, norm, norm * (1 - relative) - absolute - fmt.smallest_subnormal)
         high = np.where(exact, norm, norm * (1 + relative) + absolute + fmt.smallest_subnormal * (norm > 0))
     has_nan = np.isnan(rows).any(1)  # no norm exceeds anything
     judged = ~looked_up | finite | has_nan
-    kept = ~looked_up | has_nan | (finite & (high <= max_norm))
-    scaled = looked_up & finite & (low > max_norm)
+    kept = ~looked_up | has_nan | (finite & (high <= max_norm) & ~open_rows)
+    scaled = looked_up & finite & (low > max_norm) & ~open_rows
     with np.errstate(all="ignore"):
         departure = np.maximum(1 - norm / (high + DIVISOR), np.where(low > 0, norm / low - 1, np.inf))
         tau = (1 + departure) * (1 + u + _ORACLE) ** 2 - 1
@@ -251,12 +265,9 @@ class RenormCase(Case):
         fate, p = self.fate, float(self.norm_type)
         if np.isinf(p) or self.max_norm is None:
             return False
-        acc = accumulator(self.format)
         rows = self.weight_values
         finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
-        with np.errstate(all="ignore"):
-            sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
-        large: npt.NDArray[np.bool_] = np.greater_equal(sums, 2.0**acc.emax) & (fate.norm > 0)
+        large: npt.NDArray[np.bool_] = powers_overflow(rows, p, self.format) & (fate.norm > 0)
         large |= fate.norm >= 2.0**self.format.emax
         return bool((large & self.looked_up & finite).any())
 
