@@ -47,7 +47,7 @@ from embcheck.selection import cases  # noqa: E402
 from embcheck.tally import Tallies  # noqa: E402
 
 _IMPORTED = time.perf_counter()
-GATE = PROFILES["gate"]
+GATE = PROFILES["full"]
 #: Neighbouring cases that are drawn at a time from an enumeration.
 CHUNK = 8
 #: The plain suite checks this share of the others' cases in a round, since each takes it so long.

@@ -91,7 +91,7 @@ def walks(histories: Histories, item: Item, profile: Profile, seed: int, tallies
     while left > 0:
         drawn: list[Any] = []
         count = min(_LEG, left)
-        histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), profile.name != "quick")
+        histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), not profile.sparing)
         feed(tallies, drawn[:count], probe)
         left -= count
 

@@ -21,10 +21,11 @@ DECK = 64
 class Profile:
     """How much is run.
 
-    One enumerated case of ``stride``, ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
-    `embcheck.space.covering_rows`), ``random`` cases a family (fewer of those that cost more), ``aimed`` cases of one that
+    Of what is enumerated the cases that `embcheck.deck` has for ``deck``, and where it has none, or there is no ``deck``,
+    one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``spare`` rows (see
+    `embcheck.space.covering_rows`); ``random`` cases a family (fewer of those that cost more), ``aimed`` cases of one that
     can aim and ``histories`` of a state machine where a family has one, all in ``parts``; ``limit`` is how many seconds of
-    CPU time a case may take.
+    CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full.
     """
 
     name: str
@@ -37,11 +38,21 @@ class Profile:
     histories: int = 48
     aimed: int = 450
     limit: float = 30.0
+    deck: str = ""
+    further: int = 1
+
+    @property
+    def sparing(self) -> bool:
+        """Whether it leaves out some of what is enumerated, and what is slow."""
+        return self.stride > 1
 
 
 PROFILES = {
-    "quick": Profile("quick", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}),
-    "gate": Profile("gate", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
+    "quick": Profile(
+        "quick", 80, 2, 1, 0, 64, {"scope": 1, "product": 1, "random": 1}, histories=8, aimed=90, deck="quick", further=3
+    ),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
+    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
     "deep": Profile(
         "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, aimed=8000, limit=120.0
     ),

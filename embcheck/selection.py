@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from embcheck import stream
+from embcheck import deck, stream
 from embcheck.item import DECK, ENGINES, Item, Profile
 from embcheck.law import Family
 from embcheck.mode import MODES
@@ -21,8 +21,6 @@ T = TypeVar("T")
 _AFTER_FIRST = 4
 #: A mode beyond the family's own takes one of so many cases (of its cost): it runs the same kernels behind another call.
 FURTHER = 40
-#: How much coarser than the gate any profile samples those.
-_COARSEST = 3
 
 
 def gaps(mean: float, seed: int) -> Iterator[int]:
@@ -58,12 +56,16 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
         return sampled(family, item, profile, seed)
     space = family.space
     first = item.mode == family.modes[0]
+    choice = deck.chosen(family, item.mode, profile.deck) if profile.deck else None
+    if choice is not None:
+        found = _chosen(choice, family, item, seed, first=first)
+        return itertools.islice(found, item.part, None, item.parts)
     # Every part goes through the same cases and takes its share of them.
     chosen = stream.derive(seed, family.name, item.mode, item.engine)
-    mean = profile.stride * (1 if first else _AFTER_FIRST) * (family.stride if profile.name == "gate" else 1)
+    mean = profile.stride * (1 if first else _AFTER_FIRST) * (family.stride if profile.name == "full" else 1)
     match item.engine:
         case "scope":
-            found = _small(family, mean, chosen, first=first, sparing=profile.stride > 1)
+            found = _small(family, mean, chosen, first=first, sparing=profile.sparing)
         case "product":
             strength = min(profile.strength, space.strength, 3 if first else 2)
             # A cover of strength 3 has many rows without any to spare; one of strength 1 is asked for where cases are dear.
@@ -73,12 +75,21 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
                 for turn in range(profile.covers)
             )
             covering: Iterator[Any] = itertools.chain.from_iterable(covers)
-            if not first and profile.stride > 1:
+            if not first and profile.sparing:
                 covering = thinned(covering, _AFTER_FIRST, stream.derive(chosen, "cover"))
             found = itertools.chain(space.product(gaps(mean, chosen)), covering)
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")
     return itertools.islice(found, item.part, None, item.parts)
+
+
+def _chosen(choice: deck.Choice, family: Family, item: Item, seed: int, *, first: bool) -> Iterator[Any]:
+    """What was chosen, once and for all seeds; the first mode runs before it what the laws oblige."""
+    if item.engine == "product":
+        return choice.product_cases(family.space, family.name, seed)
+    obliging = obliging_cases(family) if first else {}
+    others = (case for position, case in choice.small_cases(family.space) if position not in obliging)
+    return itertools.chain(obliging.values(), others)
 
 
 def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool) -> Iterator[Any]:
@@ -100,7 +111,7 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of a mode beyond the family's own: one of so many of the first mode's."""
-    mean = min(profile.stride, _COARSEST) * family.stride * FURTHER * MODES[item.mode].cost
+    mean = profile.further * family.stride * FURTHER * MODES[item.mode].cost
     for case in thinned(
         _all_cases(family.space, item.engine, family.name, seed), mean, stream.derive(seed, item.label)
     ):
@@ -131,7 +142,7 @@ def aimed(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
 def decks(family: Family, item: Item, profile: Profile) -> tuple[int, int]:
     """How many decks of random cases an item runs, and how many cases each has."""
     budget = profile.random / family.cost / (1 if item.mode == family.modes[0] else _AFTER_FIRST)
-    if family.space.aim is not None and profile.stride > 1:
+    if family.space.aim is not None and profile.sparing:
         budget /= 2  # what is aimed tells more
     if item.mode not in family.modes:
         budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)

@@ -91,15 +91,18 @@ class Space:
     def cover(self, strength: int, seed: int, spare: int = 4) -> Iterator[Any]:
         """Cases that contain every combination of values of any ``strength`` axes, before ``canon``; see
         `covering_rows` for ``spare``."""
-        names = list(self.axes)
-        values = [self.axes[name] for name in names]
-        for position, row in enumerate(covering_rows([len(v) for v in values], strength, seed, spare).tolist()):
-            chosen = {name: v[k] for name, v, k in zip(names, values, row, strict=True)}
-            if "seed" in self.case_type._fields and "seed" not in chosen:
-                chosen["seed"] = position
-            case = self.canon(self.case_type(**chosen))
+        sizes = [len(values) for values in self.axes.values()]
+        for position, row in enumerate(covering_rows(sizes, strength, seed, spare).tolist()):
+            case = self.at(row, position)
             if case is not None:
                 yield case
+
+    def at(self, row: Iterable[int], seed: int) -> Any:
+        """The case with each axis at a position, after ``canon``; the seed of its values, if it has one that is no axis."""
+        chosen = {name: values[k] for (name, values), k in zip(self.axes.items(), row, strict=True)}
+        if "seed" in self.case_type._fields and "seed" not in chosen:
+            chosen["seed"] = seed
+        return self.canon(self.case_type(**chosen))
 
     def random(self, draws: stream.Stream) -> Any:
         """One random case."""

@@ -15,7 +15,7 @@ from embcheck.facts import conditions
 from selfcheck.contradictions import contradictory
 
 #: The least share of faults that each profile is to kill: a score whose interval ends below fails.
-THRESHOLDS = {"quick": 0.93, "gate": 0.97, "deep": 0.97}
+THRESHOLDS = {"quick": 0.93, "gate": 0.97, "full": 0.97, "deep": 0.97}
 
 
 class Term(NamedTuple):

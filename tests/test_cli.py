@@ -54,7 +54,7 @@ def planted(folder: Path, what: str) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--profile", "fast"), "no profile 'fast'; there are quick, gate, deep"),
+        (("run", "--profile", "fast"), "no profile 'fast'; there are quick, gate, full, deep"),
         (("run", "--device", "gpu"), "no device 'gpu' to check; there are cpu"),
         (("run", "--law", "lookup_copies_row"), "no law 'lookup_copies_row'; did you mean lookup_copies_rows"),
         (("run", "--workers", "many"), "expected auto or a number"),
@@ -153,7 +153,7 @@ def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "gate", "-n", "1", "--report", str(tmp_path)]
+    command = [sys.executable, "-m", "embcheck.cli", "run", "--profile", "full", "-n", "1", "--report", str(tmp_path)]
     # A shell's background jobs, and so some CI runners', ignore SIGINT, and children inherit that.
     run = subprocess.Popen(
         command,

@@ -131,7 +131,7 @@ def test_a_file_gives_each_option_a_value_of_its_type_and_no_other(tmp_path: Pat
     [
         ("[tool.embcheck]\nprofil = 'quick'\n", "[tool.embcheck] has no key 'profil'; did you mean profile?"),
         ("[tool.embcheck]\nshard = '1/2'\n", "[tool.embcheck] has no key 'shard'; there are profile, seed, "),
-        ("[tool.embcheck]\nprofile = 'fast'\n", "profile must be 'quick' or 'gate' or 'deep', not 'fast'"),
+        ("[tool.embcheck]\nprofile = 'fast'\n", "profile must be 'quick' or 'gate' or 'full' or 'deep', not 'fast'"),
         ("[tool.embcheck]\nseed = true\n", "seed must be a whole number, such as 1, not True"),
         ("[tool]\nembcheck = 3\n", "expected a table [tool.embcheck], not 3"),
         ("[tool.embcheck\n", "pyproject.toml: Expected ']'"),

@@ -157,7 +157,7 @@ def test_a_script_ends_with_the_process_that_tries_it(tmp_path: Path) -> None:
 def test_of_a_killed_run_nothing_is_left(temporary: Path) -> None:
     """Its workers, and the processes in which they try cases; and after the next start its folder is gone, too."""
     # The family sharded executes its cases in forks of another process.
-    words = ("run", "--profile", "gate", "-n", "2", "-k", "(sharded or gradient) and scope")
+    words = ("run", "--profile", "full", "-n", "2", "-k", "(sharded or gradient) and scope")
     run = subprocess.Popen([sys.executable, "-m", "embcheck.cli", *words], stdout=subprocess.PIPE, cwd=temporary)
     try:
         assert eventually(lambda: len(list(temporary.glob("embcheck-*/slot-*"))) == 2, 120)

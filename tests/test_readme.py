@@ -45,7 +45,7 @@ def test_commands_exist() -> None:
 
 
 def test_profiles_exist() -> None:
-    assert set(re.findall(r"profile[ =](quick|gate|deep)", README)) <= set(PROFILES)
+    assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
 
 
 def test_the_example_law_is_printed_as_it_stands() -> None:

@@ -20,7 +20,7 @@ from embcheck.result import Finding
 from embcheck.verdict import Status, Verdict, merge_all
 
 #: All enumerated cases, and a deck of random ones for each experiment.
-_PROFILE = replace(PROFILES["gate"], random=1)
+_PROFILE = replace(PROFILES["full"], random=1)
 
 
 @dataclass(frozen=True)

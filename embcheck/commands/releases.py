@@ -39,7 +39,7 @@ def releases(
         typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters."),
     ] = None,
     profile: Annotated[
-        str, typer.Option("--profile", help="quick, gate or deep: how much is run.", autocompletion=profile_names)
+        str, typer.Option("--profile", help="quick, gate, full or deep: how much is run.", autocompletion=profile_names)
     ] = "gate",
     seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
     keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",

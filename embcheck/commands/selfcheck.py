@@ -29,10 +29,10 @@ def selfcheck(
         str,
         typer.Option(
             "--profile",
-            help=f"quick, gate or deep; gate takes {TIMES['selfcheck']} on two cores.",
+            help=f"quick, gate, full or deep; full takes {TIMES['selfcheck']} on two cores.",
             autocompletion=profile_names,
         ),
-    ] = "gate",
+    ] = "full",
     seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
     keyword: Annotated[
         str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")

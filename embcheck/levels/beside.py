@@ -12,7 +12,7 @@ from embcheck.levels.sweep import DECK, Request, Running, Swept
 from embcheck.machine import flags_of, seen
 
 #: Profiles of which it takes less than a tenth, and what of the deck it judges.
-_PROFILES, _ENGINES = ("gate", "deep"), ("scope", "random")
+_PROFILES, _ENGINES = ("gate", "full", "deep"), ("scope", "random")
 
 
 class Beside:

@@ -70,7 +70,7 @@ def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CA
     """``quick`` or ``gate`` signatures (four times as many in *deep*) with ``each`` cases, half of that in quick."""
 
     def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
-        count = {"quick": quick, "gate": gate}.get(profile.name, 4 * gate)
+        count = {"quick": quick, "gate": gate, "full": gate}.get(profile.name, 4 * gate)
         most = max(2, each // 2) if profile.name == "quick" else each
         for position, signature in enumerate(signatures(family, count, stream.derive(seed, item.label), fixed)):
             yield from _cases_of(family, signature, position, most, histories)

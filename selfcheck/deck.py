@@ -1,0 +1,230 @@
+"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/deck.json.
+
+A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
+axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
+other seeds, measure the choice.  *quick* is chosen first, and *gate* adds to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from embcheck.collect import load_families
+from embcheck.deck import Choice, keep
+from embcheck.fault import load_faults
+from embcheck.law import Family
+from embcheck.ledger import SHIPPED, load
+from embcheck.machine import here
+from embcheck.selfcheck import Worker, _in_slots
+from embcheck.tiers import CORE
+from selfcheck import runner
+from selfcheck.drawn import faults as drawn_faults
+from selfcheck.judging import CORE as DRAWN
+from selfcheck.judging import Candidate, Courts
+from selfcheck.pool import Measured, Place, candidates, killers, measure
+
+#: Seconds of CPU time for what is enumerated of core and of extended families, what every profile obliges included.
+BUDGETS = {"quick": (12.0, 4.8), "gate": (36.0, 11.0)}
+#: Drawn faults that take part, and their seed.
+_DRAWN, _SEED = 3000, 20261123
+#: What the first, second and third case that kills a fault are worth, by kind of fault, and all pairs of a family together;
+#: a second and a third case with a pair are worth a third and a ninth of the first.
+_KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5), "drawn": (0.5, 0.25, 0.12)}
+_PAIRS = {True: 12.0, False: 3.0}
+#: No case is cheaper than this, seconds.
+_LEAST = 0.0003
+
+Feature = Hashable
+
+
+def takes_part(fault: str) -> bool:
+    """Whether a fault by hand takes part in the choice; the others measure it."""
+    return hashlib.sha256(fault.encode()).digest()[0] % 2 == 0
+
+
+@dataclass
+class Matrix:
+    """For each case, by family and position, what it does for the choice, and what that is worth at the first, second … time."""
+
+    features: dict[tuple[str, int], list[Feature]] = field(default_factory=lambda: defaultdict(list))
+    worth: dict[Feature, tuple[float, ...]] = field(default_factory=dict)
+
+    def add(self, key: tuple[str, int], feature: Feature, worth: tuple[float, ...]) -> None:
+        """That a case has a feature."""
+        self.features[key].append(feature)
+        self.worth[feature] = worth
+
+    def gain(self, key: tuple[str, int], had: Mapping[Feature, int]) -> float:
+        """What a case adds to a choice that has each feature so many times."""
+        total = 0.0
+        for feature in self.features.get(key, ()):
+            worth, times = self.worth[feature], had.get(feature, 0)
+            if times < len(worth):
+                total += worth[times]
+        return total
+
+
+def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
+    """Measures the pools and hunts the faults that take part on them."""
+    measured: dict[str, Measured] = {}
+
+    def clean(worker: Worker, name: str) -> None:
+        measured[name] = worker.asked(600.0, measure, name)
+        _say(f"{name}: {sum(s for s in measured[name].seconds if s != float('inf')):.1f} s")
+
+    _in_slots(jobs, names, clean)
+    found, hunted = Matrix(), dict[str, dict[int, frozenset[str]]]()
+    every = load_faults()
+    wanted = [f for f in every.values() if f.family in names and not (f.control or f.fatal or f.modes) and takes_part(f.name)]
+
+    def hunt(worker: Worker, name: str) -> None:
+        try:
+            hunted[name] = worker.asked(300.0, killers, name, measured[every[name].family])
+        except Exception as error:  # it ended its process, or hangs
+            _say(f"{name}: {error!r}")
+        if len(hunted) % 20 == 0:
+            _say(f"{len(hunted)} of {len(wanted)} faults")
+
+    _in_slots(jobs, [fault.name for fault in sorted(wanted, key=lambda f: f.family)], hunt)
+    for name, kills in sorted(hunted.items()):
+        for position, laws in kills.items():
+            key = every[name].family, position
+            found.add(key, ("hand", name), _KILLS["hand"])
+            for law in laws:
+                found.add(key, ("law", law), _KILLS["law"])
+    _drawn(found, [name for name in names if name in DRAWN], measured, jobs)
+    _pairs(found, names, measured)
+    return found, measured
+
+
+def _drawn(found: Matrix, names: list[str], measured: Mapping[str, Measured], jobs: int) -> None:
+    """Drawn faults of the kernels: a case that one changes nearly always kills it."""
+    worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
+    try:
+        changed = worker.asked(1800.0, _changed, names, dict(measured), jobs) if names else {}
+    finally:
+        worker.close()
+    for fault, keys in changed.items():
+        for key in keys:
+            found.add(key, ("drawn", fault), _KILLS["drawn"])
+
+
+def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
+    """Runs in a worker: the cases that each drawn fault changes."""
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
+    courts, keys, deck = Courts(ledger), list[tuple[str, int]](), list[Candidate]()
+    for name, position, place in candidates(names, measured):
+        each = courts.candidate(name, place.mode, place.case)
+        if each is not None:
+            keys.append((name, position))
+            deck.append(each)
+    runner._deck[:] = [(deck, ledger)]
+    record = runner._recorded(drawn_faults(_DRAWN, _SEED), len(deck), jobs, lambda doing, done, total: None)
+    return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
+
+
+def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
+    for name in names:
+        met: dict[tuple[str, int], list[Feature]] = {}
+        for _, position, place in candidates([name], measured):
+            values = [(axis, repr(value)) for axis, value in place.case.axes.items() if axis != "seed"]
+            met[name, position] = [(name, place.mode, hash(pair)) for pair in itertools.combinations(values, 2)]
+        count = Counter(itertools.chain.from_iterable(met.values()))
+        # What only one case of the pool has is a value of its own, such as an exact list of indices.
+        shared = {pair for pair, times in count.items() if times > 1}
+        whole = _PAIRS[name in CORE] / max(1, len(shared))
+        worth = (whole, whole / 3, whole / 9)
+        for key, pairs in met.items():
+            for pair in pairs:
+                if pair in shared:
+                    found.add(key, pair, worth)
+
+
+def choose(
+    found: Matrix, measured: Mapping[str, Measured], names: Iterable[str], budget: float, taken: set[tuple[str, int]]
+) -> float:
+    """Adds cases to those taken, always the one that adds most for its cost, until a budget is spent; what is spent.
+
+    What a case adds only falls as others are taken, so that a case is looked at again only once it comes up.
+    """
+    had: Counter[Feature] = Counter()
+    keys = [
+        (name, position) for name in names for position, s in enumerate(measured[name].seconds) if s != float("inf")
+    ]
+    spent = 0.0
+    for key in keys:
+        if key in taken:
+            had.update(found.features.get(key, ()))
+            spent += measured[key[0]].seconds[key[1]]
+    cost = {key: max(_LEAST, measured[key[0]].seconds[key[1]]) for key in keys}
+    heap = [(-found.gain(key, had) / cost[key], key) for key in keys if key not in taken]
+    heapq.heapify(heap)
+    while heap and spent < budget:
+        rate, key = heapq.heappop(heap)
+        now = -found.gain(key, had) / cost[key]
+        if now >= 0:
+            continue
+        if heap and now > heap[0][0] + 1e-12:
+            heapq.heappush(heap, (now, key))
+            continue
+        taken.add(key)
+        had.update(found.features[key])
+        spent += cost[key]
+    return spent
+
+
+def chosen(names: list[str], found: Matrix, measured: Mapping[str, Measured]) -> dict[str, dict[str, dict[str, Choice]]]:
+    """What each tier runs, by family and mode."""
+    places = {(name, position): place for name, position, place in candidates(names, measured)}
+    taken = {key for key, place in places.items() if place.part == "obliging"}
+    tiers: dict[tuple[str, int], str] = {}
+    for tier, budgets in BUDGETS.items():
+        before = set(taken)
+        for budget, core in zip(budgets, (True, False), strict=True):
+            concerned = [name for name in names if (name in CORE) == core]
+            spent = choose(found, measured, concerned, budget, taken)
+            _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
+        tiers.update(dict.fromkeys(taken - before, tier))
+    made: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
+    for name in names:
+        for mode in load_families()[name].modes:
+            made.setdefault(name, {})[mode] = {tier: {"small": [], "product": [], "rows": []} for tier in BUDGETS}
+    for (name, position), tier in tiers.items():
+        place: Place = places[name, position]
+        made[name][place.mode][tier][place.part].append(place.where)
+    return {
+        name: {
+            mode: {tier: Choice(**{part: tuple(where) for part, where in parts.items()}) for tier, parts in each.items()}
+            for mode, each in modes.items()
+        }
+        for name, modes in made.items()
+    }
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def main(names: list[str], jobs: int = 2) -> None:
+    """Chooses for these families, or all, and writes the data; what was chosen for the others stays."""
+    families: dict[str, Family] = dict(load_families())
+    wanted = names or list(families)
+    found, measured = matrix(wanted, jobs)
+    keep(chosen(wanted, found, measured), families)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,170 @@
+"""The cases that a deck is chosen from, what each costs, and which planted faults it kills."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+
+from embcheck import stream
+from embcheck.collect import load_families
+from embcheck.deck import small_of, written
+from embcheck.evaluate import evaluate
+from embcheck.execution import Execution
+from embcheck.fault import load_faults
+from embcheck.hunt import Planted, used
+from embcheck.law import Family
+from embcheck.ledger import SHIPPED, Ledger, load
+from embcheck.machine import here
+from embcheck.mode import MODES
+from embcheck.obligations import obliging_cases
+from embcheck.result import Violated
+from embcheck.selection import gaps, thinned
+from embcheck.space import covering_rows
+from embcheck.tally import Tallies
+
+#: One landmark and small case in so many is looked at, and so many cases of the product; a sixth of that in further modes.
+_STRIDES, _PRODUCT, _FURTHER = {"landmarks": 1.0, "small": 6.0}, 1000, 6
+#: Covers of two axes that are looked at; seconds of CPU time that a family's cases may cost, and that a fault is hunted for.
+_COVERS, _BUDGET, _PATIENCE = 2, 14.0, 12.0
+#: After so many kills no more cases meet a fault.
+_ENOUGH = 40
+
+
+class Place(NamedTuple):
+    """A case with what says in `embcheck.deck` where it is found; an obliging one is always run."""
+
+    mode: str
+    part: str
+    where: Any
+    case: Any
+
+
+@dataclass
+class Measured:
+    """What the cases of a family's pool cost in seconds, by their positions, and the laws that each breaks as torch is."""
+
+    seconds: list[float] = field(default_factory=list)
+    broken: dict[int, frozenset[str]] = field(default_factory=dict)
+
+
+def pool(family: Family) -> list[Place]:
+    """The obliging cases of a family, then a share of its landmarks, small cases, product and covers."""
+    return [
+        *(Place(family.modes[0], "obliging", where, case) for where, case in obliging_cases(family).items()),
+        *(place for mode in family.modes for place in _enumerated(family, mode)),
+    ]
+
+
+def _enumerated(family: Family, mode: str) -> Iterator[Place]:
+    space, coarse = family.space, 1 if mode == family.modes[0] else _FURTHER
+    obliging = obliging_cases(family) if coarse == 1 else {}
+    landmarks = sum(1 for each in map(space.canon, space.landmarks()) if each)
+    for first, share, kind in ((0, landmarks, "landmarks"), (landmarks, None, "small")):
+        found = ((k, case) for k, case in enumerate(small_of(space)) if k >= first and (share is None or k < share))
+        for where, case in thinned(found, _STRIDES[kind] * coarse, stream.derive(1, family.name, mode, kind)):
+            if where not in obliging:
+                yield Place(mode, "small", where, case)
+    stride = max(1.0, _size(family) / _PRODUCT) * coarse
+    positions = gaps(stride, stream.derive(1, family.name, mode, "product"))
+    for where in positions:
+        case = next(space.product([where]), None)
+        if where >= _size(family):
+            break
+        if case is not None:
+            yield Place(mode, "product", where, case)
+    sizes = [len(values) for values in space.axes.values()]
+    for turn in range(_COVERS if coarse == 1 else 1):
+        rows = covering_rows(sizes, min(2, space.strength), stream.derive(turn, family.name, mode), 1).tolist()
+        for row in rows if coarse == 1 else thinned(rows, 3, stream.derive(turn, family.name, mode)):
+            case = space.at(row, stream.derive(0, family.name, written(row)) & 0xFF)
+            if case is not None:
+                yield Place(mode, "rows", written(row), case)
+
+
+def _size(family: Family) -> int:
+    size = 1
+    for name in family.space.flags:
+        size *= len(family.space.axes[name])
+    return size
+
+
+# -- in worker processes --------------------------------------------------------------------------------------------
+
+
+@cache
+def _court(name: str) -> tuple[Family, list[Place], dict[str, Tallies]]:
+    """A family, its pool, and who says which laws are asked in each of its modes."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    family = load_families()[name]
+    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
+    return family, pool(family), {mode: Tallies(family, MODES[mode], ledger) for mode in family.modes}
+
+
+def _broken(name: str, position: int, execution: Any) -> frozenset[str]:
+    family, places, tallies = _court(name)
+    place = places[position]
+    asked = [each.law for each in tallies[place.mode].each]
+    case = type(place.case)(*place.case)  # a copy, since a case keeps what it once expanded to
+    results = evaluate(family, MODES[place.mode], case, asked, execution)
+    return frozenset(law.name for law, result in zip(asked, results, strict=True) if isinstance(result, Violated))
+
+
+def _runs(name: str, position: int) -> bool:
+    """Whether the ledger lets the case be executed."""
+    _, places, tallies = _court(name)
+    judge = tallies[places[position].mode]
+    return not judge.excluded or judge.excuse(places[position].case.facts()) is None
+
+
+def measure(name: str) -> Measured:
+    """A clean run of a family's pool, up to a budget of CPU time; what is left out of it has no cost and is not chosen."""
+    found, end = Measured(), used() + _BUDGET
+    _, places, _ = _court(name)
+    obliging = sum(place.part == "obliging" for place in places)
+    order = [*range(obliging), *stream.shuffled(stream.derive(2, name), list(range(obliging, len(places))))]
+    found.seconds = [float("inf")] * len(places)
+    for count, position in enumerate(order):
+        if count >= obliging and count % 32 == 0 and used() > end:
+            break
+        if _runs(name, position):
+            started = time.process_time()
+            broken = _broken(name, position, Execution())
+            found.seconds[position] = time.process_time() - started
+            if broken:
+                found.broken[position] = broken
+    return found
+
+
+def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
+    """The cases of its family's pool that kill a fault, by position, each with the laws that it breaks there and not without."""
+    planned = load_faults()[fault]
+    if not planned.applies() or planned.witness():
+        return {}
+    name, found, end = planned.family, dict[int, frozenset[str]](), used() + _PATIENCE
+    known = [k for k, seconds in enumerate(clean.seconds) if seconds != float("inf")]
+    with Planted(planned) as planted:
+        for count, position in enumerate(stream.shuffled(stream.derive(3, fault), known)):
+            broken = _broken(name, position, planted.execute) - clean.broken.get(position, frozenset())
+            if broken:
+                found[position] = broken
+            if len(found) == _ENOUGH or (count % 32 == 0 and used() > end):
+                break
+    return found
+
+
+def candidates(names: Sequence[str], measured: Mapping[str, Measured]) -> list[tuple[str, int, Place]]:
+    """Every case that was measured, with its family and its position."""
+    return [
+        (name, position, place)
+        for name in names
+        for position, place in enumerate(_court(name)[1])
+        if measured[name].seconds[position] != float("inf")
+    ]
