@@ -91,12 +91,13 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, F
     data = {}
     for name, modes in sorted(choices.items()):
         told = {
-            mode: {
-                tier: {part: sorted(getattr(choice, part)) for part in _PARTS} for tier, choice in tiers.items()
-            }
+            mode: {tier: {part: sorted(getattr(choice, part)) for part in _PARTS} for tier, choice in tiers.items()}
             for mode, tiers in modes.items()
         }
         data[name] = {"of": digest(families[name]), "modes": told}
-    lines = [f"{json.dumps(name)}: {json.dumps(each, separators=(',', ':'), ensure_ascii=False)}" for name, each in data.items()]
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(each, separators=(',', ':'), ensure_ascii=False)}"
+        for name, each in data.items()
+    ]
     write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
     _kept.cache_clear()

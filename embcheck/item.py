@@ -49,7 +49,17 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(
-        "quick", 80, 2, 1, 0, 64, {"scope": 1, "product": 1, "random": 1}, histories=8, aimed=90, deck="quick", further=3
+        "quick",
+        80,
+        2,
+        1,
+        0,
+        64,
+        {"scope": 1, "product": 1, "random": 1},
+        histories=8,
+        aimed=90,
+        deck="quick",
+        further=3,
     ),
     "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
     "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),

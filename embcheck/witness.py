@@ -25,7 +25,9 @@ def statement(entry: Entry) -> Statement:
     """The entry as a record keeps it."""
     releases = f"; torch {entry.torch}" if str(entry.torch) else ""
     machines = f"; machines with {conditions(entry.machine)}" if entry.machine else ""
-    return Statement(witness_law(entry.name), LEDGER, entry.reason, f"violates {entry.law}{releases}{machines}", entry.link)
+    return Statement(
+        witness_law(entry.name), LEDGER, entry.reason, f"violates {entry.law}{releases}{machines}", entry.link
+    )
 
 
 def look(

@@ -84,7 +84,9 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
     _in_slots(jobs, names, clean)
     found, hunted = Matrix(), dict[str, dict[int, frozenset[str]]]()
     every = load_faults()
-    wanted = [f for f in every.values() if f.family in names and not (f.control or f.fatal or f.modes) and takes_part(f.name)]
+    wanted = [
+        f for f in every.values() if f.family in names and not (f.control or f.fatal or f.modes) and takes_part(f.name)
+    ]
 
     def hunt(worker: Worker, name: str) -> None:
         try:
@@ -173,7 +175,7 @@ def choose(
     heap = [(-found.gain(key, had) / cost[key], key) for key in keys if key not in taken]
     heapq.heapify(heap)
     while heap and spent < budget:
-        rate, key = heapq.heappop(heap)
+        _, key = heapq.heappop(heap)
         now = -found.gain(key, had) / cost[key]
         if now >= 0:
             continue
@@ -186,7 +188,9 @@ def choose(
     return spent
 
 
-def chosen(names: list[str], found: Matrix, measured: Mapping[str, Measured]) -> dict[str, dict[str, dict[str, Choice]]]:
+def chosen(
+    names: list[str], found: Matrix, measured: Mapping[str, Measured]
+) -> dict[str, dict[str, dict[str, Choice]]]:
     """What each tier runs, by family and mode."""
     places = {(name, position): place for name, position, place in candidates(names, measured)}
     taken = {key for key, place in places.items() if place.part == "obliging"}
@@ -207,7 +211,9 @@ def chosen(names: list[str], found: Matrix, measured: Mapping[str, Measured]) ->
         made[name][place.mode][tier][place.part].append(place.where)
     return {
         name: {
-            mode: {tier: Choice(**{part: tuple(where) for part, where in parts.items()}) for tier, parts in each.items()}
+            mode: {
+                tier: Choice(**{part: tuple(where) for part, where in parts.items()}) for tier, parts in each.items()
+            }
             for mode, each in modes.items()
         }
         for name, modes in made.items()

@@ -52,7 +52,7 @@ LAYERS = (
     # what came out, what the laws say of it, and what is kept of that
     *("outcome", "space", "result", "instead", "comparison", "claimed", "law", "verdict", "figure", "machine"),
     *("state", "cause", "ledger", "shipped", "tiers"),
-    *("accounting", "records", "item"),
+    *("accounting", "records", "item", "deck"),
     # the families: cases and expectations in numpy, programs in torch and nothing else
     *(
         "undisturbed",
