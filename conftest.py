@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--full", action="store_true", help="Run the tests of embcheck whole where they otherwise run a sample (tests/README.md)."
+        "--full",
+        action="store_true",
+        help="Run the tests of embcheck whole where they otherwise run a sample (tests/README.md).",
     )
 
 

@@ -64,7 +64,8 @@ def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference)
 # -- functions as source -----------------------------------------------------------------------------------------
 
 
-def _roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+def roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+    """The functions from which a program's source begins: the mode's, those among its options, and its own."""
     functions = [] if mode.name == "eager" else [mode.function]
     for value in plan.options.values():
         functions += [member for member in (value if isinstance(value, tuple) else [value]) if callable(member)]
@@ -109,7 +110,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
             elif isinstance(value, types.FunctionType) or _is_class(value) or _is_constant(value):
                 visit(used, value)
 
-    for function in _roots(plan, mode):
+    for function in roots(plan, mode):
         visit(function.__name__, function)
     return found, modules
 

@@ -51,9 +51,7 @@ def _dead(program: Program, entries: list[Entry], is_quiet: Callable[[ast.AST], 
         for node in program.text.walk(entry.value) if is_quiet(entry.value) else ():
             inside.setdefault(id(node), []).append(entry.keys)
         own |= set(map(id, _keys_of(program, entry)))
-    strings = [
-        (n, n.value) for n in program.text.nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    ]
+    strings = [(n, n.value) for n in program.text.nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     while True:
         read = {
             (text, isinstance(program.text.parents[node], ast.JoinedStr))

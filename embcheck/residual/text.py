@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-
 #: Fields of nodes that hold contexts and operators: one object stands for all of a kind, which is nowhere.
 _NOWHERE = frozenset({"ctx", "op", "ops"})
 
