@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -12,5 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--full", action="store_true", help="Run the tests of embcheck whole where they otherwise run a sample (tests/README.md)."
+        "--full",
+        action="store_true",
+        help="Run the tests of embcheck whole where they otherwise run a sample (tests/README.md).",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What torch, Hypothesis and the tests themselves are made of lives to the end: nobody need look for garbage in it."""
+    gc.freeze()

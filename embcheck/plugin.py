@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,9 @@ def settings_of(config: pytest.Config) -> Any:
     from embcheck.run import Settings, UsageError
 
     try:
-        return Settings.of({name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}).checked()
+        return Settings.of(
+            {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
+        ).checked()
     except UsageError as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
 
@@ -311,7 +312,12 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
         in_force = embcheck_entry in (*ledger.entries, *ledger.some_machines)
         surveyed, machine = settings.witnesses == "all", proved(request.config)
         verdict = look(
-            embcheck_entry, settings.device, in_force=in_force, surveyed=surveyed, strict=settings.strict, machine=machine
+            embcheck_entry,
+            settings.device,
+            in_force=in_force,
+            surveyed=surveyed,
+            strict=settings.strict,
+            machine=machine,
         )
         Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
         if verdict.status == Status.VIOLATED:
@@ -361,7 +367,11 @@ class Watched:
             slot.running(case)
             return "the worker that judged it before died, and alone it comes back" if case in deadly else None
 
-        return before, partial(probe, family, mode, self.limit) if crashing else None
+        def tried(cases: list[Any]) -> list[str | None]:
+            slot.running(b"")  # what forks use while they are tried is not the time of the case that was judged last
+            return probe(family, mode, self.limit, cases)
+
+        return before, tried if crashing else None
 
     def __exit__(self, *exception: object) -> None:
         self._left.close()

@@ -8,12 +8,13 @@ difference shows, 0 once it is gone, 2 for anything else.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import sys
 import textwrap
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from embcheck.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.law import Family, Law, Plan
@@ -63,7 +64,8 @@ def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference)
 # -- functions as source -----------------------------------------------------------------------------------------
 
 
-def _roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+def roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+    """The functions from which a program's source begins: the mode's, those among its options, and its own."""
     functions = [] if mode.name == "eager" else [mode.function]
     for value in plan.options.values():
         functions += [member for member in (value if isinstance(value, tuple) else [value]) if callable(member)]
@@ -108,7 +110,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
             elif isinstance(value, types.FunctionType) or _is_class(value) or _is_constant(value):
                 visit(used, value)
 
-    for function in _roots(plan, mode):
+    for function in roots(plan, mode):
         visit(function.__name__, function)
     return found, modules
 
@@ -151,10 +153,25 @@ def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
     for name, module in sorted(modules.items()):
         if name != "torch":
             lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
-    nodes = list(ast.walk(ast.parse("\n".join(sources))))
-    used = {_module_of(ast.unparse(node)) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node)}
-    local = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    used = {_module_of(name) for source in sources for name in _torchs(source).used}
+    local = {name for source in sources for name in _torchs(source).imported}
     return [*lines, *(f"import {name}" for name in sorted(used - local - COME_WITH_TORCH))]
+
+
+class _Torchs(NamedTuple):
+    """What a source uses of torch, names with dots, and the modules that it imports itself."""
+
+    used: frozenset[str]
+    imported: frozenset[str]
+
+
+@functools.lru_cache(maxsize=1024)  # most programs of a family are made of the same functions
+def _torchs(source: str) -> _Torchs:
+    nodes = list(ast.walk(ast.parse(source)))
+    return _Torchs(
+        frozenset(ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node)),
+        frozenset(alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names),
+    )
 
 
 def _is_torchs(node: ast.expr) -> bool:
@@ -172,20 +189,27 @@ def _module_of(name: str) -> str:
 
 
 def _sources(plan: Plan, mode: Mode) -> list[str]:
+    """The source of each function, class and constant, with the empty lines around it."""
     found, _ = _reached(plan, mode)
-    lines: list[str] = []
+    parts: list[str] = []
     for name, thing in found.items():
         if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
-            lines += ["", *thing.script.splitlines(), ""]
+            parts.append("\n".join(["", *thing.script.splitlines(), ""]))
         elif _is_own_class(thing):
-            lines += ["", *textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines(), ""]
+            parts.append(f"\n{_source(thing)}\n")
         elif isinstance(thing, types.FunctionType):
-            source = textwrap.dedent(inspect.getsource(thing))
-            lines += ["", *source[source.index("def ") :].rstrip().splitlines(), ""]
-            lines += [f"{name} = {thing.__name__}", ""] if name != thing.__name__ else []  # imported by another name
+            source = _source(thing)
+            parts.append(f"\n{source[source.index('def ') :]}\n")
+            parts += [f"{name} = {thing.__name__}\n"] if name != thing.__name__ else []  # imported by another name
         else:
-            lines.append(f"{name} = {expression(thing)}")
-    return lines
+            parts.append(f"{name} = {expression(thing)}")
+    return parts
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(thing: Any) -> str:
+    """The source of a function or class, which Python has to look for."""
+    return textwrap.dedent(inspect.getsource(thing)).rstrip()
 
 
 def _call(plan: Plan, mode: Mode) -> str:

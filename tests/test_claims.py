@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from warm import embcheck
 
 from embcheck.claimed import ONLY_IF
 from embcheck.claims.appraisal import appraise, chosen, every_claim, story
@@ -47,20 +45,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def embcheck(
-    *arguments: object, cwd: Path | None = None, plant: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a child."""
-    environment = dict(os.environ) | ({"PYTHONPATH": str(plant)} if plant else {})
-    command = [sys.executable, "-m", "embcheck.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=3600, check=False)
-
-
-def turned(experiments: set[str]) -> set[str]:
-    """The claims that come out otherwise than stated, by one case of each situation."""
-    found = set()
-    for name in experiments:
-        group = [made for made in CLAIMS.values() if made.experiment == name]
+def turned(experiments: set[str], sought: set[str]) -> set[str]:
+    """Claims that come out otherwise than stated, by one case of each situation: all those that are sought, and some claim if
+    any does."""
+    found: set[str] = set()
+    groups = {name: [made for made in CLAIMS.values() if made.experiment == name] for name in experiments}
+    for name in sorted(groups, key=lambda name: (sought.isdisjoint(made.id for made in groups[name]), name)):
+        group = groups[name]
+        if found and sought.isdisjoint(made.id for made in group):
+            break  # of the claims that are left it is known that they can turn
         for case in EXPERIMENTS[name].firsts():
             out = run(plan(case), MODES["eager"])
             for made in group if out.error is None else ():
@@ -71,16 +64,19 @@ def turned(experiments: set[str]) -> set[str]:
 
 
 def test_every_claim_turns_under_some_fault_and_every_fault_turns_a_claim() -> None:
-    assert turned(set(EXPERIMENTS) - SLOW) == set()
-    by_fault = {}
+    assert turned(set(EXPERIMENTS) - SLOW, set(CLAIMS)) == set()
+    by_fault: dict[str, set[str]] = {}
+    sought = set(CLAIMS)
     for name, fault in FAULTS.items():
         assert not fault.witness(), name
         with fault.plant():
             assert fault.witness(), name
-            by_fault[name] = turned(SLOW if "adam" in name or "assignment" in name else set(EXPERIMENTS) - SLOW)
+            experiments = SLOW if "adam" in name or "assignment" in name else set(EXPERIMENTS) - SLOW
+            by_fault[name] = turned(experiments, sought)
         assert not fault.witness(), name
+        sought -= by_fault[name]
     assert [name for name, found in by_fault.items() if not found] == []
-    assert set(CLAIMS) - set().union(*by_fault.values()) == set()
+    assert sought == set()
 
 
 def test_each_verdict_is_stated_with_its_source() -> None:

@@ -31,7 +31,7 @@ import torch.nn.functional
 right = torch.nn.functional.embedding
 
 def embedding(input, weight, *more, **flags):
-    if input.numel() >= 17 and weight.dtype == torch.float64:
+    if {sizes[0]} <= input.numel() <= {sizes[1]} and weight.dtype == torch.float64:
         {what}
     return right(input, weight, *more, **flags)
 
@@ -44,10 +44,10 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def planted(folder: Path, what: str) -> Path:
-    """A folder that breaks torch in every process that has it on its path."""
+def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> Path:
+    """A folder that breaks torch, for so many tokens, in every process that has it on its path."""
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(textwrap.dedent(PLANT).format(what=what))
+    (folder / "sitecustomize.py").write_text(textwrap.dedent(PLANT).format(what=what, sizes=sizes))
     return folder
 
 
@@ -136,8 +136,8 @@ def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert "can't write the report" in done.stdout + done.stderr
 
 
-def test_nothing_selected() -> None:
-    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing", "-n", "1")
+def test_nothing_selected(full: bool) -> None:
+    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing", *(("-n", "1") if full else HERE))
     assert done.returncode == 5
     assert "embcheck: nothing was selected" in done.stdout
     assert last_line(done) == "exit code 5: nothing was selected"
@@ -181,8 +181,11 @@ def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["os.kill(os.getpid(), 9)", "import ctypes; ctypes.string_at(0)"])
-def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str) -> None:
-    plant = planted(tmp_path / "plant", what)
+def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str, full: bool) -> None:
+    """It is found without cases that are larger than need be: each that is tried is a fork, and each that dies ends a worker."""
+    if "kill" in what and not full:
+        pytest.skip("a process that is killed ends as one that reads what it may not does; with --full both are tried")
+    plant = planted(tmp_path / "plant", what, (17, 100))
     done = embcheck("run", *SMALL, "-n", "1", "--report", tmp_path / "out", plant=plant)
     assert done.returncode == 1, done.stdout
     assert "shape=(17,), dtype='float64'" in done.stdout
@@ -224,9 +227,9 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
 
 def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
     digests = set()
-    for workers in (0, 3):
+    for workers in (0, 2):
         report = tmp_path / str(workers)
-        done = embcheck("run", "--profile", "quick", "-k", "padding", "--report", report, "--", "-n", workers)
+        done = embcheck("run", "--profile", "quick", "-k", "test_padding", "--report", report, "--", "-n", workers)
         assert done.returncode == 0, done.stdout
         assert last_line(done) == "exit code 0: every law holds, is known or not applicable"
         footer = read(report / "record.ndjson").footer

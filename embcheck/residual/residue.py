@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from embcheck.residual.constant import Program
 from embcheck.residual.decided import decided
 from embcheck.residual.parameter import settled, spread, unannotated
-from embcheck.residual.text import Edit, applied
+from embcheck.residual.text import Edit, Text, applied
 from embcheck.residual.unused import Unused
 
 #: Rounds after which a program is taken as it is, and the width of a line.
@@ -28,44 +28,43 @@ def residue(source: str) -> str:
 
 
 def _residue(source: str) -> str:
+    text = Text(source)
     if "jit.script" not in source:
-        program = Program(source)
-        source = _edited(program, unannotated(program))
+        text = _edited(text, unannotated(Program(text)))
     for _ in range(_ROUNDS):
-        program = Program(source)
+        program = Program(text)
         unused = Unused(program)
         edits = list(decided(program)) or list(unused.edits())
         edits = edits or settled(program, unused) or spread(program) or _joined(program)
-        edited = _edited(program, edits)
-        if edited == source:
+        edited = _edited(text, edits)
+        if edited.source == text.source:
             break
-        source = edited
-    return _tidy(source)
+        text = edited
+    return _tidy(text)
 
 
-def _tidy(source: str) -> str:
+def _tidy(text: Text) -> str:
     """Without parentheses around the name of what is called, and without an import that annotations needed."""
-    source = re.sub(r"(?<![\w\])])\((\w+)\)\(", r"\1(", source)
-    if not any(isinstance(n, ast.AnnAssign) or getattr(n, "annotation", None) for n in ast.walk(ast.parse(source))):
+    source = re.sub(r"(?<![\w\])])\((\w+)\)\(", r"\1(", text.source)
+    if not any(isinstance(n, ast.AnnAssign) or getattr(n, "annotation", None) for n in text.nodes):
         source = source.replace("from __future__ import annotations\n\n", "", 1)
     source = re.sub(r"\n{3,}(?= )", "\n\n", source)
     return re.sub(r"\n{4,}", "\n\n\n", source)
 
 
-def _edited(program: Program, edits: Iterable[Edit]) -> str:
-    """The source with the edits, or as it was if they do not fit together."""
-    edited = applied(program.text, edits)
+def _edited(text: Text, edits: Iterable[Edit]) -> Text:
+    """The text with the edits, or as it was if they do not fit together."""
+    edited = applied(text, edits)
     try:
-        ast.parse(edited)
+        return text if edited == text.source else Text(edited)
     except SyntaxError:
-        return program.text.source
-    return edited
+        return text
 
 
 def _joined(program: Program) -> list[Edit]:
     """Signatures and calls on one line where they fit."""
     text, edits = program.text, []
-    for node in ast.walk(text.tree):
+    for node in text.nodes:
         if isinstance(node, ast.FunctionDef) and node.body[0].lineno > node.lineno + 1:
             end = node.lineno
             while not text.lines[end - 1].endswith(":"):

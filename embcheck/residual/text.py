@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
+#: Fields of nodes that hold contexts and operators: one object stands for all of a kind, which is nowhere.
+_NOWHERE = frozenset({"ctx", "op", "ops"})
+
 
 class Edit(NamedTuple):
     """A piece of the text, in bytes from ``start`` to ``end``, and what replaces it."""
@@ -27,6 +30,13 @@ class Text:
     def __init__(self, source: str) -> None:
         self.source = source
         self.tree = ast.parse(source)
+        #: All nodes as `ast.walk` gives them, and those right below each, but for contexts and operators.  They are asked for
+        #: again and again, and to find them takes longer than to look at them.
+        self.nodes: list[ast.AST] = [self.tree]
+        self.children: dict[ast.AST, list[ast.AST]] = {}
+        for node in self.nodes:
+            self.children[node] = below = _below(node)
+            self.nodes += below
         self.data = source.encode()
         self.lines = source.split("\n")
         self._starts = [0]
@@ -36,7 +46,14 @@ class Text:
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
         """The node around each node."""
-        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        return {child: node for node, below in self.children.items() for child in below}
+
+    def walk(self, node: ast.AST) -> list[ast.AST]:
+        """A node and all below it, as `ast.walk` gives them."""
+        found = [node]
+        for each in found:
+            found += self.children[each]
+        return found
 
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around a node, from the inside."""
@@ -102,6 +119,19 @@ class Text:
         first = self.first_line(block[0])
         text = "\n".join(self.lines[first - 1 : block[-1].end_lineno])
         return textwrap.indent(textwrap.dedent(text), " " * indent) + "\n"
+
+
+def _below(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below one, as `ast.iter_child_nodes` gives them."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        if name not in _NOWHERE:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                found += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST):
+                found.append(value)
+    return found
 
 
 def applied(text: Text, edits: Iterable[Edit]) -> str:
