@@ -36,13 +36,13 @@ def parts(value: ast.expr) -> Iterator[ast.expr]:
             yield value
 
 
-def returned(function: ast.FunctionDef) -> list[ast.expr]:
+def returned(program: Program, function: ast.FunctionDef) -> list[ast.expr]:
     """The dictionaries that make what a function returns."""
-    values = [node.value for node in body_of(function) if isinstance(node, ast.Return)]
+    values = [node.value for node in body_of(program, function) if isinstance(node, ast.Return)]
     return [part for value in values if value is not None for part in parts(value)]
 
 
-def body_of(function: ast.FunctionDef) -> Iterator[ast.AST]:
+def body_of(program: Program, function: ast.FunctionDef) -> Iterator[ast.AST]:
     """The nodes of a function's body, with those of functions in it but for what these return."""
     waiting: list[tuple[ast.AST, bool]] = [(statement, True) for statement in function.body]
     while waiting:
@@ -50,7 +50,7 @@ def body_of(function: ast.FunctionDef) -> Iterator[ast.AST]:
         if isinstance(node, ast.Lambda | ast.ClassDef) or (isinstance(node, ast.Return) and not own):
             continue
         yield node
-        waiting += [(inner, own and not isinstance(node, ast.FunctionDef)) for inner in ast.iter_child_nodes(node)]
+        waiting += [(inner, own and not isinstance(node, ast.FunctionDef)) for inner in program.text.inner[node]]
 
 
 def is_by_entries(program: Program, use: ast.Name) -> bool:
@@ -74,7 +74,7 @@ def _returned_around(program: Program, node: ast.expr) -> Iterator[ast.expr]:
 
 def _names(program: Program, function: ast.FunctionDef) -> set[str]:
     scope = program.names.scope_of[function.args]
-    names = {part.id for part in returned(function) if isinstance(part, ast.Name)}
+    names = {part.id for part in returned(program, function) if isinstance(part, ast.Name)}
     return {name for name in names if all(is_by_entries(program, use) for use in scope.read[name])}
 
 

@@ -49,7 +49,7 @@ class Program:
 
     def __init__(self, source: str) -> None:
         self.text = Text(source)
-        self.names = Names(self.text.tree)
+        self.names = Names(self.text)
         self._values: dict[tuple[Scope, str], Any] = {}
 
     # -- values ------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Program:
         for operand in test.values:
             if self.known(operand) and bool(self.value(operand)) == decides:
                 return decides
-            if any(isinstance(node, ast.Call | ast.NamedExpr) for node in ast.walk(operand)):
+            if any(isinstance(node, ast.Call | ast.NamedExpr) for node in self.text.walk(operand)):
                 return None
         return None
 
@@ -282,9 +282,9 @@ class Program:
         """All functions that are no methods."""
         return [
             node
-            for node in ast.walk(self.text.tree)
+            for node in self.text.nodes
             if isinstance(node, ast.FunctionDef) and not isinstance(self.names.scope_of[node].node, ast.ClassDef)
         ]
 
     def statements(self) -> Iterator[ast.stmt]:
-        return (node for node in ast.walk(self.text.tree) if isinstance(node, ast.stmt))
+        return (node for node in self.text.nodes if isinstance(node, ast.stmt))

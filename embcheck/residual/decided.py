@@ -11,7 +11,7 @@ from embcheck.residual.text import Edit
 
 def decided(program: Program) -> Iterator[Edit]:
     """The edits that leave of each decided branch what is taken."""
-    for node in ast.walk(program.text.tree):
+    for node in program.text.nodes:
         match node:
             case ast.If(test=test) if (verdict := program.verdict(test)) is not None:
                 yield _if(program, node, verdict)

@@ -48,12 +48,10 @@ def _dead(program: Program, entries: list[Entry], is_quiet: Callable[[ast.AST], 
     own: set[int] = set()  # the strings under which something is written
     inside: dict[int, list[tuple[str, ...]]] = {}  # what stands in that which is written, and under which names that is
     for entry in entries:
-        for node in ast.walk(entry.value) if is_quiet(entry.value) else ():
+        for node in program.text.walk(entry.value) if is_quiet(entry.value) else ():
             inside.setdefault(id(node), []).append(entry.keys)
-        own |= set(map(id, _keys_of(entry)))
-    strings = [
-        (n, n.value) for n in ast.walk(program.text.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    ]
+        own |= set(map(id, _keys_of(program, entry)))
+    strings = [(n, n.value) for n in program.text.nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     while True:
         read = {
             (text, isinstance(program.text.parents[node], ast.JoinedStr))
@@ -76,7 +74,7 @@ def _is_meant(key: str, text: str, is_piece: bool) -> bool:
     return text == key or (is_piece and key.startswith(text))
 
 
-def _keys_of(entry: Entry) -> Iterator[ast.AST]:
+def _keys_of(program: Program, entry: Entry) -> Iterator[ast.AST]:
     """The strings, or their pieces, under which an entry is written."""
     if isinstance(entry.node, ast.Dict):
         yield next(
@@ -84,14 +82,14 @@ def _keys_of(entry: Entry) -> Iterator[ast.AST]:
         )
     elif isinstance(entry.node, ast.Assign):
         for target in entry.node.targets:
-            yield from ast.walk(target)
+            yield from program.text.walk(target)
 
 
 def _entries(program: Program) -> Iterator[Entry]:
     """All entries of dictionaries that are nothing but bundles of them."""
     for function, names in bundling(program).items():
-        displays = [part for part in returned(function) if isinstance(part, ast.Dict)]
-        for node in body_of(function):
+        displays = [part for part in returned(program, function) if isinstance(part, ast.Dict)]
+        for node in body_of(program, function):
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as display) if name in names:
                     displays.append(display)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+from embcheck.residual.text import Text
+
 Function = ast.FunctionDef | ast.Lambda
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -34,7 +36,8 @@ class Scope:
 class Names(ast.NodeVisitor):
     """The scopes of a program.  Annotations are not read: no program here evaluates its own."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, text: Text) -> None:
+        self._text, tree = text, text.tree
         self.module = self._scope = Scope(tree, None)
         self.scope_of: dict[ast.AST, Scope] = {tree: self.module}
         self._waiting: list[tuple[Scope, ast.Name]] = []
@@ -43,10 +46,12 @@ class Names(ast.NodeVisitor):
             scope.home(node.id).read[node.id].append(node)
 
     def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.expr_context | ast.operator | ast.unaryop | ast.boolop | ast.cmpop):
-            return  # one object for all of a kind, which is nowhere
         self.scope_of.setdefault(node, self._scope)
         super().visit(node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for each in self._text.inner[node]:
+            self.visit(each)
 
     def _within(self, node: ast.AST, *parts: ast.AST | list[ast.stmt] | list[ast.expr]) -> Scope:
         outer, self._scope = self._scope, Scope(node, self._scope)
@@ -85,7 +90,7 @@ class Names(ast.NodeVisitor):
         self._within(node, node.body)
 
     def _comprehend(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
-        self._within(node, *ast.iter_child_nodes(node))
+        self._within(node, *self._text.inner[node])
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehend  # noqa: N815 (as ast asks)
 

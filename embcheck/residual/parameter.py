@@ -85,7 +85,9 @@ def _is_seen(program: Program, definition: ast.FunctionDef, function: ast.Functi
     """Whether a function of the module is what its name means all over another one, once a parameter is gone."""
     names, name = program.names, definition.name
     inner = names.scope_of[function.args]
-    inside = {scope for node in ast.walk(function) if (scope := names.scope_of.get(node)) is not None} | {inner}
+    inside = {scope for node in program.text.walk(function) if (scope := names.scope_of.get(node)) is not None} | {
+        inner
+    }
     inside.discard(names.scope_of[function])
     shadows = [binding for scope in inside for binding in scope.bound.get(name, [])]
     return names.scope_of[definition] is names.module and all(binding is parameter for binding in shadows)
@@ -138,7 +140,7 @@ def _cut(program: Program, spans: list[tuple[int, int]], place: int) -> Edit:
 def unannotated(program: Program) -> Iterator[Edit]:
     """The edits that leave annotations out: they name types of embcheck's own."""
     text = program.text
-    for node in ast.walk(text.tree):
+    for node in text.nodes:
         match node:
             case ast.arg(annotation=ast.expr() as annotation):
                 end = text.end(annotation)

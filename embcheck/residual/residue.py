@@ -28,19 +28,18 @@ def residue(source: str) -> str:
 
 
 def _residue(source: str) -> str:
+    program = Program(source)
     if "jit.script" not in source:
-        program = Program(source)
-        source = _edited(program, unannotated(program))
+        program = _edited(program, unannotated(program))
     for _ in range(_ROUNDS):
-        program = Program(source)
         unused = Unused(program)
         edits = list(decided(program)) or list(unused.edits())
         edits = edits or settled(program, unused) or spread(program) or _joined(program)
         edited = _edited(program, edits)
-        if edited == source:
+        if edited is program:
             break
-        source = edited
-    return _tidy(source)
+        program = edited
+    return _tidy(program.text.source)
 
 
 def _tidy(source: str) -> str:
@@ -52,20 +51,21 @@ def _tidy(source: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", source)
 
 
-def _edited(program: Program, edits: Iterable[Edit]) -> str:
-    """The source with the edits, or as it was if they do not fit together."""
-    edited = applied(program.text, edits)
+def _edited(program: Program, edits: Iterable[Edit]) -> Program:
+    """The program with the edits, or itself if they change nothing or do not fit together."""
+    source = applied(program.text, edits)
+    if source == program.text.source:
+        return program
     try:
-        ast.parse(edited)
+        return Program(source)
     except SyntaxError:
-        return program.text.source
-    return edited
+        return program
 
 
 def _joined(program: Program) -> list[Edit]:
     """Signatures and calls on one line where they fit."""
     text, edits = program.text, []
-    for node in ast.walk(text.tree):
+    for node in text.nodes:
         if isinstance(node, ast.FunctionDef) and node.body[0].lineno > node.lineno + 1:
             end = node.lineno
             while not text.lines[end - 1].endswith(":"):

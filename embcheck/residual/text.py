@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 
@@ -17,8 +16,13 @@ class Edit(NamedTuple):
     text: str = ""
 
 
+#: One object for all of a kind, which is nowhere in the text.
+_NOWHERE = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+
+
 class Text:
-    """A program's source with its tree.
+    """A program's source with its tree, which is gone through once: ``nodes`` has all that stand in the text, the outer ones
+    first, ``inner`` those right inside each, and ``parents`` the one around each.
 
     Raises:
         SyntaxError: if it is none.
@@ -32,11 +36,21 @@ class Text:
         self._starts = [0]
         for line in self.lines:
             self._starts.append(self._starts[-1] + len(line.encode()) + 1)
+        self.nodes: list[ast.AST] = [self.tree]
+        self.inner: dict[ast.AST, list[ast.AST]] = {}
+        self.parents: dict[ast.AST, ast.AST] = {}
+        for node in self.nodes:  # to which those inside are added
+            found = self.inner[node] = _inside(node)
+            self.nodes += found
+            for each in found:
+                self.parents[each] = node
 
-    @cached_property
-    def parents(self) -> dict[ast.AST, ast.AST]:
-        """The node around each node."""
-        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+    def walk(self, node: ast.AST) -> list[ast.AST]:
+        """A node and all inside, the outer ones first."""
+        found = [node]
+        for each in found:
+            found += self.inner[each]
+        return found
 
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around a node, from the inside."""
@@ -102,6 +116,18 @@ class Text:
         first = self.first_line(block[0])
         text = "\n".join(self.lines[first - 1 : block[-1].end_lineno])
         return textwrap.indent(textwrap.dedent(text), " " * indent) + "\n"
+
+
+def _inside(node: ast.AST) -> list[ast.AST]:
+    """The nodes right inside one, as `ast.iter_child_nodes` gives them, but for those that are nowhere in the text."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            found += [each for each in value if isinstance(each, ast.AST) and not isinstance(each, _NOWHERE)]
+        elif isinstance(value, ast.AST) and not isinstance(value, _NOWHERE):
+            found.append(value)
+    return found
 
 
 def applied(text: Text, edits: Iterable[Edit]) -> str:

@@ -79,7 +79,7 @@ class Unused:
 
     def _is_read(self, scope: Scope, name: str, definition: ast.stmt) -> bool:
         """Whether anything but a definition itself reads its name."""
-        inside = set(map(id, ast.walk(definition)))
+        inside = set(map(id, self._text.walk(definition)))
         return len(scope.bound[name]) != 1 or any(id(use) not in inside for use in scope.read[name])
 
     def _all_unread(self, scope: Scope, targets: list[ast.expr]) -> bool:
@@ -93,11 +93,11 @@ class Unused:
 
     def is_quiet(self, node: ast.AST) -> bool:
         """Whether to evaluate an expression changes nothing, so that it can be left out where its value is not read."""
-        return not any(isinstance(step, ast.NamedExpr) for step in ast.walk(node)) and self._does_nothing(node)
+        return not any(isinstance(step, ast.NamedExpr) for step in self._text.walk(node)) and self._does_nothing(node)
 
     def _does_nothing(self, node: ast.AST) -> bool:
         """The same where names of its own may be bound."""
-        return all(self._is_quiet_step(step) for step in ast.walk(node))
+        return all(self._is_quiet_step(step) for step in self._text.walk(node))
 
     def _is_quiet_step(self, node: ast.AST) -> bool:
         match node:
