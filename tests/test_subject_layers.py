@@ -411,7 +411,7 @@ def reasons(verdicts: list[Verdict]) -> str:
     return "\n".join(f"{verdict.law} {verdict.mode}: {reason}" for verdict in verdicts for reason in verdict.reasons)
 
 
-#: The profile *few* has at least one of so many cases of *quick*'s.
+#: Without --full at least one of so many cases of *quick*'s is judged.
 FEW = 10
 
 #: Each layer, how many cases of *quick* it is judged on at least, and what is said of the others.
