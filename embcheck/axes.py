@@ -51,9 +51,12 @@ class Axes(tuple[Any, ...]):
 
     _fields: ClassVar[tuple[str, ...]]
     _field_defaults: ClassVar[dict[str, Any]]
+    #: The position of each axis.
+    _places: ClassVar[dict[str, int]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls._places = {name: place for place, name in enumerate(cls._fields)}
         CASE_TYPES[cls.__name__] = cls
 
     def __repr__(self) -> str:
@@ -66,8 +69,18 @@ class Axes(tuple[Any, ...]):
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def but(self: C, **changes: Any) -> C:
-        """A copy with some axes changed."""
-        return self._replace(**changes)  # type: ignore[attr-defined, no-any-return]
+        """A copy with some axes changed.
+
+        Raises:
+            ValueError: for an axis that there is not.
+        """
+        values = list(self)  # twice as fast as _replace, and spaces are enumerated by it
+        try:
+            for name, value in changes.items():
+                values[self._places[name]] = value
+        except KeyError as error:
+            raise ValueError(f"{type(self).__name__} has no axis {error}") from None
+        return tuple.__new__(type(self), values)
 
     @property
     def axes(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +24,7 @@ from embcheck.engine import run_item
 from embcheck.facts import closest
 from embcheck.item import PROFILES, Item, Profile, all_items
 from embcheck.law import Family
-from embcheck.ledger import SHIPPED, load
+from embcheck.ledger import SHIPPED, Ledger, load
 from embcheck.machine import here
 from embcheck.records.totals import Totals
 from embcheck.rehearsal import rehearse
@@ -96,7 +97,7 @@ def _rounds(
     problem = rehearse(subject, declaration_of(subject))
     if problem is not None:
         raise TypeError(problem)
-    ledger = load(SHIPPED, version("torch"), date.today()).on(here())
+    ledger = _shipped(date.today())
     load_families()
     load_modes()
     for engine, own in _ROUNDS:
@@ -115,6 +116,12 @@ def _rounds(
         finally:
             torch.set_num_threads(threads)
         yield found
+
+
+@lru_cache(maxsize=1)
+def _shipped(today: date) -> Ledger:
+    """What is known of this release on this machine, read once for all layers of a test suite."""
+    return load(SHIPPED, version("torch"), today).on(here())
 
 
 def _items(

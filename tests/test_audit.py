@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import warm
 
 from embcheck.audit import faults, laws
 from embcheck.audit.causes import Judged, causes
@@ -30,8 +29,10 @@ from embcheck.audit.subject import folder_of
 from embcheck.audit.template import answered, forked
 from embcheck.audit.tiny import VOCABULARY, shrunk
 from embcheck.commands.audit import exit_code
+from embcheck.machine import seen
 from embcheck.records.audited import models
 from embcheck.records.record import read
+from embcheck.state import ERROR, FIXED, fixed
 from embcheck.verdict import Status
 
 faults.load()
@@ -198,10 +199,10 @@ def prints():
 def hangs(): time.sleep(3600)
 def spins(): [None for _ in iter(int, 1)]
 def slow():
-    for _ in range(4):
-        end = time.process_time() + 0.2
+    for _ in range(2):
+        end = time.process_time() + 0.05
         while time.process_time() < end: pass
-        time.sleep(1.0)
+        time.sleep(0.3)
     return torch.nn.Embedding(10, 4)
 class Kind(torch.nn.Module): pass
 def cls(): return Kind
@@ -223,6 +224,20 @@ def compiled(): return torch.nn.Sequential(torch.compile(torch.nn.Embedding(10, 
 def folder(tmp_path: Path) -> str:
     (tmp_path / "odd_models.py").write_text(FACTORIES)
     return str(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Template, dict[str, Any]]]:
+    """One that has imported the factories, and a source of them without its target."""
+    folder = tmp_path_factory.mktemp("factories")
+    (folder / "odd_models.py").write_text(FACTORIES)
+    source = {"kind": "factory", "folder": str(folder)}
+    made = Template(limit=60.0)
+    try:
+        made.prepare(source | {"target": "odd_models:prints"})
+        yield made, source
+    finally:
+        made.close()
 
 
 @pytest.mark.parametrize(
@@ -247,17 +262,15 @@ def test_what_can_not_be_audited_is_told_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_a_factory_that_hangs_or_prints(folder: str) -> None:
-    template = Template(limit=4.0)
-    try:
-        hangs = {"kind": "factory", "target": "odd_models:spins", "folder": folder}
-        template.prepare(hangs)
-        told = {"ended": "no end within 4 s of CPU time, or it waits for ever"}
-        assert template.ask(do="explore", source=hangs, expect="auto") == told
-        prints = hangs | {"target": "odd_models:prints"}
-        assert template.ask(do="explore", source=prints, expect="auto")["facts"]["rows"] == 10
-    finally:
-        template.close()
+def test_a_factory_that_hangs_or_prints(
+    template: tuple[Template, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, source = template
+    prints = source | {"target": "odd_models:prints"}
+    assert asked.ask(do="explore", source=prints, expect="auto")["facts"]["rows"] == 10
+    monkeypatch.setattr(asked, "limit", 1.0)
+    told = {"ended": "no end within 1 s of CPU time, or it waits for ever"}
+    assert asked.ask(do="explore", source=source | {"target": "odd_models:spins"}, expect="auto") == told
 
 
 @pytest.mark.parametrize(("name", "comes_back"), [("hangs", False), ("slow", True)])
@@ -275,7 +288,7 @@ def test_a_factory_is_waited_for_while_it_uses_the_processor(
 
 def test_an_import_that_hangs_is_told(tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text("import time; time.sleep(3600)")
-    template = Template(limit=60.0, idle=6.0)
+    template = Template(limit=60.0, idle=3.0)
     try:
         with pytest.raises(
             Unbuilt, match="it can't be imported: no end within 150 s of CPU time, or it waits for ever"
@@ -314,16 +327,12 @@ def test_a_model_that_can_not_be_run_is_unknown(folder: str, monkeypatch: pytest
     assert exit_code([Audit("m:f", {}, [Judged("the_model_runs", AS_BUILT, failure=failure)])]) == 1
 
 
-def test_a_compiled_model_is_judged_eagerly(folder: str) -> None:
-    source = {"kind": "factory", "target": "odd_models:compiled", "folder": folder}
-    template = Template(limit=60.0)
-    try:
-        template.prepare(source)
-        facts = template.ask(do="explore", source=source, expect="auto")["facts"]
-        names = ("the_model_runs", "the_gradient_is_the_sum_of_all_paths")
-        runs, gradient = (template.ask(do="law", law=name, source=source, facts=facts) for name in names)
-    finally:
-        template.close()
+def test_a_compiled_model_is_judged_eagerly(template: tuple[Template, dict[str, Any]]) -> None:
+    asked, source = template
+    source = source | {"target": "odd_models:compiled"}
+    facts = asked.ask(do="explore", source=source, expect="auto")["facts"]
+    names = ("the_model_runs", "the_gradient_is_the_sum_of_all_paths")
+    runs, gradient = (asked.ask(do="law", law=name, source=source, facts=facts) for name in names)
     assert runs["notes"] == ["it is compiled; the audit judges the module that torch.compile was given"]
     assert (gradient.get("findings"), gradient.get("reason")) == ([], None)
 
@@ -351,9 +360,7 @@ def test_an_import_that_fails_is_told_by_the_template(folder: str) -> None:
 
 
 def test_the_command_refuses_with_exit_code_4(folder: str) -> None:
-    command = [sys.executable, "-m", "embcheck.cli", "audit", "odd_models:raises"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = warm.embcheck("audit", "odd_models:raises", cwd=Path(folder))
     assert (done.returncode, done.stderr) == (4, "embcheck: odd_models:raises raised ValueError: no luck\n")
 
 
@@ -369,9 +376,7 @@ class Shared(torch.nn.Module):
 
 
 def command(folder: Path, *arguments: str) -> tuple[int, str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    line = [sys.executable, "-m", "embcheck.cli", *arguments]
-    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = warm.embcheck(*arguments, cwd=folder)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -388,15 +393,14 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
     module.write_text(SHARED.format(weight="self.table.weight"))
     code, told = command(tmp_path, "replay", failure)
     assert (code, told.split()[0]) == (0, "FIXED")
-    for fields, code_due, words in (
-        ({"torch": "1.0"}, 0, f"by torch {torch.__version__}; it failed with 1.0"),
-        ({"machine": {"arch": "another"}}, 3, "the law holds here, but it failed on another machine: arch another"),
+    kept = json.loads((tmp_path / ".embcheck" / f"{failure}.json").read_text())
+    for fields, state, words in (
+        ({"torch": "1.0"}, FIXED, f"by torch {torch.__version__}; it failed with 1.0"),
+        ({"machine": {"arch": "another"}}, ERROR, "the law holds here, but it failed on another machine: arch another"),
     ):
-        kept = json.loads((tmp_path / ".embcheck" / f"{failure}.json").read_text())
-        (tmp_path / "elsewhere").mkdir(exist_ok=True)
-        (tmp_path / "elsewhere" / f"{failure}.json").write_text(json.dumps(kept | fields))
-        code, told = command(tmp_path, "replay", failure, "--store", "elsewhere")
-        assert (code, words in told) == (code_due, True), told
+        said = fixed(kept | fields, seen())
+        assert said.state == state
+        assert words in said.words
     module.unlink()
     code, told = command(tmp_path, "replay", failure)
     assert (code, told.split()[0]) == (3, "ERROR")

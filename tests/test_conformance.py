@@ -108,13 +108,15 @@ def test_a_head_of_any_class_and_a_copy_in_any_layout_are_right(profile: str) ->
         embcheck.check(right, profile=profile)
 
 
-def test_a_right_layer_passes_and_the_threads_are_left_as_they_were(profile: str) -> None:
+def test_a_right_layer_passes_and_the_threads_are_left_as_they_were(profile: str, full: bool) -> None:
     before = torch.get_num_threads()
     verdicts = embcheck.check(Right, profile=profile)
     assert torch.get_num_threads() == before
     assert verdicts
     assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
-    assert sum(verdict.cases for verdict in verdicts if verdict.law == "padding_row_gets_no_gradient") > 100
+    assert sum(verdict.cases for verdict in verdicts if verdict.law == "padding_row_gets_no_gradient") > (
+        100 if full else 50
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,6 @@ def test_a_right_layer_passes_and_the_threads_are_left_as_they_were(profile: str
         (LearnsPadding, "padding_row_gets_no_gradient"),
         (Wraps, "lookup_refuses_strays"),
         (Half, "lookup_copies_rows"),
-        (OffWhenServed, "lookup_copies_rows"),
         (OffWhenEvaluated, "lookup_copies_rows"),
         (OffWhenCopied, "lookup_copies_rows"),
     ],
@@ -135,6 +136,16 @@ def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str, profile: str)
     assert law in violated
     assert layer.__name__ in str(caught.value)
     assert "case    Case(num_embeddings=" in str(caught.value)
+
+
+def test_a_layer_that_is_off_only_when_it_is_served_is_refuted() -> None:
+    """One in forty of *quick*'s cases are of served layers, and of few cases none would do."""
+    with pytest.raises(LawViolated) as caught:
+        embcheck.check(OffWhenServed, laws=["lookup_copies_rows"])
+    assert [verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED] == [
+        "lookup_copies_rows"
+    ]
+    assert "lookup_copies_rows   test_conformance:OffWhenServed · serving" in str(caught.value)
 
 
 def test_a_wrong_conversion_is_refuted_by_its_law(profile: str) -> None:
@@ -167,12 +178,16 @@ def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: 
     monkeypatch.setattr(conformance, "run_item", counted)
     with pytest.raises(LawViolated) as raised:
         embcheck.check(LearnsPadding, laws=["padding_row_gets_no_gradient"], first=True)
-    assert str(raised.value).startswith("padding_row_gets_no_gradient: test_conformance:LearnsPadding · laws: 1 violated")
+    assert str(raised.value).startswith(
+        "padding_row_gets_no_gradient: test_conformance:LearnsPadding · laws: 1 violated"
+    )
     assert {verdict.law for verdict in raised.value.verdicts} == {"padding_row_gets_no_gradient"}
     assert len(ran) == 1
     hidden = [entry.frame.f_locals.get("__tracebackhide__", False) for entry in raised.traceback[1:]]
     assert hidden == [True, True]
-    with pytest.raises(ValueError, match=r"no law 'padding_row_gets_no_grad' .*did you mean padding_row_gets_no_gradient"):
+    with pytest.raises(
+        ValueError, match=r"no law 'padding_row_gets_no_grad' .*did you mean padding_row_gets_no_gradient"
+    ):
         embcheck.check(LearnsPadding, laws=["padding_row_gets_no_grad"])
 
 

@@ -80,7 +80,7 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
             found.add(("family", position), fault, (1.0,))
     measured = {"family": Measured([0.0015, 0.010, 0.002, 0.005, 0.001])}
     taken: set[tuple[str, int]] = set()
-    spent = choose(found, measured, ["family"], 0.0079, taken)
+    spent = choose(found, measured, ["family"], 0.007, taken)
     # Of 2 first, which has a and b at half a millisecond each; then 0 adds nothing, and 3 adds d.
     assert taken == {("family", 2), ("family", 3)}
     assert spent == pytest.approx(0.007)

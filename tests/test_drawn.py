@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+
+import warm
 
 PROGRAM = """
 import importlib, sys
@@ -28,10 +28,9 @@ print(*found, sep="\\n")
 
 
 def drawn(folder: Path, *modules: str) -> list[str]:
-    """The random cases of a family and the histories of a machine, in a process that has these modules loaded."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder), *modules], capture_output=True, text=True, check=True, timeout=3600
-    )
+    """The random cases of a family and the histories of a machine, in a fork that imports these modules first."""
+    done = warm.python("-c", PROGRAM, folder, *modules)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 

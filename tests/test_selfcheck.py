@@ -14,12 +14,12 @@ from embcheck.selfcheck import Worker, redeemed
 
 
 def test_a_law_that_a_fault_breaks_is_no_decoration() -> None:
-    law = "reparametrized_is_accepted"
+    law = "padding_is_accepted"
     assert redeemed([law], load_families(), "quick", 0) == {law}
 
 
 def test_a_law_that_meets_no_fault_stays_one() -> None:
-    assert redeemed(["reparametrized_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
+    assert redeemed(["padding_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
 
 
 def test_a_worker_that_hangs_is_ended_and_another_goes_on() -> None:

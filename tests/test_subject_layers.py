@@ -254,7 +254,9 @@ def test_a_wrong_layer_is_refuted_and_told_why(layer: Any, law: str, words: str,
         example.words for verdict in caught.value.verdicts for example in verdict.counterexamples if verdict.law == law
     ]
     assert law in violated, text
-    assert re.search(rf" · laws: {len(violated)} violated( ·|$)", text, re.MULTILINE), "a law counts once, whatever the modes"
+    assert re.search(rf" · laws: {len(violated)} violated( ·|$)", text, re.MULTILINE), (
+        "a law counts once, whatever the modes"
+    )
     assert any(words in each for each in said), text
     # Which entry of the ledger is nearest is told in that entry's words.
     own = "\n".join(line for line in text.splitlines() if not line.startswith("  known?"))
@@ -409,6 +411,10 @@ def reasons(verdicts: list[Verdict]) -> str:
     return "\n".join(f"{verdict.law} {verdict.mode}: {reason}" for verdict in verdicts for reason in verdict.reasons)
 
 
+#: Without --full at least one of so many cases of *quick*'s is judged.
+FEW = 10
+
+#: Each layer, how many cases of *quick* it is judged on at least, and what is said of the others.
 RIGHT: list[tuple[Any, int, str]] = [
     (LowRank, 15_000, "tables of no columns: min_dim=1 is the default"),
     (ByTheWidth, 15_000, "tables of no columns: min_dim=1 is the default"),
@@ -422,10 +428,10 @@ RIGHT: list[tuple[Any, int, str]] = [
 
 
 @pytest.mark.parametrize(("layer", "cases", "reason"), RIGHT, ids=[each[0].__name__ for each in RIGHT])
-def test_a_right_layer_is_accepted(layer: Any, cases: int, reason: str) -> None:
-    verdicts = embcheck.check(layer)
+def test_a_right_layer_is_accepted(layer: Any, cases: int, reason: str, profile: str, full: bool) -> None:
+    verdicts = embcheck.check(layer, profile=profile)
     assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
-    assert sum(verdict.cases for verdict in verdicts) > cases
+    assert sum(verdict.cases for verdict in verdicts) > (cases if full else cases // FEW)
     assert reason in reasons(verdicts)
     # One that has parameters beside its table is evaluated, copied, pickled and loaded, too.
     lives = {verdict.mode for verdict in verdicts if verdict.status >= Status.HOLDS}
@@ -443,10 +449,12 @@ def test_a_right_layer_is_accepted(layer: Any, cases: int, reason: str) -> None:
         (TiedFromTheFront, 1_000, ("sparse=True: ValueError: dense, and", "padding_idx=-1: ValueError: dense, and")),
     ],
 )
-def test_the_limits_that_a_constructor_states_are_counted(layer: Any, cases: int, said: tuple[str, ...]) -> None:
-    verdicts = embcheck.check(layer)
+def test_the_limits_that_a_constructor_states_are_counted(
+    layer: Any, cases: int, said: tuple[str, ...], profile: str, full: bool
+) -> None:
+    verdicts = embcheck.check(layer, profile=profile)
     assert max(verdict.status for verdict in verdicts) < Status.UNKNOWN
-    assert sum(verdict.cases for verdict in verdicts) > cases
+    assert sum(verdict.cases for verdict in verdicts) > (cases if full else cases // FEW)
     assert not [words for words in said if f"its constructor refuses {words}" not in reasons(verdicts)], reasons(
         verdicts
     )
@@ -461,9 +469,9 @@ class TwoSizes(Table):
         super().__init__(num_embeddings, embedding_dim)
 
 
-def test_where_nothing_was_judged_nothing_is_right() -> None:
+def test_where_nothing_was_judged_nothing_is_right(profile: str) -> None:
     with pytest.raises(LawViolated, match="UNKNOWN lookup_is_accepted: no case was judged; not applicable: its const"):
-        embcheck.check(TwoSizes)
+        embcheck.check(TwoSizes, profile=profile)
 
 
 # -- what embcheck can't take ------------------------------------------------------------------------------------------

@@ -61,8 +61,13 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
         return inside(brought(case))
 
     def unique(cases: Iterator[Any]) -> Iterator[Any]:
-        seen = set()
-        for case in cases:
+        seen, asked = set(), set()
+        for each in cases:
+            # One case in every spelling of the lookup is one case of the subject.
+            case = each.but(**{axis: name})
+            if case in asked:
+                continue
+            asked.add(case)
             fitted = brought(case)
             for each in (fitted, inside(fitted)):
                 if each is not None and each not in seen:
@@ -194,12 +199,18 @@ def _or_none(case: Any, canon: Fit) -> Any:
 def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:
     """Cases with the flags that the subject lacks at their defaults and those that it sets itself at their values."""
     wanted = {**defaults, **declared.fixed}
+    padding = wanted.get("padding_idx")
+
+    @functools.cache
+    def known(fields: tuple[str, ...]) -> list[tuple[int, str, Any]]:
+        return [(fields.index(name), name, value) for name, value in wanted.items() if name in fields]
 
     def fit(case: Any) -> Any:
-        known = {name: value for name, value in wanted.items() if name in case._fields}
-        padding = known.get("padding_idx")
-        if padding is not None and not -case.num_embeddings <= padding < case.num_embeddings:
-            return None
-        return case.but(**known)
+        if padding is not None and "padding_idx" in case._fields:
+            rows = case.num_embeddings
+            if not -rows <= padding < rows:
+                return None
+        changes = {name: value for place, name, value in known(case._fields) if case[place] is not value}
+        return case.but(**changes) if changes else case
 
     return fit
