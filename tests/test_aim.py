@@ -118,7 +118,7 @@ def test_a_seed_gives_the_same_aimed_cases_in_any_parts(name: str) -> None:
 
 def test_aimed_cases_cross_thresholds_together() -> None:
     """What no axis says: exact counts of tokens and of padding beside sizes."""
-    family, profile = load_families()["gradient"], PROFILES["quick"]
+    family, profile = load_families()["gradient"], PROFILES["gate"]
     first = next(item for item in all_items(family, profile) if item.engine == "random")
     facts = [case.facts() for case in selection.aimed(family, first, profile, 0)]
     pairs = {(each["max_count"], each["embedding_dim"]) for each in facts}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 from test_cli import HERE, planted
 from warm import embcheck
 
@@ -13,22 +15,39 @@ from embcheck.records.record import read
 ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager")
 
 
-def test_a_baseline_excuses_what_is_old_and_shows_it(tmp_path: Path) -> None:
-    plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
-    first = embcheck(*ONE, "--report", tmp_path / "old", *HERE, plant=plant)
-    assert first.returncode == 1, first.stdout
-    baseline = tmp_path / "old" / "record.ndjson"
+class Broken(NamedTuple):
+    """A run of a torch that is wrong, among GitHub's variables."""
+
+    folder: Path
+    plant: Path
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
+    folder = tmp_path_factory.mktemp("broken")
+    plant = planted(folder / "plant", "return right(input, weight, *more, **flags) + 1")
+    with pytest.MonkeyPatch.context() as set_for_it:
+        set_for_it.setenv("GITHUB_ACTIONS", "true")
+        set_for_it.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+        return Broken(folder, plant, embcheck(*ONE, "--report", folder / "old", *HERE, plant=plant))
+
+
+def test_a_baseline_excuses_what_is_old_and_shows_it(broken: Broken, tmp_path: Path) -> None:
+    assert broken.done.returncode == 1, broken.done.stdout
+    plant, old = broken.plant, broken.folder / "old"
+    baseline = old / "record.ndjson"
 
     again = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "new", *HERE, plant=plant)
     assert again.returncode == 0, again.stdout
     assert "(in the baseline too)" in again.stdout
     assert "against the baseline: 0 laws new or undecided" in again.stdout
-    assert embcheck("diff", tmp_path / "old", tmp_path / "new").returncode == 0
+    assert embcheck("diff", old, tmp_path / "new").returncode == 0
 
     other = planted(tmp_path / "other", "return right(input, weight, *more, **flags)[..., :1]")
     worse = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "worse", *HERE, plant=other)
     assert worse.returncode == 1, worse.stdout
-    changed = embcheck("diff", tmp_path / "old", tmp_path / "worse")
+    changed = embcheck("diff", old, tmp_path / "worse")
     assert changed.returncode == 1
     assert "lookup_has_shape   holds → violated" in changed.stdout
 
@@ -64,17 +83,10 @@ def test_shards_have_the_cases_of_the_whole(tmp_path: Path) -> None:
     assert "no shard '3/2'" in embcheck(*quick, "--shard", "3/2").stderr
 
 
-def test_github_gets_annotations_and_a_summary(tmp_path: Path) -> None:
-    plant = planted(tmp_path / "plant", "return right(input, weight, *more, **flags) + 1")
-    summary = tmp_path / "summary.md"
-    os.environ.update(GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
-    try:
-        done = embcheck(*ONE, "--report", tmp_path / "out", *HERE, plant=plant)
-    finally:
-        del os.environ["GITHUB_ACTIONS"], os.environ["GITHUB_STEP_SUMMARY"]
-    assert done.returncode == 1
-    told = [line for line in done.stdout.splitlines() if line.startswith("::error ")]
+def test_github_gets_annotations_and_a_summary(broken: Broken) -> None:
+    told = [line for line in broken.done.stdout.splitlines() if line.startswith("::error ")]
     assert any("title=violated%3A lookup_copies_rows" in line for line in told)
-    assert "<code>lookup&#95;copies&#95;rows</code>" in summary.read_text(encoding="utf-8")
-    assert "**exit code 1: 1 law violated (lookup&#95;copies&#95;rows)**" in summary.read_text(encoding="utf-8")
-    assert "lookup_copies_rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    summary = (broken.folder / "summary.md").read_text(encoding="utf-8")
+    assert "<code>lookup&#95;copies&#95;rows</code>" in summary
+    assert "**exit code 1: 1 law violated (lookup&#95;copies&#95;rows)**" in summary
+    assert "lookup_copies_rows" in (broken.folder / "old" / "report.html").read_text(encoding="utf-8")

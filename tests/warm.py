@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -162,8 +163,15 @@ def _prepared() -> None:
     for name in (
         *("torch", "torch._dynamo", "hypothesis", "pytest", "xdist.plugin", "xdist.workermanage"),
         *("embcheck.cli", "embcheck.run", "embcheck.session", "embcheck.report.progress"),
+        *("embcheck.claims.appraisal", "embcheck.replay", "embcheck.report.claims"),
     ):
         importlib.import_module(name)
+    with contextlib.suppress(ImportError):  # of an extra
+        importlib.import_module("embcheck.report.page")
+    given, sys.argv[1:] = sys.argv[1:], ["laws"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        sys.modules["embcheck.cli"].main()  # for what typer imports where a command is called
+    sys.argv[1:] = given
     importlib.import_module("embcheck.collect").load_families()
     gc.freeze()
 
