@@ -77,6 +77,7 @@ def test_flags_are_written_where_they_go() -> None:
         "def f(table):\n    last = table.sum()\n    del last\n    return table\n\n\nprint(f(read()))",
         "def f(table):\n    table['missing']\n    return table\n\n\nprint(f(read()))",
         "class C:\n    flag = True\n\n    def f(self):\n        return self.flag\n\n\nprint(C().f())",
+        "class C:\n    def __init__(self, x):\n        self.x: int = x\n\n\nprint(C(read()).x)",
         "unread = change(table)\nprint(table)",
         "def f(x, **flags):\n    return g(x, **flags), flags\n\n\nprint(f(read(), dim=0))",
     ],
