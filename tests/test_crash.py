@@ -272,7 +272,7 @@ import embcheck.oracle
 import torch.nn.functional
 
 quick = embcheck.item.PROFILES["quick"]
-embcheck.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 1.0})
+embcheck.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 1.0, "deck": "", "stride": 20})
 embcheck.crashes.crash._REDUCTION = 2.0
 embcheck.exit_lines._CPU = 1
 expected, executed = embcheck.oracle.lookup, torch.nn.functional.one_hot

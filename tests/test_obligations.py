@@ -29,7 +29,7 @@ FAMILIES = load_families()
 ENTRIES = read(SHIPPED)
 LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
 #: Quick, with nothing of what it samples.
-LIST_ONLY = replace(PROFILES["quick"], stride=1 << 40)
+LIST_ONLY = replace(PROFILES["quick"], deck="", stride=1 << 40)
 
 
 #: What only the regions of entries have: torch is known to do this wrong, whatever the other axes say.
