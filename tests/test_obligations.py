@@ -84,7 +84,8 @@ def test_list_alone_meets_every_obligation(name: str) -> None:
 
 def each_value(family: Family) -> Iterator[Any]:
     """Of the enumerated cases and the covers of single axes those that have a name, flag or None on some axis first."""
-    space, met = family.space, set()
+    space = family.space
+    met: set[tuple[str, Any]] = set()
     for case in itertools.chain(obligations.enumerated(family), *(space.cover(1, turn, 0) for turn in range(6))):
         own = {each for each in case.axes.items() if each[1] is None or isinstance(each[1], str | bool)}
         if not met.issuperset(own):
