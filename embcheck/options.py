@@ -10,7 +10,7 @@ from pathlib import Path
 
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
-    "quick": "about 20 seconds",
+    "quick": "about half a minute",
     "gate": "about a minute",
     "full": "about four minutes",
     "tests": "about 18 minutes",

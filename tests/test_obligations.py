@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import marshal
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from io import StringIO
@@ -18,11 +20,14 @@ from embcheck.collect import load_families, statements
 from embcheck.engine import run_item
 from embcheck.facts import holds
 from embcheck.item import PROFILES, Item
+from embcheck.law import Family
 from embcheck.ledger import SHIPPED, Entry, load, read
 from embcheck.machine import here
+from embcheck.mode import MODES
 from embcheck.obligations import obliging_cases
 from embcheck.report.terminal import law_table
 from embcheck.run import Batch, Results, Settings, settle
+from embcheck.tally import Tallies
 from embcheck.verdict import APPLIES, Status, Verdict
 
 FAMILIES = load_families()
@@ -30,6 +35,8 @@ ENTRIES = read(SHIPPED)
 LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
 #: Quick, with nothing of what it samples.
 LIST_ONLY = replace(PROFILES["quick"], deck="", stride=1 << 40)
+#: The families that speak of layers: where layers are checked in a sample, these still execute all that programs do.
+OF_LAYERS = ("lookup", "gradient", "bag", "tying", "life", "conversion")
 
 
 #: What only the regions of entries have: torch is known to do this wrong, whatever the other axes say.
@@ -73,6 +80,27 @@ def test_list_alone_meets_every_obligation(name: str) -> None:
         assert set(verdict.met) == set(verdict.obliges), verdict.law
         assert verdict.cases, verdict.law
         assert verdict.status in (Status.HOLDS, Status.KNOWN), (verdict.law, verdict.reasons)
+
+
+def each_value(family: Family) -> Iterator[Any]:
+    """Of the enumerated cases and the covers of single axes those that have a name, flag or None on some axis first."""
+    space = family.space
+    met: set[tuple[str, Any]] = set()
+    for case in itertools.chain(obligations.enumerated(family), *(space.cover(1, turn, 0) for turn in range(6))):
+        own = {each for each in case.axes.items() if each[1] is None or isinstance(each[1], str | bool)}
+        if not met.issuperset(own):
+            met |= own
+            yield case
+
+
+@pytest.mark.parametrize("name", OF_LAYERS)
+def test_each_value_of_each_axis_is_right(name: str) -> None:
+    """Every history, route, optimizer and event that is enumerated is executed."""
+    tallies, cases = Tallies(FAMILIES[name], MODES[FAMILIES[name].modes[0]], LEDGER), list(each_value(FAMILIES[name]))
+    for case in cases:
+        tallies(case)
+    assert [tally.kinds for tally in tallies.each if tally.violations or tally.unknown] == []
+    assert tallies.cases >= len(cases) - tallies.accept.known > 20, "all but those that must not be executed"
 
 
 @pytest.mark.parametrize("name", ["padding", "one_hot"])

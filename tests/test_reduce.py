@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from embcheck.bag.case import BagCase
+from embcheck.bag.smaller import smaller
 from embcheck.case import Case
 from embcheck.lookup import derivative, table
 from embcheck.reduce import reduce_case, size
@@ -107,3 +109,17 @@ def test_an_endless_space_ends() -> None:
 def test_a_minimal_case_stays() -> None:
     smallest = Case(1, 1, shape=(0,))
     assert reduce_case(smallest, SPACE, lambda case: True)[0] == smallest
+
+
+def test_bags_that_are_written_out_lose_a_bag_or_a_token_and_tokens_become_zero() -> None:
+    case = BagCase(3, 1, indices=(2, 1), bags=(2, 0), batch=False)
+    proposed = {
+        (each.bags, each.indices) for each in smaller(case) if (each.num_embeddings, each.embedding_dim) == (3, 1)
+    }
+    assert proposed == {
+        ((0,), ()),
+        ((2,), (2, 1)),
+        ((1, 0), (1,)),
+        ((2, 0), (0, 1)),
+        ((2, 0), (2, 0)),
+    }
