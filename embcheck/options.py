@@ -13,7 +13,7 @@ TIMES = {
     "quick": "about half a minute",
     "gate": "about a minute",
     "full": "about four minutes",
-    "tests": "about 18 minutes",
+    "tests": "about seven minutes",
     "selfcheck": "about ten minutes",
 }
 #: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
