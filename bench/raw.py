@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embcheck.case import Case
-from embcheck.format import Format, special_patterns
-from embcheck.law import FAMILIES
-from embcheck.layout import view_of
-from embcheck.lookup.entry import ENTRIES, flags_of
-from embcheck.lookup.past import PASTS
-from embcheck.lookup.program import ROUTES, TIMES, backward, forward
-from embcheck.pattern import STRAYS
+from embcheck.core.case import LookupCase
+from embcheck.core.format import Format, special_patterns
+from embcheck.core.law import FAMILIES
+from embcheck.core.layout import view_of
+from embcheck.core.pattern import STRAYS
+from embcheck.families.lookup.prior_calls import PASTS
+from embcheck.families.lookup.programs import ROUTES, TIMES, backward, forward
+from embcheck.families.lookup.spelling import ENTRIES, flags_of
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...] | None
@@ -41,7 +41,7 @@ class Spec(NamedTuple):
     numel: int
     tokens: str | tuple[int, ...]
     padding: int | None
-    stray: int | None
+    out_of_range: int | None
     position: int
     fmt: Format
     dtype: torch.dtype
@@ -61,7 +61,7 @@ class Spec(NamedTuple):
     threads: int
 
 
-def spec(family: str, case: Case) -> Spec:
+def spec(family: str, case: LookupCase) -> Spec:
     """The record of a case; made before the clock starts."""
     entry = ENTRIES[case.entry]
     plan = partial(backward, route=ROUTES[case.route])
@@ -77,7 +77,7 @@ def spec(family: str, case: Case) -> Spec:
         numel=case.numel,
         tokens=case.indices,
         padding=case.padding_row,
-        stray=None if case.stray is None else STRAYS[case.stray](case.num_embeddings),
+        out_of_range=None if case.out_of_range is None else STRAYS[case.out_of_range](case.num_embeddings),
         position=case.seed,
         fmt=case.format,
         dtype=getattr(torch, case.dtype),
@@ -119,8 +119,8 @@ def tokens_of(s: Spec, rng: np.random.Generator) -> Array:
         tokens = rng.integers(0, rows, s.numel)
         if s.tokens in ("ascending", "descending"):
             tokens.sort()
-    if s.stray is not None and s.numel:
-        tokens[s.position % s.numel] = s.stray
+    if s.out_of_range is not None and s.numel:
+        tokens[s.position % s.numel] = s.out_of_range
     return tokens
 
 

@@ -33,18 +33,18 @@ import typer  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-import properties.test_gradient  # noqa: E402
-import properties.test_lookup  # noqa: E402
-import properties.test_padding  # noqa: E402, F401
+import properties.core.test_gradient  # noqa: E402
+import properties.core.test_lookup  # noqa: E402
+import properties.core.test_padding  # noqa: E402, F401
 from bench import plain, raw  # noqa: E402
-from embcheck.case import Case  # noqa: E402
-from embcheck.engine import decks  # noqa: E402
-from embcheck.item import DECK, PROFILES, Item  # noqa: E402
-from embcheck.law import FAMILIES  # noqa: E402
-from embcheck.ledger import Ledger  # noqa: E402
-from embcheck.mode import MODES  # noqa: E402
-from embcheck.selection import cases  # noqa: E402
-from embcheck.tally import Tallies  # noqa: E402
+from embcheck.core.case import LookupCase  # noqa: E402
+from embcheck.core.item import DECK, PROFILES, Item  # noqa: E402
+from embcheck.core.law import FAMILIES  # noqa: E402
+from embcheck.core.ledger import Ledger  # noqa: E402
+from embcheck.engine.run_item import batches  # noqa: E402
+from embcheck.engine.selection import cases  # noqa: E402
+from embcheck.engine.tally import Tallies  # noqa: E402
+from embcheck.modes.mode import MODES  # noqa: E402
 
 _IMPORTED = time.perf_counter()
 GATE = PROFILES["full"]
@@ -56,7 +56,7 @@ PLAIN_SHARE = 20
 clock = time.process_time
 
 
-def direct(case: Case) -> Case:
+def direct(case: LookupCase) -> LookupCase:
     """The case by one call of the functional, with sizes that the plain suite draws."""
     rows = case.num_embeddings if case.num_embeddings <= plain.ROWS else case.num_embeddings % plain.ROWS + 1
     return case.but(
@@ -74,7 +74,7 @@ def direct(case: Case) -> Case:
 class Taken(NamedTuple):
     """Cases that were taken from an engine, and the seconds that drawing and judging them took."""
 
-    cases: list[Case]
+    cases: list[LookupCase]
     seconds: float
 
 
@@ -104,12 +104,12 @@ class Cell:
     def take(self, wanted: int) -> Taken:
         """Draws and judges about ``wanted`` cases."""
         tallies = Tallies(self.family, MODES["eager"], Ledger(()))
-        taken: list[Case] = []
+        taken: list[LookupCase] = []
         seconds = 0.0
         for drawn, spent in self._decks(wanted) if self.engine == "random" else self._chunks(wanted):
             fitted = [direct(case) if self.workload == "direct" else case for case in drawn]
             # Copies, since a case keeps what it expanded to.
-            taken += [Case(*case) for case in fitted]
+            taken += [LookupCase(*case) for case in fitted]
             started = clock()
             for case in fitted:
                 tallies(case)
@@ -122,7 +122,7 @@ class Cell:
         budget = replace(GATE, aimed=0, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
         drawn = Drawn()
         started = clock()
-        decks(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]
+        batches(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]
         spent = clock() - started
         while drawn.cases:
             chunk, drawn.cases = drawn.cases[:DECK], drawn.cases[DECK:]

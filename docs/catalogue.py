@@ -33,8 +33,8 @@ def on_files(files: Any, config: Any) -> Any:
 def page() -> str:
     """Every law as a sentence, with its source, what it obliges its cases to meet, and the function that decides it."""
     sys.path.insert(0, str(ROOT))
-    from embcheck.collect import load_families
     from embcheck.known.page import inline
+    from embcheck.subject.collect import load_families
 
     families = load_families().values()
     count = sum(len(family.laws) for family in families)
@@ -51,7 +51,7 @@ def page() -> str:
         )
         for law in family.laws:
             facts = [f"source: {inline(law.source)}"] if law.source else []
-            facts += [f"obliges: {', '.join(f'`{name}`' for name in sorted(law.obliges))}"] if law.obliges else []
+            facts += [f"must_cover: {', '.join(f'`{name}`' for name in sorted(law.must_cover))}"] if law.must_cover else []
             facts += ["a refusal: the execution must raise"] if law.refusal else []
             facts += ["advisory: no document promises it"] if law.advisory else []
             body = "".join(f"\n    - {fact}" for fact in facts)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from embcheck import strategies
-    from embcheck.conformance import check, parametrize
-    from embcheck.declaration import declare
+    from embcheck.core.declaration import declare
+    from embcheck.runner.check import check, parametrize
 
 try:
     __version__ = version("embcheck")
@@ -19,9 +19,9 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 #: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
 _OFFERED = {
-    "check": "embcheck.conformance:check",
-    "parametrize": "embcheck.conformance:parametrize",
-    "declare": "embcheck.declaration:declare",
+    "check": "embcheck.runner.check:check",
+    "parametrize": "embcheck.runner.check:parametrize",
+    "declare": "embcheck.core.declaration:declare",
     "strategies": "embcheck.strategies:",
 }
 

@@ -12,24 +12,25 @@ in loaded modules are mixed into integers and floats: a seed gives the same case
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from embcheck.axes import Axes
-from embcheck.collect import load_families
-from embcheck.facts import closest
-from embcheck.law import Family
-from embcheck.lookup.table import LARGEST, ROWS, TOKENS, WIDTHS
+from embcheck.core.axes import Axes
+from embcheck.core.facts import closest
+from embcheck.core.law import Family
+from embcheck.families.lookup.cases import LARGEST, ROWS, TOKENS, WIDTHS
+from embcheck.subject.collect import load_families
 
 if TYPE_CHECKING:
     import torch
 
 Values = Mapping[str, tuple[Any, ...]]
 
-#: Shapes of indices; None stands for the size that is drawn.
+#: Shapes of indices; None stands for what is left of the size that is drawn.
 _FORMS = ((None,), (), (None, 1), (1, None), (2, None), (None, 3), (1, None, 1), (2, 1, 2, None))
 #: What is fed to a lookup, and to a bag; which of torch's spellings is called is left out.
 _LOOKUP = (
@@ -75,7 +76,7 @@ class Drawn:
         ``weight`` has the shape (num_embeddings, embedding_dim), ``indices`` that of the case, and ``upstream`` that of
         the result.  A tensor whose layout is not contiguous lies in a larger storage, which is poisoned with NaN.
         """
-        from embcheck.execute import feed
+        from embcheck.engine.execute import feed
 
         inputs = self._family.plan(self.case).inputs.items()
         return {name: feed(given).tensor for name, given in inputs if self._names is None or name in self._names}
@@ -117,7 +118,7 @@ def bags(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Tensors: weight, indices, upstream, and where the case has them offsets and per_sample_weights.
     """
-    return _strategy("bag", _BAG, values)
+    return _strategy("embedding_bag", _BAG, values)
 
 
 def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -133,7 +134,7 @@ def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Keywords and errors as of `lookups`.  Tensors: weight, indices, hidden (what the head is called with) and others.
     """
-    return _strategy("tying", (), values)
+    return _strategy("tied_training", (), values)
 
 
 def _strategy(
@@ -180,11 +181,13 @@ def _drawn(draw: st.DrawFn, family: Family, axes: Values, names: frozenset[str] 
             row[axis] = draw(st.sampled_from(fits or [min(values)]))
         else:
             row.setdefault(axis, draw(st.sampled_from(values)))
-    case = space.canon(space.case_type(**{**space.first, **row}))
+    case = space.repair(space.case_type(**{**space.first, **row}))
     assume(case is not None)
     return Drawn(case, family, names)
 
 
 def _shape(draw: st.DrawFn, sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    size = draw(st.sampled_from(sizes))
-    return tuple(size if each is None else each for each in draw(st.sampled_from(_FORMS)))
+    """A shape of at least as many tokens as are drawn: whatever the form, the flat one of the same size shrinks further."""
+    size, form = draw(st.sampled_from(sizes)), draw(st.sampled_from(_FORMS))
+    others = math.prod(each for each in form if each)
+    return tuple(-(-size // others) if each is None else each for each in form)

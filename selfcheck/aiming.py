@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from embcheck import stream
-from embcheck.bag.aim import KERNELS, bag_case
-from embcheck.conversion.case import ConversionCase
-from embcheck.facts import Condition
-from embcheck.format import FORMATS
-from embcheck.lookup.aim import layout_of, lookup_case, product_case
-from embcheck.lookup.aim_one_hot import one_hot_case
-from embcheck.lookup.aim_tokens import attempts
-from embcheck.renorm.aim import renorm_case
-from embcheck.stream import Stream
-from embcheck.wish import Unmet, Wish
+from embcheck.core import stream
+from embcheck.core.facts import Condition
+from embcheck.core.stream import Stream
+from embcheck.core.targets import Wish
+from embcheck.families.conversion.aimed import linear_case
+from embcheck.families.embedding_bag.aimed import KERNELS, bag_case
+from embcheck.families.lookup.aimed import lookup_case, product_case
+from embcheck.families.lookup.aimed_tokens import attempts
+from embcheck.families.max_norm.aimed import renorm_case
+from embcheck.families.one_hot.aimed import one_hot_case
 from selfcheck.contradictions import implied
 from selfcheck.damages import DAMAGES
 from selfcheck.drawn import Fault
@@ -89,7 +88,7 @@ def _gradient(sparse: bool) -> Callable[[Wish], tuple[str, Any]]:
 
 
 def _bag(kernel: str) -> Callable[[Wish], tuple[str, Any]]:
-    return lambda wish: ("bag", bag_case(wish, kernel))
+    return lambda wish: ("embedding_bag", bag_case(wish, kernel))
 
 
 def _product(wish: Wish) -> tuple[str, Any]:
@@ -98,21 +97,7 @@ def _product(wish: Wish) -> tuple[str, Any]:
 
 
 def _linear(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> tuple[str, Any]:
-    """A table that became a linear layer's weight."""
-    draws = wish.draws
-    rows, inner, columns = (
-        wish.number(name, (1, 2, 3, 7, 8, 17, 33, 65, 129), 1) for name in ("rows", "inner", "columns")
-    )
-    if rows * inner > 1 << 16 or max(rows, inner) * columns > 1 << 18:
-        raise Unmet("rows")
-    flat = wish.meets("right_layout", "contiguous") or wish.meets("right_layout", "transposed")
-    return "conversion", ConversionCase(
-        inner, columns, indices=draws.choice(("uniform", "unequal", "permutation", "ends")), shape=(rows,),
-        bias=draws.choice(biases), dtype=wish.choice("dtype", tuple(FORMATS)),
-        layout="contiguous" if flat and draws.chance(2) else layout_of(wish, "right_layout"),
-        input_layout=layout_of(wish, "left_layout"), passes=wish.number("earlier", (0, 0, 1), 0, 2) + 1,
-        seed=draws.between(0, 1 << 20),
-    )  # fmt: skip
+    return "conversion", linear_case(wish, biases)
 
 
 _BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
@@ -120,7 +105,7 @@ _BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "index_select": _flat,
     "embedding_dense_backward": _gradient(False),
     "embedding_sparse_backward": _gradient(True),
-    "embedding_renorm_": lambda wish: ("renorm", renorm_case(wish)),
+    "embedding_renorm_": lambda wish: ("max_norm", renorm_case(wish)),
     "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
     "mm": _product,
     "addmm": _linear,

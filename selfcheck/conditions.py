@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
-from embcheck.facts import conditions
+from embcheck.core.facts import conditions
 from selfcheck.contradictions import contradictory
 
 #: The least share of faults that each profile is to kill: a score whose interval ends below fails.

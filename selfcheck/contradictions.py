@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping
 
-from embcheck.facts import Condition, conditions
+from embcheck.core.facts import Condition, conditions
 
 #: What follows from a condition: both can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (

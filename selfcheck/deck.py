@@ -1,4 +1,5 @@
-"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/deck.json.
+"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json;
+with ``--aimed`` it chooses the aimed cases alone, which `selfcheck.reach` adds to the others.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -18,16 +19,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from embcheck.collect import load_families
-from embcheck.deck import Choice, keep
-from embcheck.fault import load_faults
-from embcheck.law import Family
-from embcheck.ledger import SHIPPED, load
-from embcheck.machine import here
-from embcheck.selfcheck import Worker, _in_slots
-from embcheck.tiers import CORE
-from selfcheck import runner
+from embcheck.core.deck import Choice, keep, keep_aimed
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, load
+from embcheck.core.machine import here
+from embcheck.core.tiers import CORE
+from embcheck.subject.collect import load_families
+from selfcheck import reach, runner
+from selfcheck.by_hand import Worker, _in_slots
 from selfcheck.drawn import faults as drawn_faults
+from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
 from selfcheck.judging import Candidate, Courts
 from selfcheck.pool import Measured, Place, candidates, killers, measure
@@ -138,6 +139,15 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
+def _aimed(jobs: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Runs in a worker: the aimed cases of each tier."""
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    return reach.aimed(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()))
+
+
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
     for name in names:
         met: dict[tuple[str, int], list[Feature]] = {}
@@ -227,9 +237,16 @@ def _say(line: str) -> None:
 def main(names: list[str], jobs: int = 2) -> None:
     """Chooses for these families, or all, and writes the data; what was chosen for the others stays."""
     families: dict[str, Family] = dict(load_families())
-    wanted = names or list(families)
-    found, measured = matrix(wanted, jobs)
-    keep(chosen(wanted, found, measured), families)
+    if names != ["--aimed"]:
+        wanted = names or list(families)
+        found, measured = matrix(wanted, jobs)
+        keep(chosen(wanted, found, measured), families)
+    keep_aimed({tier: dict.fromkeys(reach.LOOKED_AT, ()) for tier in reach.AIMED}, families)
+    worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
+    try:
+        keep_aimed(worker.asked(3600.0, _aimed, jobs), families)
+    finally:
+        worker.close()
 
 
 if __name__ == "__main__":

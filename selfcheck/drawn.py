@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from embcheck.facts import UnknownFact, holds, named, require
+from embcheck.core.facts import UnknownFact, holds, named, require
 from selfcheck.conditions import WEIGHTS, drawn, facts_of
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage

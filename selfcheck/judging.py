@@ -10,24 +10,27 @@ from typing import Any
 
 import torch
 
-from embcheck.collect import load_families
-from embcheck.evaluate import evaluate
-from embcheck.execution import Execution
-from embcheck.hunt import Ground
-from embcheck.item import PROFILES
-from embcheck.law import Family, Law
-from embcheck.ledger import SHIPPED, Ledger, load
-from embcheck.machine import here
-from embcheck.mode import MODES, Mode
-from embcheck.reduce import size
-from embcheck.result import OracleFailed, Result, Unreachable, Violated
-from embcheck.tally import Tallies
+from embcheck.core.item import PROFILES
+from embcheck.core.law import Family, Law
+from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.machine import here
+from embcheck.core.result import OracleFailed, Result, Unreachable, Violated
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.engine.reduce import size
+from embcheck.engine.tally import Tallies
+from embcheck.modes.mode import MODES, Mode
+from embcheck.subject.collect import load_families
 from selfcheck.aiming import ENOUGH, HOPELESS, Aimed, built
 from selfcheck.drawn import Fault
+from selfcheck.fault_runner import Ground
 from selfcheck.planting import Kernels
 
 #: The families whose cases call the kernels.
-CORE = ("lookup", "one_hot", "gradient", "autograd", "padding", "conversion", "tying", "bag", "bag_layer", "renorm")
+CORE = (
+    *("lookup", "one_hot", "gradient", "gradient_routes", "padding", "conversion"),
+    *("tied_training", "embedding_bag", "embedding_bag_module", "max_norm"),
+)
 #: How often a case must obey a law without the fault.
 _INNOCENT = 3
 #: Seconds for one fault, and the most cases in which a fault raises before it counts as not judged.
@@ -178,7 +181,7 @@ class Judging:
                 if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > _LIMIT:
                     break
                 family = self._courts.families[name]
-                fitted = family.space.canon(case)
+                fitted = family.space.repair(case)
                 candidate = None if fitted is None else self._courts.candidate(name, family.modes[0], fitted)
                 if candidate is None:
                     continue

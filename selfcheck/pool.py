@@ -12,25 +12,25 @@ from typing import Any, NamedTuple
 
 import torch
 
-from embcheck import stream
-from embcheck.collect import load_families
-from embcheck.deck import small_of, written
-from embcheck.evaluate import evaluate
-from embcheck.execution import Execution
-from embcheck.fault import load_faults
-from embcheck.hunt import Planted, used
-from embcheck.law import Family
-from embcheck.ledger import SHIPPED, Ledger, load
-from embcheck.machine import here
-from embcheck.mode import MODES
-from embcheck.obligations import obliging_cases
-from embcheck.result import Violated
-from embcheck.selection import gaps, thinned
-from embcheck.space import covering_rows
-from embcheck.tally import Tallies
+from embcheck.core import stream
+from embcheck.core.deck import small_of, written
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.machine import here
+from embcheck.core.result import Violated
+from embcheck.core.space import covering_rows
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.engine.obligations import obliging_cases
+from embcheck.engine.selection import gaps, thinned
+from embcheck.engine.tally import Tallies
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
+from selfcheck.fault import load_faults
+from selfcheck.fault_runner import Planted, used
 
 #: One landmark and small case in so many is looked at, and so many cases of the product; a sixth of that in further modes.
-_STRIDES, _PRODUCT, _FURTHER = {"landmarks": 1.0, "small": 6.0}, 1000, 6
+_STRIDES, _PRODUCT, _FURTHER = {"fixed_cases": 1.0, "small": 6.0}, 1000, 6
 #: Covers of two axes that are looked at; seconds of CPU time that a family's cases may cost, and that a fault is hunted for.
 _COVERS, _BUDGET, _PATIENCE = 2, 14.0, 12.0
 #: After so many kills no more cases meet a fault.
@@ -38,7 +38,7 @@ _ENOUGH = 40
 
 
 class Place(NamedTuple):
-    """A case with what says in `embcheck.deck` where it is found; an obliging one is always run."""
+    """A case with what says in `embcheck.core.deck` where it is found; an obliging one is always run."""
 
     mode: str
     part: str
@@ -55,7 +55,7 @@ class Measured:
 
 
 def pool(family: Family) -> list[Place]:
-    """The obliging cases of a family, then a share of its landmarks, small cases, product and covers."""
+    """The obliging cases of a family, then a share of its fixed_cases, small cases, product and covers."""
     return [
         *(Place(family.modes[0], "obliging", where, case) for where, case in obliging_cases(family).items()),
         *(place for mode in family.modes for place in _enumerated(family, mode)),
@@ -65,8 +65,8 @@ def pool(family: Family) -> list[Place]:
 def _enumerated(family: Family, mode: str) -> Iterator[Place]:
     space, coarse = family.space, 1 if mode == family.modes[0] else _FURTHER
     obliging = obliging_cases(family) if coarse == 1 else {}
-    landmarks = sum(1 for each in map(space.canon, space.landmarks()) if each)
-    for first, share, kind in ((0, landmarks, "landmarks"), (landmarks, None, "small")):
+    fixed_cases = sum(1 for each in map(space.repair, space.fixed_cases()) if each)
+    for first, share, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):
         found = ((k, case) for k, case in enumerate(small_of(space)) if k >= first and (share is None or k < share))
         for where, case in thinned(found, _STRIDES[kind] * coarse, stream.derive(1, family.name, mode, kind)):
             if where not in obliging:

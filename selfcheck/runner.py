@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from embcheck.evaluate import named
-from embcheck.ledger import Ledger
+from embcheck.core.ledger import Ledger
+from embcheck.engine.evaluate import named
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE, Candidate, Fared, Judging, Record, deck
 from selfcheck.planting import Kernels
@@ -74,13 +74,16 @@ def _one(task: Task) -> Fared:
     try:
         return _worker().fared(*task)
     except Exception as error:
-        return Fared(str(task.fault), "unknown", len(task.met), len(task.changed), told=f"embcheck raised {named(error)}")
+        return Fared(
+            str(task.fault), "unknown", len(task.met), len(task.changed), told=f"embcheck raised {named(error)}"
+        )
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
+def forks(jobs: int) -> ProcessPoolExecutor:
+    """Processes that are forks of this one, which must have computed nothing with torch by several threads."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=_silenced)
 
 
@@ -124,7 +127,7 @@ def score(
 
 def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable[[str, int, int], None]) -> Record:
     found = Record()
-    with _pool(jobs) as pool:
+    with forks(jobs) as pool:
         parts = [pool.submit(_record, faults, range(part, count, _PARTS)) for part in range(_PARTS)]
         for done, part in enumerate(as_completed(parts), 1):
             found.add(part.result())
@@ -138,7 +141,7 @@ def _hunted(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int]
     """How each fault fared; one that ends its process is hunted once more alone, and is then *unknown*."""
     chunks = [tasks[start : start + _FAULTS] for start in range(0, len(tasks), _FAULTS)]
     found: dict[int, list[Fared]] = {}
-    with _pool(jobs) as pool:
+    with forks(jobs) as pool:
         waiting: dict[Future[list[Fared]], int] = {pool.submit(_hunt, chunk): k for k, chunk in enumerate(chunks)}
         for done, future in enumerate(as_completed(waiting), 1):
             try:
@@ -150,7 +153,7 @@ def _hunted(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int]
 
 
 def _alone(task: Task) -> Fared:
-    with _pool(1) as pool:
+    with forks(1) as pool:
         try:
             return pool.submit(_hunt, [task]).result()[0]
         except BrokenProcessPool:

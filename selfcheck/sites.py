@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from embcheck.counted import told
+from embcheck.core.counts import told
 
 Tensor = torch.Tensor
 Arguments = Mapping[str, Any]

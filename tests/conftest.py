@@ -8,9 +8,9 @@ from itertools import islice
 
 import pytest
 
-from embcheck.collect import load_families
-from embcheck.item import PROFILES
-from embcheck.space import Space
+from embcheck.core.item import PROFILES
+from embcheck.core.space import Space
+from embcheck.subject.collect import load_families
 
 #: Small cases of which one is left: bringing them to a layer takes longer than judging those that are chosen.
 _SMALL = 10

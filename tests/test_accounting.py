@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 from warm import python
 
-from embcheck.accounting import Account, Selection, told_by_reason
-from embcheck.cli import app
-from embcheck.machine import Machine
-from embcheck.records.record import Record, Writer, read
-from embcheck.shards import ShardError, merged
-from embcheck.verdict import Status, Verdict
+from embcheck.cli.main import app
+from embcheck.core.accounting import Account, Selection, told_by_reason
+from embcheck.core.machine import Machine
+from embcheck.core.verdict import Status, Verdict
+from embcheck.record.record import Record, Writer, read
+from embcheck.runner.merge import ShardError, merged
 
 HELD = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=3)
 LABELS = {"test_a.py::test_scope[eager-0]": "a/torch/eager/scope/0", "test_a.py::test_random[eager-0]": "a/random"}
@@ -26,7 +26,7 @@ SABOTAGE = """
 import os, sys
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
-    sys.modules["embcheck.lookup.packing"] = None  # a file of laws that needs it can't be imported
+    sys.modules["embcheck.families.gradient_routes.saved_tensors"] = None  # a file of laws that needs it can't be imported
 
 def leave(*given, **more):
     sys.exit(9)
@@ -185,7 +185,7 @@ def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) ->
     assert unaccounted["lookup/torch/eager/random/0"] == "its worker died before its first case"
     missing = [item for item in unaccounted if item.endswith(".py")]
     assert missing, json.dumps(unaccounted)
-    assert "embcheck.lookup.packing" in unaccounted[missing[0]]
+    assert "embcheck.families.gradient_routes.saved_tensors" in unaccounted[missing[0]]
     for item in unaccounted:
         assert item in done.stdout
     unknown = [verdict for verdict in read(tmp_path / "record.ndjson").settled() if verdict.status == Status.UNKNOWN]

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embcheck import selection
-from embcheck.axes import parse
-from embcheck.collect import load_families
-from embcheck.counted import ORDERS, Counts, tokens_of, told
-from embcheck.facts import conditions
-from embcheck.item import PROFILES, all_items
-from embcheck.layout import view_of
-from embcheck.lookup.aim import WIDTHS, lookup_case
-from embcheck.stream import Stream
-from embcheck.wish import Unmet, Wish
+from embcheck.core.axes import parse
+from embcheck.core.counts import ORDERS, Counts, tokens_of, told
+from embcheck.core.facts import conditions
+from embcheck.core.item import PROFILES, all_items
+from embcheck.core.layout import view_of
+from embcheck.core.stream import Stream
+from embcheck.core.targets import Unmet, Wish
+from embcheck.engine import selection
+from embcheck.families.lookup.aimed import WIDTHS, lookup_case
+from embcheck.subject.collect import load_families
 
-FAMILIES = ("gradient", "bag", "renorm", "one_hot", "lookup")
+FAMILIES = ("gradient", "embedding_bag", "max_norm", "one_hot", "lookup")
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -113,7 +113,7 @@ def test_a_seed_gives_the_same_aimed_cases_in_any_parts(name: str) -> None:
     assert sorted(map(repr, cases(0, 2) + cases(1, 2))) == sorted(map(repr, whole))
     assert whole != cases(0, 1, seed=1)
     assert [parse(repr(case)) for case in whole] == whole
-    assert [family.space.canon(case) for case in whole] == whole
+    assert [family.space.repair(case) for case in whole] == whole
 
 
 def test_aimed_cases_cross_thresholds_together() -> None:

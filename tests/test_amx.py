@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import torch
 
-import embcheck.faults.tiles  # noqa: F401  (which registers them)
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.construction.affine_case import AffineCase
-from embcheck.conversion.case import ConversionCase
-from embcheck.fault import FAULTS, patched
-from embcheck.ledger import SHIPPED, Ledger, load
-from embcheck.machine import Machine
-from embcheck.mode import MODES
-from embcheck.result import Difference
-from embcheck.tally import Tallies
-from embcheck.tiles import reads_on
+import selfcheck.faults.tiles  # noqa: F401  (which registers them)
+from embcheck.core.amx_tiles import reads_on
+from embcheck.core.case import LookupCase
+from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.machine import Machine
+from embcheck.core.result import Difference
+from embcheck.engine.tally import Tallies
+from embcheck.families.conversion.cases import ConversionCase
+from embcheck.families.linear.cases import LinearCase
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
+from selfcheck.fault import FAULTS, patched
 
 AMX = FAULTS["products_read_on_behind_rows"]
 MACHINES = json.loads(Path(__file__).with_name("machines.json").read_text())
@@ -33,24 +33,24 @@ FAMILIES = load_families()
 ENTRY = "amx-reads-on-behind-rows"
 pytestmark = pytest.mark.skipif(not hasattr(torch.library, "get_kernel"), reason="this torch gives no kernel back")
 
-AFFINE = AffineCase(33, 48, (32,), dtype="bfloat16", trains=(True, False, False))
+AFFINE = LinearCase(33, 48, (32,), dtype="bfloat16", trains=(True, False, False))
 DENSE = ConversionCase(33, 17, shape=(17,), input="dense", values="small", input_layout="column_slice")
-LINEAR = Case(2, 67, shape=(31,), layout="transposed", upstream_layout="swapped", entry="linear", route="preset_zeros")
+LINEAR = LookupCase(2, 67, shape=(31,), layout="transposed", upstream_layout="swapped", entry="linear", route="preset_zeros")
 #: What has NaN or infinity behind its rows, in gaps or in the next rows, and is multiplied in bfloat16; its family.
 CASES: dict[str, tuple[str, Any]] = {
-    "gaps": ("affine", AffineCase(31, 8, (17,), dtype="bfloat16", input_layout="row_strided")),
-    "other rows": ("affine", AFFINE.but(values="other_rows_nan")),
-    "autocast": ("affine", AFFINE.but(values="other_rows_inf", dtype="float32", autocast="on")),
-    "a gradient": ("affine", AFFINE.but(outputs=31, upstream_layout="column_slice")),
-    "a batch": ("affine", AFFINE.but(lead=(2, 17), values="other_rows_nan")),
-    "a gradient of one_hot's product": ("autograd", LINEAR.but(dtype="bfloat16")),
+    "gaps": ("linear", LinearCase(31, 8, (17,), dtype="bfloat16", input_layout="row_strided")),
+    "other rows": ("linear", AFFINE.but(values="other_rows_nan")),
+    "autocast": ("linear", AFFINE.but(values="other_rows_inf", dtype="float32", autocast="on")),
+    "a gradient": ("linear", AFFINE.but(outputs=31, upstream_layout="column_slice")),
+    "a batch": ("linear", AFFINE.but(lead=(2, 17), values="other_rows_nan")),
+    "a gradient of one_hot's product": ("gradient_routes", LINEAR.but(dtype="bfloat16")),
     "a conversion": ("conversion", DENSE.but(dtype="bfloat16")),
     "a conversion's gradient": ("conversion", DENSE.but(shape=(31,), dtype="bfloat16", upstream_layout="swapped")),
 }
 RIGHT: dict[str, tuple[str, Any]] = {
-    "one tile of rows": ("affine", AFFINE.but(lead=(5,), values="other_rows_nan")),
-    "no tail": ("affine", AFFINE.but(width=36, outputs=64, input_layout="row_strided", values="other_rows_nan")),
-    "single precision": ("affine", AFFINE.but(dtype="float32", values="other_rows_nan")),
+    "one tile of rows": ("linear", AFFINE.but(lead=(5,), values="other_rows_nan")),
+    "no tail": ("linear", AFFINE.but(width=36, outputs=64, input_layout="row_strided", values="other_rows_nan")),
+    "single precision": ("linear", AFFINE.but(dtype="float32", values="other_rows_nan")),
 }
 
 
@@ -79,7 +79,7 @@ def test_on_such_a_machine_it_is_known_and_elsewhere_it_would_be_red(name: str) 
         capped = judged(name, "xeon-amx-capped")
     assert violated(there) == set()
     assert sum(tally.entries.get(ENTRY, 0) for tally in there.each) >= 1
-    assert ("rows_are_apart" in violated(elsewhere)) is (name in ("other rows", "autocast", "a batch"))
+    assert ("linear_rows_are_independent" in violated(elsewhere)) is (name in ("other rows", "autocast", "a batch"))
     assert violated(elsewhere) == violated(capped) != set()
     assert {kind for tally in elsewhere.each for kind in tally.kinds} <= {"bound: NaN", "value: NaN", "bits: NaN"}
 
@@ -136,7 +136,7 @@ def test_the_region_goes_on_being_judged(name: str) -> None:
         planted.enter_context(AMX.plant())
         planted.enter_context(twice())
         tallies = judged(name, "xeon-amx")
-        (tally,) = [tally for tally in tallies.each if tally.law.name == "layer_is_affine"]
+        (tally,) = [tally for tally in tallies.each if tally.law.name == "linear_computes_its_formula"]
         assert list(tally.kinds) == ["bound"], "not the NaN that is known"
         case, found = tally.kinds["bound"]
         again = tallies.fails(tally.law, case, "bound")

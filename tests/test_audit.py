@@ -28,12 +28,12 @@ from embcheck.audit.specimen import PLANTED, Specimen, Untied
 from embcheck.audit.subject import folder_of
 from embcheck.audit.template import answered, forked
 from embcheck.audit.tiny import VOCABULARY, shrunk
-from embcheck.commands.audit import exit_code
-from embcheck.machine import seen
-from embcheck.records.audited import models
-from embcheck.records.record import read
-from embcheck.state import ERROR, FIXED, fixed
-from embcheck.verdict import Status
+from embcheck.cli.audit import exit_code
+from embcheck.core.machine import seen
+from embcheck.core.replay_state import ERROR, FIXED, fixed
+from embcheck.core.verdict import Status
+from embcheck.record.audited import models
+from embcheck.record.record import read
 
 faults.load()
 laws.load()

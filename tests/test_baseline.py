@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.collect import load_families
-from embcheck.engine import run_item
-from embcheck.item import PROFILES, Item
-from embcheck.ledger import Ledger
-from embcheck.records.compare import Baseline, Move, compare
-from embcheck.records.record import Record
-from embcheck.run import settle
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.ledger import Ledger
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.run_item import run_item
+from embcheck.record.compare import Baseline, Move, compare
+from embcheck.record.record import Record
+from embcheck.runner.run import settle
+from embcheck.subject.collect import load_families
 
 FAMILY = load_families()["lookup"]
 ITEM = Item("lookup", "torch", "eager", "product", 0, 3)
@@ -116,7 +116,7 @@ def test_a_wider_fault_with_the_same_smallest_case_is_not_excused() -> None:
     excused, verdict, moves = against(sparse_in_single, sparse)
     assert not excused
     old, new = of_kind(verdict, "bits: value")
-    assert old.case == "Case(num_embeddings=1, embedding_dim=1, shape=(), sparse=True)"
+    assert old.case == "LookupCase(num_embeddings=1, embedding_dim=1, shape=(), sparse=True)"
     assert "sparse=True" in new.case
     assert "dtype=" in new.case
     assert moves == [Move.BROKEN]
@@ -137,7 +137,7 @@ def test_what_held_or_was_not_decided_excuses_nothing() -> None:
     (failed,) = first(sparse).verdicts
     unknown = Baseline(Record({}, [replace(failed, status=Status.UNKNOWN)]))
     assert not unknown.excused([failed], [failed])
-    undecided = replace(failed, reasons=("the oracle failed: ValueError on Case()",))
+    undecided = replace(failed, reasons=("the oracle failed: ValueError on LookupCase()",))
     assert not Baseline(Record({}, [failed])).excused([undecided], [undecided])
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench import raw
-from embcheck.case import Case
-from embcheck.collect import load_families
+from embcheck.core.case import LookupCase
+from embcheck.subject.collect import load_families
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,8 +37,8 @@ def test_throughput_ends_in_json() -> None:
 @pytest.mark.parametrize("family", ["lookup", "gradient", "padding"])
 def test_the_raw_loop_knows_every_case(family: str) -> None:
     space = load_families()[family].space
-    cases: list[Case] = [case for case in (*space.scope(), *map(space.canon, space.landmarks())) if case is not None]
-    spelled = {(case.entry, case.route, case.history, case.layout, case.stray): case for case in cases}
+    cases: list[LookupCase] = [case for case in (*space.scope(), *map(space.repair, space.fixed_cases())) if case is not None]
+    spelled = {(case.entry, case.route, case.history, case.layout, case.out_of_range): case for case in cases}
     assert len(spelled) > 30
     for case in spelled.values():
         assert raw.spec(family, case).family == family

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embcheck import bound, stream
-from embcheck.bound import Rounded
-from embcheck.case import coded
-from embcheck.format import FORMATS, Floats
+from embcheck.core import bound, stream
+from embcheck.core.bound import Rounded
+from embcheck.core.case import coded
+from embcheck.core.format import FORMATS, Floats
 
 F32 = FORMATS["float32"]
 U = F32.unit_roundoff

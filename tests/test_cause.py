@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.cause import Cause, LedgerError, by_severity, summed_up
-from embcheck.ledger import read_all
-from embcheck.shipped import causes_of, place_of, shipped
+from embcheck.core.cause import Cause, LedgerError, by_severity, summed_up
+from embcheck.core.ledger import read_all
+from embcheck.core.shipped_ledger import causes_of, place_of, shipped
 
 ENTRY = """
 [[known]]
 name = "odd"
 law = "lookup_copies_rows"
 where = { sparse = true }
-witness = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"
+witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 reason = "it is so"
 """
 CAUSE = """

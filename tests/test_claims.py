@@ -13,24 +13,24 @@ import pytest
 import torch
 from warm import embcheck
 
-from embcheck.claimed import ONLY_IF
 from embcheck.claims.appraisal import appraise, chosen, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
 from embcheck.claims.claim import Claim, Observations, claim
 from embcheck.claims.tutorial import TUTORIALS
-from embcheck.collect import load_families
-from embcheck.execute import run
-from embcheck.fault import load_faults
-from embcheck.ledger import Ledger
-from embcheck.mode import MODES
-from embcheck.records.record import read
+from embcheck.core.claim_record import ONLY_IF
+from embcheck.core.ledger import Ledger
+from embcheck.core.result import HOLDS, Difference
+from embcheck.core.verdict import Status
+from embcheck.engine.execute import run
+from embcheck.modes.mode import MODES
+from embcheck.record.record import read
 from embcheck.report.claims import claims_report, story_lines
 from embcheck.report.style import console
-from embcheck.result import HOLDS, Difference
-from embcheck.verdict import Status
+from embcheck.subject.collect import load_families
+from selfcheck.fault import load_faults
 
 CLAIMS = every_claim()
-FAULTS = {name: fault for name, fault in load_faults().items() if fault.family == "claims"}
+FAULTS = {name: fault for name, fault in load_faults().items() if fault.family == "tutorial_claims"}
 #: Experiments that take seconds: only the faults of their optimizer meet them.
 SLOW = {"race", "trained_pair"}
 
@@ -93,7 +93,7 @@ def test_each_verdict_is_stated_with_its_source() -> None:
         assert re.fullmatch(r"[a-z-]+\.md:\d+(-\d+)?(,\d+(-\d+)?)*", made.source), made.id
         assert made.sentence.endswith("."), made.id
         assert made.phrase
-    laws = [law for law in load_families()["claims"].laws if law.name != "claims_is_accepted"]
+    laws = [law for law in load_families()["tutorial_claims"].laws if law.name != "tutorial_claims_is_accepted"]
     assert [law.name for law in laws] == [made.law for made in CLAIMS.values()]
 
 
@@ -164,7 +164,7 @@ def test_a_claim_must_fit_its_experiment() -> None:
     with pytest.raises(ValueError, match="needs the condition"):
         claim("test.none", "A claim.", "x.md:1", "x", program, fails=("",))(lambda case, out: HOLDS)
     with pytest.raises(ValueError, match="do not fit"):
-        claim("test.place", "A claim.", "x.md:1", "x", program, where=("elsewhere",))(lambda case, out: HOLDS)
+        claim("test.place", "A claim.", "x.md:1", "x", program, where=("default_device_dtype",))(lambda case, out: HOLDS)
     with pytest.raises(ValueError, match="two claims"):
         claim("full.sparse", "A claim.", "x.md:1", "x", program)(lambda case, out: HOLDS)
 

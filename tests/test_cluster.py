@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from embcheck.cli import app
-from embcheck.machine import seen
-from embcheck.records.record import Writer
+from embcheck.cli.main import app
+from embcheck.core.machine import seen
+from embcheck.core.verdict import Status, Verdict
+from embcheck.engine.source import copy
+from embcheck.record.record import Writer
 from embcheck.releases.cell import Cell, Selection
 from embcheck.releases.cluster import Cluster, Job
 from embcheck.releases.environment import Cache, Release
-from embcheck.source import copy
-from embcheck.verdict import Status, Verdict
 
 #: Stands in for an interpreter with a torch: says what it has, and runs "the laws", each shard one of them.
 INTERPRETER = """#!{python}
@@ -30,8 +30,8 @@ own = Path({folder!r})
 if "-c" in sys.argv:
     print(json.dumps({{"torch": {torch!r}, "build": "a build", "lacking": []}}))
     sys.exit(0)
-from embcheck.records.record import Writer
-from embcheck.verdict import Status, Verdict
+from embcheck.record.record import Writer
+from embcheck.core.verdict import Status, Verdict
 report = Path(sys.argv[sys.argv.index("--report") + 1])
 shard = sys.argv[sys.argv.index("--shard") + 1] if "--shard" in sys.argv else "1/1"
 number, count = map(int, shard.split("/"))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from embcheck.cli import app
-from embcheck.records.compare import Baseline, Change, Move, across, compare, differences_of_setup
-from embcheck.records.record import Record, Writer
+from embcheck.cli.main import app
+from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
+from embcheck.record.compare import Baseline, Change, Move, across, compare, differences_of_setup
+from embcheck.record.record import Record, Writer
 from embcheck.report.changes import closing, lines
-from embcheck.run import settle
-from embcheck.verdict import Counterexample, Status, Verdict, merge_all
+from embcheck.runner.run import settle
 
 NA, HOLDS, KNOWN, UNKNOWN, VIOLATED = Status
 
@@ -21,7 +21,7 @@ NA, HOLDS, KNOWN, UNKNOWN, VIOLATED = Status
 def verdict(status: Status, *kinds: str, law: str = "law", mode: str = "eager", worst: float | None = None) -> Verdict:
     """A verdict with a counterexample for each kind; ``kind@case`` names the case."""
     examples = tuple(
-        Counterexample(law, "f", "torch", mode, "cpu", case or "Case()", kind, "wrong")
+        Counterexample(law, "f", "torch", mode, "cpu", case or "LookupCase()", kind, "wrong")
         for kind, _, case in (name.partition("@") for name in kinds)
     )
     return Verdict(law, "f", "torch", mode, "all", status, worst=worst, counterexamples=examples)
@@ -65,15 +65,15 @@ def test_what_stays_is_no_change() -> None:
 def test_a_further_kind_of_difference_is_a_further_break() -> None:
     one, two = verdict(VIOLATED, "a"), verdict(VIOLATED, "a", "b")
     (worse,), (better,) = changes([one], [two]), changes([two], [one])
-    assert (worse.move, worse.causes, better.move) == (Move.BROKEN, (("b", "Case()"),), Move.EASED)
+    assert (worse.move, worse.causes, better.move) == (Move.BROKEN, (("b", "LookupCase()"),), Move.EASED)
     assert worse.words == "still violated, on other cases: b"
 
 
 def test_another_case_of_the_same_kind_is_another_break() -> None:
-    sparse, dense = verdict(VIOLATED, "value@Case(sparse=True)"), verdict(VIOLATED, "value@Case()")
+    sparse, dense = verdict(VIOLATED, "value@LookupCase(sparse=True)"), verdict(VIOLATED, "value@LookupCase()")
     (change,) = changes([sparse], [dense])
     assert (change.move, change.words) == (Move.BROKEN, "still violated, on other cases: value")
-    assert [line.plain for line in lines([change])][-1] == "      Case()   wrong"
+    assert [line.plain for line in lines([change])][-1] == "      LookupCase()   wrong"
 
 
 def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path) -> None:
@@ -125,14 +125,14 @@ def excused(old: list[Verdict], new: list[Verdict]) -> bool:
 
 
 def test_a_baseline_excuses_the_very_case_that_it_shows_and_nothing_else() -> None:
-    old = [verdict(VIOLATED, "a@Case(sparse=True)"), verdict(UNKNOWN, law="dark"), verdict(KNOWN, law="told")]
-    assert excused(old, [verdict(VIOLATED, "a@Case(sparse=True)")])
+    old = [verdict(VIOLATED, "a@LookupCase(sparse=True)"), verdict(UNKNOWN, law="dark"), verdict(KNOWN, law="told")]
+    assert excused(old, [verdict(VIOLATED, "a@LookupCase(sparse=True)")])
     for new in (
-        verdict(VIOLATED, "a@Case()"),
-        verdict(VIOLATED, "a@Case(sparse=True)", "b@Case(sparse=True)"),
-        verdict(VIOLATED, "a@Case(sparse=True)", mode="vmap"),
-        verdict(VIOLATED, "a@Case(sparse=True)", law="dark"),
-        verdict(VIOLATED, "a@Case(sparse=True)", law="told"),
+        verdict(VIOLATED, "a@LookupCase()"),
+        verdict(VIOLATED, "a@LookupCase(sparse=True)", "b@LookupCase(sparse=True)"),
+        verdict(VIOLATED, "a@LookupCase(sparse=True)", mode="vmap"),
+        verdict(VIOLATED, "a@LookupCase(sparse=True)", law="dark"),
+        verdict(VIOLATED, "a@LookupCase(sparse=True)", law="told"),
         verdict(UNKNOWN),
         verdict(UNKNOWN, law="dark"),
     ):
@@ -141,9 +141,9 @@ def test_a_baseline_excuses_the_very_case_that_it_shows_and_nothing_else() -> No
 
 def test_another_case_does_not_hide_behind_one_of_the_baseline() -> None:
     """Merged are the smallest of the baseline's and the smallest of the others, the longer one too."""
-    old = [verdict(VIOLATED, "a@Case(sparse=True)")]
-    longer = verdict(VIOLATED, "a@Case(num_embeddings=3000, embedding_dim=2)")
-    assert not excused(old, [verdict(VIOLATED, "a@Case(sparse=True)"), longer])
+    old = [verdict(VIOLATED, "a@LookupCase(sparse=True)")]
+    longer = verdict(VIOLATED, "a@LookupCase(num_embeddings=3000, embedding_dim=2)")
+    assert not excused(old, [verdict(VIOLATED, "a@LookupCase(sparse=True)"), longer])
     baseline = Baseline(Record({}, old))
     (merged,) = merge_all([baseline.marked(each) for each in (longer, *old)]).values()
     assert [example.in_baseline for example in merged.counterexamples] == [False, True]
@@ -154,7 +154,7 @@ def test_what_is_unknown_beside_a_known_violation_is_not_excused() -> None:
     dark = replace(verdict(UNKNOWN), reasons=("the oracle raised ValueError",))
     assert not excused(old, [verdict(VIOLATED, "a"), dark])
     assert excused(old, [verdict(VIOLATED, "a"), replace(verdict(NA), reasons=("not applicable: no vmap (3 cases)",))])
-    owing = replace(verdict(VIOLATED, "a"), obliges=("empty",))
+    owing = replace(verdict(VIOLATED, "a"), must_cover=("empty",))
     settled = settle([owing], {"f"})
     assert settled[0].status == VIOLATED
     assert not Baseline(Record({}, old)).excused([owing], settled), "an obligation that no case met is not excused"

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.evaluate import evaluate
-from embcheck.execute import run
-from embcheck.execution import Execution
-from embcheck.fault import load_faults
-from embcheck.faults.compiled_graphs import seen
-from embcheck.item import PROFILES, Item
-from embcheck.lookup.entry import ENTRIES
-from embcheck.mode import MODES
+from embcheck.core.case import LookupCase
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.result import HOLDS, Difference, Holds
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execute import run
+from embcheck.engine.execution import Execution
+from embcheck.engine.script import script
+from embcheck.families.lookup.spelling import ENTRIES
 from embcheck.modes import compilers, exports
 from embcheck.modes.lattice import lattice
-from embcheck.result import HOLDS, Difference, Holds
-from embcheck.script import script
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
+from selfcheck.fault import load_faults
+from selfcheck.faults.compiled_graphs import seen
 
 FAMILIES = load_families()
 COMPILING = tuple(
@@ -58,12 +58,12 @@ def test_a_lookup_and_its_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-@pytest.mark.parametrize("stray", [-1, 4])
-def test_what_eager_refuses_is_refused(name: str, stray: int) -> None:
+@pytest.mark.parametrize("out_of_range", [-1, 4])
+def test_what_eager_refuses_is_refused(name: str, out_of_range: int) -> None:
     skip_lacking(name)
-    if name == "decompositions" and stray == -1:
+    if name == "decompositions" and out_of_range == -1:
         pytest.skip("decomposed-embedding-strays: index_select's decomposition takes it")
-    assert seen(name, 0, stray) is None
+    assert seen(name, 0, out_of_range) is None
 
 
 def test_a_graph_that_does_not_run_is_noticed() -> None:
@@ -122,8 +122,8 @@ def test_a_script_needs_torch_alone(name: str, tmp_path: Path) -> None:
     """A law that asks for the wrong value fails in the mode's script, and for no other reason."""
     skip_lacking(name)
     family = FAMILIES["lookup"]
-    case = Case(3, 2, (0, 2), (2,), entry="module")
-    law = next(law for law in family.laws if law.name == "lookup_has_dtype")
+    case = LookupCase(3, 2, (0, 2), (2,), entry="module")
+    law = next(law for law in family.laws if law.name == "lookup_output_has_weight_dtype")
     assert evaluate(family, MODES[name], case, [law], Execution()) == [HOLDS]
     assert run(family.plan(case), MODES[name]).error is None
     wrong = Difference("value", 'seen["value"][0, 0]', 1.0, 7.0, "1, expected 7")
@@ -139,8 +139,8 @@ def test_a_script_needs_torch_alone(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("route", ["retained", "create_graph"])
 def test_a_graph_that_is_kept_gives_no_saved_tensor_away(name: str, route: str) -> None:
     config = torch._functorch.config
-    family, case = FAMILIES["gradient"], Case(num_embeddings=2, embedding_dim=2, shape=(3,), entry="linear")
-    laws = [law for law in family.laws if law.name == "weight_gradient_is_scattered"]
+    family, case = FAMILIES["gradient"], LookupCase(num_embeddings=2, embedding_dim=2, shape=(3,), entry="linear")
+    laws = [law for law in family.laws if law.name == "weight_gradient_sums_upstream_per_row"]
     for each in (
         case,
         case.but(route=route),
@@ -151,7 +151,7 @@ def test_a_graph_that_is_kept_gives_no_saved_tensor_away(name: str, route: str) 
 
 
 def test_other_routes_give_saved_tensors_away() -> None:
-    case = Case(num_embeddings=1, embedding_dim=1)
+    case = LookupCase(num_embeddings=1, embedding_dim=1)
     asked = []
     for route in ("backward_call", "retained"):
 

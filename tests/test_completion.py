@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from embcheck.claims.appraisal import every_claim
-from embcheck.cli import main
-from embcheck.collect import load_families
-from embcheck.commands import completion
-from embcheck.mode import MODES
-from embcheck.options import COMMAND, FORMS, options_of
+from embcheck.cli import completion
+from embcheck.cli.main import main
+from embcheck.core.options import COMMAND, FORMS, options_of
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 ROOT = Path(__file__).parents[1]
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from embcheck.cli import main; main()"
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from embcheck.cli.main import main; main()"
 
 
 def asked(**variables: str) -> str:
@@ -38,8 +38,8 @@ def completed(*words: str) -> list[str]:
 
 def test_every_name_is_offered() -> None:
     """They are read as text: a law, mode or claim that is written otherwise would be missing."""
-    laws = {law.name for name, family in load_families().items() if name != "claims" for law in family.laws}
-    assert completion.law_names() == sorted(laws | {"claims_is_accepted"})
+    laws = {law.name for name, family in load_families().items() if name != "tutorial_claims" for law in family.laws}
+    assert completion.law_names() == sorted(laws | {"tutorial_claims_is_accepted"})
     assert completion.mode_names("") == ["all", *sorted(MODES)]
     assert completion.claim_names() == sorted(every_claim())
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import embcheck
-from embcheck import conformance, engine
-from embcheck.conformance import LawViolated
-from embcheck.verdict import Status
+from embcheck.core.verdict import Status
+from embcheck.engine import run_item as engine
+from embcheck.runner import check
+from embcheck.runner.check import LawViolated
 
 
 class Right(torch.nn.Module):
@@ -123,7 +124,7 @@ def test_a_right_layer_passes_and_the_threads_are_left_as_they_were(profile: str
     ("layer", "law"),
     [
         (LearnsPadding, "padding_row_gets_no_gradient"),
-        (Wraps, "lookup_refuses_strays"),
+        (Wraps, "lookup_out_of_range_indices_raise"),
         (Half, "lookup_copies_rows"),
         (OffWhenEvaluated, "lookup_copies_rows"),
         (OffWhenCopied, "lookup_copies_rows"),
@@ -135,7 +136,7 @@ def test_a_wrong_layer_is_refuted_by_its_law(layer: Any, law: str, profile: str)
     violated = {verdict.law for verdict in caught.value.verdicts if verdict.status == Status.VIOLATED}
     assert law in violated
     assert layer.__name__ in str(caught.value)
-    assert "case    Case(num_embeddings=" in str(caught.value)
+    assert "case    LookupCase(num_embeddings=" in str(caught.value)
 
 
 def test_a_layer_that_is_off_only_when_it_is_served_is_refuted() -> None:
@@ -151,7 +152,7 @@ def test_a_layer_that_is_off_only_when_it_is_served_is_refuted() -> None:
 def test_a_wrong_conversion_is_refuted_by_its_law(profile: str) -> None:
     with pytest.raises(LawViolated, match=r"case    ConversionCase\(num_embeddings=") as caught:
         embcheck.check(without_padding, profile=profile)
-    assert "conversion_keeps_bits" in {v.law for v in caught.value.verdicts if v.status == Status.VIOLATED}
+    assert "converted_weight_equals_transpose_bitwise" in {v.law for v in caught.value.verdicts if v.status == Status.VIOLATED}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: 
         ran.append(item.label)
         return run_item(family, item, *more)
 
-    monkeypatch.setattr(conformance, "run_item", counted)
+    monkeypatch.setattr(check, "run_item", counted)
     with pytest.raises(LawViolated) as raised:
         embcheck.check(LearnsPadding, laws=["padding_row_gets_no_gradient"], first=True)
     assert str(raised.value).startswith(

@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 from warm import embcheck
 
-from embcheck.case import Case
-from embcheck.crashes import alone, crash, patience
-from embcheck.crashes.crash import verdict_of_crash
-from embcheck.crashes.patience import Hangs, Patience, attended, processor_time, symptom_of
-from embcheck.crashes.slot import Deaths, Running, Slot, read_slot
-from embcheck.crashes.watch import Watch
-from embcheck.ledger import SHIPPED
-from embcheck.records.record import Record, read
-from embcheck.tally import named
-from embcheck.verdict import Status
+from embcheck.core.case import LookupCase
+from embcheck.core.ledger import SHIPPED
+from embcheck.core.verdict import Status
+from embcheck.engine.crashes import alone, crash, patience
+from embcheck.engine.crashes.crash import verdict_of_crash
+from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time, symptom_of
+from embcheck.engine.crashes.slot import Deaths, Running, Slot, read_slot
+from embcheck.engine.crashes.watch import Watch
+from embcheck.engine.tally import named
+from embcheck.record.record import Record, read
 
-CASE = Case(num_embeddings=3, embedding_dim=2, shape=(2,))
-RUNNING = Running("properties/test_lookup.py::test_scope[eager-0]", "lookup/torch/eager/scope/0", named(CASE), 0.0)
+CASE = LookupCase(num_embeddings=3, embedding_dim=2, shape=(2,))
+RUNNING = Running("properties/core/test_lookup.py::test_scope[eager-0]", "lookup/torch/eager/scope/0", named(CASE), 0.0)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
 def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_parent(tmp_path: Path) -> None:
     program = f"""
     import os, pathlib, threading
-    from embcheck.lookup.sharded import on_ranks
+    from embcheck.families.dtensor.programs import on_ranks
     def work():
         (pathlib.Path({str(tmp_path)!r}) / str(os.getpid())).touch()
         threading.Event().wait()
@@ -200,7 +200,7 @@ def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(
 
 def test_the_watch_kills_a_worker_that_hangs_in_one_case_and_no_other(tmp_path: Path) -> None:
     program = """
-    import sys, time; from pathlib import Path; from embcheck.crashes.slot import Slot
+    import sys, time; from pathlib import Path; from embcheck.engine.crashes.slot import Slot
     slot = Slot(Path(sys.argv[1]), sys.argv[2]); slot.begin("test", "label")
     for case in range(10**9):
         slot.running(b"" if sys.argv[2] == "idle" else b"case" if sys.argv[2] == "hung" else str(case).encode())
@@ -265,17 +265,17 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
 #: comes to no end at another, and torch comes to none where it is asked to.  What is tried alone gets little time.
 PLANT = """
 import os
-import embcheck.crashes.crash
-import embcheck.exit_lines
-import embcheck.item
-import embcheck.oracle
+import embcheck.engine.crashes.crash
+import embcheck.engine.exit_lines
+import embcheck.core.item
+import embcheck.core.oracle
 import torch.nn.functional
 
-quick = embcheck.item.PROFILES["quick"]
-embcheck.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 1.0, "deck": "", "stride": 20})
-embcheck.crashes.crash._REDUCTION = 2.0
-embcheck.exit_lines._CPU = 1
-expected, executed = embcheck.oracle.lookup, torch.nn.functional.one_hot
+quick = embcheck.core.item.PROFILES["quick"]
+embcheck.core.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 1.0, "deck": "", "stride": 20})
+embcheck.engine.crashes.crash._REDUCTION = 2.0
+embcheck.engine.exit_lines._CPU = 1
+expected, executed = embcheck.core.oracle.lookup, torch.nn.functional.one_hot
 
 def oracle(case, *more, **flags):
     if DIES and case.numel == 4 and case.embedding_dim == 2:
@@ -289,7 +289,7 @@ def one_hot(input, *more, **flags):
         pass
     return executed(input, *more, **flags)
 
-embcheck.oracle.lookup, torch.nn.functional.one_hot = oracle, one_hot
+embcheck.core.oracle.lookup, torch.nn.functional.one_hot = oracle, one_hot
 """
 
 
@@ -313,7 +313,7 @@ def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record, full: bo
     unknown = [verdict for verdict in verdicts if verdict.status == Status.UNKNOWN]
     assert [verdict.law for verdict in unknown] == ["lookup_is_accepted"]
     for part in ("embedding_dim=8", "embedding_dim=2")[: 1 + full]:
-        assert any("alone that comes back: Case(" in reason and part in reason for reason in unknown[0].reasons)
+        assert any("alone that comes back: LookupCase(" in reason and part in reason for reason in unknown[0].reasons)
 
 
 def test_what_hangs_alone_is_a_violation(record: Record) -> None:

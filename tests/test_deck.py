@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from embcheck import deck, selection
-from embcheck.collect import load_families
-from embcheck.deck import Choice
-from embcheck.item import PROFILES, items_of
-from embcheck.obligations import obliging_cases
+from embcheck.core import deck
+from embcheck.core.deck import Choice
+from embcheck.core.item import PROFILES, items_of
+from embcheck.engine import selection
+from embcheck.engine.obligations import obliging_cases
+from embcheck.subject.collect import load_families
 from selfcheck.deck import Matrix, choose, takes_part
 from selfcheck.pool import Measured
 
@@ -51,7 +52,7 @@ def test_a_seed_decides_values_alone() -> None:
 
 @pytest.mark.parametrize("profile", ["quick", "gate"])
 def test_what_is_obliged_is_run_once(profile: str) -> None:
-    for name in ("padding", "bag", "tying"):
+    for name in ("padding", "embedding_bag", "tied_training"):
         cases = judged(name, profile, "scope", 0)
         assert all(case in cases for case in obliging_cases(FAMILIES[name]).values())
     small = judged("padding", profile, "scope", 0)

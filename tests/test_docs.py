@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from embcheck.cli import app
+from embcheck.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

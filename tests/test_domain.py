@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from embcheck.adaptation.activation import adapted
-from embcheck.bag.case import BagCase
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.declaration import declaration_of, declare
-from embcheck.domain import USUAL, Domain
-from embcheck.examples import Bag, ScaledEmbedding, TokenEmbedding
-from embcheck.item import ENGINES, PROFILES, all_items, items_of
-from embcheck.life.case import LifeCase
-from embcheck.lookup import table
-from embcheck.renorm.case import RenormCase
-from embcheck.selection import cases
-from embcheck.training.case import Tying
+from embcheck.core.case import LookupCase
+from embcheck.core.declaration import declaration_of, declare
+from embcheck.core.domain import USUAL, Domain
+from embcheck.core.item import ENGINES, PROFILES, all_items, items_of
+from embcheck.engine.selection import cases
+from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.lookup import cases as table
+from embcheck.families.max_norm.cases import MaxNormCase
+from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tied_training.cases import TiedTrainingCase
+from embcheck.subject.activation import adapted
+from embcheck.subject.collect import load_families
+from embcheck.subject.examples import Bag, ScaledEmbedding, TokenEmbedding
 
 load_families()
 
@@ -27,23 +27,23 @@ load_families()
 @pytest.mark.parametrize(
     ("given", "case", "reason"),
     [
-        ({}, Case(2, 0), "tables of no columns: min_dim=1 is the default"),
-        ({}, Case(0, 2, shape=(0,)), "tables of no rows: min_rows=1 is the default"),
-        ({"min_dim": 0}, Case(2, 0), None),
-        ({"min_dim": 4, "min_rows": 2}, Case(2, 3), "tables of 3 columns: min_dim=4 is declared"),
-        ({"min_rows": 3}, Tying(shape=(1, 2)), "tables of 1 row: min_rows=3 is declared"),
-        ({}, LifeCase(embedding_dim=0), "tables of no columns: min_dim=1 is the default"),
-        ({"ranks": {0, 2}}, Case(2, 2, shape=(3,)), "indices of rank 1: ranks={0, 2} is declared"),
-        ({"ranks": {0, 2}}, Case(2, 2, shape=()), None),
+        ({}, LookupCase(2, 0), "tables of no columns: min_dim=1 is the default"),
+        ({}, LookupCase(0, 2, shape=(0,)), "tables of no rows: min_rows=1 is the default"),
+        ({"min_dim": 0}, LookupCase(2, 0), None),
+        ({"min_dim": 4, "min_rows": 2}, LookupCase(2, 3), "tables of 3 columns: min_dim=4 is declared"),
+        ({"min_rows": 3}, TiedTrainingCase(shape=(1, 2)), "tables of 1 row: min_rows=3 is declared"),
+        ({}, TiePreservationCase(embedding_dim=0), "tables of no columns: min_dim=1 is the default"),
+        ({"ranks": {0, 2}}, LookupCase(2, 2, shape=(3,)), "indices of rank 1: ranks={0, 2} is declared"),
+        ({"ranks": {0, 2}}, LookupCase(2, 2, shape=()), None),
         ({"ranks": {2}}, BagCase(2, 2), "indices of rank 1: ranks={2} is declared"),
         ({"ranks": {2}}, BagCase(2, 2, batch=True), None),
-        ({"dtypes": {"float32"}}, Case(2, 2, dtype="float16"), "tables of float16: dtypes={'float32'} is declared"),
-        ({"dtypes": {"float32"}}, Case(2, 2, index_dtype="int32"), None),
-        ({"dtypes": {"int64"}}, Case(2, 2, index_dtype="int32"), "indices of int32: dtypes={'int64'} is declared"),
+        ({"dtypes": {"float32"}}, LookupCase(2, 2, dtype="float16"), "tables of float16: dtypes={'float32'} is declared"),
+        ({"dtypes": {"float32"}}, LookupCase(2, 2, index_dtype="int32"), None),
+        ({"dtypes": {"int64"}}, LookupCase(2, 2, index_dtype="int32"), "indices of int32: dtypes={'int64'} is declared"),
         ({"dtypes": {"int64"}}, BagCase(2, 2, offset_dtype="int32"), "indices of int32: dtypes={'int64'} is declared"),
-        ({"dtypes": {"int64"}}, Case(2, 2, dtype="float16"), None),
-        ({"finite": True}, Case(2, 2, values="special"), "NaN and infinity: finite=True is declared"),
-        ({"finite": True}, RenormCase(2, 2, values="mixed"), "NaN and infinity: finite=True is declared"),
+        ({"dtypes": {"int64"}}, LookupCase(2, 2, dtype="float16"), None),
+        ({"finite": True}, LookupCase(2, 2, values="special"), "NaN and infinity: finite=True is declared"),
+        ({"finite": True}, MaxNormCase(2, 2, values="mixed"), "NaN and infinity: finite=True is declared"),
         ({"finite": True}, BagCase(2, 2, weights="special"), "NaN and infinity: finite=True is declared"),
     ],
 )
@@ -71,15 +71,15 @@ def test_what_is_asked_instead_lies_inside(given: dict[str, Any]) -> None:
 
 def test_modes_are_those_of_the_layer() -> None:
     evaluated = Domain.declared(modes={"eval"})
-    assert evaluated.outside(Case(2, 2), "train") == "the layer in train(): modes={'eval'} is declared"
-    assert all(evaluated.outside(Case(2, 2), mode) is None for mode in ("eager", "eval", "serving", "deepcopy"))
-    assert Domain.declared(modes={"train"}).outside(Case(2, 2), "serving") is not None
-    assert USUAL.outside(Case(2, 2), "train") is None
+    assert evaluated.outside(LookupCase(2, 2), "train") == "the layer in train(): modes={'eval'} is declared"
+    assert all(evaluated.outside(LookupCase(2, 2), mode) is None for mode in ("eager", "eval", "serving", "deepcopy"))
+    assert Domain.declared(modes={"train"}).outside(LookupCase(2, 2), "serving") is not None
+    assert USUAL.outside(LookupCase(2, 2), "train") is None
 
 
 def test_earlier_calls_lie_inside_too() -> None:
     pairs, narrow = Domain.declared(ranks={2}), Domain.declared(dtypes={"int64"})
-    case = Case(2, 2, shape=(2, 2), history="rank_before", route="two_shapes")
+    case = LookupCase(2, 2, shape=(2, 2), history="rank_before", route="two_shapes")
     assert pairs.calm(case) == case.but(history="repeated", route="two_lookups")
     assert narrow.calm(case) == case
     assert narrow.calm(case.but(history="other_index_dtype")).history == "repeated"
@@ -95,7 +95,7 @@ def test_every_case_of_a_subject_is_inside_or_counted(engine: str) -> None:
             family = families[name]
             item = items_of(family, engine, PROFILES["quick"])[0]
             if engine == "random":
-                from embcheck.stream import Stream
+                from embcheck.core.stream import Stream
 
                 found = [case for seed in range(80) if (case := family.space.random(Stream(seed))) is not None]
             else:

@@ -11,17 +11,17 @@ import importlib, sys
 sys.path.insert(0, sys.argv[1])
 for name in sys.argv[2:]:
     importlib.import_module(name)
-import embcheck.life.space as life
-from embcheck.collect import load_families
-from embcheck.engine import decks
-from embcheck.item import PROFILES, Item
-from embcheck.life import machine
+import embcheck.families.tie_preservation.space as life
+from embcheck.subject.collect import load_families
+from embcheck.engine.run_item import batches
+from embcheck.core.item import PROFILES, Item
+from embcheck.families.tie_preservation import state_machine as machine
 
 class Cases(list):
     done, worst, __call__ = False, None, list.append
 
 found = Cases()
-decks(load_families()["lookup"], Item("lookup", "torch", "eager", "random"), PROFILES["deep"], 0, found, None)
+batches(load_families()["lookup"], Item("lookup", "torch", "eager", "random"), PROFILES["deep"], 0, found, None)
 machine.histories(life.newborn, found.append, 48, 0, False)
 print(*found, sep="\\n")
 """

@@ -302,7 +302,7 @@ from selfcheck import runner
 score = runner.score
 runner.score = lambda *given: score(*given, families=["one_hot"])
 sys.argv[1:1] = ["selfcheck"]
-from embcheck.cli import main
+from embcheck.cli.main import main
 main()
 """
 
@@ -317,7 +317,7 @@ main()
 def test_wrong_options_are_refused(given: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     from typer.testing import CliRunner
 
-    from embcheck.cli import app
+    from embcheck.cli.main import app
 
     result = CliRunner().invoke(app, ["selfcheck", *given])
     assert result.exit_code == 4
@@ -364,7 +364,7 @@ def test_what_no_built_case_can_tell_from_right_is_equivalent(judging: Judging) 
     fared = judging.fared(other, (), ())
     assert fared.status == "not reached"
     assert fared.aimed is not None
-    assert "bag_gradient_is_scattered" in fared.aimed.laws
+    assert "bag_weight_gradient_sums_upstream_per_row" in fared.aimed.laws
 
 
 def test_too_few_built_cases_decide_nothing() -> None:
@@ -376,8 +376,8 @@ def test_too_few_built_cases_decide_nothing() -> None:
 
 
 def test_what_can_not_be_built_is_given_up() -> None:
-    """The p-norm of order 0 is none, and no bound says what becomes of a row."""
-    assert list(built(Fault.of("embedding_renorm_  norm_type=0  ->  swap"))) == []
+    """A lookup of one token rescales one row at most."""
+    assert list(built(Fault.of("embedding_renorm_  rank=0 & rescaled>8  ->  swap"))) == []
 
 
 def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,25 +13,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from embcheck import engine
-from embcheck.bag.case import BagCase
-from embcheck.case import Case
-from embcheck.cli import app
-from embcheck.collect import load_families
-from embcheck.comparison import same
-from embcheck.crashes.isolate import NoAnswer
-from embcheck.evaluate import evaluate, named
-from embcheck.execute import read
-from embcheck.execution import Execution
-from embcheck.item import PROFILES, Item
-from embcheck.law import Family, Law
-from embcheck.ledger import Ledger
-from embcheck.machine import here
-from embcheck.mode import MODES
-from embcheck.outcome import Outcome
-from embcheck.reduce import reduce_case
-from embcheck.replay import replay, state_of
-from embcheck.result import (
+from embcheck.cli.main import app
+from embcheck.core.case import LookupCase
+from embcheck.core.comparison import same
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.law import Family, Law
+from embcheck.core.ledger import Ledger
+from embcheck.core.machine import here
+from embcheck.core.outcome import Outcome
+from embcheck.core.replay_state import ERROR, FAILED, FIXED, Replayed
+from embcheck.core.result import (
     HOLDS,
     Difference,
     Holds,
@@ -42,12 +33,21 @@ from embcheck.result import (
     Unreachable,
     Violated,
 )
-from embcheck.state import ERROR, FAILED, FIXED, Replayed
-from embcheck.verdict import Status
+from embcheck.core.verdict import Status
+from embcheck.engine import run_item
+from embcheck.engine.crashes.isolate import NoAnswer
+from embcheck.engine.evaluate import evaluate, named
+from embcheck.engine.execute import read
+from embcheck.engine.execution import Execution
+from embcheck.engine.reduce import reduce_case
+from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.modes.mode import MODES
+from embcheck.runner.replay import replay, state_of
+from embcheck.subject.collect import load_families
 
 FAMILIES = load_families()
 PADDING = FAMILIES["padding"]
-CASE = Case(3, 2, (0, 2, 1, 2), (4,), padding_idx=0)
+CASE = LookupCase(3, 2, (0, 2, 1, 2), (4,), padding_idx=0)
 ZERO = next(law for law in PADDING.laws if law.name == "padding_row_gets_no_gradient")
 
 
@@ -146,7 +146,7 @@ def replace_family(family: Family, **fields: Any) -> Family:
 def test_a_smaller_case_has_facts_or_is_none() -> None:
     """A bag whose table shrinks below a token has none; it must not end the reduction of those that have."""
     case = BagCase(num_embeddings=5, embedding_dim=3, indices=(4, 2, 4), bags=(3,), numel=3)
-    space = FAMILIES["bag"].space
+    space = FAMILIES["embedding_bag"].space
     seen = []
 
     def fails(smaller: Any) -> bool:
@@ -180,11 +180,11 @@ def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.Mon
     def broken(*_: Any, **__: Any) -> Any:
         raise IndexError("embcheck's own")
 
-    monkeypatch.setattr(engine, part, broken)
+    monkeypatch.setattr(run_item, part, broken)
     law = replace(ZERO, judge=lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"), implied_by="")
     family = replace_family(PADDING, laws=[PADDING.laws[0], law])
     item = Item("padding", "torch", "eager", "scope")
-    verdicts = {verdict.law: verdict for verdict in engine.run_item(family, item, PROFILES["quick"], 0, Ledger())}
+    verdicts = {verdict.law: verdict for verdict in run_item.run_item(family, item, PROFILES["quick"], 0, Ledger())}
     verdict = verdicts["padding_row_gets_no_gradient"]
     assert verdict.status == Status.VIOLATED
     (example,) = verdict.counterexamples
@@ -206,7 +206,7 @@ def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.Mon
 def test_a_law_without_a_judged_case_does_not_hold(judge: Any, status: Status) -> None:
     family = replace_family(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")])
     item = Item("padding", "torch", "eager", "scope")
-    verdicts = {verdict.law: verdict for verdict in engine.run_item(family, item, PROFILES["quick"], 0, Ledger())}
+    verdicts = {verdict.law: verdict for verdict in run_item.run_item(family, item, PROFILES["quick"], 0, Ledger())}
     assert verdicts["padding_row_gets_no_gradient"].status == status
     assert bool(verdicts["padding_row_gets_no_gradient"].cases) == (status == Status.HOLDS)
 
@@ -217,7 +217,7 @@ def test_what_would_end_the_process_leaves_the_law_unknown() -> None:
 
     (result,) = evaluate(PADDING, MODES["eager"], CASE, [ZERO], execute)
     assert isinstance(result, OracleFailed)
-    assert result.error.startswith("it ended in SystemExit: 7, while Case(")
+    assert result.error.startswith("it ended in SystemExit: 7, while LookupCase(")
 
 
 def test_a_program_that_exits_is_unknown_and_an_interruption_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,9 +236,9 @@ def test_an_item_that_ends_early_leaves_its_laws_unknown(monkeypatch: pytest.Mon
         yield CASE
         raise error
 
-    monkeypatch.setattr("embcheck.selection.cases", cases)
+    monkeypatch.setattr("embcheck.engine.selection.cases", cases)
     item = Item("padding", "torch", "eager", "scope")
-    verdicts = engine.run_item(PADDING, item, PROFILES["quick"], 0, Ledger())
+    verdicts = run_item.run_item(PADDING, item, PROFILES["quick"], 0, Ledger())
     assert {verdict.status for verdict in verdicts} == {Status.UNKNOWN}
     assert all(verdict.reasons == (f"the item ended in {named(error)}",) for verdict in verdicts)
     assert any(verdict.cases for verdict in verdicts), "what was judged before stays judged"
@@ -287,7 +287,7 @@ def test_the_states_of_a_replay(result: Result, state: str, words: str) -> None:
 def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"id": "c7f3a1", **RECORD}
     (tmp_path / "c7f3a1.json").write_text(json.dumps(kept))
-    monkeypatch.setattr("embcheck.replay.replay", lambda record: Replayed(state, "in words"))
+    monkeypatch.setattr("embcheck.runner.replay.replay", lambda record: Replayed(state, "in words"))
     done = CliRunner().invoke(app, ["replay", "c7f3a1", "--store", str(tmp_path)])
     assert (done.exit_code, done.output) == (code, f"{state}  {RECORD['law']}  {CASE!r}\n  in words\n")
 
@@ -323,7 +323,7 @@ def test_what_holds_is_not_fixed_if_nobody_knows_where_it_failed() -> None:
         ({"law": "no_such_law"}, "this version of embcheck has no 'no_such_law'"),
         ({"family": "none"}, "this version of embcheck has no 'none'"),
         ({"mode": "none"}, "this version of embcheck has no 'none'"),
-        ({"case": "Case(num_embeddings=3)"}, "embedding_dim"),
+        ({"case": "LookupCase(num_embeddings=3)"}, "embedding_dim"),
         ({"device": "cuda"}, "no device 'cuda'"),
     ],
 )
@@ -354,7 +354,7 @@ def test_a_replay_of_a_program_that_dies(
     law: str, kind: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another law than that the case is accepted was not judged, and neither FAILED nor FIXED is known of it."""
-    monkeypatch.setattr("embcheck.replay.examine", lambda *_, **__: {"symptom": "crash SIGSEGV"})
+    monkeypatch.setattr("embcheck.runner.replay.examine", lambda *_, **__: {"symptom": "crash SIGSEGV"})
     found = replay({**RECORD, "law": law, "kind": kind})
     assert found.state == state
     assert words in found.words
@@ -364,7 +364,7 @@ def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: pytest.Monke
     def dies(*_: Any, **__: Any) -> None:
         raise NoAnswer("the process that isolates crashes died itself")
 
-    monkeypatch.setattr("embcheck.replay.examine", dies)
+    monkeypatch.setattr("embcheck.runner.replay.examine", dies)
     assert replay(RECORD) == (ERROR, "the process that isolates crashes died itself")
 
 

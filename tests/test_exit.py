@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from warm import embcheck, python
 
-from embcheck import cli, session
-from embcheck.records.record import Writer, read
-from embcheck.records.store import recorded, store_of
-from embcheck.run import Batch, Settings, UsageError, shard_of
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.cli import main
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.record import Writer, read
+from embcheck.record.store import recorded, store_of
+from embcheck.runner import session
+from embcheck.runner.run import Batch, Settings, UsageError, shard_of
 
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case()", "value", "wrong", id="c7f3a1")
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", id="c7f3a1")
 VIOLATED = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
 
 
@@ -25,7 +26,7 @@ def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
     """The exit code of the command, in this process."""
     monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     return ended.value.code
 
 
@@ -60,7 +61,7 @@ def test_an_error_of_its_own_is_3_and_never_1(
     def fails(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("embcheck.commands.diff.record_at", fails)
+    monkeypatch.setattr("embcheck.cli.diff.record_at", fails)
     monkeypatch.setattr("os.dup2", lambda *descriptors: None)
     assert exit_of(monkeypatch, "diff", "a", "b") == code
     assert said in capsys.readouterr().err.splitlines()[-1]
@@ -142,19 +143,19 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(
     record = read(tmp_path)
     assert record.footer is not None
     assert (record.footer["stopped"], record.footer["exit_code"], ended.exitstatus) == ("interrupted", 2, 2)
-    assert recorded("c7f3a1", tmp_path)["case"] == "Case()"
+    assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
 
 
 def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
     judging(tmp_path).pytest_sessionfinish(SimpleNamespace(exitstatus=2), 2)  # type: ignore[arg-type]
-    assert recorded("c7f3a1", tmp_path)["case"] == "Case()"
+    assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
 
 
 def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.crashes.crash.confirmed", interrupted)
-    monkeypatch.setattr("embcheck.run.examples_of", lambda verdicts: [EXAMPLE])
+    monkeypatch.setattr("embcheck.engine.crashes.crash.confirmed", interrupted)
+    monkeypatch.setattr("embcheck.runner.run.examples_of", lambda verdicts: [EXAMPLE])
     assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 2
     assert read(tmp_path).complete
     assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"

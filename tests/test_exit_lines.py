@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck import exit_lines
-from embcheck.axes import parse
-from embcheck.collect import load_families
-from embcheck.comparison import identical, same, within
-from embcheck.crashes.alone import exit_status
-from embcheck.evaluate import evaluate
-from embcheck.execute import read, run
-from embcheck.exit_lines import OTHERWISE, call_and_exit, compared
-from embcheck.literal import input_lines
-from embcheck.mode import MODES
-from embcheck.outcome import AROUND, Missing, Outcome
-from embcheck.result import Difference, Violated
+from embcheck.core.axes import parse
+from embcheck.core.comparison import identical, same, within
+from embcheck.core.outcome import AROUND, Missing, Outcome
+from embcheck.core.result import Difference, Violated
+from embcheck.engine import exit_lines
+from embcheck.engine.crashes.alone import exit_status
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execute import read, run
+from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, compared
+from embcheck.engine.literal import input_lines
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 
 def ends(lines: list[str], **names: Any) -> int | None:
@@ -170,7 +170,7 @@ def test_errors(found: Difference, refused: bool, statuses: tuple[int, ...]) -> 
 @pytest.mark.parametrize("around", [True, False])
 def test_memory(around: bool) -> None:
     """Told apart are a tensor's own elements and what lies around them, which nothing may write."""
-    case: Any = parse("Case(num_embeddings=2, embedding_dim=2, shape=(1,))")
+    case: Any = parse("LookupCase(num_embeddings=2, embedding_dim=2, shape=(1,))")
     given = load_families()["lookup"].plan(case).inputs["weight"]
     for layout in ("contiguous", "transposed", "column_slice"):
         inputs = {"weight": given._replace(layout=layout)}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from embcheck.axes import parse
-from embcheck.cli import app
-from embcheck.collect import load_families
-from embcheck.machine import here
+from embcheck.cli.main import app
+from embcheck.core.axes import parse
+from embcheck.core.machine import here
+from embcheck.subject.collect import load_families
 
 FAMILIES = load_families()
 
@@ -22,7 +22,8 @@ def said(*arguments: str) -> str:
 
 @pytest.mark.parametrize(
     ("family", "law"),
-    [("padding", "padding_row_gets_no_gradient"), ("lookup", "lookup_refuses_strays"), ("affine", "rows_are_apart")],
+    [("padding", "padding_row_gets_no_gradient"), ("lookup", "lookup_out_of_range_indices_raise"),
+     ("linear", "linear_rows_are_independent")],
 )
 def test_a_law_is_explained_with_a_case_that_it_judges(family: str, law: str) -> None:
     lines = said("explain", law).splitlines()
@@ -32,13 +33,13 @@ def test_a_law_is_explained_with_a_case_that_it_judges(family: str, law: str) ->
     case = parse(told["example"])
     assert isinstance(case, FAMILIES[family].space.case_type)
     assert FAMILIES[family].refused(case) == found.refusal
-    assert set(told["obliges"].split(", ")) == found.obliges
+    assert set(told["covers"].split(", ")) == found.must_cover
     assert told["source"] == found.source
     assert f"def {law}(" in "\n".join(lines)
 
 
 def test_what_is_known_of_a_law_is_named() -> None:
-    assert "amx-reads-on-behind-rows: oneDNN" in said("explain", "rows_are_apart")
+    assert "amx-reads-on-behind-rows: oneDNN" in said("explain", "linear_rows_are_independent")
     assert "vmap-tables-padding (in vmap" in said("explain", "padding_row_gets_no_gradient")
     assert "nothing in the ledger" in said("explain", "tied_weight_is_listed_once")
 

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.arrival import as_if
-from embcheck.bag import oracle as bag_oracle
-from embcheck.bag.case import BagCase
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.construction.case import InitialCase
-from embcheck.evaluate import evaluate
-from embcheck.execute import read
-from embcheck.execution import Execution
-from embcheck.fault import patched
-from embcheck.faults.kernels import Call, backward_spoiled
-from embcheck.mode import MODES
-from embcheck.outcome import Outcome
-from embcheck.renorm.case import RenormCase
-from embcheck.result import Holds, Violated
+from embcheck.core.case import LookupCase
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Holds, Violated
+from embcheck.core.term_counts import as_if
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execute import read
+from embcheck.engine.execution import Execution
+from embcheck.families.construction.cases import InitialCase
+from embcheck.families.embedding_bag import oracle as bag_oracle
+from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.max_norm.cases import MaxNormCase
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
+from selfcheck.fault import patched
+from selfcheck.faults.kernels import Call, backward_spoiled
 
 Tensor = torch.Tensor
 functional = torch.nn.functional
@@ -64,7 +64,7 @@ def damaged(damage: Callable[[Call, Tensor], Tensor]) -> AbstractContextManager[
 
 
 #: Rows 0, 1, 0, 2 in a table of four, of three columns.
-SCATTERED = Case(4, 3, (0, 1, 0, 2), (4,))
+SCATTERED = LookupCase(4, 3, (0, 1, 0, 2), (4,))
 PADDED = SCATTERED.but(padding_idx=1)
 
 
@@ -87,9 +87,9 @@ PADDED = SCATTERED.but(padding_idx=1)
     ],
 )  # fmt: skip
 def test_a_gradient_says_which_token_would_explain_it(
-    case: Case, planted: AbstractContextManager[None], words: str
+    case: LookupCase, planted: AbstractContextManager[None], words: str
 ) -> None:
-    said = told("weight_gradient_is_scattered", case, planted)
+    said = told("weight_gradient_sums_upstream_per_row", case, planted)
     head, numbers = words.split("{}")
     assert said.startswith(head)
     assert ", expected [" in said
@@ -104,7 +104,7 @@ def test_a_gradient_that_was_divided_says_whose_share_it_is() -> None:
         return gradient
 
     assert "as if the gradient of token 0 had arrived never, not once" in told(
-        "weight_gradient_is_scattered", case, damaged(lost)
+        "weight_gradient_sums_upstream_per_row", case, damaged(lost)
     )
 
 
@@ -120,7 +120,7 @@ def test_a_gradient_that_does_not_come_is_told_in_plain_words() -> None:
     def detached(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
         return original(indices, weight.detach().requires_grad_(), *given, **flags)
 
-    said = told("weight_gradient_is_scattered", SCATTERED, patched(functional, embedding=detached))
+    said = told("weight_gradient_sums_upstream_per_row", SCATTERED, patched(functional, embedding=detached))
     assert said == "the weight got no gradient: None after the backward pass"
 
 
@@ -160,7 +160,7 @@ BAGS = BagCase(4, 2, bags=(3, 1), indices=(0, 1, 1, 2))
 def test_a_bag_says_which_row_would_explain_it(
     case: BagCase, planted: AbstractContextManager[None], words: str
 ) -> None:
-    said = told("bag_sums_its_rows", case, planted)
+    said = told("bag_sum_and_mean_reduce_weighted_rows", case, planted)
     wrong = 1 if "row 3" in words else 0
     assert said.startswith(f"bag {wrong} of rows {[2] if wrong else [0, 1, 1]} is [")
     assert ", expected [" in said
@@ -197,7 +197,7 @@ def written(change: Callable[[Tensor], Any]) -> AbstractContextManager[None]:
 
 
 #: Rows 0 and 2 of four are looked up; those beyond a norm of 5 are rescaled.
-LIMITED = RenormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
+LIMITED = MaxNormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_initial_padding_row_says_what_was_made_of_it(
     case: Any, owner: Any, name: str, wrong: Any, words: str
 ) -> None:
     planted = patched(owner, **{name: wrong(getattr(owner, name))})
-    assert told("initialisers_fill_the_padding_row", case, planted) == words
+    assert told("embedding_init_functions_fill_padding_row", case, planted) == words
 
 
 # -- differences that a law words itself -------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def changed(place: Any, value: Any) -> Callable[[Any], Any]:
 
 def test_a_row_that_is_still_too_long_is_told_with_its_norm() -> None:
     case, words = spoiled(
-        "norms_are_at_most_max_norm", lambda case: case.max_norm == 1.0 and case.norm_type == 2.0 and case.facts()["over"],
+        "row_norms_do_not_exceed_max_norm", lambda case: case.max_norm == 1.0 and case.norm_type == 2.0 and case.facts()["over"],
         after=lambda table: torch.full_like(table, 3.0),
     )  # fmt: skip
     assert words == f"a row of norm {3 * case.embedding_dim**0.5:g} remains, with max_norm 1"
@@ -271,7 +271,7 @@ def test_a_row_that_is_still_too_long_is_told_with_its_norm() -> None:
 
 def test_a_row_that_changed_its_sign_is_named() -> None:
     _, words = spoiled(
-        "renorm_keeps_signs", lambda case: case.num_embeddings > 1 and case.embedding_dim > 0 and case.max_norm == 1.0,
+        "max_norm_rescaling_keeps_signs", lambda case: case.num_embeddings > 1 and case.embedding_dim > 0 and case.max_norm == 1.0,
         after=changed(1, lambda row: -row),
     )  # fmt: skip
     assert words == "row 1 changed a sign"
@@ -279,7 +279,7 @@ def test_a_row_that_changed_its_sign_is_named() -> None:
 
 def test_rows_that_were_written_without_a_new_version_are_told() -> None:
     over = lambda case: case.max_norm and case.facts()["over"] and case.route == "plain"  # noqa: E731
-    assert spoiled("renorm_moves_the_version", over, moved=lambda moved: 0)[1] == (
+    assert spoiled("max_norm_increments_version_counter", over, moved=lambda moved: 0)[1] == (
         "rows were written, but the version stood still"
     )
 
@@ -288,7 +288,7 @@ def test_a_column_that_does_not_add_up_is_told_with_both_sums() -> None:
     def some(case: Any) -> Any:
         return case.route == "backward_call" and case.embedding_dim > 1 and case.numel > 0 and case.history == "fresh"
 
-    case, words = spoiled("tied_gradients_sum_to_the_bags", some, weight_grad=changed((0, 1), lambda x: x + 1000))
+    case, words = spoiled("bag_max_gradient_conserves_upstream_sum", some, weight_grad=changed((0, 1), lambda x: x + 1000))
     total = bag_oracle.column_sums(case, 1)[0][1]
     assert words == f"column 1 of the gradient sums to {total + 1000:g}, the bags' gradients to {total:g}"
 
@@ -299,7 +299,7 @@ def test_a_row_that_moved_without_a_gradient_is_told_with_its_step() -> None:
         return np.flatnonzero(~(case.due[1].value != 0).any(1))
 
     case, words = spoiled(
-        "only_present_rows_move", lambda case: case.steps > 1 and not case.is_sparse and len(idle(case)),
+        "sparse_step_moves_only_rows_with_gradient", lambda case: case.steps > 1 and not case.is_sparse and len(idle(case)),
         weights=lambda weights: changed((1, slice(None)), 77.0)(weights),
     )  # fmt: skip
     assert words == f"row {idle(case)[0]} moved in step 1 though it had no gradient"
@@ -307,14 +307,16 @@ def test_a_row_that_moved_without_a_gradient_is_told_with_its_step() -> None:
 
 def test_a_rate_that_is_not_the_scheduled_one_is_told() -> None:
     case, words = spoiled(
-        "rate_is_the_scheduled_one", lambda case: case.steps > 1, rates=lambda rates: [rates[0], [9.0] * len(rates[1]), *rates[2:]]
+        "step_uses_the_scheduled_learning_rate", lambda case: case.steps > 1,
+        rates=lambda rates: [rates[0], [9.0] * len(rates[1]), *rates[2:]],
     )  # fmt: skip
     assert words == f"step 1 had 9.0, due {case.rates[1]}"
 
 
 def test_a_row_that_was_not_drawn_is_named() -> None:
     _, words = spoiled(
-        "padding_row_is_zero_at_first", lambda case: case.num_embeddings > 2 and case.embedding_dim > 1 and case.padding_row == 0,
+        "embedding_init_zeroes_only_padding_row",
+        lambda case: case.num_embeddings > 2 and case.embedding_dim > 1 and case.padding_row == 0,
         values=changed(2, 0.0),
     )  # fmt: skip
     assert words == "row 2 was not drawn"
@@ -322,12 +324,13 @@ def test_a_row_that_was_not_drawn_is_named() -> None:
 
 def test_a_gradient_that_is_there_or_not_is_told() -> None:
     learns = lambda case: case.gradients().get("weight") is not None  # noqa: E731
-    assert spoiled("affine_parts_collect", learns, weight_grad=lambda grad: None)[1] == "the weight has no gradient"
+    told = spoiled("linear_gradients_follow_the_chain_rule", learns, weight_grad=lambda grad: None)[1]
+    assert told == "the weight has no gradient"
 
 
 def test_moments_that_are_off_are_told_by_name() -> None:
     _, words = spoiled(
-        "bag_layer_draws_normal_numbers", lambda case: case.dtype == "float32", weight=lambda w: w.detach() * 2
+        "embedding_bag_init_moments_are_normal", lambda case: case.dtype == "float32", weight=lambda w: w.detach() * 2
     )
     assert words.startswith(("mean square 3.", "mean square 4.")), words
     assert ", expected 1 within 0." in words

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from embcheck.collect import load_families
-from embcheck.facts import UnknownFact, conditions, holds, named, require
-from embcheck.ledger import SHIPPED, check, read
-from embcheck.mode import MODES
+from embcheck.core.facts import UnknownFact, conditions, holds, named, require
+from embcheck.core.ledger import SHIPPED, check, read
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,8 @@ from embcheck.mode import MODES
         ("numel>3", {"numel": 3}, False), ("numel>3", {"numel": 4}, True), ("numel > 3", {"numel": 4}, True),
         ("rank>=3", {"rank": 3}, True), ("rank>=3", {"rank": 2}, False), ("numel>3", {"numel": 20}, True),
         ("dtype=float16", {"dtype": "float16"}, True), ("dtype=float16", {"dtype": "bfloat16"}, False),
-        ("stray=-1", {"stray": "-1"}, True), ("stray=-1", {"stray": None}, False), ("numel=3", {"numel": 3}, True),
+        ("out_of_range=-1", {"out_of_range": "-1"}, True),
+        ("out_of_range=-1", {"out_of_range": None}, False), ("numel=3", {"numel": 3}, True),
         ("sparse=True", {"sparse": True}, True), ("sparse=False", {"sparse": True}, False),
         ("sparse=False", {"sparse": False}, True), ("padding_idx=0", {"padding_idx": 0}, True),
         ("padding_idx=None", {"padding_idx": None}, True), ("padding_idx=None", {"padding_idx": 0}, False),
@@ -69,7 +70,7 @@ def test_a_law_that_obliges_what_no_case_has_is_refused_when_it_is_registered() 
     for wrong in ("numl>64", "padding_hit & numl>64"):
         with pytest.raises(UnknownFact, match=r"^law silent: no fact 'numl'; did you mean numel"):
 
-            @family.law("Nothing.", obliges={"sparse", wrong})
+            @family.law("Nothing.", must_cover={"sparse", wrong})
             def silent(case: Any, out: Any) -> Any:
                 raise AssertionError
 

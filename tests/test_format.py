@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck.format import FORMATS, Format, special_patterns
+from embcheck.core.format import FORMATS, Format, special_patterns
 
 every_format = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
 STRUCT = {"float64": "<d", "float32": "<f", "float16": "<e"}

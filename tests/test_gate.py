@@ -10,7 +10,7 @@ import pytest
 from test_cli import HERE, planted
 from warm import embcheck
 
-from embcheck.records.record import read
+from embcheck.record.record import read
 
 ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager")
 
@@ -49,7 +49,7 @@ def test_a_baseline_excuses_what_is_old_and_shows_it(broken: Broken, tmp_path: P
     assert worse.returncode == 1, worse.stdout
     changed = embcheck("diff", old, tmp_path / "worse")
     assert changed.returncode == 1
-    assert "lookup_has_shape   holds → violated" in changed.stdout
+    assert "lookup_output_has_documented_shape   holds → violated" in changed.stdout
 
 
 def test_a_baseline_that_is_none_is_refused(tmp_path: Path) -> None:

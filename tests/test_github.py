@@ -9,18 +9,18 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from embcheck.records.compare import Baseline
-from embcheck.records.grid import Grid, Run
-from embcheck.records.record import Record
-from embcheck.records.totals import Totals, by_word
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.compare import Baseline
+from embcheck.record.grid import Grid, Run
+from embcheck.record.record import Record
+from embcheck.record.totals import Totals, by_word
 from embcheck.report.github import summary, workflow_commands
 from embcheck.report.matrix import show, table
 from embcheck.report.page import of_record, render
 from embcheck.report.terminal import closing_lines
-from embcheck.run import Settings
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.runner.run import Settings
 
-EXAMPLE = Counterexample("law", "f", "torch", "vmap", "cpu", "Case()", "value", "100 %\n::error::forged")
+EXAMPLE = Counterexample("law", "f", "torch", "vmap", "cpu", "LookupCase()", "value", "100 %\n::error::forged")
 BROKEN = Verdict("a|law", "f", "torch, 2", "vmap", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
 DARK = Verdict("dark", "f", "torch", "eager", "scope", Status.UNKNOWN, reasons=("no case met: empty",))
 FINE = Verdict("fine", "f", "torch", "eager", "scope", Status.HOLDS)
@@ -28,7 +28,7 @@ FINE = Verdict("fine", "f", "torch", "eager", "scope", Status.HOLDS)
 
 def test_a_failure_is_one_line_whatever_it_says() -> None:
     old, broken = workflow_commands([DARK, FINE, BROKEN], excused={DARK.key})[::-1]
-    assert broken == "::error title=violated%3A a|law (torch%2C 2%2C vmap)::Case()%0A100 %25%0A::error::forged"
+    assert broken == "::error title=violated%3A a|law (torch%2C 2%2C vmap)::LookupCase()%0A100 %25%0A::error::forged"
     assert old == "::notice title=unknown%3A dark (torch%2C eager)::no case met: empty"
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.machine import Machine, here, kernel, seen
-from embcheck.records.record import Writer, read
-from embcheck.run import Batch, Settings, environment
-from embcheck.session import Session
+from embcheck.core.machine import Machine, here, kernel, seen
+from embcheck.record.record import Writer, read
+from embcheck.runner.run import Batch, Settings, environment
+from embcheck.runner.session import Session
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -72,7 +72,7 @@ def test_a_graphics_card_is_told_where_one_is_used(monkeypatch: pytest.MonkeyPat
 
 def test_caps_change_what_is_proved() -> None:
     """Set before the interpreter starts: both libraries read them once."""
-    program = "import json; from embcheck.machine import here; print(json.dumps(here().to_dict()))"
+    program = "import json; from embcheck.core.machine import here; print(json.dumps(here().to_dict()))"
     caps = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | caps, capture_output=True, check=True)
     found = Machine.of(json.loads(done.stdout))

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from test_regions import LEDGER, SHOWN
 
-from embcheck.axes import parse
-from embcheck.evaluate import evaluate
-from embcheck.execution import Execution
-from embcheck.instead.judgement import INSTEAD, NUMERIC, is_known, misnamed, observation
-from embcheck.ledger import SHIPPED, Entry, read
-from embcheck.mode import MODES
-from embcheck.result import Difference, Violated
+from embcheck.core.axes import parse
+from embcheck.core.ledger import SHIPPED, Entry, read
+from embcheck.core.result import Difference, Violated
+from embcheck.core.wrong_results.judgement import INSTEAD, NUMERIC, is_known, misnamed, observation
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.modes.mode import MODES
 
 #: Entries that say of an observation that anything may come out, and why there is no more to say.
 ANYTHING = {
@@ -30,12 +30,12 @@ ANYTHING = {
 }
 #: Cases that show a wrong number, or one beside right ones, where the witness does not.
 SHOWING = {
-    "renorm-limit-below-zero": "RenormCase(num_embeddings=14, embedding_dim=3, indices='permutation', shape=(2, 14), "
+    "renorm-limit-below-zero": "MaxNormCase(num_embeddings=14, embedding_dim=3, indices='permutation', shape=(2, 14), "
     "max_norm=-1.0, norm_type=0.5, dtype='float64', values='mixed', route='plain', seed=3)",
-    "clip-norm-inf-of-nothing": "Aftercare(kind=1e999, foreach=True, strict=True, hollow=True, dtype='float16')",
+    "clip-norm-inf-of-nothing": "ClipAverageScaleCase(kind=1e999, foreach=True, strict=True, hollow=True, dtype='float16')",
     "vmap-padding-of-other-tables": "TransformCase(num_embeddings=3, embedding_dim=2, transform='vmap_backward', shape=(4,), "
     "padding_idx=0, mapped=('weight', 'indices'), indices='cycle')",
-    "share-memory-of-sparse-gradients": "Membership(tree='head_first', convert='half', swapped=True, grads='sparse')",
+    "share-memory-of-sparse-gradients": "ModuleTraversalCase(tree='head_first', convert='half', swapped=True, grads='sparse')",
 }
 #: Entries after which an optimizer goes on from another state: of its steps another law has the formula, or none.
 OTHER_STEPS = {

@@ -12,11 +12,11 @@ import pytest
 import warm
 from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
 
-from embcheck import session
-from embcheck.collect import statements
+from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 from embcheck.report import junit
-from embcheck.run import Batch
-from embcheck.verdict import LEDGER, Status, Verdict, entry_name
+from embcheck.runner import session
+from embcheck.runner.run import Batch
+from embcheck.subject.collect import statements
 
 #: The elements of Jenkins' schema (junit-10.xsd of its xUnit plug-in) that are written here: which children and attributes
 #: each may have, and which attributes it must have.

@@ -12,24 +12,24 @@ from typing import Any
 import pytest
 from test_screen import ended, run_of
 
-from embcheck import kept
-from embcheck.declaration import VARIABLE
-from embcheck.machine import here
-from embcheck.records.ending import because
-from embcheck.records.store import STORE, kept_in
+from embcheck.core.declaration import VARIABLE
+from embcheck.core.machine import here
+from embcheck.record.ending import because
+from embcheck.record.store import STORE, kept_in
 from embcheck.report import document, junit, sarif
-from embcheck.run import Settings
+from embcheck.runner import last_failed
+from embcheck.runner.run import Settings
 
 WORKFLOW = (Path(__file__).parents[1] / "ci" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
 
 #: What replay says of each failure, by its id, and how it ends.
 ANSWERS = {
-    "aaaaaa": ("FIXED  law  Case()", 0),
-    "bbbbbb": ("FAILED  law  Case()", 1),
-    "cccccc": ("ERROR  law  Case()\n  raised ValueError", 3),
+    "aaaaaa": ("FIXED  law  LookupCase()", 0),
+    "bbbbbb": ("FAILED  law  LookupCase()", 1),
+    "cccccc": ("ERROR  law  LookupCase()\n  raised ValueError", 3),
     "dddddd": ("", 0),
     "eeeeee": ("", -9),
-    "ffffff": ("FIXED  law  Case()", 1),
+    "ffffff": ("FIXED  law  LookupCase()", 1),
 }
 
 
@@ -57,14 +57,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_only_what_is_fixed_is_forgotten(store: Path, jobs: int) -> None:
-    answers = list(kept.retried(store, jobs))
+    answers = list(last_failed.retried(store, jobs))
     left = [failure for failure in ANSWERS if failure != "aaaaaa"]
     assert [answer.failure for answer in answers] == list(ANSWERS)
-    assert kept_in(store) == left == list(kept.still(answers))
+    assert kept_in(store) == left == list(last_failed.still(answers))
     assert sorted(path.stem for path in store.glob("*.py")) == left
     assert (store / "notes.json").is_file()
-    assert answers[0].line == "kept aaaaaa: FIXED law Case(); forgotten"
-    assert answers[2].line == "kept cccccc: ERROR law Case() raised ValueError"
+    assert answers[0].line == "kept aaaaaa: FIXED law LookupCase(); forgotten"
+    assert answers[2].line == "kept cccccc: ERROR law LookupCase() raised ValueError"
     assert answers[4].line == "kept eeeeee: ERROR replay ended with status -9: it said nothing"
 
 
@@ -73,7 +73,7 @@ def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> 
     told: list[str] = []
     made.tell = told.append
     config: Any = SimpleNamespace(config=SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2)))
-    kept.LastFailed(made).pytest_collection(config)
+    last_failed.LastFailed(made).pytest_collection(config)
     assert len(told) == len(ANSWERS)
     assert (ended(made).code, made.because) == (1, "5 kept failures not fixed (bbbbbb, cccccc, dddddd and 2 more)")
     assert json.loads((store.parent / "record.ndjson").read_text().splitlines()[-1])["kept"] == made.kept
@@ -85,14 +85,14 @@ def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> 
 
 def test_without_anything_kept_nothing_changes(tmp_path: Path) -> None:
     made = run_of(tmp_path, families=("padding",))
-    made.kept = kept.still(kept.retried(tmp_path / STORE))
+    made.kept = last_failed.still(last_failed.retried(tmp_path / STORE))
     assert ended(made).code == 0
     assert because(1, kept=["a"]) == "1 kept failure not fixed (a)"
 
 
 RECORD = {
     "law": "lookup_copies_rows", "family": "lookup", "subject": "torch", "mode": "eager", "device": "cpu", "kind": "bits: value",
-    "case": "Case(num_embeddings=2, embedding_dim=1, shape=(1,))",
+    "case": "LookupCase(num_embeddings=2, embedding_dim=1, shape=(1,))",
 }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_replay_itself_is_asked(tmp_path: Path) -> None:
     told = {"torch": version("torch"), "machine": here().to_dict()}
     for failure, more in (("aaaaaa", told), ("bbbbbb", {**told, "law": "no_such_law"})):
         (tmp_path / f"{failure}.json").write_text(json.dumps({**RECORD, "id": failure, **more}))
-    answers = {answer.failure: answer for answer in kept.retried(tmp_path)}
+    answers = {answer.failure: answer for answer in last_failed.retried(tmp_path)}
     assert {failure: answer.state for failure, answer in answers.items()} == {"aaaaaa": "FIXED", "bbbbbb": "ERROR"}
     assert "no 'no_such_law'" in answers["bbbbbb"].words
     assert kept_in(tmp_path) == ["bbbbbb"]

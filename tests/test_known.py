@@ -12,26 +12,26 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from typer.testing import CliRunner
 
-from embcheck.cause import SEVERITIES, Cause
-from embcheck.cli import app
-from embcheck.commands.known import shipped_known
-from embcheck.crashes.crash import exit_statuses
+from embcheck.cli.known import shipped_known
+from embcheck.cli.main import app
+from embcheck.core.cause import SEVERITIES, Cause
+from embcheck.core.ledger import Entry
+from embcheck.core.shipped_ledger import shipped
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
 from embcheck.known.page import TWENTY, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
-from embcheck.ledger import Entry
-from embcheck.shipped import shipped
-from embcheck.verdict import Counterexample, Status, Verdict
 
 ENTRY = Entry(
-    "law_*", {"rank": 1}, "Case()", "It is <b>wrong</b>, a_b.", "odd", torch=SpecifierSet("<2.15"), cause="f-odd",
+    "law_*", {"rank": 1}, "LookupCase()", "It is <b>wrong</b>, a_b.", "odd", torch=SpecifierSet("<2.15"), cause="f-odd",
     measured={"2.13.0": ["AVX2", "DEFAULT"]},
 )  # fmt: skip
 CAUSE = Cause("f-odd", "f is odd.", "torch.f", "silent-wrong", umbrella="pytorch#3: All are odd")
 EXAMPLE = Counterexample(
-    "law_a", "f", "torch", "eager", "cpu", "Case()", "value", "1, expected 2", script="import torch\n"
+    "law_a", "f", "torch", "eager", "cpu", "LookupCase()", "value", "1, expected 2", script="import torch\n"
 )
 SNIPPETS = [cause.name for cause in shipped()[1].values() if cause.snippet]
 
@@ -51,20 +51,20 @@ def told() -> Known:
 
 def test_each_release_is_told_in_order() -> None:
     seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.9.1": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
-    found = updated([ENTRY], {"gone": Recorded("Case()")}, seen)
+    found = updated([ENTRY], {"gone": Recorded("LookupCase()")}, seen)
     assert list(found) == ["odd"]
     assert found["odd"] == Recorded(
-        "Case()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}
+        "LookupCase()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}
     )
     assert list(found["odd"].releases) == ["2.9.1", "2.13.0", "2.15.0"]
 
 
 def test_another_witness_starts_anew() -> None:
-    old = {"odd": Recorded("Case(2)", "law_a", "words", {"2.9.1": "wrong"})}
+    old = {"odd": Recorded("LookupCase(2)", "law_a", "words", {"2.9.1": "wrong"})}
     assert outdated([ENTRY], old) == ["odd"]
-    assert updated([ENTRY], old, {}) == {"odd": Recorded("Case()")}
-    assert outdated([ENTRY], {"odd": Recorded("Case()")}) == []
-    assert unseen([ENTRY], {"odd": Recorded("Case()")}) == ["odd"]
+    assert updated([ENTRY], old, {}) == {"odd": Recorded("LookupCase()")}
+    assert outdated([ENTRY], {"odd": Recorded("LookupCase()")}) == []
+    assert unseen([ENTRY], {"odd": Recorded("LookupCase()")}) == ["odd"]
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.comparison import every, identical, is_false, is_true, refuses, same, unwritten, within
-from embcheck.execute import read
-from embcheck.format import FORMATS
-from embcheck.outcome import AROUND, Field, Outcome
-from embcheck.result import HOLDS, Difference, Finding, Holds, NotApplicable
+from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, unwritten, within
+from embcheck.core.format import FORMATS
+from embcheck.core.outcome import AROUND, Field, Outcome
+from embcheck.core.result import HOLDS, Difference, Finding, Holds, NotApplicable
+from embcheck.engine.execute import read
 
 NAN, INF = math.nan, math.inf
 TABLE = torch.arange(6.0).reshape(2, 3)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from embcheck.layout import FAR, GUARD, LAYOUTS, View, poison, view_of
+from embcheck.core.layout import FAR, GUARD, LAYOUTS, View, poison, view_of
 
 SHAPES = [shape for rank in range(5) for shape in itertools.product(range(4), repeat=rank)]
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)

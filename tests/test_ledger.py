@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.comparison import within
-from embcheck.engine import feed
-from embcheck.execute import read
-from embcheck.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load, load_all
-from embcheck.ledger import read as read_ledger
-from embcheck.machine import Machine, here
-from embcheck.mode import MODES, running
-from embcheck.outcome import Outcome
-from embcheck.result import Difference, Unreachable
-from embcheck.run import Settings
-from embcheck.tally import Tallies
-from embcheck.verdict import Status
-from embcheck.witness import look, statement
+from embcheck.core.case import LookupCase
+from embcheck.core.comparison import within
+from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load, load_all
+from embcheck.core.ledger import read as read_ledger
+from embcheck.core.machine import Machine, here
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Difference, Unreachable
+from embcheck.core.verdict import Status
+from embcheck.engine.execute import read
+from embcheck.engine.run_item import feed
+from embcheck.engine.tally import Tallies
+from embcheck.engine.witness import look, statement
+from embcheck.modes.mode import MODES, running
+from embcheck.runner.run import Settings
+from embcheck.subject.collect import load_families
 
 TODAY = date(2026, 1, 1)
 RELEASE = torch.__version__.partition("+")[0]
@@ -36,7 +36,7 @@ ENTRY = """
 [[known]]
 law = "lookup_copies_rows"
 where = { sparse = true }
-witness = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"
+witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 reason = "it is so"
 """
 
@@ -51,7 +51,7 @@ def test_an_entry_has_what_the_file_says(tmp_path: Path) -> None:
     (entry,) = loaded(tmp_path, ENTRY + 'name = "n"\nmode = "vmap"\nexpires = 2027-06-01\nexcluded = true\n').entries
     assert (entry.name, entry.law, entry.mode, entry.excluded) == ("n", "lookup_copies_rows", "vmap", True)
     assert entry.expires == date(2027, 6, 1)
-    assert entry.case == Case(2, 1, sparse=True)
+    assert entry.case == LookupCase(2, 1, sparse=True)
     (entry,) = loaded(tmp_path, ENTRY).entries
     assert entry.name.endswith("ledger.toml, entry 1"), "an entry without a name is called by its place"
 
@@ -83,7 +83,7 @@ def test_an_entry_of_a_layer_is_about_no_torch(tmp_path: Path) -> None:
     assert not any(entry.subject for entry in read_ledger(SHIPPED))
 
 
-WITNESS = 'witness = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"'
+WITNESS = 'witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"'
 
 WRONG: dict[str, tuple[str, str]] = {
     "no TOML": ("known = = 3", "not TOML"),
@@ -190,7 +190,7 @@ def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
     assert not loaded(tmp_path, ENTRY + AMX + 'torch = "<2.13"').on(MACHINES["xeon-amx"]).entries
 
 
-PASSES = "Case(num_embeddings=2, embedding_dim=1, sparse=True)"
+PASSES = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_shipped_witnesses_are_cases_that_a_family_has() -> None:
         fitted = []
         for family in load_families().values():
             with suppress(KeyError):  # of another family's spellings
-                fitted += [family.space.canon(held.case)] if isinstance(held.case, family.space.case_type) else []
+                fitted += [family.space.repair(held.case)] if isinstance(held.case, family.space.case_type) else []
         assert held.case in fitted, held.name
 
 
@@ -246,7 +246,7 @@ def test_the_witness_of_another_machine_is_not_applicable_in_words(tmp_path: Pat
 
 
 def entry(**fields: Any) -> Entry:
-    witness = "Case(num_embeddings=2, embedding_dim=1)"
+    witness = "LookupCase(num_embeddings=2, embedding_dim=1)"
     return Entry(**{"law": "law", "where": {}, "witness": witness, "reason": "r", "name": "n", **fields})
 
 
@@ -271,9 +271,9 @@ def test_a_region_is_a_conjunction_over_facts(where: dict[str, Any], facts: dict
 def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:
     narrow = entry(law="*_is_accepted", mode="vmap", device="cpu", kind="shape, raised *", where={"sparse": True})
     ledger = Ledger((narrow,))
-    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), Case(2, 2, sparse=True)]
+    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), LookupCase(2, 2, sparse=True)]
     assert ledger.find(*right) is narrow
-    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", differing("value"), Case(2, 2, sparse=False))):
+    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))):
         asked = [*right]
         asked[position] = wrong
         assert ledger.find(*asked) is None, wrong
@@ -299,8 +299,8 @@ def test_the_kinds_of_all_elements_count() -> None:
         ("bound", 'seen["weight_grad"][0]', [True, False, True]),
         ("bound: NaN", 'seen["weight_grad"][1]', [False, True, False]),
     ]
-    assert [entry(kind="bound").excuses(each, Case(2, 2)) for each in parts] == [True, False]
-    assert [entry(kind="bound, bound: NaN").excuses(each, Case(2, 2)) for each in parts] == [True, True]
+    assert [entry(kind="bound").excuses(each, LookupCase(2, 2)) for each in parts] == [True, False]
+    assert [entry(kind="bound, bound: NaN").excuses(each, LookupCase(2, 2)) for each in parts] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_the_kinds_of_all_elements_count() -> None:
     ],
 )
 def test_an_entry_says_what_comes_out_instead(instead: str, known: Any, new: Any) -> None:
-    expected, case = np.array([[1.0, 2.0], [0.0, 0.0]])[: len(known)], Case(2, 2)
+    expected, case = np.array([[1.0, 2.0], [0.0, 0.0]])[: len(known)], LookupCase(2, 2)
     assert entry(instead=instead).excuses(compared(known, expected), case)
     assert not entry(instead=instead).excuses(compared(new, expected), case)
     assert not entry(instead=instead).excuses(differing("bound"), case)
@@ -334,7 +334,7 @@ def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> No
         return ["crash SIGSEGV"] * len(cases)
 
     tallies = Tallies(family, MODES["eager"], Ledger((crash,)), probe=probe)
-    fatal, other = Case(3, 2, shape=(1,)), Case(3, 2, shape=(2,))
+    fatal, other = LookupCase(3, 2, shape=(1,)), LookupCase(3, 2, shape=(2,))
     feed(tallies, [fatal, other], probe)
     assert tried == [other]
     assert (tallies.accept.known, tallies.accept.violations) == (1, 1)
@@ -347,7 +347,7 @@ def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> No
     ("fields", "words"),
     [
         ({"witness": "3"}, "not a case"),
-        ({"witness": "Case(num_embeddings=2)"}, "embedding_dim"),
+        ({"witness": "LookupCase(num_embeddings=2)"}, "embedding_dim"),
         ({"where": {"colour": "red"}}, "no fact 'colour'; there are all_padding"),
         ({"where": {"spars": True}}, "no fact 'spars'; did you mean sparse"),
         ({"where": {"sparse": True}}, "outside the entry's own region"),

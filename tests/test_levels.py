@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import typer.testing
 
-from embcheck import machine
-from embcheck.cli import app
-from embcheck.levels import beside as beside_module
-from embcheck.levels.beside import Beside
-from embcheck.levels.level import (
+from embcheck.cli.main import app
+from embcheck.core import machine
+from embcheck.core.machine import Machine
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.levels import beside as beside_module
+from embcheck.engine.levels.beside import Beside
+from embcheck.engine.levels.level import (
     BEST,
     LOWEST,
     NAMES,
@@ -33,13 +35,11 @@ from embcheck.levels.level import (
     script_at,
     unproved,
 )
-from embcheck.levels.sweep import Request, Running, Swept, disagreements, placed
-from embcheck.machine import Machine
-from embcheck.records.store import keep
+from embcheck.engine.levels.sweep import Request, Running, Swept, disagreements, placed
+from embcheck.record.store import keep
 from embcheck.report.levels import level_lines, level_table
-from embcheck.run import Batch, Settings
-from embcheck.session import Session
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.runner.run import Batch, Settings
+from embcheck.runner.session import Session
 
 MACHINES = {
     name: Machine.of(told) for name, told in json.loads(Path(__file__).with_name("machines.json").read_text()).items()
@@ -141,17 +141,17 @@ def test_evidence_is_what_the_process_used(
 
 
 EXAMPLE = Counterexample(
-    "a", "f", "torch", "eager", "cpu", "Case()", "value", "w", script="# law\nimport sys\n\nimport torch\n"
+    "a", "f", "torch", "eager", "cpu", "LookupCase()", "value", "w", script="# law\nimport sys\n\nimport torch\n"
 )
 
 
 def verdict(status: Status, *examples: Counterexample) -> Verdict:
-    return Verdict("a", "f", "torch", "eager", "scope", status, cases=3, obliges=("x",), counterexamples=examples)
+    return Verdict("a", "f", "torch", "eager", "scope", status, cases=3, must_cover=("x",), counterexamples=examples)
 
 
 def test_a_verdict_says_at_which_level_and_its_script_asks_for_it() -> None:
     found = placed(level("avx2"), Swept("avx2", EPYC), verdict(Status.VIOLATED, EXAMPLE))
-    assert (found.device, found.status, found.obliges) == ("cpu at avx2", Status.VIOLATED, ())
+    assert (found.device, found.status, found.must_cover) == ("cpu at avx2", Status.VIOLATED, ())
     (example,) = found.counterexamples
     assert level_of(example.device) == "avx2"
     assert example.id != EXAMPLE.id
@@ -181,7 +181,7 @@ def test_the_table_has_a_column_for_each_level_that_was_judged() -> None:
 
 
 def test_levels_are_compared_where_both_are_exact() -> None:
-    label, other = "affine/torch/eager/scope/0", "tying/torch/eager/scope/0"
+    label, other = "linear/torch/eager/scope/0", "tied_training/torch/eager/scope/0"
     best = Swept(BEST, values={label: {"A()": "1", "B()": "2"}, other: {"T()": "1"}})
     same = Swept("avx2", values={label: {"A()": "1", "C()": "9"}, other: {"T()": "2"}})
     (found,) = disagreements(best, same)
@@ -197,7 +197,7 @@ def test_levels_are_compared_where_both_are_exact() -> None:
 @pytest.mark.skipif(bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose")
 def test_a_process_proves_its_level_and_judges_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
-    request = Request(("affine",), ("random",), seed=3)
+    request = Request(("linear",), ("random",), seed=3)
     running = [Running(found, request) for found in (Level(BEST, {}), level(LOWEST))]
     best, lowest = [process.result() for process in running]
     assert (lowest.machine.cpu_capability, lowest.absent, lowest.doubt) == ("DEFAULT", "", "")
@@ -221,7 +221,7 @@ def test_a_process_without_an_answer_is_unknown() -> None:
         (["--cpu", "doesnotexist"], 4, "no CPU level 'doesnotexist'"),
         (["--cpu", "all", "--mode", "vmap"], 4, "without --mode"),
         (["--cpu", "all", "--device", "cuda"], 4, "no device 'cuda'"),
-        (["--cpu", "all", "-k", "sharded"], 5, "nothing was selected: 'sharded' is none of affine"),
+        (["--cpu", "all", "-k", "dtensor"], 5, "nothing was selected: 'dtensor' is none of linear"),
         (["--cpu", "all", "-k", "("], 4, "-k '('"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_failure_at_a_level_is_replayed_there(tmp_path: Path, monkeypatch: pyt
         replayed.append(record["device"])
         return "FIXED", ""
 
-    monkeypatch.setattr("embcheck.cli._replayed", fixed)
+    monkeypatch.setattr("embcheck.cli.main._replayed", fixed)
     assert typer.testing.CliRunner().invoke(app, ["replay", "abc123", "--store", str(tmp_path)]).exit_code == 0
     assert (replayed, len(asked)) == (["cpu"], 1)
 
@@ -264,7 +264,7 @@ def test_a_failure_at_a_level_is_replayed_there(tmp_path: Path, monkeypatch: pyt
 
 # -- beside a run ----------------------------------------------------------------------------------------------------
 
-ITEMS = [f"properties/test_affine.py::test_{engine}[eager-0]" for engine in ("scope", "product", "random")]
+ITEMS = [f"properties/extended/test_linear.py::test_{engine}[eager-0]" for engine in ("scope", "product", "random")]
 
 
 def beside(profile: str = "gate", alone: bool = True) -> Beside:
@@ -284,8 +284,8 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
     assert found.words == "ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41"
     found.start(ITEMS[:2])
     assert not started, "a family of which not every engine was selected"
-    found.start([*ITEMS, "properties/test_padding.py::test_scope[eager-0]"])
-    assert [request.families for request in started] == [("affine",)]
+    found.start([*ITEMS, "properties/core/test_padding.py::test_scope[eager-0]"])
+    assert [request.families for request in started] == [("linear",)]
 
 
 def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

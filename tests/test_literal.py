@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.axes import Input
-from embcheck.case import Case
-from embcheck.execute import feed
-from embcheck.format import FORMATS
-from embcheck.layout import LAYOUTS
-from embcheck.literal import input_lines, number
+from embcheck.core.axes import Input
+from embcheck.core.case import LookupCase
+from embcheck.core.format import FORMATS
+from embcheck.core.layout import LAYOUTS
+from embcheck.engine.execute import feed
+from embcheck.engine.literal import input_lines, number
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -55,7 +55,7 @@ def agrees(given: Input) -> None:
 def test_tables_and_gradients(dtype: str, layout: str) -> None:
     regimes, sizes = ("fingerprint", "small", "real", "special"), ((3, 2), (0, 2), (9, 5))
     for values, (rows, width) in itertools.product(regimes, sizes):
-        stored = Case(rows, width, dtype=dtype, values=values).weight_stored
+        stored = LookupCase(rows, width, dtype=dtype, values=values).weight_stored
         if layout == "expanded":
             stored = np.broadcast_to(stored[:1, :1], stored.shape)
         agrees(Input(stored, dtype, layout))
@@ -68,7 +68,7 @@ def test_tables_and_gradients(dtype: str, layout: str) -> None:
 def test_indices(dtype: str, layout: str) -> None:
     patterns, shapes = ("cycle", "same", "uniform", "pairs"), ((), (4,), (2, 0), (2, 3), (60,), (5, 13))
     for pattern, shape in itertools.product(patterns, shapes):
-        agrees(Case(9, 2, pattern, shape, index_dtype=dtype, index_layout=layout, seed=3).index_input)
+        agrees(LookupCase(9, 2, pattern, shape, index_dtype=dtype, index_layout=layout, seed=3).index_input)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from embcheck import cli
-from embcheck.figure import Curve, Figure, Histogram
-from embcheck.records.record import FORMAT, Writer, read
-from embcheck.records.store import keep
-from embcheck.run import Settings
-from embcheck.session import Session
-from embcheck.typed import Malformed, built, visible
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.cli import main
+from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.typed import Malformed, built, visible
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.record import FORMAT, Writer, read
+from embcheck.record.store import keep
+from embcheck.runner.run import Settings
+from embcheck.runner.session import Session
 
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case(num_embeddings=1)", "value", "≠", id="c7f3a1")
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "≠", id="c7f3a1")
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
 HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13.0"}}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
@@ -80,7 +80,7 @@ LINES: list[tuple[Any, str]] = [
     (verdict(entries={"a": "b"}), "entries: a: expected an integer"),
     (verdict(seconds=None), "seconds: expected a number"),
     (verdict(reasons="because"), "reasons: expected a list"),
-    (verdict(obliges=[1]), "obliges: expected text"),
+    (verdict(must_cover=[1]), "must_cover: expected text"),
     (verdict(digest="xyz"), "digest: expected hexadecimal digits"),
     (verdict(counterexamples={}), "counterexamples: expected a list"),
     (verdict(counterexamples=[3]), "counterexamples: expected an object"),
@@ -128,7 +128,7 @@ def exit_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     """The exit code of the command, in this process, and what it said of errors."""
     monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     code = ended.value.code
     assert isinstance(code, int)
     return code, capsys.readouterr().err
@@ -271,7 +271,7 @@ def test_what_a_record_says_never_reaches_the_terminal_as_a_command(
     ):
         monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
         with pytest.raises(SystemExit):
-            cli.main()
+            main.main()
         said = "".join(capsys.readouterr())
         assert not STEERING.search(said), arguments
     assert not STEERING.search((tmp_path / "page.html").read_text(encoding="utf-8"))

@@ -12,27 +12,27 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.case import Case
-from embcheck.collect import load_families, load_modes
-from embcheck.crashes.isolate import NoAnswer
-from embcheck.evaluate import evaluate
-from embcheck.execute import run
-from embcheck.execution import Execution
-from embcheck.fault import load_faults
-from embcheck.item import PROFILES, Item
-from embcheck.law import Family, Plan, accepts
-from embcheck.lookup.sharded_case import Sharded
-from embcheck.mode import MODES, absent, modes_of, running
-from embcheck.outcome import Outcome, ProcessDied
-from embcheck.renorm.case import RenormCase
-from embcheck.result import Difference, Holds, NotApplicable, Result, Unreachable, Violated
-from embcheck.script import script
-from embcheck.selection import sampled
+from embcheck.core.case import LookupCase
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.law import Family, Plan, accepts
+from embcheck.core.outcome import Outcome, ProcessDied
+from embcheck.core.result import Difference, Holds, NotApplicable, Result, Unreachable, Violated
+from embcheck.engine.crashes.isolate import NoAnswer
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execute import run
+from embcheck.engine.execution import Execution
+from embcheck.engine.script import script
+from embcheck.engine.selection import sampled
+from embcheck.families.dtensor.cases import DTensorCase
+from embcheck.families.max_norm.cases import MaxNormCase
+from embcheck.modes.mode import MODES, absent, modes_of, running
+from embcheck.subject.collect import load_families, load_modes
+from selfcheck.fault import load_faults
 
 load_modes()
 FAMILIES = load_families()
 LOOKUP, GRADIENT, PADDING, RENORM, SHARDED = (
-    FAMILIES[name] for name in ("lookup", "gradient", "padding", "renorm", "sharded")
+    FAMILIES[name] for name in ("lookup", "gradient", "padding", "max_norm", "dtensor")
 )
 #: The modes that change what is called, but for those that compile or trace.
 CALLED = [
@@ -65,22 +65,22 @@ def test_a_family_without_a_mode_has_a_reason() -> None:
 
 def test_conditions_may_be_joined() -> None:
     mode = MODES["func_grad"]
-    case = Case(2, 2, sparse=True, scale_grad_by_freq=True)
+    case = LookupCase(2, 2, sparse=True, scale_grad_by_freq=True)
     assert mode.reason(case, LOOKUP) == "it has no derivative"
     assert mode.reason(case.but(sparse=False), LOOKUP) is None
 
 
 def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
-    reason = MODES["deepcopy"].reason(Case(2, 2, entry="functional_call"), LOOKUP)
+    reason = MODES["deepcopy"].reason(LookupCase(2, 2, entry="functional_call"), LOOKUP)
     assert reason == "it builds a layer each time, which draws random numbers"
-    assert MODES["deepcopy"].reason(Case(2, 2, entry="module"), LOOKUP) is None
+    assert MODES["deepcopy"].reason(LookupCase(2, 2, entry="module"), LOOKUP) is None
 
 
 def test_laws_of_values_are_not_asked_without_values() -> None:
     unasked = {law.name for law in LOOKUP.laws if MODES["meta"].unasked(law)}
     assert "lookup_copies_rows" in unasked
-    assert "lookup_has_shape" not in unasked
-    assert MODES["no_grad"].unasked(next(law for law in FAMILIES["renorm"].laws if law.modes == frozenset({"graph"})))
+    assert "lookup_output_has_documented_shape" not in unasked
+    assert MODES["no_grad"].unasked(next(law for law in FAMILIES["max_norm"].laws if law.modes == frozenset({"graph"})))
 
 
 def test_a_mode_samples_the_cases_by_its_cost() -> None:
@@ -98,7 +98,7 @@ def test_a_plain_case_obeys_every_law(name: str) -> None:
         pytest.skip(str(mode.lacking()))
     families = (LOOKUP, GRADIENT, PADDING) if mode.grad else (LOOKUP,)
     for entry, family in itertools.product(("functional", "module", "nested"), families):
-        case = Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, entry=entry)
+        case = LookupCase(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, entry=entry)
         laws = [law for law in family.laws if mode.unasked(law) is None]
         if name == "vmap_tables_and_indices" and family is not LOOKUP:
             continue
@@ -136,7 +136,7 @@ def test_scripts_run_without_embcheck(tmp_path: Path) -> None:
     for name in (name for name in CALLED if MODES[name].lacking() is None):
         family = GRADIENT if MODES[name].grad else LOOKUP
         law = next(law for law in family.laws if law.judge is accepts)
-        text = script(family, MODES[name], law, Case(3, 2, (0, 2, 1, 2), (2, 2)), none)
+        text = script(family, MODES[name], law, LookupCase(3, 2, (0, 2, 1, 2), (2, 2)), none)
         assert "embcheck" not in text, name
         paths.append(tmp_path / f"{name}.py")
         paths[-1].write_text(text)
@@ -155,7 +155,7 @@ def test_every_mode_has_three_faults_of_its_own() -> None:
 def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
     known = {"vmap_tables_and_indices"}
     for name in CALLED:
-        mode, case = MODES[name], Case(3, 2, (0, 1), (2,), stray="V")
+        mode, case = MODES[name], LookupCase(3, 2, (0, 1), (2,), out_of_range="V")
         if mode.lacking() is None and mode.reason(case, LOOKUP) is None:
             error = run(LOOKUP.plan(case), mode).error
             assert isinstance(error, IndexError) != (name in known), name
@@ -163,7 +163,7 @@ def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
 
 def test_the_default_dtype_and_device_are_put_back() -> None:
     for name in ("default_float64", "default_bfloat16", "default_device", "deterministic", "medium_precision"):
-        run(LOOKUP.plan(Case(3, 2, stray="V")), MODES[name])
+        run(LOOKUP.plan(LookupCase(3, 2, out_of_range="V")), MODES[name])
     assert torch.get_float32_matmul_precision() == "highest"
     assert torch.get_default_dtype() == torch.float32
     assert torch.get_default_device().type == "cpu"
@@ -173,37 +173,37 @@ def test_the_default_dtype_and_device_are_put_back() -> None:
 @pytest.mark.parametrize("layout", ["contiguous", "column_slice", "transposed"])
 def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
     """Whatever is not called "cpu" takes the way of a device: copies there and back."""
-    case = GRADIENT.space.canon(Case(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, layout=layout, dtype="bfloat16"))
+    case = GRADIENT.space.repair(LookupCase(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, layout=layout, dtype="bfloat16"))
     for law, result in zip(
         GRADIENT.laws, evaluate(GRADIENT, MODES["eager"], case, GRADIENT.laws, Execution("cpu:0")), strict=True
     ):
         assert isinstance(result, (Holds, NotApplicable)), (law.name, result)
-    written = RENORM.space.canon(RenormCase(3, 2, (0, 2), (2,), max_norm=0.5, values="mixed", layout=layout))
+    written = RENORM.space.repair(MaxNormCase(3, 2, (0, 2), (2,), max_norm=0.5, values="mixed", layout=layout))
     out = run(RENORM.plan(written), MODES["eager"], "cpu:0")
     assert out.written() == {"weight": "its elements changed"}
 
 
 def test_on_a_device_a_refused_case_ends_elsewhere() -> None:
-    out = executed(LOOKUP, Case(3, 2, (0, 1), (2,), stray="V"), Execution("cpu:0"))
+    out = executed(LOOKUP, LookupCase(3, 2, (0, 1), (2,), out_of_range="V"), Execution("cpu:0"))
     assert isinstance(out.error, IndexError)
     assert out.written() == {}
 
 
 def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
-    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
+    case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
     here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, case)
     assert there.error is None
     assert {name: there.seen[name].tolist() for name in there.seen} == {
         name: here.seen[name].tolist() for name in here.seen
     }
     assert there.written() == {}
-    refused = executed(SHARDED, case.but(stray="V"))
+    refused = executed(SHARDED, case.but(out_of_range="V"))
     assert isinstance(refused.error, IndexError)
 
 
 def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
-    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
-    fault = (("embcheck.fault:planting", "ranks_look_up_the_next_token"),)
+    case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2))
+    fault = (("selfcheck.fault:planting", "ranks_look_up_the_next_token"),)
     first, second = executed(SHARDED, case, Execution(setup=fault)).value.values
     assert first.tolist() == case.weight[case.tokens].tolist() != second.tolist()
 
@@ -224,8 +224,8 @@ def test_a_case_of_which_nothing_comes_back(
     def died(*_: object) -> bytes:
         raise raised
 
-    monkeypatch.setattr("embcheck.execution.elsewhere", died)
-    case = SHARDED.space.canon(Sharded(num_embeddings=5, shape=(4,), ranks=2))
+    monkeypatch.setattr("embcheck.engine.execution.elsewhere", died)
+    case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2))
     accepted = next(law for law in SHARDED.laws if law.judge is accepts)
     (result,) = evaluate(SHARDED, MODES["eager"], case, [accepted], Execution())
     assert type(result) is expected

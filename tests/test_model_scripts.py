@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from warm import scripts_alone
 
-from embcheck.cause import LedgerError, ModelCause, by_severity
+from embcheck.core.cause import LedgerError, ModelCause, by_severity
 from embcheck.known.models import PAGES, SCRIPTS, index, model_causes, model_pages, one
 from embcheck.known.recorded import public, scripts
 
@@ -133,7 +133,7 @@ def test_data_that_say_nothing_are_refused(tmp_path: Path, old: str, new: str, w
 
 def test_a_cause_of_torch_has_no_classes(tmp_path: Path) -> None:
     """The fields of models are refused in the ledger, which has entries for that."""
-    from embcheck.ledger import read_all
+    from embcheck.core.ledger import read_all
 
     (tmp_path / "ledger.toml").write_text(DATA, encoding="utf-8")
     with pytest.raises(LedgerError, match="no field 'where'"):

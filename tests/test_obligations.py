@@ -15,20 +15,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from embcheck import obligations, selection
-from embcheck.collect import load_families, statements
-from embcheck.engine import run_item
-from embcheck.facts import holds
-from embcheck.item import PROFILES, Item
-from embcheck.law import Family
-from embcheck.ledger import SHIPPED, Entry, load, read
-from embcheck.machine import here
-from embcheck.mode import MODES
-from embcheck.obligations import obliging_cases
+from embcheck.core.facts import holds
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, Entry, load, read
+from embcheck.core.machine import here
+from embcheck.core.verdict import APPLIES, Status, Verdict
+from embcheck.engine import obligations, selection
+from embcheck.engine.obligations import obliging_cases
+from embcheck.engine.run_item import run_item
+from embcheck.engine.tally import Tallies
+from embcheck.modes.mode import MODES
 from embcheck.report.terminal import law_table
-from embcheck.run import Batch, Results, Settings, settle
-from embcheck.tally import Tallies
-from embcheck.verdict import APPLIES, Status, Verdict
+from embcheck.runner.run import Batch, Results, Settings, settle
+from embcheck.subject.collect import load_families, statements
 
 FAMILIES = load_families()
 ENTRIES = read(SHIPPED)
@@ -36,29 +36,30 @@ LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
 #: Quick, with nothing of what it samples.
 LIST_ONLY = replace(PROFILES["quick"], deck="", stride=1 << 40)
 #: The families that speak of layers: where layers are checked in a sample, these still execute all that programs do.
-OF_LAYERS = ("lookup", "gradient", "bag", "tying", "life", "conversion")
+OF_LAYERS = ("lookup", "gradient", "embedding_bag", "tied_training", "tie_preservation", "conversion")
 
 
 #: What only the regions of entries have: torch is known to do this wrong, whatever the other axes say.
 ONLY_IN_REGIONS = {
-    "averaged_counts_are_near_the_mean": [APPLIES, "counter"],
-    "bag_refuses_mistakes": ["mistake=limited_offsets_from_one", "mistake=limited_padding_behind_the_table",
+    "averaged_integer_buffers_are_near_the_mean": [APPLIES, "counter"],
+    "invalid_bag_calls_raise": ["mistake=limited_offsets_from_one", "mistake=limited_padding_behind_the_table",
                              "mistake=limited_weighted_mean", "mistake=padding_zero_of_no_rows"],
-    "components_are_looked_up": ["holes"],
-    "components_send_gradients": ["holes"],
-    "dealt_parameters_are_copies": [APPLIES],
-    "loaded_states_stay": ["plan=cyclic", "plan=cyclic_each", "plan=cyclic_function", "plan=cyclic_function_momentum",
+    "nested_lookup_acts_on_each_component": ["holes"],
+    "nested_weight_gradient_sums_over_components": ["holes"],
+    "vector_to_parameters_copies": [APPLIES],
+    "lr_scheduler_does_not_modify_loaded_state_dict": [
+                           "plan=cyclic", "plan=cyclic_each", "plan=cyclic_function", "plan=cyclic_function_momentum",
                            "plan=cyclic_halved", "plan=cyclic_of_groups", "plan=cyclic_range", "plan=cyclic_range_momentum",
                            "plan=cyclic_sawtooth", "plan=sequential_cyclic"],
-    "made_at_a_last_epoch_it_goes_on": ["plan=step_each"],
-    "mistakes_in_losses_are_refused": ["mistake=smoothing_below_zero"],
-    "modules_are_cached_apart": ["copied"],
-    "quantized_layer_refuses_mistakes": ["mistake=too_few_weights"],
-    "rates_follow_the_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
+    "lr_scheduler_resumes_from_last_epoch": ["plan=step_each"],
+    "invalid_loss_arguments_raise": ["mistake=smoothing_below_zero"],
+    "parametrize_cached_does_not_mix_modules": ["copied"],
+    "quantized_invalid_calls_raise": ["mistake=too_few_weights"],
+    "lr_scheduler_follows_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
                                      "plan=sequential_within"],
-    "rows_are_apart": ["autocast=on & reads_on", "dtype=bfloat16 & reads_on"],
-    "tracing_adds_nothing_to_the_state": ["passing", "tree=buffers"],
-    "wrong_calls_are_refused": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows"],
+    "linear_rows_are_independent": ["autocast=on & reads_on", "dtype=bfloat16 & reads_on"],
+    "fx_trace_adds_nothing_to_state_dict": ["passing", "tree=buffers"],
+    "invalid_embedding_calls_raise": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows"],
 }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def conditions_met(name: str, case: Any) -> set[tuple[str, str]]:
     family, facts = FAMILIES[name], case.facts()
     laws = [law for law in family.laws if law.refusal == family.refused(case) and law.when(case)]
     return {
-        (law.name, each) for law in laws for each in (APPLIES, *law.obliges) if each == APPLIES or holds(each, facts)
+        (law.name, each) for law in laws for each in (APPLIES, *law.must_cover) if each == APPLIES or holds(each, facts)
     }
 
 
@@ -77,7 +78,7 @@ def test_list_alone_meets_every_obligation(name: str) -> None:
     verdicts = run_item(family, Item(name, "torch", family.modes[0], "scope"), LIST_ONLY, 0, LEDGER, reduce=False)
     assert {verdict.law for verdict in verdicts} == {law.name for law in family.laws}
     for verdict in verdicts:
-        assert set(verdict.met) == set(verdict.obliges), verdict.law
+        assert set(verdict.met) == set(verdict.must_cover), verdict.law
         assert verdict.cases, verdict.law
         assert verdict.status in (Status.HOLDS, Status.KNOWN), (verdict.law, verdict.reasons)
 
@@ -132,7 +133,7 @@ def test_list_keeps_clear_of_what_any_shipped_entry_covers() -> None:
             facts = case.facts()
             within = {law for entry, laws in known if laws and entry.covers(facts) for law in laws}
             clear |= {pair for pair in conditions_met(name, case) if pair[0] not in within}
-        only_there |= {(law.name, each) for law in family.laws for each in (APPLIES, *law.obliges)} - clear
+        only_there |= {(law.name, each) for law in family.laws for each in (APPLIES, *law.must_cover)} - clear
     assert only_there == {(law, each) for law, those in ONLY_IN_REGIONS.items() for each in those}
 
 
@@ -163,19 +164,19 @@ def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyP
     """Never does it hold; it is not applicable only where something says why."""
     family, item = FAMILIES["padding"], Item("padding", "torch", "eager", "scope")
     never = [
-        replace(law, when=lambda case: False) if law.name == "padding_row_is_returned" else law for law in family.laws
+        replace(law, when=lambda case: False) if law.name == "lookup_returns_padding_row_unmasked" else law for law in family.laws
     ]
     cases = list(obliging_cases(family).values())
     monkeypatch.setattr(selection, "obliging_cases", lambda family: dict(enumerate(cases)))
     monkeypatch.setattr(family, "laws", never)
     verdicts = run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)
-    silent = next(verdict for verdict in verdicts if verdict.law == "padding_row_is_returned")
+    silent = next(verdict for verdict in verdicts if verdict.law == "lookup_returns_padding_row_unmasked")
     assert (silent.status, silent.cases, silent.reasons) == (Status.NOT_APPLICABLE, 0, ())
     found = settled(verdicts)
     assert found[silent.law].status == Status.UNKNOWN
     assert found[silent.law].reasons == ("no case was judged",)
     assert found["padding_row_gets_no_gradient"].status == Status.HOLDS
-    without_obligations = [replace(v, obliges=tuple({*v.obliges} & {APPLIES})) for v in verdicts]
+    without_obligations = [replace(v, must_cover=tuple({*v.must_cover} & {APPLIES})) for v in verdicts]
     assert settled(without_obligations)[silent.law].status == Status.UNKNOWN
     told = [
         replace(v, reasons=("not applicable: it is not here (3 cases)",)) if v.law == "padding_is_accepted" else v
@@ -187,7 +188,7 @@ def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyP
 def test_a_law_that_follows_from_another_says_so() -> None:
     family, item = FAMILIES["one_hot"], Item("one_hot", "torch", "eager", "scope")
     verdicts = {v.law: v for v in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)}
-    follows, other = verdicts["one_hot_sums_to_one"], verdicts["one_hot_is_one_at_the_index"]
+    follows, other = verdicts["one_hot_vectors_sum_to_one"], verdicts["one_hot_is_one_at_the_index"]
     assert 0 < follows.implied <= follows.cases
     assert other.implied == 0
     assert follows.merge(follows).implied == 2 * follows.implied
@@ -206,7 +207,7 @@ def test_a_large_share_of_excused_cases_is_printed() -> None:
 
 
 def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
-    owing = Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS, cases=1, obliges=("empty",))
+    owing = Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS, cases=1, must_cover=("empty",))
     statuses = {}
     for shard in ("", "1/2"):
         results = Results(Settings(shard=shard))
@@ -219,10 +220,10 @@ def test_the_lists_that_are_kept_are_those_that_would_be_chosen() -> None:
     """A family whose laws have changed since chooses its list in each run, which takes a moment; few should."""
     kept = json.loads(obligations.KEPT.read_text(encoding="utf-8"))
     fitting = [name for name, family in FAMILIES.items() if kept.get(name, {}).get("of") == obligations._digest(family)]
-    assert len(fitting) > 0.8 * len(FAMILIES), "run: python -m embcheck.obligations"
+    assert len(fitting) > 0.8 * len(FAMILIES), "run: python -m embcheck.engine.obligations"
     for name in fitting:
         found, chosen = obliging_cases(FAMILIES[name]), obligations.choose(FAMILIES[name])
-        assert found == chosen, f"{name}: run python -m embcheck.obligations"
+        assert found == chosen, f"{name}: run python -m embcheck.engine.obligations"
         # Equal may be what is of other types, which a process does not hand to another.
         assert [marshal.dumps(tuple(each), 2) for each in found.values()] == [
             marshal.dumps(tuple(each), 2) for each in chosen.values()

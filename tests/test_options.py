@@ -13,11 +13,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from embcheck.cli import app
-from embcheck.configuration import ConfigurationError, defaults
-from embcheck.item import PROFILES
-from embcheck.options import ACTION, COMMAND, OPTIONS, PYTEST, TABLE, Option, options_of, page
-from embcheck.run import Settings
+from embcheck.cli.main import app
+from embcheck.core.configuration import ConfigurationError, defaults
+from embcheck.core.item import PROFILES
+from embcheck.core.options import ACTION, COMMAND, OPTIONS, PYTEST, TABLE, Option, options_of, page
+from embcheck.runner.run import Settings
 
 ROOT = Path(__file__).parents[1]
 ACTION_FILE = (ROOT / "ci" / "action" / "action.yml").read_text(encoding="utf-8")
@@ -154,7 +154,7 @@ def test_a_file_that_is_wrong_gets_one_line(
 
 def test_pytest_has_the_table_and_nothing_else(request: pytest.FixtureRequest) -> None:
     parser = pytest.Parser(_ispytest=True)
-    from embcheck import plugin
+    from embcheck.runner import plugin
 
     plugin.pytest_addoption(parser)
     made = {each.names()[0]: each for each in parser.getgroup("embcheck").options}
@@ -168,7 +168,7 @@ def test_pytest_has_the_table_and_nothing_else(request: pytest.FixtureRequest) -
 
 def test_settings_come_back_from_the_arguments_that_they_give() -> None:
     parser = pytest.Parser(_ispytest=True)
-    from embcheck import plugin
+    from embcheck.runner import plugin
 
     plugin.pytest_addoption(parser)
     wanted = Settings.of({option.name: other(option) for option in options_of(COMMAND).values()})
@@ -228,7 +228,7 @@ def test_the_action_hands_each_input_on(tmp_path: Path, chosen: list[str]) -> No
 
 def test_the_page_of_options_has_the_table() -> None:
     text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    assert text == page(text), "run: python -m embcheck.options docs/options.md"
+    assert text == page(text), "run: python -m embcheck.core.options docs/options.md"
     assert all(f"| {option.help} |" in text for option in OPTIONS)
     named = re.findall(r"--embcheck-([\w-]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert set(named) <= set(options_of(PYTEST))

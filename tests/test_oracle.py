@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embcheck import oracle
-from embcheck.case import Case, coded
-from embcheck.format import FORMATS, Floats
-from embcheck.pattern import PATTERNS
-from embcheck.stream import derive, words
+from embcheck.core import oracle
+from embcheck.core.case import LookupCase, coded
+from embcheck.core.format import FORMATS, Floats
+from embcheck.core.pattern import PATTERNS
+from embcheck.core.stream import derive, words
 
 Table = list[list[Fraction]]
 
 
-def gradient(case: Case, times: int = 1) -> Table:
+def gradient(case: LookupCase, times: int = 1) -> Table:
     """dW by the definition: for each token that is not padding, its upstream gradient on its row."""
     grad = [[Fraction(0)] * case.embedding_dim for _ in range(case.num_embeddings)]
     counts = [case.tokens.tolist().count(row) for row in range(case.num_embeddings)]
@@ -38,7 +38,7 @@ def error(actual: Floats, exact: Table) -> float:
 
 
 CASES = [
-    Case(rows, 3, pattern, (numel,), padding, scale_grad_by_freq=scale, seed=seed)
+    LookupCase(rows, 3, pattern, (numel,), padding, scale_grad_by_freq=scale, seed=seed)
     for seed, (pattern, rows, numel, padding, scale) in enumerate(
         itertools.product(PATTERNS, (1, 3, 40), (0, 1, 7, 130), (None, 0), (False, True))
     )
@@ -64,7 +64,7 @@ def test_weight_gradient_many_times(times: int) -> None:
         assert error(oracle.weight_gradient(case, times)[0], gradient(case, times)) <= 1e-13
 
 
-def accumulated(case: Case, reverse: bool) -> Floats:
+def accumulated(case: LookupCase, reverse: bool) -> Floats:
     """dW as a float32 kernel may compute it: a loop over the tokens from either end, then one division."""
     grad = np.zeros((case.num_embeddings, case.embedding_dim), np.float32)
     sent = case.upstream_values.astype(np.float32)
@@ -89,14 +89,14 @@ def test_bound_holds_for_a_float32_loop_and_is_not_vacuous() -> None:
 
 
 def test_scaled_gradient_is_exact_for_powers_of_two_only() -> None:
-    case = Case(4, 2, (0, 1, 1, 2, 2, 2, 3, 3, 3, 3), (10,), scale_grad_by_freq=True)
+    case = LookupCase(4, 2, (0, 1, 1, 2, 2, 2, 3, 3, 3, 3), (10,), scale_grad_by_freq=True)
     limit = oracle.weight_gradient(case)[1]
     assert [bool(row.any()) for row in limit] == [False, False, True, False]
 
 
 def test_a_special_upstream_value_arrives_on_its_row_only() -> None:
     for seed in range(12):
-        case = Case(3, 2, "cycle", (6,), upstream="special", seed=seed)
+        case = LookupCase(3, 2, "cycle", (6,), upstream="special", seed=seed)
         value, _ = oracle.weight_gradient(case)
         marks = np.argwhere(~np.isfinite(case.upstream_values))
         assert len(marks) in (1, 2)
@@ -120,7 +120,7 @@ def test_accumulate_is_the_same_by_either_path() -> None:
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 1), (1, 2, 2)])
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_lookup_and_one_hot(shape: tuple[int, ...], dtype: str) -> None:
-    case = Case(4, 3, "uniform", shape, dtype=dtype, seed=5)
+    case = LookupCase(4, 3, "uniform", shape, dtype=dtype, seed=5)
     found, hot = oracle.lookup(case), oracle.one_hot(case)
     assert found.shape == (*shape, 3)
     assert hot.shape == (*shape, 4)
@@ -133,7 +133,7 @@ def test_lookup_and_one_hot(shape: tuple[int, ...], dtype: str) -> None:
 
 
 def test_lookup_bits_keep_what_values_lose() -> None:
-    case = Case(8, 4, "cycle", (8,), values="special")
+    case = LookupCase(8, 4, "cycle", (8,), values="special")
     bits, stored = oracle.lookup_bits(case), case.format.to_bits(case.weight_stored)
     assert bits.tolist() == stored.tolist()
     assert len(set(bits.reshape(-1).tolist())) == 22

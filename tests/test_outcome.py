@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.comparison import same
-from embcheck.execute import packed, read, unpacked
-from embcheck.mode import MODES
-from embcheck.outcome import Field, Missing, Outcome, Refused
-from embcheck.result import HOLDS, Difference, Finding
+from embcheck.core.comparison import same
+from embcheck.core.outcome import Field, Missing, Outcome, Refused
+from embcheck.core.result import HOLDS, Difference, Finding
+from embcheck.engine.execute import packed, read, unpacked
+from embcheck.modes.mode import MODES
 
 TABLE = torch.arange(6.0).reshape(2, 3)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.claimed import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
-from embcheck.figure import Curve, Figure, Histogram
-from embcheck.records.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
-from embcheck.records.grid import Run
-from embcheck.records.record import Record, Writer, read
+from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
+from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.shipped_ledger import shipped
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
+from embcheck.record.grid import Run
+from embcheck.record.record import Record, Writer, read
 from embcheck.report.page import render
-from embcheck.shipped import shipped
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -27,7 +27,7 @@ def record(torch: str, status: Status, subject: str = "torch") -> Record:
         subject,
         "vmap",
         "cpu",
-        f"Case({HOSTILE})",
+        f"LookupCase({HOSTILE})",
         "value",
         HOSTILE,
         script="</script>" + HOSTILE,
@@ -151,11 +151,11 @@ CLAIMED = (
 
 
 def record_of_claims(*violated: str) -> Record:
-    laws = {made.id: Statement(made.id, "claims", made.sentence, claim=made) for made in CLAIMED}
-    laws["claims_is_accepted"] = Statement("claims_is_accepted", "claims", "Nothing is raised.")
+    laws = {made.id: Statement(made.id, "tutorial_claims", made.sentence, claim=made) for made in CLAIMED}
+    laws["tutorial_claims_is_accepted"] = Statement("tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised.")
     verdicts = [
         Verdict(
-            law, "claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
+            law, "tutorial_claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
             reasons=(f"seen in {law}",),
         )
         for law in laws
@@ -171,7 +171,7 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
     page = render([Run("a", record_of_claims())])
     shown = claims_of(page)
     order = [
-        shown.index(words) for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "claims_is_accepted")
+        shown.index(words) for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "tutorial_claims_is_accepted")
     ]
     assert order == sorted(order)
     assert "a.one" not in page.partition('<section id="claims"')[0].partition('<section id="laws"')[2]
@@ -190,10 +190,10 @@ def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() 
     parsed, shown = Reader(page), claims_of(page)
     assert shown.index("a.one") < shown.index("a.three")
     assert "! 1 otherwise than stated ✗ 1 refuted" in " ".join("".join(Reader(shown).text).split())
-    assert [link["href"] for link in Reader(shown).all("a")] == ["#law-claims-a-one"]
+    assert [link["href"] for link in Reader(shown).all("a")] == ["#law-tutorial_claims-a-one"]
     anchors = [attributes["id"] for _, attributes in parsed.tags if attributes.get("id")]
     assert len(anchors) == len(set(anchors))
-    assert "law-claims-a-one" in anchors
+    assert "law-tutorial_claims-a-one" in anchors
     assert len(parsed.all("script")) == 1, "the page's own"
 
 
@@ -202,7 +202,7 @@ def test_a_record_without_claims_has_them_as_laws() -> None:
     former = record_of_claims()
     former.laws.clear()
     shown = claims_of(render([Run("a", former)]))
-    assert all(f"law-claims-{name}" in shown for name in ("a-one", "a-two", "claims_is_accepted"))
+    assert all(f"law-tutorial_claims-{name}" in shown for name in ("a-one", "a-two", "tutorial_claims_is_accepted"))
 
 
 # -- audits ------------------------------------------------------------------------------------------------------

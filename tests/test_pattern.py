@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from embcheck.pattern import PATTERNS, STRAYS, occurrence, stray_of
+from embcheck.core.pattern import PATTERNS, STRAYS, occurrence, stray_of
 
 EVERY = [
     (numel, rows, padding, seed)
@@ -114,9 +114,9 @@ def test_late_padding() -> None:
 
 
 def test_strays_lie_outside() -> None:
-    for name, stray in STRAYS.items():
+    for name, out_of_range in STRAYS.items():
         for rows in (0, 1, 2, 3, 1000):
-            assert not 0 <= stray(rows) < rows, (name, rows)
+            assert not 0 <= out_of_range(rows) < rows, (name, rows)
             narrow = stray_of(name, rows, "int32")
             assert not 0 <= narrow < rows, (name, rows)
             assert -(2**31) <= narrow < 2**31, "they must fit int32"

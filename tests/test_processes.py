@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.machine import seen
-from embcheck.processes import RunFolder, keep_few_kernels, temporary_files_in
+from embcheck.core.machine import seen
+from embcheck.core.processes import RunFolder, keep_few_kernels, temporary_files_in
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
 
@@ -36,7 +36,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_of_a_killed_run_is_gone_when_the_next_one_begins(temporary: Path) -> None:
-    program = "from embcheck.processes import RunFolder as R; import time; r = R(); (r.path / 'a').mkdir(); "
+    program = "from embcheck.core.processes import RunFolder as R; import time; r = R(); (r.path / 'a').mkdir(); "
     other = subprocess.Popen(
         [sys.executable, "-c", program + "print(r.path, flush=True); time.sleep(60)"], stdout=subprocess.PIPE, text=True
     )
@@ -100,7 +100,7 @@ def test_kernels_for_many_shapes_take_no_memory_for_ever() -> None:
     """Where oneDNN makes kernels of bfloat16 products, those of 300 shapes would take a hundred megabytes."""
     program = """
 import torch
-from embcheck.processes import keep_few_kernels
+from embcheck.core.processes import keep_few_kernels
 keep_few_kernels()
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
@@ -142,7 +142,7 @@ def alive(pid: int) -> bool:
 @ON_LINUX
 def test_a_script_ends_with_the_process_that_tries_it(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import time\ntime.sleep(600)\n")
-    program = f"from embcheck.crashes.alone import status; status({str(tmp_path / 'script.py')!r}, 600.0)"
+    program = f"from embcheck.engine.crashes.alone import status; status({str(tmp_path / 'script.py')!r}, 600.0)"
     trying = subprocess.Popen([sys.executable, "-c", program])
     try:
         assert eventually(lambda: bool(descendants(trying.pid)), 60)
@@ -158,7 +158,7 @@ def test_of_a_killed_run_nothing_is_left(temporary: Path) -> None:
     """Its workers, and the processes in which they try cases; and after the next start its folder is gone, too."""
     # The family sharded executes its cases in forks of another process.
     words = ("run", "--profile", "full", "-n", "2", "-k", "(sharded or gradient) and scope")
-    run = subprocess.Popen([sys.executable, "-m", "embcheck.cli", *words], stdout=subprocess.PIPE, cwd=temporary)
+    run = subprocess.Popen([sys.executable, "-m", "embcheck.cli.main", *words], stdout=subprocess.PIPE, cwd=temporary)
     try:
         assert eventually(lambda: len(list(temporary.glob("embcheck-*/slot-*"))) == 2, 120)
         assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "two workers, and one that forks"
@@ -178,7 +178,7 @@ def test_free_memory_among_what_is_in_use_is_given_back() -> None:
     """Of many pieces every hundredth stays; without it the others would stay with it."""
     program = """
 import gc
-from embcheck.processes import give_back_memory
+from embcheck.core.processes import give_back_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -196,7 +196,7 @@ print(before - resident())
 
 HUNTING = """
 import os
-from embcheck.selfcheck import Worker
+from selfcheck.by_hand import Worker
 
 if __name__ == "__main__":
     worker = Worker()

@@ -14,10 +14,10 @@ import embcheck
 from embcheck.audit import faults
 from embcheck.audit.specimen import PLANTED
 from embcheck.claims.appraisal import every_claim
-from embcheck.cli import app
-from embcheck.collect import load_families
-from embcheck.item import PROFILES
-from embcheck.options import TIMES
+from embcheck.cli.main import app
+from embcheck.core.item import PROFILES
+from embcheck.core.options import TIMES
+from embcheck.subject.collect import load_families
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

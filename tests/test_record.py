@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.figure import Curve, Figure, Histogram
-from embcheck.records.record import FORMAT, Record, RecordError, Writer, read
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.record import FORMAT, Record, RecordError, Writer, read
 
 EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "Case(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
+    "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
 )
 VERDICTS = [
     Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, worst=0.5, counterexamples=(EXAMPLE,)),

@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 
-from embcheck.bag.case import BagCase
-from embcheck.bag.smaller import smaller
-from embcheck.case import Case
-from embcheck.lookup import derivative, table
-from embcheck.reduce import reduce_case, size
-from embcheck.space import Space
+from embcheck.core.case import LookupCase
+from embcheck.core.space import Space
+from embcheck.engine.reduce import reduce_case, size
+from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.embedding_bag.smaller import smaller
+from embcheck.families.gradient import routes
+from embcheck.families.lookup import cases
 
-SPACE = Space(Case, derivative.AXES, derivative.canonical, smaller=table.smaller_tables)
-LARGE = Case(2001, 129, "unequal", (3, 1, 1025), 79, dtype="bfloat16", index_dtype="int32").but(
+SPACE = Space(LookupCase, routes.AXES, routes.repair, smaller=cases.smaller_tables)
+LARGE = LookupCase(2001, 129, "unequal", (3, 1, 1025), 79, dtype="bfloat16", index_dtype="int32").but(
     layout="strided", upstream="ones", seed=77
 )
 
-SYNTHETIC: dict[str, tuple[Callable[[Case], bool], Callable[[Case], bool]]] = {
-    "everything": (lambda c: True, lambda c: size(c) <= size(Case(1, 1, (), (0,)))),
+SYNTHETIC: dict[str, tuple[Callable[[LookupCase], bool], Callable[[LookupCase], bool]]] = {
+    "everything": (lambda c: True, lambda c: size(c) <= size(LookupCase(1, 1, (), (0,)))),
     "numel >= 769": (lambda c: c.numel >= 769, lambda c: c.numel == 769),
     "D > 16": (lambda c: c.embedding_dim > 16, lambda c: c.embedding_dim == 17),
     "both": (lambda c: c.numel >= 769 and c.embedding_dim > 16, lambda c: (c.numel, c.embedding_dim) == (769, 17)),
@@ -48,14 +49,14 @@ def test_finds_the_known_minimum(name: str) -> None:
     assert tried <= 600
     # What the failure does not need stands at its simplest.
     if name in ("numel >= 769", "D > 16", "rows"):
-        plain = Case(found.num_embeddings, found.embedding_dim, found.indices, found.shape)
+        plain = LookupCase(found.num_embeddings, found.embedding_dim, found.indices, found.shape)
         assert found == plain
 
 
 def test_keeps_the_kind_of_failure() -> None:
     """With two failures in one case, the one that was met is reduced, not the smaller one beside it."""
 
-    def kind(case: Case) -> str | None:
+    def kind(case: LookupCase) -> str | None:
         return "wide" if case.embedding_dim > 64 else "sparse" if case.numel > 1 else None
 
     found, _ = reduce_case(LARGE, SPACE, lambda case: kind(case) == "wide")
@@ -63,9 +64,9 @@ def test_keeps_the_kind_of_failure() -> None:
 
 
 def test_every_candidate_is_smaller_and_tried_once() -> None:
-    seen: list[Case] = []
+    seen: list[LookupCase] = []
 
-    def fails(case: Case) -> bool:
+    def fails(case: LookupCase) -> bool:
         seen.append(case)
         return case.numel >= 100
 
@@ -79,9 +80,9 @@ def test_every_candidate_is_smaller_and_tried_once() -> None:
 
 @pytest.mark.parametrize("tries", [0, 1, 7])
 def test_respects_tries(tries: int) -> None:
-    calls: list[Case] = []
+    calls: list[LookupCase] = []
 
-    def fails(case: Case) -> bool:
+    def fails(case: LookupCase) -> bool:
         calls.append(case)
         return True
 
@@ -97,17 +98,17 @@ def test_respects_seconds() -> None:
 def test_an_endless_space_ends() -> None:
     """Reductions that lead back to a case that was refuted, or to a larger one, are not taken."""
 
-    def around(case: Case) -> Iterator[Any]:
+    def around(case: LookupCase) -> Iterator[Any]:
         yield case.but(num_embeddings=case.num_embeddings % 5 + 1)
 
-    space = Space(Case, {}, smaller=around)
-    found, tried = reduce_case(Case(3, 2), space, lambda case: True)
-    assert found == Case(3, 2)
+    space = Space(LookupCase, {}, smaller=around)
+    found, tried = reduce_case(LookupCase(3, 2), space, lambda case: True)
+    assert found == LookupCase(3, 2)
     assert tried == 0
 
 
 def test_a_minimal_case_stays() -> None:
-    smallest = Case(1, 1, shape=(0,))
+    smallest = LookupCase(1, 1, shape=(0,))
     assert reduce_case(smallest, SPACE, lambda case: True)[0] == smallest
 
 

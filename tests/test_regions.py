@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.axes import parse
-from embcheck.collect import load_families
-from embcheck.law import Family
-from embcheck.ledger import SHIPPED, Entry, load, read
-from embcheck.mode import MODES
-from embcheck.tally import Tallies
+from embcheck.core.axes import parse
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, Entry, load, read
+from embcheck.engine.tally import Tallies
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 FAMILIES = load_families()
 LEDGER = load(SHIPPED, torch.__version__, date.today())
@@ -108,10 +108,11 @@ def zeroed(run: Program) -> Mapping[str, Any]:
     ("family", "line", "law", "fault"),
     [
         # Duplicates that overwrite each other in a row that is no padding.
-        ("autograd", "Case(num_embeddings=3, embedding_dim=2, indices=(0, 1, 1), shape=(1, 3), padding_idx=0, entry='module', "
-         "route='per_sample')", "driven_gradient_is_scattered", of_a_row(1, 1.0)),
-        ("gradient", "Case(num_embeddings=2, embedding_dim=2, indices=(0, 0, 1), shape=(3,), scale_grad_by_freq=True, "
-         "route='double_backward')", "double_backward_gathers", zeroed),
+        ("gradient_routes",
+         "LookupCase(num_embeddings=3, embedding_dim=2, indices=(0, 1, 1), shape=(1, 3), padding_idx=0,entry='module', "
+         "route='per_sample')", "gradient_routes_give_same_weight_gradient", of_a_row(1, 1.0)),
+        ("gradient", "LookupCase(num_embeddings=2, embedding_dim=2, indices=(0, 0, 1), shape=(3,), scale_grad_by_freq=True, "
+         "route='double_backward')", "double_backward_looks_up_rows", zeroed),
     ],
 )  # fmt: skip
 def test_what_comes_out_instead_is_what_torch_gives(family: str, line: str, law: str, fault: Fault) -> None:

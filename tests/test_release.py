@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from embcheck.cli import app
-from embcheck.commands.releases import _code
-from embcheck.exit_lines import OTHERWISE
-from embcheck.records.grid import Grid, Run
-from embcheck.records.record import Record, Writer
+from embcheck.cli.main import app
+from embcheck.cli.releases import _code
+from embcheck.core.verdict import Status, Verdict
+from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.engine.source import contents, copy, digest
+from embcheck.record.grid import Grid, Run
+from embcheck.record.record import Record, Writer
 from embcheck.releases.bisect import Turn, bisect, last_patches, turns
 from embcheck.releases.cell import Cell, Selection, run_cell
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError, UnknownRelease
 from embcheck.releases.trial import Outcome, try_script
-from embcheck.source import contents, copy, digest
-from embcheck.verdict import Status, Verdict
 
 HERE = Environment(Path(sys.executable), "2.13.0", "a build")
 
@@ -42,11 +42,11 @@ def test_a_copy_of_the_code_runs_by_itself(tmp_path: Path) -> None:
     folder = copy(tmp_path)
     assert folder.name == digest()
     assert copy(tmp_path) == folder
-    assert {"embcheck/cli.py", "embcheck/properties/test_lookup.py", "embcheck/report/page.css"} <= set(contents())
+    assert {"embcheck/cli/main.py", "embcheck/properties/core/test_lookup.py", "embcheck/report/page.css"} <= set(contents())
     command = [
         sys.executable,
         "-c",
-        "import embcheck.ledger; print(embcheck.__file__, embcheck.ledger.SHIPPED.is_file())",
+        "import embcheck.core.ledger; print(embcheck.__file__, embcheck.core.ledger.SHIPPED.is_file())",
     ]
     done = subprocess.run(command, cwd=tmp_path, env=HERE.variables(folder), capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(folder / "embcheck" / "__init__.py"), "True"]

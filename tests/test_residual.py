@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from embcheck.collect import load_families
-from embcheck.execute import run
-from embcheck.mode import MODES
-from embcheck.residual.residue import residue
-from embcheck.result import Difference
-from embcheck.script import complete
+from embcheck.core.result import Difference
+from embcheck.engine.execute import run
+from embcheck.engine.script import complete
+from embcheck.engine.script_simplifier.simplify import simplified
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 
 def left(source: str) -> str:
     """The residual program without the lines that only some tests need."""
-    return residue(source).strip()
+    return simplified(source).strip()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_residual_program_does_what_the_whole_does(name: str, tmp_path: Path, 
         whole = f"{whole.rpartition(chr(10) + 'got, expected')[0]}\nprint({path})\n"
         first = printed(whole, tmp_path)
         if printed(whole, tmp_path) == first:  # else it tells of memory or time
-            assert printed(residue(whole), tmp_path) == first, repr(case)
+            assert printed(simplified(whole), tmp_path) == first, repr(case)
             checked += 1
         if checked == 3 and not full:
             break

@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
 
-from embcheck import session
-from embcheck.collect import properties_folder
+from embcheck.core.verdict import Status, Verdict
 from embcheck.report import sarif
-from embcheck.verdict import Status, Verdict
+from embcheck.runner import session
+from embcheck.subject.collect import properties_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,11 +35,11 @@ def validator() -> Any:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> session.Session:
     """A run with two violations of one law and one of another, something unknown and something without a verdict."""
     monkeypatch.setattr(session, "confirmed", list)
-    other = replace(EXAMPLE, kind="raised IndexError", words="raised [IndexError](1)\x1b", id="0f0f0f", case="Case()")
+    other = replace(EXAMPLE, kind="raised IndexError", words="raised [IndexError](1)\x1b", id="0f0f0f", case="LookupCase()")
     both = replace(violated(), counterexamples=(EXAMPLE, other))
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
     stale = witness(1, Status.VIOLATED, "entry-1 is stale")
-    made = run_of(tmp_path, both, violated("bag"), dark, stale)
+    made = run_of(tmp_path, both, violated("embedding_bag"), dark, stale)
     made.account.selection = replace(made.account.selection, items={"a::b": "x/torch/eager/scope/0"})
     return ended(made, 1)
 

@@ -11,12 +11,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from embcheck.records import schema
-from embcheck.records.record import Writer
-from embcheck.run import environment
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record import schema
+from embcheck.record.record import Writer
+from embcheck.runner.run import environment
 
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "Case()", "value", "dW[0] = 2", also=("b",))
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "dW[0] = 2", also=("b",))
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, worst=0.5, counterexamples=(EXAMPLE,))
 
 
@@ -31,7 +31,7 @@ def lines(path: Path) -> Iterator[Any]:
 
 def test_what_is_published_is_what_the_code_says() -> None:
     published = schema.PUBLISHED.read_text(encoding="utf-8")
-    assert published == schema.text(), "run: python -m embcheck.records.schema"
+    assert published == schema.text(), "run: python -m embcheck.record.schema"
 
 
 def test_a_record_obeys_it(tmp_path: Path) -> None:

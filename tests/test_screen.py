@@ -17,30 +17,30 @@ import pytest
 import typer.testing
 from rich.console import Console
 
-from embcheck import session
-from embcheck.cli import app
-from embcheck.collect import load_families, statements
-from embcheck.ledger import SEEMS_FIXED
-from embcheck.options import COLOURS, DOCUMENTS
-from embcheck.records.ending import because
-from embcheck.records.record import read
-from embcheck.records.totals import Totals, cases_by_family, shares
+from embcheck.cli.main import app
+from embcheck.core.ledger import SEEMS_FIXED
+from embcheck.core.options import COLOURS, DOCUMENTS
+from embcheck.core.tiers import CORE
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict
+from embcheck.record.ending import because
+from embcheck.record.record import read
+from embcheck.record.totals import Totals, cases_by_family, shares
 from embcheck.report import document, progress
 from embcheck.report.failure import chosen, lines
 from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console
 from embcheck.report.terminal import summary
-from embcheck.run import Batch, Settings
-from embcheck.tiers import CORE
-from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict
+from embcheck.runner import session
+from embcheck.runner.run import Batch, Settings
+from embcheck.subject.collect import load_families, statements
 
 FAMILIES = load_families()
 #: More entries than the shipped ledger has.
 WITNESSES = 300
 EXAMPLE = Counterexample(
-    "padding_row_gets_no_gradient", "padding", "torch", "vmap", "cpu", "Case(sparse=True)", "value", "-665, expected 0",
-    first="Case(sparse=True, shape=(3,))", also=("other_rows_ignore_padding_tokens",), elsewhere={"eager": "holds"},
+    "padding_row_gets_no_gradient", "padding", "torch", "vmap", "cpu", "LookupCase(sparse=True)", "value", "-665, expected 0",
+    first="LookupCase(sparse=True, shape=(3,))", also=("other_rows_ignore_padding_tokens",), elsewhere={"eager": "holds"},
     resembles="an-entry, which speaks of sparse = False", id="c7f3a1", script="import torch\n", script_confirmed=True,
 )  # fmt: skip
 
@@ -137,9 +137,9 @@ def test_core_families_exist_and_are_named_once() -> None:
 
 
 def test_a_few_further_families_have_a_line_each() -> None:
-    told = printed(ended(run_of(families=("padding", "schedule", "leaf"))))
+    told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
     at = next(number for number, line in enumerate(told) if line.startswith("family "))
-    assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "leaf", "schedule"]
+    assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "lr_scheduler", "parameter"]
     assert not any("extended" in line for line in told)
 
 
@@ -175,7 +175,7 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
     assert told[at + 1 : at + 10] == [
         f"  law     {law.sentence}",
         f"  source  {law.source}",
-        "  case    Case(sparse=True)   (reduced)",
+        "  case    LookupCase(sparse=True)   (reduced)",
         "  got     -665, expected 0",
         "  departs torch in vmap; eager obeys the law on this case",
         "  also    other_rows_ignore_padding_tokens",
@@ -189,10 +189,10 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
 def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "confirmed", list)
     monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
-    told = printed(ended(run_of(None, violated("schedule")), 1))
+    told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
     (line,) = (line for line in told if line.startswith("extended ("))
     assert "1 violated" in line
-    assert "(in schedule)" in line
+    assert "(in lr_scheduler)" in line
 
 
 def test_what_is_undecided_is_told_with_its_reasons() -> None:
@@ -224,7 +224,7 @@ def test_which_side_departs() -> None:
 
 
 def test_two_examples_of_a_law_are_shown_and_those_with_the_shortest_cases() -> None:
-    three = [replace(EXAMPLE, case="Case()" + "," * n, id=str(n)) for n in (3, 1, 2)]
+    three = [replace(EXAMPLE, case="LookupCase()" + "," * n, id=str(n)) for n in (3, 1, 2)]
     assert [example.id for example in chosen(three)] == ["1", "2"]
 
 
@@ -334,7 +334,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        "properties/test_layer.py",
+        "properties/extended/test_linear_construction.py",
         *given,
     ]
     environment = {**os.environ, "NO_COLOR": "1"}
@@ -344,7 +344,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     told = done.stdout[done.stdout.index("= embcheck =") :].splitlines()
-    assert ("layer_is_accepted" in {line.split()[0] for line in told if line}) is laws
+    assert ("linear_construction_is_accepted" in {line.split()[0] for line in told if line}) is laws
     assert any(line.startswith("family ") for line in told) is families
     assert "exit code 0: every law holds, is known or not applicable" in told
 
@@ -382,7 +382,7 @@ def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
     assert told["families"]["padding"]["known"] == ["entry of padding"]
     (failure,) = told["failures"]
     assert (failure["id"], failure["name"], failure["modes"]) == ("c7f3a1", EXAMPLE.law, ["vmap"])
-    assert (failure["case"], failure["got"]) == ("Case(sparse=True)", "-665, expected 0")
+    assert (failure["case"], failure["got"]) == ("LookupCase(sparse=True)", "-665, expected 0")
     assert {"law", "source", "departs", "known?", "replay", "script"} <= failure.keys()
     assert told["undecided"] == [
         {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}

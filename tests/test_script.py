@@ -12,15 +12,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from embcheck.collect import load_families
-from embcheck.crashes.alone import exit_status
-from embcheck.crashes.crash import confirmed
-from embcheck.execute import run
-from embcheck.mode import MODES, modes_of
-from embcheck.residual.residue import residue
-from embcheck.result import Difference
-from embcheck.script import complete, roots, script
-from embcheck.verdict import Counterexample
+from embcheck.core.result import Difference
+from embcheck.core.verdict import Counterexample
+from embcheck.engine.crashes.alone import exit_status
+from embcheck.engine.crashes.crash import confirmed
+from embcheck.engine.execute import run
+from embcheck.engine.script import complete, roots, script
+from embcheck.engine.script_simplifier.simplify import simplified
+from embcheck.modes.mode import MODES, modes_of
+from embcheck.subject.collect import load_families
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -77,7 +77,7 @@ def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
                 text = complete(family, mode, family.laws[0], case, found)
                 checked.add(family.name)
                 # What is left of a program takes its time; most of those of a family are left alike.
-                if names := foreign(text) | (foreign(residue(text)) if position % 20 == 0 else set()):
+                if names := foreign(text) | (foreign(simplified(text)) if position % 20 == 0 else set()):
                     wrong[f"{family.name}: {case!r}"] = names
     assert wrong == {}
     assert checked == set(load_families())
@@ -112,13 +112,13 @@ def status(text: str) -> int | None:
 
 def test_only_a_script_that_ran_confirms() -> None:
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
-    example = Counterexample("law", "family", "torch", "eager", "cpu", "Case()", "value", "words")
+    example = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "words")
     found = confirmed([replace(example, script=text) for text in scripts])
     assert {example.script: example.script_confirmed for example in found} == scripts
 
 
 def test_the_script_guard_can_fail() -> None:
-    text = "import torch, math\nimport numpy as np\nfrom embcheck.case import Case\n"
+    text = "import torch, math\nimport numpy as np\nfrom embcheck.core.case import Case\n"
     assert foreign(text + "def f(a):\n    return a + math.pi + lost\n") == {"numpy", "embcheck", "lost"}
     with pytest.raises(SyntaxError):
         foreign("f(a=(,))")

@@ -8,18 +8,18 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from embcheck.collect import load_families
-from embcheck.crashes.patience import Hangs
-from embcheck.selfcheck import Worker, redeemed
+from embcheck.engine.crashes.patience import Hangs
+from embcheck.subject.collect import load_families
+from selfcheck.by_hand import Worker, rechecked
 
 
 def test_a_law_that_a_fault_breaks_is_no_decoration() -> None:
     law = "padding_is_accepted"
-    assert redeemed([law], load_families(), "quick", 0) == {law}
+    assert rechecked([law], load_families(), "quick", 0) == {law}
 
 
 def test_a_law_that_meets_no_fault_stays_one() -> None:
-    assert redeemed(["padding_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
+    assert rechecked(["padding_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
 
 
 def test_a_worker_that_hangs_is_ended_and_another_goes_on() -> None:

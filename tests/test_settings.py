@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck import selection
-from embcheck.adaptation import activation
-from embcheck.collect import load_families
-from embcheck.engine import feed
-from embcheck.execute import run
-from embcheck.fault import patched
-from embcheck.item import PROFILES, items_of
-from embcheck.law import Plan, accepts
-from embcheck.ledger import SHIPPED, load
-from embcheck.machine import here
-from embcheck.mode import MODES
-from embcheck.tally import Tallies
-from embcheck.undisturbed import COMMON_HOOKS, SETTINGS
+from embcheck.core.item import PROFILES, items_of
+from embcheck.core.law import Plan, accepts
+from embcheck.core.ledger import SHIPPED, load
+from embcheck.core.machine import here
+from embcheck.engine import selection
+from embcheck.engine.execute import run
+from embcheck.engine.run_item import feed
+from embcheck.engine.tally import Tallies
+from embcheck.modes.global_state import COMMON_HOOKS, SETTINGS
+from embcheck.modes.mode import MODES
+from embcheck.subject import activation
+from embcheck.subject.collect import load_families
+from selfcheck.fault import patched
 
 modules = torch.nn.modules.module
 optimizers = sys.modules["torch.optim.optimizer"]
@@ -197,14 +197,14 @@ WATCHED = (
     "lookup",
     "padding",
     "gradient",
-    "overriding",
-    "tying",
+    "torch_function",
+    "tied_training",
     "one_hot",
-    "bag",
-    "renorm",
-    "claims",
-    "hooked",
-    "membership",
+    "embedding_bag",
+    "max_norm",
+    "tutorial_claims",
+    "module_hooks",
+    "module_traversal",
 )
 
 

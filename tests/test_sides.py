@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.engine import counterexample
-from embcheck.item import Item
-from embcheck.ledger import Entry, Ledger
-from embcheck.mode import MODES
-from embcheck.outcome import Outcome
-from embcheck.result import HOLDS, Difference, Finding
-from embcheck.sides import elsewhere, nearest
-from embcheck.tally import Tallies
+from embcheck.core.case import LookupCase
+from embcheck.core.item import Item
+from embcheck.core.ledger import Entry, Ledger
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding
+from embcheck.engine.run_item import counterexample
+from embcheck.engine.tally import Tallies
+from embcheck.engine.violation_context import elsewhere, nearest
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
 
 LOOKUP = load_families()["lookup"]
-CASE = Case(3, 2, (0, 2, 1, 2), (4,))
+CASE = LookupCase(3, 2, (0, 2, 1, 2), (4,))
 COPIES = next(law for law in LOOKUP.laws if law.name == "lookup_copies_rows")
 FOUND = Difference("value", "out", 1.0, 2.0, "1, expected 2")
 
@@ -28,7 +28,7 @@ FOUND = Difference("value", "out", 1.0, 2.0, "1, expected 2")
 def wrong_in(*modes: str) -> Any:
     """A law that some modes break."""
 
-    def judge(case: Case, out: Outcome) -> Finding:
+    def judge(case: LookupCase, out: Outcome) -> Finding:
         return FOUND if out.mode in modes else HOLDS
 
     return replace(COPIES, judge=judge, implied_by="")
@@ -63,7 +63,7 @@ def test_what_may_take_the_process_down_is_asked_nowhere_else() -> None:
 
 
 def test_a_counterexample_carries_both() -> None:
-    entry = Entry(COPIES.name, {"rank": 0}, "Case(1, 1)", "a reason", "known-one")
+    entry = Entry(COPIES.name, {"rank": 0}, "LookupCase(1, 1)", "a reason", "known-one")
     tallies = tallies_of("eager", ledger=Ledger((entry,)))
     law = wrong_in("eager")
     example = counterexample(tallies, law, CASE, FOUND, Item("lookup", "torch", "eager", "scope"), [])

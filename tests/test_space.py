@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck import stream
-from embcheck.axes import Axes
-from embcheck.case import Case
-from embcheck.lookup import table
-from embcheck.reduce import size
-from embcheck.space import Space, covering_rows
+from embcheck.core import stream
+from embcheck.core.axes import Axes
+from embcheck.core.case import LookupCase
+from embcheck.core.space import Space, covering_rows
+from embcheck.engine.reduce import size
+from embcheck.families.lookup import cases as table
 
 AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (3, 1, 8),
@@ -25,7 +25,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "sparse": (False, True),
     "dtype": ("float32", "bfloat16"),
 }
-SPACE = Space(Case, AXES, flags=("padding_idx", "sparse", "dtype"), base={"num_embeddings": 8})
+SPACE = Space(LookupCase, AXES, flags=("padding_idx", "sparse", "dtype"), base={"num_embeddings": 8})
 
 
 @pytest.mark.parametrize("strength", [1, 2, 3])
@@ -66,14 +66,14 @@ def test_product_is_the_full_one_on_the_base() -> None:
 
 
 def test_canon_may_change_and_drop() -> None:
-    def canon(case: Case) -> Case | None:
+    def repair(case: LookupCase) -> LookupCase | None:
         return None if case.sparse else case.but(dtype="float64")
 
-    space = Space(Case, AXES, canon, flags=SPACE.flags)
+    space = Space(LookupCase, AXES, repair, flags=SPACE.flags)
     for cases in (list(space.product()), list(space.cover(1, 0))):
         assert cases
         assert all(case.dtype == "float64" and not case.sparse for case in cases)
-    assert all(not simpler.sparse for simpler in space.reductions(Case(8, 1, dtype="float64")))
+    assert all(not simpler.sparse for simpler in space.reductions(LookupCase(8, 1, dtype="float64")))
 
 
 def test_random_draws_from_the_axes() -> None:
@@ -84,7 +84,7 @@ def test_random_draws_from_the_axes() -> None:
 
 
 def test_draw_replaces_random() -> None:
-    space = Space(Case, AXES, draw=lambda draws: Case(draws.between(100, 200), 1))
+    space = Space(LookupCase, AXES, draw=lambda draws: LookupCase(draws.between(100, 200), 1))
     assert 100 <= space.random(stream.Stream(0)).num_embeddings <= 200
 
 
@@ -98,7 +98,7 @@ def steps(case: Any, space: Space) -> Iterator[Any]:
 
 
 def test_reductions_move_axes_towards_their_first_values() -> None:
-    start = Case(8, 1, padding_idx=-1, dtype="bfloat16", seed=5)
+    start = LookupCase(8, 1, padding_idx=-1, dtype="bfloat16", seed=5)
     found = list(SPACE.reductions(start))
     assert start not in found
     for simpler in found:
@@ -107,19 +107,19 @@ def test_reductions_move_axes_towards_their_first_values() -> None:
             assert simpler.seed == 0
         else:
             assert AXES[changed].index(simpler.axes[changed]) < AXES[changed].index(start.axes[changed])
-    assert list(SPACE.reductions(Case(3, 2))) == []
+    assert list(SPACE.reductions(LookupCase(3, 2))) == []
 
 
 def test_a_value_outside_the_axis_may_become_any_of_them() -> None:
-    found = {case.num_embeddings for case in SPACE.reductions(Case(4097, 2))}
+    found = {case.num_embeddings for case in SPACE.reductions(LookupCase(4097, 2))}
     assert found == set(AXES["num_embeddings"])
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=st.integers(0, 1 << 30))
 def test_reductions_of_tables_terminate_at_the_smallest(seed: int) -> None:
-    space = Space(Case, table.AXES, table.canonical, smaller=table.smaller_tables)
-    case = table.canonical(table.threshold_case(stream.Stream(seed), table.AXES))
+    space = Space(LookupCase, table.AXES, table.repair, smaller=table.smaller_tables)
+    case = table.repair(table.threshold_case(stream.Stream(seed), table.AXES))
     if case is None:
         return
     way = [case, *itertools.islice(steps(case, space), 400)]

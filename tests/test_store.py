@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 from warm import python
 
-from embcheck.files import Busy, opened_alone, write_whole
-from embcheck.records.grid import Run
-from embcheck.records.record import PAGE, Record, Writer
-from embcheck.records.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
+from embcheck.core.files import Busy, opened_alone, write_whole
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.grid import Run
+from embcheck.record.record import PAGE, Record, Writer
+from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
 from embcheck.report.page import render
-from embcheck.verdict import Counterexample, Status, Verdict
 
 EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "Case()", "value", "wrong", script="print(1)\n", id="c7f3a1"
+    "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
 )
 
 
@@ -63,7 +63,7 @@ def test_a_former_page_does_not_stay_beside_a_new_record(tmp_path: Path) -> None
 
 def test_a_file_is_written_by_one_process_at_a_time_and_free_when_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "record.ndjson"
-    program = "import sys, time; from embcheck.files import opened_alone as o; from pathlib import Path as P\n"
+    program = "import sys, time; from embcheck.core.files import opened_alone as o; from pathlib import Path as P\n"
     program += "f = o(P(sys.argv[1])); f.write('first'); f.flush(); print(flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
     assert other.stdout is not None
@@ -90,7 +90,7 @@ def test_the_printed_command_finds_the_failure(
     assert words[:3] == ["embcheck", "replay", "c7f3a1"]
     assert (words[3:4] == ["--store"]) == (report is not None)
     store = Path(words[4]) if words[4:] else Path(".embcheck")
-    assert recorded("c7f3a1", store)["case"] == "Case()"
+    assert recorded("c7f3a1", store)["case"] == "LookupCase()"
     assert script_of("c7f3a1", store) == EXAMPLE.script
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from warm import scripts_alone
 
+from embcheck.core.ledger import SHIPPED, load
+from embcheck.core.machine import here
+from embcheck.core.shipped_ledger import shipped
 from embcheck.known.recorded import SCRIPTS, kept, public, scripts
-from embcheck.ledger import SHIPPED, load
-from embcheck.machine import here
-from embcheck.shipped import shipped
 
 #: Lines of code in the median, and of the longest, which needs several processes.
 MEDIAN, MOST = 15, 60

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from embcheck import strategies
-from embcheck.facts import holds
+from embcheck.core.facts import holds
 
 EVERY = {
     "lookups": strategies.lookups(),
@@ -124,7 +124,7 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
         for first in ("", "import numbers_of_mine")
     ]
     assert told[0] == told[1]
-    assert "Case(" in told[0]
+    assert "LookupCase(" in told[0]
 
 
 def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> None:
@@ -133,4 +133,4 @@ def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(module)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "drawn=Case(num_embeddings=1, embedding_dim=1, shape=(8,))" in done.stdout, done.stdout
+    assert "drawn=LookupCase(num_embeddings=1, embedding_dim=1, shape=(8,))" in done.stdout, done.stdout

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck import stream
+from embcheck.core import stream
 
 MASK = (1 << 64) - 1
 
@@ -63,7 +63,7 @@ def test_derive_tells_parts_apart() -> None:
 
 
 def test_derive_does_not_depend_on_the_hash_seed() -> None:
-    program = "from embcheck import stream; print(stream.derive('x', 1), stream.Stream(3).word())"
+    program = "from embcheck.core import stream; print(stream.derive('x', 1), stream.Stream(3).word())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],

@@ -14,11 +14,11 @@ import warm
 from test_cli import HERE
 
 import embcheck
-from embcheck.conformance import LawViolated
-from embcheck.declaration import SubjectError, configured, declare, resolve
-from embcheck.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel, gemma, to_linear
-from embcheck.rehearsal import rehearse_apart
-from embcheck.verdict import Status
+from embcheck.core.declaration import SubjectError, configured, declare, resolve
+from embcheck.core.verdict import Status
+from embcheck.runner.check import LawViolated
+from embcheck.runner.preflight import rehearse_apart
+from embcheck.subject.examples import EXAMPLES, Bag, ScaledEmbedding, TiedModel, gemma, to_linear
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.__name__)
@@ -89,10 +89,10 @@ class IgnoresMaxNorm(torch.nn.Module):
     ("layer", "law"),
     [
         (ScaledByTheWidth, "lookup_copies_rows"),
-        (ForgetsTheScaleInTheGradient, "weight_gradient_is_scattered"),
-        (DividesByTheBatch, "bag_sums_its_rows"),
+        (ForgetsTheScaleInTheGradient, "weight_gradient_sums_upstream_per_row"),
+        (DividesByTheBatch, "bag_sum_and_mean_reduce_weighted_rows"),
         (CopiesTheWeight, "tied_pair_is_one_parameter"),
-        (to_a_frozen_linear, "converted_is_a_leaf"),
+        (to_a_frozen_linear, "converted_weight_is_a_leaf_parameter"),
         (IgnoresMaxNorm, "rows_over_max_norm_are_rescaled"),
     ],
 )
@@ -166,7 +166,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name != "ends":  # that one in a process as it is started
-        monkeypatch.setattr("embcheck.rehearsal.attended", lambda command, limit: warm.python(*command[1:]))
+        monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
     with pytest.raises(SubjectError) as caught:
         rehearse_apart(f"broken_subjects:{name}")
     assert said in str(caught.value)
@@ -174,7 +174,7 @@ def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, mo
 
 
 def test_a_factory_that_hangs_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.rehearsal.LIMIT", 0.5)
+    monkeypatch.setattr("embcheck.runner.preflight.LIMIT", 0.5)
     with pytest.raises(SubjectError, match=r"there is no end within 0\.5 s of CPU time"):
         rehearse_apart("broken_subjects:hangs")
 
@@ -229,8 +229,8 @@ def test_a_bag_gets_no_flag_that_it_lacks(profile: str) -> None:
 
 
 def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.embcheck.subjects]\nours = "embcheck.examples:TokenEmbedding"\n')
-    assert configured(tmp_path / "deeper")["ours"] == "embcheck.examples:TokenEmbedding"
+    (tmp_path / "pyproject.toml").write_text('[tool.embcheck.subjects]\nours = "embcheck.subject.examples:TokenEmbedding"\n')
+    assert configured(tmp_path / "deeper")["ours"] == "embcheck.subject.examples:TokenEmbedding"
     assert resolve("ours", tmp_path) is EXAMPLES[0]
     (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nsubjects = 3\n")
     with pytest.raises(SubjectError, match=r"expected \[tool\.embcheck\.subjects\]"):
@@ -238,7 +238,7 @@ def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
 
 
 def test_a_run_on_a_subject_reports_it_in_all_modes(tmp_path: Path, full: bool) -> None:
-    subject = ("--subject", "embcheck.examples:TokenEmbedding", "--profile", "quick")
+    subject = ("--subject", "embcheck.subject.examples:TokenEmbedding", "--profile", "quick")
     chosen = () if full else ("-k", "lookup")
     done = warm.embcheck(
         "run", *subject, *chosen, "--mode", "eager,vmap,deepcopy,no_grad,export", "--report", tmp_path, *HERE
@@ -246,12 +246,12 @@ def test_a_run_on_a_subject_reports_it_in_all_modes(tmp_path: Path, full: bool) 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (tmp_path / "record.ndjson").read_text().splitlines()]
     verdicts = [line["verdict"] for line in lines if line["kind"] == "verdict"]
-    assert {verdict["subject"] for verdict in verdicts} == {"embcheck.examples:TokenEmbedding"}
+    assert {verdict["subject"] for verdict in verdicts} == {"embcheck.subject.examples:TokenEmbedding"}
     assert {"eager", "vmap", "deepcopy", "no_grad", "export"} <= {verdict["mode"] for verdict in verdicts}
 
 
 def test_a_mode_that_a_subject_has_not_is_told() -> None:
-    done = warm.embcheck("run", "--subject", "embcheck.examples:to_linear", "--mode", "vmap", *HERE)
+    done = warm.embcheck("run", "--subject", "embcheck.subject.examples:to_linear", "--mode", "vmap", *HERE)
     assert done.returncode == 5
     assert "conversion has no mode vmap" in done.stdout + done.stderr
 
@@ -264,7 +264,7 @@ def test_a_wrong_subject_is_refuted_and_replayed(folder: Path) -> None:
     )
     done = warm.embcheck("run", "--subject", "wrong:Wraps", "--profile", "quick", "-k", "lookup and random", "-n", "1")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "lookup_refuses_strays" in done.stdout
+    assert "lookup_out_of_range_indices_raise" in done.stdout
     assert "(imports torch and wrong:Wraps; run: it exits 1)" in done.stdout, "the script finds the layer"
     found = next(line.split()[-1] for line in done.stdout.splitlines() if "embcheck replay" in line)
     again = warm.embcheck("replay", found)

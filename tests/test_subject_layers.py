@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 import embcheck
-from embcheck.adaptation.building import builder_of
-from embcheck.conformance import LawViolated
-from embcheck.declaration import SubjectError, declaration_of
-from embcheck.verdict import Status, Verdict
+from embcheck.core.declaration import SubjectError, declaration_of
+from embcheck.core.verdict import Status, Verdict
+from embcheck.runner.check import LawViolated
+from embcheck.subject.building import builder_of
 
 Tensor = torch.Tensor
 
@@ -222,21 +222,21 @@ WRONG: list[tuple[Any, str, str]] = [
     (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
     (TimesTheWidth, "lookup_copies_rows", "received [ 2. -4.], 2 times row 0; 1.41421 times is declared, expected"),
     (Scaled, "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp"),
-    (Clamps, "lookup_refuses_strays", "of a table with 1 rows was accepted, expected IndexError"),
+    (Clamps, "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (LosesTheLastRow, "lookup_copies_rows", "token 1 received row 0; expected row 1"),
-    (Detached, "lookup_requires_grad", "the output requires no grad, where the table does"),
-    (DetachedWithMaxNorm, "renorm_is_not_differentiated", "the weight got no gradient: None after the backward pass"),
+    (Detached, "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table does"),
+    (DetachedWithMaxNorm, "max_norm_rescaling_is_not_differentiated", "the weight got no gradient: None after the backward pass"),
     (
         CachedInEvaluation,
         "gradient_is_accepted",
         "your layer's table got no gradient: what the layer returned does not",
     ),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
-    (IgnoresFrequency, "weight_gradient_is_scattered", "dW[0] = [-1164.], expected [-582.]"),
+    (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (FailsOnInt32, "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
     (CopiesTheWeight, "tied_pair_is_one_parameter", "the weights of embedding and head are two Parameters"),
-    (copying, "converted_shares_memory", "left the source's as it was: they do not share memory"),
-    (DividesByTheLongest, "bag_sums_its_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
+    (copying, "converted_weight_shares_memory_iff_view", "left the source's as it was: they do not share memory"),
+    (DividesByTheLongest, "bag_sum_and_mean_reduce_weighted_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
     (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from embcheck.cli import app
-from embcheck.commands.known import shipped_known
+from embcheck.cli.known import shipped_known
+from embcheck.cli.main import app
 from embcheck.known import tried
 from embcheck.known.issue import text
 from embcheck.known.matrix import RIGHT, UNKNOWN, WRONG, Column

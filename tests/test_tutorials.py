@@ -12,7 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from embcheck.claimed import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
 from embcheck.claims import distributions, ties
 from embcheck.claims.appraisal import Appraised, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
@@ -20,14 +19,15 @@ from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike
 from embcheck.claims.claim import Claim, Observations, claim
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
-from embcheck.construction.case import DELTA, Spread, allowed_distance, distance
-from embcheck.execute import run
-from embcheck.ledger import Ledger
-from embcheck.mode import MODES
+from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
+from embcheck.core.ledger import Ledger
+from embcheck.core.result import HOLDS as TRUE
+from embcheck.core.verdict import Status, Verdict
+from embcheck.engine.execute import run
+from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance
+from embcheck.modes.mode import MODES
 from embcheck.report.claims import claims_report, closing, story_lines
 from embcheck.report.style import console
-from embcheck.result import HOLDS as TRUE
-from embcheck.verdict import Status, Verdict
 
 CLAIMS = every_claim()
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def appraised(made: Claim, *, as_stated: bool = True) -> Appraised:
     for situation in made.where:
         seen.note(situation, situation not in made.fails, "seen")
     status = Status.HOLDS if as_stated else Status.VIOLATED
-    return Appraised(made, Verdict(made.law, "claims", "torch", "eager", "all", status, cases=len(made.where)), seen)
+    return Appraised(made, Verdict(made.law, "tutorial_claims", "torch", "eager", "all", status, cases=len(made.where)), seen)
 
 
 def printed(*found: Appraised, terminal: bool = False) -> str:

@@ -12,19 +12,19 @@ import pytest
 import torch
 from test_screen import ended, run_of, violated
 
-from embcheck import session
-from embcheck.case import Case
-from embcheck.collect import load_families
-from embcheck.engine import run_item
-from embcheck.fault import patched
-from embcheck.item import PROFILES, items_of
-from embcheck.ledger import Ledger, LedgerError, load, read
-from embcheck.records.schema import PUBLISHED, text
-from embcheck.result import Difference, Elements
-from embcheck.run import Results, Settings, examples_of
-from embcheck.shared import both, in_words, seen
-from embcheck.update import entries, update
-from embcheck.verdict import Counterexample, Status, Verdict
+from embcheck.core.case import LookupCase
+from embcheck.core.item import PROFILES, items_of
+from embcheck.core.ledger import Ledger, LedgerError, load, read
+from embcheck.core.result import Difference, Elements
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.common_facts import both, in_words, seen
+from embcheck.engine.run_item import run_item
+from embcheck.record.schema import PUBLISHED, text
+from embcheck.runner import session
+from embcheck.runner.run import Results, Settings, examples_of
+from embcheck.runner.update_ledger import entries, update
+from embcheck.subject.collect import load_families
+from selfcheck.fault import patched
 
 MEASURED = {torch.__version__.partition("+")[0]: ["AVX2"]}
 #: Cases that no deck has chosen.
@@ -74,8 +74,8 @@ def difference(got: Any, kind: str = "value", path: str = 'seen["count"]') -> Di
 
 
 def test_a_region_has_what_all_cases_have_in_common() -> None:
-    one = seen(Case(2, 1, (3,), padding_idx=0, sparse=True), difference(2))
-    other = seen(Case(2, 1, (2,), padding_idx=1, sparse=True), difference(3))
+    one = seen(LookupCase(2, 1, (3,), padding_idx=0, sparse=True), difference(2))
+    other = seen(LookupCase(2, 1, (2,), padding_idx=1, sparse=True), difference(3))
     held = both(one, other)
     assert held["where"]["sparse"] is True
     assert held["where"]["padded"] is True
@@ -84,10 +84,10 @@ def test_a_region_has_what_all_cases_have_in_common() -> None:
     assert in_words(held["instead"]) == {"count": "in [2, 3]"}
     many = held
     for got in range(20):
-        many = both(many, seen(Case(2, 1), difference(got)))
+        many = both(many, seen(LookupCase(2, 1), difference(got)))
     assert "sparse" not in many["where"]
     assert in_words(many["instead"]) == {"count": "anything"}
-    raised = seen(Case(2, 1), difference("x", kind="raised IndexError"))
+    raised = seen(LookupCase(2, 1), difference("x", kind="raised IndexError"))
     assert raised["instead"] == {}
 
 
@@ -95,14 +95,14 @@ def test_tensors_are_told_by_a_judgement_that_held_each_time() -> None:
     expected = np.array([1.0, 2.0])
     zeros = Elements(np.zeros(2), expected, np.array([True, True]), 'seen["weight_grad"]')
     found = Difference("value", 'seen["weight_grad"][0]', 0.0, 1.0, "0, expected 1", elements=zeros)
-    told = seen(Case(2, 1), found)["instead"]
+    told = seen(LookupCase(2, 1), found)["instead"]
     assert list(told) == ["weight_grad"]
     assert "zero" in told["weight_grad"]["words"]
     assert told["weight_grad"]["values"] == []
 
 
 EXAMPLE = Counterexample(
-    "lookup_is_accepted", "lookup", "torch", "eager", "cpu", "Case(num_embeddings=1, embedding_dim=1)", "crash SIGSEGV",
+    "lookup_is_accepted", "lookup", "torch", "eager", "cpu", "LookupCase(num_embeddings=1, embedding_dim=1)", "crash SIGSEGV",
     'the process died: "crash"\x1b', id="0a0b0c", other_modes=("vmap",),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embcheck.verdict import Counterexample, Status, Verdict, merge_all
+from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
 
 words = st.sampled_from(["a", "b", "a longer reason"])
 tuples = st.lists(words, max_size=2, unique=True).map(tuple)
@@ -19,7 +19,7 @@ tuples = st.lists(words, max_size=2, unique=True).map(tuple)
 examples = st.builds(
     Counterexample,
     law=st.just("law"), family=st.just("family"), subject=st.just("torch"), mode=st.just("eager"),
-    device=st.just("cpu"), case=st.sampled_from(["Case(1)", "Case(2)", "Case(1, seed=1)"]),
+    device=st.just("cpu"), case=st.sampled_from(["LookupCase(1)", "LookupCase(2)", "LookupCase(1, seed=1)"]),
     kind=st.sampled_from(["value", "bits"]), words=words, also=tuples,
     other_modes=tuples, script_confirmed=st.sampled_from([None, True, False]),
 )  # fmt: skip
@@ -30,7 +30,7 @@ verdicts = st.builds(
     engine=st.sampled_from(["scope", "product"]), status=st.sampled_from(list(Status)), cases=st.integers(0, 9),
     known=st.integers(0, 3), entries=st.dictionaries(words, st.integers(1, 3), max_size=2),
     worst=st.sampled_from([None, 0.0, 0.25, 1.0]), seconds=st.sampled_from([0.0, 0.25, 2.0]), reasons=tuples,
-    obliges=st.just(("empty", "padded")), met=tuples.map(sorted).map(tuple),
+    must_cover=st.just(("empty", "padded")), met=tuples.map(sorted).map(tuple),
     digest=st.sampled_from(["", "00000000000000ff", "ffffffffffffffff"]),
     counterexamples=st.lists(examples, max_size=2, unique_by=lambda example: example.kind).map(tuple),
 )  # fmt: skip

@@ -63,7 +63,7 @@ def scripts_alone(
 
     It may take five minutes of CPU time, on a machine under load.
     """
-    from embcheck.crashes import alone  # not above, for the server imports what it needs itself
+    from embcheck.engine.crashes import alone  # not above, for the server imports what it needs itself
 
     command = [sys.executable, alone.__file__, "300", *modules]
     with subprocess.Popen(
@@ -162,17 +162,17 @@ def _prepared() -> None:
     """Imports what forks would import otherwise."""
     for name in (
         *("torch", "torch._dynamo", "hypothesis", "pytest", "xdist.plugin", "xdist.workermanage"),
-        *("embcheck.cli", "embcheck.run", "embcheck.session", "embcheck.report.progress"),
-        *("embcheck.claims.appraisal", "embcheck.replay", "embcheck.report.claims"),
+        *("embcheck.cli.main", "embcheck.runner.run", "embcheck.runner.session", "embcheck.report.progress"),
+        *("embcheck.claims.appraisal", "embcheck.runner.replay", "embcheck.report.claims"),
     ):
         importlib.import_module(name)
     with contextlib.suppress(ImportError):  # of an extra
         importlib.import_module("embcheck.report.page")
     given, sys.argv[1:] = sys.argv[1:], ["laws"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        sys.modules["embcheck.cli"].main()  # for what typer imports where a command is called
+        sys.modules["embcheck.cli.main"].main()  # for what typer imports where a command is called
     sys.argv[1:] = given
-    importlib.import_module("embcheck.collect").load_families()
+    importlib.import_module("embcheck.subject.collect").load_families()
     gc.freeze()
 
 

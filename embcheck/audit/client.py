@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
-from embcheck.crashes.patience import IDLE, Hangs, Patience
+from embcheck.engine.crashes.patience import IDLE, Hangs, Patience
 
 #: Seconds for which the template may use next to no CPU time: twice as long as a law, which it ends itself.
 _IDLE = 2 * IDLE

@@ -12,7 +12,7 @@ from typing import Any
 
 from embcheck.audit.finding import AS_BUILT
 from embcheck.audit.tiny import BASE, VOCABULARY, shrunk
-from embcheck.facts import closest
+from embcheck.core.facts import closest
 
 #: Which mapping of transformers holds the models of a task.
 TASKS = {

@@ -10,10 +10,10 @@ from typing import Any
 
 from embcheck.audit.client import Listed, Lost, Template, Unbuilt
 from embcheck.audit.session import BUILT, Audit, audit, name_of
-from embcheck.records.audited import FAMILY, Model, models
-from embcheck.records.record import RecordError, Writer, read
-from embcheck.run import environment
-from embcheck.verdict import Statement, Verdict
+from embcheck.core.verdict import Statement, Verdict
+from embcheck.record.audited import FAMILY, Model, models
+from embcheck.record.record import RecordError, Writer, read
+from embcheck.runner.run import environment
 
 
 def audited(

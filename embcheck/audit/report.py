@@ -11,10 +11,10 @@ from rich.text import Text
 from embcheck.audit.causes import Cause
 from embcheck.audit.finding import FLIPPED
 from embcheck.audit.session import Audit, status
-from embcheck.records.audited import Model
-from embcheck.records.store import replay_command
+from embcheck.core.verdict import Status
+from embcheck.record.audited import Model
+from embcheck.record.store import replay_command
 from embcheck.report.style import STYLE
-from embcheck.verdict import Status
 
 
 def show(audit: Audit, out: Console, store: Path, *, table: bool = True) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from embcheck.audit.causes import Cause, Judged, causes
 from embcheck.audit.client import Listed, Lost, Template, Unbuilt
 from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
-from embcheck.records.audited import BUILT as BUILT_NAME
-from embcheck.records.audited import FAMILY, noted, told
-from embcheck.records.store import failure_id
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.audited import BUILT as BUILT_NAME
+from embcheck.record.audited import FAMILY, noted, told
+from embcheck.record.store import failure_id
 
 #: The law that only says whether there is something to audit; the last verdict of a subject.
 BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")

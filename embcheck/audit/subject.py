@@ -19,8 +19,8 @@ from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
 from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
 from embcheck.audit.program import Build, Inputs, Problems, uncompiled, vary
-from embcheck.crashes import alone
-from embcheck.exit_lines import OTHERWISE
+from embcheck.engine.crashes import alone
+from embcheck.engine.exit_lines import OTHERWISE
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024

@@ -25,8 +25,8 @@ from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import FactoryError, imported, silenced, told
 from embcheck.audit.finding import AS_BUILT, LAWS, NotApplicable, Note, Undecided
 from embcheck.audit.subject import Subject
-from embcheck.crashes.patience import Hangs, Patience, attended
-from embcheck.processes import end_with_parent
+from embcheck.core.processes import end_with_parent
+from embcheck.engine.crashes.patience import Hangs, Patience, attended
 
 Request = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _judged(request: Request) -> dict[str, Any]:
 
 
 def forked(request: Request, limit: float, idle: float | None = None) -> dict[str, Any]:
-    """The answer of a fork; how it ended if it gave none, or that it hangs, as `embcheck.crashes.patience` tells it."""
+    """The answer of a fork; how it ended if it gave none, or that it hangs, as `embcheck.engine.crashes.patience` tells it."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embcheck.claimed import Claimed
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, claim_space
 from embcheck.claims.claim import CLAIMS, Claim, Observations
-from embcheck.collect import load_families
-from embcheck.engine import run_item
-from embcheck.item import PROFILES, Item
-from embcheck.law import Family, Judgement, Law
-from embcheck.ledger import Ledger
-from embcheck.outcome import Outcome
-from embcheck.result import Finding
-from embcheck.verdict import Status, Verdict, merge_all
+from embcheck.core.claim_record import Claimed
+from embcheck.core.item import PROFILES, Item
+from embcheck.core.law import Family, Judgement, Law
+from embcheck.core.ledger import Ledger
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Finding
+from embcheck.core.verdict import Status, Verdict, merge_all
+from embcheck.engine.run_item import run_item
+from embcheck.subject.collect import load_families
 
 #: All enumerated cases, and a deck of random ones for each experiment.
 _PROFILE = replace(PROFILES["full"], random=1)
@@ -61,7 +61,7 @@ def appraise(claims: Iterable[Claim], seed: int, ledger: Ledger) -> Iterator[tup
     groups: dict[str, list[Claim]] = {}
     for made in claims:
         groups.setdefault(made.experiment, []).append(made)
-    whole = load_families()["claims"]
+    whole = load_families()["tutorial_claims"]
     for name, group in groups.items():
         notes = {made.law: Observations() for made in group}
         family = _part(whole, name, {made.law: made for made in group}, notes)
@@ -77,9 +77,9 @@ def appraise(claims: Iterable[Claim], seed: int, ledger: Ledger) -> Iterator[tup
 
 def stream_seed(seed: int, experiment: str) -> int:
     """The seed of an experiment's random cases: another for each."""
-    from embcheck import stream
+    from embcheck.core import stream
 
-    return stream.derive(seed, "claims", experiment)
+    return stream.derive(seed, "tutorial_claims", experiment)
 
 
 def _appraised(made: Claim, verdict: Verdict, shown: Observations, raised: str) -> Appraised:
@@ -119,10 +119,10 @@ def _noting(law: Law, made: Claim | None, notes: dict[str, Observations]) -> Law
 
 def story(made: Claim) -> tuple[list[Judgement | Callable[..., Any]], list[tuple[ClaimCase, str, str]]]:
     """The functions that check a claim, and for each situation its first case, what it showed, and the script."""
-    from embcheck.execute import run
-    from embcheck.mode import MODES
+    from embcheck.engine.execute import run
+    from embcheck.modes.mode import MODES
 
-    family = load_families()["claims"]
+    family = load_families()["tutorial_claims"]
     law = next(law for law in family.laws if law.name == made.law)
     found = []
     for case in EXPERIMENTS[made.experiment].firsts():
@@ -135,9 +135,9 @@ def story(made: Claim) -> tuple[list[Judgement | Callable[..., Any]], list[tuple
 
 def program_of(made: Claim, family: Family, law: Law, case: ClaimCase, out: Outcome) -> str:
     """A standalone program: it exits 1 where the claim is false, and prints all that it saw where it is true."""
-    from embcheck.mode import MODES
-    from embcheck.result import Difference
-    from embcheck.script import script
+    from embcheck.core.result import Difference
+    from embcheck.engine.script import script
+    from embcheck.modes.mode import MODES
 
     found = made.claimed(case, out)
     if isinstance(found, Difference):

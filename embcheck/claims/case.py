@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck import stream
-from embcheck.axes import Axes
-from embcheck.case import Case, Ints
-from embcheck.format import Array, Floats, Format
-from embcheck.law import Plan
-from embcheck.space import Space
+from embcheck.core import stream
+from embcheck.core.axes import Axes
+from embcheck.core.case import Ints, LookupCase
+from embcheck.core.format import Array, Floats, Format
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
 
 Program = Callable[..., Mapping[str, Any]]
 
@@ -97,10 +97,10 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
     """An experiment in one of its situations, with a table and tokens."""
 
     @cached_property
-    def table(self) -> Case:
+    def table(self) -> LookupCase:
         """The table, the tokens and the upstream gradient."""
         made = EXPERIMENTS[self.experiment]
-        return Case(self.num_embeddings, self.embedding_dim, made.pattern, self.shape, made.padding,
+        return LookupCase(self.num_embeddings, self.embedding_dim, made.pattern, self.shape, made.padding,
                     values="fingerprint", dtype=self.dtype, seed=self.seed)  # fmt: skip
 
     @property
@@ -166,7 +166,7 @@ def plan(case: ClaimCase) -> Plan:
     return Plan(program, fed, {name: value for name, value in options.items() if name in taken})
 
 
-def canonical(case: ClaimCase) -> ClaimCase | None:
+def repair(case: ClaimCase) -> ClaimCase | None:
     """The case with a situation that its experiment has; None where that is not run on such a table."""
     made = EXPERIMENTS.get(case.experiment)
     if made is None:
@@ -195,16 +195,16 @@ def claim_space(names: tuple[str, ...] | None = None) -> Space:
         place: dict[str, Any] = {"experiment": draws.choice(small), "situation": draws.between(0, 11)}
         size: dict[str, Any] = {"num_embeddings": draws.between(3, 80), "embedding_dim": draws.between(1, 40)}
         shape = tuple(draws.between(1, 6) for _ in range(draws.between(1, 3)))
-        return canonical(
+        return repair(
             ClaimCase(**place, **size, shape=shape, dtype=draws.choice(axes["dtype"]), seed=draws.between(0, 255))
         )
 
     return Space(
         ClaimCase,
         axes,
-        canonical,
+        repair,
         scope=lambda: (case for made in chosen for case in made.cases()),
-        landmarks=lambda: (case for made in chosen for case in made.firsts()),
+        fixed_cases=lambda: (case for made in chosen for case in made.firsts()),
         draw=draw,
         strength=2,
     )

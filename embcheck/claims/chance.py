@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from embcheck.construction.case import DELTA
+from embcheck.families.construction.cases import DELTA
 
 
 @dataclass(frozen=True)

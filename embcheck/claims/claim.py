@@ -17,14 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from embcheck.claimed import HOLDS, ONLY_IF, REFUTED, Claimed
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
 from embcheck.claims.chance import Chance
 from embcheck.claims.tutorial import TUTORIALS
-from embcheck.figure import Figure
-from embcheck.law import Family, Judgement
-from embcheck.outcome import Outcome
-from embcheck.result import Difference, Finding, Holds
+from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed
+from embcheck.core.law import Family, Judgement
+from embcheck.core.outcome import Outcome
+from embcheck.core.plot_data import Figure
+from embcheck.core.result import Difference, Finding, Holds
 
 #: How the law of a claim with such a verdict is called.
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
@@ -191,7 +191,7 @@ def add_law(family: Family, made: Claim) -> None:
     family.law(
         made.law_sentence,
         source=f"{made.source} {made.phrase}",
-        obliges={f"situation={place}" for place in made.where if place},
+        must_cover={f"situation={place}" for place in made.where if place},
         when=lambda case: case.experiment == made.experiment and case.situation in made.where,
         claim=made.recorded,
     )(judge)

@@ -9,10 +9,10 @@ import numpy as np
 
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import Telling
-from embcheck.construction.case import DELTA, Spread, allowed_distance, distance, distance_in_torch
-from embcheck.format import Floats
-from embcheck.outcome import Field, Outcome
-from embcheck.result import Difference, Finding, Holds
+from embcheck.core.format import Floats
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import Difference, Finding, Holds
+from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance, distance_in_torch
 
 
 def normal(case: ClaimCase) -> Spread:

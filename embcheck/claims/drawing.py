@@ -9,9 +9,9 @@ import numpy as np
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import Drawing
 from embcheck.claims.distributions import named, numbers
-from embcheck.construction.case import Spread
-from embcheck.figure import Curve, Figure, Histogram, rounded
-from embcheck.outcome import Outcome
+from embcheck.core.outcome import Outcome
+from embcheck.core.plot_data import Curve, Figure, Histogram, rounded
+from embcheck.families.construction.cases import Spread
 
 _BINS = 48
 _POINTS = 193

@@ -15,9 +15,9 @@ from embcheck.claims.starts import (
     keywords,
 )
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
-from embcheck.comparison import every, identical, same
-from embcheck.outcome import Outcome
-from embcheck.result import HOLDS, Difference, Finding
+from embcheck.core.comparison import every, identical, same
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding
 
 PAGE = "embedding-and-linear.md"
 

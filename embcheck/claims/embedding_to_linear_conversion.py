@@ -16,10 +16,10 @@ from embcheck.claims.conversions import (
     untransposed,
 )
 from embcheck.claims.lookups import looked_up
-from embcheck.comparison import every, identical, is_false, is_true, same
-from embcheck.format import Floats
-from embcheck.outcome import Outcome
-from embcheck.result import HOLDS, Difference, Finding
+from embcheck.core.comparison import every, identical, is_false, is_true, same
+from embcheck.core.format import Floats
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding
 
 PAGE = "embedding-to-linear-conversion.md"
 

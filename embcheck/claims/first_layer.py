@@ -18,9 +18,9 @@ from embcheck.claims.starts import (
     pretrained,
     tables_of_numbers,
 )
-from embcheck.comparison import every, identical, is_false, is_true, same
-from embcheck.outcome import Outcome
-from embcheck.result import Finding
+from embcheck.core.comparison import every, identical, is_false, is_true, same
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Finding
 
 PAGE = "embedding-and-linear.md"
 

@@ -28,10 +28,10 @@ from embcheck.claims.paddings import (
 from embcheck.claims.starts import drawn
 from embcheck.claims.token_embedding import as_moved
 from embcheck.claims.trainings import stepped
-from embcheck.comparison import every, identical, is_true, same, within
-from embcheck.outcome import Outcome
-from embcheck.renorm.case import renormed as by_definition
-from embcheck.result import UNASKED, Finding
+from embcheck.core.comparison import every, identical, is_true, same, within
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.max_norm.cases import renormed as by_definition
 
 PAGE = "nn-embedding-in-full.md"
 

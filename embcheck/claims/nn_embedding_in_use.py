@@ -11,10 +11,10 @@ from embcheck.claims.distributions import numbers
 from embcheck.claims.drawing import losses
 from embcheck.claims.lookups import index_kinds, sentence_lengths, two_sentences
 from embcheck.claims.trainings import einsummed, predicted, simple_train
-from embcheck.comparison import every, identical, is_false, same, within
-from embcheck.outcome import Outcome
-from embcheck.renorm.case import renormed as by_definition
-from embcheck.result import HOLDS, UNASKED, Difference, Finding, Holds
+from embcheck.core.comparison import every, identical, is_false, same, within
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, UNASKED, Difference, Finding, Holds
+from embcheck.families.max_norm.cases import renormed as by_definition
 
 PAGE = "nn-embedding-in-full.md"
 

@@ -22,10 +22,10 @@ from embcheck.claims.paddings import (
     with_padding_appended,
 )
 from embcheck.claims.trainings import differentiated, stepped
-from embcheck.comparison import every, identical, is_false, is_true, same, within
-from embcheck.format import Floats
-from embcheck.outcome import Outcome
-from embcheck.result import HOLDS, Difference, Finding, Holds
+from embcheck.core.comparison import every, identical, is_false, is_true, same, within
+from embcheck.core.format import Floats
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding, Holds
 
 PAGE = "token-embedding.md"
 

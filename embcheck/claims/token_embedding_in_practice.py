@@ -14,9 +14,9 @@ from embcheck.claims.lookups import evaluated
 from embcheck.claims.paddings import masked, with_the_ecosystem
 from embcheck.claims.starts import drawn, zeroed_afterwards
 from embcheck.claims.token_embedding import row_itself
-from embcheck.comparison import every, identical, is_true, same
-from embcheck.outcome import Outcome
-from embcheck.result import HOLDS, Difference, Finding
+from embcheck.core.comparison import every, identical, is_true, same
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding
 
 PAGE = "token-embedding.md"
 

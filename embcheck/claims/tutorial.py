@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embcheck.claimed import Tutorial
+from embcheck.core.claim_record import Tutorial
 
 #: By file.  The fifth has no title of its own: its first sentence says that it is an introduction to this.
 TUTORIALS = {

@@ -14,9 +14,9 @@ from embcheck.claims.distributions import by_width, distributed, measured, norma
 from embcheck.claims.drawing import density, losses
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.ties import counted, first_values_of_pair, race, trained_pair, unified
-from embcheck.comparison import every, identical, is_false, is_true, same
-from embcheck.outcome import Field, Outcome
-from embcheck.result import Difference, Finding, Holds
+from embcheck.core.comparison import every, identical, is_false, is_true, same
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import Difference, Finding, Holds
 
 PAGE = "weight-tying.md"
 #: The probability that a race between equals is called won, in a sign test.

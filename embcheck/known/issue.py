@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embcheck.cause import Cause
+from embcheck.core.cause import Cause
 from embcheck.known.matrix import cell, columns
 from embcheck.known.page import Known, inline, twenty
 from embcheck.known.recorded import Recorded

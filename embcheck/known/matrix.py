@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from packaging.version import Version
 
+from embcheck.core.ledger import Entry
 from embcheck.known.recorded import Recorded
-from embcheck.ledger import Entry
 
 #: What a cell says: all witnesses of the cause fail, all pass, some fail, none was run, or all fail on some machines only.
 WRONG, RIGHT, MIXED, UNKNOWN, SOME_MACHINES = "✗", "✓", "✗✓", "·", "✗ᵐ"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from embcheck.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
+from embcheck.core.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
 from embcheck.known.page import inline, linked, paragraphs
 from embcheck.known.recorded import DOCS
 

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from embcheck.cause import SEVERITIES, Cause, by_severity
+from embcheck.core.cause import SEVERITIES, Cause, by_severity
+from embcheck.core.ledger import Entry
+from embcheck.core.machine import conditions
 from embcheck.known.matrix import LEGEND, RIGHT, UNKNOWN, WRONG, Column, cell, columns
 from embcheck.known.recorded import Recorded
 from embcheck.known.tried import Tried
-from embcheck.ledger import Entry
-from embcheck.machine import conditions
 
 #: A report as the ledger names it, the repository with its owner or alone where both have one name.
 _REPORT = re.compile(r"\b([\w.-]+(?:/[\w.-]+)?)#(\d+)")
@@ -23,7 +23,7 @@ WORST = ("silent-wrong", "memory", "crash")
 #: As many causes matter most: they have a snippet on the first page.
 TWENTY = 20
 _MADE = (
-    "<!-- Made by `embcheck known --write` from embcheck/ledger.toml and embcheck/known/recorded.json: edit those. -->"
+    "<!-- Made by `embcheck known --write` from embcheck/core/ledger.toml and embcheck/known/recorded.json: edit those. -->"
 )
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from embcheck.files import write_whole
-from embcheck.ledger import Entry
-from embcheck.records.record import Record
-from embcheck.verdict import Status, Verdict, witness_law
+from embcheck.core.files import write_whole
+from embcheck.core.ledger import Entry
+from embcheck.core.verdict import Status, Verdict, witness_law
+from embcheck.record.record import Record
 
 KEPT = Path(__file__).with_name("recorded.json")
 #: Where the pages are, in a checkout: those about torch, and beside them those about models.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from embcheck.files import write_whole
+from embcheck.core.files import write_whole
 
 KEPT = Path(__file__).with_name("tried.json")
 

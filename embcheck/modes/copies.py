@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from embcheck.mode import Program, mode
 from embcheck.modes.layer import BOTH, MODULE, Build, through
+from embcheck.modes.mode import Program, mode
 
 Module = torch.nn.Module
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embcheck.lookup.entry import Build
-from embcheck.mode import Program, mode
+from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
 from embcheck.modes.lifting import CALLS, NO_TRANSFORMS
+from embcheck.modes.mode import Program, mode
 
 #: The operators that are replaced: those of lookups, and what lookups are made of.
 NAMES = ("embedding", "one_hot", "index_select", "renorm", "index_put", "masked_fill", "nonzero")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.distributed
 
-from embcheck.mode import Program, mode
 from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed, on_routes
+from embcheck.modes.mode import Program, mode
 
 
 def alone() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from embcheck.lookup.entry import Build
-from embcheck.mode import Program, mode
+from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
 from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, lifted
+from embcheck.modes.mode import Program, mode
 
 Tensor = torch.Tensor
 Exported = Any

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from embcheck import stream
-from embcheck.item import Item, Profile
-from embcheck.law import Family
-from embcheck.lookup.past import LATER
+from embcheck.core import stream
+from embcheck.core.item import Item, Profile
+from embcheck.core.law import Family
+from embcheck.core.pattern import STRAYS
+from embcheck.core.space import covering_rows
+from embcheck.families.lookup.prior_calls import LATER
 from embcheck.modes.layer import TRANSFORMING
-from embcheck.pattern import STRAYS
-from embcheck.space import covering_rows
 
 #: Axes whose values give no other graph, or are chosen for each case of a signature.
 _FREE = frozenset(
-    {"num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "stray", "history", "threads"}
+    {"num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "out_of_range", "history", "threads"}
 )
 #: Histories that change no shape and no mode, so that they ask for no further graph.
 CALM = (
@@ -122,7 +122,7 @@ def _cases_of(
     names = space.case_type._fields
     known = {*space.axes.get("history", ()), *(LATER if "other_table" in space.axes.get("history", ()) else ())}
     histories = tuple(name for name in histories if name in known)
-    strays = any("stray=-1" in law.obliges for law in family.laws)
+    strays = any("out_of_range=-1" in law.must_cover for law in family.laws)
     for turn in range(most):
         rows, width = tables[turn % len(tables)]
         shape = _shape(rank, numels[turn % len(numels)], sizes)
@@ -139,8 +139,8 @@ def _cases_of(
         if histories:
             chosen["history"] = draws.choice(histories)
         if strays and (position + turn) % 5 == 1:
-            chosen["stray"] = draws.choice(tuple(STRAYS))
-        case = space.canon(space.case_type(**{name: value for name, value in chosen.items() if name in names}))
+            chosen["out_of_range"] = draws.choice(tuple(STRAYS))
+        case = space.repair(space.case_type(**{name: value for name, value in chosen.items() if name in names}))
         if case is not None:
             yield case
 

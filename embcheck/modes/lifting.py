@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from embcheck.lookup.entry import Build
+from embcheck.families.lookup.spelling import Build
 from embcheck.modes.layer import TRANSFORMING, on_routes
 
 Tensor = torch.Tensor

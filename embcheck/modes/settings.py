@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from embcheck.mode import Program, mode
 from embcheck.modes.layer import BOTH, MODULE, Build, Tensor, inside, through
+from embcheck.modes.mode import Program, mode
 
 Module = torch.nn.Module
 #: Our own spellings and histories that make a tensor of their own.

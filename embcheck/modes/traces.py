@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import torch
 
-from embcheck.lookup.entry import Build
-from embcheck.mode import Program, mode
+from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
 from embcheck.modes.layer import BOTH, MODULE
 from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, TABLE, Lifted, through
+from embcheck.modes.mode import Program, mode
 
 Tensor = torch.Tensor
 Example = tuple[Tensor, ...]

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.mode import Program, mode
 from embcheck.modes.layer import (
     BOTH,
     FUNC,
@@ -25,6 +24,7 @@ from embcheck.modes.layer import (
     inside,
     on_routes,
 )
+from embcheck.modes.mode import Program, mode
 
 _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}

@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embcheck.mode import Program, mode
 from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, Build, Call, Tensor, handed, inside, on_routes
+from embcheck.modes.mode import Program, mode
 
 #: What is not there: elements.
 _NO_VALUES = {

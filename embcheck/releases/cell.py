@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from embcheck.processes import end_with_parent
-from embcheck.records.record import Record, RecordError, read
+from embcheck.core.processes import end_with_parent
+from embcheck.record.record import Record, RecordError, read
 from embcheck.releases import kept
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
@@ -48,7 +48,7 @@ class Selection:
         """The command that runs it: with the witnesses of all ledger entries, whichever release they speak of."""
         chosen = [("-k", self.keyword), ("--mode", self.modes), ("--ledger", self.ledger), ("--shard", self.shard)]
         return [
-            *(str(python), "-m", "embcheck.cli", "run", "--profile", self.profile, "--seed", str(self.seed)),
+            *(str(python), "-m", "embcheck.cli.main", "run", "--profile", self.profile, "--seed", str(self.seed)),
             *("--report", str(folder), "-n", workers),
             *(word for option, value in chosen if value for word in (option, value)),
             *("--", "--embcheck-witnesses=all"),

@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embcheck.files import write_whole
-from embcheck.records.record import Record
+from embcheck.core.files import write_whole
+from embcheck.record.record import Record
 from embcheck.releases import kept
 from embcheck.releases.cell import Cell, Say, Selection, read_folder, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
-from embcheck.shards import ShardError, merged, write
+from embcheck.runner.merge import ShardError, merged, write
 
 #: How often a task is tried again whose worker or node died; seconds that interrupted tasks have to end, and that an
 #: address has to answer.

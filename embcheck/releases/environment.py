@@ -23,10 +23,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from embcheck.crashes.patience import Hangs, attended
-from embcheck.files import write_whole
+from embcheck.core.files import write_whole
+from embcheck.engine.crashes.patience import Hangs, attended
+from embcheck.engine.source import requirements
 from embcheck.releases import kept
-from embcheck.source import requirements
 
 #: Seconds for an installation, which waits for the network and not for this machine.
 _INSTALL = 1800.0

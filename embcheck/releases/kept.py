@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from embcheck.machine import Machine, seen
+from embcheck.core.machine import Machine, seen
 
 
 def remembered(path: Path) -> dict[str, Any] | None:

@@ -11,9 +11,9 @@ import json
 from enum import Enum
 from pathlib import Path
 
-from embcheck.crashes.patience import Hangs, attended
-from embcheck.exit_lines import OTHERWISE
-from embcheck.files import write_whole
+from embcheck.core.files import write_whole
+from embcheck.engine.crashes.patience import Hangs, attended
+from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.releases import kept
 from embcheck.releases.environment import Environment
 

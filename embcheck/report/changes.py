@@ -8,10 +8,10 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from embcheck.records.compare import Change, Key, Move, across, cause, differences_of_setup
-from embcheck.records.record import Record
-from embcheck.records.totals import Totals
-from embcheck.verdict import Status
+from embcheck.core.verdict import Status
+from embcheck.record.compare import Change, Key, Move, across, cause, differences_of_setup
+from embcheck.record.record import Record
+from embcheck.record.totals import Totals
 
 STYLE = {
     Move.BROKEN: "bold red",

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embcheck.records.grid import Grid, Row
-from embcheck.verdict import LEDGER
+from embcheck.core.verdict import LEDGER
+from embcheck.record.grid import Grid, Row
 
 ENGINES = ("scope", "product", "random", "witness")
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.claimed import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Chapter, chapters
 from embcheck.claims.claim import Claim
+from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Chapter, chapters
 
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from embcheck.records.record import Record
-from embcheck.records.totals import Share, Totals, by_word, shares
+from embcheck.core.tiers import CORE
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.record import Record
+from embcheck.record.totals import Share, Totals, by_word, shares
 from embcheck.report.failure import parts
-from embcheck.tiers import CORE
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
 
 
 def of_session(session: Any) -> dict[str, Any]:

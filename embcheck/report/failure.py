@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from embcheck.records.store import replay_command
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.store import replay_command
 
 #: How a law stands on a counterexample in another mode.
 HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from embcheck.records.compare import Baseline, Key, across, compare
-from embcheck.records.record import Record
-from embcheck.records.totals import Totals
+from embcheck.core.verdict import Status, Verdict, entry_name
+from embcheck.record.compare import Baseline, Key, across, compare
+from embcheck.record.record import Record
+from embcheck.record.totals import Totals
 from embcheck.report.changes import closing
 from embcheck.report.screen import HEADINGS, family_rows
-from embcheck.verdict import Status, Verdict, entry_name
 
 #: Annotations of one run: GitHub shows ten of a kind for a step, and the summary has all.
 _SHOWN = 10

@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.records.totals import Totals, told
+from embcheck.core.verdict import LEDGER, Status, Verdict
+from embcheck.record.totals import Totals, told
 from embcheck.report.style import STYLE
-from embcheck.verdict import LEDGER, Status, Verdict
 
 #: A status in a cell.
 _CELLS = {

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from embcheck.machine import Machine
+from embcheck.core.machine import Machine
+from embcheck.core.typed import visible
+from embcheck.core.verdict import Status, Verdict, entry_name
 from embcheck.report.failure import lines
-from embcheck.typed import visible
-from embcheck.verdict import Status, Verdict, entry_name
 
 #: The XML of a run in which nothing was judged.
 EMPTY = "<testsuites />"

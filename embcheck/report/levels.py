@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.levels.sweep import Swept
+from embcheck.core.verdict import Status, Verdict
+from embcheck.engine.levels.sweep import Swept
 from embcheck.report.style import STYLE
-from embcheck.verdict import Status, Verdict
 
 #: What stands where a law was not judged at a level.
 _NOTHING = "–"

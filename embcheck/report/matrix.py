@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.records.compare import Key, across
-from embcheck.records.grid import Grid, Square
-from embcheck.records.totals import Totals
+from embcheck.core.verdict import LEDGER, Status
+from embcheck.record.compare import Key, across
+from embcheck.record.grid import Grid, Square
+from embcheck.record.totals import Totals
 from embcheck.report.changes import closing, lines
 from embcheck.report.style import STYLE
-from embcheck.verdict import LEDGER, Status
 
 
 def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, Mapping[Key, str]]) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from embcheck.records.audited import AS_BUILT, FAMILY, Advice, Model, models
-from embcheck.records.grid import Column, Run
-from embcheck.records.record import Record
-from embcheck.records.store import is_kept, replay_command
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.audited import AS_BUILT, FAMILY, Advice, Model, models
+from embcheck.record.grid import Column, Run
+from embcheck.record.record import Record
+from embcheck.record.store import is_kept, replay_command
 from embcheck.report.mark import Mark
-from embcheck.verdict import Counterexample, Status, Verdict
 
 #: So few findings are shown open.
 _OPEN = 3

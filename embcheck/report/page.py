@@ -20,21 +20,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from embcheck import __version__
-from embcheck.cause import Cause, summed_up
-from embcheck.claimed import OTHERWISE, Claimed, chapters
-from embcheck.records.compare import Change, Key, Move
-from embcheck.records.grid import Column, Grid, Row, Run, Square, Step
-from embcheck.records.record import Record
+from embcheck.core.cause import Cause, summed_up
+from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
+from embcheck.core.shipped_ledger import causes_of, place_of
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
+from embcheck.record.compare import Change, Key, Move
+from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
+from embcheck.record.record import Record
 from embcheck.report.changes import evidence
 from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
 from embcheck.report.plot import drawable, svg
-from embcheck.shipped import causes_of, place_of
-from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
 #: The family that has a section of its own, as the ledger has.
-CLAIMS = "claims"
+CLAIMS = "tutorial_claims"
 
 #: In the place of a plot that can't be drawn.
 _NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
@@ -56,7 +56,7 @@ class Line:
 
     @property
     def missing(self) -> list[str]:
-        return sorted(set(self.verdict.obliges) - set(self.verdict.met))
+        return sorted(set(self.verdict.must_cover) - set(self.verdict.met))
 
 
 @dataclass(frozen=True)

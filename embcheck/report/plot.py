@@ -7,7 +7,7 @@ import re
 from importlib.util import find_spec
 from typing import Any
 
-from embcheck.figure import Figure
+from embcheck.core.plot_data import Figure
 
 #: Okabe and Ito's palette, which the colour-blind can tell apart; none is lost on a light or a dark page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from embcheck.machine import promised
-from embcheck.options import DOCUMENTS
-from embcheck.records.ending import because, verdict_line
+from embcheck.core.machine import promised
+from embcheck.core.options import DOCUMENTS
+from embcheck.core.verdict import Status
+from embcheck.record.ending import because, verdict_line
 from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary
-from embcheck.verdict import Status
 
 #: The exit code of a run that selects nothing.
 NOTHING = int(pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -165,9 +165,9 @@ def _modeless(config: pytest.Config) -> list[str]:
     chosen = config.getoption("--embcheck-mode", default="")
     if not chosen or not config.getoption("--embcheck-subject", default=""):
         return []
-    from embcheck.collect import load_families, load_modes
-    from embcheck.law import FAMILIES
-    from embcheck.mode import absences
+    from embcheck.core.law import FAMILIES
+    from embcheck.modes.mode import absences
+    from embcheck.subject.collect import load_families, load_modes
 
     load_families()
     load_modes()

@@ -12,11 +12,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from embcheck.collect import properties_folder
-from embcheck.declaration import SubjectError, configured
+from embcheck.core.declaration import SubjectError, configured
+from embcheck.core.tiers import CORE
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.report.failure import lines
-from embcheck.tiers import CORE
-from embcheck.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.subject.collect import files_of_laws, properties_folder
 
 VERSION = "2.1.0"
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -148,8 +148,9 @@ def places_of_laws() -> dict[str, Place]:
     A law that is generated, such as that a lookup is accepted, has the place of its family.
     """
     found: dict[str, Place] = {}
-    for file in sorted(properties_folder().glob("test_*.py")):
-        text, path = file.read_text(encoding="utf-8"), str(PurePosixPath("properties") / file.name)
+    for file in files_of_laws():
+        text = file.read_text(encoding="utf-8")
+        path = str(PurePosixPath("properties", *file.relative_to(properties_folder()).parts))
         found.setdefault(f"family {file.stem.removeprefix('test_')}", (path, 1))
         for match in _DEFINED.finditer(text):
             law, family = match.groups()

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.records.totals import Share, counted, shares, told
+from embcheck.core.shipped_ledger import causes_of
+from embcheck.core.tiers import CORE
+from embcheck.core.verdict import Status, Verdict
+from embcheck.record.totals import Share, counted, shares, told
 from embcheck.report.style import STYLE
-from embcheck.shipped import causes_of
-from embcheck.tiers import CORE
-from embcheck.verdict import Status, Verdict
 
 #: So many families beyond the core have a line each; more of them have one together.
 _EACH = 4

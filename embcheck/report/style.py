@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from embcheck.verdict import Status
+from embcheck.core.verdict import Status
 
 #: How a status looks.
 STYLE = {

@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from embcheck.accounting import told_by_reason
-from embcheck.ledger import SEEMS_FIXED
-from embcheck.machine import Machine
-from embcheck.records.compare import across
-from embcheck.records.ending import verdict_line
-from embcheck.records.totals import Totals, counted
+from embcheck.core.accounting import told_by_reason
+from embcheck.core.ledger import SEEMS_FIXED
+from embcheck.core.machine import Machine
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
+from embcheck.record.compare import across
+from embcheck.record.ending import verdict_line
+from embcheck.record.totals import Totals, counted
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
 from embcheck.report.style import STYLE, console
-from embcheck.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 
 #: Entries of the ledger that one line names.
 _ENTRIES = 6

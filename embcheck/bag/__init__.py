@@ -1,1 +1,0 @@
-"""Embedding bags: their cases, what is due, and the programs."""

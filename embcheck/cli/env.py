@@ -1,0 +1,43 @@
+"""``embcheck env``: what a bug report needs of the machine and of what is installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from embcheck.core.configuration import ConfigurationError, defaults
+from embcheck.core.options import shown
+
+
+def env() -> None:
+    """Prints versions, the machine, and the CPU levels that a sweep can judge here: what a bug report needs."""
+    import torch
+
+    from embcheck.core.machine import flags_of, here
+    from embcheck.engine.levels.level import NAMES, lacking, level
+    from embcheck.runner.run import environment
+
+    machine = here()
+    told = environment(machine)
+    versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
+    absent = {name: lacking(level(name), machine, flags_of(), os.environ) for name in NAMES}
+    rows = {
+        "versions": versions,
+        "python": f"{told['python']} on {told['platform']}",
+        "torch": f"{torch.__version__}, git {torch.version.git_version}",
+        "machine": f"{machine}, {machine.cores} cores, {machine.threads} threads",
+        "levels": ", ".join(name for name, why in absent.items() if not why) or "none to choose",
+    }
+    try:
+        given, path = defaults(Path.cwd())
+        if given:
+            rows["defaults"] = f"{', '.join(f'{name} = {shown(value)}' for name, value in given.items())} (from {path})"
+    except ConfigurationError as error:
+        rows["defaults"] = str(error)
+    for name, words in rows.items():
+        typer.echo(f"{name:9} {words}")
+    for name, why in absent.items():
+        if why:
+            typer.echo(f"{'':9} not {name}: {why}")

@@ -1,0 +1,75 @@
+"""``embcheck explain``: one law in full, with an example and what torch is known to get wrong of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcheck.cli.completion import law_names
+from embcheck.cli.usage import law_named
+
+if TYPE_CHECKING:
+    from embcheck.core.law import Family, Law
+    from embcheck.core.ledger import Entry
+
+
+def explain(
+    law: Annotated[
+        str, typer.Argument(metavar="{law}", help="The name of a law, as a verdict shows it.", autocompletion=law_names)
+    ],
+) -> None:
+    """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
+    import inspect
+
+    from embcheck.core.ledger import SHIPPED, read
+    from embcheck.report.style import console
+
+    family, found = law_named(law)
+    out = console()
+    out.print(f"[bold]{found.name}[/bold]", highlight=False)
+    out.print(found.sentence, markup=False)
+    rows = {
+        "family": f"{family.name}, in the modes {', '.join(found.modes or family.modes)}",
+        "source": found.source,
+        "applies": "to cases that must be refused" if found.refusal else "to cases that are accepted",
+        "implied": f"by {found.implied_by}, where that holds exactly" if found.implied_by else "",
+        "covers": ", ".join(sorted(found.must_cover)) or "nothing but a judged case",
+        "example": repr(_example(family, found)),
+        "run": f"embcheck run --law {found.name}",
+    }
+    for name, words in rows.items():
+        if words:
+            out.print(f"  {name:8} {words}", markup=False)
+    entries = [entry for entry in read(SHIPPED) if entry.speaks_of(found.name) and _shown_in(entry, family)]
+    out.print(f"  known    {len(entries) or 'nothing'} in the ledger", markup=False)
+    for entry in entries:
+        where = "" if entry.mode == "*" else f" (in {entry.mode})"
+        out.print(f"           {entry.name}{where}: {entry.reason}", markup=False)
+    out.print(f"\n{inspect.getsource(inspect.unwrap(found.judge)).rstrip()}", markup=False)
+
+
+def _example(family: Family, law: Law) -> Any:
+    """The first case that the law judges: of what the family enumerates without a seed, the one that meets most of what
+    the law obliges."""
+    from itertools import islice
+
+    from embcheck.core.facts import holds
+
+    def met(case: Any) -> int:
+        facts = case.facts()
+        return sum(holds(each, facts) for each in law.must_cover)
+
+    return max(islice(_judged(family, law), 2000), key=met, default=None)
+
+
+def _judged(family: Family, law: Law) -> Iterator[Any]:
+    from embcheck.engine.obligations import enumerated
+
+    return (case for case in enumerated(family) if law.refusal == family.refused(case) and law.when(case))
+
+
+def _shown_in(entry: Entry, family: Family) -> bool:
+    """Whether an entry's witness is a case of a family, for an entry may speak of every law."""
+    return isinstance(entry.case, family.space.case_type)

@@ -1,0 +1,204 @@
+"""``embcheck known``: what torch is known to get wrong, the most severe first; and the pages about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcheck.cli.usage import record_at, refuse
+
+if TYPE_CHECKING:
+    from embcheck.core.cause import Cause, ModelCause
+    from embcheck.known.page import Known
+
+
+def known(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAME]", help="A cause, also one in models, or an entry. With --write the folder, for docs."
+        ),
+    ] = "",
+    write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs or a folder.")] = False,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option("--record", metavar="RECORD", help="Learn from a record, of any release, first."),
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Look at every entry first.")] = False,
+) -> None:
+    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script, or
+    one of those that the audit found in models.
+
+    With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.  A cause
+    that has no script gets a first one, of its first entry's witness, which a person then makes short.  The pages about torch
+    go into known, those about what the audit found in models into audit-findings.
+    """
+    from embcheck.known.models import model_causes
+    from embcheck.known.recorded import DOCS
+
+    if (records or anew) and not write:
+        refuse("--record and --anew go with --write")
+    if write:
+        _write(Path(name) if name else DOCS, records or [], anew)
+        return
+    found = shipped_known()
+    models = model_causes() if name else {}
+    if not name:
+        _list(found)
+    elif name in models:
+        _one_of_models(models[name])
+    else:
+        of = {entry.name: entry.cause for entry in found.entries}
+        _one(found, cause_named(of.get(name, name), models))
+
+
+def shipped_known() -> Known:
+    """The shipped ledger with what is recorded of it."""
+    from embcheck.core.shipped_ledger import shipped
+    from embcheck.known import tried
+    from embcheck.known.page import Known
+    from embcheck.known.recorded import kept, scripts
+
+    entries, causes = shipped()
+    return Known(entries, tuple(causes.values()), kept(), scripts(), tried.kept())
+
+
+def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
+    """The cause of a name; a name that none has is refused, with close ones, also among others."""
+    from embcheck.core.facts import closest
+    from embcheck.core.shipped_ledger import shipped
+
+    entries, causes = shipped()
+    if name not in causes:
+        hint = closest(name, [*causes, *(entry.name for entry in entries), *others]) or "see `embcheck known`"
+        refuse(f"no cause {name!r}; {hint}")
+    return causes[name]
+
+
+def _list(found: Known) -> None:
+    from embcheck.core.cause import summed_up
+
+    typer.echo(f"{summed_up(found.causes)}, of {len(found.entries)} ledger entries")
+    severity = ""
+    for cause in found.ordered:
+        if cause.severity != severity:
+            severity = cause.severity
+            typer.echo(f"\n{severity}")
+        typer.echo(f"  {cause.name}: {cause.title}")
+
+
+def _one(found: Known, cause: Cause) -> None:
+    from embcheck.core.cause import SEVERITIES
+
+    typer.echo(f"{cause.name}\n{cause.title}\n")
+    rows = {
+        "api": cause.api,
+        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
+        "upstream": found.reported(cause),
+        "umbrella": cause.umbrella,
+        "since": found.since(cause),
+        "fixed": found.fixed(cause),
+    }
+    _rows(rows)
+    for entry in found.of(cause):
+        seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
+        typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
+    typer.echo(f"\n{found.scripts.get(cause.name, cause.snippet).rstrip()}")
+
+
+def _one_of_models(cause: ModelCause) -> None:
+    from embcheck.core.cause import SEVERITIES
+    from embcheck.known.models import SCRIPTS
+    from embcheck.known.recorded import scripts
+
+    typer.echo(f"{cause.name}\n{cause.title}\n")
+    rows = {
+        "api": cause.api,
+        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
+        "upstream": cause.reported,
+        "where": ", ".join(cause.where),
+        "why": " ".join(cause.reason.split()),
+        "mend": " ".join(cause.fix.split()),
+        "seen": f"with transformers {cause.seen}",
+    }
+    _rows(rows)
+    typer.echo(f"\n{scripts(SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
+
+
+def _rows(rows: Mapping[str, str]) -> None:
+    for name, words in rows.items():
+        if words:
+            typer.echo(f"  {name:10} {words}")
+
+
+def _write(folder: Path, records: list[Path], anew: bool) -> None:
+    from embcheck.core.files import write_whole
+    from embcheck.known.issue import stored
+    from embcheck.known.models import PAGES as MODEL_PAGES
+    from embcheck.known.models import model_causes, model_pages
+    from embcheck.known.page import pages
+    from embcheck.known.recorded import PAGES, SCRIPTS, keep, of_records, unseen, updated
+
+    before = shipped_known()
+    entries, causes = before.entries, before.causes
+    found = updated(entries, before.recorded, of_records(record_at(path) for path in records))
+    found = _looked(entries, found, anew)
+    first = _first_scripts(entries, [cause.name for cause in causes if cause.name not in before.scripts])
+    known = replace(before, recorded=found, scripts={**before.scripts, **first})
+    models = model_causes()
+    try:
+        if found != before.recorded:
+            keep(found)
+        for name, text in first.items():
+            write_whole(SCRIPTS / f"{name}.py", text)
+        _replace(folder / PAGES.name, pages(known) | stored(known))
+        _replace(folder / MODEL_PAGES.name, model_pages(models))
+    except OSError as error:
+        refuse(f"can't write {error.filename}: {error.strerror}")
+    typer.echo(f"{folder}: {len(causes)} causes, {len(entries)} entries; {len(models)} causes in models")
+    for name in first:
+        typer.echo(f"make it short, with literal tensors: {SCRIPTS / name}.py", err=True)
+    for name in unseen(entries, found):
+        typer.echo(f"no release that was tried shows {name}: give a record of one that does", err=True)
+
+
+def _replace(folder: Path, made: Mapping[str, str]) -> None:
+    """Writes what differs of the pages in a folder, and removes those that are not made any more."""
+    from embcheck.core.files import write_whole
+
+    for path, text in made.items():
+        if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
+            write_whole(folder / path, text)
+    for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
+        if old.relative_to(folder).as_posix() not in made:
+            old.unlink()
+
+
+def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
+    """A script of the first entry's witness for each of these causes, where the installed torch shows it."""
+    from embcheck.engine.script_simplifier.simplify import simplified
+    from embcheck.engine.witness import script_of
+
+    found = {}
+    for name in names:
+        text = script_of(next(entry for entry in entries if entry.cause == name))
+        if text:
+            found[name] = simplified(text)
+    return found
+
+
+def _looked(entries: Any, found: Any, anew: bool) -> Any:
+    """What is recorded, with what the entries show here that nothing is recorded of, or all of them."""
+    from embcheck.engine.witness import look
+    from embcheck.known.recorded import outdated, unseen, updated
+    from embcheck.runner.run import environment
+
+    missing = {entry.name for entry in entries} if anew else {*outdated(entries, found), *unseen(entries, found)}
+    if not missing:
+        return found
+    looked = [look(entry, surveyed=True) for entry in entries if entry.name in missing]
+    return updated(entries, found, {environment()["versions"]["torch"]: looked})

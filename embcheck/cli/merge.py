@@ -1,0 +1,34 @@
+"""``embcheck merge``: the records of all shards of a run as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embcheck.cli.usage import INTERNAL, record_at, refuse
+
+
+def merge(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD…", help="The shards' records, in any order.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
+) -> None:
+    """Makes the shards of a run one record, and exits as the whole run would have."""
+    from embcheck.runner.merge import ShardError, merged, write
+    from embcheck.runner.run import UsageError
+
+    try:
+        whole = merged([record_at(path) for path in records])
+        broken = write(whole, output).broken
+    except (ShardError, UsageError) as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"can't write {output}: {error.strerror}; name a writable file")
+    footer = whole.footer or {}
+    told = whole.shortfall or f"{footer['cases']:,} cases, digest {footer['digest']}"
+    typer.echo(f"{output}: {told}")
+    if broken:
+        typer.echo(f"{output} is cut off: {broken}", err=True)
+        raise typer.Exit(INTERNAL)
+    raise typer.Exit(footer["exit_code"])

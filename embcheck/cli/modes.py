@@ -1,0 +1,40 @@
+"""``embcheck modes``: the ways in which the laws' programs may be executed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def modes(
+    keyword: Annotated[str, typer.Option("-k", help="Only modes whose name or sentence contains this.")] = "",
+) -> None:
+    """Lists the modes: what each does, which families have it, what it can't do and why."""
+    from embcheck.modes.mode import MODES, absent
+    from embcheck.report.style import console
+    from embcheck.subject.collect import load_families
+
+    families = load_families().values()
+    chosen = [mode for mode in MODES.values() if keyword.lower() in f"{mode.name} {mode.sentence}".lower()]
+    if not chosen:
+        typer.echo(f"embcheck: no mode contains {keyword!r}", err=True)
+        raise typer.Exit(5)
+    out = console()
+    for mode in chosen:
+        out.print(f"[cyan]{mode.name}[/cyan]  {mode.sentence}", highlight=False)
+        having = [family.name for family in families if absent(family, mode) is None]
+        lines = [f"of {', '.join(having)}"]
+        lacking = mode.lacking()
+        if lacking is not None:
+            lines.append(f"not here: {lacking}")
+        if not mode.values:
+            lines.append("only laws of metadata are asked: there are no values")
+        if not mode.grad:
+            lines.append("laws of graphs are not asked: there is none")
+        reasons: dict[str, list[str]] = {}
+        for condition, reason in mode.cannot.items():
+            reasons.setdefault(reason, []).append(condition)
+        lines += [f"not with {', '.join(conditions)}: {reason}" for reason, conditions in reasons.items()]
+        for line in lines:
+            out.print(f"    {line}", style="dim", highlight=False, markup=False)

@@ -1,0 +1,223 @@
+"""``embcheck releases V1 V2 …``: the laws in many torch releases, and what changed from one to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from embcheck.cli.completion import mode_names, profile_names
+from embcheck.cli.usage import NOTHING, lacks, refuse
+from embcheck.core.files import write_whole
+from embcheck.record.store import STORE
+
+if TYPE_CHECKING:
+    from embcheck.record.compare import Change, Key
+    from embcheck.record.grid import Grid, Step
+    from embcheck.releases.cell import Cell, Selection
+    from embcheck.releases.environment import Cache, Release
+
+#: Changes of one step whose scripts are run.
+_TRIED = 12
+
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option("--cache", envvar="EMBCHECK_CACHE", help="Where environments and finished cells are kept."),
+]
+Index = Annotated[str, typer.Option("--index", help="A package index to install torch from; nightly needs one.")]
+Python = Annotated[str, typer.Option("--python", help="The Python of new environments: a version or a path.")]
+
+
+def releases(
+    asked: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters."),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="quick, gate, full or deep: how much is run.", autocompletion=profile_names)
+    ] = "gate",
+    seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
+    keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",
+    mode: Annotated[
+        str, typer.Option("--mode", help="Modes: all, or names with commas between.", autocompletion=mode_names)
+    ] = "",
+    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, beside those shipped.")] = None,
+    workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
+    on: Annotated[
+        str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")
+    ] = "",
+    shards: Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")] = 1,
+    index: Index = "",
+    python: Python = "",
+    cache: CacheFolder = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for the records, failures and the page.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")] = False,
+) -> None:
+    """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
+
+    Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
+    last release violates one or could not be run, or a record lacks something.
+    """
+    from embcheck.releases.cell import Selection
+    from embcheck.runner.run import Settings, UsageError
+
+    try:
+        Settings(seed, profile, modes=mode).checked()
+    except UsageError as error:
+        refuse(str(error))
+    if on not in ("local", "ray"):
+        refuse(f"--on {on!r}: expected local or ray")
+    if on == "local" and (shards != 1 or address):
+        refuse("--shards and --address are for --on ray")
+    if shards < 1 or not (workers == "auto" or (workers.isdecimal() and int(workers) >= 1)):
+        refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
+    held, wanted = resources(asked, index, python, cache, needed=not clean)
+    if clean or prune:
+        _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
+    if not wanted:
+        return
+    selection = Selection(profile, seed, keyword, mode, str(ledger.absolute()) if ledger else "")
+    cells = (
+        _cells(held, wanted, selection, workers)
+        if on == "local"
+        else _on_ray(held, wanted, selection, workers, shards, address)
+    )
+    _show(held, cells, report, every)
+
+
+def resources(
+    asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool
+) -> tuple[Cache, list[Release]]:
+    """The cache and the releases that the command line names; bad ones are refused."""
+    from embcheck.releases.environment import Cache, Release, UnknownRelease
+
+    try:
+        held = Cache(cache, python)
+        wanted = [Release(name, index) for name in asked or ()]
+    except UnknownRelease as error:
+        refuse(str(error))
+    except ImportError as error:
+        lacks("releases", error)
+    if needed and not wanted:
+        refuse("name at least one release, such as 2.9.1 2.13.0, or the path of an interpreter that has a torch")
+    return held, wanted
+
+
+def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
+    for name in cache.remove(keep):
+        typer.echo(f"deleted the environment {name}", err=True)
+    if cells:
+        for folder in (cache.cells, cache.sources, cache.folder / "trials"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: str) -> list[Cell]:
+    from embcheck.engine.source import copy
+    from embcheck.releases.cell import run_cell, write_line
+
+    # A copy, so that an edit in the checkout does not change what a long run compares.
+    source = copy(cache.sources)
+    return [run_cell(cache, release, selection, source, workers, write_line) for release in wanted]
+
+
+def _on_ray(
+    cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
+) -> list[Cell]:
+    from embcheck.engine.source import copy
+    from embcheck.releases.cell import write_line
+    from embcheck.releases.cluster import Cluster
+    from embcheck.releases.environment import ReleaseError
+
+    # ray tells of dead nodes on the standard output, which is for what was asked for.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            cluster = Cluster(cache, copy(cache.sources), workers, write_line, address)
+        except ImportError as error:
+            lacks("ray", error)
+        except ConnectionError as error:
+            refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
+        try:
+            return cluster.cells(wanted, selection, shards)
+        except ReleaseError as error:
+            refuse(str(error))
+        finally:
+            cluster.close()
+
+
+def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
+    from embcheck.record.grid import Grid
+    from embcheck.report.matrix import show
+    from embcheck.report.style import console
+
+    grid = Grid(cells)
+    trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
+    out = console(width=max(140, 60 + 16 * len(cells)))
+    show(grid, out, every=every, trials=trials)
+    if report is not None:
+        _write(report, cells, trials)
+    if all(cell.problem == "nothing was selected" for cell in cells):
+        raise typer.Exit(NOTHING)
+    raise typer.Exit(_code(cells, grid))
+
+
+def _code(cells: list[Cell], grid: Grid) -> int:
+    from embcheck.core.verdict import Status
+
+    broke = any(change.move.bad for step in grid.steps for change in step.changes)
+    last = any(verdict.status >= Status.UNKNOWN for verdict in grid.settled[-1])
+    lacking = any(cell.record is not None and not cell.record.complete for cell in cells)
+    return int(broke or last or lacking or bool(cells[-1].problem))
+
+
+def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
+    """What the scripts of a step's changes say in the two releases: the change seen without embcheck."""
+    from embcheck.releases.trial import try_script
+
+    by_name = {cell.name: cell for cell in cells}
+    sides = [by_name[column.name] for column in (step.before, step.after)]
+    told = {}
+    for change, script in [(c, s) for c in step.changes if (s := script_of(c))][:_TRIED]:
+        outcomes = [
+            f"{side.name} {try_script(script, side.environment, cache.folder / 'trials').value}"
+            for side in sides
+            if side.environment is not None
+        ]
+        told[change.key] = ", ".join(outcomes)
+    return told
+
+
+def script_of(change: Change) -> str:
+    """The script of the case that a change is about; empty if there is none."""
+    sides = [side for side in (change.after, change.before) if side is not None]
+    return next((e.script for side in sides for e in side.counterexamples if e.script), "")
+
+
+def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -> None:
+    """Copies the records and failures to a folder, and writes the page if it can be made."""
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+        for cell in cells:
+            if cell.folder is not None:
+                shutil.copyfile(cell.folder / "record.ndjson", report / f"{cell.name}.ndjson")
+                if (cell.folder / STORE).is_dir():
+                    shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
+        if find_spec("jinja2") is not None:
+            from embcheck.record.grid import Run
+            from embcheck.report.page import render
+
+            columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]
+            write_whole(report / "report.html", render(columns, trials, "embcheck releases"))
+    except OSError as error:
+        refuse(f"can't write the report to {report}: {error.strerror}; name a writable folder")

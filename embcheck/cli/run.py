@@ -1,0 +1,86 @@
+"""``embcheck run``: every law, on all cores, as a session of pytest that prints one screen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embcheck.cli.parameters import origins, with_options
+from embcheck.cli.usage import law_named, refuse
+from embcheck.core.options import COLOURS, COMMAND, FORMS, options_of
+
+#: Where the context keeps the pyproject.toml that gave defaults.
+CONFIGURED = "embcheck.configured"
+
+
+@with_options
+def run(
+    context: typer.Context,
+    pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
+    **given: Any,
+) -> None:
+    """Checks the installed torch, or a layer of yours: every law, on all cores."""
+    from embcheck.runner.run import Settings, UsageError
+    from embcheck.subject.collect import properties_folder
+
+    try:
+        settings = Settings.of({name: given[option.parameter] for name, option in options_of(COMMAND).items()})
+        settings = settings.checked().rehearsed()
+    except UsageError as error:
+        refuse(str(error))
+    workers = given["workers"]
+    if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
+        refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
+    for name, there in (("color", tuple(COLOURS)), ("format", FORMS)):
+        if given[name] not in there:
+            refuse(f"--{name} {given[name]!r}: expected {', '.join(there)}")
+    if given["cpu"]:
+        raise typer.Exit(_sweep(settings, given, pytest_options))
+    files = [_file_of(given["law"])] if given["law"] else [str(properties_folder())]
+    arguments = [
+        *files,
+        *settings.as_arguments(),
+        *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
+        *("--max-worker-restart", "64"),
+        *("-p", "no:cacheprovider", "-p", "no:terminal"),
+        # It would collect garbage five times as each process ends.
+        *("-p", "no:unraisableexception"),
+        # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.
+        "--assert=plain",
+        *(("-k", given["select"]) if given["select"] else ()),
+        *(pytest_options or []),
+    ]
+    path: Path | None = context.meta.get(CONFIGURED)
+    raise typer.Exit(_pytest(arguments, given, origins(context, path)))
+
+
+def _pytest(arguments: list[str], given: dict[str, Any], told: list[str]) -> int:
+    import pytest
+
+    from embcheck.report.progress import Progress
+
+    verbosity = -1 if given["quiet"] else given["verbose"]
+    follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
+    return int(pytest.main(arguments, plugins=[follower]))
+
+
+def _sweep(settings: Any, given: dict[str, Any], pytest_options: list[str] | None) -> int:
+    """Judges torch at several CPU levels; the exit code."""
+    from embcheck.cli.levels import sweep
+
+    others = [name for name in ("mode", "subject", "baseline", "shard") if given[name]]
+    others += ["device"] * (given["device"] != "cpu") + ["format"] * (given["format"] != "text")
+    if others or pytest_options:
+        named = ", ".join(f"--{name}" for name in others)
+        refuse(f"--cpu judges torch itself at each level: without {named or 'options for pytest'}")
+    family = law_named(given["law"])[0].name if given["law"] else ""
+    return sweep(settings, given["cpu"], family=family, keyword=given["select"], workers=given["workers"])
+
+
+def _file_of(law: str) -> str:
+    from embcheck.core.law import source_of
+
+    return source_of(law_named(law)[0].laws[-1])

@@ -1,0 +1,220 @@
+"""``embcheck selfcheck``: is each fault killed, and does each law kill one?"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcheck.cli.completion import profile_names
+from embcheck.cli.usage import NOTHING, refuse
+from embcheck.core.files import write_whole
+from embcheck.core.options import TIMES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from selfcheck.fault_runner import FaultResult
+
+
+def selfcheck(
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            help=f"quick, gate, full or deep; full takes {TIMES['selfcheck']} on two cores.",
+            autocompletion=profile_names,
+        ),
+    ] = "full",
+    seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
+    keyword: Annotated[
+        str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")
+    ] = "",
+    workers: Annotated[int, typer.Option("-n", "--workers", "--jobs", help="Worker processes.")] = os.cpu_count() or 1,
+    drawn: Annotated[int, typer.Option("--drawn", help="Instead: so many faults of core's kernels, by --seed.")] = 0,
+    site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel.")] = "",
+    line: Annotated[list[str] | None, typer.Option("--fault", help="Instead: 'SITE  fact & fact  ->  damage'.")] = None,
+    to: Annotated[Path | None, typer.Option("--json", help="Of --drawn and --fault: a file for the results.")] = None,
+) -> None:
+    """Plants every fault and tells which law killed it after how many cases; with --drawn a score on faults from a seed.
+
+    Exit code 0: every fault is killed, every control survives and, unless -k narrows the faults, every law of the families
+    that have faults kills one.  With --drawn: the clean run passes, and the share of killed faults is not surely below
+    what the profile is to kill; with --fault: each is killed.
+    """
+    from embcheck.runner.run import Settings, UsageError
+    from selfcheck.by_hand import selected
+    from selfcheck.fault import load_faults
+
+    if drawn or line or site or to:
+        raise typer.Exit(_scored(profile, seed, workers, (drawn, site, line or []), to))
+    faults = load_faults()
+    try:
+        Settings(seed, profile).checked()
+        chosen = selected(faults, keyword)
+    except UsageError as error:
+        refuse(str(error))
+    except ValueError as error:
+        refuse(f"-k {keyword!r}: {error}; right would be, for instance, 'padding and not sparse'")
+    if not chosen:
+        close = ", ".join(difflib.get_close_matches(keyword, faults, 3, 0.5))
+        typer.echo(f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {close}" if close else ""))
+        raise typer.Exit(NOTHING)
+    raise typer.Exit(_hunted(profile, seed, workers, chosen, narrowed=bool(keyword)))
+
+
+def _scored(profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None) -> int:
+    """Hunts drawn faults, reports them, and returns the exit code."""
+    from embcheck.runner.run import Settings, UsageError
+    from embcheck.subject.collect import load_families
+
+    load_families()  # which finds the checkout
+    try:
+        from selfcheck import report
+        from selfcheck.runner import score
+    except ModuleNotFoundError:
+        refuse("--drawn and --fault need a checkout of embcheck: their faults are not in the wheel")
+    try:
+        Settings(seed, profile).checked()
+        faults = _faults(what, seed)
+    except (UsageError, ValueError) as error:
+        refuse(str(error))
+    if jobs < 1:
+        refuse(f"--jobs {jobs}: expected at least 1")
+    found = _shown(lambda progress: score(faults, profile, seed, jobs, progress))
+    for words in found.wrong[:20]:
+        typer.echo(f"no score: {words}")
+    if found.wrong:
+        return 1
+    for words in report.lines(found.fared, profile, seed, found.cases):
+        typer.echo(words)
+    if to is not None:
+        write_whole(to, json.dumps(report.as_json(found.fared, profile, seed, found.cases), indent=1) + "\n")
+    if what[2]:
+        return int(any(each.status != "killed" for each in found.fared))
+    return int(report.too_low(found.fared, profile))
+
+
+def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
+    """What comes of work that tells what it is doing, with a progress bar for each thing where there is a terminal."""
+    from embcheck.report.style import bar, console
+
+    with bar(console(stderr=True)) as followed:
+        tasks: dict[str, Any] = {}
+
+        def told(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = followed.add_task(doing, total=total)
+            followed.update(tasks[doing], completed=min(done, total))
+
+        return work(told)
+
+
+def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
+    """The faults that were asked for.
+
+    Raises:
+        ValueError: if they can't be had; the message says why.
+    """
+    from selfcheck.drawn import Fault, faults
+    from selfcheck.sites import SITES
+
+    count, site, given = what
+    if count < 0 or (count and given) or (site and not count):
+        raise ValueError("expected --drawn N with N of at least 1, with or without --site, or --fault")
+    if site and site not in SITES:
+        raise ValueError(f"no site {site!r}; there are {', '.join(SITES)}")
+    if given:
+        return [Fault.of(each) for each in given]
+    if not count:
+        raise ValueError("--json goes with --drawn or --fault")
+    return faults(count, seed, site)
+
+
+def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowed: bool) -> int:
+    """Hunts the chosen faults, reports them, and returns the exit code."""
+    from embcheck.report.style import console
+    from embcheck.subject.collect import load_families
+    from selfcheck.by_hand import idle_laws, rechecked
+    from selfcheck.by_hand import selfcheck as hunt
+    from selfcheck.fault import load_faults
+
+    out, started = console(), time.perf_counter()
+    results = _followed(out, len(chosen), lambda progress: hunt(profile, seed, workers, chosen, progress))
+    out.print(table_of(results))
+    planted = [result for result in results if not result.control and result.status != "not applicable"]
+    killed, seconds = sum(result.good for result in planted), time.perf_counter() - started
+    jobs = f"{profile}, {workers} jobs, seed {seed}"
+    out.print(f"\n{killed} of {len(planted)} faults killed in {seconds:.0f} s ({jobs})")
+    bad = [result for result in results if not result.good]
+    for result in bad:
+        sentence = load_faults()[result.fault].sentence
+        out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
+    families = load_families()
+    idle = [] if narrowed else idle_laws(results, families)
+    met = _looked_again(out, idle, lambda told: rechecked(idle, families, profile, seed, workers, told))
+    for name in idle:
+        words = "seen on a second look" if name in met else "decoration"
+        out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
+    return int(bool(bad or set(idle) - met))
+
+
+def _status(result: FaultResult) -> str:
+    return "a control was killed" if result.control and result.status == "killed" else result.status
+
+
+def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
+    """What a hunt returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
+    from embcheck.report.style import bar
+
+    with bar(out) as followed:
+        task = followed.add_task("hunting", total=total)
+
+        def told(done: int, _: int, result: FaultResult) -> None:
+            followed.update(task, completed=done, description=result.fault)
+            if not result.good:
+                out.print(f"[bold red]{_status(result)}[/bold red]: {result.fault}")
+            if followed.disable and done * 10 // total > (done - 1) * 10 // total:
+                out.print(f"{done}/{total} faults")
+
+        return hunt(told)
+
+
+def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str], None]], set[str]]) -> set[str]:
+    """What a second look at some laws gives, with a progress bar where there is a terminal."""
+    from embcheck.report.style import bar
+
+    if not laws:
+        return set()
+    out.print(f"no hunt saw {len(laws)} laws violated: each meets the faults of its family")
+    with bar(out) as followed:
+        task = followed.add_task("a second look", total=len(laws))
+        return look(lambda law: followed.update(task, advance=1, description=law))
+
+
+def table_of(results: Iterable[FaultResult]) -> Table:
+    """Who killed each fault, with which engine and mode, after how many cases and seconds."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("fault", "family", "killed by", "engine"):
+        table.add_column(name, no_wrap=True)
+    for name in ("cases", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            result.fault + (" (control)" if result.control else ""),
+            result.family,
+            result.laws[0] if result.status == "killed" else result.status,
+            f"{result.engine} {result.mode}".strip(),
+            f"{result.cases:,}",
+            f"{result.seconds:.1f}",
+        )
+    return table

@@ -1,0 +1,54 @@
+"""What all commands share: exit codes, and how bad input is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from embcheck.core.typed import visible
+from embcheck.record.record import Record, RecordError, read
+
+if TYPE_CHECKING:
+    from embcheck.core.law import Family, Law
+
+#: Where a command looks for a failure.
+Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
+
+#: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
+USAGE, INTERNAL, NOTHING = 4, 3, 5
+
+
+def refuse(message: str) -> NoReturn:
+    """One line that says what was wrong and what would be right, and exit code 4."""
+    typer.echo(f"embcheck: {visible(' '.join(message.split()))}", err=True)
+    raise typer.Exit(USAGE)
+
+
+def record_at(path: Path) -> Record:
+    """The record in a file, or in a folder that ``--report`` wrote; anything else is refused."""
+    try:
+        return read(path)
+    except RecordError as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"can't read the record {error.filename or path}: {error.strerror}")
+
+
+def lacks(extra: str, error: ImportError) -> NoReturn:
+    """Says which extra of embcheck has what is missing, and exit code 4."""
+    refuse(f"this needs {error.name}: python -m pip install 'embcheck[{extra}]'")
+
+
+def law_named(name: str) -> tuple[Family, Law]:
+    """The law of a name, and its family; a name that no law has is refused, with close ones."""
+    from embcheck.core import aliases
+    from embcheck.core.facts import closest
+    from embcheck.subject.collect import load_families
+
+    known = {law.name: (family, law) for family in load_families().values() for law in family.laws}
+    name = aliases.law(name)
+    if name not in known:
+        refuse(f"no law {name!r}; {closest(name, known) or 'see `embcheck laws`'}")
+    return known[name]

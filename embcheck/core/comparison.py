@@ -1,0 +1,283 @@
+"""Comparisons: what laws are made of.  Each finds that a law holds, exactly or within a bound, or a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core.oracle import vacuous
+from embcheck.core.outcome import AROUND, Field, Missing, Outcome
+from embcheck.core.result import HOLDS, Difference, Elements, Finding, Holds, NotApplicable, kind_of
+
+#: What it means that an observation is None.
+_NOTHING = {
+    "weight_grad": "the weight got no gradient: None after the backward pass",
+    "sample_grad": "the per_sample_weights got no gradient: None after the backward pass",
+}
+
+
+def missing(error: Missing) -> Difference:
+    """What a law finds that asked for an observation that is None."""
+    name = error.path.removeprefix('seen["').replace('"]', "", 1)
+    plain = name.replace("_grad", " gradient").replace("_", " ")
+    words = _NOTHING.get(name, f"there is no {plain}: None came out")
+    return Difference("missing", f"{error.path} is None", True, False, words)
+
+
+def same(
+    got: Field | Any, expected: Field | npt.ArrayLike | Any, explain: Callable[[Any], str] | None = None
+) -> Finding:
+    """Equal as values, everywhere: −0.0 equals 0.0 and a NaN equals a NaN.
+
+    What is expected may be an observation too: then a counterexample's script compares the two.  ``explain`` gets the actual
+    elements when they differ and says in words what that means.
+    """
+    if not isinstance(got, Field):
+        raise TypeError("the first argument of same() is an observation")
+    beside = expected if isinstance(expected, Field) else None
+    if beside is not None:
+        expected = beside.values if beside.is_tensor else beside.raw
+    if isinstance(expected, np.ndarray):
+        got.require()
+    if not got.is_tensor and not isinstance(got.raw, np.ndarray):
+        return HOLDS if _equal(got.raw, expected) else _unlike(got, got.raw, expected, beside)
+    if beside is not None:
+        beside.require()
+    actual = got.values
+    wanted = np.asarray(expected)
+    if actual.shape != wanted.shape and wanted.ndim:
+        return _shaped(got, actual, wanted, beside)
+    agree = actual == wanted
+    if agree.all():
+        return HOLDS
+    if actual.dtype.kind in "fc":
+        agree |= np.isnan(actual) & np.isnan(wanted)
+        if agree.all():
+            return HOLDS
+    beside = beside if actual.shape == wanted.shape else None  # of one number no part stands beside each element
+    return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain, beside=beside)
+
+
+def identical(got: Field, expected: Field | npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
+    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns, or an observation."""
+    beside = expected if isinstance(expected, Field) else None
+    wanted: npt.NDArray[Any] = expected.bits if isinstance(expected, Field) else expected
+    actual = got.bits
+    if actual.shape != wanted.shape:
+        return _shaped(got, actual, wanted, beside)
+    agree = actual == wanted
+    if agree.all():
+        return HOLDS
+    found = _where(got, actual, wanted, agree, "bits", None, beside=beside)
+    position = _first(agree)
+    kind = kind_of("bits", got.values[position].item(), None)
+    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(wanted[position]))
+    elements = Elements(got.values, wanted, ~agree, got.place, beside.place if beside is not None else "")
+    pair = int(actual[position]), int(wanted[position])
+    return Difference(kind, found.path, *pair, words, bits=True, elements=elements, beside=found.beside)
+
+
+def within(
+    got: Field,
+    expected: Field | npt.NDArray[np.float64],
+    bound: npt.NDArray[np.float64] | float,
+    explain: Callable[[Any], str] | None = None,
+) -> Finding:
+    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal.
+
+    It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
+    """
+    beside = expected if isinstance(expected, Field) else None
+    wanted: npt.NDArray[Any] = expected.values if isinstance(expected, Field) else expected
+    actual: npt.NDArray[Any] = got.values
+    if actual.shape != wanted.shape:
+        return _shaped(got, actual, wanted, beside)
+    if (actual == wanted).all():  # as most are: then no bound matters
+        return HOLDS
+    limit = np.broadcast_to(np.asarray(bound, np.float64), wanted.shape)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(actual - wanted)
+        alike = (actual == wanted) | (np.isnan(actual) & np.isnan(wanted))
+    agree = alike | (error <= limit)
+    if not agree.all():
+        agree |= _overflown(got, actual, wanted, limit)
+    if not agree.all():
+        return _where(got, actual, wanted, agree, "bound", explain, limit, beside)
+    held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
+    ratio = float((error[held] / limit[held]).max()) if held.any() else None
+    if vacuous(limit, np.abs(wanted)):
+        return Holds(ratio or 0.0, loose=True)
+    return HOLDS if ratio is None else Holds(ratio)
+
+
+def _overflown(
+    got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], limit: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Where infinity came out and the bound reaches beyond what the format has room for."""
+    if got.format is None or np.iscomplexobj(actual):
+        return np.zeros(actual.shape, np.bool_)
+    with np.errstate(invalid="ignore"):
+        # What is nearer to 2^(emax + 1) than to the largest number is rounded to infinity.
+        room = 2.0**got.format.emax * (1 - got.format.unit_roundoff / 2)
+        reached: npt.NDArray[np.bool_] = (np.sign(actual) * expected + limit) / 2 >= room
+    reached &= np.isinf(actual) & (limit > 0)
+    return reached
+
+
+def described(got: Field, **wanted: Any) -> Finding:
+    """The metadata of an observed tensor, each as `Field.meta` gives it: ``described(out.value, is_leaf=False)``."""
+    for name, value in wanted.items():
+        if got.plain(name) != value:
+            return same(got.meta(name), value)
+    return HOLDS
+
+
+def is_true(got: Field, words: str) -> Finding:
+    """The observation is true; ``words`` say what it means if it is not."""
+    return HOLDS if bool(got.raw) is True else _untrue(got, True, words)
+
+
+def is_false(got: Field, words: str) -> Finding:
+    """The observation is false; ``words`` say what it means if it is not."""
+    return HOLDS if bool(got.raw) is False and got.raw is not None else _untrue(got, False, words)
+
+
+def _untrue(got: Field, expected: bool, words: str) -> Difference:
+    if got.raw is None:
+        return missing(Missing(got.path))
+    return Difference("untrue", got.path, bool(got.raw), expected, words)
+
+
+def at_most(got: Field, limit: int, words: str) -> Finding:
+    """A count that does not exceed its limit; ``words`` say what is counted."""
+    if got.raw <= limit:
+        return HOLDS
+    return Difference("too many", got.path, got.raw, limit, f"{got.raw:,} {words}, at most {limit:,} are due")
+
+
+def unwritten(out: Outcome, *allowed: str) -> Finding:
+    """No input changed, except the elements of those ``allowed``, nor anything around one."""
+    for name, words in out.written().items():
+        if name not in allowed or words == AROUND:
+            return Difference(f"wrote {name}", "written", f"{name}: {words}", "unchanged", f"{name}: {words}")
+    return HOLDS
+
+
+def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
+    """The execution raised one of ``errors``, and nothing else came out."""
+    if isinstance(out.error, errors):
+        return HOLDS
+    names = " or ".join(error.__name__ for error in errors)
+    if out.error is None:
+        return Difference("accepted", "error", "no error", names, f"accepted, expected {names}")
+    got = type(out.error).__name__
+    return Difference(f"raised {got}", "error", got, names, f"raised {got} ({out.error}), expected {names}")
+
+
+def holds_if(condition: bool | np.bool_, difference: Callable[[], Difference]) -> Finding:
+    """The law holds exactly if the condition is true; else ``difference`` tells what is wrong."""
+    return HOLDS if condition else difference()
+
+
+def every(*findings: Finding) -> Finding:
+    """The first difference, which tells of the others, or that all hold, with the worst ratio.
+
+    What is not applicable among them says nothing; where nothing else is there, nothing was judged.
+    """
+    judged: list[Holds] = []
+    differences: list[Difference] = []
+    for finding in findings:
+        if isinstance(finding, Difference):
+            differences += finding
+        elif isinstance(finding, Holds):
+            judged.append(finding)
+        elif not isinstance(finding, NotApplicable):
+            raise TypeError(f"every() was given {finding!r}, which no comparison returns")
+    if differences:
+        return replace(differences[0], others=tuple(replace(each, others=()) for each in differences[1:]))
+    if not judged:
+        skipped = next((finding for finding in findings if isinstance(finding, NotApplicable)), None)
+        return skipped or NotApplicable("there is nothing to compare")
+    ratios = [each.ratio for each in judged if each.ratio is not None]
+    if not ratios:
+        return HOLDS
+    # One part that was checked in earnest is enough.
+    return Holds(max(ratios), loose=all(each.loose for each in judged))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b) if isinstance(b, bool) else bool(a == b)
+
+
+def _unlike(got: Field, actual: Any, expected: Any, beside: Field | None) -> Difference:
+    kind = "value" if actual is not None else "missing"
+    words = f"{actual!r}, expected {expected!r}"
+    return Difference(kind, got.path, actual, expected, words, beside=beside.path if beside is not None else "")
+
+
+def _shaped(got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], beside: Field | None) -> Difference:
+    pair = tuple(actual.shape), tuple(expected.shape)
+    other = f"{beside.path}.shape" if beside is not None else ""
+    return Difference("shape", f"{got.path}.shape", *pair, "another shape", beside=other)
+
+
+def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:
+    fmt = got.format
+    if fmt is None:
+        return f"{have}, expected {want}"
+    digits = fmt.bits.itemsize * 2
+    mask = (1 << 4 * digits) - 1
+    wanted = fmt.decode(fmt.from_bits([want & mask]))[0]
+    return (
+        f"{got.values[position]:g} (bits {have & mask:0{digits}x}), expected {wanted:g} (bits {want & mask:0{digits}x})"
+    )
+
+
+def _first(agree: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.argwhere(~agree)[0])
+
+
+def _where(
+    got: Field,
+    actual: npt.NDArray[Any],
+    expected: npt.NDArray[Any],
+    agree: npt.NDArray[np.bool_],
+    kind: str,
+    explain: Callable[[Any], str] | None,
+    limit: npt.NDArray[np.float64] | None = None,
+    beside: Field | None = None,
+) -> Difference:
+    position = _first(agree)
+    have, want = actual[position].item(), expected[position].item()
+    bound = 0.0 if limit is None else float(limit[position])
+    at = f"[{', '.join(map(str, position))}]" if position else ""
+    other = beside.place if beside is not None else ""
+    words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
+    if limit is not None and bound:
+        words += f" within {bound:.3g}"
+    missing = int((~agree).sum())
+    words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
+    elements = Elements(actual, expected, ~agree, got.place, other)
+    kind = kind_of(kind, have, want)
+    return Difference(kind, got.place + at, have, want, words, bound, elements=elements, beside=other and other + at)
+
+
+def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:
+    """What came out and what was expected, so that they can be told apart: the first elements, or the first that differ, in
+    as many digits as that takes."""
+    for chosen, digits in ((np.ones_like(differ), 6), (differ, 6), (differ, 17)):
+        got, wanted = shown(actual[chosen], digits=digits), shown(expected[chosen], digits=digits)
+        if got != wanted:
+            break
+    return f"{got}, expected {wanted}"
+
+
+def shown(array: npt.NDArray[Any], most: int = 8, digits: int = 6) -> str:
+    """The first elements of an array, as a person would write them."""
+    flat = array.reshape(-1)
+    text = " ".join(f"{x:.{digits}g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
+    return text + (" …" if flat.size > most else "")

@@ -1,0 +1,96 @@
+"""The table ``[tool.embcheck]`` of the nearest pyproject.toml: defaults of the command line, and names of subjects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from embcheck.core.facts import closest
+from embcheck.core.options import TABLE, Option, Value, options_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The table of names of subjects in it.
+SUBJECTS = "subjects"
+#: What a value must be, in words.
+_WORDS = {int: "a whole number, such as 1", bool: "true or false", str: "a text", Path: "a path in quotes"}
+
+
+class ConfigurationError(ValueError):
+    """A pyproject.toml that can't be used; the message is one line."""
+
+
+class Table(NamedTuple):
+    """What a pyproject.toml says under [tool.embcheck], and where it is; without such a file nothing."""
+
+    path: Path | None = None
+    content: Mapping[str, Any] = MappingProxyType({})
+
+
+def table(folder: Path) -> Table:
+    """The table of the nearest pyproject.toml, from a folder upwards.
+
+    Raises:
+        ConfigurationError: for a file that can't be read, or a table that is none.
+    """
+    for place in (folder, *folder.parents):
+        path = place / "pyproject.toml"
+        if not path.is_file():
+            continue
+        try:
+            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        except (OSError, ValueError) as error:  # a ValueError: no TOML, or no UTF-8
+            raise ConfigurationError(f"{path}: {error}") from None
+        content = tool.get("embcheck", {}) if isinstance(tool, dict) else {}
+        if not isinstance(content, dict):
+            raise ConfigurationError(f"{path}: expected a table {TABLE}, not {content!r}")
+        return Table(path, content)
+    return Table()
+
+
+def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
+    """What the nearest pyproject.toml gives to options instead of their defaults, by name, and the file that does.
+
+    Raises:
+        ConfigurationError: as `table` does, for a key that there is not, or a value that the option can't have.
+    """
+    path, content = table(folder)
+    known = options_of(TABLE)
+    found: dict[str, Value] = {}
+    for name, value in content.items():
+        if name == SUBJECTS:
+            continue
+        option = known.get(name)
+        if option is None:
+            keys = [*known, SUBJECTS]
+            hint = closest(name, keys) or f"there are {', '.join(keys)}"
+            raise ConfigurationError(f"{path}: {TABLE} has no key {name!r}; {hint}")
+        try:
+            found[name] = _checked(option, value)
+        except ValueError as error:
+            raise ConfigurationError(f"{path}: {TABLE}: {name} must be {error}, not {value!r}") from None
+        if option.kind is Path and path is not None:
+            found[name] = path.parent / str(value)
+    return found, path
+
+
+def _checked(option: Option, value: Any) -> Value:
+    """A value of the kind that the option has; workers may be a number, too.
+
+    Raises:
+        ValueError: for any other; the message says what is expected.
+    """
+    if option.name == "workers" and type(value) is int:
+        value = str(value)
+    if type(value) is not (str if option.kind is Path else option.kind):
+        raise ValueError(_WORDS[option.kind])
+    if option.choices and value not in option.choices:
+        raise ValueError(" or ".join(map(repr, option.choices)))
+    checked: Value = value
+    return checked

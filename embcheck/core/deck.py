@@ -1,0 +1,133 @@
+"""The cases that *quick* and *gate* enumerate: chosen for what they kill and cover, and kept as data beside this module.
+
+``python -m selfcheck.deck`` chooses them anew (see there).  They do not depend on a run's seed, which decides the values in
+the rows of the cover and what is drawn beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from embcheck.core import stream
+from embcheck.core.files import write_whole
+from embcheck.core.law import Family
+from embcheck.core.space import Space
+from embcheck.core.targets import Wish
+
+#: The choices of torch's own families.
+KEPT = Path(__file__).with_name("deck.json")
+#: A row of the cover is written with a character for the position of each axis, of which this is the first.
+_FIRST = ord("0")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen of a family in a mode: positions among its landmarks and small cases, positions in the product of its
+    flags, rows of the cover, and positions in a stream of aimed cases."""
+
+    small: tuple[int, ...] = ()
+    product: tuple[int, ...] = ()
+    rows: tuple[str, ...] = ()
+    aimed: tuple[int, ...] = ()
+
+    def small_cases(self, space: Space) -> Iterator[tuple[int, Any]]:
+        """The landmarks and small cases, each with its position."""
+        wanted = set(self.small)
+        return (each for each in enumerate(small_of(space)) if each[0] in wanted)
+
+    def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
+        """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
+        rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
+        aimed = (aimed_at(space, name, position) for position in self.aimed)
+        return itertools.chain(space.product(self.product), filter(None, rows), filter(None, aimed))
+
+
+def small_of(space: Space) -> Iterator[Any]:
+    """The landmarks and the small cases of a space, in an order that never changes."""
+    return itertools.chain(filter(None, map(space.repair, space.fixed_cases())), space.scope())
+
+
+def aimed_at(space: Space, name: str, position: int, seed: int | str = "deck") -> Any:
+    """The aimed case of a family at a position of a seed's stream, by default the decks' own; None if there is none."""
+    if space.aim is None:
+        return None
+    case = space.aim(Wish(stream.Stream(stream.derive(seed, name, "aimed", position), 64)))
+    return None if case is None else space.repair(case)
+
+
+def written(row: Iterable[int]) -> str:
+    """A row of the cover as text."""
+    return "".join(chr(_FIRST + position) for position in row)
+
+
+def positions(row: str) -> list[int]:
+    """What `written` wrote."""
+    return [ord(character) - _FIRST for character in row]
+
+
+def chosen(family: Family, mode: str, tier: str) -> Choice | None:
+    """What a tier, ``quick`` or ``gate``, runs of a family; None if nothing was chosen, or its axes are others since."""
+    kept = _kept().get(family.name, {})
+    if kept.get("of") != digest(family) or mode not in kept["modes"]:
+        return None
+    each = kept["modes"][mode]
+    tiers = ["quick"] if tier == "quick" else ["quick", tier]
+    return Choice(*(tuple(where for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+
+
+_PARTS = ("small", "product", "rows", "aimed")
+
+
+@lru_cache(maxsize=1)
+def _kept() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    return found
+
+
+def digest(family: Family) -> str:
+    """What tells whether positions still mean the cases that were chosen, but for changes of the code."""
+    space = family.space
+    told = repr((dict(space.axes), space.flags, dict(space.base or {}), sum(1 for _ in space.fixed_cases())))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def keep_aimed(tiers: dict[str, dict[str, tuple[int, ...]]], families: dict[str, Family], path: Path = KEPT) -> None:
+    """Replaces the aimed cases of each tier and family, in the family's first mode; what else was chosen stays."""
+    data = dict(_kept())
+    for tier, chosen_of in tiers.items():
+        for name, positions_of in chosen_of.items():
+            parts = data[name]["modes"][families[name].modes[0]][tier]
+            parts.pop("aimed", None)
+            parts |= {"aimed": sorted(positions_of)} if positions_of else {}
+    _write(data, path)
+
+
+def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, Family], path: Path = KEPT) -> None:
+    """Writes what was chosen, by family, mode and tier; what is in *quick* is in *gate*, too, and written once."""
+    data = dict(_kept())
+    for name, modes in sorted(choices.items()):
+        told = {
+            mode: {
+                tier: {part: sorted(getattr(choice, part)) for part in _PARTS if getattr(choice, part)}
+                for tier, choice in tiers.items()
+            }
+            for mode, tiers in modes.items()
+        }
+        data[name] = {"of": digest(families[name]), "modes": told}
+    _write(data, path)
+
+
+def _write(data: dict[str, dict[str, Any]], path: Path) -> None:
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(each, separators=(',', ':'), ensure_ascii=False)}"
+        for name, each in data.items()
+    ]
+    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    _kept.cache_clear()

@@ -1,0 +1,266 @@
+"""The domain of a subject: for what its author promises that it is right, and what lies outside of that.
+
+A case outside is *not applicable*, with the reason; the nearest case inside is judged in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from embcheck.core.format import FORMATS
+
+#: The dtypes of indices.
+INDEX_DTYPES = ("int64", "int32")
+#: The ranks of indices that are fed.
+RANKS = range(5)
+#: The states of a module in which it may be declared to be right.
+STATES = ("train", "eval")
+
+#: What of a domain can be declared.
+PARTS = frozenset({"ranks", "dtypes", "min_rows", "min_dim", "modes", "finite", "random"})
+
+#: Histories that call a layer with indices of other ranks than the case's, and one that does with another index dtype.
+_OTHER_RANKS = frozenset({"other_shape", "after_empty", "after_error", "longer_between", "rank_before"})
+_OTHER_INDICES = frozenset({"other_index_dtype"})
+#: A route that does, and the one that is like it otherwise.
+_SAME_RANK = {"two_shapes": "two_lookups"}
+#: Regimes of values with NaN or infinity among them, by axis, and those that stand in for them.
+_FINITE = {
+    "values": dict.fromkeys(("special", "poisoned", "vast"), "fingerprint") | {"mixed": "real"},
+    "upstream": {"special": "code"},
+    "weights": {"special": "small"},
+}
+#: Modes of execution in which a layer is in another state than the one in which it was built.
+_STATE_OF = {"train": "train", "eval": "eval", "serving": "eval"}
+
+
+#: What stands in for a flag's value that a constructor refuses, the first that it takes; padding is counted from the other
+#: end, and if no row there is taken either, there is none.
+_INSTEAD: dict[str, tuple[Any, ...]] = {
+    "mode": ("sum", "mean", "max"),
+    "max_norm": (1.0, 2.5, None),
+    "norm_type": (2.0,),
+    "scale_grad_by_freq": (False,),
+    "sparse": (False,),
+    "include_last_offset": (False,),
+    "bias": (False, True),
+}
+
+
+class Unsuited(Exception):
+    """A case that can't be asked of a subject, as building it shows; the message says why."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """``ranks`` of indices, ``dtypes`` of tables and ``index_dtypes`` of indices (None: all); tables have at least
+    ``min_rows`` rows and ``min_dim`` columns; ``states`` are *train* and *eval*; ``finite`` says that no number is NaN or
+    infinite, ``random`` that two equal calls may differ.  ``refuses`` gives the reason why the constructor does not take a
+    value of one of its ``flags``, None if it does.
+    """
+
+    ranks: frozenset[int] | None = None
+    dtypes: frozenset[str] | None = None
+    index_dtypes: frozenset[str] | None = None
+    min_rows: int = 1
+    min_dim: int = 1
+    states: frozenset[str] = frozenset(STATES)
+    finite: bool = False
+    random: bool = False
+    flags: tuple[str, ...] = ()
+    refuses: Callable[[str, Any], str | None] = lambda flag, value: None
+
+    @classmethod
+    def declared(
+        cls,
+        *,
+        ranks: Iterable[int] | None = None,
+        dtypes: Iterable[Any] | None = None,
+        min_rows: int = 1,
+        min_dim: int = 1,
+        modes: Iterable[str] | None = None,
+        finite: bool = False,
+        random: bool = False,
+    ) -> Domain:
+        """The domain that these arguments of `declare` say; a dtype is a name or torch's own.
+
+        Raises:
+            ValueError: for what is none; one line.
+        """
+        names = None if dtypes is None else {str(dtype).removeprefix("torch.") for dtype in _several("dtypes", dtypes)}
+        unknown = sorted((names or set()) - {*FORMATS, *INDEX_DTYPES})
+        if unknown:
+            there = ", ".join((*FORMATS, *INDEX_DTYPES))
+            raise ValueError(f"no dtype {unknown[0]!r} of a table or of indices; there are {there}")
+        chosen = None if ranks is None else set(_several("ranks", ranks))
+        if chosen is not None and not (chosen and chosen <= {*RANKS}):
+            raise ValueError(f"ranks={_written(chosen)}: expected numbers of axes from 0 to {RANKS[-1]}, such as {{2}}")
+        states = set(STATES if modes is None else _several("modes", modes))
+        if not (states and states <= {*STATES}):
+            raise ValueError(f"modes={_written(states)}: expected {{'eval'}} or {{'train'}}")
+        for name, least in (("min_rows", min_rows), ("min_dim", min_dim)):
+            if type(least) is not int or least < 0:
+                raise ValueError(f"{name}={least!r}: expected a number of at least 0")
+        return cls(
+            None if chosen is None else frozenset(chosen),
+            frozenset((names or set()) & {*FORMATS}) or None,
+            frozenset((names or set()) & {*INDEX_DTYPES}) or None,
+            min_rows,
+            min_dim,
+            frozenset(states),
+            finite,
+            random,
+        )
+
+    def outside(self, case: Any, mode: str = "") -> str | None:
+        """Why a case, or all cases of a mode, lie outside; None if they don't."""
+        state = _STATE_OF.get(mode)
+        if state is not None and state not in self.states:
+            return f"the layer in {state}(): modes={_written(self.states)} is declared"
+        rows, width = _size(case)
+        if width < self.min_dim:
+            return f"tables of {_counted(width, 'column')}: min_dim={self.min_dim}" + _default(self.min_dim)
+        if rows < self.min_rows:
+            return f"tables of {_counted(rows, 'row')}: min_rows={self.min_rows}" + _default(self.min_rows)
+        if self.dtypes is not None and case.dtype not in self.dtypes:
+            return f"tables of {case.dtype}: dtypes={_written(self.dtypes)} is declared"
+        for axis in self._wrong_indices(case):
+            return f"indices of {getattr(case, axis)}: dtypes={_written(self.index_dtypes or ())} is declared"
+        if self.ranks is not None and _rank(case) not in self.ranks:
+            return f"indices of rank {_rank(case)}: ranks={_written(self.ranks)} is declared"
+        if self.finite and any(getattr(case, axis, None) in regimes for axis, regimes in _FINITE.items()):
+            return "NaN and infinity: finite=True is declared"
+        return next((self.refuses(flag, getattr(case, flag)) for flag in self._wrong_flags(case)), None)
+
+    def _wrong_flags(self, case: Any) -> list[str]:
+        """The axes of flags whose values the constructor refuses."""
+        return [flag for flag in self.flags if flag in case._fields and self.refuses(flag, getattr(case, flag))]
+
+    def _wrong_indices(self, case: Any) -> list[str]:
+        """The axes of indices, and of a bag's offsets, whose dtype is none of those that are declared."""
+        if self.index_dtypes is None:
+            return []
+        fed = ("index_dtype",) if getattr(case, "batch", True) else ("index_dtype", "offset_dtype")
+        return [axis for axis in fed if getattr(case, axis) not in self.index_dtypes]
+
+    def narrowed(self, case: Any) -> Any:
+        """The nearest case inside, but for what its family makes of it; None if there is none."""
+        rows, width = _size(case)
+        case = _sized(case, max(rows, self.min_rows), max(width, self.min_dim))
+        changes: dict[str, Any] = {}
+        if self.dtypes is not None and case.dtype not in self.dtypes:
+            changes["dtype"] = _one_of(self.dtypes, FORMATS, case)
+        for axis in self._wrong_indices(case):
+            changes[axis] = _one_of(self.index_dtypes or frozenset(), INDEX_DTYPES, case)
+        if self.finite:
+            for axis, instead in _FINITE.items():
+                if getattr(case, axis, None) in instead:
+                    changes[axis] = instead[getattr(case, axis)]
+        for flag in self._wrong_flags(case):
+            value = getattr(case, flag)
+            others = _INSTEAD.get(flag) or (value + rows if value < 0 else value - rows, rows - 1, 0, None)
+            taken = [other for other in others if self.refuses(flag, other) is None]
+            if not taken:
+                return None
+            changes[flag] = taken[0]
+        case = case.but(**changes) if changes else case
+        return case if self.ranks is None else _ranked(case, self.ranks)
+
+    def calm(self, case: Any) -> Any:
+        """The case without an earlier call, or a second one, that lies outside."""
+        changes: dict[str, Any] = {}
+        if getattr(case, "history", "") in (
+            *(_OTHER_RANKS if self.ranks is not None else ()),
+            *(_OTHER_INDICES if self.index_dtypes is not None else ()),
+        ):
+            changes["history"] = "repeated"
+        if self.ranks is not None and getattr(case, "route", "") in _SAME_RANK:
+            changes["route"] = _SAME_RANK[case.route]
+        return case.but(**changes) if changes else case
+
+    def within(self, axis: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Those values of an axis that lie inside, or all where none does."""
+        kept = values
+        if axis == "embedding_dim":
+            kept = tuple(value for value in values if value >= self.min_dim)
+        elif axis == "num_embeddings":
+            kept = tuple(value for value in values if value >= self.min_rows)
+        elif axis == "dtype" and self.dtypes is not None:
+            kept = tuple(value for value in values if value in self.dtypes)
+        elif axis in ("index_dtype", "offset_dtype") and self.index_dtypes is not None:
+            kept = tuple(value for value in values if value in self.index_dtypes)
+        elif axis == "shape" and self.ranks is not None:
+            kept = tuple(value for value in values if len(value) in self.ranks)
+        elif axis in self.flags:
+            kept = tuple(value for value in values if self.refuses(axis, value) is None)
+        elif axis in _FINITE and self.finite:
+            kept = tuple(value for value in values if value not in _FINITE[axis])
+        return kept or values
+
+
+#: What a subject is asked for about which nothing is declared.
+USUAL = Domain()
+
+
+def _several(name: str, given: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name}={given!r}: expected a set, such as {{{given!r}}}")
+    return tuple(given)
+
+
+def _written(values: Iterable[Any]) -> str:
+    return "{" + ", ".join(map(repr, sorted(values, key=str))) + "}"
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number or 'no'} {thing}{'s' if number != 1 else ''}"
+
+
+def _default(least: int) -> str:
+    return " is the default" if least == 1 else " is declared"
+
+
+def _size(case: Any) -> tuple[int, int]:
+    """Rows and columns of a case's table."""
+    if hasattr(case, "num_embeddings"):
+        return case.num_embeddings, case.embedding_dim
+    rows, width = case.shape  # a training run has no more
+    return rows, width
+
+
+def _sized(case: Any, rows: int, width: int) -> Any:
+    if _size(case) == (rows, width):
+        return case
+    if hasattr(case, "num_embeddings"):
+        return case.but(num_embeddings=rows, embedding_dim=width)
+    return case.but(shape=(rows, width))
+
+
+def _rank(case: Any) -> int:
+    return (2 if case.batch else 1) if hasattr(case, "batch") else len(case.shape)
+
+
+def _one_of(chosen: frozenset[str], order: Iterable[str], case: Any) -> str:
+    """One after the other, as the seed says: all are met."""
+    there = [name for name in order if name in chosen]
+    turn: int = case.seed % len(there)
+    return there[turn]
+
+
+def _ranked(case: Any, ranks: frozenset[int]) -> Any:
+    """The same tokens in a shape of one of these ranks."""
+    if _rank(case) in ranks:
+        return case
+    if hasattr(case, "batch"):
+        wanted = {1: False, 2: True}
+        return next((case.but(batch=wanted[rank]) for rank in sorted(ranks) if rank in wanted), None)
+    shape = case.shape
+    rank = min((rank for rank in ranks if rank > len(shape)), default=max(ranks))
+    if rank > len(shape):
+        return case.but(shape=(1,) * (rank - len(shape)) + shape)
+    if rank == 0:
+        return case.but(shape=()) if math.prod(shape) == 1 else None
+    return case.but(shape=(math.prod(shape[: len(shape) - rank + 1]), *shape[len(shape) - rank + 1 :]))

@@ -1,0 +1,105 @@
+"""Items and profiles: what a run consists of, and how much of it is run.
+
+An *item* is what a worker takes at a time: family × subject × mode × engine × part.  Its seed is a hash of its
+name and of the run's seed, never the worker's, so that the same seed gives the same cases on any number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from embcheck.core.law import Family
+
+ENGINES = ("scope", "product", "random")
+#: Random cases that one Hypothesis example carries.
+DECK = 64
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is run.
+
+    Of what is enumerated the cases that `embcheck.core.deck` has for ``deck``, and where it has none, or there is no ``deck``,
+    one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see
+    `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more), ``aimed`` cases of one that
+    can aim and ``histories`` of a state machine where a family has one, all in ``parts``; ``limit`` is how many seconds of
+    CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full.
+    """
+
+    name: str
+    stride: int
+    strength: int
+    covers: int
+    extra_rows: int
+    random: int
+    parts: dict[str, int]
+    histories: int = 48
+    aimed: int = 450
+    limit: float = 30.0
+    deck: str = ""
+    further: int = 1
+
+    @property
+    def sparing(self) -> bool:
+        """Whether it leaves out some of what is enumerated, and what is slow."""
+        return self.stride > 1
+
+
+PROFILES = {
+    "quick": Profile(
+        "quick",
+        80,
+        2,
+        1,
+        0,
+        64,
+        {"scope": 1, "product": 1, "random": 1},
+        histories=8,
+        aimed=90,
+        deck="quick",
+        further=3,
+    ),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
+    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
+    "deep": Profile(
+        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, aimed=8000, limit=120.0
+    ),
+}
+
+
+class Item(NamedTuple):
+    """A share of a run."""
+
+    family: str
+    subject: str
+    mode: str
+    engine: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def label(self) -> str:
+        """family/subject/mode/engine/part, as seeds and reports name it."""
+        return "/".join(map(str, self[:5]))
+
+
+def items_of(
+    family: Family, engine: str, profile: Profile, modes: Sequence[str] = (), subject: str = "torch"
+) -> list[Item]:
+    """The items of one engine: every mode, the first one in parts.
+
+    By default they are the family's own, and of a subject its lives, of which the product alone is run.
+    """
+    return [
+        Item(family.name, subject, mode, engine, part, parts)
+        for mode in modes or (*family.modes, *(family.lives if engine == "product" else ()))
+        for parts in [profile.parts[engine] if mode == family.modes[0] else 1]
+        for part in range(parts)
+    ]
+
+
+def all_items(family: Family, profile: Profile, modes: Sequence[str] = (), subject: str = "torch") -> list[Item]:
+    """Every item of a family."""
+    return [item for engine in ENGINES for item in items_of(family, engine, profile, modes, subject)]

@@ -1,0 +1,135 @@
+"""Where a tensor's elements lie in memory, and what lies around them.
+
+Every tensor that embcheck feeds is a view into a larger buffer that it owns.  The rest of the buffer is *poison*: NaN
+for numbers, an index far outside any table for indices.  Reading past the view then shows in the result, writing past it shows
+in the buffer.  A layout is how the view's strides are chosen; the kernels behind an embedding take other paths
+for each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core.format import Array, Floats
+
+#: Elements of poison before and after every view.
+GUARD = 8
+
+#: What surrounds indices: far outside any table.
+POISONED_INDEX = 0x5A5A5A5A
+
+#: Simplest first.  "column_slice" keeps stride(-1) == 1 though rows are apart, which is not what a transpose does.
+#: "swapped" is a batch that was made with two axes before the last in the other order, as sequences first or heads of
+#: attention are: its rows stay whole.
+LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset", "swapped", "expanded")
+
+#: Rows further apart than 15 and than 16 bits count: for landmarks alone, since what lies between is filled with poison.
+FAR = ("far_rows", "farther_rows")
+
+#: Surrounded not by poison but by more of the same, as a slice of a longer row of tokens is: what is read outside looks like
+#: what is inside.  For landmarks alone, since poison shows more.
+CROWDED = "crowded"
+
+#: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
+#: a sum over tokens.
+SHARED = ("equal_columns", "equal_rows")
+UPSTREAM_LAYOUTS = (*LAYOUTS, *SHARED)
+
+
+class View(NamedTuple):
+    """A view into a flat buffer of ``size`` elements; strides and offset count elements."""
+
+    size: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    def inside(self, buffer: Array) -> Array:
+        """The viewed elements of a buffer, as a writable numpy view."""
+        item = buffer.itemsize
+        return np.ndarray(
+            self.shape, buffer.dtype, buffer, self.offset * item, tuple(stride * item for stride in self.strides)
+        )
+
+
+def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
+    """Strides of a row-major array whose last axis steps by ``unit`` and has ``pitch`` elements to spare."""
+    strides: list[int] = []
+    step = unit
+    for axis, length in enumerate(reversed(shape)):
+        strides.append(step)
+        step *= max(length, 1)
+        if axis == 0:
+            step += pitch
+    return tuple(reversed(strides))
+
+
+def shared(values: Floats, layout: str) -> Floats:
+    """The values that a gradient of that layout can hold, from rows of any: shape ``(…, D)``."""
+    if not values.size or layout not in SHARED:
+        return values
+    first = values[..., :1] if layout == "equal_columns" else values[:1]
+    return np.broadcast_to(first, values.shape).copy()
+
+
+@lru_cache(maxsize=4096)
+def view_of(shape: tuple[int, ...], layout: str) -> View:
+    """The view that ``layout`` names for ``shape``.
+
+    Raises:
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED`.
+    """
+    offset = GUARD
+    match layout:
+        case "contiguous":
+            strides = row_major(shape)
+        case "transposed":
+            strides = tuple(reversed(row_major(tuple(reversed(shape)))))
+        case "column_slice":
+            strides, offset = row_major(shape, pitch=3), GUARD + 1
+        case "row_strided":
+            inner = row_major(shape)
+            strides = (2 * inner[0], *inner[1:]) if shape else ()
+        case "strided":
+            strides = row_major(shape, unit=2)
+        case "offset" | "crowded":
+            strides, offset = row_major(shape), GUARD + 3
+        case "swapped":
+            first = max(len(shape) - 3, 0)
+            order = [*range(first), *reversed(range(first, min(first + 2, len(shape)))), *range(first + 2, len(shape))]
+            inner = row_major(tuple(shape[axis] for axis in order), pitch=3 if len(shape) == 2 else 0)
+            strides = tuple(inner[axis] for axis in order)
+        case "expanded":
+            strides = (0,) * len(shape)
+        case "equal_columns":
+            strides = (*row_major(shape[:-1]), 0)[: len(shape)]
+        case "equal_rows":
+            strides = (*(0,) * len(shape[:-1]), 1)[: len(shape)]
+        case "far_rows" | "farther_rows":
+            strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
+        case _:
+            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED))}")
+    reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
+    return View(offset + reach + 1 + GUARD, shape, strides, offset)
+
+
+def crowd(elements: Array, view: View) -> Array:
+    """A buffer around a view of these elements, one after the other, in which they go on on both sides."""
+    flat = elements.reshape(-1)
+    around: Array = flat[(np.arange(view.size) - view.offset) % flat.size]
+    return around
+
+
+def poison(dtype: npt.DTypeLike, *, bfloat16: bool = False) -> npt.NDArray[np.generic]:
+    """One poisoned element: NaN for a float, an index far outside any table for an integer."""
+    kind = np.dtype(dtype)
+    if bfloat16:
+        return np.array(0x7FC1, np.int16)
+    if kind.kind in "fc":
+        return np.array(np.nan, kind)
+    return np.array(POISONED_INDEX & ((1 << min(31, 8 * kind.itemsize - 1)) - 1), kind)

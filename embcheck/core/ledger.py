@@ -1,0 +1,315 @@
+"""The ledger: violations that are known, each with its region, a witness and a reason.
+
+An entry excuses a violation only where *all* of these hold: the law, the mode, the torch release, and its region, a
+conjunction over the case's facts.  Known is not blind: a witness that no longer fails makes the entry stale, and a
+stale entry fails the run.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from embcheck.core import aliases
+from embcheck.core.axes import Axes, parse
+from embcheck.core.cause import Cause, causes_in, toml
+from embcheck.core.cause import LedgerError as LedgerError  # those who read a ledger catch it
+from embcheck.core.declaration import is_subject
+from embcheck.core.facts import UnknownFact, closest, require
+from embcheck.core.machine import PROVED, Machine
+from embcheck.core.result import Difference
+from embcheck.core.wrong_results import Instead, is_known, misnamed
+
+SHIPPED = Path(__file__).with_name("ledger.toml")
+#: How the reason begins of an entry whose witness passes where it was never measured.
+SEEMS_FIXED = "seems fixed here"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A known violation.
+
+    ``where`` maps a fact to the value it has in the region, or to a list of them.  ``kind`` narrows the entry to some
+    kinds of difference, with commas between, and ``instead`` to what torch is known to give where it differs, or to a
+    table of that for each observation that may differ.
+    ``excluded`` cases are not executed at all: for what would take the process down.  ``machine`` maps what a machine
+    proved of itself, such as onednn_kernel, to a pattern or a list of them: the entry speaks of those machines only.
+    ``measured`` has the releases on which the witness was run, each with the capabilities, such as AVX2, of the machines:
+    if it is None, all.  ``cause`` names what it has in common with other entries.
+    """
+
+    law: str
+    where: Mapping[str, Any]
+    witness: str
+    reason: str
+    name: str
+    mode: str = "*"
+    torch: SpecifierSet = field(default_factory=SpecifierSet)
+    device: str = "*"
+    kind: str = "*"
+    instead: Instead = ""
+    link: str = ""
+    expires: date | None = None
+    excluded: bool = False
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] | None = None
+    cause: str = ""
+
+    @property
+    def case(self) -> Axes:
+        """The witness.
+
+        Raises:
+            LedgerError: if it builds no case, or one that lies outside the entry's own region, or has no such fact.
+        """
+        try:
+            case = parse(self.witness)
+        except ValueError as error:
+            raise LedgerError(f"ledger entry {self.name}: {error}") from error
+        facts = case.facts()
+        try:
+            require(self.where, facts, f"ledger entry {self.name}")
+        except UnknownFact as error:
+            raise LedgerError(str(error)) from None
+        if not self.covers(facts):
+            raise LedgerError(f"ledger entry {self.name}: the witness lies outside the entry's own region")
+        return case
+
+    @property
+    def subject(self) -> str:
+        """The layer of a user's whose cases are the region; empty if it is about torch itself."""
+        return next((value for value in self.where.values() if isinstance(value, str) and is_subject(value)), "")
+
+    def concerns(self, law: str, mode: str, device: str) -> bool:
+        """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
+        there may be several, with commas between."""
+        return self.speaks_of(law) and fnmatchcase(device, self.device) and _fits(mode, self.mode)
+
+    def speaks_of(self, law: str) -> bool:
+        """Whether the entry speaks of a law, by its name or by the one that it had before."""
+        return any(_fits(name, self.law) for name in aliases.names_of(law))
+
+    def runs_in(self, modes: Iterable[str]) -> bool:
+        """Whether the entry speaks of one of these modes, so that a run in them shows its witness."""
+        return any(_fits(mode, self.mode) for mode in modes)
+
+    def excuses(self, found: Difference, case: Any) -> bool:
+        """Whether the entry speaks of such a difference, which is of one kind: see `Difference.apart`."""
+        return _fits(found.kind, self.kind) and is_known(self.instead, case, found)
+
+    def unmeasured(self, torch_version: str, capability: str) -> str:
+        """That the entry was never measured on a release or on such a machine, in words; empty if it was."""
+        release = Version(torch_version).base_version
+        if self.measured is None or capability in self.measured.get(release, ()):
+            return ""
+        where = f"torch {release} with {capability}" if release in self.measured else f"torch {release}"
+        return f"the entry was never measured on {where}"
+
+    def covers(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a case with these facts lies in the region."""
+        return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
+
+
+@lru_cache(maxsize=1 << 14)
+def _fits(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _names(patterns))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+_NO_FACT = object()
+
+
+def _among(fact: Any, wanted: Any) -> bool:
+    values = wanted if isinstance(wanted, list) else [wanted]
+    return any(type(fact) is type(value) and fact == value for value in values)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The entries that are in force for one torch release, and those that speak of others only.
+
+    Those of ``some_machines`` excuse nothing until `on` has looked at the machine.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    elsewhere: tuple[Entry, ...] = ()
+    some_machines: tuple[Entry, ...] = ()
+
+    def on(self, machine: Machine) -> Ledger:
+        """The ledger on a machine: entries that speak of such machines are in force too."""
+        unmet = tuple(entry for entry in self.some_machines if machine.unmet(entry.machine))
+        met = tuple(entry for entry in self.some_machines if entry not in unmet)
+        return Ledger(self.entries + met, self.elsewhere, unmet)
+
+    def find(self, law: str, mode: str, device: str, found: Difference, case: Axes) -> Entry | None:
+        """The first entry that excuses a difference on a case; it says nothing of the `Difference.others`."""
+        concerned = [entry for entry in self.entries if entry.concerns(law, mode, device)]
+        facts = case.facts() if concerned else {}
+        return next((entry for entry in concerned if entry.covers(facts) and entry.excuses(found, case)), None)
+
+    def excuses(
+        self, law: str, mode: str, device: str, found: Difference, case: Axes
+    ) -> list[tuple[Difference, Entry | None]]:
+        """Each of the differences that a law found on a case, see `Difference.apart`, with the entry that excuses it."""
+        return [(each, self.find(law, mode, device, each, case)) for each in found.apart()]
+
+    def excludes(self, laws: Iterable[str], mode: str, device: str) -> tuple[Entry, ...]:
+        """The entries whose cases must not even be executed, among those that concern any of these laws."""
+        return tuple(e for e in self.entries if e.excluded and any(e.concerns(law, mode, device) for law in laws))
+
+
+_REQUIRED = ("law", "where", "witness", "reason")
+_TEXTS = ("name", "cause", "mode", "torch", "device", "kind", "link")
+_OPTIONAL = (*_TEXTS, "instead", "expires", "excluded", "machine", "measured")
+_FIELDS = {*_REQUIRED, *_OPTIONAL}
+#: What a field that is no text must be.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "instead": ((str, dict), "a text or a table of observations, such as { weights = 'zero' }"),
+    "where": ((dict,), "a table of facts, such as { sparse = true }"),
+    "expires": ((date,), "a date, such as 2027-06-01"),
+    "excluded": ((bool,), "true or false"),
+    "measured": ((dict,), 'a table of releases, such as { "2.13.0" = ["AVX2"] }'),
+    "machine": ((dict,), 'a table of what is proved, such as { onednn_kernel = "*amx*" }'),
+}
+
+
+def load(path: Path, torch_version: str, today: date) -> Ledger:
+    """The entries of a ledger file that are in force for a release.
+
+    Raises:
+        LedgerError: as `read` does, or for an entry past its date.
+    """
+    release = Version(Version(torch_version).base_version)
+    entries = read(path)
+    for entry in entries:
+        if entry.expires is not None and entry.expires < today and release in entry.torch:
+            raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
+    in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
+    elsewhere = tuple(entry for entry in entries if entry not in in_force)
+    anywhere = tuple(entry for entry in in_force if not entry.machine)
+    return Ledger(anywhere, elsewhere, tuple(entry for entry in in_force if entry.machine))
+
+
+def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Ledger:
+    """The entries of several ledger files together.
+
+    Raises:
+        LedgerError: as `load` does, or for a name that is in two of them.
+    """
+    parts: list[Ledger] = []
+    places: dict[str, Path] = {}
+    for path in dict.fromkeys(map(Path, paths)):
+        parts.append(load(path, torch_version, today))
+        for entry in (*parts[-1].entries, *parts[-1].some_machines, *parts[-1].elsewhere):
+            if entry.name in places:
+                shipped = " (to replace the shipped ledger: --only-ledger)" if places[entry.name] == SHIPPED else ""
+                other = places[entry.name]
+                raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
+            places[entry.name] = path
+    return Ledger(*(sum((part[k] for part in map(_parts, parts)), ()) for k in range(3)))
+
+
+def _parts(ledger: Ledger) -> tuple[tuple[Entry, ...], ...]:
+    return ledger.entries, ledger.elsewhere, ledger.some_machines
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """All entries of a ledger file, whichever release they speak of; see `read_all` for what it raises."""
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
+    """All entries of a ledger file, and its causes by name.
+
+    An entry without a link of its own has the reports of its cause.
+
+    Raises:
+        LedgerError: for a file that can't be read, a syntax error, an unknown or missing field, a name that is taken,
+            a cause that is none or that no entry has, or a witness that is no expression.  Whether a witness builds a case
+            is seen when it is run, since the case types are the laws' own.
+    """
+    data = toml(path)
+    unknown = set(data) - {"known", "measured", "cause"}
+    if unknown:
+        raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
+    causes = causes_in(data.get("cause", {}), f"ledger {path}", Cause)
+    known = data.get("known", [])
+    if not isinstance(known, list) or not all(isinstance(raw, dict) for raw in known):
+        raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
+    measured = {"measured": data["measured"]} if "measured" in data else {}
+    entries = tuple(_entry(measured | raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
+    twice = sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1)
+    if twice:
+        raise LedgerError(f"ledger {path}: two entries are called {', '.join(twice)}; each needs a name of its own")
+    for entry in entries:
+        if entry.cause and entry.cause not in causes:
+            hint = closest(entry.cause, causes) or "causes are [cause.NAME] tables"
+            raise LedgerError(f"ledger {path}: {entry.name}: no cause {entry.cause!r}; {hint}")
+    idle = sorted(causes.keys() - {entry.cause for entry in entries})
+    if idle:
+        raise LedgerError(f"ledger {path}: no entry has the cause {', '.join(idle)}")
+    return tuple(_linked(entry, causes.get(entry.cause)) for entry in entries), causes
+
+
+def _linked(entry: Entry, cause: Cause | None) -> Entry:
+    return entry if entry.link or cause is None else replace(entry, link="; ".join(cause.upstream))
+
+
+def check(entries: Iterable[Entry], laws: Collection[str] | None) -> None:
+    """Sees to it that entries speak of ``laws``, if given, and of facts that there are; case types must have been loaded.
+
+    Raises:
+        LedgerError: for the first that does not, with what is close to it, or whose witness lies outside its region.
+    """
+    for entry in entries:
+        if laws is not None and not any(entry.speaks_of(law) for law in laws):
+            hint = closest(entry.law, laws) or "see `embcheck laws`"
+            raise LedgerError(f"ledger entry {entry.name}: no law {entry.law!r}; {hint}")
+        entry.case  # noqa: B018  (which raises)
+
+
+def _entry(raw: Mapping[str, Any], place: str) -> Entry:
+    unknown = set(raw) - _FIELDS
+    if unknown:
+        names = ", ".join(sorted(_FIELDS))
+        raise LedgerError(f"{place}: unknown field {', '.join(sorted(unknown))}; there are {names}")
+    for name in _REQUIRED:
+        if name not in raw:
+            raise LedgerError(f"{place}: field {name} is missing")
+    for name, value in raw.items():
+        kinds, words = _KINDS.get(name, ((str,), "a text"))
+        if type(value) not in kinds:
+            raise LedgerError(f"{place}: {name} must be {words}, not {value!r}")
+    if not raw["reason"].strip():
+        raise LedgerError(f"{place}: the reason is empty; say why this is known")
+    for name, value in raw.get("machine", {}).items():
+        if name not in PROVED:
+            raise LedgerError(f"{place}: a machine proves no {name}; it proves {', '.join(PROVED)}")
+        if not all(isinstance(each, str) for each in (value if isinstance(value, list) else [value])):
+            raise LedgerError(f"{place}: machine.{name} must be a pattern or a list of them, not {value!r}")
+    for release, capabilities in raw.get("measured", {}).items():
+        if not (isinstance(capabilities, list) and all(isinstance(each, str) for each in capabilities)):
+            raise LedgerError(f"{place}: measured.{release} must be a list of capabilities, not {capabilities!r}")
+    wrong = misnamed(raw.get("instead", ""))
+    if wrong is not None:
+        raise LedgerError(f"{place}: instead: nothing is called {wrong}")
+    try:
+        ast.parse(raw["witness"], mode="eval")
+        specifier = SpecifierSet(raw.get("torch", ""))
+    except (SyntaxError, ValueError) as error:  # a specifier that is none is a ValueError
+        raise LedgerError(f"{place}: {error}") from error
+    where = {aliases.axis(name): value for name, value in raw["where"].items()}
+    return Entry(**{**raw, "name": raw.get("name", place), "torch": specifier, "where": where})

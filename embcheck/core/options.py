@@ -1,0 +1,193 @@
+"""The one table of options: the command line, pytest's options, ``[tool.embcheck]`` and the action's inputs are made of it.
+
+Imported by every pytest session of an environment that has embcheck, so it needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
+TIMES = {
+    "quick": "about half a minute",
+    "gate": "about a minute",
+    "full": "about four minutes",
+    "tests": "about seven minutes",
+    "selfcheck": "about ten minutes",
+}
+#: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
+FORMS = ("text", "json", "junit", "sarif", "github")
+DOCUMENTS = ("json", "junit", "sarif")
+#: Whether there is colour, by what ``--color`` asks for: None where the terminal and NO_COLOR decide.
+COLOURS = {"auto": None, "always": True, "never": False}
+
+#: Where an option can be given: `embcheck run --NAME`, `pytest --embcheck-NAME`, a key of [tool.embcheck] in pyproject.toml, and an
+#: input of the action.
+COMMAND, PYTEST, TABLE, ACTION = "embcheck run", "pytest", "[tool.embcheck]", "action"
+
+#: What a value may be; a path is relative to the working directory, and in a pyproject.toml to that file's folder.
+Value = str | int | bool | Path | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a run.
+
+    ``short`` are further spellings on the command line; one that is ``counted`` is repeated there, as in -vv.  ``field`` is the
+    name in `embcheck.runner.run.Settings` of one that the controlling process hands on to pytest.
+    """
+
+    name: str
+    kind: type[str] | type[int] | type[bool] | type[Path]
+    default: Value
+    help: str
+    places: tuple[str, ...] = (COMMAND, TABLE)
+    short: tuple[str, ...] = ()
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    counted: bool = False
+    field: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """The name as Python spells it."""
+        return self.name.replace("-", "_")
+
+    @property
+    def pytest(self) -> str:
+        """As pytest takes it."""
+        return f"--embcheck-{self.name}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """As the command line takes it; what is true or false can be refused, too, for a file may have asked for it."""
+        refused = f"/--no-{self.name}" if self.kind is bool and TABLE in self.places else ""
+        return (*self.short, f"--{self.name}{refused}")
+
+
+_EVERYWHERE = (COMMAND, PYTEST, TABLE, ACTION)
+
+OPTIONS = (
+    Option(
+        "profile", str, "gate",
+        f"How much is run: quick takes {TIMES['quick']} on two cores, gate {TIMES['gate']}, full {TIMES['full']}, deep far longer.",
+        _EVERYWHERE, choices=("quick", "gate", "full", "deep"), field="profile",
+    ),
+    Option("seed", int, 0, "The same seed gives the same cases everywhere.", _EVERYWHERE, metavar="N", field="seed"),
+    Option(
+        "select", str, "", "Only what this pytest expression selects, such as 'padding and scope'.",
+        (COMMAND, TABLE, ACTION), ("-k",), metavar="EXPRESSION",
+    ),
+    Option("law", str, "", "Only the family of this law.", (COMMAND,), metavar="NAME"),
+    Option("mode", str, "", "Modes: all, or names with commas between.", _EVERYWHERE, metavar="NAMES", field="modes"),
+    Option(
+        "subject", str, "", "A layer of yours: module:factory, or its name.", _EVERYWHERE, metavar="NAME", field="subject"
+    ),
+    Option(
+        "device", str, "cpu", "The device to check.", (COMMAND, PYTEST, TABLE), metavar="NAME", field="device"
+    ),
+    Option(
+        "report", Path, None, "Folder for the record and the failures.", _EVERYWHERE, metavar="DIR", field="report"
+    ),
+    Option(
+        "ledger", Path, None, "Known violations, beside those shipped.", _EVERYWHERE, metavar="FILE", field="ledger"
+    ),
+    Option(
+        "only-ledger",
+        Path,
+        None,
+        "Known violations, instead of those shipped.",
+        _EVERYWHERE,
+        metavar="FILE",
+        field="only_ledger",
+    ),
+    Option(
+        "update-ledger",
+        Path,
+        None,
+        "Adds what fails to this ledger, which adds to those above; the next run knows it.",
+        (COMMAND, PYTEST),
+        metavar="FILE",
+        field="update_ledger",
+    ),
+    Option(
+        "baseline", Path, None, "A record: fail only on what is new.", _EVERYWHERE, metavar="FILE", field="baseline"
+    ),
+    Option(
+        "shard", str, "", "k/N: every N-th item, from the k-th on; see merge.", (COMMAND, PYTEST), metavar="k/N", field="shard",
+    ),
+    Option("cpu", str, "", "CPU levels instead: all, or names such as avx2,AVX512_CORE.", (COMMAND,), metavar="LEVELS"),
+    Option(
+        "strict", bool, False, "A known violation that is gone fails the run, wherever it was measured.", _EVERYWHERE,
+        field="strict",
+    ),
+    Option(
+        "last-failed",
+        bool,
+        False,
+        "Try kept failures first: one that is fixed is forgotten, any other fails the run.",
+        _EVERYWHERE,
+        field="last_failed",
+    ),
+    Option(
+        "witnesses", str, "in force", "all: also the witnesses of ledger entries that speak of other torch releases.",
+        (PYTEST,), choices=("in force", "all"), field="witnesses",
+    ),
+    Option("workers", str, "auto", "Worker processes: a number or auto.", short=("-n",), metavar="N"),
+    Option(
+        "verbose", int, 0, "A row for each law and each family's cost; -vv: witnesses too.", short=("-v",), counted=True
+    ),
+    Option("quiet", bool, False, "Print failures and the last line alone.", short=("-q",)),
+    Option(
+        "format", str, "text", "text, github (text with annotations), or one document: json, junit, sarif.", choices=FORMS,
+        metavar="FORM",
+    ),
+    Option(
+        "color", str, "auto", "auto (heeds NO_COLOR), always or never.", choices=tuple(COLOURS), metavar="WHEN"
+    ),
+)  # fmt: skip
+
+
+def options_of(place: str) -> dict[str, Option]:
+    """The options of a place, by name."""
+    return {option.name: option for option in OPTIONS if place in option.places}
+
+
+def shown(value: Value) -> str:
+    """A value as it is written in a pyproject.toml."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else f'"{"" if value is None else value}"'
+
+
+def as_markdown() -> str:
+    """The table as the documentation has it."""
+    rows = ["| option | default | `[tool.embcheck]` | pytest | action | |", "| --- | --- | --- | --- | --- | --- |"]
+    for option in OPTIONS:
+        command = ", ".join(f"`{flag.partition('/')[0]}`" for flag in option.flags) if COMMAND in option.places else ""
+        default = "" if option.default in ("", None) else f"`{shown(option.default)}`"
+        places = [
+            f"`{option.name}`" if TABLE in option.places else "",
+            f"`{option.pytest}`" if PYTEST in option.places else "",
+            f"`{option.name}`" if ACTION in option.places else "",
+        ]
+        rows.append(f"| {' | '.join([command, default, *places, option.help])} |".replace("  ", " "))
+    return "\n".join(rows) + "\n"
+
+
+#: What stands above the table in a page of the documentation.
+_MARK = "<!-- the table of embcheck/core/options.py"
+
+
+def page(text: str) -> str:
+    """A page of the documentation with the table as it is now."""
+    before, mark, after = text.partition(_MARK)
+    return f"{before}{mark}{after.partition(chr(10))[0]}\n\n{as_markdown()}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    written = Path(sys.argv[1])
+    written.write_text(page(written.read_text(encoding="utf-8")), encoding="utf-8")

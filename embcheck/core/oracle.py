@@ -1,0 +1,115 @@
+"""What the definitions say, in numpy: integers and float64, never the operator under test.
+
+Each function gives the expected values and, where rounding can enter, the bound: 0 says "exactly".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import bound
+from embcheck.core.case import LookupCase
+from embcheck.core.format import Floats, Format
+from embcheck.core.weight_map import MATHEMATICS
+
+Expected = tuple[Floats, Floats]
+
+
+def lookup(case: LookupCase) -> Floats:
+    """embedding(i) = W[i]: shape ``(*indices.shape, embedding_dim)``."""
+    return case.weight_values[case.tokens].reshape(*case.shape, case.embedding_dim)
+
+
+def lookup_bits(case: LookupCase) -> npt.NDArray[Any]:
+    """The bit patterns of W[i]."""
+    bits = case.format.to_bits(case.weight_stored)
+    return bits[case.tokens].reshape(*case.shape, case.embedding_dim)
+
+
+def declared_lookup(case: LookupCase) -> Expected:
+    """f(W)[i] for an entry with declared mathematics, and its bound."""
+    value, limit = MATHEMATICS[case.entry].table(case.weight_values, case.format)
+    shape = (*case.shape, case.embedding_dim)
+    return value[case.tokens].reshape(shape), limit[case.tokens].reshape(shape)
+
+
+def one_hot(case: LookupCase) -> npt.NDArray[np.int64]:
+    """one_hot(i): 1 at i, 0 elsewhere, shape ``(*indices.shape, num_embeddings)``."""
+    rows = np.arange(case.num_embeddings)
+    hot = np.equal(case.tokens[:, None], rows).astype(np.int64)
+    return hot.reshape(*case.shape, case.num_embeddings)
+
+
+def accumulate(tokens: npt.NDArray[np.int64], rows: int, upstream: Floats) -> Floats:
+    """Σ over the tokens n of one_hot(i_n)ᵀ g_n: shape ``(rows, width)``, summed in float64."""
+    result = np.zeros((rows, upstream.shape[1]))
+    if rows * len(tokens) <= 4096:
+        with np.errstate(invalid="ignore"):
+            np.add.at(result, tokens, upstream)
+        return result
+    order = np.argsort(tokens, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(tokens[order]) != 0])
+    result[tokens[order][starts]] = np.add.reduceat(upstream[order], starts, axis=0)
+    return result
+
+
+def divisor(case: LookupCase) -> Floats:
+    """What each row's gradient is divided by: its count with scale_grad_by_freq, else 1.  Shape ``(rows, 1)``."""
+    if not case.scale_grad_by_freq:
+        return np.ones((case.num_embeddings, 1))
+    return np.maximum(case.counts, 1).astype(np.float64)[:, None]
+
+
+@lru_cache(maxsize=1)  # the laws of a family ask one after the other
+def weight_gradient(case: LookupCase, times: int = 1) -> Expected:
+    """dW = one_hot(i)ᵀ dY without the padding tokens, divided by the counts if asked, ``times`` over.
+
+    Exact when the products and sums are integers within the budget and every divisor is a power of two; else
+    γ_{c+1}·Σ|g|/c for c tokens, which holds for any order of summation.  An entry with declared mathematics has the
+    pullback of that, with its own roundings.
+    """
+    tokens, upstream = case.tokens, case.upstream_values
+    if case.padding_row is not None:
+        kept = case.counted
+        tokens, upstream = tokens[kept], upstream[kept]
+    value = accumulate(tokens, case.num_embeddings, upstream)
+    if times != 1:
+        value *= times
+    declared = MATHEMATICS.get(case.entry)
+    if case.upstream != "real" and not case.scale_grad_by_freq and declared is None:
+        return value, np.zeros(value.shape)
+    by = divisor(case)
+    value /= by
+    count = (case.counts[:, None] * times).astype(np.float64)
+    if declared is not None:
+        terms = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
+        return declared.gradient(case.weight_values, value, terms, count, case.format)
+    power_of_two = (case.counts & (case.counts - 1) == 0)[:, None]
+    if case.upstream != "real" and power_of_two.all():
+        return value, np.zeros(value.shape)
+    magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
+    if case.scale_grad_by_freq:
+        u = case.format.unit_roundoff + 2.0**-53
+        limit = bound.gamma(count + 2, u) * magnitude + count * case.format.smallest_subnormal
+        exact = power_of_two & (case.upstream != "real")
+        return value, np.where(exact, 0.0, limit)
+    return value, bound.summation(count, magnitude, case.format)
+
+
+def vacuous(limit: Floats, magnitude: Floats) -> bool:
+    """Whether a bound reaches the magnitude of what it bounds and so checks nothing."""
+    return bool((limit >= magnitude).all() and magnitude.any())
+
+
+def product(a: Floats, b: Floats, fmt: Format) -> Expected:
+    """a @ b with its bound n·u·(|a| @ |b|); exact, bound 0, when the magnitudes are integers within 2^p."""
+    value, magnitude = a @ b, np.abs(a) @ np.abs(b)
+    whole = bool((a == np.rint(a)).all() and (b == np.rint(b)).all())
+    if whole and (magnitude.size == 0 or magnitude.max() <= fmt.largest_integer):
+        return value, np.zeros_like(value)
+    inner = a.shape[-1]
+    return value, (inner + 1) * (fmt.unit_roundoff + 2.0**-53) * magnitude + inner * fmt.smallest_subnormal

@@ -1,0 +1,185 @@
+"""Which cases there are: enumerated axes, all small cases, covers of the axes' combinations, and random ones.
+
+*Scope* lists every small case in order of size, so that its first failure is minimal and its silence a proof for
+the scope.  *Product* takes the full product of a few flags and then a cover: rows that contain every combination of
+values of any t axes: seeded rows first, since what is more than needed tests more, then rows into which as many of
+the missing combinations are packed as fit.  *Random* draws what enumeration can't reach.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes
+from embcheck.core.targets import Wish
+
+Rows = npt.NDArray[np.int64]
+
+
+def _unchanged(case: Any) -> Any:
+    return case
+
+
+def _none() -> Iterator[Any]:
+    return iter(())
+
+
+#: Has cases received that a state machine draws: ``(receive, count, seed, patient)``.
+Histories = Callable[[Callable[[Any], None], int, int, bool], None]
+
+
+@dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
+class Space:
+    """The cases of a family.
+
+    ``axes`` are the values of each axis of ``case_type``, simplest first; ``repair`` turns a row of them into a case
+    that means something (or None); ``scope`` lists the small cases and ``fixed_cases`` the few large ones that every
+    profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
+    taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
+    further reductions.  ``histories`` has cases received that a state machine draws.  ``aim`` builds a case whose facts are
+    as wished, each else at one of its thresholds; ``aims`` is how many of those a run has for each that its profile has.
+    ``strength`` is t of the cover in the gate.
+    """
+
+    case_type: type[Axes]
+    axes: Mapping[str, tuple[Any, ...]]
+    repair: Callable[[Any], Any] = _unchanged
+    scope: Callable[[], Iterator[Any]] = _none
+    fixed_cases: Callable[[], Iterator[Any]] = _none
+    flags: tuple[str, ...] = ()
+    base: Mapping[str, Any] | None = None
+    draw: Callable[[stream.Stream], Any] | None = None
+    smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
+    histories: Histories | None = None
+    strength: int = 3
+    aim: Callable[[Wish], Any] | None = None
+    aims: float = 1.0
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The axes at ``base`` or their first values."""
+        return {name: values[0] for name, values in self.axes.items()} | dict(self.base or {})
+
+    @cached_property
+    def facts(self) -> frozenset[str]:
+        """The facts that its cases have, whatever their axes say: those of the first, of which nothing is executed."""
+        return frozenset(self.case_type(**self.first).facts())
+
+    def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:
+        """The full product of the flags, the other axes at ``base`` or their first values; those at ``positions``,
+        which ascend, or all."""
+        choices = [self.axes[name] for name in self.flags]
+        count = math.prod(map(len, choices))
+        for position in range(count) if positions is None else positions:
+            if position >= count:
+                return
+            chosen = np.unravel_index(position, [len(values) for values in choices]) if choices else ()
+            flags = {name: values[k] for name, values, k in zip(self.flags, choices, chosen, strict=True)}
+            case = self.repair(self.case_type(**(self.first | flags)))
+            if case is not None:
+                yield case
+
+    def cover(self, strength: int, seed: int, extra_rows: int = 4) -> Iterator[Any]:
+        """Cases that contain every combination of values of any ``strength`` axes, before ``repair``; see
+        `covering_rows` for ``extra_rows``."""
+        sizes = [len(values) for values in self.axes.values()]
+        for position, row in enumerate(covering_rows(sizes, strength, seed, extra_rows).tolist()):
+            case = self.at(row, position)
+            if case is not None:
+                yield case
+
+    def at(self, row: Iterable[int], seed: int) -> Any:
+        """The case with each axis at a position, after ``repair``; the seed of its values, if it has one that is no axis."""
+        chosen = {name: values[k] for (name, values), k in zip(self.axes.items(), row, strict=True)}
+        if "seed" in self.case_type._fields and "seed" not in chosen:
+            chosen["seed"] = seed
+        return self.repair(self.case_type(**chosen))
+
+    def random(self, draws: stream.Stream) -> Any:
+        """One random case."""
+        if self.draw is not None:
+            return self.draw(draws)
+        chosen = {name: draws.choice(values) for name, values in self.axes.items()}
+        if "seed" in self.case_type._fields and "seed" not in chosen:
+            chosen["seed"] = draws.between(0, 255)
+        return self.repair(self.case_type(**chosen))
+
+    def reductions(self, case: Axes) -> Iterator[Any]:
+        """Simpler neighbours of a case, the boldest first: the space's own, then each axis towards its first value."""
+        for candidate in itertools.chain(self.smaller(case), self._towards_first(case)):
+            simpler = self.repair(candidate)
+            if simpler is not None and simpler != case:
+                yield simpler
+
+    def _towards_first(self, case: Axes) -> Iterator[Any]:
+        current = case.axes
+        for name, values in self.axes.items():
+            before = values[: values.index(current[name])] if current[name] in values else values
+            for value in before:
+                yield case.but(**{name: value})
+        default = case._field_defaults.get("seed")
+        if default is not None and current.get("seed") != default:
+            yield case.but(seed=default)
+
+
+def covering_rows(sizes: list[int], strength: int, seed: int, extra_rows: int = 4) -> Rows:
+    """Rows of axis positions in which every combination of any ``strength`` axes' values occurs.
+
+    Shape ``(rows, len(sizes))``.  ``extra_rows`` times as many seeded rows as no cover can do without come first; then rows
+    that are packed with what these lack, their free places seeded.
+    """
+    return _covering_rows(tuple(sizes), strength, seed, extra_rows)
+
+
+@lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows
+def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows: int) -> Rows:
+    strength = min(strength, len(sizes))
+    groups = list(itertools.combinations(range(len(sizes)), strength))
+    seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
+    rows = _seeded_rows(
+        sizes, extra_rows * math.prod(sorted(sizes)[-strength:]), stream.derive(seed, "cover", strength)
+    )
+    _mark(rows, groups, sizes, seen)
+    packed = _packed(groups, sizes, seen)
+    free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
+    return np.concatenate([rows, np.where(packed < 0, free, packed)])
+
+
+def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]) -> Rows:
+    """Rows that contain what was not seen, each combination in the first row that it fits; -1 where any value does."""
+    lacking = sum(int(np.count_nonzero(~hit)) for hit in seen)
+    rows, used = np.full((lacking, len(sizes)), -1), 0
+    # The largest groups decide how many rows there are; the others find room in them.
+    for group, hit in sorted(zip(groups, seen, strict=True), key=lambda pair: -len(pair[1])):
+        place, columns = [sizes[k] for k in group], list(group)
+        for values in np.stack(np.unravel_index(np.flatnonzero(~hit), place), axis=1):
+            open_rows = rows[:used, columns]
+            fits = ((open_rows == values) | (open_rows < 0)).all(1)
+            at = int(fits.argmax()) if fits.any() else used
+            used = max(used, at + 1)
+            rows[at, columns] = values
+    return rows[:used]
+
+
+def _seeded_rows(sizes: tuple[int, ...], count: int, seed: int) -> Rows:
+    columns = [stream.below(stream.derive(seed, axis), count, size) for axis, size in enumerate(sizes)]
+    return np.stack(columns, axis=1)
+
+
+def _mark(
+    rows: Rows, groups: Iterable[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]
+) -> None:
+    for group, hit in zip(groups, seen, strict=True):
+        code = np.zeros(len(rows), np.int64)
+        for axis in group:
+            code = code * sizes[axis] + rows[:, axis]
+        hit[code] = True

@@ -1,0 +1,188 @@
+"""What tied models, and layers that keep what they should not, are known to give instead."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.format import FORMATS, Floats
+from embcheck.core.oracle import accumulate
+from embcheck.core.result import Difference, Elements
+from embcheck.core.wrong_results.judgement import instead, of_elements, of_plain
+
+
+def _alone(case: Any) -> tuple[list[Floats], list[Floats]]:
+    """What the weight of a tied model on a route may be under the name of a table, and under the head's: as it was, or after
+    a step with what arrives at all names, at both tables, at one of them or at the head alone."""
+    weight, both = case.weight, case.gradient / 2
+    kept = case.tokens != (-1 if case.padding_idx is None else case.padding_idx)
+    sent = (case.upstream @ weight)[kept] * (not case.frozen)
+    one = accumulate(case.tokens[kept], case.rows, sent) / 2  # of a table that is looked up by itself
+    times = case.looked_up
+    head = both - times * one
+    tables = [weight, weight - both, weight - one, weight - times * one, weight - one - head]
+    return tables, [weight, weight - both, weight - head]
+
+
+@of_elements
+def each_name_by_itself(case: Any, seen: Elements) -> Any:
+    """After a step each name of a tied weight has learned by itself, or not at all; and the outputs are what that gives."""
+    tables, heads = _alone(case)
+    if "stepped" not in seen.place:
+        return all(any(np.array_equal(each, known) for known in tables + heads) for each in seen.got)
+    biases = [case.bias_values, case.stepped[1]]
+    looked_up = itertools.combinations_with_replacement(tables, case.looked_up)
+    sums = [np.sum(rows, axis=0)[case.tokens] for rows in looked_up]
+    every = itertools.product(sums, heads, biases)
+    return any(np.array_equal(seen.got, rows @ head.T + bias) for rows, head, bias in every)
+
+
+@of_elements
+def head_and_table_by_themselves(case: Any, seen: Elements) -> Any:
+    """Of a tied model that processes train head and table learn as if they were two with the same numbers at first."""
+    apart = case.but(head="own")
+    apart.__dict__["other"] = case.table
+    values, weights = apart.course
+    if "values" in seen.place:
+        return np.array_equal(seen.got, [values] * case.ranks)
+    return all(any(np.array_equal(each, known) for known in weights) for rank in seen.got for each in rank)
+
+
+@of_elements
+def a_second_pass_divided(case: Any, seen: Elements) -> Any:
+    """Of two passes that are given the same, the second teaches a share of it, one by the number of ranks."""
+    share = (1 + 1 / case.ranks) / 2
+    due = case.table + (seen.expected - case.table) * share
+    limit = 8 * FORMATS[case.dtype].unit_roundoff * np.maximum(np.abs(due), np.abs(case.table))
+    return (np.abs(seen.got - due) <= limit).all()
+
+
+@of_elements
+def rows_of_repeated_tokens(case: Any, seen: Elements) -> Any:
+    """Only rows of tokens that come more than once differ."""
+    counts = np.bincount(np.concatenate([case.tokens.ravel(), case.others.ravel()]), minlength=case.num_embeddings)
+    return (counts > 1)[np.nonzero(seen.differ)[1]].all()
+
+
+@of_elements
+def nothing_is_learned(case: Any, seen: Elements) -> Any:
+    """After a step weights and outputs are what they were."""
+    if "stepped" in seen.place:
+        return np.array_equal(seen.got, case.value(case.weight, case.bias_values))
+    return (seen.got == case.weight).all()
+
+
+@of_elements
+def twice_the_weight(case: Any, seen: Elements) -> Any:
+    """The rows are those of right_inverse, which doubles; one that makes an orthogonal matrix changes any."""
+    return case.route == "orthogonal" or np.array_equal(seen.got, 2 * case.weight)
+
+
+@of_elements
+def what_the_first_module_has(case: Any, seen: Elements) -> Any:
+    """A module has the weight of the one that it was copied from."""
+    return np.array_equal(seen.got, case.mapped(case.weight / 2 if case.inverse else case.weight))
+
+
+@of_elements
+def with_what_lies_between(case: Any, seen: Elements) -> Any:
+    """Tokens between the components are reduced with those before them, or the gradient is that of such bags.
+
+    Of narrowed ones what is behind the last component is behind the last offset, too: its bag is reduced, and learns, as
+    bags do there (see the entries on trailing tokens).
+    """
+    wide = case.without_holes
+    ours = np.ones(len(seen.got), np.bool_)
+    if "grad" in seen.place:
+        value, limit = wide.gradient
+        ours[np.r_[0, case.tokens[case.owners == len(case.lengths) - 1]]] = case.made != "narrowed"
+    else:
+        value, limit = wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value)
+        ours[-1:] = case.made != "narrowed"
+    return (np.abs(seen.got - value) <= limit)[ours].all()
+
+
+@instead
+def buffers_that_are_not_persistent(case: Any, found: Difference) -> bool:
+    """The names of such buffers."""
+    names = {f"model.{name}" for name, tensor in case.tensors("buffers", "", True, True) if tensor.endswith("scratch")}
+    return set(found.got) <= names
+
+
+@of_plain
+def a_name_apart(got: Any, expected: Any) -> Any:
+    """Of a list that says under each name which was the first to have its tensor, some have one of their own."""
+    pairs = zip(range(len(got)), got, expected, strict=False)
+    return len(got) == len(expected) and all(one in (due, place) for place, one, due in pairs)
+
+
+@instead
+def strides_of_a_dense_table(case: Any, found: Difference) -> bool:
+    """Of some tables each has the strides that it should, or those of a table of its own, row by row or column by column;
+    of axes longer than one alone."""
+    got, expected = found.got, found.expected
+    if found.elements is not None or not isinstance(got, list) or len(got) != len(expected):
+        return False
+    dense = [case.embedding_dim, 1], [1, case.num_embeddings]
+    known = [each[kept] for each in dense for kept in (slice(2), slice(1), slice(1, 2))]
+    return all(one == due or one in known for one, due in zip(got, expected, strict=True))
+
+
+@of_plain
+def overwritten(got: Any, expected: Any) -> Any:
+    """No container holds more than it should, nor what none has held before: a deletion may take another module out."""
+    if not isinstance(expected, list) or len(got) != len(expected):
+        return False
+    held: set[str] = set()
+    for one, due in zip(got, expected, strict=True):
+        if not isinstance(due, list):
+            if not isinstance(one, int) or one > due:
+                return False
+            continue
+        held |= _leaves(due)
+        if not isinstance(one, list) or len(one) > len(due) or not _leaves(one) <= held:
+            return False
+    return True
+
+
+def _leaves(items: list[Any]) -> set[str]:
+    """What a container holds, without the names of places."""
+    return {str(each[1] if isinstance(each, tuple) else each) for each in items}
+
+
+@of_plain
+def no_parameter_any_more(got: Any, expected: Any) -> Any:
+    """A tensor that is no Parameter is refused where a Parameter is due, or its name is unknown to a checkpoint."""
+    refused = (
+        "raised TypeError: cannot assign 'torch.",
+        "raised RuntimeError: Error(s) in loading state_dict for ",
+        "raised AssertionError: param must be a Parameter",
+    )
+    return isinstance(got, str) and got.startswith(refused)
+
+
+@of_plain
+def earlier_places(got: Any, expected: Any) -> Any:
+    """Of a list of places each is the one that is due or an earlier one, and some are missing, as names are left out."""
+    return len(got) <= len(expected) and all(one <= due for one, due in zip(got, expected, strict=False))
+
+
+@of_plain
+def fewer_names(got: Any, expected: Any) -> Any:
+    """A list that says under each name which was the first to have its tensor has fewer names than are due."""
+    return len(got) < len(expected) and all(one <= place for place, one in enumerate(got))
+
+
+@of_plain
+def parts_of_gradients(got: Any, expected: Any) -> Any:
+    """Some gradients are left out, and of the others, in order, each is what some of the backward passes gave."""
+    rest = iter(expected)
+    return len(got) <= len(expected) and all(any(_part(one, due) for due in rest) for one in got)
+
+
+def _part(one: Any, due: Any) -> bool:
+    """Whether each element of a gradient lies between zero and what is due."""
+    got, whole = np.asarray(one, np.float64), np.asarray(due, np.float64)
+    return got.shape == whole.shape and bool((got * whole >= 0).all() and (np.abs(got) <= np.abs(whole)).all())

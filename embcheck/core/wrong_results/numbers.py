@@ -1,0 +1,81 @@
+"""Numbers that are known to come out instead, whatever they are the elements of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.result import Elements
+from embcheck.core.wrong_results.judgement import of_elements
+
+
+@of_elements
+def zero(case: Any, seen: Elements) -> Any:
+    """Zeros stand where something else should."""
+    return not np.any(seen.got[seen.differ])
+
+
+@of_elements
+def where_zeros_are_due(case: Any, seen: Elements) -> Any:
+    """Something stands where zeros should, as at padding, and nowhere else."""
+    return not np.any(seen.expected[seen.differ])
+
+
+@of_elements
+def cut_short(case: Any, seen: Elements) -> Any:
+    """Sums of ones that end too early: less than is due, and more than nothing."""
+    got, expected = seen.got[seen.differ], seen.expected[seen.differ]
+    return ((got > 0) & (got < expected)).all()
+
+
+@of_elements
+def a_single_number(case: Any, seen: Elements) -> Any:
+    """There is one number, and the kind of difference says what it is, NaN or infinity."""
+    return seen.got.size == 1 and not np.isfinite(seen.got).any()
+
+
+@of_elements
+def from_the_second_on(case: Any, seen: Elements) -> Any:
+    """The first step, or epoch, is right; what comes of the wrong state that it leaves has no short formula."""
+    return not seen.differ[:1].any()
+
+
+@of_elements
+def from_the_third_on(case: Any, seen: Elements) -> Any:
+    """The first two steps are right."""
+    return not seen.differ[:2].any()
+
+
+@of_elements
+def of_norm_one(case: Any, seen: Elements) -> Any:
+    """A tensor that was divided by its norm in bfloat16: the norm is rounded, and each quotient, by 2^-8 at most, twice."""
+    return abs(float(np.linalg.norm(seen.got.ravel())) - 1) <= 2.0**-6
+
+
+@of_elements
+def averaged_in_single_precision(case: Any, seen: Elements) -> Any:
+    """Averages whose shares have 24 bits: each of as many moves as there are elements is off by that share of itself."""
+    reach = np.abs(seen.expected).max(initial=0.0) * seen.got.size
+    return (np.abs(seen.got - seen.expected) <= 4 * 2.0**-24 * seen.got.size * max(reach, 1.0)).all()
+
+
+def decoded(fmt: Format, seen: Elements) -> Floats:
+    """What is due, as numbers: where bits are compared, these are expected."""
+    if seen.expected.dtype.kind == "f":
+        return np.asarray(seen.expected, np.float64)
+    return fmt.decode(fmt.from_bits(seen.expected.ravel())).reshape(seen.expected.shape)
+
+
+@of_elements
+def no_number(case: Any, seen: Elements) -> Any:
+    """NaN, or infinity."""
+    return not np.isfinite(seen.got[seen.differ]).any()
+
+
+@of_elements
+def exchanged(case: Any, seen: Elements) -> Any:
+    """The numbers that are due, in other places."""
+    due = seen.expected if seen.expected.dtype.kind == "f" else decoded(FORMATS["float64"], seen)
+    return np.array_equal(np.sort(seen.got, axis=None), np.sort(due, axis=None), equal_nan=True)

@@ -1,1 +1,0 @@
-"""What a lookup costs: the cases, and the programs that count."""

@@ -1,0 +1,1 @@
+"""Executes cases with torch, evaluates laws on what came out, reduces counterexamples and writes their scripts."""

@@ -1,0 +1,106 @@
+"""Makes verdicts of crashed workers, and runs counterexamples' scripts to see that they fail alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.crashes.alone import SHOWS
+from embcheck.engine.crashes.isolate import examine
+from embcheck.engine.crashes.slot import Running, case_of
+from embcheck.record.store import failure_id
+
+#: Seconds for the reduction of a crash.
+_REDUCTION = 20.0
+#: Scripts that are run at the end of a run, and the seconds of CPU time that each may take.
+_CONFIRMED, _SECONDS = 24, 60.0
+
+
+def verdict_of_crash(
+    running: Running,
+    device: str,
+    limit: float,
+    known: Mapping[tuple[str, str], Counterexample],
+    ledgers: Sequence[Path],
+) -> Verdict:
+    """The verdict about a case that took its worker down, or used ``limit`` seconds of CPU time there.
+
+    It is *violated*, with the smallest case of the same symptom, if the case alone, which is executed and not judged,
+    ends its process too; else *unknown*.  Reduction is spent once for each family and symptom; ``known`` has those that
+    were reduced before.
+    """
+    family, subject, mode, engine, _ = running.label.split("/")
+    unknown = Verdict(f"{family}_is_accepted", family, subject, mode, engine, Status.UNKNOWN, device, cases=1)
+    seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
+    try:
+        answer = examine(family, mode, running.case, limit=limit, seconds=seconds, ledgers=ledgers)
+    except RuntimeError as error:
+        told = f"the worker died, and what it died of can't be told alone ({error}): {case_of(running.case)!r}"
+        return replace(unknown, reasons=(told,))
+    kind, law = answer["symptom"], answer["law"]
+    if kind is None:
+        where = "" if device == "cpu" else " on the CPU"
+        told = f"the worker that judged a case died, or came to no end; alone{where} that comes back: {answer['first']}"
+        return replace(unknown, law=law, reasons=(told,))
+    held = known.get((family, kind))
+    if held is not None:
+        example = replace(held, mode=mode)
+    else:
+        first, case, words = answer["first"], answer["case"], answer["words"]
+        example = Counterexample(
+            law=law,
+            family=family,
+            subject=subject,
+            mode=mode,
+            device=device,
+            case=case,
+            kind=kind,
+            words=words,
+            first=first if first != case else "",
+            path="error",
+            got=words,
+            script=answer["script"],
+            id=failure_id(law, subject, mode, device, case),
+        )
+    return replace(unknown, law=law, status=Status.VIOLATED, counterexamples=(example,))
+
+
+def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
+    """The counterexamples, the first two dozen with the note whether their script shows the same difference when run alone:
+    true if it exits 1, false for 0; nothing is noted for 2, or for a script that can't run."""
+    checked = list(examples)
+    chosen = [k for k, example in enumerate(examples[:_CONFIRMED]) if example.script]
+    statuses = exit_statuses([examples[k].script for k in chosen])
+    for k, code in zip(chosen, statuses, strict=True):
+        checked[k] = replace(examples[k], script_confirmed=SHOWS.get(code))
+    return checked
+
+
+def exit_statuses(
+    scripts: Sequence[str],
+    seconds: float = _SECONDS,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> list[int | None]:
+    """How scripts end that are run by themselves; None for one that can't run, or has no end in so many seconds of CPU
+    time.
+
+    ``python`` is the interpreter, whose torch is imported once, and ``environment`` its variables, by default these here.
+    """
+    if not scripts:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{k}.py" for k in range(len(scripts))]
+        for path, text in zip(paths, scripts, strict=True):
+            path.write_text(text, encoding="utf-8")
+        command = [python, str(Path(__file__).with_name("alone.py")), str(seconds)]
+        lines = "".join(f"{path}\n" for path in paths)
+        done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
+    found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
+    return found + [None] * (len(scripts) - len(found))  # it died before the rest

@@ -1,0 +1,176 @@
+"""Asks how a case ends without taking part in it: the client of `embcheck.engine.crashes.forks`."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embcheck.core.ledger import SHIPPED
+from embcheck.core.outcome import ProcessDied
+
+
+class NoAnswer(RuntimeError):
+    """The process that isolates crashes gave no answer; the message says what was asked."""
+
+
+class Forked:
+    """A fork of this process that answers requests, as ``python -m embcheck.engine.crashes.forks`` does."""
+
+    def __init__(self) -> None:
+        import gc
+
+        from embcheck.core.processes import end_with_parent
+        from embcheck.engine.crashes.forks import answer_all
+
+        gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
+        asked, told = os.pipe(), os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                end_with_parent()
+                ours = sorted((asked[0], told[1]))
+                # The controlling process waits for a worker's end of their pipe to close.
+                for first, last in ((3, ours[0]), (ours[0] + 1, ours[1]), (ours[1] + 1, os.sysconf("SC_OPEN_MAX"))):
+                    os.closerange(first, last)
+                answer_all(os.fdopen(asked[0]), os.fdopen(told[1], "w"))
+            finally:
+                os._exit(0)
+        os.close(asked[0])
+        os.close(told[1])
+        self.stdin, self.stdout = os.fdopen(asked[1], "w"), os.fdopen(told[0])
+
+    def end(self) -> None:
+        """Ends it."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self.stdin.close()
+        self.stdout.close()
+
+
+class Started:
+    """The same as a process that is started, which takes seconds."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "embcheck.engine.crashes.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin, self._process.stdout
+
+    def end(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Isolation:
+    """A process that has imported torch, but runs nothing itself: it tells how cases end in forks of it.
+
+    A fork of a worker that has run a case would not do: its thread pools don't survive one.
+    """
+
+    def __init__(self) -> None:
+        self._process: Forked | Started | None = None
+
+    def fork(self) -> None:
+        """Makes it a fork of this process, which must have imported the laws and run nothing."""
+        if self._process is None:
+            self._process = Forked()
+            atexit.register(self.close)
+
+    def ask(self, family: str, mode: str, limit: float, **more: Any) -> Any:
+        """One request, one answer; a case may take ``limit`` seconds of CPU time.
+
+        Raises:
+            NoAnswer: if the process died without one.  The next request starts another.
+        """
+        if self._process is None:
+            self._process = Started()
+            atexit.register(self.close)
+        try:
+            self._process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        except BaseException:
+            self.close()  # its answer would be taken for that of the next request
+            raise
+        if not line.endswith("\n"):  # it died, be it in the middle of an answer
+            self.close()
+            raise NoAnswer("the process that isolates crashes died itself")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            ended, self._process = self._process, None
+            ended.end()
+
+
+#: This process' own.  It takes seconds to start, so it stays.
+_ISOLATION = Isolation()
+
+
+def probe(family: str, mode: str, limit: float, cases: list[Any]) -> list[str | None]:
+    """The symptom of each case, up to the first that hangs."""
+    answer: list[str | None] = _ISOLATION.ask(family, mode, limit, cases=[repr(case) for case in cases])
+    return answer
+
+
+def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
+    """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
+    answer: dict[str, Any] = _ISOLATION.ask(family, mode, 60.0, refusal=case, device=device)
+    return answer
+
+
+def fork() -> None:
+    """Has the cases of this process end in forks of it as it is now, which must have run nothing."""
+    _ISOLATION.fork()
+
+
+def ready() -> None:
+    """Starts the process, which takes seconds: not on a case's time."""
+    _ISOLATION.ask("", "", 0.0, ready=True)
+
+
+def elsewhere(family: str, mode: str, case: str, setup: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The outcome of a case, packed, from a fork of a process that has run nothing, in which ``setup`` is entered first.
+
+    Raises:
+        ProcessDied: if the fork died, or came to no end.
+        NoAnswer: if nothing came back for another reason.
+    """
+    answer = _ISOLATION.ask(family, mode, 150.0, outcome=case, setup=list(setup))
+    if "sent" in answer:
+        return base64.b64decode(answer["sent"])
+    if answer["symptom"]:
+        raise ProcessDied(answer["symptom"])
+    raise NoAnswer(f"the process that executed {case} sent no outcome")
+
+
+def examine(
+    family: str,
+    mode: str,
+    case: str | bytes,
+    *,
+    limit: float = 30.0,
+    seconds: float = 20.0,
+    ledgers: Sequence[Path] = (SHIPPED,),
+) -> dict[str, Any]:
+    """A case's symptom in a child, the smallest case found within ``seconds`` that shares it, and its script.
+
+    The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
+    """
+    given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
+    answer: dict[str, Any] = _ISOLATION.ask(family, mode, limit, **given, seconds=seconds, ledgers=[*map(str, ledgers)])
+    return answer

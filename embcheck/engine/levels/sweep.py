@@ -1,0 +1,185 @@
+"""Judges one deck of cases at several CPU levels, each in a process of its own, and compares what came out.
+
+The deck is the same at each level: a level is no part of a case.  `embcheck.engine.levels.process` is such a process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from embcheck.core.item import ENGINES
+from embcheck.core.ledger import SHIPPED
+from embcheck.core.machine import Machine
+from embcheck.core.typed import built
+from embcheck.core.verdict import Statement, Status, Verdict
+from embcheck.engine.levels.level import AT, BEST, Level, evidence, script_at, unproved
+from embcheck.record.store import failure_id
+
+#: The families whose kernels the levels choose: products, lookups, bags, and optimizers in one kernel.
+DECK = ("linear", "conversion", "lookup", "embedding_bag", "tied_training")
+#: Those whose numbers are the same in any order of a sum, where a law is exact: integers that fit.  What an optimizer's
+#: laws compare exactly are two parameters, whose numbers are rounded as each level does.
+EXACT = ("linear", "conversion", "lookup", "embedding_bag")
+#: The law that compares levels.
+AGREE = Statement(
+    "levels_agree",
+    "levels",
+    "Where a law is exact, every level of the CPU computes the same numbers.",
+    "torch.backends.cpu: get_cpu_capability; oneDNN: CPU dispatcher control",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is judged: families, by some engines in a profile, with a seed, under some ledgers."""
+
+    families: tuple[str, ...] = DECK
+    engines: tuple[str, ...] = ENGINES
+    profile: str = "quick"
+    seed: int = 0
+    ledgers: tuple[str, ...] = (str(SHIPPED),)
+
+    def of(self, families: Iterable[str]) -> Request:
+        """The same of other families."""
+        return replace(self, families=tuple(families))
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        """The request that a process reads."""
+        told = json.loads(text)
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a level's process told; ``absent`` says why there was none, ``doubt`` why nothing of it can be believed.
+
+    ``values`` has of each item by case the fingerprint of what came out, where every law was exact.
+    """
+
+    level: str
+    machine: Machine = field(default_factory=Machine)
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+    laws: tuple[Statement, ...] = ()
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    absent: str = ""
+    doubt: str = ""
+    seconds: float = 0.0
+
+    @property
+    def device(self) -> str:
+        """What its verdicts name as their device."""
+        return _device(self.level)
+
+    @property
+    def words(self) -> str:
+        """What was proved, or why nothing was."""
+        if self.absent:
+            return f"not applicable: {self.absent}"
+        proof = evidence(self.machine, self.kernels) if self.machine.cpu_capability else ""
+        return f"unknown: {self.doubt}" + (f" ({proof})" if proof else "") if self.doubt else proof
+
+
+class Running:
+    """A level's process."""
+
+    def __init__(self, wanted: Level, request: Request) -> None:
+        self.level = wanted
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "embcheck.engine.levels.process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **wanted.environment},
+        )
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(asdict(request)) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it is gone, which `result` tells
+
+    def result(self) -> Swept:
+        """What it told, once it has come to its end."""
+        said, _ = self._process.communicate()
+        try:
+            told = json.loads(said)
+        except ValueError:
+            doubt = f"its process gave no answer (exit status {self._process.returncode})"
+            lost = Verdict(AGREE.law, "levels", "torch", "eager", "levels", Status.UNKNOWN, _device(self.level.name))
+            return Swept(self.level.name, doubt=doubt, verdicts=(replace(lost, reasons=(doubt,)),), laws=(AGREE,))
+        machine, kernels = Machine.of(told["machine"]), told["kernels"]
+        absent, doubt = unproved(self.level, machine, kernels)
+        swept = Swept(
+            self.level.name,
+            machine,
+            kernels,
+            laws=tuple(built(Statement, law) for law in told["laws"]),
+            values=told["values"],
+            absent=absent,
+            doubt=doubt,
+            seconds=told["seconds"],
+        )
+        if absent:
+            return swept
+        return replace(swept, verdicts=tuple(placed(self.level, swept, Verdict.from_dict(v)) for v in told["verdicts"]))
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def placed(wanted: Level, swept: Swept, verdict: Verdict) -> Verdict:
+    """A verdict of a level's process, as one about the level: its device names it, its scripts ask for it."""
+    if wanted.name == BEST:
+        return replace(verdict, must_cover=())
+    device = _device(wanted.name)
+    examples = tuple(
+        replace(
+            example,
+            device=device,
+            script=script_at(wanted, example.script),
+            id=failure_id(example.law, example.subject, example.mode, device, example.case),
+        )
+        for example in verdict.counterexamples
+    )
+    found = replace(verdict, device=device, must_cover=(), counterexamples=examples)
+    if swept.doubt and found.status > Status.NOT_APPLICABLE:
+        found = replace(found, status=max(found.status, Status.UNKNOWN), reasons=(*found.reasons, swept.doubt))
+    return found
+
+
+def _device(name: str) -> str:
+    return "cpu" if name == BEST else f"cpu{AT}{name}"
+
+
+def disagreements(best: Swept, other: Swept) -> list[Verdict]:
+    """For each item how a level's numbers stand to those of the best, where both were exact."""
+    found = []
+    for label, values in other.values.items():
+        family, subject, mode, engine, *_ = label.split("/")
+        if family not in EXACT:
+            continue
+        known = best.values.get(label, {})
+        compared = [case for case in values if case in known]
+        departing = [case for case in compared if values[case] != known[case]]
+        status = Status.VIOLATED if departing else Status.HOLDS if compared else Status.NOT_APPLICABLE
+        if other.doubt:
+            status = max(status, Status.UNKNOWN)
+        shown = ", ".join(departing[:3])
+        reasons = (f"{len(departing)} of {len(compared)} cases give other numbers: {shown}",) if departing else ()
+        device = _device(other.level)
+        found.append(
+            Verdict(AGREE.law, family, subject, mode, engine, status, device, cases=len(compared), reasons=reasons)
+        )
+    return found

@@ -1,0 +1,151 @@
+"""Which cases meet what the laws oblige: one list for each family, whatever the seed, the machine or the release.
+
+The lists are kept beside this module, for choosing them takes as long as a tenth of *quick*; `python -m
+embcheck.engine.obligations` writes them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from embcheck.core.axes import parse
+from embcheck.core.facts import conditions, holds
+from embcheck.core.files import write_whole
+from embcheck.core.law import Family, Law, accepts
+from embcheck.core.ledger import SHIPPED, Entry, read
+from embcheck.core.verdict import APPLIES
+
+#: How the kinds of difference begin after which nothing came out, and patterns of them.
+_ENDS = ("raised", "does not compile", "crash", "hang", "*", "?")
+#: The lists of torch's own families, each with what it was chosen for.
+KEPT = Path(__file__).with_name("obliging.json")
+#: Pairwise covers that are looked through for what neither small cases nor the product have.
+_COVERS = 2
+
+
+def enumerated(family: Family) -> Iterator[Any]:
+    """What a family enumerates without a seed, in an order that never changes: its landmarks, its small cases, the
+    product of its flags, and covers."""
+    space = family.space
+    yield from filter(None, map(space.repair, space.fixed_cases()))
+    yield from space.scope()
+    yield from space.product()
+    for turn in range(_COVERS):
+        yield from space.cover(min(2, space.strength), turn, 0)
+
+
+def obliging_cases(family: Family) -> dict[int, Any]:
+    """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since, or a subject's."""
+    kept = _kept().get(family.name, {})
+    if kept.get("of") != _digest(family):
+        return choose(family)
+    return {int(position): parse(case) for position, case in kept["cases"].items()}
+
+
+@lru_cache(maxsize=1)
+def _kept() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    return found
+
+
+def _digest(family: Family) -> str:
+    """What tells a list apart from one that would be chosen otherwise, but for changes of the code."""
+    laws = [(law.name, sorted(law.must_cover), law.refusal) for law in family.laws]
+    regions = [(each.law, each.where, each.mode, each.kind, each.excluded) for each in _concerning(family)]
+    told = repr((family.modes, dict(family.space.axes), laws, regions))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def keep(families: dict[str, Family], path: Path = KEPT) -> None:
+    """Chooses the lists anew and writes them."""
+    lists = {
+        name: {"of": _digest(family), "cases": {str(n): repr(case) for n, case in choose(family).items()}}
+        for name, family in sorted(families.items())
+    }
+    write_whole(path, json.dumps(lists, indent=1, ensure_ascii=False) + "\n")
+
+
+def choose(family: Family) -> dict[int, Any]:
+    """For each law and each condition that it obliges the first case that meets it and lies in no region in which a
+    shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
+
+    What only cases in such regions meet is met by the first that is executed and accepted, or known not to be as the law
+    says: it is judged, and an entry's region ends with a release.
+    """
+    missing = {law.name: {APPLIES, *law.must_cover} for law in family.laws}
+    regions = {law.name: _regions(family, law) for law in family.laws}
+    unjudged = [entry for entry in _concerning(family) if entry.excluded or _bars(entry, family)]
+    found: dict[int, Any] = {}
+    known: dict[tuple[str, str], tuple[int, Any]] = {}
+    for position, case in enumerate(enumerated(family)):
+        refused = family.refused(case)
+        facts: dict[str, Any] = {}
+        for law in family.laws:
+            if law.name not in missing or law.refusal != refused or not law.when(case):
+                continue
+            newly = {each for each in missing[law.name] if _may_hold(each, case)}
+            if not newly:
+                continue
+            facts = facts or case.facts()
+            newly = {each for each in newly if each == APPLIES or holds(each, facts)}
+            if not newly:
+                continue
+            if not any(entry.covers(facts) for entry in regions[law.name]):
+                found[position] = case
+                missing[law.name] -= newly
+                if not missing[law.name]:
+                    del missing[law.name]
+            elif not any(entry.covers(facts) for entry in unjudged):
+                for each in newly:
+                    known.setdefault((law.name, each), (position, case))
+        if not missing:
+            break
+    found.update(known[law, each] for law, lacking in missing.items() for each in lacking if (law, each) in known)
+    return dict(sorted(found.items()))
+
+
+def _may_hold(condition: str, case: Any) -> bool:
+    """Whether a case might meet a condition, as far as its axes tell: most facts have to be computed."""
+    return all(
+        each.fact not in case._fields or each.holds({each.fact: getattr(case, each.fact)})
+        for each in conditions(condition)
+    )
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> tuple[Entry, ...]:
+    return read(SHIPPED)
+
+
+def _concerning(family: Family) -> list[Entry]:
+    """The shipped entries that speak of the mode in which the list is run, whatever torch or device they name."""
+    return [entry for entry in _shipped() if entry.runs_in(family.modes[:1])]
+
+
+def _bars(entry: Entry, family: Family) -> bool:
+    """Whether an entry speaks of cases that raise where they must not, of which no other law is asked."""
+    accepted = any(law.judge is accepts and entry.speaks_of(law.name) for law in family.laws)
+    return accepted and any(kind.strip().startswith(_ENDS) for kind in entry.kind.split(","))
+
+
+def _regions(family: Family, law: Law) -> list[Entry]:
+    """The entries that might excuse a law, or keep it from being asked."""
+    names = [each.name for each in family.laws]
+    return [
+        entry
+        for entry in _concerning(family)
+        if entry.speaks_of(law.name)
+        or _bars(entry, family)
+        or (entry.excluded and any(entry.speaks_of(name) for name in names))
+    ]
+
+
+if __name__ == "__main__":
+    from embcheck.subject.collect import load_families
+
+    keep(load_families())

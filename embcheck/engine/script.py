@@ -1,0 +1,220 @@
+"""Turns a counterexample into a program that imports nothing but torch.
+
+The program that embcheck executes *is* the script: its source is printed with the case's tensors as literals, in memory
+laid out as it was, and the one comparison that failed.  It exits as `embcheck.engine.exit_lines` says: 1 only if the same
+difference shows, 0 once it is gone, 2 for anything else.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+import textwrap
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from embcheck.core.law import Family, Law, Plan
+from embcheck.core.result import Difference
+from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
+from embcheck.engine.literal import expression, input_lines
+from embcheck.engine.script_simplifier.simplify import simplified
+
+if TYPE_CHECKING:
+    from embcheck.modes.mode import Mode
+
+
+def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
+    """The standalone program for a counterexample, without what its options decide and what its comparison does not need."""
+    return simplified(complete(family, mode, law, case, found))
+
+
+def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
+    """The same with all that a family's program can do and look at."""
+    plan = family.plan(case)
+    memory, ends = found.path == "written", ends_the_process(found)
+    sources = _sources(plan, mode)
+    parts = [
+        f"# law:  {law.sentence}",
+        f"# case: {case!r}",
+        *(f"# {line}" for line in textwrap.wrap(f"got:  {found.words}", 110)),
+        "from __future__ import annotations",
+        "",
+        "import sys",
+        *imports(found),
+        "",
+        OTHERWISE,
+        "",
+        "import torch",
+        *_imports(plan, mode, sources),
+        "",
+        *(in_a_child(found) if ends else []),
+        f"torch.set_num_threads({plan.threads})",
+        *(line for name, given in plan.inputs.items() for line in input_lines(name, given, memory)),
+        "",
+        *sources,
+        "",
+        *call_and_exit(_call(plan, mode), plan.inputs, found, family.refused(case)),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+# -- functions as source -----------------------------------------------------------------------------------------
+
+
+def roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
+    """The functions from which a program's source begins: the mode's, those among its options, and its own."""
+    functions = [] if mode.name == "eager" else [mode.function]
+    for value in plan.options.values():
+        functions += [member for member in (value if isinstance(value, tuple) else [value]) if callable(member)]
+    return [*functions, plan.program]
+
+
+def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.ModuleType]]:
+    """The functions and constants that the program refers to, dependencies first, and the modules."""
+    found: dict[str, Any] = {}
+    modules: dict[str, types.ModuleType] = {}
+
+    def visit(name: str, thing: Any) -> None:
+        if name in found:
+            return
+        code = getattr(thing, "__code__", None)
+        if _is_own_class(thing):
+            found[name] = None
+            for base in thing.__bases__:
+                if base.__module__ not in ("builtins", "torch", "torch.nn.modules.module", "torch.autograd.function"):
+                    visit(base.__name__, base)
+            for member in vars(thing).values():
+                refers(getattr(member, "__func__", member))
+            del found[name]
+        elif hasattr(thing, "script"):  # a user's subject says itself how it is built
+            found[name] = thing
+        elif code is not None:
+            found[name] = None  # a place, against cycles
+            refers(thing)
+            del found[name]
+        elif isinstance(thing, (dict, tuple, list)):
+            for member in thing.values() if isinstance(thing, dict) else thing:
+                if isinstance(member, types.FunctionType):
+                    visit(member.__name__, member)
+        found[name] = thing
+
+    def refers(function: Any) -> None:
+        code = getattr(function, "__code__", None)
+        for used in _names(code) if code is not None else ():
+            value = function.__globals__.get(used)
+            if isinstance(value, types.ModuleType):
+                modules[used] = value
+            elif isinstance(value, types.FunctionType) or _is_class(value) or _is_constant(value):
+                visit(used, value)
+
+    for function in roots(plan, mode):
+        visit(function.__name__, function)
+    return found, modules
+
+
+def _names(code: types.CodeType) -> list[str]:
+    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _names(const)]
+    # A function's attribute __name__ is not the module's.
+    return [name for name in (*code.co_names, *inner) if not name.startswith("__")]
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, (dict, tuple, list)):
+        members = list(value.values()) if isinstance(value, dict) else list(value)
+        return bool(members) and all(_is_constant(m) or isinstance(m, types.FunctionType) for m in members)
+    return isinstance(value, (int, float, str, bool)) and value is not None
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] in ("torch", "embcheck")
+
+
+def _is_own_class(value: Any) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] == "embcheck"
+
+
+#: Modules that come with torch; others are imported by their names.
+COME_WITH_TORCH = frozenset({
+    "torch",     "torch.amp", "torch.autograd", "torch.autograd.forward_ad", "torch.autograd.functional", "torch.autograd.graph",
+    "torch.autograd.profiler", "torch.distributed", "torch.func", "torch.jit", "torch.nested", "torch.nn", "torch.nn.functional",
+    "torch.nn.init", "torch.nn.modules", "torch.nn.modules.module", "torch.nn.parameter", "torch.nn.utils",
+    "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.nn.utils.rnn", "torch.nn.utils.stateless",
+    "torch.optim", "torch.optim.lr_scheduler", "torch.optim.optimizer", "torch.overrides", "torch.random", "torch.serialization",
+    "torch.sparse", "torch.utils", "torch.utils.data",
+})  # fmt: skip
+
+
+def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
+    _, modules = _reached(plan, mode)
+    lines = []
+    for name, module in sorted(modules.items()):
+        if name != "torch":
+            lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
+    used = {_module_of(name) for source in sources for name in _torchs(source).used}
+    local = {name for source in sources for name in _torchs(source).imported}
+    return [*lines, *(f"import {name}" for name in sorted(used - local - COME_WITH_TORCH))]
+
+
+class _Torchs(NamedTuple):
+    """What a source uses of torch, names with dots, and the modules that it imports itself."""
+
+    used: frozenset[str]
+    imported: frozenset[str]
+
+
+@functools.lru_cache(maxsize=1024)  # most programs of a family are made of the same functions
+def _torchs(source: str) -> _Torchs:
+    nodes = list(ast.walk(ast.parse(source)))
+    return _Torchs(
+        frozenset(ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node)),
+        frozenset(alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names),
+    )
+
+
+def _is_torchs(node: ast.expr) -> bool:
+    """Whether an expression is torch, or a name with dots that begins so."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "torch"
+
+
+def _module_of(name: str) -> str:
+    """The module, the innermost, that a name with dots leads through."""
+    while name not in sys.modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _sources(plan: Plan, mode: Mode) -> list[str]:
+    """The source of each function, class and constant, with the empty lines around it."""
+    found, _ = _reached(plan, mode)
+    parts: list[str] = []
+    for name, thing in found.items():
+        if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
+            parts.append("\n".join(["", *thing.script.splitlines(), ""]))
+        elif _is_own_class(thing):
+            parts.append(f"\n{_source(thing)}\n")
+        elif isinstance(thing, types.FunctionType):
+            source = _source(thing)
+            parts.append(f"\n{source[source.index('def ') :]}\n")
+            parts += [f"{name} = {thing.__name__}\n"] if name != thing.__name__ else []  # imported by another name
+        else:
+            parts.append(f"{name} = {expression(thing)}")
+    return parts
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(thing: Any) -> str:
+    """The source of a function or class, which Python has to look for."""
+    return textwrap.dedent(inspect.getsource(thing)).rstrip()
+
+
+def _call(plan: Plan, mode: Mode) -> str:
+    arguments = [f"{name}={name}" for name in plan.inputs]
+    arguments += [f"{name}={expression(value)}" for name, value in plan.options.items()]
+    if mode.name == "eager":
+        return f"seen = {plan.program.__name__}({', '.join(arguments)})"
+    return f"seen = {mode.function.__name__}({', '.join([plan.program.__name__, *arguments])})"

@@ -1,0 +1,72 @@
+"""What is said of a violation beside its difference: how the law stands in other modes on the same case, and which known
+violation is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from embcheck.core.law import Law
+from embcheck.core.ledger import Entry, Ledger
+from embcheck.core.machine import conditions
+from embcheck.core.result import Difference, Holds, Raised, Violated
+from embcheck.core.verdict import Status
+from embcheck.engine.tally import Tallies
+from embcheck.modes.mode import MODES
+
+
+def elsewhere(tallies: Tallies, law: Law, case: Any) -> dict[str, str]:
+    """How a law stands on a case in eager and in the family's other own modes: it holds, is violated, or the program raised.
+
+    Nothing is told where the case may take the process down.
+    """
+    if tallies.probe is not None:
+        return {}
+    told = {}
+    for name in dict.fromkeys(("eager", *tallies.family.modes)):
+        if name == tallies.mode.name or MODES[name].unasked(law) is not None or MODES[name].lacking() is not None:
+            continue
+        match tallies.evaluate([law], case, MODES[name])[0]:
+            case Holds():
+                told[name] = Status.HOLDS.word
+            case Violated():
+                told[name] = Status.VIOLATED.word
+            case Raised(error):
+                told[name] = f"raised {error}"
+    return told
+
+
+def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference, case: Any) -> str:
+    """The ledger's entry of the same law and sort of case that misses a difference by the least: its name and what it speaks
+    of instead, in words; empty if there is none."""
+    told, facts = [], case.facts()
+    for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
+        if entry.speaks_of(law) and entry.where.keys() <= facts.keys():
+            apart = list(_apart(ledger, entry, mode, device, found, case, facts))
+            told.append((len(apart), entry.name, apart))
+    if not told:
+        return ""
+    _, name, apart = min(told)
+    return f"{name}, which speaks of {', '.join(apart)}" if apart else name
+
+
+def _apart(
+    ledger: Ledger, entry: Entry, mode: str, device: str, found: Difference, case: Any, facts: Mapping[str, Any]
+) -> Iterator[str]:
+    """Each condition of an entry that the difference does not meet."""
+    for name, wanted in entry.where.items():
+        if not replace(entry, where={name: wanted}).covers(facts):
+            yield f"{name} = {wanted!r}"
+    if not entry.runs_in((mode,)):
+        yield f"mode {entry.mode}"
+    if not fnmatchcase(device, entry.device):
+        yield f"device {entry.device}"
+    if not entry.excuses(found, case):
+        said = entry.instead if isinstance(entry.instead, str) else "; ".join(map(": ".join, entry.instead.items()))
+        yield f"another result ({said})" if said else f"a difference of kind {entry.kind}"
+    if entry in ledger.elsewhere:
+        yield f"torch {entry.torch}"
+    if entry in ledger.some_machines:
+        yield f"machines with {conditions(entry.machine)}"

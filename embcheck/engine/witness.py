@@ -1,0 +1,167 @@
+"""Looks whether a ledger entry's witness still shows the violation, and keeps how it does."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from typing import Any
+
+from embcheck.core.law import Family, Law, ended
+from embcheck.core.ledger import SEEMS_FIXED, Entry, LedgerError
+from embcheck.core.machine import Machine, conditions, here
+from embcheck.core.result import Difference, Violated
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
+from embcheck.engine.crashes.isolate import examine
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.engine.script import complete
+from embcheck.known.recorded import scripts
+from embcheck.modes.mode import MODES, modes_of
+from embcheck.record.store import failure_id
+from embcheck.subject.collect import load_families
+
+
+def statement(entry: Entry) -> Statement:
+    """The entry as a record keeps it."""
+    releases = f"; torch {entry.torch}" if str(entry.torch) else ""
+    machines = f"; machines with {conditions(entry.machine)}" if entry.machine else ""
+    return Statement(
+        witness_law(entry.name), LEDGER, entry.reason, f"violates {entry.law}{releases}{machines}", entry.link
+    )
+
+
+def look(
+    entry: Entry,
+    device: str = "cpu",
+    *,
+    in_force: bool = True,
+    surveyed: bool = False,
+    strict: bool = False,
+    machine: Machine | None = None,
+) -> Verdict:
+    """*known* while the witness fails as the entry says, with the case and its script.
+
+    Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here, and
+    unless ``strict`` also where the entry was never measured: it seems fixed on this torch or this machine.
+
+    An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.  One that
+    speaks of other machines than this one is not applicable.
+    """
+    machine = machine or here(device)
+    unmet = machine.unmet(entry.machine)
+    reason = f"not applicable here: it speaks of machines with {unmet}" if unmet else lacking(entry)
+    if reason is not None:
+        return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
+    try:
+        found = _shown(entry, device, scripted=surveyed)
+    except LedgerError as error:
+        return _verdict(entry, device, Status.VIOLATED, str(error))
+    if found is not None:
+        if in_force:
+            return _verdict(entry, device, Status.KNOWN, found=found)
+        words = f"it fails in this release too, which the entry's condition, torch {entry.torch}, leaves out"
+        return _verdict(entry, device, Status.VIOLATED, words, found=found)
+    if not in_force:
+        return _verdict(entry, device, Status.HOLDS)
+    if surveyed:
+        return _verdict(entry, device, Status.HOLDS, "right in this release, which the entry's condition does not say")
+    elsewhere = "" if strict else entry.unmeasured(version("torch"), machine.gpu_capability or machine.cpu_capability)
+    if elsewhere:
+        return _verdict(entry, device, Status.HOLDS, f"{SEEMS_FIXED}: {entry.case!r} passes; {elsewhere}")
+    words = f"ledger entry {entry.name} is stale: {entry.case!r} no longer fails; remove the entry"
+    return _verdict(entry, device, Status.VIOLATED, words)
+
+
+def lacking(entry: Entry) -> str | None:
+    """Why none of the modes that an entry speaks of is here; None if one is."""
+    load_families()
+    first = None
+    for found in MODES.values():
+        if entry.runs_in((found.name,)):
+            reason = found.lacking()  # which may try a compiler, and takes seconds
+            if reason is None:
+                return None
+            first = first or reason
+    return first
+
+
+def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
+    return Verdict(
+        law=witness_law(entry.name),
+        family="ledger",
+        subject="torch",
+        mode="eager" if set("*,") & set(entry.mode) else entry.mode,
+        engine="witness",
+        status=status,
+        device=device,
+        cases=1,
+        known=int(status == Status.KNOWN),
+        reasons=reasons,
+        counterexamples=(found,) if found is not None else (),
+    )
+
+
+def _shown(entry: Entry, device: str, *, scripted: bool) -> Counterexample | None:
+    """The witness as a counterexample, or None if it no longer fails as the entry says; ``scripted`` if its script is read.
+
+    Raises:
+        LedgerError: if it is no case, or lies outside the entry's own region.
+    """
+    families = load_families().values()  # first of all: they bring the case types
+    case = entry.case
+    for family in families:
+        names = modes_of(family, "all")
+        modes = [name for name in names if entry.runs_in((name,)) and fnmatchcase(device, entry.device)]
+        if type(case) is not family.space.case_type or not modes:
+            continue
+        if not _plans(family, case):
+            continue
+        mode = next((name for name in modes if MODES[name].lacking() is None), modes[0])
+        laws = [law for law in family.laws if entry.concerns(law.name, mode, device)]
+        if entry.excluded and laws:
+            # Of a witness, which is small, a few seconds say as much as a profile's limit.
+            answer = examine(family.name, mode, repr(case), limit=5.0, seconds=0)
+            if answer["symptom"]:
+                return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
+        # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
+        for execute in (Execution(device), Execution(device, apart=True)):
+            for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
+                for found in result.difference.apart() if isinstance(result, Violated) else ():
+                    if entry.excuses(found, case):
+                        return _counterexample(family, law, mode, device, case, found, scripted)
+    return None
+
+
+def _plans(family: Family, case: Any) -> bool:
+    """Whether a family has the program that a case names; others have cases of the same type, and other routes."""
+    try:
+        family.plan(case)
+    except KeyError:
+        return False
+    return True
+
+
+def _counterexample(
+    family: Family, law: Law, mode: str, device: str, case: Any, found: Difference, scripted: bool
+) -> Counterexample:
+    return Counterexample(
+        law=law.name,
+        family=family.name,
+        subject="torch",
+        mode=mode,
+        device=device,
+        case=repr(case),
+        kind=found.kind,
+        words=found.words,
+        path=found.path,
+        got=repr(found.got),
+        expected=repr(found.expected),
+        script=complete(family, MODES[mode], law, case, found) if scripted else "",
+        id=failure_id(law.name, "torch", mode, device, repr(case)),
+    )
+
+
+def script_of(entry: Entry) -> str:
+    """The script of an entry: of its witness as the installed torch fails now, else of its cause, else empty."""
+    shown = _shown(entry, "cpu", scripted=True)
+    return shown.script if shown is not None else scripts().get(entry.cause, "")

@@ -1,0 +1,1 @@
+"""Gradient clipping, AveragedModel and GradScaler."""

@@ -1,0 +1,181 @@
+"""What follows a backward pass or a step, as a case: gradients that are clipped, weights that are averaged or flattened,
+losses that are scaled."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
+from embcheck.core.axes import Axes
+from embcheck.core.bound import Rounded
+from embcheck.core.format import FORMATS, Floats
+from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.optimizers import KINDS
+
+#: The gradients of three parameters: a matrix, a vector, a number.
+GRADS: dict[str, Any] = {"a": [[3.0, -4.0], [0.5, 0.0]], "b": [12.0, -1.0, 2.0], "c": -8.0}
+#: What is flattened, beside them an empty table and an empty vector.
+PARTS = {name: np.array(grad) for name, grad in GRADS.items()} | {"e": np.zeros((0, 2)), "f": np.zeros((3, 0))}
+VALUES = (1.0, 3.0, -5.0, 8.0, 0.0, 2.0)
+#: Optimizers whose losses are scaled, with an eps beside which the size of a gradient shows.
+SCALED: dict[str, dict[str, Any]] = {
+    "SGD": {"lr": 0.5},
+    "Adam": {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0},
+    "AdamW": {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0, "weight_decay": 0.25},
+    "Adagrad": {"lr": 0.5, "eps": 1.0},
+    "RMSprop": {"lr": 0.5, "alpha": 0.5, "eps": 1.0},
+}
+#: The steps after which a scale is given, and the scale.
+GIVEN_AT, GIVEN = (1, 3), 32.0
+
+
+class _AftercareAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    what: str = "norm"
+    limit: float = 1.0
+    kind: Any = 2.0
+    foreach: Any = None
+    as_list: bool = True
+    average: str = "equal"
+    #: whether a matrix has a sparse gradient, as a table's may be
+    sparse: bool = False
+    buffers: bool = False
+    #: whether one of the buffers is a number of steps
+    counter: bool = False
+    #: whether the weights that are averaged do not require grad, or some of those whose gradients are clipped
+    frozen: bool = False
+    growth: int = 2
+    bad: tuple[int, ...] = ()
+    unscaled_first: bool = False
+    #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own that is
+    #: stepped ahead or behind
+    beside: str = ""
+    #: error_if_nonfinite, and a number that is put among the gradients
+    strict: bool = False
+    #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
+    times: float = 1.0
+    #: whether a gradient without elements is among them
+    hollow: bool = False
+    poison: float = 0.0
+    steps: int = 6
+    dtype: str = "float32"
+    #: the dtype of the vector's gradient
+    other_dtype: str = ""
+    #: in which order parameters are flattened, and whether the first is listed again
+    order: tuple[str, ...] = ("a", "b", "c")
+    twice: bool = False
+    #: which parameter is given by itself and not in a list, if one is: "bare" has no gradient
+    single: str = ""
+    #: by which norm: its own, one that was taken before, or twice that
+    norm: str = "own"
+    #: how matrices lie in memory
+    layout: str = "contiguous"
+    #: whether parameters are joined before a vector is dealt out to them
+    joined: bool = True
+    #: how an average or a scaler goes on as another, in every other step
+    carried: str = ""
+    optimizer: str = "SGD"
+    path: str = ""
+    momentum: float = 0.0
+    climbing: bool = False
+    #: whether a scale is given now and then, and as what
+    given: str = ""
+    enabled: bool = True
+    #: the scale at first, and what makes gradients infinite where they are: all are, or negative or no numbers, one row is,
+    #: or finite gradients of a token that comes twice add up to infinity
+    initial: float = 8.0
+    excess: str = "all"
+    #: how many rows of zeros the matrix has above its own
+    above: int = 0
+
+
+class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
+    """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: in_double (something is averaged in float64), beyond_half (float16 numbers whose norm is above
+        65504, the largest of them), crossed (a matrix does not lie row by row), with_momentum, first_left_out (the first step
+        of an optimizer), sums_to_infinity (entries of a sparse gradient do that are finite, as they are scaled, too),
+        unscaled_in_excess (infinite gradients at a scale of one), averages_again (not only for the first time)."""
+        half = self.dtype == "float16" and self.other_dtype in ("", "float16")
+        return {
+            **self.axes,
+            "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
+            "averages_again": self.what == "average" and (self.steps > 1 or self.carried == "warm"),
+            "crossed": self.what == "vector" and self.layout != "contiguous" and "a" in self.order,
+            "with_momentum": self.momentum > 0,
+            "first_left_out": 0 in self.bad,
+            "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
+            "unscaled_in_excess": 1.0 in self.scales_in_excess,
+            "beyond_half": half and self.what == "norm" and self.total > 65504,
+        }
+
+    @property
+    def grads(self) -> dict[str, Floats]:
+        """The gradients that there are."""
+        found = {name: self.times * np.array(grad) for name, grad in GRADS.items() if self.single in ("", name)}
+        if self.above and "a" in found:
+            found["a"] = np.concatenate([np.zeros((self.above, 2)), found["a"]])
+        return found
+
+    @property
+    def total(self) -> float:
+        """The norm of all gradients together."""
+        every_one = np.concatenate([np.zeros(1), *(np.abs(grad).reshape(-1) for grad in self.grads.values())])
+        kind = float(self.kind)
+        return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
+
+    @property
+    def averages(self) -> Floats:
+        """The average after each update; the first update copies."""
+        found, mean = [], 0.0
+        for count, value in enumerate(VALUES[: self.steps]):
+            share = {"equal": 1 / (count + 1), "swa": 1 / (count + 1), "own": 0.5}.get(self.average, 0.25)
+            mean = value if count == 0 else mean + (value - mean) * share
+            found.append(mean)
+        return np.array(found)
+
+    @property
+    def scales(self) -> tuple[list[float], list[float]]:
+        """The scale after each step, and that of each loss."""
+        scale, good = self.initial if self.enabled else 1.0, 0
+        after, before = [], []
+        for step in range(self.steps):
+            before.append(scale)
+            if self.given and step in GIVEN_AT:
+                scale = GIVEN
+            elif step in self.bad:
+                scale, good = scale * 0.5, 0
+            else:
+                good += 1
+                if good == self.growth and self.enabled:
+                    scale, good = scale * 4, 0
+            after.append(scale)
+        return after, before
+
+    @property
+    def scales_in_excess(self) -> list[float]:
+        """The scale in each step that is to be left out."""
+        return [self.scales[1][step] for step in self.bad if step < self.steps]
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What the optimizer of scaled losses is built with."""
+        flags = dict(SCALED[self.optimizer]) | ({self.path: True} if self.path else {})
+        flags |= {"momentum": self.momentum} if self.momentum else {}
+        return flags | ({"maximize": True} if self.climbing else {})
+
+    def weights(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """Weights of 8 whose gradients are 1 after each step, those that are left out aside, and their bounds."""
+        fmt = FORMATS["float32"]
+        flags = {**KINDS[self.optimizer].defaults, **self.flags}
+        ones = [None if step in bad else Rounded(np.ones((2, 1)), fmt) for step in range(self.steps)]
+        rates = [float(flags["lr"])] * self.steps
+        after = oracle.run(self.optimizer, flags, np.full((2, 1), 8.0), ones, rates, fmt)
+        # Another order of evaluation rounds at most twice as often; what is dyadic and small is not rounded at all.
+        share = 0.0 if self.optimizer == "SGD" else 2.0
+        errors = [share * np.broadcast_to(np.asarray(each.error), (2, 1)).reshape(2) for each in after]
+        return np.stack([np.asarray(each.value).reshape(2) for each in after]), np.stack(errors)

@@ -1,0 +1,1 @@
+"""What a lookup allocates and computes."""

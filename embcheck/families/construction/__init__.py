@@ -1,0 +1,1 @@
+"""nn.Embedding and its constructor."""

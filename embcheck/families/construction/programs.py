@@ -1,0 +1,261 @@
+"""Programs: how a table is made, and what is done to a table that was just made.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.families.construction.seeding import seeded
+from embcheck.families.lookup.programs import surroundings
+
+Tensor = torch.Tensor
+#: A torch.nn.Embedding; its attributes are what is observed.
+Layer = Any
+Make = Callable[..., Layer]
+Act = Callable[[Layer, Tensor], dict[str, Any]]
+
+
+def constructed(
+    make: Make, act: Act, weight: Tensor, rows: int, width: int, flags: dict[str, Any], dtype: str, seed: int
+) -> dict[str, Any]:
+    kind = getattr(torch, dtype)
+    learns = seed % 2 == 1
+    weight.requires_grad_(learns)
+    with torch.random.fork_rng(devices=[]):
+        seeded(seed)
+        around = surroundings()
+        layer = make(rows, width, weight, flags, kind)
+        drew = surroundings()[5] != around[5]
+        ended = torch.get_rng_state()
+        kept = surroundings()[:5] == around[:5]
+        made = layer.weight.detach()
+        first = torch.zeros(0) if made.is_meta else made.clone()
+        next_one = make(rows, width, weight, flags, kind).weight.detach()
+        seeded(seed)
+        again = make(rows, width, weight, flags, kind).weight.detach()
+        apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
+        seeded(seed)
+        plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=kind))
+        once = torch.equal(torch.get_rng_state(), ended)
+        seen = act(layer, weight)
+    after = layer.weight.detach()
+    return {
+        "first": first,
+        "again": again if not again.is_meta else first,
+        "differs": made.is_meta or not torch.equal(next_one, again),
+        "apart": apart,
+        "drew": drew,
+        "plain": plain,
+        "once": once,
+        "kept": kept,
+        "weight": layer.weight,
+        "values": torch.zeros(0) if after.is_meta else after.clone(),
+        "parameter": type(layer.weight) is torch.nn.Parameter,
+        "flags": [layer.num_embeddings, layer.embedding_dim, layer.padding_idx, layer.max_norm, layer.norm_type,
+                  layer.scale_grad_by_freq, layer.sparse],
+        "repr": repr(layer),
+        "names": [name for name, _ in layer.named_parameters()],
+        "state": list(layer.state_dict()),
+        "buffers": len(list(layer.buffers())) + len(list(layer.children())),
+        "training": layer.training,
+        "graded": layer.weight.grad is not None,
+        "source_kept": weight.is_leaf and weight.requires_grad == learns and weight.grad is None,
+        "shares": not made.is_meta and after.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
+        **seen,
+    }  # fmt: skip
+
+
+# -- how it is made ------------------------------------------------------------------------------------------------
+
+
+def keyword(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding(num_embeddings=rows, embedding_dim=width, dtype=dtype, **flags)
+
+
+def positional(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    given = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
+    rest: list[Any] = [*(given | flags).values(), None, False, "cpu", dtype]
+    return torch.nn.Embedding(rows, width, *rest)
+
+
+def frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding(rows, width, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags)
+
+
+def by_default_dtype(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return torch.nn.Embedding(rows, width, **flags)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def without_grad(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    with torch.no_grad():
+        return torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+
+
+def skipped(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    layer: Layer = torch.nn.utils.skip_init(torch.nn.Embedding, rows, width, dtype=dtype, **flags)
+    layer.reset_parameters()
+    return layer
+
+
+def meta(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding(rows, width, device="meta", dtype=dtype, **flags)
+
+
+def meta_emptied(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    with torch.device("meta"):
+        layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+    layer = layer.to_empty(device="cpu")
+    layer.reset_parameters()
+    return layer
+
+
+def meta_emptied_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    layer = torch.nn.Embedding(rows, width, _freeze=True, device="meta", dtype=dtype, **flags).to_empty(device="cpu")
+    layer.reset_parameters()
+    return layer
+
+
+def given(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding(rows, width, _weight=weight, **flags)
+
+
+def given_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding(rows, width, _weight=weight, _freeze=True, **flags)
+
+
+def pretrained(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding.from_pretrained(weight, **flags)
+
+
+def pretrained_trainable(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return torch.nn.Embedding.from_pretrained(embeddings=weight, freeze=False, **flags)
+
+
+def pretrained_positional(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    given = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
+    return torch.nn.Embedding.from_pretrained(weight, True, *(given | flags).values())
+
+
+def pretrained_parameter(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    parameter = torch.nn.Parameter(weight)
+    layer = torch.nn.Embedding.from_pretrained(parameter, **flags)
+    if not parameter.requires_grad:
+        raise AssertionError("the Parameter that was given no longer requires grad")
+    return layer
+
+
+class Words(torch.nn.Embedding):
+    def _get_name(self) -> str:
+        return "Embedding"
+
+
+def subclass_pretrained(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    kind: Any = Words
+    layer = kind.from_pretrained(weight, **flags)
+    if type(layer) is not Words:
+        raise AssertionError("from_pretrained of a subclass gives another class")
+    return layer
+
+
+# -- what is done to it --------------------------------------------------------------------------------------------
+
+
+def nothing(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    return {}
+
+
+def reset(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    torch.nn.init.constant_(layer.weight, 7.0)
+    parameter, learns, memory = layer.weight, layer.weight.requires_grad, layer.weight.data_ptr()
+    gradient = parameter.grad = torch.ones_like(parameter) if learns else None
+    layer.reset_parameters()
+    same = layer.weight is parameter and layer.weight.data_ptr() == memory and layer.weight.requires_grad is learns
+    kept = layer.weight.grad is gradient and (gradient is None or gradient.is_meta or bool((gradient == 1).all()))
+    layer.weight.grad = None
+    return {"same": same and kept}
+
+
+def loaded(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    parameter, memory = layer.weight, layer.weight.data_ptr()
+    found = layer.load_state_dict({"weight": weight})
+    same = layer.weight is parameter and layer.weight.data_ptr() == memory
+    return {"same": same, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
+
+
+def loaded_loosely(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    parameter = layer.weight
+    found = layer.load_state_dict({"weight": weight, "bias": weight}, strict=False)
+    missing = layer.load_state_dict({}, strict=False)
+    keys = [list(missing.missing_keys), list(found.unexpected_keys)]
+    return {"same": layer.weight is parameter, "keys": keys}
+
+
+def loaded_by_assignment(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    found = layer.load_state_dict({"weight": weight}, assign=True)
+    return {"same": True, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
+
+
+def saved(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    state = layer.state_dict()["weight"]
+    aliases = state.data_ptr() == layer.weight.data_ptr()
+    return {"saved": state.clone(), "aliases": aliases, "detached": not state.requires_grad and state.grad_fn is None}
+
+
+def evaluated(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    modes = [layer.training, layer.eval().training, layer.train().training, layer.train(False).training]
+    return {"modes": modes, "training": layer.train() is layer and layer.training}
+
+
+def widened(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    layer.to(torch.float64)
+    return {}
+
+
+def halved(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    layer.half()
+    return {}
+
+
+def shortened(layer: Layer, weight: Tensor) -> dict[str, Any]:
+    layer.to(dtype=torch.bfloat16)
+    return {}
+
+
+def _named(functions: list[Any]) -> dict[str, Any]:
+    return {function.__name__: function for function in functions}
+
+
+#: Those that draw their first weights, and those that are given a table.
+DRAWN: dict[str, Make] = _named(
+    [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied, meta_emptied_frozen]
+)
+GIVEN: dict[str, Make] = _named(
+    [
+        given,
+        given_frozen,
+        pretrained,
+        pretrained_trainable,
+        pretrained_positional,
+        pretrained_parameter,
+        subclass_pretrained,
+    ]
+)
+MAKES = DRAWN | GIVEN
+FREEZING = frozenset(
+    {"frozen", "meta_emptied_frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter",
+     "subclass_pretrained"}
+)  # fmt: skip
+ACTS: dict[str, Act] = _named(
+    [nothing, reset, loaded, loaded_loosely, loaded_by_assignment, saved, evaluated, widened, halved, shortened]
+)
+CASTS = {"widened": "float64", "halved": "float16", "shortened": "bfloat16"}

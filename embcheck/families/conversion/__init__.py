@@ -1,0 +1,1 @@
+"""An Embedding’s weight as a Linear’s weight, and back."""

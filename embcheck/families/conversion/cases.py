@@ -1,0 +1,355 @@
+"""The case of a conversion, and what follows from it: memory shared, strides, gradients.  Knows no torch.
+
+``to_linear`` is ``linear.weight = Parameter(embedding.weight.T)``, ``to_embedding`` the way back.  V is the number of
+rows of the table, D its width, N the number of tokens; the table W has shape (V, D).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import oracle, stream
+from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
+from embcheck.core.axes import Axes, Input
+from embcheck.core.case import LookupCase
+from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.layout import shared, view_of
+from embcheck.families.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
+from embcheck.families.conversion.transposition import COMPACTING, COPYING
+
+Expected = oracle.Expected
+Strides = tuple[int, ...]
+
+_OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
+
+
+class _ConversionAxes(NamedTuple):
+    """The axes of a conversion, simplest value first."""
+
+    num_embeddings: int
+    embedding_dim: int
+    direction: str = "to_linear"
+    indices: str = "cycle"
+    shape: tuple[int, ...] = (3,)
+    spelling: str = "T"
+    cut: str = "none"
+    assign: str = "attribute"
+    grad_mode: str = "enabled"
+    source: str = "plain"
+    target_frozen: bool = False
+    later: str = "nothing"
+    #: what the source's own backward does: alone (nothing), backward_before, backward_after, one_loss
+    company: str = "alone"
+    #: none, zero, whole (integers), frozen (integers that collect no gradient)
+    bias: str = "none"
+    #: one_hot (fed), made (by torch's one_hot) or dense small integers
+    input: str = "one_hot"
+    input_grad: bool = False
+    autocast: bool = False
+    passes: int = 1
+    padding_idx: int | None = None
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    dtype: str = "float32"
+    index_dtype: str = "int64"
+    layout: str = "contiguous"
+    input_layout: str = "contiguous"
+    upstream_layout: str = "contiguous"
+    values: str = "fingerprint"
+    #: the name of something that must be refused
+    mistake: str | None = None
+    seed: int = 0
+    threads: int = 1
+
+
+class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
+    """A table that becomes a linear layer's weight, or the other way round."""
+
+    @property
+    def to_linear(self) -> bool:
+        """Whether the target is a linear layer."""
+        return self.direction == "to_linear"
+
+    @property
+    def numel(self) -> int:
+        """N, how many tokens (rows of the linear layer's input) there are."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def lookup(self) -> LookupCase:
+        """The lookup in the embedding of the pair, which speaks for its tokens and its gradient."""
+        return LookupCase(
+            self.num_embeddings, self.embedding_dim, self.indices, self.shape, self.padding_idx,
+            self.scale_grad_by_freq, self.sparse, dtype=self.dtype, index_dtype=self.index_dtype,
+            index_layout=self.input_layout if not self.to_linear or self.input == "made" else "contiguous",
+            upstream_layout=self.upstream_layout, values=self.values, seed=self.seed,
+            upstream="ones" if self.upstream_layout == "expanded" else "code",
+        )  # fmt: skip
+
+    @property
+    def format(self) -> Format:
+        """The number format of the parameters."""
+        return FORMATS[self.dtype]
+
+    @property
+    def computed(self) -> Format:
+        """The format in which the target computes: autocast turns a linear layer's to bfloat16, but for float64."""
+        casts = self.autocast and self.to_linear and self.dtype != "float64"
+        return FORMATS["bfloat16"] if casts else self.format
+
+    # -- what is fed -------------------------------------------------------------------------------------------
+
+    @property
+    def memory_shape(self) -> tuple[int, int]:
+        """The shape of the source's weight: (V, D), or (D, V) when a linear layer is the source."""
+        table = (self.num_embeddings, self.embedding_dim)
+        return table if self.to_linear else (table[1], table[0])
+
+    @cached_property
+    def weight_stored(self) -> Array:
+        """The source's weight in storage, of `memory_shape`."""
+        stored = self.lookup.weight_stored
+        return stored if self.to_linear else np.ascontiguousarray(stored.T)
+
+    @cached_property
+    def input_values(self) -> Floats:
+        """X, the linear layer's input, shape (N, V)."""
+        if self.input != "dense" or not self.to_linear:
+            one_hot: Floats = _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
+            return one_hot
+        if self.input_layout == "expanded":
+            return np.ones((self.numel, self.num_embeddings))
+        return _small(self.seed % 64, self.numel, self.num_embeddings)
+
+    @cached_property
+    def upstream_values(self) -> Floats:
+        """G, the upstream gradient, shape (N, D): integers whose sums over all tokens fit, even twice and tripled."""
+        if not self.to_linear:
+            return self.lookup.upstream_values
+        if self.upstream_layout == "expanded":
+            return np.ones((self.numel, self.embedding_dim))
+        room = (self.computed.largest_integer >> 2) // (max(self.numel, 1) * (3 if self.input == "dense" else 1))
+        code = _code(self.seed % 64, self.numel, self.embedding_dim)
+        sign = np.where(code >> np.uint64(63), -1.0, 1.0)
+        if room:
+            span = np.uint64(min(room, 8 if self.dtype != "float64" else 1 << 36))
+            spoken: Floats = sign * (1 + ((code >> np.uint64(8)) % span).astype(np.float64))
+            return shared(spoken, self.upstream_layout)
+        # Too many tokens for the format: one in so many speaks, another one in each column.
+        spread = -(-4 * 3 * max(self.numel, 1) // self.computed.largest_integer)
+        phase = np.arange(self.numel)[:, None] + np.arange(self.embedding_dim)[None, :] + self.seed
+        return np.where(phase % spread == 0, sign, 0.0)
+
+    @cached_property
+    def bias_values(self) -> Floats:
+        """b, shape (D,): zeros where there is none."""
+        if self.bias in ("none", "zero"):
+            return np.zeros(self.embedding_dim)
+        bias: Floats = 2 * _small(self.seed % 64 + 64, 1, self.embedding_dim)[0] + 1
+        return bias
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed: weight, other (what the source is called on), x, upstream, bias."""
+        one_hot = _one_hot(self.lookup).reshape(*self.shape, self.num_embeddings)
+        upstream = self.upstream_values.reshape(*self.shape, self.embedding_dim)
+        fed = {
+            "weight": Input(self.weight_stored, self.dtype, self.layout),
+            "upstream": Input(self.computed.encode(upstream), self.computed.name, self.upstream_layout),
+        }
+        if not upstream.size or (self.upstream_layout == "expanded" and not self.to_linear):
+            fed["upstream"] = fed["upstream"]._replace(layout="contiguous")
+        if self.bias != "none":
+            fed["bias"] = Input(self.format.encode(self.bias_values), self.dtype)
+        if not self.to_linear:
+            fed["other"] = Input(self.format.encode(one_hot), self.dtype)
+            fed["x"] = self.lookup.index_input
+            return fed
+        fed["other"] = self.lookup.index_input
+        if self.input != "made":
+            stored = self.format.encode(self.input_values.reshape(*self.shape, self.num_embeddings))
+            fed["x"] = Input(stored, self.dtype, self.input_layout, self.input_grad)
+        return fed
+
+    # -- what follows ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _steps(self) -> tuple[Strides, bool]:
+        """The strides of the converted parameter, and whether it still views the source's memory."""
+        shape = self.memory_shape
+        strides: Strides = view_of(shape, self.layout).strides
+        shared = True
+        if self.cut in COPYING:
+            strides, shared = preserved(strides, shape), False
+        turned = (shape[1], shape[0])
+        strides = strides[::-1]
+        if self.spelling == "clone":
+            strides, shared = preserved(strides, turned), False
+        elif self.spelling in COPYING:
+            shared = False
+        if self.spelling in COMPACTING and not is_contiguous(strides, turned):
+            strides, shared = (turned[1], 1), False
+        if self.assign in INTO_PLACE:
+            strides, shared = (turned[1], 1), False
+        if self.later == "deepcopied":
+            strides, shared = preserved(strides, turned), False
+        return strides, shared
+
+    @property
+    def shares(self) -> bool:
+        """Whether writing to one weight shows in the other."""
+        return self._steps[1]
+
+    @property
+    def strides(self) -> Strides:
+        """The strides of the converted parameter, in elements."""
+        return self._steps[0]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the converted parameter requires grad."""
+        if self.assign in FREEZING:
+            return False
+        return not (self.assign in KEEPING and self.target_frozen)
+
+    @property
+    def source_trainable(self) -> bool:
+        """Whether the source's weight requires grad."""
+        return self.source in ("plain", "from_pretrained_open")
+
+    @property
+    def value_requires_grad(self) -> bool:
+        """Whether the target's output does."""
+        open_bias = self.to_linear and self.bias in ("zero", "whole")
+        return self.trainable or open_bias or (self.to_linear and self.input_grad)
+
+    @cached_property
+    def value(self) -> Expected:
+        """The target's output, shape (*shape, D): X Wᵀ + b, or W[i]."""
+        shape = (*self.shape, self.embedding_dim)
+        table = self.lookup.weight_values
+        if not self.to_linear:
+            return table[self.lookup.tokens].reshape(shape), np.zeros(shape)
+        if self.input != "dense":
+            exact = self.computed.decode(self.computed.encode(table[self.lookup.tokens] + self.bias_values))
+            return exact.reshape(shape), np.zeros(shape)
+        wide = np.hstack([self.input_values, np.ones((self.numel, 1))])
+        value, limit = oracle.product(wide, np.vstack([table, self.bias_values]), self.computed)
+        return value.reshape(shape), limit.reshape(shape)
+
+    @cached_property
+    def weight_gradient(self) -> Expected:
+        """The gradient of the converted parameter, in its own shape."""
+        if not self.to_linear:
+            return oracle.weight_gradient(self.lookup, self.passes)
+        return oracle.product(self.passes * self.upstream_values.T, self.input_values, self.computed)
+
+    @cached_property
+    def input_gradient(self) -> Expected:
+        """The gradient of the linear layer's input, shape (*shape, V)."""
+        turned = self.passes * self.upstream_values
+        value, limit = oracle.product(turned, self.lookup.weight_values.T, self.computed)
+        shape = (*self.shape, self.num_embeddings)
+        return value.reshape(shape), limit.reshape(shape)
+
+    @cached_property
+    def source_gradient(self) -> Expected | None:
+        """What the source's own backward leaves in its weight; None if nothing."""
+        if self.company == "alone" or not self.source_trainable:
+            return None
+        if self.company == "backward_before" and self.later == "deepcopied":
+            return None  # a deep copy of a parameter has no gradient
+        times = self.passes if self.company == "one_loss" else 1
+        if self.company == "backward_before" and self.later == "zeroed":
+            times = 0
+        if self.to_linear:
+            return oracle.weight_gradient(self.lookup.but(upstream="ones"), times)
+        counts = np.broadcast_to(times * self.lookup.counts.astype(np.float64), self.memory_shape)
+        return counts, np.zeros(self.memory_shape)
+
+    @cached_property
+    def stepped(self) -> Expected:
+        """The converted parameter after a step of plain SGD with a rate of 1/2: one rounding of W − dW/2."""
+        start = self.lookup.weight_values.T if self.to_linear else self.lookup.weight_values
+        if not self.trainable:
+            return start, np.zeros(start.shape)
+        grad, limit = self.weight_gradient
+        with np.errstate(invalid="ignore"):
+            exact = self.format.decode(self.format.encode(start - grad / 2))
+        loose = limit / 2 + 2 * self.format.unit_roundoff * (np.abs(start) + np.abs(grad) + limit)
+        return exact, np.where(limit > 0, loose, 0.0)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit, reads_on (AMX reads on behind
+        the rows of a product of the linear layer)."""
+        lookup = self.lookup.facts()
+        derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
+        square = self.num_embeddings == self.embedding_dim
+        return {
+            **self.axes,
+            **derived,
+            "numel": self.numel,
+            "rank": len(self.shape),
+            "shares": self.shares,
+            "padded": self.padding_idx is not None,
+            "square": square,
+            "refused": self.mistake is not None,
+            "trainable": self.trainable,
+            "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)
+            or any_reads_on(self.computed.name, [(self.numel, self.embedding_dim, self.num_embeddings)]),
+        }
+
+
+def is_contiguous(strides: Strides, shape: tuple[int, ...]) -> bool:
+    """torch.Tensor.is_contiguous: row-major, axes of length 1 aside; an empty tensor is."""
+    step = 1
+    for length, stride in zip(shape[::-1], strides[::-1], strict=True):
+        if length != 1 and stride != step and 0 not in shape:
+            return False
+        step *= length
+    return True
+
+
+def is_dense(strides: Strides, shape: tuple[int, ...]) -> bool:
+    """Non-overlapping and dense: the elements fill their memory without gaps, in some order of the axes."""
+    order = sorted((axis for axis in range(len(shape)) if shape[axis] != 1), key=lambda axis: strides[axis])
+    step = 1
+    for axis in order:
+        if strides[axis] != step:
+            return False
+        step *= shape[axis]
+    return True
+
+
+def preserved(strides: Strides, shape: tuple[int, ...]) -> Strides:
+    """The strides of a copy that preserves the format: dense, with the axes in the order of the original's strides.
+
+    The documentation of torch.preserve_format promises that for dense tensors only and row-major strides for others;
+    torch keeps the order of the axes for those, too.
+    """
+    result = [1] * len(shape)
+    step = 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
+        result[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(result)
+
+
+@lru_cache(maxsize=512)
+def _one_hot(lookup: LookupCase) -> Floats:
+    return oracle.one_hot(lookup).astype(np.float64)
+
+
+@lru_cache(maxsize=1024)
+def _code(variant: int, rows: int, columns: int) -> Any:
+    return stream.words(stream.derive("conversion", variant), rows * columns).reshape(rows, columns)
+
+
+@lru_cache(maxsize=1024)
+def _small(variant: int, rows: int, columns: int) -> Floats:
+    """Integers −3…3, shape (rows, columns)."""
+    values: Floats = (_code(variant, rows, columns) % np.uint64(7)).astype(np.float64) - 3
+    return values

@@ -1,0 +1,1 @@
+"""A tied model trained by several processes: DDP and FSDP."""

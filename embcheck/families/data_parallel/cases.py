@@ -1,0 +1,117 @@
+"""A model with a tied head on several processes, as a case; knows no torch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.format import FORMATS, Floats
+from embcheck.core.oracle import accumulate
+
+Tokens = npt.NDArray[np.int64]
+
+
+class _ParallelAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    num_embeddings: int = 3
+    embedding_dim: int = 2
+    shape: tuple[int, ...] = (2,)
+    #: how many processes there are
+    ranks: int = 1
+    #: how the model is spread over them
+    spread: str = "data_parallel"
+    #: the head's weight: the table's ("tied"), its "own", or there is no head ("")
+    head: str = "tied"
+    sparse: bool = False
+    padding_idx: int | None = None
+    #: whether there is another table, which is not looked up, and what gradients it has: "", "dense" or "sparse"
+    unused: str = ""
+    #: what data parallelism knows of the graph: "plain", "unused" (there may be such parameters) or "static"
+    graph: str = "plain"
+    steps: int = 1
+    dtype: str = "float32"
+    seed: int = 0
+
+
+class DataParallelCase(Axes, _ParallelAxes):  # type: ignore[misc]
+    """A model that all ranks train with the same tokens: what it learns does not depend on how many they are."""
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The tokens of every rank."""
+        count = int(np.prod(self.shape))
+        found = stream.below(stream.derive("tokens", self.seed), count, self.num_embeddings).astype(np.int64)
+        return found.reshape(self.shape)
+
+    @cached_property
+    def table(self) -> Floats:
+        """The table, small integers."""
+        return stream.small("table", self.seed, (self.num_embeddings, self.embedding_dim), 2)
+
+    @cached_property
+    def other(self) -> Floats:
+        """The weight of a head of its own, and of the table that is not looked up."""
+        return stream.small("other", self.seed, (self.num_embeddings, self.embedding_dim), 2)
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The upstream gradient."""
+        return stream.small(
+            "upstream", self.seed, (*self.shape, self.num_embeddings if self.head else self.embedding_dim), 2
+        )
+
+    def inputs(self) -> dict[str, Input]:
+        """What is fed."""
+        fmt = FORMATS[self.dtype]
+        return {
+            "table": Input(fmt.encode(self.table), self.dtype),
+            "other": Input(fmt.encode(self.other), self.dtype),
+            "tokens": Input(self.tokens, "int64"),
+            "upstream": Input(fmt.encode(self.upstream), self.dtype),
+        }
+
+    @cached_property
+    def course(self) -> tuple[list[Floats], list[Floats]]:
+        """The values of each step, and the weights after the last: halves of small integers, which are exact."""
+        words = self.table.copy()
+        head = words if self.head == "tied" else self.other.copy()
+        values = []
+        for _ in range(self.steps):
+            rows = words[self.tokens]
+            values.append(rows @ head.T if self.head else rows)
+            arriving = self.upstream @ head if self.head else self.upstream
+            kept, flat = self.tokens.reshape(-1), arriving.reshape(-1, self.embedding_dim)
+            if self.padding_idx is not None:
+                counted = kept != self.padding_idx
+                kept, flat = kept[counted], flat[counted]
+            to_words = accumulate(kept, self.num_embeddings, flat)
+            to_head = self.upstream.reshape(-1, self.upstream.shape[-1]).T @ rows.reshape(-1, self.embedding_dim)
+            if self.head == "tied":
+                words -= (to_words + to_head) / 2
+            else:
+                words -= to_words / 2
+                if self.head:
+                    head -= to_head / 2
+        return values, [words, *([head] if self.head else [])]
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has."""
+        return 1 + (self.head == "own") + bool(self.unused)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: several (ranks), padded, padding_hit, repeated, sparse_and_tied."""
+        return {
+            **self.axes,
+            "several": self.ranks > 1,
+            "padded": self.padding_idx is not None,
+            "padding_hit": self.padding_idx is not None and self.padding_idx in self.tokens,
+            "repeated": len(set(self.tokens.flat)) < self.tokens.size,
+            "sparse_and_tied": self.sparse and self.head == "tied",
+        }

@@ -1,0 +1,1 @@
+"""Optimizers under another default device or dtype."""

@@ -1,0 +1,1 @@
+"""Lookups in tables of any dtype and origin."""

@@ -1,0 +1,271 @@
+"""Where a table and its indices come from: views with lazy signs, other memory, subclasses; and lookups in them.
+
+They import nothing but torch (and what makes files), for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+Origin = Callable[[Tensor], Tensor]
+
+ORIGINS: dict[str, Origin] = {}
+LOOKERS: dict[str, Callable[..., Callable[[Tensor], Tensor]]] = {}
+#: Tables that are none: those of another number of axes.
+MISSHAPEN: dict[str, Origin] = {}
+
+
+def looked_up(
+    origin: Origin,
+    index_origin: Origin,
+    call_variant: Callable[..., Callable[[Tensor], Tensor]],
+    weight: Tensor,
+    indices: Tensor,
+    flags: dict[str, Any],
+    requires_grad: bool,
+    taller: int = 0,
+) -> dict[str, Any]:
+    table, tokens = origin(weight), index_origin(indices)
+    if taller:
+        tokens = tokens + taller
+    if requires_grad:
+        table = table.detach().requires_grad_()
+    plain = (torch.Tensor, torch.nn.Parameter)  # classes whose lookups give a plain tensor
+    call = call_variant(table, flags)
+    leaf = getattr(call, "weight", table)
+    value = call(tokens)
+    found = value.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg()
+    seen = {
+        "value": value,
+        "bits": in_bytes(found),
+        "contiguous": value.is_contiguous() and not value.is_conj() and not value.is_neg(),
+        "type_kept": type(value) is next((type(x) for x in (table, tokens) if type(x) not in plain), torch.Tensor),
+        "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != table.untyped_storage().data_ptr(),
+        "kinds": (str(value.dtype), str(table.dtype)),
+        "requires": value.requires_grad == requires_grad,
+    }
+    if requires_grad and flags.get("sparse"):
+        (gradient,) = torch.autograd.grad(value, leaf, found)
+        values = gradient._values()
+        seen["gradient_bits"] = in_bytes(values.reshape(*tokens.shape, values.shape[-1]))
+    return seen
+
+
+def in_bytes(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor, those of an element along the last axis."""
+    compact = tensor.clone(memory_format=torch.contiguous_format)
+    plain = torch.view_as_real(compact).flatten(-2) if tensor.is_complex() else compact
+    return (plain if plain.dim() else plain[None]).view(torch.uint8)
+
+
+_origin = into(ORIGINS)
+
+
+_misshapen = into(MISSHAPEN)
+
+
+_looker = into(LOOKERS)
+
+
+# -- where a tensor comes from -----------------------------------------------------------------------------------------
+
+
+@_origin
+def plain(given: Tensor) -> Tensor:
+    return given
+
+
+@_origin
+def parameter(given: Tensor) -> Tensor:
+    return torch.nn.Parameter(given, requires_grad=False)
+
+
+@_origin
+def subclass(given: Tensor) -> Tensor:
+    return given.as_subclass(type("Tagged", (torch.Tensor,), {}))
+
+
+@_origin
+def shared(given: Tensor) -> Tensor:
+    found: Tensor = given.clone().share_memory_()
+    return found
+
+
+@_origin
+def mapped(given: Tensor) -> Tensor:
+    if not given.numel():
+        return given
+    compact = given.clone(memory_format=torch.contiguous_format)
+    size = compact.untyped_storage().nbytes()
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        pass
+    storage: Any = torch.UntypedStorage.from_file(file.name, True, size)
+    storage.copy_(compact.untyped_storage())
+    table = torch.empty(0, dtype=given.dtype).set_(storage, 0, compact.shape, compact.stride())
+    os.unlink(file.name)
+    return table
+
+
+@_origin
+def mapped_tall(given: Tensor) -> Tensor:
+    # A sparse file of more than 2^31 bytes, whose last rows are the given ones.
+    size, width = given.element_size(), given.shape[1]
+    rows = 2**31 // (size * width) + given.shape[0] + 5
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.truncate(rows * width * size)
+    storage: Any = torch.UntypedStorage.from_file(file.name, True, rows * width * size)
+    table = torch.empty(0, dtype=given.dtype).set_(storage, 0, (rows, width), (width, 1))
+    table[-given.shape[0] :] = given
+    os.unlink(file.name)
+    return table
+
+
+@_origin
+def unpickled(given: Tensor) -> Tensor:
+    file = io.BytesIO()
+    torch.save(given.clone(), file)
+    file.seek(0)
+    found: Tensor = torch.load(file, weights_only=True)
+    return found
+
+
+@_origin
+def exchanged(given: Tensor) -> Tensor:
+    found: Tensor = torch.from_dlpack(given.detach())  # type: ignore[attr-defined]
+    return found
+
+
+@_origin
+def read_only(given: Tensor) -> Tensor:
+    compact = given.contiguous()
+    if not compact.numel():
+        return compact
+    content = bytes(in_bytes(compact).flatten().tolist())
+    return torch.frombuffer(content, dtype=given.dtype).reshape(given.shape)
+
+
+@_origin
+def inferred(given: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return given.clone()
+
+
+@_origin
+def channels_last(given: Tensor) -> Tensor:
+    image = given.reshape(1, *(1,) * (2 - given.dim()), *given.shape, 1) if given.dim() < 3 else given
+    turned = image.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3) if image.dim() == 4 else image
+    return turned.reshape(given.shape) if given.dim() != 2 else turned[0, :, :, 0]
+
+
+@_origin
+def one_row(given: Tensor) -> Tensor:
+    return given[:1].expand(given.shape)
+
+
+@_origin
+def one_column(given: Tensor) -> Tensor:
+    return given[:, :1].expand(given.shape)
+
+
+@_origin
+def tall(given: Tensor) -> Tensor:
+    return given[:1].expand(2**31 + 9, given.shape[1])
+
+
+@_origin
+def overlapping(given: Tensor) -> Tensor:
+    return given.as_strided(given.shape, (1, 1))
+
+
+@_origin
+def conjugate(given: Tensor) -> Tensor:
+    return given.conj()
+
+
+@_origin
+def real_part(given: Tensor) -> Tensor:
+    return torch.view_as_real(given)[..., 0]
+
+
+@_origin
+def negated_imaginary(given: Tensor) -> Tensor:
+    return given.conj().imag
+
+
+# -- tables that are none ------------------------------------------------------------------------------------------------
+
+
+@_misshapen
+def scalar(given: Tensor) -> Tensor:
+    return given.new_zeros(())
+
+
+@_misshapen
+def vector(given: Tensor) -> Tensor:
+    return given.new_zeros(max(1, given.shape[0]))
+
+
+@_misshapen
+def cube(given: Tensor) -> Tensor:
+    return given[None].expand(given.shape[0], *given.shape)
+
+
+@_misshapen
+def coordinates(given: Tensor) -> Tensor:
+    return given.unsqueeze(-1)
+
+
+# -- lookups -----------------------------------------------------------------------------------------------------------
+
+
+@_looker
+def functional(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    return lambda tokens: torch.nn.functional.embedding(tokens, table, **flags)
+
+
+@_looker
+def from_pretrained(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    layer: torch.nn.Embedding = torch.nn.Embedding.from_pretrained(table, freeze=not table.requires_grad, **flags)
+    return layer
+
+
+@_looker
+def assigned(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    layer = torch.nn.Embedding(1, 1, sparse=flags.get("sparse", False))
+    layer.padding_idx = flags.get("padding_idx")
+    if table.requires_grad:
+        del layer.weight
+    layer.weight = table if table.requires_grad else torch.nn.Parameter(table, requires_grad=False)
+    return layer
+
+
+@_looker
+def swapped(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    layer = torch.nn.Embedding(1, 1, sparse=flags.get("sparse", False))
+    layer.padding_idx = flags.get("padding_idx")
+    return lambda tokens: torch.func.functional_call(layer, {"weight": table}, (tokens,))
+
+
+@_looker
+def torch_embedding(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    return lambda tokens: torch.embedding(table, tokens, sparse=flags.get("sparse", False))
+
+
+@_looker
+def aten(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    lookup = torch.ops.aten.embedding.default
+    return lambda tokens: lookup(table, tokens, sparse=flags.get("sparse", False))
+
+
+@_looker
+def mapped_over(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    return torch.vmap(lambda tokens: torch.nn.functional.embedding(tokens, table, **flags))

@@ -1,0 +1,1 @@
+"""F.embedding_bag: sum, mean and max."""

@@ -1,0 +1,225 @@
+"""The program of an embedding bag and its spellings.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.core.registry import into
+from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
+from embcheck.families.lookup.programs import surroundings
+
+Build = Callable[..., tuple[Tensor, BagCall]]
+
+BAG_ENTRIES: dict[str, Build] = {}
+
+
+def bag(
+    build: Build,
+    history: Callable[..., Any],
+    route: Callable[..., dict[str, Any]],
+    weight: Tensor,
+    indices: Tensor,
+    upstream: Tensor,
+    flags: dict[str, Any],
+    learns: str,
+    offsets: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+) -> dict[str, Any]:
+    leaf, call = build(weight, **flags)
+    frozen = not leaf.requires_grad
+    learning = torch.is_grad_enabled()
+    if learning:
+        leaf.requires_grad_(learns in ("table", "both"))
+        if sample_weights is not None:
+            sample_weights.requires_grad_(learns in ("weights", "both"))
+    given = (indices, offsets, sample_weights)
+    held = history(leaf, call, given)
+    leaves = [leaf] + ([] if sample_weights is None else [sample_weights])
+    for tensor in leaves:
+        tensor.grad = None
+    watched = [t for t in (leaf, *given) if t is not None and not t.is_inference()]
+    before = [t._version for t in watched]
+    around = surroundings()
+
+    def rebuild(table: Tensor) -> BagCall:
+        # A layer that is built draws its first weights, which is not the bag's doing.
+        drawn = torch.get_rng_state()
+        again = build(table, **flags)[1]
+        torch.set_rng_state(drawn)
+        return again
+
+    seen = (route if learning else value)(leaf, call, given, upstream, rebuild)
+    memory = [t.untyped_storage().data_ptr() for t in (leaf, *given) if t is not None]
+    out = seen["value"]
+    seen["separate"] = out.numel() == 0 or out.untyped_storage().data_ptr() not in memory
+    if learning:
+        seen["weight_grad"] = seen.get("weight_grad", leaf.grad)
+        seen["sample_grad"] = seen.get("sample_grad", None if sample_weights is None else sample_weights.grad)
+    return {
+        "versions": before == [t._version for t in watched],
+        "surroundings": surroundings() == around,
+        "plain": type(out) is Tensor,
+        "frozen": frozen,
+        "held": held is None or held(),
+        "shares_table": leaf.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
+        **seen,
+    }
+
+
+# -- spellings ---------------------------------------------------------------------------------------------------
+
+
+_entry = into(BAG_ENTRIES)
+
+
+@_entry
+def functional(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
+        indices, weight, offsets, per_sample_weights=samples, **flags
+    )
+
+
+@_entry
+def keywords(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
+        input=indices, weight=weight, offsets=offsets, per_sample_weights=samples, **flags
+    )
+
+
+@_entry
+def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
+    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
+    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
+        indices, weight, offsets, None, 2.0, scale, mode, sparse, samples, last, padding
+    )
+
+
+@_entry
+def swapped(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the old order is deprecated
+            return torch.nn.functional.embedding_bag(weight, indices, offsets, per_sample_weights=samples, **flags)
+
+    return weight, call
+
+
+@_entry
+def module(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def module_in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
+    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
+    rows, width = weight.shape
+    layer = torch.nn.EmbeddingBag(rows, width, None, 2.0, scale, mode, sparse, weight, last, padding)
+    return layer.weight, lambda indices, offsets=None, samples=None: layer(
+        input=indices, offsets=offsets, per_sample_weights=samples
+    )
+
+
+@_entry
+def module_eval(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags).eval()
+    return layer.weight, layer
+
+
+@_entry
+def from_pretrained(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag.from_pretrained(weight.detach(), freeze=False, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag.from_pretrained(weight, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def from_embedding(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    words = torch.nn.Embedding(
+        weight.shape[0], weight.shape[1], _weight=weight.detach(), padding_idx=flags.pop("padding_idx", None)
+    )
+    layer = torch.nn.EmbeddingBag.from_pretrained(words.weight, freeze=False, padding_idx=words.padding_idx, **flags)
+    return layer.weight, layer
+
+
+@_entry
+def assigned(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.weight = torch.nn.Parameter(weight)
+    return layer.weight, layer
+
+
+@_entry
+def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.load_state_dict({"weight": weight.detach()})
+    return layer.weight, layer
+
+
+@_entry
+def nested(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    model = torch.nn.Sequential(layer, torch.nn.Identity())
+    leaf = model.get_parameter("0.weight")
+    return (
+        leaf,
+        lambda indices, offsets=None, samples=None: (
+            model(indices) if offsets is None and samples is None else model[1](model[0](indices, offsets, samples))
+        ),
+    )
+
+
+@_entry
+def functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    return weight, lambda indices, offsets=None, samples=None: torch.func.functional_call(
+        layer, {"weight": weight}, (indices, offsets, samples)
+    )
+
+
+def positional(operator: Callable[..., Any], weight: Tensor, flags: dict[str, Any], none: int | None) -> BagCall:
+    mode = ("sum", "mean", "max").index(flags.get("mode", "mean"))
+    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
+    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx", none)
+    if none is not None and "padding_idx" in flags:  # below the Python function -1 means none
+        padding = flags["padding_idx"] % weight.shape[0]
+
+    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+        counted = last and offsets is not None
+        if offsets is None:
+            offsets = torch.arange(indices.shape[0], dtype=indices.dtype) * indices.shape[1]
+        samples = None if samples is None else samples.reshape(-1)
+        indices, offsets = indices.reshape(-1).contiguous(), offsets.contiguous()
+        out: Tensor = operator(weight, indices, offsets, scale, mode, sparse, samples, counted, padding)[0]
+        return out
+
+    return call
+
+
+@_entry
+def torch_bag(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, positional(torch.embedding_bag, weight, flags, None)
+
+
+@_entry
+def aten(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, positional(torch.ops.aten._embedding_bag.default, weight, flags, -1)
+
+
+@_entry
+def forward_only(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    return weight, positional(torch.ops.aten._embedding_bag_forward_only.default, weight, flags, -1)

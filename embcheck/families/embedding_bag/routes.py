@@ -1,0 +1,282 @@
+"""How the derivative of a bag is taken: the routes.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+#: ``call(indices, offsets, per_sample_weights)``
+BagCall = Callable[..., Tensor]
+#: Those three arguments.
+Given = tuple[Tensor, "Tensor | None", "Tensor | None"]
+Rebuild = Callable[[Tensor], BagCall]
+
+BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = {}
+#: How many times the upstream gradient arrives, where that is not once.
+BAG_TIMES = {"retained": 2, "two_passes": 2, "two_calls": 2, "doubled": 2, "accumulated": 2, "hook_doubles": 2}
+#: Routes that build the bag anew on another table, which a module's parameter would cut from its graph.
+REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode", "tables_batched"})
+#: Routes under torch.vmap, whose first sample is nothing: what it is given is zero.
+BATCHED = frozenset({"batched", "weights_batched", "tables_batched", "upstreams_batched"})
+
+# -- routes: how the derivative is taken ---------------------------------------------------------------------------
+
+
+_route = into(BAG_ROUTES)
+
+
+@_route
+def backward_call(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def value(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    return {"value": call(*given)}
+
+
+def learners(leaf: Tensor, given: Given) -> list[Tensor]:
+    return [tensor for tensor in (leaf, given[2]) if tensor is not None and tensor.requires_grad]
+
+
+def named(leaf: Tensor, given: Given, grads: Any) -> dict[str, Any]:
+    return {
+        "weight_grad" if tensor is leaf else "sample_grad": grad
+        for tensor, grad in zip(learners(leaf, given), grads, strict=True)
+    }
+
+
+@_route
+def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    grads = torch.autograd.grad(out, learners(leaf, given), upstream)
+    alone = leaf.grad is None and (given[2] is None or given[2].grad is None)
+    return {"value": out, "grad_left_alone": alone, **named(leaf, given, grads)}
+
+
+@_route
+def create_graph(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    grads = torch.autograd.grad(out, learners(leaf, given), upstream, create_graph=True)
+    return {"value": out, **named(leaf, given, grads)}
+
+
+@_route
+def weighted_sum(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    (out * upstream).sum().backward()
+    return {"value": out}
+
+
+@_route
+def retained(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    out.backward(upstream, retain_graph=True)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(*given).backward(upstream)
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def two_calls(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    first, out = call(*given), call(*given)
+    torch.autograd.backward((first, out), (upstream, upstream))
+    return {"value": out}
+
+
+@_route
+def doubled(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    kept = out.detach().clone()
+    out.mul_(2).backward(upstream)
+    return {"value": kept}
+
+
+@_route
+def overwritten(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    kept = out.detach().clone()
+    out.detach().fill_(float("nan"))
+    out.backward(upstream)
+    return {"value": kept}
+
+
+@_route
+def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    calls: list[int] = []
+    for tensor in learners(leaf, given):
+        tensor.register_hook(lambda grad: calls.append(1))
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out, "hook_calls": len(calls), "hooks": len(learners(leaf, given))}
+
+
+@_route
+def checkpointed(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def anomaly(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    with torch.autograd.set_detect_anomaly(True, check_nan=False):
+        out = call(*given)
+        out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def accumulated(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(*given).backward(upstream)
+    for tensor in learners(leaf, given):
+        tensor.grad = None if tensor.grad is None else tensor.grad.clone()
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def hook_doubles(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    for tensor in learners(leaf, given):
+        tensor.register_hook(lambda grad: grad * 2)
+    out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    seen: list[Tensor] = []
+    out = call(*given)
+    out.register_hook(lambda grad: seen.append(grad.clone()))
+    out.backward(upstream)
+    return {"value": out, "hook_calls": len(seen), "hooks": 1, "hook_grad": seen[0]}
+
+
+@_route
+def saved_hooks(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept.clone(), lambda kept: kept.clone()):
+        out = call(*given)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def through_product(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    samples = given[2] if given[2] is None else given[2] * 1
+    out = rebuild(leaf * 1)(given[0], given[1], samples)
+    out.backward(upstream)
+    return {"value": out}
+
+
+@_route
+def batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = torch.vmap(lambda tokens: call(tokens, *given[1:]))(torch.stack((given[0], given[0])))
+    out.backward(torch.stack((upstream, torch.zeros_like(upstream))))
+    return {"value": out[0], "batched": out[1]}
+
+
+@_route
+def weights_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    assert given[2] is not None
+    both = torch.stack((torch.zeros_like(given[2]), given[2]))
+    out = torch.vmap(lambda samples: call(given[0], given[1], samples))(both)
+    out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
+    return {"value": out[1]}
+
+
+@_route
+def tables_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    both = torch.stack((torch.zeros_like(leaf), leaf))
+    out = torch.vmap(lambda table: rebuild(table)(*given))(both)
+    out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
+    return {"value": out[1]}
+
+
+@_route
+def upstreams_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    out = call(*given)
+    sent = torch.stack((torch.zeros_like(upstream), upstream))
+    grads = torch.autograd.grad(out, learners(leaf, given), sent, is_grads_batched=True)
+    return {"value": out, **named(leaf, given, [grad[1] for grad in grads])}
+
+
+def pure(leaf: Tensor, given: Given, rebuild: Rebuild) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    learned = learners(leaf, given)
+
+    def call(*tensors: Tensor) -> Tensor:
+        table = tensors[0] if learned[0] is leaf else leaf
+        samples = tensors[-1] if learned[-1] is not leaf else given[2]
+        return rebuild(table)(given[0], given[1], samples)
+
+    return call, tuple(tensor.detach() for tensor in learned)
+
+
+@_route
+def vjp(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    out, pull = torch.func.vjp(function, *arguments)  # type: ignore[misc]
+    return {"value": out, **named(leaf, given, pull(upstream))}
+
+
+@_route
+def func_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    learned = tuple(range(len(arguments)))
+    loss = torch.func.grad(lambda *tensors: (function(*tensors) * upstream).sum(), learned)
+    return {"value": function(*arguments), **named(leaf, given, loss(*arguments))}
+
+
+# -- derivatives of derivatives: refused as not implemented, or else right -----------------------------------------
+
+
+def unless_missing(take: Callable[[], Tensor | None]) -> tuple[bool, Tensor | None]:
+    try:
+        return False, take()
+    except (NotImplementedError, RuntimeError) as error:
+        if isinstance(error, NotImplementedError) or "not implemented" in str(error):
+            return True, None
+        raise
+
+
+@_route
+def double_backward(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    sent = upstream.detach().clone().requires_grad_()
+    out = call(*given)
+    grads = torch.autograd.grad(out, learners(leaf, given), sent, create_graph=True)
+    probes = [tensor.detach().clone() for tensor in learners(leaf, given)]
+    seen = {"value": out, **named(leaf, given, [grad.detach() for grad in grads])}
+    kinds = ("table" if tensor is leaf else "samples" for tensor in learners(leaf, given))
+    for kind, grad, probe in zip(kinds, grads, probes, strict=True):
+        dense = grad.to_dense() if grad.is_sparse else grad
+        take = lambda dense=dense, probe=probe: torch.autograd.grad(dense, sent, probe, retain_graph=True)[0]  # noqa: E731
+        seen[f"{kind}_missing"], seen[f"{kind}_twice"] = unless_missing(take)
+    return seen
+
+
+@_route
+def forward_mode(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    function, arguments = pure(leaf, given, rebuild)
+    arguments = tuple(primal.clone() for primal in arguments)  # tangents are written to memory like theirs
+    tangents = tuple(primal.clone() for primal in arguments)
+    missing, tangent = unless_missing(lambda: torch.func.jvp(function, arguments, tangents)[1])
+    return {"value": function(*arguments), "tangent_missing": missing, "tangent": tangent}

@@ -1,0 +1,1 @@
+"""nn.EmbeddingBag and its constructor."""

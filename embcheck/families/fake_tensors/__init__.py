@@ -1,0 +1,1 @@
+"""Calls with fake and meta tensors."""

@@ -1,0 +1,1 @@
+"""Lookups under torch.func transforms."""

@@ -1,0 +1,173 @@
+"""How transforms are called: by which arguments they differentiate, in every spelling, and what they hand through.
+
+Each program takes one derivative in several ways that must agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.families.func_transforms.call_variants import Look
+from embcheck.families.func_transforms.programs import At, Seen, Tensor, linear_form, transform
+
+
+def agree(*ways: Any) -> bool:
+    """Whether all are the same tensor, as numbers and in kind."""
+    dense = [way.to_dense() for way in ways]
+    return all(
+        type(a) is type(b) and a.dtype == b.dtype and a.layout == b.layout and torch.equal(x, dense[0])
+        for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
+    )
+
+
+@transform
+def grad_by_arguments(look: Look, at: At) -> Seen:
+    def loss(sent: Tensor, table: Tensor, more: Tensor) -> Tensor:
+        return (look(table, at.indices) * sent).sum() + (more * 0).sum()
+
+    def valued(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        value = look(table, at.indices)
+        return (value * sent).sum(), value
+
+    grad, beside, given = torch.func.grad, torch.func.grad_and_value, (at.upstream, at.weight, at.tangent)
+    to_table = [grad(loss, argnums)(*given) for argnums in (1, -2)]
+    to_table += [grad(loss, argnums=(1,))(*given)[0], grad(loss, argnums=(0, 1))(*given)[1]]
+    to_table += [grad(loss, argnums=(-2, 2))(*given)[0], beside(loss, argnums=1)(*given)[0]]
+    to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
+    to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
+    to_table += [grad(valued, argnums=-1, has_aux=True)(*given[:2])[0]]
+    # One tensor under two names is two arguments.
+    named = grad(lambda by: loss(given[0], by["first"], given[2]) + loss(given[0], by["second"], given[2]))
+    to_table += named({"first": at.weight, "second": at.weight}).values()
+    gradient, value = grad(valued, argnums=1, has_aux=True)(*given[:2])
+    total = [loss(*given), beside(loss)(*given)[1], beside(lambda table: loss(given[0], table, given[2]))(given[1])[1]]
+    negative = [-loss(*given), beside(lambda *parts: -loss(*parts))(*given)[1]]
+    same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total) and agree(*negative)
+    return {"result": to_table[0], "value": value, "agrees": same}
+
+
+@transform
+def jacrev_by_arguments(look: Look, at: At) -> Seen:
+    def looked(sent: Tensor, table: Tensor) -> Tensor:
+        return look(table, at.indices) + 0 * sent
+
+    def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return looked(sent, table), look(table, at.indices)
+
+    jacobian, given = torch.func.jacrev, (at.upstream, at.weight)
+    ways = [jacobian(looked, argnums)(*given) for argnums in (1, -1)]
+    ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
+    found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
+    return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
+
+
+@transform
+def jacfwd_by_arguments(look: Look, at: At) -> Seen:
+    def looked(sent: Tensor, table: Tensor) -> Tensor:
+        return look(table, at.indices) + 0 * sent
+
+    def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return looked(sent, table), look(table, at.indices)
+
+    def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return look(table, at.indices) * sent, sent
+
+    jacobian, given = torch.func.jacfwd, (at.upstream, at.weight)
+    ways = [jacobian(looked, 1)(*given), jacobian(looked, argnums=(1,))(*given)[0]]
+    ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
+    found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
+    weighted, sent = jacobian(product, argnums=1, has_aux=True)(*given)
+    same = agree(*ways, found) and agree(weighted, found * at.upstream[..., None, None]) and agree(sent, at.upstream)
+    return {"result": ways[0], "value": value, "agrees": same}
+
+
+@transform
+def jacfwd_from_the_end(look: Look, at: At) -> Seen:
+    def looked(sent: Tensor, table: Tensor) -> Tensor:
+        return look(table, at.indices) + 0 * sent
+
+    return {"result": torch.func.jacfwd(looked, argnums=-1)(at.upstream, at.weight)}
+
+
+@transform
+def vjp_by_arguments(look: Look, at: At) -> Seen:
+    def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return (look(table, at.indices) * sent).sum(), look(table, at.indices)
+
+    one = torch.ones((), dtype=at.weight.dtype)
+    total, pull, value = torch.func.vjp(product, at.upstream, at.weight, has_aux=True)  # type: ignore[misc]
+    to_upstream, to_table = pull(one)
+    again = pull(one)
+    parts = torch.func.vjp(product, at.upstream, at.weight)[1]((one * 0, at.upstream))[1]
+    same = agree(to_table, again[1], parts) and agree(to_upstream, again[0], value)
+    return {"result": to_table, "value": value, "agrees": same and agree(total, product(at.upstream, at.weight)[0])}
+
+
+@transform
+def jvp_by_arguments(look: Look, at: At) -> Seen:
+    def looked(more: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+        return look(table, at.indices) + more, look(table, at.indices)
+
+    nothing = torch.zeros_like(at.upstream)
+    given, along = (nothing, at.weight), (at.upstream, at.tangent)
+    value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
+    both = torch.func.jvp(looked, given, along)[1]
+    same = agree(moved, both[0]) and agree(value, beside)
+    # A direction that is the same for all rows, as a view of one and in memory of its own.
+    alike = at.tangent[:1].expand_as(at.tangent)
+    ways = [torch.func.jvp(looked, given, (nothing, way))[1][1] for way in (alike, alike.clone())]
+    same = same and agree(*ways)
+    return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
+
+
+@transform
+def linearized_twice(look: Look, at: At) -> Seen:
+    value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
+    first = push(at.tangent * 2)
+    again = agree(first, push(at.tangent) * 2)
+    factor, still = torch.ones_like(value), torch.zeros_like(value)
+    _, both = torch.func.linearize(lambda table, by: look(table, at.indices) * by, at.weight, factor)
+    ways = [
+        both(at.tangent * 2, still) / 2,
+        both(at.tangent, still),
+        both(at.tangent * 0, factor) - value + push(at.tangent),
+    ]
+    return {"result": push(at.tangent), "value": value, "agrees": again and agree(push(at.tangent), *ways)}
+
+
+@transform
+def jacrev_of_sum(look: Look, at: At) -> Seen:
+    # A scalar's Jacobian is its gradient, in any chunks.
+    ways = [torch.func.jacrev(linear_form(look, at), chunk_size=size)(at.weight) for size in (None, 1, 3)]
+    return {"result": ways[0], "agrees": agree(*ways)}
+
+
+@transform
+def crossed_hessian(look: Look, at: At) -> Seen:
+    # Of a square of a sum every two elements have a second derivative.
+    form = linear_form(look, at)
+
+    def square(table: Tensor) -> Tensor:
+        return form(table) ** 2 / 2
+
+    ways = [torch.func.hessian(square)(at.weight), torch.func.jacrev(torch.func.grad(square))(at.weight)]
+    ways += [torch.autograd.functional.hessian(square, at.weight)]
+    ways += [torch.func.hessian(lambda _, table: square(table), argnums=1)(at.upstream, at.weight)]
+    return {"result": ways[0], "agrees": agree(*ways)}
+
+
+@transform
+def stacked_layers(look: Look, at: At) -> Seen:
+    rows, width = at.weight.shape
+    tables = (at.weight, at.tangent, -at.weight)
+    layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
+    parameters, buffers = torch.func.stack_module_state(layers)
+
+    def call(given: dict[str, Tensor], tokens: Tensor) -> Any:
+        return torch.func.functional_call(layers[0], (given, buffers), (tokens,))
+
+    result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
+    own = all(agree(layer.weight.detach(), table) for layer, table in zip(layers, tables, strict=True))
+    return {"result": result, "agrees": own and parameters["weight"].is_leaf and parameters["weight"].requires_grad}

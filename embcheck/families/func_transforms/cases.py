@@ -1,0 +1,226 @@
+"""The case of a transformed lookup, and what the definitions give for it.  Knows no torch.
+
+With A = one_hot(i), M the same with padding's rows zero, c the counts with scale_grad_by_freq and else 1:
+the value is A W; a derivative that goes forward pushes a tangent Ẇ to A Ẇ; one that goes backward pulls an upstream
+gradient G back to Mᵀ G / c; differentiated again by G it pushes, masked: M Ẇ / c.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import bound, stream
+from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
+from embcheck.core.axes import Axes, Input
+from embcheck.core.case import Ints, LookupCase
+from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.oracle import Expected, accumulate
+
+#: What may be mapped over by vmap, in the order of a look's arguments.
+PARTS = ("weight", "indices", "upstream")
+
+
+class _TransformAxes(NamedTuple):
+    """The axes of a transformed lookup, simplest value first."""
+
+    num_embeddings: int
+    embedding_dim: int
+    transform: str = "grad"
+    indices: str = "cycle"
+    #: of one sample's indices
+    shape: tuple[int, ...] = (3,)
+    padding_idx: int | None = None
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    #: what vmap maps over, a subset of PARTS, and how many samples there are
+    mapped: tuple[str, ...] = ()
+    batch: int = 2
+    #: at which axis the samples lie in what is fed, and in what comes out
+    in_dim: int = 0
+    out_dim: int = 0
+    out_of_range: str | None = None
+    dtype: str = "float32"
+    index_dtype: str = "int64"
+    layout: str = "contiguous"
+    index_layout: str = "contiguous"
+    upstream_layout: str = "contiguous"
+    look: str = "functional"
+    threads: int = 1
+    seed: int = 0
+
+
+class Sample(NamedTuple):
+    """One sample: table and tangent ``(V, D)``, tokens ``(n,)``, upstream gradient ``(n, D)``."""
+
+    weight: Floats
+    tangent: Floats
+    tokens: Ints
+    upstream: Floats
+
+
+class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
+    """A lookup to which a transform of `torch.func` or of autograd is applied."""
+
+    @property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return FORMATS[self.dtype]
+
+    @property
+    def numel(self) -> int:
+        """How many tokens one sample looks up."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def lookup(self) -> LookupCase:
+        """The lookup of all samples' tokens, which speaks for tokens, padding and counts."""
+        shape = (self.batch, *self.shape) if "indices" in self.mapped else self.shape
+        return LookupCase(
+            self.num_embeddings, self.embedding_dim, self.indices, shape, self.padding_idx, out_of_range=self.out_of_range,
+            dtype=self.dtype, index_dtype=self.index_dtype, seed=self.seed,
+        )  # fmt: skip
+
+    @property
+    def refused(self) -> bool:
+        """Whether a token lies outside the table."""
+        return self.lookup.refused
+
+    def count(self, part: str) -> int:
+        """How many there are of a part: one for each sample, or one for all."""
+        return self.batch if part in self.mapped else 1
+
+    @cached_property
+    def tables(self) -> Floats:
+        """The tables, shape ``(count, V, D)``: distinct integers up to 100, alternating in sign; in float64 times one that no
+        narrower format holds."""
+        shape = (self.count("weight"), self.num_embeddings, self.embedding_dim)
+        number = np.arange(math.prod(shape), dtype=np.float64)
+        unit = 2.0**33 + 1 if self.dtype == "float64" else 1.0
+        return (unit * (1 + number % 100) * np.where(number % 2, -1.0, 1.0)).reshape(shape)
+
+    @cached_property
+    def tangents(self) -> Floats:
+        """The tangents, of the tables' shape: ±1…±3, in float64 with an odd seed times 2^24 + 1."""
+        return self._unit(1) * _small("tangent", self.seed, self.tables.shape)
+
+    @cached_property
+    def upstreams(self) -> Floats:
+        """The upstream gradients, shape ``(count, n, D)``: ±1…±3, in float64 with an even seed times 2^24 + 1."""
+        return self._unit(0) * _small("upstream", self.seed, (self.count("upstream"), self.numel, self.embedding_dim))
+
+    def _unit(self, odd: int) -> float:
+        """What no float32 holds three times; of tangents and upstream gradients one, for their products have to fit."""
+        return 2.0**24 + 1 if self.dtype == "float64" and self.seed % 2 == odd else 1.0
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The samples one by one."""
+        tokens = self.lookup.tokens.reshape(self.count("indices"), self.numel)
+        batch = self.batch if self.mapped else 1
+        return [
+            Sample(*(whole[b % len(whole)] for whole in (self.tables, self.tangents, tokens, self.upstreams)))
+            for b in range(batch)
+        ]
+
+    # -- what is fed -------------------------------------------------------------------------------------------
+
+    def axis(self, part: str) -> int | None:
+        """The axis of a part that vmap maps over."""
+        if part not in self.mapped:
+            return None
+        rank = {"weight": 2, "indices": len(self.shape), "upstream": len(self.shape) + 1}[part] + 1
+        return self.in_dim if -rank <= self.in_dim < rank else 0
+
+    @property
+    def dims(self) -> tuple[int | None, ...]:
+        """The axes that vmap maps over, in the order of PARTS."""
+        return tuple(self.axis(part) for part in PARTS)
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed: weight, indices, upstream, tangent."""
+        tokens = self.lookup.tokens.reshape(self.count("indices"), *self.shape).astype(self.index_dtype)
+        upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
+        return {
+            "weight": Input(self._laid("weight", self.format.encode(self.tables)), self.dtype, self.layout),
+            "indices": Input(self._laid("indices", tokens), self.index_dtype, self.index_layout),
+            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype, self.upstream_layout),
+            "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype),
+        }
+
+    def _laid(self, part: str, stacked: Array) -> Array:
+        axis = self.axis(part)
+        if axis is None:
+            return stacked.reshape(stacked.shape[1:])
+        return np.ascontiguousarray(np.moveaxis(stacked, 0, axis))
+
+    # -- what is due -------------------------------------------------------------------------------------------
+
+    def masked(self, sample: Sample) -> Floats:
+        """0 for the tokens that are padding, 1 for the others, divided by the counts: shape ``(n, 1)``."""
+        row = self.lookup.padding_row
+        kept = np.ones(self.numel) if row is None else (sample.tokens != row).astype(np.float64)
+        if self.scale_grad_by_freq:
+            kept = kept / np.bincount(sample.tokens, minlength=self.num_embeddings)[sample.tokens]
+        return kept[:, None]
+
+    def pull(self, sample: Sample, sent: Floats) -> Expected:
+        """Mᵀ G / c with its bound: exact where the counts are powers of two."""
+        weights = self.masked(sample)
+        value = accumulate(sample.tokens, self.num_embeddings, weights * sent)
+        if not self.scale_grad_by_freq:
+            return value, np.zeros_like(value)
+        counts = np.bincount(sample.tokens, minlength=self.num_embeddings).astype(np.float64)[:, None]
+        value = accumulate(sample.tokens, self.num_embeddings, (weights > 0) * sent) / np.maximum(counts, 1)
+        magnitude = accumulate(sample.tokens, self.num_embeddings, weights * np.abs(sent))
+        exact = np.log2(np.maximum(counts, 1)) % 1 == 0
+        limit = bound.gamma(counts + 2, self.format.unit_roundoff) * magnitude
+        return value, np.where(exact, 0.0, limit)
+
+    @property
+    def value_bits(self) -> Any:
+        """The bits of W[i], for transforms that return the value as well."""
+        sample = self.samples[0]
+        stored = self.format.encode(sample.weight[sample.tokens])
+        return self.format.to_bits(stored).reshape(*self.shape, self.embedding_dim)
+
+    @property
+    def reads_neighbour(self) -> bool:
+        """Whether every index lies in the samples' tables laid end to end, though some lie outside their own."""
+        if not {"weight", "indices"} <= set(self.mapped) or not self.refused:
+            return False
+        flat = self.lookup.tokens.reshape(self.batch, -1) + self.num_embeddings * np.arange(self.batch)[:, None]
+        return bool(flat.min() >= 0 and flat.max() < self.batch * self.num_embeddings)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
+        nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
+        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to)."""
+        maps = {f"maps_{part}": part in self.mapped for part in PARTS}
+        looked = self.lookup.facts()
+        return {
+            **looked,
+            **self.axes,
+            **maps,
+            "axes_by_name": self.transform == "vmap_by_names" and "indices" in self.mapped,
+            "maps_weight_only": self.mapped == ("weight",),
+            "numel": self.numel,
+            "rank": len(self.shape),
+            "nothing_counted": looked["empty"] or looked["all_padding"],
+            "nothing": looked["empty"] or looked["zero_width"],
+            "reads_neighbour": self.reads_neighbour,
+            "reads_on": self.look in PRODUCTS
+            and any(
+                lookup_reads_on(self.dtype, tokens, self.num_embeddings, self.embedding_dim)
+                for tokens in (self.numel, self.lookup.numel)
+            ),
+        }
+
+
+def _small(name: str, seed: int, shape: tuple[int, ...]) -> Floats:
+    words = stream.words(stream.derive("transform", name, seed % 64), math.prod(shape))
+    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+    return (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)).astype(np.float64))).reshape(shape)

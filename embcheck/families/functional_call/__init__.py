@@ -1,0 +1,1 @@
+"""torch.func.functional_call and its likes."""

@@ -1,0 +1,88 @@
+"""How a derivative of a lookup is planned: which routes suit which entries, and what each case runs.
+
+Shared by the families that take gradients of a table (gradient, padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from embcheck.core.case import LookupCase
+from embcheck.core.law import Plan
+from embcheck.core.layout import UPSTREAM_LAYOUTS
+from embcheck.families.lookup import cases
+from embcheck.families.lookup.prior_calls import HISTORIES, PASTS
+from embcheck.families.lookup.programs import ROUTES, Route, backward
+from embcheck.families.lookup.spelling import ENTRIES, flags_of
+
+#: Routes that exchange the table, which a module's own Parameter does not let them do.
+FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp", "rows_of_a_leaf"})
+#: Routes that need a dense gradient.
+DENSE_ROUTES = frozenset({"double_backward", "forward_mode", "vjp", "batched", "rows_of_a_leaf"})
+#: The axes of a gradient.
+AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
+    "values": ("fingerprint", "real", "special"),
+    "upstream": ("code", "ones", "real", "special", "tiny", "huge"),
+    "upstream_layout": UPSTREAM_LAYOUTS,
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "entry": tuple(ENTRIES),
+    "route": tuple(ROUTES),
+    "history": tuple(HISTORIES),
+    "threads": (1, 2),
+}
+
+
+def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
+    """The backward program of a case, on its route."""
+    entry = ENTRIES[case.entry]
+    options = {
+        "build": entry.build,
+        "history": PASTS[case.history],
+        "route": routes[case.route],
+        "flags": flags_of(case, entry),
+    }
+    inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}
+    return Plan(backward, inputs, options, case.threads)
+
+
+def repair(case: LookupCase) -> LookupCase | None:
+    """The case with entry, route, history and flags made to fit each other."""
+    fitted = cases.repair(case)
+    if fitted is None:
+        return None
+    changes: dict[str, Any] = {}
+    entry = ENTRIES[fitted.entry]
+    if entry.product and fitted.num_embeddings == 0:
+        return None  # one_hot takes num_classes=0 for "not given"
+    if entry.product and fitted.num_embeddings * fitted.numel > 1 << 16:
+        entry = ENTRIES["functional"]
+        changes["entry"] = "functional"
+    if entry.product:
+        changes |= {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+        # A product with one_hot spreads what is not finite over a column.
+        changes |= {"values": "fingerprint"} if fitted.values == "special" else {}
+        changes |= {"upstream": "code"} if fitted.upstream in ("special", "tiny") else {}
+    if fitted.upstream == "tiny" and fitted.scale_grad_by_freq:
+        changes["upstream"] = "code"  # what is divided would fall between multiples of the smallest number
+    if entry.module and fitted.route in FUNCTIONAL_ROUTES:
+        changes["entry"] = "functional"
+    if fitted.route in DENSE_ROUTES:
+        changes["sparse"] = False
+    if fitted.route == "batched":
+        changes["scale_grad_by_freq"] = False
+        if not fitted.shape or not fitted.numel:
+            changes["route"] = "backward_call"
+    if fitted.history == "indices_changed" and fitted.index_layout == "expanded":
+        changes["history"] = "fresh"
+    if fitted.num_embeddings == 0 and fitted.route == "lookup_between":
+        changes["route"] = "backward_call"  # no row can be padding
+    if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
+        changes["history"] = "fresh"
+    return fitted.but(**changes)
+
+
+def refused(case: LookupCase) -> bool:
+    """Whether the derivative must be refused: sparse gradients can't be scaled by frequency."""
+    return case.refused or (case.sparse and case.scale_grad_by_freq and case.route != "forward_mode")

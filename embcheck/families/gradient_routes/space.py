@@ -1,0 +1,120 @@
+"""Which cases of gradient_routes there are, and which program runs each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck.core.case import LookupCase
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.core.weight_map import MATHEMATICS
+from embcheck.families.gradient import routes
+from embcheck.families.gradient_routes.programs import FURTHER
+from embcheck.families.gradient_routes.with_random_numbers import DROPPING
+from embcheck.families.lookup import cases
+from embcheck.families.lookup.spelling import ENTRIES
+
+#: Routes that sum in two ways, which agree where every sum is exact: within the budget, for these upstream gradients.
+SUMMED: dict[str, tuple[str, ...]] = {"reduced_on_the_way": ("code", "tiny", "huge"), "widened": ("code",)}
+
+
+#: Routes that look up a part of the tokens at a time.
+PARTIAL = frozenset({"micro_batches", "parts_are_merged", "token_by_token"})
+
+
+def plan(case: LookupCase) -> Plan:
+    return routes.plan(case, FURTHER)
+
+
+def repair(case: LookupCase) -> LookupCase | None:
+    """The case with its route made to fit the rest."""
+    entry = ENTRIES[case.entry]
+    changes: dict[str, Any] = {}
+    if case.route in ("micro_batches", "parts_are_merged") and not case.shape:
+        changes["route"] = "token_by_token"
+    if case.route in PARTIAL:
+        changes["scale_grad_by_freq"] = False  # each part has counts of its own
+    if (
+        case.route == "token_by_token"
+        and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
+    ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
+        changes["route"] = "through_view"
+    if case.route in SUMMED:
+        changes["upstream"] = case.upstream if case.upstream in SUMMED[case.route] else "code"
+    if case.route == "per_sample":
+        # A module's parameter, and an axis of samples; a sample has counts of its own, so that counts have one sample.
+        changes |= {"sparse": False, "history": "fresh"}
+        changes |= {} if entry.module else {"entry": "module"}
+        changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
+        if not case.numel or not case.num_embeddings:
+            changes["route"] = "through_view"
+    if case.route in DROPPING:
+        changes |= {"upstream": "code", "scale_grad_by_freq": False}
+        changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}
+    if case.route in ("checkpointed_with_two", "leaf_listed_twice"):
+        changes["sparse"] = False  # not every dtype can add sparse gradients, and none has a second derivative
+    if (case.route in ("through_double", "checkpointed_with_two") and entry.module) or (
+        case.route == "indices_mutated" and entry.product
+    ):
+        changes["entry"] = "functional"
+    if case.sparse and case.scale_grad_by_freq:
+        changes["sparse"] = False
+    fitted = routes.repair(case.but(**changes))
+    if fitted and fitted.route in SUMMED and fitted.max_count > fitted.format.largest_integer >> 2:
+        return fitted.but(route="through_view")
+    if fitted and fitted.route in SUMMED and fitted.scale_grad_by_freq and (fitted.counts & (fitted.counts - 1)).any():
+        return fitted.but(scale_grad_by_freq=False)  # thirds are rounded
+    return fitted
+
+
+def scope() -> Iterator[LookupCase]:
+    """Every route with every shape, and with every choice of flags, dtype and entry."""
+    for route in FURTHER:
+        for case in cases.shape_cases(route=route):
+            yield from filter(None, [repair(case)])
+    flags: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
+    for position, route in enumerate(FURTHER):
+        for turn, entry in enumerate(ENTRIES):
+            for fixed in flags:
+                dtype = AXES["dtype"][(position + turn) % 4]
+                padding = (None, 0, -1)[turn % 3]
+                case = LookupCase(
+                    3, 2, "uniform", (4,), padding, entry=entry, route=route, dtype=dtype, seed=turn, **fixed
+                )
+                yield from filter(None, [repair(case)])
+
+
+def fixed_cases() -> Iterator[LookupCase]:
+    """Routes in turn at sizes beyond the thresholds of ATen's kernels; each once with a sparse gradient of distinct rows."""
+    for position, case in enumerate(itertools.islice(cases.fixed_cases(), 0, None, 4)):
+        for turn in range(2):
+            yield case.but(route=AXES["route"][(7 * turn + position) % len(FURTHER)])
+    yield LookupCase(3, 2, "uniform", (4,), route="anomalous", sparse=True)
+    yield LookupCase(3, 2, "uniform", (4,), route="anomalous", scale_grad_by_freq=True)
+    for route in FURTHER:
+        # Both halves of the tokens have as many rows, and no row is in both.
+        yield from filter(None, [repair(LookupCase(6, 2, "cycle", (4,), route=route, sparse=True))])
+
+
+AXES = routes.AXES | {
+    "indices": ("cycle", "same", "padding", "uniform", "unequal", "late_padding", "ends", "descending"),
+    "shape": ((3,), (), (4,), (0,), (2, 3), (2, 2, 2), (2, 0)),
+    "route": tuple(FURTHER),
+    "history": ("fresh", "repeated", "after_backward"),
+}
+
+
+SPACE = Space(
+    LookupCase,
+    AXES,
+    repair,
+    scope,
+    fixed_cases,
+    flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
+    base={"shape": (2, 3), "indices": "uniform"},
+    draw=lambda draws: repair(cases.threshold_case(draws, AXES)),
+    smaller=cases.smaller_tables,
+    strength=2,
+)

@@ -1,0 +1,1 @@
+"""Gradients of rows that many tokens look up, in half precision."""

@@ -1,0 +1,1 @@
+"""torch.optim.LBFGS on a quadratic function."""

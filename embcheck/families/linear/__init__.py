@@ -1,0 +1,1 @@
+"""F.linear and nn.Linear."""

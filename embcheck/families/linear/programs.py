@@ -1,0 +1,319 @@
+"""Programs: a linear layer is called, as a module or as a function, several times.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+Call = Callable[[Module, Tensor, Tensor, Tensor | None], Tensor]
+
+#: The layer, made of the input and with the sizes of weight and bias.
+MADE: dict[str, Callable[[Tensor, Tensor, Tensor | None], Module]] = {}
+CALLS: dict[str, Call] = {}
+BETWEEN: dict[str, Callable[[Module], None]] = {}
+#: What must be refused.
+MISFITS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {}
+
+
+def affine(
+    made: Callable[[Tensor, Tensor, Tensor | None], Module],
+    call: Call,
+    between: Callable[[Module], None],
+    trains: tuple[bool, bool, bool],
+    evaluating: bool,
+    grad_mode: str,
+    autocast: str,
+    together: bool,
+    cached: bool,
+    times: int,
+    x: Tensor,
+    weight: Tensor,
+    upstream: Tensor,
+    bias: Tensor | None = None,
+) -> dict[str, Any]:
+    import contextlib
+
+    layer = made(x.detach(), weight, bias)
+    drawn = {name: part.detach() for name, part in layer.named_parameters()}
+    born = [(name, tuple(part.shape), part.requires_grad) for name, part in layer.named_parameters()]
+    became = (type(layer).__name__, layer.in_features, layer.out_features, layer.training, born)
+    layer.weight = torch.nn.Parameter(weight, requires_grad=trains[1])
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(bias, requires_grad=trains[2])
+    layer.train(not evaluating)
+    x.requires_grad_(trains[0])
+    parts = [x, layer.weight, *([] if bias is None else [layer.bias])]
+    versions = [part._version for part in parts]
+    guard: Any = {"enabled": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}[grad_mode]
+    calls: list[str] = []
+    layer.register_forward_pre_hook(lambda *given: calls.append("before"))
+    layer.register_forward_hook(lambda *given: calls.append("after"))
+    values, strides, kinds = [], [], []
+    graded = False
+    with contextlib.ExitStack() as around:
+        if together:  # one region of autocast for all calls
+            around.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cached))
+        for turn in range(times):
+            if turn:
+                between(layer)
+                versions = [part._version for part in parts]
+            with guard(), contextlib.suppress(InterruptedError), contextlib.ExitStack() as regions:
+                regions.enter_context(torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast != "off"))
+                if autocast == "left":
+                    regions.enter_context(torch.autocast("cpu", enabled=False))
+                value = call(layer, x, layer.weight, layer.bias)
+                if autocast == "broken":
+                    raise InterruptedError
+            values.append(value.detach().clone())
+            strides.append(value.stride())
+            kinds.append((str(value.dtype).removeprefix("torch."), value.requires_grad, value.is_leaf))
+            if value.requires_grad:
+                value.backward(upstream)
+                graded = True
+    unmoved = versions == [part._version for part in parts]
+    pointers = [part.data_ptr() for part in parts if part.numel()]
+    before = [part.detach().clone() for part in parts]
+    apart = not value.numel() or value.data_ptr() not in pointers
+    if value.numel():
+        with torch.inference_mode(value.is_inference()), torch.no_grad():
+            value.fill_(7.0)
+    kept = all(
+        torch.equal(part.detach().nan_to_num(9.0), old.nan_to_num(9.0)) for part, old in zip(parts, before, strict=True)
+    )
+    filled = not value.numel() or bool((value == 7).all())
+    return {
+        "became": became,
+        "drawn": drawn,
+        "values": torch.stack(values),
+        "strides": strides,
+        "kinds": kinds,
+        "unmoved": unmoved,
+        "apart": apart,
+        "kept": kept,
+        "filled": filled,
+        "graded": graded,
+        "calls": calls,
+        "input_grad": x.grad,
+        "weight_grad": layer.weight.grad,
+        "bias_grad": None if bias is None else layer.bias.grad,
+        "training": layer.training is not evaluating,
+    }
+
+
+def misfit(
+    attempt: Callable[[Tensor, Tensor, Tensor], Any], device: str, x: Tensor, weight: Tensor, bias: Tensor
+) -> dict[str, Any]:
+    return {"accepted": attempt(*(given.to(device or given.device) for given in (x, weight, bias)))}
+
+
+@into(MADE)
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    return torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
+
+
+@into(MADE)
+def lazy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def lazy_and_evaluated(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.Sequential(torch.nn.LazyLinear(weight.shape[0], bias is not None).to(weight.dtype)).eval()
+    with torch.no_grad():
+        layer(x)
+    return layer.train()[0]
+
+
+@into(MADE)
+def lazy_and_tied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    """A lazy head whose weight is a table's from the start."""
+    table = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=torch.zeros_like(weight))
+    layer: Module = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer.weight = table.weight
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def lazy_with_a_loaded_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    layer = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer.load_state_dict({"weight": torch.zeros_like(weight)}, strict=False)
+    layer(x)
+    return layer
+
+
+@into(MADE)
+def fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    """With a batch norm behind it that does nothing yet."""
+    norm = torch.nn.BatchNorm1d(weight.shape[0], dtype=weight.dtype)
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    return torch.nn.utils.fusion.fuse_linear_bn_eval(layer.eval(), norm.eval()).train()
+
+
+@into(MADE)
+def fused_without_a_scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
+    norm = torch.nn.BatchNorm1d(weight.shape[0], affine=False, dtype=weight.dtype)
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    return torch.nn.utils.fusion.fuse_linear_bn_eval(layer.eval(), norm.eval()).train()
+
+
+@into(CALLS)
+def module(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return layer(x)  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def forward(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return layer.forward(x)  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def function(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+@into(CALLS)
+def keywords(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.functional.linear(bias=bias, weight=weight, input=x)
+
+
+@into(CALLS)
+def sequential(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.nn.Sequential(torch.nn.Identity(), layer)(x)  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    return torch.func.functional_call(layer, given, (x,))  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def operator(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.aten.linear(x, weight, bias)  # type: ignore[no-any-return]
+
+
+@into(CALLS)
+def vector(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A weight without an axis of outputs, a bias without any."""
+    return torch.nn.functional.linear(x, weight[0], None if bias is None else bias[0])[..., None]
+
+
+@into(CALLS)
+def vector_in_vjp(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def look(given: Tensor) -> Tensor:
+        return torch.nn.functional.linear(given, weight[0], None if bias is None else bias[0])
+
+    value: Tensor = torch.func.vjp(look, x)[0]
+    return value[..., None]
+
+
+@into(BETWEEN)
+def nothing(layer: Module) -> None:
+    pass
+
+
+@into(BETWEEN)
+def doubled(layer: Module) -> None:
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        if layer.bias is not None:
+            layer.bias.mul_(2)
+
+
+@into(BETWEEN)
+def doubled_data(layer: Module) -> None:
+    layer.weight.data *= 2
+    if layer.bias is not None:
+        layer.bias.data *= 2
+
+
+@into(BETWEEN)
+def doubled_behind_failures(layer: Module) -> None:
+    import contextlib
+
+    x = torch.zeros(1, layer.in_features, dtype=layer.weight.dtype)
+    regions: list[Any] = [torch.no_grad, torch.inference_mode, torch.enable_grad]
+    regions += [lambda: torch.autocast("cpu", dtype=torch.bfloat16), lambda: torch.set_grad_enabled(False)]
+    for region in regions:
+        with contextlib.suppress(ArithmeticError), region(), region():
+            torch.nn.functional.linear(x, layer.weight, layer.bias)
+            raise ArithmeticError
+    with torch.no_grad():
+        for part in layer.parameters():
+            part.mul_(2)
+
+
+@into(BETWEEN)
+def toggled(layer: Module) -> None:
+    layer.train(not layer.training).train(not layer.training)
+
+
+# -- what must be refused ----------------------------------------------------------------------------------------------
+
+
+@into(MISFITS)
+def scalar_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.sum(), weight[:, :1])
+
+
+@into(MISFITS)
+def wider_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(torch.cat([x, x[..., :1]], -1), weight, bias)
+
+
+@into(MISFITS)
+def narrower_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x[..., 1:], weight, bias)
+
+
+@into(MISFITS)
+def transposed_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight.t(), bias)
+
+
+@into(MISFITS)
+def weight_of_rank_3(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight[None], bias)
+
+
+@into(MISFITS)
+def longer_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight, torch.cat([bias, bias[:1]]))
+
+
+@into(MISFITS)
+def shorter_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x, weight, bias[1:])
+
+
+@into(MISFITS)
+def integer_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.long(), weight, bias)
+
+
+@into(MISFITS)
+def double_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.float(), weight.double(), None)
+
+
+@into(MISFITS)
+def double_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.float(), weight.float(), bias.double())
+
+
+@into(MISFITS)
+def half_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    return torch.nn.functional.linear(x.bfloat16(), weight.float(), None)

@@ -1,0 +1,1 @@
+"""nn.Linear and its constructor."""

@@ -1,0 +1,1 @@
+"""Module.load_state_dict."""

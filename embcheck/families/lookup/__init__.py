@@ -1,0 +1,1 @@
+"""F.embedding and nn.Embedding: rows of a table."""

@@ -1,0 +1,291 @@
+"""Programs: what is executed for a lookup.  They import nothing but torch, for their source is what a
+counterexample's script shows.
+
+A *history* is what happened before the call that is judged; a *route* is how the derivative is taken.  Each route
+returns the observations that the laws of the gradient speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+Call = Callable[[Tensor], Tensor]
+Rebuild = Callable[[Tensor], Call]
+#: It may return what tells, after the call that is judged, whether what it holds stayed as it was.
+History = Callable[[Tensor, Call, Tensor], "Callable[[], bool] | None"]
+Route = Callable[..., dict[str, Any]]
+
+ROUTES: dict[str, Route] = {}
+#: How many times the upstream gradient arrives on each route, where that is not once.
+TIMES = dict.fromkeys(("retained", "two_passes", "two_lookups", "two_shapes", "doubled", "hook_doubles"), 2)
+
+
+def forward(
+    build: Callable[..., tuple[Tensor, Call]],
+    history: History,
+    weight: Tensor,
+    indices: Tensor,
+    flags: dict[str, Any],
+    requires_grad: bool,
+) -> dict[str, Any]:
+    leaf, call = build(weight, **flags)
+    if torch.is_grad_enabled():
+        leaf.requires_grad_(requires_grad)
+    held = history(leaf, call, indices)
+    inference = leaf.is_inference() or indices.is_inference()
+    before = (0, 0) if inference else (leaf._version, indices._version)
+    around = surroundings()
+    value = call(indices)
+    after = (0, 0) if inference else (leaf._version, indices._version)
+    return {
+        "value": value,
+        "versions": before == after,
+        "surroundings": surroundings() == around,
+        "plain": type(value) is torch.Tensor,
+        "held": held is None or held(),
+        "separate": value.numel() == 0
+        or value.untyped_storage().data_ptr()
+        not in (leaf.untyped_storage().data_ptr(), indices.untyped_storage().data_ptr()),
+        "shares_table": leaf.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
+        "leaf": leaf,
+    }
+
+
+def backward(
+    build: Callable[..., tuple[Tensor, Call]],
+    history: History,
+    route: Route,
+    weight: Tensor,
+    indices: Tensor,
+    upstream: Tensor,
+    flags: dict[str, Any],
+) -> dict[str, Any]:
+    leaf, call = build(weight, **flags)
+    leaf.requires_grad_()
+    held = history(leaf, call, indices)
+    leaf.grad = None
+
+    def rebuild(table: Tensor) -> Call:
+        # A layer that is built draws its first weights, which is not the lookup's doing.
+        drawn = torch.get_rng_state()
+        again = build(table, **flags)[1]
+        torch.set_rng_state(drawn)
+        return again
+
+    around = surroundings()
+    seen = route(leaf, call, indices, upstream, rebuild)
+    return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What a call must leave as it is: grad mode, default dtype, threads, determinism and the random numbers."""
+    return (
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_rng_state().numpy().tobytes(),
+    )
+
+
+_route = into(ROUTES)
+
+
+# -- routes ------------------------------------------------------------------------------------------------------
+
+
+@_route
+def backward_call(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream)
+    own = grad.is_sparse or grad.numel() == 0 or grad.data_ptr() != upstream.data_ptr()
+    return {"value": value, "weight_grad": grad, "grad_left_alone": leaf.grad is None, "separate": own}
+
+
+@_route
+def weighted_sum(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    (value * upstream).sum().backward()
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def retained(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    value.backward(upstream, retain_graph=True)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def two_passes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(indices).backward(upstream)
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def two_lookups(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    first, second = call(indices), call(indices)
+    torch.autograd.backward((first, second), (upstream, upstream))
+    return {"value": second, "weight_grad": leaf.grad}
+
+
+@_route
+def two_shapes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    first, second = call(indices[None]), call(indices)
+    torch.autograd.backward((first, second), (upstream[None], upstream))
+    return {"value": second, "weight_grad": leaf.grad}
+
+
+@_route
+def lookup_between(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    # With other flags, before the graph of the first is used.
+    value = call(indices)
+    for flags in ({"padding_idx": 0}, {"scale_grad_by_freq": True}, {"sparse": True}, {"padding_idx": -1}):
+        torch.nn.functional.embedding(indices, leaf, **flags)
+    torch.nn.functional.embedding(indices.reshape(-1)[:1], leaf)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    # The table is all but the first row and the last column of what learns.
+    rows, width = leaf.shape
+    larger = leaf.new_full((rows + 1, width + 1), float("nan"))
+    larger[1:, :width] = leaf.detach()
+    value = rebuild(larger.requires_grad_()[1:, :width])(indices)
+    value.backward(upstream)
+    found = larger.grad
+    if found is None or found.shape != larger.shape:
+        return {"value": value, "weight_grad": found}
+    beside = found[0].abs().sum() + found[:, width:].abs().sum()  # which is zero
+    return {"value": value, "weight_grad": found[1:, :width] + beside}
+
+
+@_route
+def after_zero_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(indices).backward(upstream)
+    torch.optim.SGD([leaf]).zero_grad(set_to_none=True)
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def doubled(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    call(indices).mul_(2).backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@_route
+def overwritten(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    value.detach().fill_(float("nan"))
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@_route
+def value_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    seen: list[Tensor] = []
+    handle = value.register_hook(lambda grad: seen.append(grad.clone()))
+    value.backward(upstream)
+    handle.remove()
+    return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen), "hook_grad": seen[0]}
+
+
+@_route
+def hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    seen: list[Tensor] = []
+    leaf.register_hook(lambda grad: seen.append(grad))
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen)}
+
+
+@_route
+def hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    leaf.register_hook(lambda grad: grad * 2)
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def create_graph(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
+    return {"value": value, "weight_grad": grad}
+
+
+@_route
+def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    upstream = upstream.detach().clone().requires_grad_()
+    probe = leaf.detach().clone()
+    value = call(indices)
+    (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
+    (grad * probe).sum().backward() if not grad.is_sparse else grad.backward(probe)
+    # The same of an upstream gradient that was computed.
+    (again,) = torch.autograd.grad(call(indices), leaf, upstream * 1, create_graph=True)
+    (computed,) = torch.autograd.grad(again, upstream, probe)
+    return {"value": value, "weight_grad": grad, "upstream_grad": upstream.grad, "computed_grad": computed}
+
+
+@_route
+def checkpointed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def anomaly(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    with torch.autograd.set_detect_anomaly(True, check_nan=False):
+        value = call(indices)
+        value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@_route
+def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    tangent = leaf.detach().clone()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(leaf, tangent)
+        value = torch.autograd.forward_ad.unpack_dual(rebuild(dual)(indices))
+        # The same of a table that requires no gradient.
+        plain = torch.autograd.forward_ad.make_dual(leaf.detach(), tangent)
+        moved = torch.autograd.forward_ad.unpack_dual(rebuild(plain)(indices)).tangent
+        return {"value": value.primal, "tangent": value.tangent, "plain_tangent": moved}
+
+
+@_route
+def vjp(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value, pull = torch.func.vjp(lambda table: rebuild(table)(indices), leaf.detach())  # type: ignore[misc]
+    (grad,) = pull(upstream)
+    return {"value": value, "weight_grad": grad}
+
+
+@_route
+def batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
+    value = torch.vmap(call)(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}

@@ -1,0 +1,96 @@
+"""Which cases of lookup there are, and which program runs each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from embcheck.core.case import LookupCase
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.lookup import cases as table
+from embcheck.families.lookup.aimed import aimed_product
+from embcheck.families.lookup.prior_calls import HISTORIES, LEARNING, PASTS, past_cases
+from embcheck.families.lookup.programs import forward
+from embcheck.families.lookup.spelling import ENTRIES, flags_of
+
+
+def plan(case: LookupCase) -> Plan:
+    entry = ENTRIES[case.entry]
+    options = {
+        "build": entry.build,
+        "history": PASTS[case.history],
+        "flags": flags_of(case, entry),
+        "requires_grad": case.requires_grad,
+    }
+    return Plan(forward, {"weight": case.weight_input, "indices": case.index_input}, options, case.threads)
+
+
+def repair(case: LookupCase) -> LookupCase | None:
+    fitted = table.repair(case)
+    if fitted is None:
+        return None
+    entry = ENTRIES[fitted.entry]
+    if entry.product and fitted.num_embeddings == 0:
+        return None  # one_hot takes num_classes=0 for "not given"
+    changes: dict[str, Any] = {name: None for name in ("padding_idx",) if name not in entry.flags}
+    if entry.product:
+        # A product with one_hot spreads NaN and infinity over a column: that has a law of its own.
+        changes |= {"scale_grad_by_freq": False, "sparse": False}
+        if fitted.values == "special":
+            changes["values"] = "fingerprint"
+        if fitted.num_embeddings * fitted.numel > 1 << 18:
+            changes["entry"] = "functional"
+    if fitted.index_layout == "expanded" and fitted.history == "indices_changed":
+        changes["history"] = "fresh"
+    if fitted.layout == "expanded":
+        changes |= {"values": "fingerprint", "layout": "column_slice"}
+    sparse_scaled = fitted.sparse and fitted.scale_grad_by_freq  # has no backward
+    if fitted.out_of_range is not None or fitted.num_embeddings == 0 or (sparse_scaled and fitted.history in LEARNING):
+        changes["history"] = "fresh"
+    return fitted.but(**changes)
+
+
+def scope() -> Iterator[LookupCase]:
+    every_entry = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
+    strays = (
+        LookupCase(rows, 2, "cycle", shape, out_of_range=out_of_range, entry=entry, seed=seed)
+        for entry in ENTRIES
+        for rows in (1, 2, 3)
+        for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
+        for out_of_range in table.STRAY_AXIS[1:]
+    )
+    narrow = (
+        LookupCase(2, 2, "cycle", (3,), out_of_range=place, index_dtype="int32") for place in table.STRAY_AXIS[1:]
+    )
+    sized = chain(table.coincident_cases(), table.size_cases())
+    found = chain(table.small_cases(), every_entry, strays, narrow, past_cases(), sized)
+    return (case for case in map(repair, found) if case)
+
+
+AXES = table.AXES | {
+    "values": ("fingerprint", "small", "real", "special"),
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "requires_grad": (True, False),
+    "entry": tuple(ENTRIES),
+    "history": tuple(HISTORIES),
+    "threads": (1, 2),
+    "out_of_range": table.STRAY_AXIS,
+}
+
+
+SPACE = Space(
+    LookupCase,
+    {name: values for name, values in AXES.items() if name != "out_of_range"},
+    repair,
+    scope,
+    table.fixed_cases,
+    flags=("entry", "padding_idx", "scale_grad_by_freq", "sparse", "requires_grad", "dtype", "index_dtype"),
+    base={"values": "special"},
+    draw=lambda draws: repair(table.threshold_case(draws, AXES)),
+    smaller=table.smaller_tables,
+    aim=aimed_product,
+    aims=0.5,
+)

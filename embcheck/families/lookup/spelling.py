@@ -1,0 +1,171 @@
+"""What is under test: torch's own table in each of its spellings, or a class that a user wrote.
+
+A subject is one more *entry*.  An entry is a function ``(weight, **flags) -> (leaf, call)``: ``call(indices)`` looks
+rows up in the table ``weight``, and ``leaf`` is the tensor in which the gradient arrives.  torch's entries import
+nothing but torch, since their source becomes part of a counterexample's script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from embcheck.core import oracle
+from embcheck.core.amx_tiles import PRODUCTS
+from embcheck.core.case import LookupCase
+from embcheck.core.comparison import identical, same, within
+from embcheck.core.declaration import FLAGS as FLAGS_OF
+from embcheck.core.outcome import Field
+from embcheck.core.result import Finding
+from embcheck.core.weight_map import MATHEMATICS
+
+Lookup = Callable[[torch.Tensor], torch.Tensor]
+Build = Callable[..., tuple[torch.Tensor, Lookup]]
+
+#: The axes of a case that are keywords of an embedding.
+FLAGS = FLAGS_OF["table"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One spelling of a lookup: how it is built, which flags it takes, whether it is a product with one_hot, whether its
+    leaf is a module's parameter, and whether that lies in the memory of the table that was given.
+
+    One that is not torch's ``own`` refuses by any of `REFUSALS`, and looks up values: the sign of a zero and the payload
+    of a NaN are not promised by mathematics.
+    """
+
+    name: str
+    build: Build
+    flags: frozenset[str] = frozenset(FLAGS)
+    product: bool = False
+    module: bool = False
+    aliases: bool = True
+    own: bool = True
+
+    def __post_init__(self) -> None:
+        if self.product:
+            PRODUCTS.add(self.name)
+
+
+#: By what a layer may refuse an index or a flag.
+REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
+
+
+ENTRIES: dict[str, Entry] = {}
+
+
+def _entry(
+    name: str, *, flags: tuple[str, ...] = FLAGS, product: bool = False, module: bool = False, aliases: bool = True
+) -> Callable[[Build], Build]:
+    def register(build: Build) -> Build:
+        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module, aliases)
+        return build
+
+    return register
+
+
+def flags_of(case: LookupCase, entry: Entry) -> dict[str, Any]:
+    """The keywords of a case that differ from their defaults, among those that the entry takes."""
+    defaults = case._field_defaults
+    return {
+        name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]
+    }
+
+
+@_entry("functional")
+def functional(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    return weight, lambda indices: torch.nn.functional.embedding(indices, weight, **flags)
+
+
+@_entry("module", module=True)
+def module(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    return layer.weight, layer
+
+
+@_entry("module_eval", module=True)
+def module_eval(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags).eval()
+    return layer.weight, layer
+
+
+@_entry("from_pretrained", module=True)
+def from_pretrained(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding.from_pretrained(weight.detach(), freeze=False, **flags)
+    return layer.weight, layer
+
+
+@_entry("assigned", module=True)
+def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.weight = torch.nn.Parameter(weight)
+    return layer.weight, layer
+
+
+@_entry("loaded", module=True, aliases=False)
+def loaded(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer.load_state_dict({"weight": weight.detach()})
+    return layer.weight, layer
+
+
+@_entry("nested", module=True)
+def nested(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    model = torch.nn.Sequential(torch.nn.ModuleDict({"words": layer})["words"], torch.nn.Identity())
+    return model.get_parameter("0.weight"), model
+
+
+@_entry("functional_call")
+def functional_call(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    return weight, lambda indices: torch.func.functional_call(layer, {"weight": weight}, (indices,))
+
+
+@_entry("torch_embedding", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+def torch_embedding(
+    weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> tuple[torch.Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    return weight, lambda indices: torch.embedding(weight, indices, row, scale_grad_by_freq, sparse)
+
+
+@_entry("aten", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+def aten(
+    weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> tuple[torch.Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    lookup = torch.ops.aten.embedding.default
+    return weight, lambda indices: lookup(weight, indices, row, scale_grad_by_freq, sparse)
+
+
+@_entry("one_hot_product", flags=(), product=True)
+def one_hot_product(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
+    rows = weight.shape[0]
+    return weight, lambda indices: torch.nn.functional.one_hot(indices.long(), rows).to(weight.dtype) @ weight
+
+
+@_entry("linear", flags=(), product=True)
+def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
+    one_hot = torch.nn.functional.one_hot
+    rows = weight.shape[0]
+    return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
+
+
+def is_looked_up(case: LookupCase, got: Field, explain: Callable[[Any], str] | None = None) -> Finding:
+    """W[i], bit for bit, or as values if the entry is not torch's; of a subject that declares what it makes of its
+    weight, f(W)[i] within f's roundings."""
+    if case.entry in MATHEMATICS:
+        return within(got, *oracle.declared_lookup(case), explain)
+    if not ENTRIES[case.entry].own:
+        return same(got, oracle.lookup(case), explain)
+    return identical(got, oracle.lookup_bits(case), explain)
+
+
+def converted(layer: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """The layer, its numbers converted if some have another dtype: some modes can't convert what they build."""
+    return layer if all(parameter.dtype == dtype for parameter in layer.parameters()) else layer.to(dtype)

@@ -1,0 +1,1 @@
+"""Lookups with max_norm, which rescale rows in place."""

@@ -1,0 +1,301 @@
+"""Programs: lookups with max_norm, which write to their table.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.utils.parametrize
+import torch.utils.checkpoint
+
+from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.spelling import ENTRIES, Build, Entry, Lookup
+
+Tensor = torch.Tensor
+Call = Callable[[Tensor], Tensor]
+Take = Callable[[Tensor, Call, Tensor], "tuple[Tensor, Tensor | None]"]
+
+
+def renormalise(
+    build: Build,
+    history: Callable[[Tensor, Call, Tensor], None],
+    route: Take,
+    weight: Tensor,
+    indices: Tensor,
+    upstream: Tensor,
+    flags: dict[str, Any],
+    requires_grad: bool,
+) -> dict[str, Any]:
+    leaf, call = build(weight, **flags)
+    if torch.is_grad_enabled():
+        leaf.requires_grad_(requires_grad)
+    history(leaf, call, indices)
+    leaf.grad = None
+    before = leaf.detach().clone()
+    version = 0 if leaf.is_inference() else leaf._version
+    around = surroundings()
+    value, used = route(leaf, call, indices)
+    samples = getattr(call, "samples", None)
+    seen: dict[str, Any] = {
+        "before": before,
+        "after": leaf.detach().clone(),
+        "moved": 0 if leaf.is_inference() else leaf._version - version,
+        "surroundings": surroundings() == around,
+        "is_leaf": leaf.is_leaf and leaf.grad_fn is None,
+        "value": value.detach().clone(),
+        "requires_grad": value.requires_grad,
+        "leaf_requires_grad": leaf.requires_grad,
+        "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
+    }
+    if value.requires_grad:
+        losses = (
+            [(value, upstream)]
+            if used is None or not used.requires_grad
+            else [(used, torch.ones_like(used)), (value, upstream)]
+        )
+        torch.autograd.backward([pair[0] for pair in losses], [pair[1] for pair in losses])
+    seen["weight_grad"] = leaf.grad
+    seen["sample_grad"] = None if samples is None else samples.grad
+    seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
+    call(indices)
+    seen["twice"] = leaf.detach().clone()
+    return seen
+
+
+# -- routes ------------------------------------------------------------------------------------------------------
+
+
+def plain(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    return call(indices), None
+
+
+def used_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    used = (leaf * leaf).sum()
+    return call(indices), used
+
+
+def cloned_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    clone = leaf.clone()
+    used = (clone * clone).sum()
+    return call(indices), used
+
+
+def used_after(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    value = call(indices)
+    return value, (leaf * leaf).sum()
+
+
+def checkpointed(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    return torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False), None
+
+
+def checkpointed_with_the_table(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+    def look_up(table: Tensor, tokens: Tensor) -> Tensor:
+        return call(tokens)
+
+    return torch.utils.checkpoint.checkpoint(look_up, leaf, indices, use_reentrant=False), None
+
+
+TAKES: dict[str, Take] = {
+    function.__name__: function
+    for function in (plain, used_before, cloned_before, used_after, checkpointed, checkpointed_with_the_table)
+}
+#: Routes whose backward pass looks up once more, and so rescales once more.
+RECOMPUTED = frozenset({"checkpointed", "checkpointed_with_the_table"})
+
+# -- spellings ---------------------------------------------------------------------------------------------------
+
+
+def renorm_(
+    weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0, **flags: Any
+) -> tuple[Tensor, Lookup]:
+    row = -1 if padding_idx is None else padding_idx % weight.shape[0]
+
+    def call(indices: Tensor) -> Tensor:
+        if max_norm is not None:
+            with torch.no_grad():
+                torch.embedding_renorm_(weight, indices, max_norm, norm_type)
+        return torch.embedding(weight, indices, row, **flags)
+
+    return weight, call
+
+
+def aten_renorm_(
+    weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0, **flags: Any
+) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        if max_norm is not None:
+            torch.ops.aten.embedding_renorm_.default(weight.detach(), indices.contiguous(), max_norm, norm_type)
+            torch.autograd.graph.increment_version(weight)
+        return torch.nn.functional.embedding(indices, weight, padding_idx, **flags)
+
+    return weight, call
+
+
+def bag_sum(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="sum", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype)
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1), weight, starts, mode="mean", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="max", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_twice(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        # Each token twice in its bag, whose maximum is then the row.
+        pairs = indices.reshape(-1, 1).repeat(1, 2)
+        bags = torch.nn.functional.embedding_bag(pairs, weight, mode="max", **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_between_empty(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype).repeat_interleave(2)
+        tokens = indices.reshape(-1)
+        layer = torch.nn.functional.embedding_bag
+        bags = layer(
+            tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags
+        )
+        return bags[1::2].reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    # Tables of an odd number of rows in evaluation, where max_norm rescales just as well.
+    layer.train(weight.shape[0] % 2 == 0)
+    return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
+
+
+def bag_weighted(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    def call(indices: Tensor) -> Tensor:
+        column = indices.reshape(-1, 1)
+        samples = torch.ones(column.shape, dtype=weight.dtype)
+        bags = torch.nn.functional.embedding_bag(column, weight, mode="sum", per_sample_weights=samples, **flags)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+def bag_weighted_cut(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+
+    def call(indices: Tensor) -> Tensor:
+        starts = torch.arange(indices.numel(), dtype=indices.dtype)
+        samples = torch.ones(indices.numel(), dtype=weight.dtype)
+        bags: Tensor = layer(indices.reshape(-1), starts, samples)
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return layer.weight, call
+
+
+class Weighing:
+    """Sums of one token each whose weights learn, too; ``samples`` are those of the latest call."""
+
+    samples: Tensor
+
+    def __init__(self, weight: Tensor, cut: bool, flags: dict[str, Any]) -> None:
+        self.weight, self.cut, self.flags = weight, cut, flags
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        tokens = indices.reshape(-1) if self.cut else indices.reshape(-1, 1)
+        starts = torch.arange(indices.numel(), dtype=indices.dtype) if self.cut else None
+        learns = torch.is_grad_enabled()
+        self.samples = torch.ones(tokens.shape, dtype=self.weight.dtype, requires_grad=learns)
+        bags = torch.nn.functional.embedding_bag(
+            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, **self.flags
+        )
+        return bags.reshape(*indices.shape, self.weight.shape[1])
+
+
+def bag_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return weight, Weighing(weight, False, flags)
+
+
+def bag_cut_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return weight, Weighing(weight, True, flags)
+
+
+def bag_functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", dtype=weight.dtype, **flags)
+
+    def call(indices: Tensor) -> Tensor:
+        bags: Tensor = torch.func.functional_call(layer, {"weight": weight}, (indices.reshape(-1, 1),))
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return weight, call
+
+
+class Viewed(torch.nn.Module):
+    """A parametrization that changes no value: what is looked up is no Parameter, but lies in its memory."""
+
+    def forward(self, original: Tensor) -> Tensor:
+        return original.view_as(original)
+
+
+def parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
+    return layer.parametrizations.weight.original, layer
+
+
+def bag_parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    layer: Any = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
+
+    def call(indices: Tensor) -> Tensor:
+        bags: Tensor = layer(indices.reshape(-1, 1))
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return layer.parametrizations.weight.original, call
+
+
+_TABLE = {name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags}
+_PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
+#: A bag leaves padding out of its sum, and has a frequency of its own.
+_BAG = frozenset({"max_norm", "norm_type", "sparse"})
+#: Every spelling of a lookup that takes max_norm.  A bag holds one token, so that its sum is the row.
+SPELLINGS: dict[str, Entry] = {
+    **_TABLE,
+    "renorm_": Entry("renorm_", renorm_, _PLAIN),
+    "aten_renorm_": Entry("aten_renorm_", aten_renorm_, _PLAIN),
+    "bag_sum": Entry("bag_sum", bag_sum, _BAG),
+    "bag_mean": Entry("bag_mean", bag_mean, _BAG),
+    "bag_max": Entry("bag_max", bag_max, _BAG - {"sparse"}),
+    "bag_twice": Entry("bag_twice", bag_twice, _BAG - {"sparse"}),
+    "bag_between_empty": Entry("bag_between_empty", bag_between_empty, _BAG),
+    "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
+    "bag_weighted": Entry("bag_weighted", bag_weighted, _BAG),
+    "bag_weighted_cut": Entry("bag_weighted_cut", bag_weighted_cut, _BAG, module=True),
+    "bag_weights_learn": Entry("bag_weights_learn", bag_weights_learn, _BAG),
+    "bag_cut_weights_learn": Entry("bag_cut_weights_learn", bag_cut_weights_learn, _BAG),
+    "bag_functional_call": Entry("bag_functional_call", bag_functional_call, _BAG),
+    "parametrized": Entry("parametrized", parametrized, _PLAIN - {"sparse"}, module=True),
+    "bag_parametrized": Entry("bag_parametrized", bag_parametrized, _BAG - {"sparse"}, module=True),
+}
+#: Spellings whose per_sample_weights learn beside the table.
+LEARNING = frozenset({"bag_weights_learn", "bag_cut_weights_learn"})

@@ -1,0 +1,1 @@
+"""ModuleList, ModuleDict, ParameterList and ParameterDict."""

@@ -1,0 +1,1 @@
+"""What a module lists of its parameters, buffers and submodules."""

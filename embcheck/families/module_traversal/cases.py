@@ -1,0 +1,267 @@
+"""The parts of a module as a case: a tree whose nodes and tensors may be shared, and how each listing must come.
+
+Knows no torch.  A node is ``(name, kind, tensors, children)``; the last one is the model.  Tensors have a name of their
+own, which two slots may share: ``table…`` and ``p…`` are Parameters, others buffers; ``none`` and ``nobuffer`` are
+registered as None; a buffer whose name ends with ``scratch`` is not persistent, ``integers…`` holds integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.format import FORMATS
+from embcheck.core.layout import view_of
+from embcheck.families.tie_preservation.oracle import dense
+
+Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+Pairs = list[tuple[str, str]]
+
+_E: Node = ("e", "embedding", (("weight", "table"),), ())
+_H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
+#: Models that everybody builds, by name; random ones come as trees.
+TREES: dict[str, tuple[Node, ...]] = {
+    "embedding": (_E,),
+    "linear": (("h", "linear", (("weight", "table"), ("bias", "none")), ()),),
+    "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
+    "head_first": (_E, _H, ("m", "dict", (), (("head", "h"), ("embedding", "e")))),
+    "three": (
+        _E, _H, ("f", "embedding", (("weight", "table"),), ()),
+        ("m", "sequential", (), (("0", "e"), ("1", "h"), ("2", "f")))),
+    "shared_module": (_E, _H, ("m", "dict", (), (("source", "e"), ("target", "e"), ("head", "h")))),
+    "nested": (
+        _E, _H, ("inner", "sequential", (("scale", "p_scale"),), (("0", "e"),)),
+        ("outer", "list", (("mean", "mean"),), (("0", "inner"), ("1", "h"))),
+        ("m", "module", (("gain", "p_gain"), ("nothing", "none"), ("count", "integers"), ("rest", "rest_scratch")),
+         (("a", "outer"), ("b", "e"))),
+    ),
+    "shared_branch": (
+        _E, ("inner", "module", (("scale", "p_scale"), ("mean", "mean")), (("words", "e"),)),
+        ("left", "list", (), (("0", "inner"),)), ("right", "dict", (("mean", "mean"),), (("again", "inner"),)),
+        ("m", "module", (("first", "p_scale"), ("empty", "nobuffer")), (("left", "left"), ("right", "right"))),
+    ),
+    "buffers": (
+        ("m", "module",
+         (("a", "mean"), ("b", "mean"), ("c", "c_scratch"), ("n", "integers"), ("s", "scalar"), ("e", "nobuffer")), ()),
+    ),
+    "bare": (("m", "module", (), ()),),
+    "void": (
+        ("n", "module", (("a", "p_void"), ("b", "p_void_too"), ("c", "p_scale")), ()),
+        ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
+         (("n", "n"),)),
+    ),
+}  # fmt: skip
+#: Conversions of the dtype, and what they make of numbers.
+DTYPES = {
+    "nothing": "", "double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16",
+    "to_double": "float64", "to_half_keyword": "float16", "to_like": "bfloat16",
+    "type_double": "float64", "type_text": "float32",
+}  # fmt: skip
+
+
+class _MembershipAxes(NamedTuple):
+    """The axes, simplest value first; ``nodes`` are a tree of its own where ``tree`` names none."""
+
+    tree: str = "pair"
+    prefix: str = ""
+    evaluating: bool = False
+    frozen: tuple[str, ...] = ()
+    convert: str = "nothing"
+    #: whether a conversion swaps Parameters (torch.__future__.set_swap_module_params_on_conversion)
+    swapped: bool = False
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    nodes: tuple[Node, ...] = ()
+    #: what gradients the Parameters have when they are converted and shared
+    grads: str = ""
+    seed: int = 0
+
+
+class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
+    """A module with its parts."""
+
+    @cached_property
+    def parts(self) -> dict[str, Node]:
+        """The nodes by name, the model last."""
+        return {node[0]: node for node in self.nodes or TREES[self.tree]}
+
+    @property
+    def root(self) -> str:
+        """The model's own name."""
+        return list(self.parts)[-1]
+
+    @property
+    def weight(self) -> Input:
+        """The table, three rows of two columns."""
+        fmt = FORMATS[self.dtype]
+        return Input(fmt.encode(np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
+
+    @property
+    def digits(self) -> Input:
+        """Numbers that a narrower dtype has not: ties to either side and what is just beside them, what is too large or too
+        small for it, and zeros.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
+        fmt = FORMATS[self.dtype]
+        ties = [
+            1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
+        ]
+        ends = [
+            65504.0,
+            65519.0,
+            65520.0,
+            3.38e38,
+            2.0**-24,
+            1.5 * 2.0**-24,
+            2.0**-25,
+            2.0**-26,
+            2.0**-126,
+            2.0**-133,
+            0.0,
+        ]
+        found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
+        return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
+
+    # -- what each listing should give -----------------------------------------------------------------------------
+
+    def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
+        """named_modules(): parents first, each once, or under each of its names."""
+        seen: set[str] = set()
+
+        def walk(node: str, path: str) -> Iterator[tuple[str, str]]:
+            if node in seen:
+                return
+            if once:
+                seen.add(node)
+            yield path, node
+            for name, child in self.parts[node][3]:
+                yield from walk(child, f"{path}.{name}" if path else name)
+
+        return list(walk(start or self.root, prefix))
+
+    def tensors(self, what: str, prefix: str, recurse: bool, once: bool) -> Pairs:
+        """named_parameters() or named_buffers(), ``what`` being "parameters" or "buffers"."""
+        seen: set[str] = set()
+        found = []
+        for path, node in self.modules(prefix, once) if recurse else [(prefix, self.root)]:
+            for name, tensor in self.parts[node][2]:
+                if kind(tensor) != what or tensor in seen:
+                    continue
+                if once:
+                    seen.add(tensor)
+                found.append((f"{path}.{name}" if path else name, tensor))
+        return found
+
+    @property
+    def children(self) -> Pairs:
+        """named_children(): each once."""
+        first: dict[str, str] = {}
+        for name, child in self.parts[self.root][3]:
+            first.setdefault(child, name)
+        return [(name, child) for child, name in first.items()]
+
+    def applied(self, node: str = "") -> list[str]:
+        """The order of apply(): children before their parents, a shared one once for each parent."""
+        node = node or self.root
+        children = dict.fromkeys(child for _, child in self.parts[node][3])
+        return [visited for child in children for visited in self.applied(child)] + [node]
+
+    def state(self, prefix: str, node: str = "") -> Pairs:
+        """state_dict(): parameters, then persistent buffers, then the children's, under every name."""
+        node = node or self.root
+        own = self.parts[node][2]
+        found = [(prefix + name, tensor) for name, tensor in own if kind(tensor) == "parameters"]
+        found += [(prefix + name, t) for name, t in own if kind(t) == "buffers" and not t.endswith("scratch")]
+        for name, child in self.parts[node][3]:
+            found += self.state(f"{prefix}{name}.", child)
+        return found
+
+    def metadata(self, prefix: str, node: str = "") -> list[str]:
+        """The keys of state_dict()._metadata: the path of each module."""
+        node = node or self.root
+        found = [prefix[:-1]]
+        for name, child in self.parts[node][3]:
+            found += self.metadata(f"{prefix}{name}.", child)
+        return found
+
+    def emptied(self) -> list[str]:
+        """The names that have other memory once the model's own tensors do: a Parameter under each, a buffer here."""
+        own = {tensor for _, tensor in self.tensors("parameters", "", False, True) if not tensor.startswith("p_void")}
+        found = [name for name, tensor in self.tensors("parameters", "", True, False) if tensor in own]
+        return sorted(found + [name for name, _ in self.tensors("buffers", "", False, False)])
+
+    def described(self, tensor: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        """Dtype, shape and strides of a tensor."""
+        if tensor.startswith("table"):
+            strides = view_of((3, 2), self.layout).strides
+            return self.dtype, (3, 2), strides if tensor == "table" else dense(strides, (3, 2))
+        if tensor.startswith("p_void"):
+            return self.dtype, (0, len(tensor)), (len(tensor), 1)
+        if tensor.startswith("p"):
+            return self.dtype, (3,), (1,)
+        if tensor.startswith("integers"):
+            return "int64", (2,), (1,)
+        return (self.dtype, (), ()) if tensor.startswith("scalar") else (self.dtype, (2,), (1,))
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
+        nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not persistent)."""
+        paths = [node for _, node in self.modules("", False)]
+        names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("nodes", "frozen")},
+            "frozen": bool(self.frozen),
+            "shared_module": len(set(paths)) < len(paths),
+            "shared_tensor": len(set(names)) < len(names),
+            "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
+            "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
+            "nameless": bool(self.nodes),
+            "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
+            "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
+        }
+
+
+def kind(tensor: str) -> str:
+    """Whether a tensor's name is that of a Parameter, a buffer or neither."""
+    if tensor in ("none", "nobuffer"):
+        return "none"
+    return "parameters" if tensor.startswith(("table", "p")) else "buffers"
+
+
+_TENSORS = (
+    "table",
+    "p_a",
+    "p_b",
+    "p_void",
+    "p_void_too",
+    "none",
+    "mean",
+    "integers",
+    "scratch",
+    "scalar",
+    "nobuffer",
+    "other",
+)
+
+
+def grow(draws: stream.Stream) -> tuple[Node, ...]:
+    """A random tree of two to six nodes; children and tensors may be shared."""
+    nodes: list[Node] = [_E] if draws.chance(2) else [_H]
+    for k in range(draws.between(1, 5)):
+        tensors = [(f"t{j}", draws.choice(_TENSORS)) for j in range(draws.between(0, 3))]
+        if draws.chance(4):
+            nodes.append((f"n{k}", "embedding", (("weight", draws.choice(("table", "table2"))),), ()))
+            continue
+        children = [(str(j), draws.choice(nodes)[0]) for j in range(draws.between(0, 3))]
+        nodes.append((f"n{k}", draws.choice(("module", "sequential", "list", "dict")), tuple(tensors), tuple(children)))
+    if not nodes[-1][3]:
+        nodes.append(("last", "module", (), tuple((f"c{j}", node[0]) for j, node in enumerate(nodes))))
+    used, wanted = [], {nodes[-1][0]}
+    for node in reversed(nodes):
+        if node[0] in wanted:
+            used.append(node)
+            wanted |= {child for _, child in node[3]}
+    return tuple(reversed(used))

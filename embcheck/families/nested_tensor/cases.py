@@ -1,0 +1,172 @@
+"""A lookup, or bags, of a nested tensor of tokens, as a case: components of several lengths; knows no torch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.oracle import accumulate
+
+Tokens = npt.NDArray[np.int64]
+
+
+class _NestedAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    num_embeddings: int = 3
+    embedding_dim: int = 2
+    lengths: tuple[int, ...] = (2, 1)
+    #: further axes of each component, for a lookup
+    columns: int = 0
+    #: "lookup", or the mode of a bag
+    reduced: str = "lookup"
+    made: str = "components"
+    module: bool = False
+    padding_idx: int | None = None
+    sparse: bool = False
+    scale_grad_by_freq: bool = False
+    #: whether a bag that is summed has per_sample_weights, which are nested too
+    weighted: bool = False
+    dtype: str = "float32"
+    index_dtype: str = "int64"
+    layout: str = "contiguous"
+    seed: int = 0
+
+
+class NestedTensorCase(Axes, _NestedAxes):  # type: ignore[misc]
+    """Tokens in components; what lies between these in memory belongs to none."""
+
+    @property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return FORMATS[self.dtype]
+
+    @property
+    def numel(self) -> int:
+        """How many tokens there are."""
+        return sum(self.lengths) * max(self.columns, 1)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The tokens of all components, one after the other."""
+        found: Tokens = stream.below(stream.derive("tokens", self.seed), self.numel, self.num_embeddings).astype(
+            np.int64
+        )
+        return found
+
+    @cached_property
+    def owners(self) -> Tokens:
+        """Of which component each token is."""
+        return np.repeat(np.arange(len(self.lengths)), np.array(self.lengths, np.int64) * max(self.columns, 1))
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Which tokens are no padding."""
+        if self.padding_idx is None:
+            return np.ones(self.numel, bool)
+        found: npt.NDArray[np.bool_] = self.tokens != self.padding_idx % self.num_embeddings
+        return found
+
+    @cached_property
+    def table(self) -> Floats:
+        """The table, small integers."""
+        return stream.small("table", self.seed, (self.num_embeddings, self.embedding_dim))
+
+    @cached_property
+    def weights(self) -> Floats:
+        """What each token is multiplied by."""
+        return stream.small("weights", self.seed, (self.numel,)) if self.weighted else np.ones(self.numel)
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The upstream gradient: a row for each token, or for each bag."""
+        rows = self.numel if self.reduced == "lookup" else len(self.lengths)
+        return stream.small("upstream", self.seed, (rows, self.embedding_dim))
+
+    def inputs(self) -> dict[str, Input]:
+        """What is fed."""
+        fmt = self.format
+        fed = {
+            "table": Input(fmt.encode(self.table), self.dtype, self.layout),
+            "tokens": Input(self.tokens.astype(self.index_dtype), self.index_dtype),
+            "upstream": Input(fmt.encode(self.upstream), self.dtype),
+        }
+        return fed | ({"weights": Input(fmt.encode(self.weights), self.dtype)} if self.weighted else {})
+
+    @property
+    def sizes(self) -> Floats:
+        """How many tokens of each component count."""
+        return np.bincount(self.owners[self.kept], minlength=len(self.lengths)).astype(np.float64)
+
+    @cached_property
+    def value(self) -> Floats:
+        """The rows of the tokens, or one for each bag: Σ w W[i], Σ W[i]/n or max W[i]; zero for an empty one."""
+        rows = self.table[self.tokens] if self.numel else np.zeros((0, self.embedding_dim))
+        if self.reduced == "lookup":
+            return rows
+        if self.reduced == "max":
+            found = np.full((len(self.lengths), self.embedding_dim), -np.inf)
+            np.maximum.at(found, self.owners[self.kept], rows[self.kept])
+            return np.where(np.isinf(found), 0.0, found)
+        total = accumulate(self.owners[self.kept], len(self.lengths), (rows * self.weights[:, None])[self.kept])
+        return total / np.maximum(self.sizes, 1)[:, None] if self.reduced == "mean" else total
+
+    @cached_property
+    def gradient(self) -> tuple[Floats, Floats]:
+        """dW: each row's sum over its tokens of what arrives at them, divided by their count if asked; not of maxima.
+
+        Where nothing is divided the sums of integers are exact.  Else each of at most n terms was divided twice at most
+        and added: γ(n + 3) times the sum of their magnitudes.
+        """
+        arriving = self.upstream if self.reduced == "lookup" else self.upstream[self.owners]
+        if self.reduced == "mean":
+            arriving = arriving / np.maximum(self.sizes, 1)[self.owners][:, None]
+        arriving = arriving * self.weights[:, None]
+        tokens, arriving = self.tokens[self.kept], arriving[self.kept]
+        counts = np.bincount(tokens, minlength=self.num_embeddings) if self.scale_grad_by_freq else np.ones(1)
+        total, size = (
+            accumulate(tokens, self.num_embeddings, given) / np.maximum(counts, 1)[:, None]
+            for given in (arriving, np.abs(arriving))
+        )
+        divided = self.reduced == "mean" or self.scale_grad_by_freq
+        return total, size * ((self.numel + 3) * self.format.unit_roundoff if divided else 0.0)
+
+    @property
+    def without_holes(self) -> NestedTensorCase:
+        """The same tokens with those that lie between the components, zeros, as parts of the components before them; such
+        tokens have weight 0 where there are weights."""
+        longest = max(self.lengths, default=0) + 1
+        gaps = [1 if self.made == "holes" else longest - length for length in self.lengths]
+        ends = np.repeat(np.cumsum(self.lengths, dtype=np.int64), gaps)
+        wide = self.but(lengths=tuple(length + gap for length, gap in zip(self.lengths, gaps, strict=True)))
+        wide.__dict__ |= {
+            "tokens": np.insert(self.tokens, ends, 0),
+            "weights": np.insert(self.weights, ends, 0.0 if self.weighted else 1.0),
+        }
+        return wide
+
+    @property
+    def weights_gradient(self) -> Floats:
+        """What the weight of each token gets: W[i]·g, and nothing for padding."""
+        found: Floats = (self.table[self.tokens] * self.upstream[self.owners]).sum(1) * self.kept
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: bag, holes (there are tokens between the components), empty_component, empty, padded,
+        padding_hit, repeated."""
+        return {
+            **{name: value for name, value in self.axes.items() if name != "lengths"},
+            "bag": self.reduced != "lookup",
+            "holes": self.made in ("holes", "narrowed") and bool(self.lengths),
+            "empty_component": 0 in self.lengths,
+            "empty": self.numel == 0,
+            "padded": self.padding_idx is not None,
+            "padding_hit": not self.kept.all(),
+            "repeated": len(set(self.tokens.tolist())) < self.numel,
+        }

@@ -1,0 +1,1 @@
+"""F.one_hot and its product with a table."""

@@ -1,0 +1,35 @@
+"""Cases of one_hot that are aimed: tokens as in `embcheck.families.lookup.aimed_tokens`."""
+
+from __future__ import annotations
+
+from embcheck.core.targets import Unmet, Wish
+from embcheck.families.lookup.aimed_tokens import attempts, tokens
+from embcheck.families.one_hot.programs import OneHotCase
+
+CLASSES = (1, 2, 3, 8, 17, 65, 257)
+_EARLIER = ("fresh", "once_alike", "third_alike", "thrice_alike")
+
+
+def one_hot_case(wish: Wish) -> OneHotCase:
+    """A one_hot as wished.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    inferred = wish.choice("inferred", (False, True))
+    given = tokens(wish, paddings=False)
+    case = OneHotCase(
+        given.num_embeddings, given.indices, given.shape,
+        wish.draws.choice(("omitted", "-1")) if inferred else "exact", index_layout=given.index_layout,
+        history=_EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        seed=given.seed,
+    )  # fmt: skip
+    if case.values * case.numel > 1 << 18 or not wish.met({"num_classes": case.width}):
+        raise Unmet("num_classes")
+    return case
+
+
+def aimed_one_hot(wish: Wish) -> OneHotCase | None:
+    """one_hot of tokens."""
+    found: OneHotCase | None = attempts(wish, one_hot_case)
+    return found

@@ -1,0 +1,1 @@
+"""Optimizer.state_dict and training that is resumed."""

@@ -1,0 +1,1 @@
+"""Lookups with padding_idx."""

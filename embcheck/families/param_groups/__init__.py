@@ -1,0 +1,1 @@
+"""Optimizers with several parameters and groups."""

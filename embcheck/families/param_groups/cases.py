@@ -1,0 +1,267 @@
+"""Several parameters with one optimizer as a case: their shapes, dtypes and groups, and the steps that are due."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.bound import Rounded
+from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.optimizers import KINDS
+
+
+class Member(NamedTuple):
+    """A parameter: its shape, its dtype and how it lies in memory."""
+
+    shape: tuple[int, ...] = (2, 2)
+    dtype: str = "float32"
+    layout: str = "contiguous"
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The shape of its numbers; a complex one is two, which every algorithm steps as two of its own."""
+        return (*self.shape, 2) if self.dtype in PARTS else self.shape
+
+
+#: Which parameters are together.
+MIXES: dict[str, tuple[Member, ...]] = {
+    "one": (Member(),),
+    "pair": (Member(), Member()),
+    "ranks": (Member(()), Member((1,)), Member((3,)), Member((2, 3)), Member((2, 1, 3))),
+    "dtypes": (
+        Member(dtype="float64"),
+        Member(),
+        Member(dtype="bfloat16"),
+        Member(dtype="float16"),
+        Member((3,), "float64"),
+    ),
+    "layouts": tuple(
+        Member((2, 3), layout=layout) for layout in ("contiguous", "transposed", "strided", "column_slice")
+    ),
+    "turned": (
+        Member((3, 2), "float64", "transposed"),
+        Member((2, 3), "float64", "transposed"),
+        Member((6,), "float64"),
+    ),
+    "empty": (Member(), Member((0, 2)), Member((2, 0)), Member((5,))),
+    "vectors": (Member((8,)), Member((17,)), Member((8,)), Member((1, 1))),
+    "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
+    "squares": (Member((3, 3)), Member((3, 3), layout="transposed"), Member((2, 2, 2), "float64")),
+    # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
+    # For an optimizer that takes matrices alone; one without rows, and one without columns.
+    "matrices": (Member((2, 3)), Member((0, 2)), Member((5, 1)), Member((2, 2), "float64")),
+    "columnless": (Member(), Member((3, 0)), Member((2, 3))),
+    "complexes": (Member((3,), "complex64"), Member(), Member((2, 2), "complex128"), Member((), "complex64")),
+    "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
+}
+#: Those that go with everything else; of lengths, which are many, and complexes there are a few cases; matrices are Muon's.
+COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "columnless", "complexes"))
+#: Of which dtype the real and the imaginary part are.
+PARTS = {"complex64": "float32", "complex128": "float64"}
+#: How the members are listed: which members make a group, and how many groups there are from the start.
+GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
+#: Which members lack a gradient in which steps.
+ABSENCES = ("none", "first_never", "first_at_first", "last_once", "all_once", "by_turns")
+
+
+class _CompanyAxes(NamedTuple):
+    """The axes, simplest value first; ``flags`` and ``own`` (those of one group) are pairs of name and value."""
+
+    optimizer: str = "SGD"
+    mix: str = "pair"
+    grouping: str = "together"
+    absence: str = "none"
+    #: which path is asked for: foreach, fused, or none
+    path: str = ""
+    flags: tuple[tuple[str, Any], ...] = ()
+    own: tuple[tuple[str, Any], ...] = ()
+    #: which group has options of its own: the last or the first
+    owner: str = "last"
+    interrupt: str = "nothing"
+    steps: int = 3
+    #: gradients are zeroed in place and added to, not made anew
+    held: bool = False
+    frozen: bool = False
+    closure: str = ""
+    hooked: bool = False
+    #: gradients so small that what keeps a division from zero shows
+    faint: bool = False
+    #: matrices' gradients lie in the other order of axes
+    crosswise: bool = False
+    #: gradients of matrices name the rows that they have
+    sparse: bool = False
+    seed: int = 0
+
+
+class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
+    """``steps`` steps of an optimizer on the parameters of a mix."""
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The parameters."""
+        return MIXES[self.mix]
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """The flags that are passed to the constructor; an eps that half precision can hold."""
+        flags = {"lr": 0.5, **dict(self.flags)} if self.optimizer != "Adadelta" else dict(self.flags)
+        flags |= {self.path: True} if self.path else {}
+        narrow = self.optimizer != "Adafactor" and any(member.dtype == "float16" for member in self.members)
+        return {**({"eps": 2.0**-6} if narrow and "eps" in KINDS[self.optimizer].flags else {}), **flags}
+
+    @cached_property
+    def groups(self) -> tuple[tuple[tuple[int, ...], dict[str, Any]], ...]:
+        """The members of each group and its own options."""
+        everyone = tuple(range(len(self.members)))
+        half = max(1, len(everyone) // 2)
+        match self.grouping:
+            case "together":
+                parts: tuple[tuple[int, ...], ...] = (everyone,)
+            case "each" | "late_each":
+                parts = tuple((m,) for m in everyone)
+            case "late":
+                parts = (everyone[:half], everyone[half:])
+            case "reversed":
+                parts = (everyone[::-1],)
+            case _:
+                parts = (everyone[1::2], everyone[0::2])
+        parts = tuple(part for part in parts if part)
+        owner = 0 if self.owner == "first" else len(parts) - 1
+        return tuple((part, dict(self.own) if k == owner else {}) for k, part in enumerate(parts))
+
+    @property
+    def late(self) -> int:
+        """How many groups there are from the start."""
+        return 1 if self.grouping.startswith("late") else len(self.groups)
+
+    def options(self, member: int) -> dict[str, Any]:
+        """The options under which a member is stepped."""
+        own = next(own for names, own in self.groups if member in names)
+        return {**KINDS[self.optimizer].defaults, **self.asked, **own}
+
+    def has_gradient(self, step: int, member: int) -> bool:
+        """Whether a member has a gradient in a step."""
+        last = len(self.members) - 1
+        match self.absence:
+            case "first_never":
+                return member != 0
+            case "first_at_first":
+                return not (member == 0 and step == 0)
+            case "last_once":
+                return not (member == last and step == 1)
+            case "all_once":
+                return step != 1
+            case "by_turns":
+                return (member + step) % 2 == 0
+            case _:
+                return True
+
+    @cached_property
+    def given(self) -> tuple[tuple[bool, ...], ...]:
+        """Whether there is a gradient, by step and member."""
+        return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
+
+    @cached_property
+    def frozen_members(self) -> tuple[int, ...]:
+        """Members that do not require grad, but get gradients by hand."""
+        return (0,) if self.frozen else ()
+
+    def joins(self, member: int) -> int:
+        """The step from which on a member is stepped."""
+        place = next(k for k, (names, _) in enumerate(self.groups) if member in names)
+        return 1 if place >= self.late else 0
+
+    def weight(self, member: int) -> Floats:
+        """The values at first: integers ±1…±3."""
+        return self._small("weight", member, self.members[member].parts, 3)
+
+    def gradient(self, member: int) -> Floats:
+        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
+        words = self._small("gradient", member, (self.steps, *self.members[member].parts), 3)
+        spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
+        return spread
+
+    def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
+        words = stream.words(stream.derive("company", name, member, self.seed % 16), math.prod(shape))
+        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+        values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
+        return values
+
+    def format(self, member: int) -> Format:
+        """The number format of a member."""
+        dtype = self.members[member].dtype
+        return FORMATS[PARTS.get(dtype, dtype)]
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed: a weight for each member, and its gradients."""
+        fed = {}
+        for m, member in enumerate(self.members):
+            for name, values, layout in (
+                ("weight", self.weight(m), member.layout),
+                ("gradient", self.gradient(m), "contiguous"),
+            ):
+                stored = self.format(m).encode(values)
+                if member.dtype in PARTS:
+                    stored = np.ascontiguousarray(stored).view(member.dtype)[..., 0]
+                fed[f"{name}{m}"] = Input(stored, member.dtype, layout)
+        return fed
+
+    def due(self, member: int) -> tuple[Floats, Floats]:
+        """The values of a member after each step by the documented algorithm, and their bound."""
+        flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
+        joins = self.joins(member)
+        steps: list[Rounded | None] = [
+            Rounded(gradients[k], fmt) if k >= joins and self.has_gradient(k, member) else None
+            for k in range(self.steps)
+        ]
+        with np.errstate(all="ignore"):
+            after = oracle.run(
+                self.optimizer, flags, self.weight(member), steps, [float(flags["lr"])] * self.steps, fmt
+            )
+            shape = (self.steps, *self.members[member].parts)
+            errors = np.stack([np.broadcast_to(np.asarray(w.error), shape[1:]) for w in after])
+            values = np.stack([np.broadcast_to(np.asarray(w.value), shape[1:]) for w in after])
+        return values, np.where(errors < 2.0**1000, errors, np.inf)  # a NaN is no bound either
+
+    def facts(self) -> dict[str, Any]:
+        """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
+        columns_divide (a matrix without columns is stepped, whose rate is to depend on rows per column)."""
+        firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
+                  for names, _ in self.groups for m in names} - {-1}  # fmt: skip
+        flags = {
+            name: self.asked.get(name) or dict(self.own).get(name)
+            for name in ("nesterov", "foreach", "fused", "momentum")
+        }
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
+            **flags,
+            "with_momentum": bool(flags["momentum"]),
+            "differentiated_momentum": self.interrupt == "differentiated" and bool(self.asked.get("momentum")),
+            "with_nesterov": bool(flags["nesterov"]),
+            "own_accumulator": "initial_accumulator_value" in dict(self.own),
+            "state_reloaded": self.interrupt
+            in ("reloaded", "saved", "into_itself", "reloaded_through_hooks", "counted_far"),
+            "not_single": any(member.dtype != "float32" for member in self.members),
+            "one_starts_late": len(firsts) > 1,
+            "several_groups": len(self.groups) > 1,
+            "columns_divide": self.optimizer == "Muon"
+            and any(
+                member.shape[1:] == (0,)
+                and self.options(m)["adjust_lr_fn"] != "match_rms_adamw"
+                and any(has[m] for has in self.given[self.joins(m) :])
+                for m, member in enumerate(self.members)
+            ),
+            "absent": self.absence != "none",
+            "own_option": bool(self.own),
+            "falsy_option": any(not value for _, value in self.own),
+            "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
+            "scalar": any(member.shape == () for member in self.members),
+        }

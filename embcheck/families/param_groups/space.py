@@ -1,0 +1,285 @@
+"""The space of companies: every optimizer over mixed parameters with each flag, and steps without gradients."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck.core import stream
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.programs import BREAKS, accompany, alone, settled, watch
+from embcheck.families.tied_training.optimizers import KINDS
+
+#: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
+OPTIMIZERS = (
+    *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
+    *("Adafactor", "SparseAdam", "Muon"),
+)
+#: Mixes of matrices, whose rows a sparse gradient names.
+MATRICES = ("one", "pair", "layouts")
+#: What Muon has for the others: a matrix without elements where a vector, too, may have none.
+_OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name in MIXES if name not in MATRICES} | {
+    "columnless": "columnless"
+}
+#: Flags of the path, not of the algorithm; a group of its own is given none of them.
+_OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
+#: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
+_OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
+#: Optimizers that take real parameters alone.
+_REAL = ("Adafactor", "SparseAdam", "Muon")
+PATHS = ("", "foreach", "fused")
+#: Options of the last group beside those of the others.
+OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)), ())
+#: Flags with which an optimizer keeps more than it must.
+RICH: dict[str, tuple[tuple[str, Any], ...]] = {
+    "SGD": (("momentum", 0.5),),
+    # With a memory so short that gradients of 4 and then of 1 make the average fall below its maximum.
+    "Adam": (("amsgrad", True), ("betas", (0.5, 0.75))),
+    "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
+    "RMSprop": (("momentum", 0.5), ("centered", True)),
+}
+#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
+BEGINNINGS = frozenset(
+    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
+     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
+)  # fmt: skip
+CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
+
+
+def plan(case: ParamGroupsCase) -> Plan:
+    options = {
+        "kind": case.optimizer,
+        "flags": case.asked,
+        "groups": case.groups,
+        "late": case.late,
+        "given": case.given,
+        "frozen": case.frozen_members,
+        "held": case.held,
+        "crosswise": case.crosswise,
+        "sparse": case.sparse,
+        "interrupt": BREAKS[case.interrupt],
+        "closure": case.closure,
+        "hooked": case.hooked,
+        "watch": watch,
+        "alone": alone,
+        "settled": settled,
+    }
+    return Plan(accompany, case.inputs(), options)
+
+
+def _one_order(case: ParamGroupsCase) -> bool:
+    """Whether every gradient lies as its parameter does."""
+    return case.mix not in ("layouts", "turned", "squares") and not case.crosswise
+
+
+def repair(case: ParamGroupsCase) -> ParamGroupsCase | None:
+    """The case with flags that the optimizer has, in ranges that it accepts."""
+    known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
+    sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
+    never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
+    flags = {name: value for name, value in case.flags if name in known and name not in never}
+    own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
+    if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
+        flags["momentum"], flags["dampening"] = 0.5, 0
+    if own.get("nesterov") and not own.get("momentum"):
+        own["momentum"] = 0.5
+    path = case.path if case.path in known and case.path not in never else ""
+    if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
+        flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
+    if path == "fused" and not _one_order(case):
+        path = ""  # fused kernels take one order for granted: see the ledger
+    changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
+    if sparse:
+        changes |= {"held": False, "crosswise": False}
+    if case.mix == "complexes" and (case.optimizer in _REAL or path == "fused" or flags.get("fused")):
+        changes["mix"] = "pair"  # fused kernels are refused for them
+    if case.optimizer == "SparseAdam":
+        changes["mix"] = case.mix if case.mix in MATRICES else "pair"
+    if case.optimizer == "Muon":
+        changes["mix"] = _OF_MATRICES.get(case.mix, case.mix)
+        changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
+    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
+        changes |= {"own": (), "owner": "last"}
+    if case.steps < 2:
+        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
+    return case.but(**changes)
+
+
+def fixed_cases() -> Iterator[ParamGroupsCase]:
+    """What an optimizer keeps, over steps of which some have no gradient."""
+    for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
+        yield from filter(
+            None, [repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))]
+        )
+
+    for interrupt in BREAKS:
+        yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
+    yield from begun_late()
+    yield from switched()
+    yield from laid_out()
+    yield ParamGroupsCase("SparseAdam", interrupt="beside_empty")
+    for mix, adjusted in itertools.product(("matrices", "columnless"), KINDS["Muon"].flags["adjust_lr_fn"]):
+        yield from filter(None, [repair(ParamGroupsCase("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))])
+
+
+def begun_late() -> Iterator[ParamGroupsCase]:
+    """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on;
+    and steps by turns upwards, of parameters of every rank, over which what is kept must last."""
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        known = KINDS[name].flags
+        if path in ("", *known):
+            flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
+            up = (*flags, ("maximize", True))
+            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
+            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
+            yield from filter(None, map(repair, (late, turns)))
+
+
+def laid_out() -> Iterator[ParamGroupsCase]:
+    """Squares and others whose gradients lie in the other order, and every length of a vector's rest."""
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        if path in ("", *KINDS[name].flags):
+            fitted = [ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2)]
+            if path != "fused":
+                fitted.append(ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
+            yield from filter(None, map(repair, fitted))
+
+
+#: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
+_BESIDE = (("weight_decay", 0.25), ("momentum", 0.5), ("dampening", 0.5), ("momentum_decay", 0.5))
+
+
+def switched() -> Iterator[ParamGroupsCase]:
+    """Every switch beside weight decay and momentum, on every path, down and up."""
+    for name, path, flag in itertools.product(
+        OPTIMIZERS, PATHS, ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
+    ):
+        if flag not in KINDS[name].flags or path not in ("", *KINDS[name].flags):
+            continue
+        beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
+        flags = ((flag, True), *beside)
+        fitted = [ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8)] if flag != "maximize" else []
+        for seed, mix in enumerate(("vectors", "pair")):
+            climbing = (("maximize", True), *flags)
+            fitted.append(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
+        yield from filter(None, map(repair, fitted))
+
+
+def scope() -> Iterator[ParamGroupsCase]:
+    """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
+    fitted: list[ParamGroupsCase] = []
+    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, COMMON, PATHS)):
+        for held, frozen in ((False, False), (True, bool(seed % 2))):
+            rich = RICH.get(name, ()) if held else ()
+            fitted.append(
+                ParamGroupsCase(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed)
+            )
+    for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
+        rich = RICH.get(name, ()) if seed % 2 else ()
+        fitted.append(
+            ParamGroupsCase(
+                name, "pair" if seed % 3 else "ranks", grouping, absence, path, rich, steps=3 + seed % 2, seed=seed
+            )
+        )
+    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, BREAKS, GROUPINGS)):
+        rich = RICH.get(name, ()) if seed % 2 else ()
+        axes: dict[str, Any] = {
+            "interrupt": interrupt,
+            "flags": rich,
+            "closure": CLOSURES[seed % 6],
+            "hooked": True,
+            "seed": seed,
+        }
+        fitted.append(ParamGroupsCase(name, "pair", grouping, own=OWN[seed % 3], **axes))
+    for name, path in itertools.product(OPTIMIZERS, PATHS):
+        eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
+        fitted.append(
+            ParamGroupsCase(
+                name, "pair", path=path, flags=(("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4
+            )
+        )
+    for name in OPTIMIZERS:
+        steps = 7 if name == "RAdam" else 3  # of which five are not rectified
+        for flag, values in KINDS[name].flags.items():
+            for seed, (value, other) in enumerate(
+                itertools.product(values, values) if flag not in _OF_THE_PATH else ()
+            ):
+                # The group's own value beside another one for everybody: a falsy value is a value.
+                options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
+                fitted.append(ParamGroupsCase(name, "pair", "each", **options, seed=seed))
+                # And beside the default of a group that comes later.
+                owner = ("last", "first")[seed % 2]
+                fitted.append(ParamGroupsCase(name, "pair", "late", **options, owner=owner, seed=seed))
+            for seed, value in enumerate(values):
+                fitted.append(
+                    ParamGroupsCase(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed)
+                )
+    fitted.extend(complexes())
+    fitted.extend(scattered())
+    return (case for case in map(repair, fitted) if case is not None)
+
+
+def _flagged(name: str) -> list[tuple[tuple[str, Any], ...]]:
+    """Each value of each flag of an optimizer's algorithm, alone."""
+    flags = KINDS[name].flags.items()
+    return [((flag, value),) for flag, values in flags for value in values if flag not in _OF_THE_PATH]
+
+
+def complexes() -> Iterator[ParamGroupsCase]:
+    """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
+    for name, path in itertools.product(OPTIMIZERS, ("", "foreach")):
+        if name in _REAL:
+            continue
+        for seed, flags in enumerate([(), RICH.get(name, ()), *_flagged(name)]):
+            absence = ABSENCES[seed % len(ABSENCES)]
+            yield ParamGroupsCase(
+                name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed
+            )
+
+
+def scattered() -> Iterator[ParamGroupsCase]:
+    """Sparse gradients of every mix, with each flag of the optimizers that take them."""
+    for name in OPTIMIZERS:
+        if not {"dense", "sparse"} <= KINDS[name].takes:
+            continue
+        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *_flagged(name)])):
+            grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
+            path = ("", "foreach")[seed // 2 % 2]
+            yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=4, sparse=True, seed=seed)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "optimizer": OPTIMIZERS,
+    "mix": COMMON,
+    "grouping": GROUPINGS,
+    "absence": ABSENCES,
+    "owner": ("last", "first"),
+    "path": PATHS,
+    "interrupt": tuple(BREAKS),
+    "steps": (3, 1, 2, 4, 6),
+    "held": (False, True),
+    "frozen": (False, True),
+    "faint": (False, True),
+    "closure": CLOSURES,
+    "hooked": (False, True),
+    "crosswise": (False, True),
+    "sparse": (False, True),
+}
+
+
+def draw(draws: stream.Stream) -> ParamGroupsCase | None:
+    """A random case: each axis and each flag at another value half of the time."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    chosen["optimizer"] = draws.choice(OPTIMIZERS)
+    known = KINDS[chosen["optimizer"]].flags
+    flags = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(3))
+    own = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(4))
+    return repair(ParamGroupsCase(**chosen, flags=flags, own=own, seed=draws.between(0, 255)))
+
+
+SPACE = Space(
+    ParamGroupsCase, AXES, repair, scope, fixed_cases, flags=("optimizer", "mix", "path"), draw=draw, strength=2
+)

@@ -1,0 +1,361 @@
+"""A weight that depends on other tensors, as a case: its norm, its rows, its mask or its image; knows no torch."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.format import FORMATS, Floats, Format
+
+#: What is done with a weight, and by which options of which function; ``amount`` is a count or a share of what is left.
+PRUNINGS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "identity": (("identity", {}),),
+    "custom": (("custom_from_mask", {}),),
+    "least": (("l1_unstructured", {"amount": 2}),),
+    "none": (("l1_unstructured", {"amount": 0}),),
+    "share": (("l1_unstructured", {"amount": 0.25}),),
+    "least_twice": (("l1_unstructured", {"amount": 1}), ("l1_unstructured", {"amount": 2})),
+    "least_thrice": (("l1_unstructured", {"amount": 1}),) * 3,
+    "rows": (("ln_structured", {"amount": 1, "n": 2, "dim": 0}),),
+    "columns": (("ln_structured", {"amount": 1, "n": 1, "dim": 1}),),
+    "last_axis": (("ln_structured", {"amount": 1, "n": float("inf"), "dim": -1}),),
+    "rows_twice": (("ln_structured", {"amount": 1, "n": 1, "dim": 0}), ("ln_structured", {"amount": 1, "n": 1, "dim": 0})),
+    "custom_then_least": (("custom_from_mask", {}), ("l1_unstructured", {"amount": 1})),
+    "least_then_rows": (("l1_unstructured", {"amount": 1}), ("ln_structured", {"amount": 1, "n": 2, "dim": 0})),
+    "rows_then_custom": (("ln_structured", {"amount": 1, "n": 2, "dim": 0}), ("custom_from_mask", {})),
+    "of_two": (("global_unstructured", {"amount": 2}),),
+    "share_of_two": (("global_unstructured", {"amount": 0.5}),),
+    "by_chance": (("random_unstructured", {"amount": 2}),),
+    "share_by_chance": (("random_unstructured", {"amount": 0.5}),),
+    "rows_by_chance": (("random_structured", {"amount": 1, "dim": 0}),),
+    "columns_by_chance": (("random_structured", {"amount": 1, "dim": 1}),),
+    "last_axis_by_chance": (("random_structured", {"amount": 1, "dim": -1}),),
+    "custom_then_of_two": (("custom_from_mask", {}), ("global_unstructured", {"amount": 2})),
+    "of_two_twice": (("global_unstructured", {"amount": 1}), ("global_unstructured", {"amount": 0.5})),
+    "least_then_share_of_two": (("l1_unstructured", {"amount": 1}), ("global_unstructured", {"amount": 0.25})),
+}  # fmt: skip
+
+
+class _ReparametrizedAxes(NamedTuple):
+    """The axes, simplest value first; each kind looks at its own."""
+
+    kind: str = "normed"
+    shape: tuple[int, int] = (3, 2)
+    side: str = "embedding"
+    frozen: bool = False
+    #: by the function of torch.nn.utils, not by that of its parametrizations
+    old: bool = False
+    dim: Any = 0
+    signs: str = "positive"
+    iterations: int = 1
+    evaluating: bool = False
+    map: Any = None
+    trivial: bool = True
+    pruning: str = "least"
+    weighed: bool = False
+    links: int = 1
+    inverse: bool = False
+    leave: bool = True
+    #: whether the module beside it is a deep copy, or one that was parametrized by itself
+    copied: bool = False
+    #: how many further modules come and go within cached()
+    passing: int = 0
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    seed: int = 0
+
+
+class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
+    """One side of a tied pair whose weight is made of something else."""
+
+    @property
+    def format(self) -> Format:
+        """The number format."""
+        return FORMATS[self.dtype]
+
+    def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:
+        """Distinct magnitudes 1, 2, 3, … in some order, with signs."""
+        count = math.prod(shape)
+        order = np.array(stream.shuffled(stream.derive(name, self.seed), list(range(1, count + 1))), np.float64)
+        signs = np.where(stream.words(stream.derive(name, "sign", self.seed), count) >> np.uint64(63), -1.0, 1.0)
+        values: Floats = (order * signs).reshape(shape)
+        return values
+
+    @cached_property
+    def weight(self) -> Floats:
+        """The weight at first."""
+        return self._mixed("weight", self.shape)
+
+    @cached_property
+    def directions(self) -> Floats:
+        """What is put in the place of the directions, or of the original."""
+        return self._mixed("directions", self.shape)
+
+    @cached_property
+    def importance(self) -> Floats:
+        """How important each element is: another order than that of the magnitudes."""
+        return np.abs(self._mixed("importance", self.shape))
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The upstream gradient of the weight, integers −2…2."""
+        code = stream.below(stream.derive("upstream", self.seed), math.prod(self.shape), 5).astype(np.float64)
+        return (code - 2).reshape(self.shape)
+
+    # -- norms ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def others(self) -> int | None:
+        """The axis along which a norm is taken; None for all."""
+        return None if self.dim is None else 1 - self.dim % 2
+
+    def norms(self, values: Floats) -> Floats:
+        """The norms that ``dim`` keeps apart, in a shape that broadcasts."""
+        found: Floats = np.sqrt((values**2).sum(self.others, keepdims=True))
+        return found
+
+    @property
+    def gain_shape(self) -> tuple[int, ...]:
+        """The shape of the gains."""
+        if self.dim is None:
+            return ()
+        return (self.shape[0], 1) if self.dim % 2 == 0 else (1, self.shape[1])
+
+    @property
+    def terms(self) -> int:
+        """How many squares are in a norm."""
+        return math.prod(self.shape) if self.others is None else self.shape[self.others]
+
+    @cached_property
+    def gains(self) -> Floats:
+        """What is put in the place of the gains."""
+        found = np.abs(self._mixed("gains", self.gain_shape))
+        if self.signs == "negative":
+            return -found
+        if self.signs == "zero":
+            return np.where(found == 1, 0.0, found)
+        return found if self.signs == "positive" else self._mixed("gains", self.gain_shape)
+
+    def normed(self, gains: Floats, directions: Floats) -> tuple[Floats, Floats]:
+        """g v / ‖v‖ and its bound: a norm of n squares, a root, a quotient, a product."""
+        value = gains * directions / self.norms(directions)
+        return value, (2 * self.terms + 16) * self.format.unit_roundoff * np.abs(value)
+
+    def norm_gradients(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """dL/dg and dL/dv of g v / ‖v‖, each with its bound: the terms of the same formulas by their magnitudes."""
+        v, up, norm, u = self.directions, self.upstream, self.norms(self.directions), self.format.unit_roundoff
+        along = (up * v).sum(self.others, keepdims=True)
+        size = np.abs(up * v).sum(self.others, keepdims=True)
+        gain = (along / norm).reshape(self.gain_shape)
+        gain_bound = (2 * self.terms + 32) * u * (size / norm).reshape(self.gain_shape)
+        direction = self.gains / norm * (up - v * along / norm**2)
+        bound = (4 * self.terms + 64) * u * np.abs(self.gains / norm) * (np.abs(up) + np.abs(v) * size / norm**2)
+        return (gain, gain_bound), (direction, bound)
+
+    # -- the spectral norm ---------------------------------------------------------------------------------------------
+
+    @property
+    def matrix(self) -> Floats:
+        """The weight with ``dim`` in front."""
+        return self.weight.T if self.dim == 1 else self.weight
+
+    def unit(self, name: str, length: int) -> Floats:
+        """A vector of length about 1, of positive numbers, as the format holds it."""
+        plain = np.abs(self._mixed(name, (length,)))
+        return self.format.decode(self.format.encode(plain / np.sqrt((plain**2).sum())))
+
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """The vectors u and v with which a power iteration begins."""
+        return self.unit("u", self.matrix.shape[0]), self.unit("v", self.matrix.shape[1])
+
+    def iterated(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """u and v after the iterations of a call in training, each with the norm of its error."""
+        (u, v), eu, ev = self.ends, 0.0, 0.0
+        for _ in range(0 if self.evaluating else self.iterations):
+            if self.old:
+                v, ev = self._half(self.matrix.T, u, eu)
+                u, eu = self._half(self.matrix, v, ev)
+            else:
+                u, eu = self._half(self.matrix, v, ev)
+                v, ev = self._half(self.matrix.T, u, eu)
+        return (u, np.array(eu)), (v, np.array(ev))
+
+    def _half(self, matrix: Floats, given: Floats, error: float) -> tuple[Floats, float]:
+        """Mx/‖Mx‖, and the norm of its error: what was off before grows by 2‖M‖/‖Mx‖ at most."""
+        product = matrix @ given
+        length = float(np.sqrt((product**2).sum()))
+        own = (
+            (len(given) + 2) * self.format.unit_roundoff * float(np.sqrt(((np.abs(matrix) @ np.abs(given)) ** 2).sum()))
+        )
+        if length <= own:
+            return product, math.inf  # within rounding of zero, which has no direction
+        grown = 2 * (float(np.linalg.norm(matrix, 2)) * error + own) / length
+        return product / length, grown + (len(product) + 8) * self.format.unit_roundoff
+
+    def divided(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+        """W/(uᵀWv) for vectors as they were seen, and its bound."""
+        sigma = float(u @ self.matrix @ v)
+        terms = sum(self.matrix.shape) + 4
+        off = terms * self.format.unit_roundoff * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
+        slack = abs(sigma) - off
+        value = self.weight / sigma
+        share = off / slack if slack > 0 else math.inf
+        return value, np.abs(value) * (share + 4 * self.format.unit_roundoff)
+
+    # -- masks ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def masks(self) -> list[Floats]:
+        """The mask after each pruning: what is out stays out, and each looks at what is left."""
+        return [mask for mask, _ in self._both_masks[1:]]
+
+    @cached_property
+    def _both_masks(self) -> list[tuple[Floats, Floats]]:
+        """The mask, and that of the weight beside it, at first and after each pruning."""
+        found = [(np.ones(self.shape), np.ones(self.shape))]
+        for name, options in PRUNINGS[self.pruning]:
+            found.append(self._cut(name, options, *found[-1]))
+        return found
+
+    def _cut(self, name: str, options: dict[str, Any], mask: Floats, beside: Floats) -> tuple[Floats, Floats]:
+        """The mask, and that of the weight beside it, which only global pruning cuts."""
+        scores = self.importance if self.weighed else self.weight * mask
+        cut = mask.copy()
+        if name == "custom_from_mask":
+            cut[self.importance <= 2] = 0
+        elif name == "l1_unstructured":
+            kept = np.flatnonzero(mask.reshape(-1) == 1)
+            least = kept[np.argsort(np.abs(scores.reshape(-1)[kept]), kind="stable")]
+            cut.reshape(-1)[least[: counted(options["amount"], len(kept))]] = 0
+        elif name == "global_unstructured":
+            # Beside it is a weight of other magnitudes; the least go of what is left of both.
+            every = np.concatenate([np.abs(self.weight).reshape(-1), self.importance.reshape(-1) + 0.5])
+            masks = np.concatenate([mask.reshape(-1), beside.reshape(-1)])
+            kept = np.flatnonzero(masks == 1)
+            least = kept[np.argsort(every[kept], kind="stable")]
+            masks[least[: counted(options["amount"], len(kept))]] = 0
+            return masks[: cut.size].reshape(self.shape), masks[cut.size :].reshape(self.shape)
+        elif name == "ln_structured":
+            dim = options["dim"] % 2
+            kept = np.flatnonzero(mask.sum(1 - dim) != 0)
+            norms = np.linalg.norm(scores, options["n"], 1 - dim)[kept]
+            least = kept[np.argsort(norms, kind="stable")][: counted(options["amount"], len(kept))]
+            cut[(least,) if dim == 0 else (slice(None), least)] = 0
+        return cut, beside
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether what goes is drawn."""
+        return self.kind == "pruned" and self.pruning.endswith("by_chance")
+
+    @property
+    def drawn(self) -> tuple[int | None, int]:
+        """Along which axis whole slices go by chance (None: single elements), and how many."""
+        ((_, options),) = PRUNINGS[self.pruning]
+        dim = options.get("dim")
+        axis = None if dim is None else dim % 2
+        return axis, counted(options["amount"], math.prod(self.shape) if axis is None else self.shape[axis])
+
+    @property
+    def overcut(self) -> bool:
+        """Whether more are to go than are left, which is refused."""
+        for (name, options), (mask, beside) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
+            if name == "ln_structured" and options["amount"] > (mask.sum(1 - options["dim"] % 2) != 0).sum():
+                return True
+            left = {
+                "l1_unstructured": mask.sum(),
+                "random_unstructured": mask.sum(),
+                "global_unstructured": mask.sum() + beside.sum(),
+            }
+            if name in left and isinstance(options["amount"], int) and options["amount"] > left[name]:
+                return True
+        return False
+
+    @property
+    def tied_scores(self) -> bool:
+        """Whether two rows or columns have one norm, so that either may go."""
+        for (name, options), mask in zip(PRUNINGS[self.pruning], [np.ones(self.shape), *self.masks], strict=False):
+            if name == "ln_structured":
+                dim = options["dim"] % 2
+                scores = self.importance if self.weighed else self.weight * mask
+                norms = np.linalg.norm(scores, options["n"], 1 - dim)
+                if len(set(np.round(norms, 6))) < len(norms):
+                    return True
+        return False
+
+    @property
+    def _strided_scores(self) -> bool:
+        """Whether the first pruning, or a global one, looks at a weight that view(-1) does not take."""
+        (name, options), *later = PRUNINGS[self.pruning]
+        looks = name in ("global_unstructured", "random_unstructured") or (
+            name == "l1_unstructured" and options["amount"] != 0 and not self.weighed
+        )
+        looks = looks or any(name == "global_unstructured" for name, _ in later)
+        return looks and self.layout == "transposed" and min(self.shape) > 1
+
+    # -- images --------------------------------------------------------------------------------------------------------
+
+    def mapped(self, values: Floats) -> Floats:
+        """f of an original: 2x, and after two links 2x + 1."""
+        return 2 * values + (self.links == 2)
+
+    def unmapped(self, values: Floats) -> Floats:
+        """The original of an image."""
+        return (values - (self.links == 2)) / 2
+
+    # -- what is fed ---------------------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> Floats:
+        """A matrix with orthogonal rows or columns: ones with signs, at shifted places."""
+        found = np.zeros(self.shape)
+        few = min(self.shape)
+        for k in range(few):
+            place = (k, (k + 1) % self.shape[1]) if self.shape[0] <= self.shape[1] else ((k + 1) % self.shape[0], k)
+            found[place] = (-1.0) ** (k + self.seed)
+        return found
+
+    def fed(self, values: Floats, layout: str = "contiguous") -> Input:
+        """A tensor of these values."""
+        return Input(self.format.encode(values), self.dtype, layout)
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors of this kind."""
+        fed = {"weight": self.fed(self.weight, self.layout)}
+        if self.kind != "bounded":
+            fed["upstream"] = self.fed(self.upstream)
+        extra: dict[str, dict[str, Floats]] = {
+            "normed": {"gains": self.gains, "directions": self.directions},
+            "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
+            "orthogonalized": {"wanted": self.wanted},
+            "pruned": {"importance": self.importance},
+            "mapped": {"values": self.directions},
+        }
+        return fed | {name: self.fed(values) for name, values in extra[self.kind].items()}
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square),
+        several_prunings, by_chance, column_major, strided_scores."""
+        square = self.shape[0] == self.shape[1]
+        return {
+            **self.axes,
+            "wide": self.shape[0] < self.shape[1],
+            "square": square,
+            "triangular": self.kind == "orthogonalized"
+            and (self.map or ("", "householder")[not square]) == "householder",
+            "several_prunings": self.kind == "pruned" and len(PRUNINGS[self.pruning]) > 1,
+            "by_chance": self.by_chance,
+            "column_major": self.layout == "transposed",
+            "strided_scores": self.kind == "pruned" and self._strided_scores,
+        }
+
+
+def counted(amount: float, left: int) -> int:
+    """How many go: a count, but no more than are left, or a share, rounded."""
+    return min(amount, left) if isinstance(amount, int) else round(amount * left)

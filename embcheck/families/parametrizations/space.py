@@ -1,0 +1,125 @@
+"""The space of reparametrized layers: every kind with each of its options, in every format."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck.core import stream
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.parametrizations.cases import PRUNINGS, ParametrizationCase
+from embcheck.families.parametrizations.programs import (
+    bounded,
+    chain,
+    mapped,
+    normed,
+    orthogonalized,
+    pruned,
+    sides,
+    used,
+)
+
+PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "normed": (normed, ("old", "dim")),
+    "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
+    "orthogonalized": (orthogonalized, ("trivial",)),
+    "pruned": (pruned, ("weighed",)),
+    "mapped": (mapped, ("inverse", "links", "leave", "copied", "passing", "evaluating")),
+}
+
+
+def plan(case: ParametrizationCase) -> Plan:
+    program, own = PROGRAMS[case.kind]
+    options = {name: case.axes[name] for name in (*own, "side", "frozen")} | {"sides": sides, "used": used}
+    if case.kind == "orthogonalized":
+        options["kind"] = case.map
+    if case.kind == "pruned":
+        options["cuts"] = PRUNINGS[case.pruning]
+    if case.kind == "mapped":
+        options["chain"] = chain
+    return Plan(program, case.inputs(), options)
+
+
+#: Axes that some kinds have.
+_OWN = (
+    *("old", "dim", "signs", "iterations", "evaluating", "map"),
+    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied", "passing"),
+)
+#: Those of a kind that are not options of its program.
+_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}}
+
+
+def repair(case: ParametrizationCase) -> ParametrizationCase | None:
+    """The case with the axes that its kind has."""
+    known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
+    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
+    if case.kind == "bounded" and case.dim not in (0, 1):
+        changes["dim"] = 0
+    if case.kind == "mapped" and case.links == 0:
+        changes["links"] = 1
+    fitted = case.but(**changes)
+    if fitted.kind == "pruned" and (fitted.overcut or fitted.tied_scores):
+        return fitted.but(pruning="custom")
+    return fitted
+
+
+SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
+AXES: dict[str, tuple[Any, ...]] = {
+    "kind": tuple(PROGRAMS),
+    "shape": SHAPES,
+    "side": ("embedding", "head"),
+    "frozen": (False, True),
+    "old": (False, True),
+    "dim": (0, 1, None, -1, -2),
+    "signs": ("positive", "negative", "mixed", "zero"),
+    "iterations": (1, 2, 3),
+    "evaluating": (False, True),
+    "map": (None, "matrix_exp", "cayley", "householder"),
+    "trivial": (True, False),
+    "pruning": tuple(PRUNINGS),
+    "weighed": (False, True),
+    "links": (1, 2),
+    "inverse": (False, True),
+    "leave": (True, False),
+    "copied": (False, True),
+    "passing": (0, 1, 160),
+    "dtype": ("float32", "float64"),
+    "layout": ("contiguous", "transposed", "offset"),
+}
+
+
+def scope() -> Iterator[ParametrizationCase]:
+    """Every option of each kind with every shape, on either side."""
+    kinds: dict[str, tuple[str, ...]] = {
+        "normed": ("old", "dim", "signs"),
+        "bounded": ("old", "iterations", "evaluating"),
+        "orthogonalized": ("map", "trivial"),
+        "pruned": ("pruning", "weighed"),
+        "mapped": ("links", "inverse", "leave", "copied"),
+    }
+    seed = 0
+    for kind, names in kinds.items():
+        for shape, chosen in itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names))):
+            seed += 1
+            case = ParametrizationCase(
+                kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
+                layout=AXES["layout"][seed % 3], passing=(0, 1, 0, 160)[seed % 4], seed=seed,
+            ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
+            fitted = repair(case)
+            if fitted is not None:
+                yield fitted
+    for shape, side, links, inverse in itertools.product(SHAPES[:3], AXES["side"], (1, 2), (False, True)):
+        seed += 1
+        yield ParametrizationCase("mapped", shape, side, links=links, inverse=inverse, evaluating=True, seed=seed)
+
+
+def draw(draws: stream.Stream) -> ParametrizationCase | None:
+    """A random case: each axis at any value."""
+    return repair(
+        ParametrizationCase(**{name: draws.choice(values) for name, values in AXES.items()}, seed=draws.between(0, 255))
+    )
+
+
+SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), draw=draw, strength=2)

@@ -1,0 +1,144 @@
+"""A lookup, or a bag, in a table that was quantized: the case, and how far from the table's its rows may be.
+
+A row of extremes lo and hi is stored as integers q of ``bits`` bits, a step s = (hi - lo)/(2^bits - 1) and an offset lo:
+an element is q·s + lo, at most s/2 off.  Step and offset of eight bits are float32, of four bits float16, each rounded.
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core.axes import Axes, Input
+from embcheck.core.case import Ints, LookupCase
+from embcheck.core.format import Floats
+from embcheck.core.oracle import Expected
+
+#: What must be refused: a token outside the table, weights for fewer tokens than there are, a bag that ends too late.
+MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
+
+
+class _QuantizedAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    num_embeddings: int = 3
+    embedding_dim: int = 4
+    layer: str = "embedding"
+    bits: int = 8
+    mode: str = "sum"
+    numel: int = 4
+    #: how many tokens a bag has
+    length: int = 2
+    #: a batch of two axes, without offsets
+    batch: bool = False
+    include_last_offset: bool = False
+    padding_idx: int | None = None
+    weighted: bool = False
+    indices: str = "cycle"
+    index_dtype: str = "int64"
+    values: str = "fingerprint"
+    made: str = "from_float"
+    after: str = "nothing"
+    mistake: str | None = None
+    seed: int = 0
+
+
+class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
+    """``numel`` tokens of a quantized table, reduced in bags of ``length`` if the layer is a bag."""
+
+    @cached_property
+    def lookup(self) -> LookupCase:
+        """The lookup of all tokens in the table as it was."""
+        return LookupCase(self.num_embeddings, self.embedding_dim, self.indices, (self.numel,), self.padding_idx,
+                    index_dtype=self.index_dtype, values=self.values, seed=self.seed)  # fmt: skip
+
+    @cached_property
+    def tokens(self) -> Ints:
+        """The tokens that are fed, shape ``(numel,)``; the last one may be astray."""
+        tokens = self.lookup.tokens.copy()
+        out_of_range = {"token_V": self.num_embeddings, "token_-1": -1, "token_far": 1 << 24}.get(self.mistake or "")
+        if out_of_range is not None:
+            tokens[-1] = out_of_range
+        return tokens
+
+    @property
+    def refused(self) -> bool:
+        """Whether the call must be refused."""
+        return self.mistake is not None
+
+    @property
+    def offsets(self) -> Ints:
+        """Where the bags start, and with include_last_offset where the last one ends."""
+        starts = np.arange(0, self.numel, self.length)
+        if self.include_last_offset:
+            starts = np.r_[starts, self.numel]
+        if self.mistake == "offsets_beyond":
+            starts[-1] = self.numel + 1
+        return starts.astype(np.int64)
+
+    @property
+    def samples(self) -> Floats:
+        """per_sample_weights, small integers, shape ``(numel,)``."""
+        return np.asarray((np.arange(self.numel) + self.seed) % 4 - 1.0 if self.weighted else np.ones(self.numel))
+
+    def inputs(self) -> dict[str, Input]:
+        """What is fed: weight, indices, and for a bag offsets and samples."""
+        shape = (-1, self.length) if self.batch else (-1,)
+        fed = {
+            "weight": self.lookup.weight_input,
+            "indices": Input(self.tokens.astype(self.index_dtype).reshape(shape), self.index_dtype),
+        }
+        if self.layer == "bag" and not self.batch:
+            fed["offsets"] = Input(self.offsets.astype(self.index_dtype), self.index_dtype)
+        if self.weighted:
+            samples = self.samples.astype(np.float32)
+            fed["samples"] = Input(
+                samples[:-1] if self.mistake == "too_few_weights" else samples.reshape(shape), "float32"
+            )
+        return fed
+
+    @property
+    def rows(self) -> Expected:
+        """The rows that are looked up and how far each element may be off, shape ``(numel, D)``."""
+        table = self.lookup.weight_values
+        low, high = table.min(1, initial=np.inf), table.max(1, initial=-np.inf)
+        size = np.abs(table).max(1, initial=0.0)
+        stored = 2.0**-22 if self.bits == 8 else 2.0**-10
+        step = np.where(high > low, high - low, 0.0) / (2**self.bits - 1)
+        off = step / 2 * (1 + 2.0**-10) + 3 * stored * size + 2.0**-24
+        return table[self.lookup.tokens], np.broadcast_to(off[:, None], table.shape)[self.lookup.tokens]
+
+    @property
+    def expected(self) -> Expected:
+        """What comes out and how far it may be off: the rows, or their reduction in each bag."""
+        value, off = self.rows
+        if self.layer == "embedding":
+            shape = (self.numel // self.length, self.length) if self.batch else (self.numel,)
+            return value.reshape(*shape, self.embedding_dim), off.reshape(*shape, self.embedding_dim)
+        kept = self.lookup.counted
+        sums, bounds = [], []
+        for start in range(0, self.numel, self.length):
+            chosen = np.flatnonzero(kept[start : start + self.length]) + start
+            part, apart, weight = value[chosen], off[chosen], self.samples[chosen, None]
+            if self.mode == "max":
+                sums.append(part.max(0, initial=-np.inf) if len(part) else np.zeros(self.embedding_dim))
+                bounds.append(apart.max(0, initial=0.0))
+                continue
+            by = max(len(part), 1) if self.mode == "mean" else 1
+            rounding = self.length * 2.0**-22 * np.abs(part * weight).sum(0)
+            sums.append((part * weight).sum(0) / by)
+            bounds.append(((apart * np.abs(weight)).sum(0) + rounding) / by)
+        return np.array(sums).reshape(-1, self.embedding_dim), np.array(bounds).reshape(-1, self.embedding_dim)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: refused, padding_hit, other_mode (of a bag, one that is no sum), bag."""
+        return {
+            **self.axes,
+            "refused": self.refused,
+            "bag": self.layer == "bag",
+            "padding_hit": self.layer == "bag" and not bool(self.lookup.counted.all()),
+            "other_mode": self.layer == "bag" and self.mode != "sum",
+        }

@@ -1,0 +1,1 @@
+"""Tied weights through export, tracing and copies."""

@@ -1,0 +1,165 @@
+"""A tied model on a route as a case, and what it must be afterwards: all in integers and halves of them, which are exact.
+
+Knows no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import oracle, stream
+from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.format import Floats
+
+#: What each structure calls its modules that have the weight, and how often its embedding is added.
+NAMES = {
+    "flat": (("embedding", "head"), 1),
+    "head_first": (("embedding", "head"), 1),
+    "shared": (("source", "target", "head"), 2),
+}
+#: Routes whose model is another's wrapper, which puts this before each name.
+PREFIXES = {"compiled": "_orig_mod.", "compiled_copied": "_orig_mod."}
+#: Routes whose model holds the same Parameters as the one that it was made of; others have their own.
+SAME = (
+    *("loaded", "assigned", "assigned_saved", "assigned_variables", "assigned_saved_variables", "in_shared_memory"),
+    *("parametrized_and_back", "pruned_of_nothing", "symbolic", "symbolic_again", "symbolic_transformed"),
+    *(
+        "symbolic_scripted",
+        "scripted",
+        "scripted_assigned",
+        "traced",
+        "exported",
+        "exported_strictly",
+        "exported_again",
+    ),
+    *("exported_decomposed", "compiled", "compiled_in_place"),
+)
+#: What a parametrization makes of the weight, where that is exact.
+FACTORS = {"doubled": 2.0, "halved": 1.0}
+#: Those whose original tensor is the weight as it is, for they have no right_inverse, or one that changes nothing.
+PLAIN = ("doubled", "normed_spectrally")
+#: The models of an ensemble, by what their weights are multiplied with.
+MODELS = (1, -2, 3)
+
+
+class _PassageAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    #: what happens: the model passes a "route", its head is "parametrized", or there is an "ensemble" of it
+    what: str = "route"
+    route: str = "loaded"
+    structure: str = "flat"
+    bias: bool = False
+    padding_idx: int | None = None
+    frozen: bool = False
+    rows: int = 4
+    width: int = 3
+    length: int = 3
+    seed: int = 0
+
+
+class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
+    """An embedding and a head with one weight, on a route."""
+
+    @cached_property
+    def weight(self) -> Floats:
+        """The weight: integers −3…3; for an orthogonal head its columns are orthogonal, and of length one."""
+        if self.route == "orthogonal":
+            turned = np.eye(self.rows)[:, : self.width]
+            return np.roll(turned, 1, axis=0) * np.where(np.arange(self.width) % 2, 1.0, -1.0)
+        return self._small("weight", (self.rows, self.width), 7)
+
+    @cached_property
+    def bias_values(self) -> Floats:
+        """The head's bias, or zeros."""
+        return np.arange(1.0, self.rows + 1) if self.bias else np.zeros(self.rows)
+
+    @cached_property
+    def tokens(self) -> Any:
+        """The tokens; one of them is padding if there is a padding row."""
+        found = stream.below(stream.derive("tokens", self.seed), self.length, self.rows)
+        if self.padding_idx is not None:
+            found[-1] = self.padding_idx
+        return found.astype(np.int64)
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The gradient of the outputs, integers −2…2."""
+        return self._small("upstream", (self.length, self.rows), 5)
+
+    def _small(self, name: str, shape: tuple[int, int], span: int) -> Floats:
+        code = stream.below(stream.derive("passage", name, self.seed), shape[0] * shape[1], span)
+        return code.astype(np.float64).reshape(shape) - span // 2
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed."""
+        fed = {
+            "weight": Input(self.weight.astype(np.float32), "float32"),
+            "tokens": Input(self.tokens, "int64"),
+        }
+        if self.what == "route":
+            fed["upstream"] = Input(self.upstream.astype(np.float32), "float32")
+        if self.bias:
+            fed["bias"] = Input(self.bias_values.astype(np.float32), "float32")
+        return fed
+
+    # -- what should come of it ------------------------------------------------------------------------------------
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the modules that have the weight."""
+        return NAMES[self.structure][0]
+
+    @property
+    def looked_up(self) -> int:
+        """How many of them are tables."""
+        return NAMES[self.structure][1]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before each name."""
+        return PREFIXES.get(self.route, "")
+
+    @property
+    def names(self) -> list[str]:
+        """Every name in the state, sorted."""
+        biases = ["head.bias"] if self.bias else []
+        return sorted(self.prefix + name for name in [f"{module}.weight" for module in self.modules] + biases)
+
+    @property
+    def copies(self) -> bool:
+        """Whether the model that comes out has Parameters of its own."""
+        return self.what == "route" and self.route not in SAME
+
+    @property
+    def named(self) -> bool:
+        """Whether every name is due: a graph has the modules that it calls, each by the first of its names."""
+        return not (self.route.startswith("symbolic") and self.structure == "shared")
+
+    def value(self, weight: Floats, bias: Floats) -> Floats:
+        """The outputs of a model, shape (N, V)."""
+        found: Floats = NAMES[self.structure][1] * weight[self.tokens] @ weight.T + bias
+        return found
+
+    @cached_property
+    def gradient(self) -> Floats:
+        """The gradient of the weight: what the head gets, and what is looked up unless it is padding."""
+        if self.frozen:
+            return np.zeros_like(self.weight)
+        times = NAMES[self.structure][1]
+        kept = self.tokens != (-1 if self.padding_idx is None else self.padding_idx)
+        back = times * self.upstream @ self.weight
+        found: Floats = self.upstream.T @ (times * self.weight[self.tokens])
+        return found + oracle.accumulate(self.tokens[kept], self.rows, back[kept])
+
+    @cached_property
+    def stepped(self) -> tuple[Floats, Floats]:
+        """The weight and the bias after a step of SGD with a rate of 1/2."""
+        bias = self.bias_values - (self.upstream.sum(0) / 2 if self.bias else 0)
+        return self.weight - self.gradient / 2, bias
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: copies (the model has Parameters of its own), named (every name is due), padded."""
+        return {**self.axes, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}

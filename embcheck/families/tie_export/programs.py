@@ -1,0 +1,259 @@
+"""Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.utils.parametrize
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+
+# -- what is built -------------------------------------------------------------------------------------------------
+
+
+# Their forward has no annotations: those that are text (postponed) fx writes into its code as they are.
+
+
+class Flat(torch.nn.Module):
+    """An embedding, and a head with its weight."""
+
+    def __init__(self, rows: int, width: int, biased: bool, padding: int | None, device: Any = None) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(rows, width, padding, device=device)
+        self.head = torch.nn.Linear(width, rows, biased, device=device)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        return self.head(self.embedding(tokens))
+
+
+class HeadFirst(torch.nn.Module):
+    """The same, with the head's name first."""
+
+    def __init__(self, rows: int, width: int, biased: bool, padding: int | None, device: Any = None) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(width, rows, biased, device=device)
+        self.embedding = torch.nn.Embedding(rows, width, padding, device=device)
+        self.embedding.weight = self.head.weight
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        return self.head(self.embedding(tokens))
+
+
+class Shared(torch.nn.Module):
+    """One embedding under two names, which are both used, and a head with its weight."""
+
+    def __init__(self, rows: int, width: int, biased: bool, padding: int | None, device: Any = None) -> None:
+        super().__init__()
+        self.source = torch.nn.Embedding(rows, width, padding, device=device)
+        self.target = self.source
+        self.head = torch.nn.Linear(width, rows, biased, device=device)
+        self.head.weight = self.source.weight
+
+    def forward(self, tokens):  # type: ignore[no-untyped-def]
+        return self.head(self.source(tokens) + self.target(tokens))
+
+
+STRUCTURES: dict[str, Callable[..., Module]] = {}
+
+
+_structure = into(STRUCTURES)
+
+
+@_structure
+def flat(*sizes: Any) -> Module:
+    return Flat(*sizes)
+
+
+@_structure
+def head_first(*sizes: Any) -> Module:
+    return HeadFirst(*sizes)
+
+
+@_structure
+def shared(*sizes: Any) -> Module:
+    return Shared(*sizes)
+
+
+def filled(
+    structure: Callable[..., Module], padding: int | None, frozen: bool, weight: Tensor, bias: Tensor | None
+) -> Module:
+    """A tied model of these numbers."""
+    model = structure(weight.shape[0], weight.shape[1], bias is not None, padding)
+    with torch.no_grad():
+        model.head.weight.copy_(weight)
+        if bias is not None:
+            model.head.bias.copy_(bias)
+    model.head.weight.requires_grad_(not frozen)
+    return model
+
+
+def blank(model: Module, device: str) -> Module:
+    """Another model of that kind, which nobody has filled, on a device."""
+    rows, width = model.head.weight.shape
+    padding = next(module.padding_idx for module in model.children() if isinstance(module, torch.nn.Embedding))
+    other = type(model)(rows, width, model.head.bias is not None, padding, device)
+    other.head.weight.requires_grad_(model.head.weight.requires_grad)
+    return other
+
+
+# -- through a route -----------------------------------------------------------------------------------------------
+
+
+def passed(
+    structure: Callable[..., Module],
+    passage: Callable[[Module, Tensor], Module],
+    prefix: str,
+    padding: int | None,
+    frozen: bool,
+    weight: Tensor,
+    tokens: Tensor,
+    upstream: Tensor,
+    bias: Tensor | None = None,
+) -> dict[str, Any]:
+    model = filled(structure, padding, frozen, weight, bias)
+    checkpoint = {prefix + name: 2 * value for name, value in model.state_dict().items()}
+    before = list(model.parameters())
+    other = passage(model, tokens)
+    # In its order one name may stand before another; what counts is that each is there.
+    weights = {name: p for name, p in other.named_parameters(remove_duplicate=False) if name.endswith("weight")}
+    parameters = [parameter for _, parameter in other.named_parameters()]
+    seen: dict[str, Any] = {
+        "names": sorted(other.state_dict()),
+        "listed": sorted(name for name, _ in other.named_parameters(remove_duplicate=False)),
+        "count": len(parameters),
+        "objects": len({id(parameter) for parameter in weights.values()}),
+        "leaves": all(parameter.is_leaf for parameter in parameters),
+        "trains": sorted({(name.endswith("weight"), p.requires_grad) for name, p in other.named_parameters()}),
+    }
+    value = other(tokens)
+    seen["value"] = value.detach().clone()
+    if value.requires_grad:
+        value.backward(upstream)
+    total = torch.zeros_like(weight)
+    for parameter in {id(parameter): parameter for parameter in weights.values()}.values():
+        if parameter.is_leaf and parameter.grad is not None:
+            total += parameter.grad
+    seen["gradient"] = total
+    # A route may give another module that holds the same Parameters, which then learn in both.
+    left = [p for p in before if p.is_leaf and not any(p is mine for mine in parameters)]
+    seen["strayed"] = sum(p.grad is not None for p in left)
+    if all(parameter.is_leaf for parameter in parameters):
+        torch.optim.SGD(other.parameters(), lr=0.5).step()
+    with torch.no_grad():
+        seen["stepped"] = other(tokens).clone()
+        seen["left"] = model(tokens).clone()
+        seen["weights"] = torch.stack([p.detach().clone() for p in weights.values()])
+    try:
+        other.load_state_dict(checkpoint)
+        seen["refusal"] = ""
+        with torch.no_grad():
+            seen["restored"] = other(tokens).clone()
+    except RuntimeError as error:
+        seen["refusal"] = str(error).splitlines()[-1].strip()
+    return seen
+
+
+# -- with a parametrized head --------------------------------------------------------------------------------------
+
+
+class Doubling(torch.nn.Module):
+    """A parametrization: twice the original tensor."""
+
+    def forward(self, original: Tensor) -> Tensor:
+        return 2 * original
+
+
+class Halving(torch.nn.Module):
+    """Half the original tensor, which is made of a weight as twice of it."""
+
+    def forward(self, original: Tensor) -> Tensor:
+        return original / 2
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+PARAMETRIZATIONS: dict[str, Callable[[Module], Any]] = {}
+_parametrization = into(PARAMETRIZATIONS)
+
+
+@_parametrization
+def doubled(head: Module) -> None:
+    torch.nn.utils.parametrize.register_parametrization(head, "weight", Doubling())
+
+
+@_parametrization
+def halved(head: Module) -> None:
+    torch.nn.utils.parametrize.register_parametrization(head, "weight", Halving())
+
+
+@_parametrization
+def orthogonal(head: Module) -> None:
+    torch.nn.utils.parametrizations.orthogonal(head)
+
+
+@_parametrization
+def normed(head: Module) -> None:
+    torch.nn.utils.parametrizations.weight_norm(head)
+
+
+@_parametrization
+def normed_spectrally(head: Module) -> None:
+    torch.nn.utils.parametrizations.spectral_norm(head)
+
+
+def parametrized(
+    structure: Callable[..., Module],
+    parametrization: Callable[[Module], Any],
+    padding: int | None,
+    frozen: bool,
+    weight: Tensor,
+    tokens: Tensor,
+    bias: Tensor | None = None,
+) -> dict[str, Any]:
+    model = filled(structure, padding, frozen, weight, bias)
+    table = next(module for module in model.children() if isinstance(module, torch.nn.Embedding))
+    parametrization(model.head)
+    kept = getattr(model.head.parametrizations.weight, "original", None)
+    with torch.no_grad():
+        rows, product = table(torch.arange(len(weight))).clone(), model.head.weight.clone()
+    return {"rows": rows, "product": product, "original": kept is table.weight}
+
+
+# -- as an ensemble ------------------------------------------------------------------------------------------------
+
+
+def stacked(
+    structure: Callable[..., Module],
+    device: str,
+    padding: int | None,
+    frozen: bool,
+    weight: Tensor,
+    tokens: Tensor,
+    bias: Tensor | None = None,
+) -> dict[str, Any]:
+    import copy
+
+    models = [filled(structure, padding, frozen, factor * weight, bias) for factor in (1, -2, 3)]
+    params, buffers = torch.func.stack_module_state(models)
+    base = copy.deepcopy(models[0]).to(device)
+
+    def call(p: dict[str, Tensor], b: dict[str, Tensor]) -> Any:
+        return torch.func.functional_call(base, (p, b), (tokens,))
+
+    # What nobody writes must not be what an earlier call has left in memory.
+    spoiled = [torch.full((len(models), len(tokens), len(weight)), torch.nan) for _ in range(16)]
+    del spoiled
+    with torch.no_grad():
+        value = torch.func.vmap(call)(params, buffers)
+    return {"place": value.device.type, "value": value.clone()}

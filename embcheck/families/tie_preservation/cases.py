@@ -1,0 +1,237 @@
+"""The case of a tied model's life: what is built, what happens to it, and the state that should come of it."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import oracle, stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.case import LookupCase
+from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.layout import view_of
+from embcheck.families.tie_preservation import oracle as tie
+from embcheck.families.tie_preservation.all_operations import OPERATIONS
+from embcheck.families.tie_preservation.programs import STRUCTURES
+
+#: Rows of the head's input.
+_HIDDEN = 3
+
+
+class _LifeAxes(NamedTuple):
+    """The axes of a life, simplest value first."""
+
+    num_embeddings: int = 3
+    embedding_dim: int = 2
+    structure: str = "flat"
+    #: the state in which the operations find the model: graded, frozen, evaluating…
+    prior: str = "nothing"
+    first: str = "nothing"
+    second: str = "nothing"
+    #: the operations after these two
+    later: tuple[str, ...] = ()
+    #: whether the laws look after each operation, not only after the last
+    watched: bool = False
+    from_head: bool = False
+    bias: bool = False
+    indices: str = "cycle"
+    shape: tuple[int, ...] = (3,)
+    padding_idx: int | None = None
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    seed: int = 0
+
+
+class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
+    """An embedding and a head with one weight, after some operations."""
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The operations that happen, in order."""
+        return tuple(name for name in (self.prior, self.first, self.second, *self.later) if name != "nothing")
+
+    @cached_property
+    def lookup(self) -> LookupCase:
+        """The lookup in the embedding."""
+        return LookupCase(
+            self.num_embeddings, self.embedding_dim, self.indices, self.shape, self.padding_idx,
+            self.scale_grad_by_freq, dtype=self.dtype, seed=self.seed,
+        )  # fmt: skip
+
+    @cached_property
+    def hidden(self) -> Floats:
+        """The head's input, integers −2…2, shape (3, D)."""
+        return _small("hidden", self.seed, (_HIDDEN, self.embedding_dim), 5)
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """The upstream gradient of the rows that are looked up, integers −2…2, shape (N, D)."""
+        return _small("upstream", self.seed, (math.prod(self.shape), self.embedding_dim), 5)
+
+    @cached_property
+    def upstream_head(self) -> Floats:
+        """The upstream gradient of the logits, integers −2…2, shape (3, V)."""
+        return _small("logits", self.seed, (_HIDDEN, self.num_embeddings), 5)
+
+    @cached_property
+    def bias_values(self) -> Floats:
+        """The head's bias, shape (V,)."""
+        return np.arange(1.0, self.num_embeddings + 1)
+
+    def inputs(self) -> dict[str, Input]:
+        """The tensors to feed."""
+        lookup, fmt = self.lookup, FORMATS[self.dtype]
+        fed = {
+            "weight": Input(lookup.weight_stored, self.dtype, self.layout),
+            "indices": lookup.index_input,
+            "hidden": Input(self.hidden.astype(np.float32), "float32"),
+            "upstream": Input(self.upstream.astype(np.float32).reshape(*self.shape, self.embedding_dim), "float32"),
+            "upstream_head": Input(self.upstream_head.astype(np.float32), "float32"),
+        }
+        if self.bias:
+            fed["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
+        return fed
+
+    # -- what should come of it --------------------------------------------------------------------------------
+
+    def born(self) -> tie.State:
+        """The model as it is built."""
+        shape = (self.num_embeddings, self.embedding_dim)
+        strides = view_of(shape, self.layout).strides
+        weight = tie.Cell(tie.Memory(self.lookup.weight_values, inside=True), strides)
+
+        def own(values: Floats, requires_grad: bool = True) -> tie.Cell:
+            return tie.Cell(tie.Memory(values.copy()), tie.dense(strides[: values.ndim], values.shape), requires_grad)
+
+        slots: dict[str, tie.Cell] = {}
+        for kind in STRUCTURES[self.structure].paths:
+            match kind:
+                case "N":
+                    slots["N.weight"], slots["N.bias"] = own(np.ones(shape[1])), own(np.zeros(shape[1]))
+                case "O":
+                    slots["O.weight"] = own(weight.values, False)
+                case _:
+                    slots[f"{kind}.weight"] = weight
+        if self.structure == "untied":
+            slots["E.weight"] = own(weight.values)
+        if self.bias:
+            slots["H.bias"] = own(self.bias_values)
+            slots["H.bias"].memory.inside = True
+        paths = STRUCTURES[self.structure].paths
+        names = {f"{path}.{slot[2:]}": slot for slot in slots for path in paths[slot[0]]}
+        return tie.State(slots, dict(sorted(names.items())), self.dtype, padding_row=self.lookup.padding_row)
+
+    @cached_property
+    def states(self) -> list[tie.State]:
+        """The model as it is built and after each operation; not to be written to."""
+        grown = [self.born()]
+        for name in self.history:
+            grown.append(OPERATIONS[name].effect(grown[-1].copy(), "E.weight", "H.weight"))
+        return grown
+
+    @property
+    def expected(self) -> tie.State:
+        """The model after all operations; not to be written to."""
+        return self.states[-1]
+
+    @property
+    def format(self) -> Format:
+        """The number format of the model after all operations."""
+        return FORMATS[self.expected.dtype]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no value was computed with rounding."""
+        return exact(self.expected)
+
+    def logits(self, state: tie.State, rows: Floats, weight: Floats | None = None) -> oracle.Expected:
+        """rows @ Wᵀ + b, shape (N, V); W is the head's own unless it is given."""
+        bias = state.slots["H.bias"].values if self.bias else np.zeros(self.num_embeddings)
+        table = state.slots["H.weight"].values if weight is None else weight
+        wide = np.hstack([rows, np.ones((len(rows), 1))])
+        return oracle.product(wide, np.vstack([table.T, bias]), FORMATS[state.dtype])
+
+    def learn(self, state: tie.State) -> tie.State:
+        """A copy with the gradients of one backward through lookup and head: each path adds to its own cell."""
+        taught = state.copy()
+        for cell in taught.cells():
+            cell.grad = None
+        for slot, gradient in self._paths.items():
+            if slot in taught.slots and taught.slots[slot].requires_grad:
+                cell = taught.slots[slot]
+                cell.grad = gradient if cell.grad is None else cell.grad + gradient
+        return taught
+
+    @cached_property
+    def _paths(self) -> dict[str, Floats]:
+        """What each slot gets from the outputs that it is used for."""
+        kept = self.lookup.counted
+        looked_up = oracle.accumulate(self.lookup.tokens[kept], self.num_embeddings, self.upstream[kept])
+        return {
+            "E.weight": looked_up / oracle.divisor(self.lookup),
+            "H.weight": self.upstream_head.T @ self.hidden,
+            "H.bias": self.upstream_head.sum(0),
+        }
+
+    @cached_property
+    def learned(self) -> tie.State:
+        """`expected` with the gradients of one backward."""
+        return self.learn(self.expected)
+
+    @cached_property
+    def stepped(self) -> tie.State:
+        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/4."""
+        state = self.learned.copy()
+        for cell in state.cells():
+            if cell.grad is not None:
+                cell.memory.values = state.rounded(cell.values - cell.grad / 2)
+        return state
+
+    @property
+    def copies(self) -> bool:
+        """Whether an operation returns another module."""
+        return any(OPERATIONS[name].copies for name in self.history)
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: tied, shares, loose, copies, numel, padding_hit, and how many operations there were."""
+        state = self.expected
+        embedding, head = state.slots["E.weight"], state.slots["H.weight"]
+        lookup = self.lookup.facts()
+        return {
+            **self.axes,
+            "tied": embedding is head,
+            "shares": embedding.memory is head.memory,
+            "loose": head.memory.error is not None,
+            "trainable": embedding.requires_grad,
+            "final_dtype": state.dtype,
+            "numel": lookup["numel"],
+            "padding_hit": lookup["padding_hit"],
+            "rank": len(self.shape),
+            "padded": self.padding_idx is not None,
+            "normed_copied": "normed_copied" in state.noted,
+            "normed_frozen": "normed_frozen" in state.noted,
+            "flattened_strided": "flattened_strided" in state.noted,
+            "sparse_vector": "sparse_vector" in state.noted,
+            "clipped_nothing": "clipped_nothing" in state.noted,
+            "replaced_twice": "replaced_twice" in state.noted,
+            "parametrized": "parametrized" in self.history,
+            "tie_loaded": "tie_loaded" in state.noted,
+            "copies": self.copies,
+            "operations": len(self.history),
+        }
+
+
+def exact(state: tie.State) -> bool:
+    """Whether no value of a state was computed with rounding."""
+    return all(cell.memory.error is None for cell in state.cells())
+
+
+def _small(name: str, seed: int, shape: tuple[int, ...], span: int) -> Floats:
+    """Integers in the middle of zero, −(span−1)/2 … (span−1)/2."""
+    code = stream.below(stream.derive(name, seed % 64), math.prod(shape), span).astype(np.float64)
+    return (code - span // 2).reshape(shape)

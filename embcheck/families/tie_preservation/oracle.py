@@ -1,0 +1,117 @@
+"""Which parameters are one: a model of modules, Parameters and memory, and what each operation does to it.
+
+A *slot* is a place in a module (``head.weight``), a *cell* a Parameter object, a *memory* the storage that a cell
+views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The module `effects` says what each
+operation of `torch.nn` does to the three.  Knows numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from embcheck.core.format import FORMATS, Floats
+
+
+@dataclass(eq=False)
+class Memory:
+    """A storage's values; ``error`` is how far each may be off once they were computed with rounding.
+
+    What lies ``inside`` starts somewhere in a larger storage.
+    """
+
+    values: Floats
+    error: Floats | None = None
+    inside: bool = False
+
+    def copy(self) -> Memory:
+        """Another storage with the same values.  Arrays are replaced and never written to, so they may be shared."""
+        return Memory(self.values, self.error)
+
+    def whole(self) -> Memory:
+        """Another storage with the same values in the same place: what lies around them comes along."""
+        return Memory(self.values, self.error, self.inside)
+
+    def scale(self, factor: float) -> None:
+        """Multiplies by a power of two."""
+        self.values = factor * self.values
+        self.error = None if self.error is None else abs(factor) * self.error
+
+    def fill(self, value: float) -> None:
+        """One value everywhere."""
+        self.values, self.error = np.full_like(self.values, value), None
+
+    def become(self, values: Floats, roundoff: float) -> None:
+        """Other values, rounded from what may be off already: then a neighbour may be what it is rounded to."""
+        self.values = values
+        self.error = None if self.error is None else self.error * (1 + 2 * roundoff) + 2 * roundoff * np.abs(values)
+
+
+@dataclass(eq=False)
+class Cell:
+    """A Parameter."""
+
+    memory: Memory
+    strides: tuple[int, ...]
+    requires_grad: bool = True
+    grad: Floats | None = None
+
+    @property
+    def values(self) -> Floats:
+        """What the Parameter holds."""
+        return self.memory.values
+
+
+@dataclass(eq=False)
+class State:
+    """A module: its slots, the names under which each is listed, its dtype and training flag."""
+
+    slots: dict[str, Cell]
+    names: dict[str, str]
+    dtype: str
+    training: bool = True
+    #: the row without gradient, of which the accumulating operations know
+    padding_row: int | None = None
+    #: what happened on the way that torch is known to trip over, by name
+    noted: set[str] = field(default_factory=set)
+
+    def cells(self) -> list[Cell]:
+        """The distinct Parameters, in the order of the slots."""
+        return list(dict.fromkeys(self.slots.values()))
+
+    def cell(self, name: str) -> Cell:
+        """The Parameter of that name."""
+        return self.slots[self.names[name]]
+
+    def copy(self) -> State:
+        """The same state in other objects: what happens to one does not show in the other."""
+        memories = {m: m.whole() for m in (cell.memory for cell in self.slots.values())}
+        cells = {c: Cell(memories[c.memory], c.strides, c.requires_grad, c.grad) for c in self.slots.values()}
+        slots = {slot: cells[cell] for slot, cell in self.slots.items()}
+        return State(slots, self.names, self.dtype, self.training, self.padding_row, set(self.noted))
+
+    @property
+    def roundoff(self) -> float:
+        """The unit roundoff of the module's dtype."""
+        return FORMATS[self.dtype].unit_roundoff
+
+    def rounded(self, values: Floats) -> Floats:
+        """Values as the module's dtype holds them."""
+        return FORMATS[self.dtype].decode(FORMATS[self.dtype].encode(values))
+
+
+def dense(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a copy that preserves the format: without gaps, the axes in the order that they had."""
+    result, step = [1] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
+        result[axis] = step
+        step *= shape[axis]
+    return tuple(result)
+
+
+def groups(things: Sequence[object]) -> list[int]:
+    """For each thing, the position of the first that is the same object."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(thing), position) for position, thing in enumerate(things)]

@@ -1,0 +1,214 @@
+"""The space of lives: every operation in every state that a stance makes, pairs of operations, long random histories."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from embcheck.core import stream
+from embcheck.core.comparison import same, within
+from embcheck.core.format import FORMATS, Floats
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS
+from embcheck.core.outcome import Field
+from embcheck.core.result import Finding
+from embcheck.core.space import Space
+from embcheck.families.lookup import cases
+from embcheck.families.tie_preservation import oracle, state_machine
+from embcheck.families.tie_preservation.all_operations import BRIEF, OPERATIONS
+from embcheck.families.tie_preservation.cases import TiePreservationCase, exact
+from embcheck.families.tie_preservation.effects import UNFIT
+from embcheck.families.tie_preservation.programs import STRUCTURES, live, watch
+
+_FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
+
+#: Single states in which the operations find the model.
+PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
+
+
+#: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
+#: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
+STANCE = (
+    ("graded", "accumulated"),
+    ("pruned", "filled", "doubled"),
+    ("frozen", "embedding_frozen"),
+    ("evaluating",),
+)
+
+
+def plan(case: TiePreservationCase) -> Plan:
+    structure = STRUCTURES[case.structure]
+    options = {
+        "build": structure.build,
+        "watch": watch,
+        "acts": tuple(OPERATIONS[name].act for name in case.history),
+        "watched": case.watched,
+        "embedding": structure.paths["E"][-1],
+        "head": structure.paths["H"][-1],
+        "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
+        "from_head": case.from_head,
+    }
+    return Plan(live, case.inputs(), options)
+
+
+def repair(case: TiePreservationCase) -> TiePreservationCase | None:
+    """The case with axes made to fit each other."""
+    changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    if case.sparse:
+        changes["scale_grad_by_freq"] = False
+    if case.scale_grad_by_freq:
+        changes["indices"] = "pairs"  # counts are powers of two: division is exact
+        changes["shape"] = (2,)
+    fitted = case.but(**changes)
+    # The direction of a row of zeros is 0/0: weight_norm can't keep it; and the like.
+    while {"normed", "exported", "double_overwriting"} & set(fitted.history) and fitted.expected.noted & UNFIT:
+        at = next(k for k, state in enumerate(fitted.states[1:]) if state.noted & UNFIT)
+        fitted = without(fitted, at, at + 1)
+    return fitted
+
+
+def told(history: list[str]) -> dict[str, Any]:
+    """A history as axes of a case."""
+    first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
+    return {"first": first, "second": second, "later": tuple(later)}
+
+
+def without(case: TiePreservationCase, start: int, stop: int) -> TiePreservationCase:
+    """A case without some operations of its history."""
+    left = [*case.history[:start], *case.history[stop:]]
+    prior = left.pop(0) if case.prior != "nothing" and start > 0 else "nothing"
+    return case.but(prior=prior, **told(left))
+
+
+def shorter(case: TiePreservationCase) -> Iterator[TiePreservationCase]:
+    """The case with a part of its history cut out, the longest parts first."""
+    length = len(case.history)
+    for size in sorted({length // 2, length // 4, 2, 1}, reverse=True):
+        if size:
+            yield from (without(case, start, start + size) for start in range(length - size + 1))
+
+
+def scope() -> Iterator[TiePreservationCase]:
+    """Every operation in every state that a stance makes, the structures in turn; every history of two operations."""
+    stances = sorted(itertools.product(*((None, *names) for names in STANCE)), key=lambda chosen: len(set(chosen)))
+    states = [[name for name in chosen if name is not None] for chosen in stances]
+    structures, paddings, count = list(STRUCTURES), (None, 0, -1), len(BRIEF)
+    alone = (
+        TiePreservationCase(
+            3, 2, structures[(seed + seed // count) % len(structures)], padding_idx=paddings[(seed + seed // count) % 3],
+            bias=bool(seed % 2), from_head=bool(seed % 4 < 2), seed=seed,
+        ).but(**told([*state, operation]))
+        for seed, (state, operation) in enumerate(itertools.product(states, BRIEF))
+    )  # fmt: skip
+    pairs = (
+        TiePreservationCase(
+            3, 2, "flat", "nothing", first, second, bias=bool(seed % 2), padding_idx=(None, 1, -1)[seed % 3], seed=seed
+        )
+        for seed, (first, second) in enumerate(itertools.product(BRIEF, BRIEF))
+    )
+    return (case for case in map(repair, itertools.chain(alone, pairs)) if case is not None)
+
+
+#: What is frozen, if anything, between the last pass and its end; and what clears gradients.
+FREEZING = ((), ("frozen",), ("embedding_frozen",))
+CLEARING = ("zeroed", "zeroed_in_place", "forgotten", "forgotten_in_place")
+
+
+def fixed_cases() -> Iterator[TiePreservationCase]:
+    """Two long histories of each operation, among others, so that every profile has them; each slow one alone; and each way
+    to clear a gradient that several passes gave, also of what was frozen since."""
+    for turn in range(2):
+        names = stream.shuffled(stream.derive("life", turn), BRIEF)
+        for k, start in enumerate(range(0, len(names), 9)):
+            structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
+            case = TiePreservationCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
+            yield case.but(**told(names[start : start + 9]))
+    for seed, (freeze, clear) in enumerate(itertools.product(FREEZING, CLEARING)):
+        yield TiePreservationCase(3, 2, "flat", bias=True, seed=seed).but(
+            **told(["graded", "accumulated", *freeze, clear])
+        )
+    for name, entry in OPERATIONS.items():
+        if entry.slow:
+            yield TiePreservationCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 2, 5),
+    "embedding_dim": (2, 1, 3),
+    "structure": tuple(STRUCTURES),
+    "prior": PRIORS,
+    "first": BRIEF,
+    "second": BRIEF,
+    "watched": (False, True),
+    "from_head": (False, True),
+    "bias": (False, True),
+    "indices": ("cycle", "same", "padding", "unequal", "ends"),
+    "shape": ((3,), (), (1,), (0,), (2, 2), (5,)),
+    "padding_idx": (None, 0, 1, -1, "last"),
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+}
+
+
+def stance(draws: stream.Stream) -> list[str]:
+    """The operations that bring a model into a random state."""
+    return [draws.choice(names) for names in STANCE if draws.chance(2)]
+
+
+def draw(draws: stream.Stream) -> TiePreservationCase | None:
+    """A random case: a state, two operations, and each other axis at its first value half of the time."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    last = [draws.choice(BRIEF), draws.choice(BRIEF)]
+    if draws.chance(2):
+        chosen["prior"], last = "nothing", [*stance(draws), *last]
+    return repair(TiePreservationCase(**(chosen | told(last)), seed=draws.between(0, 255)))
+
+
+def newborn(draws: stream.Stream) -> TiePreservationCase:
+    """A random case in which a history begins: half of them in some state already."""
+    case = TiePreservationCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE})
+    return repair(case.but(**told(stance(draws) if draws.chance(2) else []))) or TiePreservationCase()
+
+
+_DONE = frozenset({"prior", "first", "second", "watched"})
+
+
+def cells(state: oracle.State) -> list[oracle.Cell]:
+    """The Parameter of each name, in order of the names."""
+    return [state.cell(name) for name in state.names]
+
+
+def joined(arrays: list[Floats]) -> Floats:
+    """All elements, one after the other."""
+    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
+
+
+def values(got: Field, state: oracle.State) -> Finding:
+    """All parameters' values, but for what rounding may have done on the way."""
+    expected = joined([cell.values for cell in cells(state)])
+    if exact(state):
+        return same(got, expected)
+    off = [np.zeros_like(c.values) if c.memory.error is None else c.memory.error for c in cells(state)]
+    return within(got, expected, 2 * joined(off))
+
+
+SPACE = Space(
+    TiePreservationCase,
+    {name: values for name, values in AXES.items() if name != "second"},
+    repair,
+    scope,
+    flags=("first", "prior", "dtype"),
+    base={"bias": True, "padding_idx": 0, "layout": "transposed"},
+    fixed_cases=fixed_cases,
+    draw=draw,
+    smaller=shorter,
+    histories=lambda *walk: state_machine.histories(newborn, *walk),
+    strength=2,
+)

@@ -1,0 +1,1 @@
+"""A loss on the output of a tied head."""

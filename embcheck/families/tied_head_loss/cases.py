@@ -1,0 +1,308 @@
+"""Tokens that a tied head predicts, and targets by which they are judged, as a case; knows no torch.
+
+With H = W[tokens] and the logits Z = H Wᵀ + b every loss here is Σ A ⊙ (−log softmax(Z)) for some matrix of coefficients A,
+which tells its value, and its gradients (`embcheck.families.tied_head_loss.oracle`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.bound import gamma
+from embcheck.core.case import Ints
+from embcheck.core.format import FORMATS, Floats, Format
+
+#: The roundings to which an exponential or a logarithm may come, of four ulps each.
+TRANSCENDENTAL = 8
+#: What is ignored unless something else is named (torch.nn.CrossEntropyLoss).
+_NOWHERE = -100
+#: With so many tokens only the mean is looked at: a bound of the gradients would say nothing in half precision.
+MANY = 4096
+#: Which targets are ignored, by the axis ``ignored``.
+IGNORED = ("nothing", "some", "all")
+#: The ignore_index of the axis ``ignore``: the default, or a number that stands inside or outside the classes.
+IGNORE = ("default", "first", "last", "beyond", "negative")
+#: What is wrong with a call, of which each must raise.
+MISTAKES = (
+    "target_beyond", "target_negative", "weights_short", "weights_long", "targets_more", "targets_fewer",
+    "smoothing_above_one", "smoothing_below_zero", "reduction_unknown", "targets_fractional",
+)  # fmt: skip
+
+
+class _PredictionAxes(NamedTuple):
+    """The axes, simplest value first."""
+
+    num_embeddings: int = 4
+    embedding_dim: int = 2
+    shape: tuple[int, ...] = (3,)
+    call: str = "cross_entropy"
+    #: "index", or "probability" for a distribution over the classes
+    targets: str = "index"
+    reduction: str = "mean"
+    ignored: str = "nothing"
+    ignore: str = "default"
+    #: whether classes have weights, among them zero
+    weighted: bool = False
+    label_smoothing: float = 0.0
+    bias: bool = False
+    #: whether the last class is barred: its bias is −∞, and no target
+    barred: bool = False
+    #: whether the rows of ignored targets are NaN, as those that attend to nothing are
+    poisoned: bool = False
+    padding_idx: int | None = None
+    #: by what the table is multiplied: with 4 exp(z) overflows in float32
+    scale: int = 1
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    mistake: str | None = None
+    seed: int = 0
+
+
+class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
+    """Tokens that are looked up, logits from the same table, and a loss."""
+
+    @property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return FORMATS[self.dtype]
+
+    @property
+    def numel(self) -> int:
+        """How many tokens there are."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def weight(self) -> Floats:
+        """The table: small integers, so that the logits are exact in every format."""
+        shape = (self.num_embeddings, self.embedding_dim)
+        return stream.small("predicting table", self.seed % 64, shape, 2) * self.scale
+
+    @cached_property
+    def tokens(self) -> Ints:
+        """What is looked up, shape ``(numel,)``."""
+        return stream.below(stream.derive("predicting tokens", self.seed), self.numel, self.num_embeddings)
+
+    @cached_property
+    def ignore_index(self) -> int:
+        """The target that is ignored."""
+        last = self.num_embeddings - 1
+        return {"first": 0, "last": last, "beyond": last + 4, "negative": -3}.get(self.ignore, _NOWHERE)
+
+    @cached_property
+    def classes(self) -> Ints:
+        """The class of each token, ignored ones included, shape ``(numel,)``."""
+        open_ = self.num_embeddings - self.barred
+        found = stream.below(stream.derive("predicted", self.seed), self.numel, open_)
+        if self.ignored == "all":
+            found[:] = self.ignore_index
+        elif self.ignored == "some":
+            found[self.seed % 2 :: 2] = self.ignore_index
+        elif 0 <= self.ignore_index < self.num_embeddings:
+            found = np.where(found == self.ignore_index, (found + 1) % open_, found)
+        return found
+
+    @cached_property
+    def kept(self) -> Any:
+        """Which targets are judged, shape ``(numel,)``."""
+        if self.targets == "probability":
+            return np.ones(self.numel, np.bool_)
+        return self.classes != self.ignore_index
+
+    @cached_property
+    def distribution(self) -> Floats:
+        """What the target says of each class, shape ``(numel, num_embeddings)``: one-hot, or multiples of 1/8."""
+        if self.targets == "index":
+            return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
+        words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
+        found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
+        found[:, self.num_embeddings - self.barred :] = 0.0
+        return found
+
+    @cached_property
+    def class_weights(self) -> Floats:
+        """The weight of each class, powers of two and zero."""
+        if not self.weighted:
+            return np.ones(self.num_embeddings)
+        return np.array([1.0, 2.0, 0.0, 0.5])[(np.arange(self.num_embeddings) + self.seed) % 4]
+
+    @cached_property
+    def bias_values(self) -> Floats:
+        """The bias of each class."""
+        found = stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
+        found[self.num_embeddings - self.barred :] = -np.inf
+        return found
+
+    @cached_property
+    def logits(self) -> Floats:
+        """Z, exact, shape ``(numel, num_embeddings)``."""
+        found: Floats = self.weight[self.tokens] @ self.weight.T + self.bias_values
+        return found
+
+    @property
+    def exact(self) -> bool:
+        """Whether the format holds every sum on the way to the logits."""
+        size = abs(self.weight[self.tokens]) @ abs(self.weight).T + 2.0 * self.bias
+        return bool((size <= self.format.largest_integer).all())
+
+    @property
+    def smoothed_beyond(self) -> bool:
+        """Whether what label smoothing adds up over classes and tokens comes near to the largest float16, or above it."""
+        if self.dtype != "float16" or not self.label_smoothing or self.targets == "probability":
+            return False
+        every = -(self.logarithms[0] * self.class_weights).sum(axis=1) * self.kept
+        return bool((every.max(initial=0.0) if self.reduction == "none" else every.sum()) > 60000)
+
+    @cached_property
+    def divisors(self) -> Floats:
+        """By what the mean to which a token belongs divides, shape ``(numel,)``: the weights of the targets that are judged,
+        or the number of distributions, of all tokens or of those that are beside it in the first axis."""
+        if self.reduction != "mean":
+            return np.ones(self.numel)
+        shares = (
+            np.ones(self.numel)
+            if self.targets == "probability"
+            else self.class_weights[self.classes % self.num_embeddings]
+        )
+        means = self.shape[0] if self.call == "mapped_batches" else 1
+        sums = np.where(self.kept, shares, 0.0).reshape(means, -1).sum(axis=1)
+        return np.repeat(sums, self.numel // max(means, 1))
+
+    @property
+    def empty(self) -> bool:
+        """Whether a mean is taken over nothing."""
+        return self.reduction == "mean" and not (self.numel and self.divisors.all())
+
+    @cached_property
+    def coefficients(self) -> Floats:
+        """A, of which the loss is Σ A ⊙ (−log softmax(Z)); nothing of what is ignored (torch.nn.CrossEntropyLoss)."""
+        smooth = self.label_smoothing
+        mixed: Floats = (1 - smooth) * self.distribution + smooth / self.num_embeddings * self.kept[:, None]
+        return mixed * self.class_weights / np.where(self.divisors, self.divisors, 1.0)[:, None]
+
+    @cached_property
+    def logarithms(self) -> tuple[Floats, Floats]:
+        """log softmax(Z) and how far a computed one may be off.
+
+        Σ exp(z − max) has C terms with `TRANSCENDENTAL` roundings each, its logarithm as many of its own; max and
+        logarithm may be added before they are subtracted.
+        """
+        u, eta = self.roundoff, self.format.smallest_subnormal
+        if not self.num_embeddings or not self.numel:
+            return np.zeros_like(self.logits), np.zeros_like(self.logits)
+        most = self.logits.max(axis=1, keepdims=True)
+        total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
+        found = self.logits - most - total
+        barred = np.isinf(found)  # exactly so
+        rounded = TRANSCENDENTAL * total + total + abs(most) + np.where(barred, 0.0, abs(found))
+        off = gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
+        return found, np.where(barred, 0.0, off)
+
+    @cached_property
+    def losses(self) -> tuple[Floats, Floats]:
+        """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
+        logarithms, off = self.logarithms
+        logarithms = np.where(self.coefficients, logarithms, 0.0)  # 0 log 0 = 0
+        size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
+        rounded = gamma(self.num_embeddings + 12, self.roundoff) * size
+        bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
+        return -(self.coefficients * logarithms).sum(axis=1), bound
+
+    @cached_property
+    def loss(self) -> tuple[Floats, Floats]:
+        """The loss and its bound: of each token, or one number, NaN for the mean of nothing (0/0)."""
+        each, off = self.losses
+        if self.reduction == "none":
+            return each.reshape(self.shape), off.reshape(self.shape)
+        if self.empty:
+            return np.array(np.nan), np.array(0.0)
+        # In half precision as in single: sums are added up in float32 (Numerical accuracy), which `MANY` tokens show.
+        u = self.roundoff
+        added = gamma(self.numel, min(u, 2.0**-24) if self.numel > MANY else u) + 4 * u
+        return np.array(each.sum()), np.array(off.sum() + (added * (abs(each) + off)).sum())
+
+    @cached_property
+    def upstream(self) -> Floats:
+        """What arrives at the loss: a power of two, or small integers for each token."""
+        if self.reduction != "none":
+            return np.array(2.0)
+        return stream.small("predicted upstream", self.seed, self.shape)
+
+    @property
+    def roundoff(self) -> float:
+        """The format's unit roundoff, and that of what is expected here, which is computed in float64."""
+        return self.format.unit_roundoff + 2.0**-53
+
+    def flags(self) -> dict[str, Any]:
+        """What is passed to the loss beside tensors, where it is not the default."""
+        found: dict[str, Any] = {"reduction": self.reduction}
+        if self.label_smoothing:
+            found["label_smoothing"] = self.label_smoothing
+        if self.ignore != "default":
+            found["ignore_index"] = self.ignore_index
+        wrong: dict[str, dict[str, Any]] = {
+            "smoothing_above_one": {"label_smoothing": 1.5},
+            "smoothing_below_zero": {"label_smoothing": -0.5},
+            "reduction_unknown": {"reduction": "average"},
+        }
+        return found | wrong.get(self.mistake or "", {})
+
+    def inputs(self) -> dict[str, Input]:
+        """The table, tokens, targets and upstream gradient, and a bias and weights of the classes where there are any."""
+        fmt = self.format
+        found = {
+            "weight": Input(fmt.encode(self.weight), self.dtype, self.layout),
+            "tokens": Input(self.tokens.reshape(self.shape), "int64"),
+            "targets": self._targets(),
+            "upstream": Input(fmt.encode(self.upstream), self.dtype),
+        }
+        if self.poisoned:
+            found["mask"] = Input(fmt.encode(np.where(self.kept, 1.0, np.nan).reshape(*self.shape, 1)), self.dtype)
+        if self.bias:
+            found["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
+        wrong = {"weights_short": self.class_weights[:-1], "weights_long": np.append(self.class_weights, 1.0)}
+        if self.weighted or self.mistake in wrong:
+            found["class_weights"] = Input(fmt.encode(wrong.get(self.mistake or "", self.class_weights)), self.dtype)
+        return found
+
+    def _targets(self) -> Input:
+        """The targets as they are fed, with what is wrong with them."""
+        if self.targets == "probability":
+            return Input(self.format.encode(self.distribution.reshape(*self.shape, self.num_embeddings)), self.dtype)
+        classes = self.classes.astype(np.int64)
+        match self.mistake:
+            case "target_beyond":
+                classes[-1] = self.num_embeddings
+            case "target_negative":
+                classes[-1] = -1
+            case "targets_more":
+                return Input(np.append(classes, 0), "int64")
+            case "targets_fewer":
+                return Input(classes[:-1], "int64")
+            case "targets_fractional":
+                return Input(self.format.encode(classes.astype(np.float64)), self.dtype)
+        return Input(classes.reshape(self.shape), "int64")
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: empty (a mean over nothing), many (tokens), repeated (a token twice), inside (what is ignored is a
+        class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds),
+        unjudgeable (what is ignored has no finite loss), refused."""
+        padding = self.padding_idx
+        return {
+            **self.axes,
+            "rank": len(self.shape),
+            "empty": self.empty,
+            "many": self.numel > MANY,
+            "repeated": len(set(self.tokens.tolist())) < self.numel,
+            "inside": 0 <= self.ignore_index < self.num_embeddings,
+            "judged": bool(self.kept.any()),
+            "padding_hit": padding is not None and padding in self.tokens,
+            "smoothed_beyond": self.smoothed_beyond,
+            "unjudgeable": self.poisoned or (self.barred and self.ignore == "last" and self.ignored != "nothing"),
+            "refused": self.mistake is not None,
+            "numel": self.numel,
+        }

@@ -1,0 +1,206 @@
+"""Programs: tokens are looked up, scored by a head with the same table, and judged by a loss.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed
+
+from embcheck.core.registry import into
+
+Tensor = torch.Tensor
+#: Of the rows that were looked up, table, bias, targets, the classes' weights and the flags: the loss.
+Judge = Callable[[Tensor, Tensor, Any, Tensor, Any, dict[str, Any]], Tensor]
+JUDGES: dict[str, Judge] = {}
+_judge = into(JUDGES)
+
+
+def plainly() -> Any:
+    return contextlib.nullcontext()
+
+
+def in_parallel() -> Any:
+    """Losses of logits whose classes are in pieces are computed in pieces."""
+    from torch.distributed.tensor.parallel import loss_parallel
+
+    return loss_parallel()
+
+
+def predicted(
+    judge: Judge,
+    context: Callable[[], Any],
+    padding_idx: int | None,
+    flags: dict[str, Any],
+    weight: Tensor,
+    tokens: Tensor,
+    targets: Tensor,
+    upstream: Tensor,
+    bias: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> dict[str, Any]:
+    table = weight.detach().requires_grad_()
+    offset = None if bias is None else bias.detach().requires_grad_()
+    hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
+    hidden.retain_grad()
+    with context():
+        value = judge(hidden if mask is None else hidden * mask, table, offset, targets, class_weights, flags)
+        value.backward(upstream)
+    return {
+        "value": value,
+        "weight_grad": table.grad,
+        "hidden_grad": hidden.grad,
+        "bias_grad": None if offset is None else offset.grad,
+    }
+
+
+def flat(rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows, and their targets or distributions, in one batch."""
+    if rows.dim() < 3:
+        return rows, targets
+    whole = targets.dim() == rows.dim()
+    return rows.flatten(0, -2), targets.flatten(0, -2) if whole else targets.flatten()
+
+
+def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
+    """A loss for each token of those that were made one batch, in the tokens' shape."""
+    return loss.reshape(hidden.shape[:-1]) if loss.dim() and hidden.dim() > 2 else loss
+
+
+def of_logits(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, loss: Callable[[Tensor, Tensor], Any]
+) -> Tensor:
+    """A loss of what the head scores, in one batch."""
+    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    return shaped(loss(logits, wanted), hidden)
+
+
+def of_linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """The loss that scores by itself."""
+    rows, wanted = flat(hidden, targets)
+    judge: Any = torch.nn.functional
+    return shaped(
+        judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags), hidden
+    )
+
+
+@_judge
+def cross_entropy(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    return of_logits(
+        hidden, table, bias, targets, lambda z, t: torch.nn.functional.cross_entropy(z, t, class_weights, **flags)
+    )
+
+
+@_judge
+def module(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    return of_logits(hidden, table, bias, targets, torch.nn.CrossEntropyLoss(class_weights, **flags))
+
+
+@_judge
+def likelihood(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        return torch.nn.functional.nll_loss(
+            torch.nn.functional.log_softmax(logits, dim=-1), wanted, class_weights, **flags
+        )
+
+    return of_logits(hidden, table, bias, targets, loss)
+
+
+@_judge
+def likelihood_modules(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    soft, judge = torch.nn.LogSoftmax(dim=-1), torch.nn.NLLLoss(class_weights, **flags)
+    return of_logits(hidden, table, bias, targets, lambda z, t: judge(soft(z), t))
+
+
+@_judge
+def spatial(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """Classes in the second axis, as for an image: (batch, classes, length)."""
+    logits = torch.nn.functional.linear(hidden, table, bias).movedim(-1, 1)
+    wanted = targets.movedim(-1, 1) if targets.dim() == hidden.dim() else targets
+    return torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
+
+
+@_judge
+def linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    return of_linear(hidden, table, bias, targets, class_weights, flags)
+
+
+@_judge
+def chunked(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """Two tokens at a time, or 64 of many: each chunk costs as much as a small batch."""
+    modules: Any = torch.nn
+    options = modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
+    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
+
+
+@_judge
+def chunked_by_default(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    modules: Any = torch.nn
+    options = modules.LinearCrossEntropyOptions()
+    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
+
+
+@_judge
+def mapped(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """Each token for itself, by vmap."""
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    return of_logits(hidden, table, bias, targets, each)
+
+
+@_judge
+def mapped_batches(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """What lies along the first axis for itself, by vmap; the sum of those losses."""
+    logits = torch.nn.functional.linear(hidden, table, bias)
+    whole = targets.dim() == logits.dim()
+    rows, wanted = logits.flatten(1, -2), targets.flatten(1, -2) if whole else targets.flatten(1)
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    found: Tensor = each(rows, wanted)
+    return found.reshape(hidden.shape[:-1]) if flags["reduction"] == "none" else found.sum()
+
+
+@_judge
+def in_pieces(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
+) -> Tensor:
+    """The classes are in pieces, of which this process has them all."""
+    from torch.distributed.tensor import DTensor, Shard
+
+    if not torch.distributed.is_initialized():
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+
+    def loss(logits: Tensor, wanted: Tensor) -> Any:
+        spread: Any = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
+        found: Any = torch.nn.functional.cross_entropy(spread, wanted, class_weights, **flags)
+        return found.full_tensor()
+
+    return of_logits(hidden, table, bias, targets, loss)

@@ -1,0 +1,151 @@
+"""Which cases of tied_head_loss there are, and which program runs each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from embcheck.core import stream
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
+from embcheck.families.tied_head_loss.programs import JUDGES, in_parallel, plainly, predicted
+
+#: Those that take neither distributions nor label smoothing.
+LIKELIHOODS = ("likelihood", "likelihood_modules", "in_pieces")
+
+
+def plan(case: TiedHeadLossCase) -> Plan:
+    options = {
+        "judge": JUDGES[case.call],
+        "context": in_parallel if case.call == "in_pieces" else plainly,
+        "padding_idx": case.padding_idx,
+        "flags": case.flags(),
+    }
+    return Plan(predicted, case.inputs(), options)
+
+
+def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
+    """The case with axes that fit each other."""
+    changes: dict[str, Any] = {}
+    if case.padding_idx is not None:
+        changes["padding_idx"] = case.padding_idx % case.num_embeddings
+    if case.call in LIKELIHOODS:
+        changes |= {"targets": "index", "label_smoothing": 0.0}
+    if case.call in ("spatial", "mapped_batches") and len(case.shape) < 2:
+        changes["shape"] = (2, 3)
+    if case.call == "mapped":
+        changes |= {"reduction": "none"} | ({} if case.shape else {"shape": (3,)})
+    if case.mistake is not None:
+        changes |= {
+            "targets": "index",
+            "ignored": "nothing",
+            "ignore": "default",
+            "weighted": False,
+            "label_smoothing": 0.0,
+        }
+        changes |= {"barred": False} | ({} if case.call in ("spatial", "mapped_batches") else {"shape": (3,)})
+        unheard = case.call in LIKELIHOODS and case.mistake.startswith("smoothing")
+        # Distributed tensors write to the log what fails for them.
+        unheard |= case.call == "in_pieces" and case.mistake == "targets_fractional"
+        if unheard or (case.call == "mapped" and case.mistake == "reduction_unknown"):
+            return None
+    # A barred class has a bias; neither smoothing nor a target may reach it.
+    if case.barred and case.num_embeddings > 2:
+        changes |= {"bias": True, "label_smoothing": 0.0}
+    else:
+        changes["barred"] = False
+    fitted = case.but(**changes)
+    if fitted.targets == "probability":
+        fitted = fitted.but(ignored="nothing", ignore="default")
+    if not fitted.exact:
+        fitted = fitted.but(scale=1)
+    if fitted.numel > MANY:
+        fitted = fitted.but(reduction="mean", layout="contiguous")
+    if fitted.targets == "probability" or fitted.ignored == "nothing":
+        fitted = fitted.but(poisoned=False)
+    if fitted.empty and fitted.kept.any():
+        fitted = fitted.but(weighted=False)
+    return fitted
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (4, 3, 1, 7, 33),
+    "embedding_dim": (2, 1, 5, 0),
+    "shape": ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,)),
+    "call": tuple(JUDGES),
+    "targets": ("index", "probability"),
+    "reduction": ("mean", "sum", "none"),
+    "ignored": IGNORED,
+    "ignore": IGNORE,
+    "weighted": (False, True),
+    "label_smoothing": (0.0, 0.25, 1.0),
+    "bias": (False, True),
+    "barred": (False, True),
+    "poisoned": (False, True),
+    "padding_idx": (None, 0, -1),
+    "scale": (1, 4),
+    "dtype": ("float32", "float64", "float16", "bfloat16"),
+    "layout": ("contiguous", "transposed", "column_slice", "strided"),
+}
+
+
+def scope() -> Iterator[TiedHeadLossCase]:
+    """Every call with every reduction, choice of targets and flags; every mistake."""
+    flags = itertools.product(IGNORED, (False, True), (0.0, 0.25))
+    chosen = itertools.product(JUDGES, ("mean", "sum", "none"), ("index", "probability"), flags)
+    seen = set()
+    for seed, (call, reduction, targets, (ignored, weighted, smoothing)) in enumerate(chosen):
+        case = TiedHeadLossCase(
+            AXES["num_embeddings"][seed % 2], 2, AXES["shape"][seed % 4 and seed % 5], call, targets, reduction, ignored,
+            IGNORE[seed % 5], weighted, smoothing, bool(seed % 2), padding_idx=(None, 0, -1)[seed % 3],
+            dtype=AXES["dtype"][seed // 3 % 4], seed=seed,
+        )  # fmt: skip
+        fitted = repair(case)
+        if fitted is not None and fitted not in seen:
+            seen.add(fitted)
+            yield fitted
+    for call, mistake, reduction in itertools.product(JUDGES, MISTAKES, ("mean", "none")):
+        yield from filter(None, [repair(TiedHeadLossCase(call=call, mistake=mistake, reduction=reduction))])
+
+
+def fixed_cases() -> Iterator[TiedHeadLossCase]:
+    """Every call with what is ignored, weighted and smoothed at once; logits whose exponentials overflow; so many tokens
+    that half precision can't hold their number; every mistake."""
+    return filter(None, map(repair, _landmarks()))
+
+
+def _landmarks() -> Iterator[TiedHeadLossCase]:
+    for seed, (call, reduction) in enumerate(itertools.product(JUDGES, ("mean", "sum", "none"))):
+        base = TiedHeadLossCase(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
+        yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))
+        yield from (base.but(barred=True), base.but(poisoned=True, shape=(3, 4)))
+        yield TiedHeadLossCase(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed)
+    for call in JUDGES:
+        yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
+    for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
+        if call not in ("mapped", "spatial", "mapped_batches"):
+            yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
+    for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
+        yield TiedHeadLossCase(call=call, mistake=mistake)
+
+
+def draw(draws: stream.Stream) -> TiedHeadLossCase | None:
+    """A random case of small size."""
+    chosen: dict[str, Any] = {name: draws.choice(values) for name, values in AXES.items()}
+    sizes = {"num_embeddings": draws.between(1, 40), "embedding_dim": draws.between(1, 6)}
+    mistake = draws.choice(MISTAKES) if draws.chance(10) else None
+    return repair(TiedHeadLossCase(**{**chosen, **sizes, "mistake": mistake, "seed": draws.between(0, 1 << 16)}))
+
+
+SPACE = Space(
+    TiedHeadLossCase,
+    AXES,
+    repair,
+    scope,
+    fixed_cases,
+    flags=("call", "reduction", "targets", "ignored"),
+    draw=draw,
+    strength=2,
+)

@@ -1,0 +1,410 @@
+"""The training of a tied pair as a case: which optimizer, how tied, what happens; and the gradients that are due."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import stream
+from embcheck.core.axes import Axes, Input
+from embcheck.core.bound import Rounded
+from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.layout import view_of
+from embcheck.families.tied_training import optimizers as optimizer
+from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.optimizers import UNSET
+
+Ints = npt.NDArray[np.int64]
+
+#: Tokens that are looked up, and hidden states that the head sees, in each step.
+TOKENS = 3
+
+
+#: How often the parameter is looked up in each tie.
+_LOOKUPS = {"three_way": 2}
+
+#: Events that leave the second step without a gradient.
+WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
+
+#: Learning rate before step k as a multiple of the first one's.
+RATES: dict[str, tuple[float, ...]] = {
+    "constant": (1.0,) * 8,
+    "step_lr": tuple(0.5**k for k in range(8)),
+    "step_lr_two": tuple(0.25 ** (k // 2) for k in range(8)),
+    "multi_step": tuple(0.5 ** ((k >= 1) + (k >= 3)) for k in range(8)),
+    "constant_lr": tuple(0.5 if k < 2 else 1.0 for k in range(8)),
+    "linear": tuple(0.5 + 0.25 * min(k, 2) for k in range(8)),
+    "exponential": tuple(0.5**k for k in range(8)),
+    "polynomial": tuple(max(0.0, 1 - k / 4) for k in range(8)),
+    "cosine": tuple((1 + np.cos(np.pi * k / 4)) / 2 for k in range(8)),
+    "warm_restarts": tuple((1 + np.cos(np.pi * (k % 2) / 2)) / 2 for k in range(8)),
+    "harmonic": tuple(1 / (k + 1) for k in range(8)),
+    "multiplicative": tuple(0.5**k for k in range(8)),
+    "plateau": tuple(0.5 ** max(0, k - 1) for k in range(8)),
+    "sequential": (0.5, 0.5, *(0.5 ** (k - 2) for k in range(2, 8))),
+    "chained": tuple((0.5 if k < 2 else 1.0) * 0.5**k for k in range(8)),
+}
+
+
+#: By what faint gradients are smaller than others.
+FAINT = 2.0**-12
+
+
+class _TyingAxes(NamedTuple):
+    """The axes of a training run, simplest value first in each axis' enumeration; then the optimizer's flags."""
+
+    optimizer: str = "SGD"
+    shape: tuple[int, int] = (3, 2)
+    steps: int = 1
+    tie: str = "head_takes_embedding"
+    uses: str = "both"
+    bias: bool = False
+    sparse: bool = False
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    grad_layout: str = "fresh"
+    listing: str = "parameters"
+    backward_pass: str = "pair"
+    zero: str = "to_none"
+    event: str = "nothing"
+    schedule: str = "constant"
+    clip: str = "unclipped"
+    closure: bool = False
+    tensor_hyperparameters: str = ""
+    #: instead of training: "once" lists the parameter twice in a group, "groups" in two
+    twice: str = ""
+    lr: Any = UNSET
+    weight_decay: Any = UNSET
+    momentum: Any = UNSET
+    dampening: Any = UNSET
+    nesterov: Any = UNSET
+    maximize: Any = UNSET
+    foreach: Any = UNSET
+    fused: Any = UNSET
+    differentiable: Any = UNSET
+    capturable: Any = UNSET
+    betas: Any = UNSET
+    eps: Any = UNSET
+    amsgrad: Any = UNSET
+    decoupled_weight_decay: Any = UNSET
+    lr_decay: Any = UNSET
+    initial_accumulator_value: Any = UNSET
+    alpha: Any = UNSET
+    centered: Any = UNSET
+    momentum_decay: Any = UNSET
+    rho: Any = UNSET
+    lambd: Any = UNSET
+    t0: Any = UNSET
+    etas: Any = UNSET
+    step_sizes: Any = UNSET
+    beta2_decay: Any = UNSET
+    d: Any = UNSET
+    ns_steps: Any = UNSET
+    ns_coefficients: Any = UNSET
+    adjust_lr_fn: Any = UNSET
+    max_iter: Any = UNSET
+    max_eval: Any = UNSET
+    tolerance_grad: Any = UNSET
+    tolerance_change: Any = UNSET
+    history_size: Any = UNSET
+    line_search_fn: Any = UNSET
+    #: whether gradients are so small that all their elements together are less than one
+    faint: bool = False
+    seed: int = 0
+
+
+class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
+    """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
+
+    @cached_property
+    def format(self) -> Format:
+        """The number format of the table."""
+        return FORMATS[self.dtype]
+
+    @cached_property
+    def flags(self) -> dict[str, Any]:
+        """The hyperparameters, those not passed at their documented defaults."""
+        return optimizer.hyperparameters(self)
+
+    @cached_property
+    def data(self) -> Data:
+        """What is fed; one seed in four has a table of whole significands, which rounds at every step."""
+        rough = self.seed % 4 == 3 and self.backward_pass != "composed"
+        found = (
+            _rough_data(self.shape, self.steps, self.seed % 16, self.dtype)
+            if rough
+            else _data(self.shape, self.steps, self.seed % 16)
+        )
+        return found._replace(below=found.below * FAINT, above=found.above * FAINT) if self.faint else found
+
+    @cached_property
+    def passes(self) -> tuple[int, ...]:
+        """How many backward passes come before each step."""
+        second = 0 if self.event in WITHOUT_GRADIENT else 2 if self.event == "accumulated" else 1
+        return tuple(second if k == 1 else 1 for k in range(self.steps))
+
+    @cached_property
+    def routes(self) -> tuple[str, ...]:
+        """Which of the two paths each step takes: both, lookup or head."""
+        if self.uses == "turns":
+            return tuple(("lookup", "head")[k % 2] for k in range(self.steps))
+        return (self.uses,) * self.steps
+
+    @cached_property
+    def duplicates(self) -> int:
+        """How often one row may occur in a sparse gradient."""
+        most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
+        return most * _LOOKUPS.get(self.tie, 1) * max(self.passes)
+
+    @property
+    def turns(self) -> int:
+        """How many optimizers take turns."""
+        return 2 if self.event == "alternating" else 1
+
+    @cached_property
+    def gradients(self) -> tuple[Floats, Floats]:
+        """dL/dW and dL/db that each step should find, before clipping, shapes ``(steps, V, D)`` and ``(steps, V)``.
+
+        Zero where there is none (`missing`).  Sums of small integers: exact in every format and order.
+        """
+        weight, bias = _gradients(self)
+        return (weight * FAINT, bias * FAINT) if self.faint else (weight, bias)
+
+    @cached_property
+    def missing(self) -> list[bool]:
+        """Whether each step finds no gradient at all."""
+        keeps = self.zero in ("to_zeros", "model_to_zeros", "never")
+        return [count == 0 and not keeps for count in self.passes]
+
+    @cached_property
+    def due(self) -> list[Rounded]:
+        """dL/dW of each step after clipping, with its bound."""
+        weight, bias = self.gradients
+        return [self._clipped(g, b) for g, b in zip(weight, bias, strict=True)]
+
+    @cached_property
+    def by_the_formula(self) -> list[Rounded]:
+        """The weights after each step by the documented algorithm, with their bound, shape ``(V, D)`` each."""
+        due = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)]
+        if self.is_sparse and self.optimizer == "SparseAdam":
+            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
+        return oracle.run(
+            self.optimizer,
+            self.flags,
+            self.data.weight,
+            due,
+            self.rates,
+            self.format,
+            self.turns,
+            bool(self.tensor_hyperparameters),
+        )
+
+    @cached_property
+    def norms(self) -> list[Rounded]:
+        """The norm of all gradients together before clipping, the tied one counted once."""
+        weight, bias = self.gradients
+        return [self._norm(g, b) for g, b in zip(weight, bias, strict=True)]
+
+    def _norm(self, gradient: Floats, bias: Floats) -> Rounded:
+        parts = [gradient.ravel(), bias] if self.bias else [gradient.ravel()]
+        u, size = self.format.unit_roundoff, gradient.size + bias.size
+        match self.clip:
+            case "norm_one":
+                value = sum(float(np.abs(part).sum()) for part in parts)
+            case "norm_largest":
+                value = max(float(np.abs(part).max(initial=0)) for part in parts)
+            case _:
+                value = float(np.sqrt(sum(float((part**2).sum()) for part in parts)))
+        # A sum of n terms in any order, accumulated in float32 for the narrow formats, then a root, a square, a root.
+        return Rounded(value, self.format, (size * min(u, 2.0**-24) + 8 * u) * value)
+
+    def _clipped(self, gradient: Floats, bias: Floats) -> Rounded:
+        fmt = self.format
+        if self.clip.startswith("value"):
+            return Rounded(np.clip(gradient, -2.0, 2.0), fmt)
+        if not self.clip.startswith("norm"):
+            return Rounded(gradient, fmt)
+        norm = self._norm(gradient, bias)
+        coefficient = 0.5 / (norm + 1e-6)
+        if coefficient.value - coefficient.error >= 1:
+            return Rounded(gradient, fmt)
+        return Rounded(gradient, fmt) * coefficient
+
+    @cached_property
+    def rates(self) -> list[float]:
+        """The learning rate of each step."""
+        first = float(self.flags["lr"])
+        if self.event == "rate_halved":
+            return [first if k < 1 else first / 2 for k in range(self.steps)]
+        return [first * factor for factor in RATES[self.schedule][: self.steps]]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the documentation says that this must raise."""
+        return optimizer.invalid(self) or self.twice == "groups"
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the gradient is sparse."""
+        return self.sparse and set(self.routes) == {"lookup"}
+
+    @cached_property
+    def circumstances(self) -> frozenset[str]:
+        """What may make a release refuse the case."""
+        flags = self.flags
+        found = {name for name in ("fused", "foreach", "differentiable", "capturable", "weight_decay", "momentum")
+                 if flags.get(name)}  # fmt: skip
+        found |= {"sparse" if self.is_sparse else "dense"} | ({"bias"} if self.bias else set())
+        found |= {f"tensor_{self.tensor_hyperparameters}"} if self.tensor_hyperparameters else set()
+        found |= {"sparse_path"} if self.sparse else set()
+        several = self.listing in ("bare_groups", "own_rate", "added_last") or self.event == "group_added"
+        return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
+
+    def facts(self) -> dict[str, Any]:
+        """The axes and: refused, elements, sparse_gradient, accumulated (more than one step), absent_row."""
+        absent = bool((np.abs(self.gradients[0]).sum((0, 2)) == 0).any()) if not self.refused else False
+        return {
+            **self.axes,
+            "refused": self.refused,
+            "elements": self.shape[0] * self.shape[1],
+            "whole_vector": self.shape[0] * self.shape[1] >= 8,
+            "two_groups": self.listing in ("own_rate", "added_last", "bare_groups", "one_group"),
+            "state_copied": self.event in ("copied", "pickled", "saved", "copy_trained"),
+            "state_reloaded": self.event.startswith("reloaded")
+            or self.event in ("rewound", "copied", "pickled", "saved"),
+            "sparse_gradient": self.is_sparse,
+            "several_steps": self.steps > 1,
+            "absent_row": absent,
+            "eps_vanishes": self.dtype == "float16" and isinstance(self.eps, float) and self.eps < 2.0**-25,
+            "half": self.dtype in ("float16", "bfloat16"),
+            "fused_strides": self.flags.get("fused") is True and not self._one_order,
+            "flat_gradient": self._flat(self._gradient_strides),
+            "no_gradient": any(self.missing),
+            "single_bias_step": self.bias and len(set(self.routes)) > 1,
+        }
+
+    @property
+    def _strides(self) -> tuple[int, ...]:
+        return view_of(self.shape, self.layout).strides
+
+    @property
+    def _gradient_strides(self) -> tuple[int, ...]:
+        """Those of a given gradient; else autograd follows a parameter that is dense in memory."""
+        if self.grad_layout != "fresh":
+            return view_of(self.shape, self.grad_layout).strides
+        if self.backward_pass == "apart" and self.sparse and "both" in self.routes:
+            return self.shape[1], 1  # a dense gradient that is added to a sparse one lies row by row
+        return self._strides if self.layout in ("contiguous", "offset", "transposed") else (self.shape[1], 1)
+
+    @property
+    def _one_order(self) -> bool:
+        """Whether table and gradient are dense and in one order, as fused kernels take for granted."""
+        rows, width = self.shape
+        strides = [tuple(s for s, n in zip(one, self.shape, strict=True) if n > 1)
+                   for one in (self._strides, self._gradient_strides)]  # fmt: skip
+        row_major = tuple(s for s, n in zip((width, 1), self.shape, strict=True) if n > 1)
+        column_major = tuple(s for s, n in zip((1, rows), self.shape, strict=True) if n > 1)
+        return strides[0] == strides[1] and strides[0] in (row_major, column_major)
+
+    def _flat(self, strides: tuple[int, ...]) -> bool:
+        """Whether the gradient can be viewed as a vector."""
+        return 1 in self.shape or strides[0] == self.shape[1] * strides[1]
+
+    @cached_property
+    def inputs(self) -> dict[str, Input]:
+        """The tensors that are fed."""
+        data, fmt, (rows, width) = self.data, self.format, self.shape
+        weight, bias = fmt.encode(data.weight), fmt.encode(data.bias)
+        _, summed_bias = self.gradients
+        clipped = np.stack([due.value for due in self.due])
+        if self.clip.startswith("value"):
+            summed_bias = np.clip(summed_bias, -2.0, 2.0)
+        fed = {
+            "weight": Input(weight, self.dtype, self.layout),
+            "twin": Input(weight, self.dtype, self.layout),
+            "indices": Input(data.tokens, "int64"),
+            "hidden": Input(fmt.encode(data.hidden), self.dtype),
+            "below": Input(fmt.encode(data.below), self.dtype),
+            "above": Input(fmt.encode(data.above), self.dtype),
+            "summed": Input(fmt.encode(clipped), self.dtype),
+        }
+        if self.grad_layout != "fresh":
+            fed["grad"] = Input(fmt.encode(np.zeros((rows, width))), self.dtype, self.grad_layout)
+        if self.bias:
+            fed |= {"bias": Input(bias, self.dtype), "twin_bias": Input(bias, self.dtype)}
+            fed["summed_bias"] = Input(fmt.encode(summed_bias), self.dtype)
+        return fed
+
+
+class Data(NamedTuple):
+    """What is fed: tokens ``(steps, n)``; hidden and below ``(steps, n, D)``; above ``(steps, n, V)``; the table."""
+
+    tokens: Ints
+    hidden: Floats
+    below: Floats
+    above: Floats
+    weight: Floats
+    bias: Floats
+
+
+@lru_cache(maxsize=2048)
+def _data(shape: tuple[int, int], steps: int, variant: int) -> Data:
+    rows, width = shape
+    # With an odd variant the last row gets no gradient at all.
+    used = rows - 1 if rows > 1 and variant % 2 else rows
+
+    def small(name: str, most: int, *size: int) -> Floats:
+        words = stream.words(stream.derive("tying", name, variant, *size), int(np.prod(size)))
+        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+        magnitude = 1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64)
+        values: Floats = (sign * magnitude).reshape(size)
+        return values
+
+    tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
+    above = small("above", 2, steps, TOKENS, rows)
+    above[:, :, used:] = 0
+    # A gradient whose two paths cancel somewhere, and one that changes sign from step to step, come by themselves.
+    return Data(tokens, small("hidden", 2, steps, TOKENS, width), small("below", 2, steps, TOKENS, width), above,
+                small("weight", 3, rows, width), small("bias", 3, rows))  # fmt: skip
+
+
+@lru_cache(maxsize=2048)
+def _rough_data(shape: tuple[int, int], steps: int, variant: int, dtype: str) -> Data:
+    data, fmt = _data(shape, steps, variant), FORMATS[dtype]
+    words = stream.words(stream.derive("tying", "rough", variant), data.weight.size).reshape(shape)
+    return data._replace(weight=fmt.decode(fmt.encode(data.weight * (1 + (words >> np.uint64(11)) / 2.0**53))))
+
+
+@lru_cache(maxsize=2048)
+def _paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Floats, Floats]:
+    """The gradients of the lookup and of the head, ``(steps, V, D)``, and of the bias, ``(steps, V)``."""
+    data = _data(shape, steps, variant)
+    one_hot = (data.tokens[:, :, None] == np.arange(shape[0])).astype(np.float64)
+    lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
+    head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
+    return lookup, head, data.above.sum(1)
+
+
+def _gradients(case: TiedTrainingCase) -> tuple[Floats, Floats]:
+    lookup, head, bias = _paths(case.shape, case.steps, case.seed % 16)
+    if case.backward_pass == "composed":
+        data = case.data
+        one_hot = (data.tokens[0][:, None] == np.arange(case.shape[0])).astype(np.float64)
+        score = one_hot.T @ (data.above[0] @ data.weight) + data.above[0].T @ data.weight[data.tokens[0]]
+        return score[None], bias[:1]
+    through = {"both": (1, 1), "lookup": (1, 0), "head": (0, 1)}
+    parts = np.array([through[route] for route in case.routes], np.float64) * np.array(case.passes)[:, None]
+    weight = parts[:, :1, None] * _LOOKUPS.get(case.tie, 1) * lookup + parts[:, 1:, None] * head
+    bias = parts[:, 1:] * bias
+    # Adding 0.0 makes a plus of the minus zeros that a product with 0 leaves.
+    return (np.cumsum(weight, 0), np.cumsum(bias, 0)) if case.zero == "never" else (weight + 0.0, bias + 0.0)
+
+
+def present(gradient: Rounded, tokens: Any) -> Rounded:
+    """A sparse gradient: NaN where no row is materialized."""
+    absent = np.ones((len(gradient.value), 1), np.bool_)
+    absent[tokens] = False
+    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)

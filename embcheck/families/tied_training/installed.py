@@ -1,0 +1,47 @@
+"""What the optimizers of the installed release lack, by probing: a feature that came later is no violation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+
+import torch
+
+from embcheck.core.outcome import Outcome
+
+_NO_OPTIMIZER = re.compile(r"module 'torch\.optim' has no attribute '(\w+)'")
+_NO_FLAG = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_NO_NAMES = "optimizer can only optimize Tensors, but one of the params is tuple"
+
+
+def lacking(out: Outcome) -> str | None:
+    """Why an optimizer could not be made: its class, a flag of it or named parameters came with a later release.
+
+    What the message says is looked up, so that an optimizer that merely refuses what it has is no excuse.
+    """
+    text = str(out.error or "")
+    if (found := _NO_OPTIMIZER.match(text)) and not hasattr(torch.optim, found[1]):
+        return f"this release has no torch.optim.{found[1]}"
+    if (found := _NO_FLAG.match(text)) and found[2] not in _flags(found[1]):
+        return f"this release's {found[1]} has no {found[2]}"
+    if text == _NO_NAMES and not _takes_names():
+        return "this release's optimizers take no named parameters"
+    return None
+
+
+@cache
+def _flags(optimizer: str) -> frozenset[str]:
+    """The documented arguments of an optimizer; of one that torch lacks, none."""
+    kind = getattr(torch.optim, optimizer, None)
+    return frozenset() if kind is None else frozenset(inspect.signature(kind).parameters)
+
+
+@cache
+def _takes_names() -> bool:
+    """Whether an optimizer may be given pairs of a name and a Parameter."""
+    try:
+        torch.optim.SGD([("weight", torch.nn.Parameter(torch.zeros(1)))], lr=0.5)
+    except TypeError:
+        return False
+    return True

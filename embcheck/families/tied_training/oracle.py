@@ -1,0 +1,188 @@
+"""What the formulas of optimizers are made of, and how they run: numbers with a running bound of their rounding errors.
+
+The algorithms themselves are in `embcheck.families.tied_training.algorithms`.  Weights and gradients have shape ``(num_embeddings,
+embedding_dim)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.bound import Rounded
+from embcheck.core.format import Floats, Format
+
+Formula = Callable[["Memory", Rounded, Rounded, float, int], Rounded]
+
+FORMULAS: dict[str, Formula] = {}
+
+# Scalars that depend on the step (bias corrections, decayed learning rates) are computed in Python's double by a
+# dozen operations at most, or, with differentiable=True, by the same operations on a float32 tensor.
+_DOUBLE_SCALARS = 16 * 2.0**-53
+_SINGLE_SCALARS = 16 * 2.0**-24
+
+
+class Memory(dict[str, Rounded]):
+    """What one optimizer remembers of one parameter, and its flags."""
+
+    def __init__(self, flags: Mapping[str, Any], fmt: Format, *, single: bool = False) -> None:
+        super().__init__()
+        self.flags = flags
+        self.fmt = fmt
+        self.slack = _SINGLE_SCALARS if single else _DOUBLE_SCALARS
+
+    def __missing__(self, name: str) -> Rounded:
+        return Rounded(0.0, self.fmt)
+
+    def number(self, value: float) -> Rounded:
+        """A hyperparameter: rounded to the format, exact if it fits."""
+        return Rounded(value, self.fmt, representation(float(value), self.fmt))
+
+    def scalar(self, value: float, *powers: float) -> Rounded:
+        """A number computed from the step and hyperparameters, among them 1 − p for each of ``powers``.
+
+        1 − p loses what p carries: a relative error of slack·p/(1 − p).
+        """
+        lost = 1 + sum(p / (1 - p) for p in powers)
+        return Rounded(value, self.fmt, representation(float(value), self.fmt) + abs(value) * self.slack * lost)
+
+
+@lru_cache(maxsize=4096)
+def representation(value: float, fmt: Format) -> float:
+    """How far rounding to the format moves a number."""
+    return float(np.abs(fmt.decode(fmt.encode([value])) - value)[0]) if np.isfinite(value) else 0.0
+
+
+def formula(name: str) -> Callable[[Formula], Formula]:
+    def register(function: Formula) -> Formula:
+        FORMULAS[name] = function
+        return function
+
+    return register
+
+
+def run(
+    name: str,
+    flags: Mapping[str, Any],
+    weight: Floats,
+    gradients: Sequence[Rounded | None],
+    rates: list[float],
+    fmt: Format,
+    turns: int = 1,
+    tensor_hyperparameters: bool = False,
+) -> list[Rounded]:
+    """The weights after each step, shape ``(rows, width)`` each.
+
+    ``gradients`` are those of the steps (None: no gradient, so nothing happens), ``rates`` the learning rates;
+    step k belongs to optimizer ``k % turns``, each with a memory of its own.  ``tensor_hyperparameters``: some flags are tensors of
+    float32.
+    """
+    single = tensor_hyperparameters or bool(flags.get("differentiable"))
+    memories = [Memory(flags, fmt, single=single) for _ in range(turns)]
+    counts = [0] * turns
+    current, after = Rounded(weight, fmt), []
+    sign = -1.0 if flags.get("maximize") else 1.0
+    for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
+        if gradient is not None:
+            counts[k % turns] += 1
+            signed = Rounded(sign * gradient.value, fmt, gradient.error)
+            current = FORMULAS[name](memories[k % turns], current, signed, rate, counts[k % turns])
+        after.append(current)
+    return after
+
+
+def exact_sgd(
+    flags: Mapping[str, Any], weight: Floats, gradients: list[Floats | None], rates: list[float], fmt: Format,
+    turns: int = 1,
+) -> list[Floats] | None:  # fmt: skip
+    """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
+
+    With powers of two for every factor each value is an integer multiple of one unit.  If no sum of magnitudes
+    exceeds 2^p units, no operation rounds, in whatever order.
+    """
+    momentum, keep = float(flags["momentum"]), 1.0 - flags["dampening"]
+    decay, sign = float(flags["weight_decay"]), -1.0 if flags["maximize"] else 1.0
+    if any(representation(factor, fmt) for factor in (momentum, keep, decay, *rates)):
+        return None  # a factor that is rounded itself makes no product exact, whatever double precision gives
+    buffers: list[Floats | None] = [None] * turns
+    size = np.abs(weight)
+    sizes = [np.zeros_like(weight) for _ in range(turns)]
+    largest, after, current = size.max(initial=0.0), [], weight
+    finest = [current]
+    for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
+        if gradient is not None:
+            turn = k % turns
+            g, magnitude = sign * gradient + decay * current, np.abs(gradient) + decay * size
+            buffer = buffers[turn]
+            if momentum:
+                first = buffer is None
+                buffer = g if buffer is None else momentum * buffer + keep * g
+                sizes[turn] = magnitude if first else momentum * sizes[turn] + abs(keep) * magnitude
+                buffers[turn] = buffer
+                finest += [g, buffer]
+                g = g + momentum * buffer if flags["nesterov"] else buffer
+                magnitude = magnitude + momentum * sizes[turn] if flags["nesterov"] else sizes[turn]
+            current, size = current - rate * g, size + rate * magnitude
+            largest = max(largest, magnitude.max(initial=0.0), size.max(initial=0.0))
+            finest += [g, rate * g, current]
+        after.append(current)
+    unit = 2.0 ** (math.ceil(math.log2(largest)) - fmt.precision) if largest else 1.0
+    scaled = np.stack(finest) / unit
+    return after if bool((scaled == np.rint(scaled)).all()) else None
+
+
+def decayed(memory: Memory, weight: Rounded, gradient: Rounded) -> Rounded:
+    """g + λ·θ: the L2 penalty."""
+    decay = memory.flags["weight_decay"]
+    return gradient + memory.number(decay) * weight if decay else gradient
+
+
+def shrunk(memory: Memory, weight: Rounded, lr: float) -> Rounded:
+    """θ − γ·λ·θ: decoupled weight decay."""
+    decay = memory.flags["weight_decay"]
+    return weight * memory.scalar(1 - lr * decay) if decay else weight
+
+
+def average(memory: Memory, name: str, beta: float, new: Rounded) -> Rounded:
+    """β·old + (1 − β)·new, kept under ``name``.
+
+    Written as lerp it rounds the difference of old and new as well, which is at most |old| + |new| in magnitude;
+    that rounding is charged here, so that either form is within the bound.
+    """
+    old = memory[name]
+    fmt = memory.fmt
+    value = memory.number(beta) * old + memory.scalar(1 - beta, beta) * new
+    crossing = 2 * fmt.unit_roundoff * min(beta, 1 - beta) * (np.abs(old.value) + np.abs(new.value))
+    memory[name] = Rounded(value.value, fmt, value.error + crossing)
+    return memory[name]
+
+
+def total(values: Rounded, axis: int | None = None) -> Rounded:
+    """A sum in any order, (n − 1)·u·Σ|x| on top of the terms' own errors, accumulated in float32 for narrow formats."""
+    fmt, value = values.fmt, values.value
+    u = min(fmt.unit_roundoff, 2.0**-24) + 2.0**-53
+    terms = value.size if axis is None else value.shape[axis]
+    keep = axis is not None
+    magnitude = np.sum(np.abs(value) + values.error, axis=axis, keepdims=keep)
+    error = np.sum(values.error, axis=axis, keepdims=keep) + (terms * u + fmt.unit_roundoff) * magnitude
+    return Rounded(np.sum(value, axis=axis, keepdims=keep), fmt, error)
+
+
+def product(a: Rounded, b: Rounded) -> Rounded:
+    """A matrix product in any order, accumulated in float32: k·u₃₂·|a||b| and one rounding of the result."""
+    value, x, y = a.value @ b.value, np.abs(a.value), np.abs(b.value)
+    carried = x @ b.error + a.error @ y + a.error @ b.error
+    rounding = (a.value.shape[1] * 2.0**-24 + a.fmt.unit_roundoff) * (x @ y + carried)
+    return Rounded(value, a.fmt, carried + rounding)
+
+
+def transposed(x: Rounded) -> Rounded:
+    return Rounded(x.value.T, x.fmt, x.error.T)
+
+
+def where(condition: Any, yes: Rounded, no: Rounded) -> Rounded:
+    return Rounded(np.where(condition, yes.value, no.value), yes.fmt, np.where(condition, yes.error, no.error))

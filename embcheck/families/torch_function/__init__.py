@@ -1,0 +1,1 @@
+"""Lookups under __torch_function__."""

@@ -1,8 +1,0 @@
-"""What torch gives instead, where a ledger entry can say it more narrowly than by a kind of difference."""
-
-from __future__ import annotations
-
-from embcheck.instead import lookups, modules, numbers, plain, steps  # noqa: F401  (which register what they know)
-from embcheck.instead.judgement import Instead, is_known, misnamed
-
-__all__ = ["Instead", "is_known", "misnamed"]

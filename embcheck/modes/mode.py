@@ -1,0 +1,208 @@
+"""Modes: the ways in which a program may be executed.
+
+A mode is a function ``(program, **arguments) -> observations`` that imports nothing but torch, since its source
+becomes part of a counterexample's script.  Most change what ``build`` among the arguments builds: the layer that the
+program calls is then a compiled, exported, batched or copied one.  A new mode is one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from embcheck.core.domain import Unsuited
+from embcheck.core.facts import conditions
+from embcheck.core.law import FAMILIES, Family, Law
+
+Program = Callable[..., Mapping[str, Any]]
+ModeFunction = Callable[..., Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way of executing.
+
+    ``cannot`` maps a condition on the case's facts (in the language of obligations, several with ``&`` between) to the
+    reason why this mode can't run such a case.  ``calls`` are the kinds of call that it changes (`Family.call`): it is
+    a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
+    metadata only; ``aliases`` says whether its table is the memory that was given; one that ``rebuilds`` makes a module
+    of the call, or hands it another table: only if it ``keeps_names`` of parameters may there be others beside the table.
+    One without ``hooks`` does not see those of a layer.  ``lacking`` gives the reason why this torch or machine does not
+    have it, or None.  ``cases`` enumerates the cases of an item where the family's own order would not do, say because
+    each signature has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
+    """
+
+    name: str
+    function: ModeFunction
+    grad: bool = True
+    values: bool = True
+    aliases: bool = True
+    rebuilds: bool = False
+    keeps_names: bool = False
+    hooks: bool = True
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    calls: frozenset[str] = frozenset()
+    lacking: Callable[[], str | None] = lambda: None
+    cases: Callable[..., Iterator[Any]] | None = None
+    engines: tuple[str, ...] = ("scope", "product", "random")
+    cost: float = 1.0
+
+    @property
+    def sentence(self) -> str:
+        """What it does, in words."""
+        return " ".join((self.function.__doc__ or "").split())
+
+    def reason(self, case: Any, family: Family) -> str | None:
+        """Why this mode can't run the case, or the subject has not got it; None if it can."""
+        outside = family.outside(case, self.name)
+        if outside is not None:
+            return outside
+        facts = case.facts() if self.cannot or self.calls else {}
+        for text, reason in self.cannot.items():
+            # A family whose cases have no such fact has nothing to refuse.
+            if all(each.fact in facts and each.holds(facts) for each in conditions(text)):
+                return reason
+        if not self.calls:
+            return None
+        if facts.get("plain"):
+            return "such a spelling is one of the plain modes"
+        plan = family.plan(case)
+        build = plan.options.get("build")
+        if build is None:
+            return "such a case builds nothing that the mode could change"
+        shape = tuple(plan.inputs["weight"].stored.shape)
+        try:
+            if not self.hooks and hooked(build, shape):
+                return "it does not see the hooks of the layer"
+            return obstacle(build, shape, several=self.keeps_names) if self.rebuilds else None
+        except Unsuited as error:
+            return str(error)
+        except Exception:
+            return None  # what can't be built shows when it is executed
+
+    def unasked(self, law: Law) -> str | None:
+        """Why a law is not asked in this mode; None if it is."""
+        if not self.values and not law.metadata:
+            return "it speaks of values, and there are none"
+        if law.modes is None or self.name in law.modes or (self.grad and GRAPH in law.modes):
+            return None
+        return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
+
+
+@lru_cache(maxsize=4096)
+def obstacle(
+    build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1), *, several: bool = False
+) -> str | None:
+    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if it
+    can.  ``several`` parameters are an obstacle only where the table is not found by its name."""
+    # A table without elements is drawn, too, though that moves nothing.
+    table, drawn = torch.zeros([max(size, 1) for size in shape]), torch.get_rng_state()
+    try:
+        leaf, call = build(table)
+        if isinstance(call, torch.nn.Module):
+            further = len(list(call.parameters())) - 1
+            if not further or several:
+                return None
+            return f"its module has {further} parameter{'s' * (further > 1)} beside the table"
+        if leaf is not table:
+            return "its call is no module, but its table belongs to one"
+        if not torch.equal(torch.get_rng_state(), drawn):
+            return "it builds a layer each time, which draws random numbers"
+        return None
+    finally:
+        torch.set_rng_state(drawn)
+
+
+@lru_cache(maxsize=4096)
+def hooked(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]) -> bool:
+    """Whether what ``build`` gives is a module with hooks of its own."""
+    drawn = torch.get_rng_state()
+    try:
+        call = build(torch.zeros(shape))[1]
+        return isinstance(call, torch.nn.Module) and bool(call._forward_pre_hooks or call._forward_hooks)
+    finally:
+        torch.set_rng_state(drawn)
+
+
+#: Stands among a law's modes for all that make a graph.
+GRAPH = "graph"
+
+
+MODES: dict[str, Mode] = {}
+
+
+def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]:
+    """Registers the decorated function as a mode with these fields of `Mode`."""
+
+    def register(function: ModeFunction) -> ModeFunction:
+        MODES[name] = Mode(name, function, **properties)
+        return function
+
+    return register
+
+
+def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
+    """The names of the modes in which a family runs: its own by default, ``all``, or those in a list with commas."""
+    own = tuple(family.modes)
+    own_and_plain = own + tuple(name for name in family.further if name not in own)
+    whole = own_and_plain + tuple(
+        name
+        for name, found in MODES.items()
+        if name not in own_and_plain and family.call in found.calls and (found.grad or "no_grad" in own_and_plain)
+    )
+    if not chosen:
+        return own
+    if chosen == "all":
+        return whole
+    return tuple(name for name in whole if name in chosen.split(","))
+
+
+def running(chosen: str = "") -> tuple[str, ...]:
+    """The names of the modes of a run: the plain ones by default, ``all``, or those in a list with commas."""
+    if chosen == "all":
+        return tuple(MODES)
+    return tuple(chosen.split(",")) if chosen else tuple(name for name, found in MODES.items() if not found.calls)
+
+
+def absences(chosen: str, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """For each family of these names the modes of the run that it has not, and why."""
+    return {
+        name: {mode: reason for mode in running(chosen) if (reason := absent(FAMILIES[name], MODES[mode])) is not None}
+        for name in names
+        if name in FAMILIES
+    }
+
+
+def absent(family: Family, found: Mode) -> str | None:
+    """Why a family has not a mode; None if it has."""
+    if found.name in modes_of(family, "all"):
+        return None
+    if not found.calls:
+        return f"it is one of the plain modes, and {family.name} runs in {', '.join(family.modes)}"
+    if not family.call:
+        return f"{family.name} makes no single call that a mode could change: its programs are whole modules' lives"
+    return f"it changes calls of {' and '.join(sorted(found.calls))}, not of a {family.call}"
+
+
+@mode("eager")
+def eager(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """As it stands."""
+    return program(**arguments)
+
+
+@mode("no_grad", grad=False)
+def no_grad(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """Without a graph."""
+    with torch.no_grad():
+        return program(**arguments)
+
+
+@mode("inference", grad=False)
+def inference(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """In inference mode: no graph, no version counters."""
+    with torch.inference_mode():
+        return program(**arguments)

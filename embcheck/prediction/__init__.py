@@ -1,1 +1,0 @@
-"""A tied head predicts tokens, and a loss judges what it says."""

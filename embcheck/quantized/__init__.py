@@ -1,1 +1,0 @@
-"""Tables of eight and four bits: `torch.ao.nn.quantized`."""

@@ -1,0 +1,291 @@
+"""The record of a run: lines of JSON, a header first, a footer last, verdicts and what the laws say between.
+
+Only the controlling process writes it, a line at a time, so whatever ends a run leaves a valid beginning.  Every
+report is a fold over a record; one without its footer says so.  ``record.schema.json`` is its schema.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypedDict
+
+from embcheck.core import aliases
+from embcheck.core.accounting import told_by_reason
+from embcheck.core.files import opened_alone
+from embcheck.core.machine import Machine
+from embcheck.core.plot_data import Figure
+from embcheck.core.typed import Malformed, built
+from embcheck.core.verdict import Statement, Verdict, merge_all
+
+#: The page about a record, beside it.
+PAGE = "report.html"
+FORMAT = 5
+#: What can still be read: format 1 has no figures, formats 1 and 2 name only the items that crashed again and again, those
+#: before 4 don't say which side of a violation departs, and those before 5 have no claims.
+READABLE = (1, 2, 3, 4, 5)
+#: The first format that says which cases failed, so that a run can be compared with it.
+NAMES_CASES = 3
+
+
+class _Format(TypedDict):
+    format: int
+
+
+class Header(_Format, total=False):
+    """The first line: what was run, on what.  ``source`` fingerprints embcheck's own code, ``settings`` are texts,
+    ``levels`` says of each further CPU level what was asked for, or why nothing was."""
+
+    machine: Machine
+    levels: dict[str, str]
+    settings: dict[str, str]
+    arguments: list[str]
+    python: str
+    platform: str
+    versions: dict[str, str]
+    time: str
+    source: str
+
+
+class _End(TypedDict):
+    stopped: str
+    exit_code: int
+
+
+class Footer(_End, total=False):
+    """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
+    its cases, the items that gave no verdict (each with the reason), the failures of earlier runs that are not fixed, a
+    fingerprint of what was selected, of each family how many items ran and how many there are, how many laws and how many
+    witnesses of the ledger stand how, and the laws that are unknown or violated once obligations are looked at and scripts
+    were run; of further CPU levels what was proved."""
+
+    seconds: float
+    cases: int
+    digest: str
+    lost: list[str]
+    unaccounted: dict[str, str]
+    kept: dict[str, str]
+    selection: str
+    families: dict[str, tuple[int, int]]
+    laws: dict[str, int]
+    witnesses: dict[str, int]
+    levels: dict[str, str]
+    settled: list[Verdict]
+
+
+class RecordError(ValueError):
+    """A record that can't be read; the message names the file, the line and what was expected."""
+
+
+class Writer:
+    """Appends to a record and flushes every line.
+
+    After a failed write (a full disk) it keeps the reason in ``broken`` and writes no more.  Until it is closed, or its
+    process ends, no other can be opened for the same file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens ``path`` anew.
+
+        Raises:
+            OSError: if it can't be created, or another process writes it.
+        """
+        self.path = path
+        self.broken: str | None = None
+        self._ended = False
+        self._file = opened_alone(path)
+        with contextlib.suppress(OSError):
+            path.with_name(PAGE).unlink()  # of the record that was here before
+
+    def write(self, kind: str, data: dict[str, Any]) -> None:
+        """One line; never raises."""
+        if self.broken is not None:
+            return
+        try:
+            if self._ended:
+                raise ValueError(f"a {kind} after the footer")
+            self._file.write(json.dumps({"kind": kind, **data}, sort_keys=True) + "\n")
+            self._file.flush()
+        except (OSError, TypeError, ValueError) as error:
+            self.broken = str(error)
+
+    def header(self, **facts: Any) -> None:
+        """The first line: what was run, on what."""
+        self.write("header", {"format": FORMAT, **facts})
+
+    def statement(self, statement: Statement) -> None:
+        """What a law says."""
+        self.write("law", {"law": asdict(statement)})
+
+    def verdict(self, verdict: Verdict) -> None:
+        """A verdict of one item."""
+        self.write("verdict", {"verdict": verdict.to_dict()})
+
+    def figure(self, law: str, figure: Figure) -> None:
+        """What a law's cases showed, to be drawn."""
+        self.write("figure", {"law": law, "figure": asdict(figure)})
+
+    def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
+        """The last line: why the run ended."""
+        self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
+        self._ended = True
+
+    def close(self) -> None:
+        """Lets another process write there: after the footer, and after what else belongs into the record's folder."""
+        try:
+            self._file.close()
+        except OSError as error:  # of what could not be written before
+            self.broken = self.broken or str(error)
+
+
+@dataclass
+class Record:
+    """What a record says.  ``footer`` is None for a run that was cut off."""
+
+    header: dict[str, Any]
+    verdicts: list[Verdict] = field(default_factory=list)
+    footer: dict[str, Any] | None = None
+    laws: dict[str, Statement] = field(default_factory=dict)
+    figures: dict[str, list[Figure]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run came to its end, and every item that was selected gave its verdicts."""
+        return not self.shortfall
+
+    @property
+    def unaccounted(self) -> dict[str, str]:
+        """The items that gave no verdict, each with the reason."""
+        footer = self.footer or {}
+        told: dict[str, str] = footer.get("unaccounted", {})
+        return dict.fromkeys(footer.get("lost", ()), "given up after repeated crashes") | told
+
+    @property
+    def cut(self) -> str:
+        """Why the run did not come to its end; empty if it did."""
+        if self.footer is None:
+            return "the run was cut off, and what is here is its beginning"
+        stopped = self.footer.get("stopped")
+        return "" if stopped == "finished" else f"the run did not finish ({stopped})"
+
+    @property
+    def shortfall(self) -> str:
+        """Why the record is incomplete, in words; empty if it is complete."""
+        lost = f"no verdict from {'; '.join(told_by_reason(self.unaccounted))}" if self.unaccounted else ""
+        return f"incomplete: {self.cut or lost}" if self.cut or lost else ""
+
+    @property
+    def torch(self) -> str:
+        """The torch release that was checked."""
+        return str(self.header.get("versions", {}).get("torch", "?"))
+
+    def setting(self, name: str) -> str:
+        """A setting of the run as text; empty if it has none of this name."""
+        return str(self.header.get("settings", {}).get(name, ""))
+
+    def settled(self) -> list[Verdict]:
+        """One verdict for each law, subject, mode and device.
+
+        The footer has the last word on those that are unknown or violated: it has looked at the obligations.
+        """
+        merged = merge_all(self.verdicts)
+        for data in (self.footer or {}).get("settled", ()):
+            verdict = Verdict.from_dict(data)
+            merged[verdict.key] = verdict
+        return list(merged.values())
+
+
+def read(path: Path) -> Record:
+    """Reads a record, or the one in a folder; a torn last line is dropped, for a crash may have cut it.
+
+    Raises:
+        RecordError: if it is no text, has no header or another format, or a line in its middle is not what it should be.
+        OSError: if it can't be read.
+    """
+    if path.is_dir():
+        path = path / "record.ndjson"
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
+    record: Record | None = None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):
+                break
+            raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
+        try:
+            record = _with(record, data)
+        except Malformed as error:
+            raise RecordError(f"{path}, line {number}: {error}") from None
+    if record is None:
+        raise RecordError(f"{path}: empty; expected a header")
+    return record
+
+
+def _with(record: Record | None, data: Any) -> Record:
+    """A record with what one more of its lines says.
+
+    Raises:
+        Malformed: if the line can't be there, or is not what its kind says.
+    """
+    if not isinstance(data, dict):
+        raise Malformed("expected an object with a kind")
+    kind = data.pop("kind", None)
+    if record is None:
+        if kind != "header" or type(data.get("format")) is not int or data["format"] not in READABLE:
+            raise Malformed(f"expected a header of format {' or '.join(map(str, READABLE))}")
+        return Record(_checked(kind, _header, data))
+    if record.footer is not None:
+        raise Malformed(f"a {kind} after the footer")
+    add = _LINES.get(kind) if isinstance(kind, str) else None
+    if add is None:
+        raise Malformed(f"unknown kind {kind!r}")
+    _checked(kind, partial(add, record), data)
+    return record
+
+
+def _checked(kind: str, make: Callable[[Any], Any], data: Any) -> Any:
+    try:
+        return make(data)
+    except Malformed as error:
+        raise Malformed(f"not a {kind}: {error}") from None
+
+
+def _header(data: dict[str, Any]) -> dict[str, Any]:
+    if "machine" in data:  # of which a later version may know more
+        built(Header, data | {"machine": Machine.of(data["machine"]).to_dict()})
+    else:
+        built(Header, data)
+    return built(dict[str, Any], data)
+
+
+def _verdict(record: Record, data: dict[str, Any]) -> None:
+    record.verdicts.append(Verdict.from_dict(data.get("verdict", {})))
+
+
+def _law(record: Record, data: dict[str, Any]) -> None:
+    statement = Statement.from_dict(data.get("law"))
+    record.laws[statement.law] = statement
+
+
+def _figure(record: Record, data: dict[str, Any]) -> None:
+    record.figures.setdefault(aliases.law(built(str, data.get("law"))), []).append(built(Figure, data.get("figure")))
+
+
+def _footer(record: Record, data: dict[str, Any]) -> None:
+    for settled in built(Footer, data).get("settled", ()):
+        Verdict.from_dict(settled.to_dict())
+    record.footer = built(dict[str, Any], data)
+
+
+#: What each kind of line after the header adds to a record.
+_LINES = {"verdict": _verdict, "law": _law, "figure": _figure, "footer": _footer}

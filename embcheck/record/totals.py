@@ -1,0 +1,125 @@
+"""How many laws stand how: counted here, for the terminal, the job's summary, the page, the grids and the footer.
+
+A law counts once for each subject, by its worst verdict over modes, engines, devices and runs.  The witnesses of the
+ledger's entries are no laws and are counted by themselves, and what they have in common: their causes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from embcheck.core.cause import Cause, summed_up
+from embcheck.core.shipped_ledger import causes_of
+from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met, in a witness or a case."""
+
+    laws: Counter[Status]
+    witnesses: Counter[Status]
+    entries: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict]) -> Totals:
+        """Counts settled verdicts."""
+        worst = _worst(verdicts := list(verdicts))
+        laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
+        witnesses = Counter(status for (_, _, family), status in worst.items() if family == LEDGER)
+        return cls(laws, witnesses, entries_met(verdicts))
+
+    @property
+    def causes(self) -> list[Cause]:
+        """What torch is known to get wrong of what was met, the most severe first."""
+        return causes_of(self.entries)
+
+    def __str__(self) -> str:
+        """In words: what is worst comes first."""
+        witnesses = f"witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
+        return " · ".join(filter(None, (f"laws: {told(self.laws)}", summed_up(self.causes), witnesses)))
+
+
+def entries_met(verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """The ledger's entries whose witness still fails, and those that excused a case."""
+    found: set[str] = set()
+    for verdict in verdicts:
+        found.update(verdict.entries)
+        if verdict.family == LEDGER and verdict.status == Status.KNOWN:
+            found.add(entry_name(verdict.law))
+    return frozenset(found)
+
+
+def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:
+    """How each law stands for each subject, whatever the mode."""
+    worst: dict[tuple[str, str, str], Status] = {}
+    for verdict in verdicts:
+        key = (verdict.law, verdict.subject, verdict.family)
+        worst[key] = max(worst.get(key, verdict.status), verdict.status)
+    return worst
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one family, or several together, came to: laws by their status, judged cases, seconds of all workers, and the
+    ledger entries that excused a case."""
+
+    families: tuple[str, ...]
+    laws: Counter[Status] = field(default_factory=Counter)
+    cases: int = 0
+    seconds: float = 0.0
+    entries: frozenset[str] = frozenset()
+
+    def __add__(self, other: Share) -> Share:
+        """Both together."""
+        return Share(
+            self.families + other.families,
+            self.laws + other.laws,
+            self.cases + other.cases,
+            self.seconds + other.seconds,
+            self.entries | other.entries,
+        )
+
+
+def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, Share]:
+    """What each family came to, from the ``settled`` verdicts, and from those of single items, ``judged``, whose cases and
+    seconds add up."""
+    cases = cases_by_family(judged := list(judged))
+    found = {name: Share((name,), cases=count) for name, count in cases.items() if name != LEDGER}
+    for (_, _, family), status in _worst(settled).items():
+        if family != LEDGER:
+            found[family] = found.get(family, Share((family,))) + Share((), Counter((status,)))
+    for verdict in judged:
+        if verdict.family in found:
+            told = Share((), seconds=verdict.seconds, entries=frozenset(verdict.entries))
+            found[verdict.family] = found[verdict.family] + told
+    return found
+
+
+def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many cases of each family were judged (a case is judged by every law of its family, and counted once)."""
+    most: dict[tuple[str, str, str, str, str], int] = {}
+    for verdict in verdicts:
+        key = (verdict.family, verdict.subject, verdict.mode, verdict.engine, verdict.digest)
+        most[key] = max(most.get(key, 0), verdict.cases)
+    found: dict[str, int] = {}
+    for (family, *_), count in most.items():
+        found[family] = found.get(family, 0) + count
+    return found
+
+
+def told(counts: Counter[Status]) -> str:
+    """Statuses with their numbers, the worst first."""
+    return ", ".join(f"{counts[status]} {status.word}" for status in sorted(counts, reverse=True)) or "none"
+
+
+def by_word(counts: Counter[Status]) -> dict[str, int]:
+    """The numbers as a record keeps them."""
+    return {status.word: counts[status] for status in sorted(counts, reverse=True)}
+
+
+def counted(number: int, noun: str = "law") -> str:
+    """``1 law``, ``5 laws``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

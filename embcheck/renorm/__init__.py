@@ -1,1 +1,0 @@
-"""max_norm: the cases, what is due, and the programs."""

@@ -1,0 +1,198 @@
+"""The laws on a class of your own, in one line of your own test suite.
+
+from embcheck import check
+
+def test_my_embedding():
+    check(MyEmbedding)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from embcheck.core.declaration import declaration_of, name_of
+from embcheck.core.facts import closest
+from embcheck.core.item import PROFILES, Item, Profile, all_items
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.machine import here
+from embcheck.core.verdict import Status, Verdict, merge_all
+from embcheck.engine.run_item import run_item
+from embcheck.record.totals import Totals
+from embcheck.report.failure import chosen, lines
+from embcheck.runner.preflight import rehearse
+from embcheck.runner.run import examples_of, unjudged
+from embcheck.subject.activation import adapted
+from embcheck.subject.collect import load_families, load_modes, statements
+
+Factory = Callable[..., Any]
+
+
+class LawViolated(AssertionError):
+    """A subject breaks a law; the message shows the smallest cases, ``verdicts`` has everything."""
+
+    def __init__(self, message: str, verdicts: list[Verdict]) -> None:
+        super().__init__(message)
+        self.verdicts = verdicts
+
+
+def check(
+    subject: Factory, *, profile: str = "quick", seed: int = 0, laws: Collection[str] = (), first: bool = False
+) -> list[Verdict]:
+    """Runs the laws of its kind on a class or factory, and returns their verdicts.
+
+    Undeclared, ``subject(num_embeddings, embedding_dim, **flags)`` must return a module with one parameter of shape
+    ``(num_embeddings, embedding_dim)``; of the flags (padding_idx, scale_grad_by_freq, sparse…) it gets those that
+    its signature takes, and laws about the others are not applicable.  `embcheck.declare` says anything else.
+
+    The items are those of `embcheck run --subject` in this profile: engines one after the other, and then some of the laws
+    again of a layer that is evaluated, served without a graph, copied, pickled and loaded.  The first round that refutes a
+    law ends it, so that a wrong subject is told soon.  With ``laws`` only these are asked, and with ``first`` the first item that
+    refutes a law ends it.
+
+    Raises:
+        LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
+        TypeError: if the subject can't be built and called so; the message is one line.
+        KeyError: for an unknown profile.
+        ValueError: for a law that there is not; the message names what is close to it.
+    """
+    __tracebackhide__ = True
+    verdicts: list[Verdict] = []
+    for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
+        verdicts += found
+        _raise_for(subject, merged(verdicts))
+    settled = unjudged(merged(verdicts))
+    _raise_for(subject, settled)
+    return settled
+
+
+def judged(subject: Factory, profile: str = "quick", seed: int = 0) -> list[Verdict]:
+    """The verdicts of all laws on a subject, one for each law.
+
+    Raises:
+        TypeError: if the subject can't be built and called as its kind says.
+    """
+    return unjudged(merged([verdict for found in _rounds(subject, profile, seed) for verdict in found]))
+
+
+def merged(verdicts: list[Verdict]) -> list[Verdict]:
+    """One verdict for each law."""
+    return list(merge_all(verdicts).values())
+
+
+def _rounds(
+    subject: Factory, profile: str, seed: int, laws: frozenset[str] = frozenset(), *, first: bool = False
+) -> Iterator[list[Verdict]]:
+    """The verdicts of one round after the other, the random engine first: it has a bit of everything in the fewest cases.
+
+    What torch, numpy and the subject warn of is not shown: most cases are nothing that anybody would compute.
+    """
+    problem = rehearse(subject, declaration_of(subject))
+    if problem is not None:
+        raise TypeError(problem)
+    ledger = _shipped(date.today())
+    load_families()
+    load_modes()
+    for engine, own in _ROUNDS:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with warnings.catch_warnings(), adapted(subject) as families:
+                warnings.simplefilter("ignore")
+                found: list[Verdict] = []
+                for family, item in _items(families, PROFILES[profile], name_of(subject), laws):
+                    if item.engine == engine and (item.mode in family.modes) == own:
+                        told = run_item(family, item, PROFILES[profile], seed, ledger)
+                        found += [verdict for verdict in told if not laws or verdict.law in laws]
+                    if first and any(verdict.status == Status.VIOLATED for verdict in found):
+                        break
+        finally:
+            torch.set_num_threads(threads)
+        yield found
+
+
+@lru_cache(maxsize=1)
+def _shipped(today: date) -> Ledger:
+    """What is known of this release on this machine, read once for all layers of a test suite."""
+    return load(SHIPPED, version("torch"), today).on(here())
+
+
+def _items(
+    families: Mapping[str, Family], profile: Profile, subject: str, laws: frozenset[str]
+) -> Iterator[tuple[Family, Item]]:
+    """The items of those families that have one of some laws, or of all if none is named.
+
+    Raises:
+        ValueError: for a law that none of them has.
+    """
+    known = {law.name for family in families.values() for law in family.laws}
+    for name in sorted(laws - known):
+        raise ValueError(f"no law {name!r} of this kind of subject; {closest(name, known) or 'see `embcheck laws`'}")
+    for family in families.values():
+        if not laws or any(law.name in laws for law in family.laws):
+            yield from ((family, item) for item in all_items(family, profile, subject=subject))
+
+
+#: The engine of each round, and whether it runs in the families' own modes or in the lives of a layer.
+_ROUNDS = (("random", True), ("product", True), ("scope", True), ("product", False))
+
+
+def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> Any:
+    """Makes one test of each law: the decorated function is called with ``law``, a function that raises if it is broken.
+
+    The laws of a subject are judged together, when the first of them is asked for.
+
+        @embcheck.parametrize(MyEmbedding)
+        def test_my_embedding(law):
+            law()
+    """
+    import pytest
+
+    known: dict[str, list[Verdict]] = {}
+
+    def one(name: str) -> Callable[[], None]:
+        def law() -> None:
+            __tracebackhide__ = True
+            if not known:
+                for verdict in judged(subject, profile, seed):
+                    known.setdefault(verdict.law, []).append(verdict)
+            reasons = [reason for verdict in known[name] for reason in verdict.reasons]
+            if all(verdict.status == Status.NOT_APPLICABLE for verdict in known[name]):
+                pytest.skip("; ".join(reasons) or "no case of this subject")
+            _raise_for(subject, known[name])
+
+        return law
+
+    load_families()
+    with adapted(subject) as families:
+        names = [law.name for family in families.values() for law in family.laws]
+    return pytest.mark.parametrize("law", [pytest.param(one(name), id=name) for name in names])
+
+
+def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
+    __tracebackhide__ = True
+    bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
+    if not bad:
+        return
+    laws = {law.law: law for family in load_families().values() for law in statements(family)}
+    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in chosen(examples_of(bad))]
+    for verdict in bad:
+        if not verdict.counterexamples:
+            further = len(verdict.reasons) - _REASONS
+            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:_REASONS])}{more}")
+    names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
+    more = f" and {len(names) - _REASONS} more" if len(names) > _REASONS else ""
+    head = f"{', '.join(names[:_REASONS])}{more}: {name_of(subject)} · {Totals.of(bad)}"  # what pytest's short summary shows
+    raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
+
+
+#: Reasons of one law that are shown; the verdicts have all.
+_REASONS = 2

@@ -1,0 +1,117 @@
+"""Records of the shards of one run, made one again: the lattice of verdicts does not care who judged what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embcheck.core.verdict import Status
+from embcheck.record.record import Record, Writer
+from embcheck.runner.run import Results, Settings, exit_code, settle, shard_of
+
+
+class ShardError(ValueError):
+    """Records that are no shards of one run; the message says which and why."""
+
+
+def merged(records: Sequence[Record]) -> Record:
+    """The record of the whole run; incomplete, in words, if a shard is missing or did not finish.
+
+    Raises:
+        ShardError: if they are shards of different runs, or one of them twice.
+    """
+    first = records[0]
+    told = [shard_of(record.setting("shard") or "1/1") for record in records]
+    count = told[0][1]
+    numbers = [number for number, _ in told]
+    if any(of != count for _, of in told) or len(set(numbers)) != len(numbers):
+        raise ShardError(f"no shards of one run: {', '.join(f'{number}/{of}' for number, of in told)}")
+    for record in records[1:]:
+        if (reason := _stranger(first, record)) is not None:
+            raise ShardError(f"shards of different runs: {reason}")
+    results = Results(Settings(), verdicts=[verdict for record in records for verdict in record.verdicts])
+    settled = settle(results.verdicts, _whole(records))
+    missing = sorted(set(range(1, count + 1)) - set(numbers))
+    unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
+    cut = next((record.cut for record in records if record.cut), "")
+    stopped = f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else cut
+    kept = {failure: words for record in records for failure, words in (record.footer or {}).get("kept", {}).items()}
+    # What made a shard fail may stand in none of its verdicts: a kept failure, a failed test that is no law.  Of few items a
+    # shard may have got none (5), which is no failure.
+    failed = [
+        record.setting("shard") for record in records if (record.footer or {}).get("exit_code") not in (None, 0, 5)
+    ]
+    footer = {
+        "stopped": stopped or "finished",
+        "exit_code": exit_code(settled, [*unaccounted, *kept, *failed, *([stopped] if stopped else [])]),
+        "seconds": round(sum((record.footer or {}).get("seconds", 0) for record in records), 1),
+        "cases": results.cases,
+        "digest": results.digest,
+        "unaccounted": unaccounted,
+        **({"kept": kept} if kept else {}),
+        "selection": (first.footer or {}).get("selection", ""),
+        "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
+    }
+    machine = _machine([record.header["machine"] for record in records if record.header.get("machine")])
+    settings = {name: value for name, value in first.header.get("settings", {}).items() if name != "shard"}
+    header = {**first.header, **machine, "settings": settings}
+    laws = {name: law for record in records for name, law in record.laws.items()}
+    return Record(header, results.verdicts, footer, laws)
+
+
+def write(whole: Record, path: Path) -> Writer:
+    """Writes a record as one run would have; the writer says whether that went well.
+
+    Raises:
+        OSError: if the file can't be created.
+    """
+    writer = Writer(path)
+    writer.header(**{name: value for name, value in whole.header.items() if name not in ("kind", "format")})
+    for statement in whole.laws.values():
+        writer.statement(statement)
+    for verdict in whole.verdicts:
+        writer.verdict(verdict)
+    writer.footer(**(whole.footer or {}))
+    writer.close()
+    return writer
+
+
+def _stranger(first: Record, other: Record) -> str | None:
+    """What tells a record apart from the first one's run."""
+    for name in ("seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"):
+        if first.setting(name) != other.setting(name):
+            return f"{name} {first.setting(name) or '–'} and {other.setting(name) or '–'}"
+    selected = [(record.footer or {}).get("selection") for record in (first, other)]
+    if all(selected) and selected[0] != selected[1]:
+        return "they were split from other selections of items"
+    if first.torch != other.torch or first.header.get("source") != other.header.get("source"):
+        return f"torch {first.torch} and {other.torch}, or another embcheck"
+    return None
+
+
+def _machine(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The machines of all shards as one: what all have, and of what differs each value."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for facts in told for name in facts):
+        values: list[Any] = [facts.get(name) for facts in told]
+        if all(value == values[0] for value in values):
+            found[name] = values[0]
+        elif all(isinstance(value, list) for value in values):
+            found[name] = [one for one in values[0] if all(one in value for value in values)]
+        elif all(isinstance(value, int) for value in values):
+            found[name] = min(values)
+        else:
+            found[name] = " or ".join(dict.fromkeys(str(value or "none") for value in values))
+    return {"machine": found} if told else {}
+
+
+def _whole(records: Sequence[Record]) -> set[str]:
+    """The families of which every item ran, in whichever shard."""
+    done: dict[str, int] = {}
+    items: dict[str, int] = {}
+    for record in records:
+        for family, (ran, of) in (record.footer or {}).get("families", {}).items():
+            done[family] = done.get(family, 0) + ran
+            items[family] = max(items.get(family, 1), of)
+    return {family for family, ran in done.items() if ran >= items[family]}

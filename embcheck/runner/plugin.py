@@ -1,0 +1,380 @@
+"""The pytest plug-in: turns families into items, carries verdicts to the controlling process, and reports.
+
+It is loaded in every pytest session of an environment that has embcheck, so it imports neither torch nor the laws
+before a test needs them, and does nothing in a session without families.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embcheck.core import aliases
+from embcheck.core.options import PYTEST, options_of
+
+if TYPE_CHECKING:
+    from embcheck.core.item import Item
+    from embcheck.core.ledger import Ledger
+    from embcheck.core.machine import Machine
+    from embcheck.engine.tally import Probe
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("embcheck", "the laws of embeddings")
+    for option in options_of(PYTEST).values():
+        kind: dict[str, Any] = {"action": "store_true"} if option.kind is bool else {"metavar": option.metavar or None}
+        if option.kind is int:
+            kind["type"] = int
+        group.addoption(option.pytest, default=option.default, help=option.help, **kind)
+
+
+def settings_of(config: pytest.Config) -> Any:
+    """The session's settings.
+
+    Raises:
+        pytest.UsageError: for a profile or device that does not exist.
+    """
+    from embcheck.runner.run import Settings, UsageError
+
+    try:
+        return Settings.of(
+            {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
+        ).checked()
+    except UsageError as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of xdist's workers."""
+    return hasattr(config, "workerinput")
+
+
+def ledger_of(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch.
+
+    Raises:
+        pytest.UsageError: for a ledger that can't be read.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from embcheck.core.ledger import Ledger, LedgerError, load_all
+
+    held: Ledger | None = config.stash.get(_LEDGER, None)
+    if held is None:
+        try:
+            held = load_all(settings_of(config).ledgers, version("torch"), date.today())
+        except LedgerError as error:
+            raise pytest.UsageError(f"embcheck: {error}") from None
+        except PackageNotFoundError:
+            held = Ledger()  # somebody else's session, in an environment without torch
+        config.stash[_LEDGER] = held
+    return held
+
+
+def ledger_here(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
+    return ledger_of(config).on(proved(config))
+
+
+def proved(config: pytest.Config) -> Machine:
+    """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
+    import torch
+
+    from embcheck.core.machine import here
+
+    torch.set_num_threads(1)
+    return here(settings_of(config).device)
+
+
+def former_of(config: pytest.Config, label: str) -> Any:
+    """Which of an item's cases failed in the baseline; nothing without one."""
+    settings = settings_of(config)
+    if settings.baseline is None:
+        return None
+    from embcheck.record.compare import Baseline
+    from embcheck.record.record import read
+
+    held: Baseline | None = config.stash.get(_BASELINE, None)
+    if held is None:
+        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
+    return held.former(label, settings.device)
+
+
+_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
+_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
+_SLOT: pytest.StashKey[Any] = pytest.StashKey()
+_TOLD: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def news(config: pytest.Config) -> Machine | None:
+    """What this process has proved of its machine, for the first batch that it hands over; None for the others."""
+    told, config.stash[_TOLD] = config.stash.get(_TOLD, False), True
+    return None if told else proved(config)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if is_worker(config):
+        return
+    from embcheck.core.ledger import SHIPPED
+
+    settings = settings_of(config)
+    ledger_of(config)
+    if settings.subject:
+        from embcheck.runner.run import UsageError
+
+        try:
+            settings.rehearsed()
+        except UsageError as error:
+            raise pytest.UsageError(f"embcheck: {error}") from None
+    if settings.ledgers != (SHIPPED,):
+        _check_regions(ledger_of(config), settings)
+    from embcheck.runner.session import Session
+
+    session = Session(config, settings)
+    config.pluginmanager.register(session, "embcheck-session")
+    if settings.last_failed:
+        from embcheck.runner.last_failed import LastFailed
+
+        config.pluginmanager.register(LastFailed(session))
+
+
+def _check_regions(ledger: Ledger, settings: Any) -> None:
+    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested.
+
+    Raises:
+        pytest.UsageError: for the first such entry.
+    """
+    from embcheck.core.ledger import LedgerError, check
+    from embcheck.subject.collect import load_families
+
+    laws = {law.name for family in load_families().values() for law in family.laws}
+    try:
+        # Of a subject's families only those that speak of its kind are there.
+        entries = (*ledger.entries, *ledger.some_machines, *ledger.elsewhere)
+        check(entries, None if settings.subject else laws)
+    except LedgerError as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A law's name in ``-k`` selects the items of its family."""
+    family = getattr(getattr(item, "function", None), "family", None)
+    if family is not None and (words := item.config.getoption("keyword")):
+        named = set(re.findall(r"\w+", words))
+        names = (name for law in family.laws for name in aliases.names_of(law.name))
+        item.extra_keyword_matches.update(named.intersection(names))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if is_worker(metafunc.config) and {"embcheck_item", "embcheck_entry"}.intersection(metafunc.fixturenames):
+        from embcheck.core.processes import keep_few_kernels
+
+        keep_few_kernels()  # before torch makes its first one
+    family = getattr(metafunc.function, "family", None)
+    if family is not None and "embcheck_item" in metafunc.fixturenames:
+        from embcheck.core.item import PROFILES, items_of
+        from embcheck.modes.mode import modes_of
+        from embcheck.subject.collect import load_families, load_modes
+
+        settings = settings_of(metafunc.config)
+        if settings.subject:
+            # Brought to the subject; families that do not speak of its kind are not among them.
+            family = load_families().get(family.name)
+        load_modes()
+        modes = modes_of(family, settings.modes) if family is not None and settings.modes else ()
+        profile, subject = PROFILES[settings.profile], settings.subject or "torch"
+        items = []
+        if family is not None and (modes or not settings.modes):
+            items = items_of(family, metafunc.function.engine, profile, modes, subject)
+        metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
+    elif "embcheck_entry" in metafunc.fixturenames:
+        from embcheck.core.declaration import configured
+        from embcheck.modes.mode import running
+        from embcheck.subject.collect import load_modes
+
+        settings, ledger = settings_of(metafunc.config), ledger_of(metafunc.config)
+        subject = configured(Path.cwd()).get(settings.subject, settings.subject) if settings.subject else ""
+        surveyed = settings.witnesses == "all"
+        entries = ledger.entries + ledger.some_machines + (ledger.elsewhere if surveyed else ())
+        load_modes()
+        modes = running(settings.modes)
+        entries = tuple(entry for entry in entries if entry.subject == subject and entry.runs_in(modes))
+        metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves this shard's share: every N-th of what was selected, so that every shard has some of each family.  What is
+    to run is noted, so that what does not run is missed."""
+    from embcheck.core.accounting import Selection
+
+    selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
+    text = config.getoption("--embcheck-shard")
+    if text:
+        from embcheck.runner.run import shard_of
+
+        number, count = shard_of(text)
+        config.hook.pytest_deselected(items=[item for place, item in enumerate(items) if place % count != number - 1])
+        items[:] = items[number - 1 :: count]
+        selection = selection.only(item.nodeid for item in items)
+    if is_worker(config):
+        selection.write(Path(config.workerinput["embcheck_run"]))  # type: ignore[attr-defined]
+    elif (session := config.pluginmanager.get_plugin("embcheck-session")) is not None:
+        session.account.selection = selection
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A worker that is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
+    if is_worker(session.config) and any(map(_label, session.items)):
+        from embcheck.engine.crashes.isolate import fork
+        from embcheck.subject.collect import load_families
+
+        with suppress(Exception):  # a file of laws that can't be imported is told elsewhere
+            load_families()
+            fork()
+
+
+def _label(test: pytest.Item) -> str:
+    """The name of the item or ledger entry that a test is about; empty if it is neither."""
+    chosen = getattr(test, "callspec", None)
+    asked = chosen.params if chosen is not None else {}
+    item, entry = asked.get("embcheck_item"), asked.get("embcheck_entry")
+    if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
+        from embcheck.core.verdict import witness_law
+
+        return witness_law(entry.name)
+    return str(getattr(item, "label", ""))
+
+
+@pytest.fixture
+def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], None]:
+    """Runs the test's item and fails with the violations, if there are any."""
+
+    def judge() -> None:
+        from embcheck.core.item import PROFILES, all_items
+        from embcheck.core.law import FAMILIES
+        from embcheck.core.processes import give_back_memory
+        from embcheck.engine.run_item import run_item
+        from embcheck.modes.mode import modes_of
+        from embcheck.record.store import store_of
+        from embcheck.report.failure import violations
+        from embcheck.runner.run import Batch
+        from embcheck.subject.collect import statements
+
+        config = request.config
+        settings = settings_of(config)
+        profile = PROFILES[settings.profile]
+        family = FAMILIES[embcheck_item.family]
+        watched = Watched(config, request.node.nodeid, embcheck_item.label, profile.limit)
+        with watched as (before, probe):
+            verdicts = run_item(
+                family,
+                embcheck_item,
+                profile,
+                settings.seed,
+                ledger_here(config),
+                device=settings.device,
+                before=before,
+                probe=probe,
+                former=former_of(config, embcheck_item.label),
+                learns=settings.update_ledger is not None,
+            )
+        give_back_memory()
+        modes = modes_of(family, settings.modes)
+        if family.modes[0] not in modes or embcheck_item.mode not in family.modes:
+            # Cases are made to meet the obligations in a family's own modes.
+            verdicts = [replace(verdict, must_cover=()) for verdict in verdicts]
+        items = len(all_items(family, profile, modes if settings.modes else ()))
+        laws = statements(family)
+        Batch(embcheck_item.label, items, verdicts, laws, news(config)).attach(request.node)
+        text = violations(verdicts, store_of(settings.report), {law.law: law for law in laws})
+        if text:
+            pytest.fail(text, pytrace=False)
+
+    return judge
+
+
+@pytest.fixture
+def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[], None]:
+    """Runs a ledger entry's witness and fails if it no longer shows the violation."""
+
+    def check() -> None:
+        from embcheck.core.verdict import Status
+        from embcheck.engine.witness import look, statement
+        from embcheck.runner.run import Batch
+
+        settings = settings_of(request.config)
+        ledger = ledger_of(request.config)
+        in_force = embcheck_entry in (*ledger.entries, *ledger.some_machines)
+        surveyed, machine = settings.witnesses == "all", proved(request.config)
+        verdict = look(
+            embcheck_entry,
+            settings.device,
+            in_force=in_force,
+            surveyed=surveyed,
+            strict=settings.strict,
+            machine=machine,
+        )
+        Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
+        if verdict.status == Status.VIOLATED:
+            pytest.fail("\n".join(verdict.reasons), pytrace=False)
+
+    return check
+
+
+class Watched:
+    """While an item runs in a worker: the crash slot is filled, and what is written for a moment lies in the run's folder."""
+
+    def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
+        self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
+        self._left = ExitStack()
+
+    def __enter__(self) -> tuple[Callable[[bytes], str | None] | None, Probe | None]:
+        import torch
+        import torch._dynamo
+
+        # One thread a worker: cases that need more set it themselves and set it back.
+        torch.set_num_threads(1)
+        # Products must not be rounded to TF32 or bfloat16 on the way.
+        torch.set_float32_matmul_precision("highest")
+        if not is_worker(self.config):
+            return None, None
+        from embcheck.core.law import FAMILIES
+        from embcheck.core.processes import end_with_parent, temporary_files_in
+        from embcheck.engine.crashes.isolate import probe, ready
+        from embcheck.engine.crashes.slot import Deaths, Slot
+
+        inputs: dict[str, Any] = self.config.workerinput  # type: ignore[attr-defined]
+        folder = Path(inputs["embcheck_run"])
+        self._left.enter_context(temporary_files_in(folder))
+        slot = self.config.stash.get(_SLOT, None)
+        if slot is None:
+            end_with_parent()
+            slot = self.config.stash[_SLOT] = Slot(folder, inputs["workerid"])
+        slot.begin(self.nodeid, self.label)
+        self._left.callback(slot.running, b"")
+        family, _, mode, *_ = self.label.split("/")
+        deaths = Deaths(folder)
+        crashing, deadly = deaths.crashing(family), deaths.deadly
+        if crashing or (family in FAMILIES and FAMILIES[family].forks):
+            ready()
+
+        def before(case: bytes) -> str | None:
+            slot.running(case)
+            return "the worker that judged it before died, and alone it comes back" if case in deadly else None
+
+        def tried(cases: list[Any]) -> list[str | None]:
+            slot.running(b"")  # what forks use while they are tried is not the time of the case that was judged last
+            return probe(family, mode, self.limit, cases)
+
+        return before, tried if crashing else None
+
+    def __exit__(self, *exception: object) -> None:
+        self._left.close()

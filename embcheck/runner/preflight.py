@@ -1,0 +1,152 @@
+"""Builds and calls a subject once before it is checked: what is no subject gets one clear line and not a traceback.
+
+From the command line that happens in a child process (``python -m embcheck.runner.preflight module:factory``), so that a
+factory that hangs, or takes the process down, is a line too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.core.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
+from embcheck.core.processes import end_with_parent
+from embcheck.engine.crashes.patience import Hangs, attended
+from embcheck.subject.bag import FLAGS as BAG_FLAGS
+from embcheck.subject.building import Size, builder_of, sizes_of, small_layer
+from embcheck.subject.limits import one_line
+
+#: Seconds of CPU time that importing torch and the subject, building it and a few calls may take.
+LIMIT = 60.0
+
+
+def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
+    """What is wrong with a subject, in one line; None if it can be built and called as its kind says."""
+    name, kind = name_of(factory), declared.kind
+    if not callable(factory) or not hasattr(factory, "__qualname__"):
+        return f"{name} is {type(factory).__name__}; expected a class or a function"
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            problem = _STEPS[kind](factory, declared)
+    except SubjectError as error:
+        return str(error)
+    except Exception as error:
+        return f"{name} can't be built as {KINDS[kind]}: {one_line(error)}"
+    if problem is not None:
+        return f"{name}: {problem}"
+    if printed.getvalue().strip():
+        return (
+            f"{name} prints {printed.getvalue().strip().splitlines()[0][:80]!r}; expected a layer that prints nothing"
+        )
+    return None
+
+
+def _built(factory: Callable[..., Any], declared: Declaration) -> tuple[Any, Size]:
+    """What the factory returns, and for which rows and columns.
+
+    Raises:
+        SubjectError: if that is no module.
+    """
+    size = sizes_of(factory, declared)[0]
+    layer = factory(*size)
+    if not isinstance(layer, torch.nn.Module):
+        returned = f"{factory.__qualname__}{size} returned {type(layer).__name__}"
+        raise SubjectError(f"{name_of(factory)}: {returned}; expected a torch.nn.Module")
+    return layer, size
+
+
+def _called(
+    layer: torch.nn.Module, given: tuple[torch.Tensor, ...], shape: tuple[int, ...], *, random: bool
+) -> str | None:
+    indices, before = given[0], given[0].clone()
+    value, again = layer(*given), layer(*given)
+    if not isinstance(value, torch.Tensor):
+        return f"a call returned {type(value).__name__}; expected a tensor of shape {shape}"
+    if tuple(value.shape) != shape:
+        return (
+            f"a call with indices of shape {tuple(indices.shape)} returned shape {tuple(value.shape)}; expected {shape}"
+        )
+    if not torch.equal(indices, before):
+        return "a call changes its indices; expected its inputs to be left alone"
+    if random or _alike(value, again):
+        return None
+    layer.eval()
+    calm = _alike(layer(*given), layer(*given))
+    line = "two equal calls differ" + (" in training" if calm else "")
+    return line + ('; declare modes={"eval"}' if calm else "; declare random=True, and values are not asked")
+
+
+def _alike(value: torch.Tensor, again: torch.Tensor) -> bool:
+    return value.shape == again.shape and torch.equal(value.nan_to_num(), again.nan_to_num())
+
+
+def _table(factory: Callable[..., Any], declared: Declaration) -> str | None:
+    _built(factory, declared)
+    builder = builder_of(factory, declared, FLAGS["table"], torch.nn.Embedding)
+    layer, given = small_layer(builder)
+    return _called(layer, given, (*given[0].shape, builder.size[1]), random=declared.domain.random)
+
+
+def _bag(factory: Callable[..., Any], declared: Declaration) -> str | None:
+    _built(factory, declared)
+    builder = builder_of(factory, declared, BAG_FLAGS, torch.nn.EmbeddingBag)
+    layer, given = small_layer(builder)
+    return _called(layer, given, (2, builder.size[1]), random=declared.domain.random)
+
+
+def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
+    model, size = _built(factory, declared)
+    for path in (declared.table, declared.head):
+        try:
+            weight = getattr(model.get_submodule(path), "weight", None)
+        except AttributeError:
+            there = ", ".join(name for name, _ in model.named_modules() if name)
+            return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
+        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != size:
+            return f"{path}.weight is no tensor of shape {size}"
+    return None
+
+
+def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | None:
+    linear = factory(torch.nn.Embedding(5, 3))
+    if not isinstance(linear, torch.nn.Module):
+        return f"{factory.__qualname__}(embedding) returned {type(linear).__name__}; expected a torch.nn.Module"
+    shape = tuple(getattr(linear, "weight", torch.empty(0)).shape)
+    return None if shape == (3, 5) else f"the linear layer's weight has shape {shape}; expected (3, 5)"
+
+
+_STEPS = {"table": _table, "bag": _bag, "tied": _tied, "conversion": _conversion}
+
+
+def rehearse_apart(name: str) -> None:
+    """Rehearses the subject of a name in a child process.
+
+    Raises:
+        SubjectError: with the one line that says what is wrong.
+    """
+    command = [sys.executable, "-m", "embcheck.runner.preflight", name]
+    try:
+        done = attended(command, LIMIT)
+    except Hangs as error:
+        raise SubjectError(f"subject {name!r}: of building and calling it there is {error}") from None
+    said = done.stderr.strip().splitlines() or [f"it ended the process with status {done.returncode}"]
+    if done.returncode:
+        raise SubjectError(said[-1] if done.returncode == 1 else f"subject {name!r}: {said[-1][:200]}")
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    try:
+        found = resolve(sys.argv[1])
+        line = rehearse(found, declaration_of(found))
+    except SubjectError as error:
+        line = str(error)
+    if line is not None:
+        print(line, file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,326 @@
+"""What a run is: its settings, and what its verdicts add up to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from embcheck.core.item import PROFILES
+from embcheck.core.ledger import SHIPPED
+from embcheck.core.machine import Machine, seen
+from embcheck.core.options import COMMAND, PYTEST, options_of
+from embcheck.core.typed import built
+from embcheck.core.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
+from embcheck.engine.levels.level import level_of
+from embcheck.engine.source import digest
+from embcheck.record.totals import cases_by_family
+
+DEVICES = ("cpu",)
+#: The options that are settings.
+_SETTINGS = {name: option for name, option in options_of(PYTEST).items() if option.field}
+
+#: The property of a test's report in which verdicts travel.
+_VERDICTS = "embcheck verdicts"
+
+
+class UsageError(ValueError):
+    """Something asked for does not exist; the message says what was wrong and what would be right."""
+
+
+def usable(device: str) -> bool:
+    """Whether the installed torch can use a device beyond the CPU."""
+    if device.partition(":")[0] != "cuda":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose."""
+
+    seed: int = 0
+    profile: str = "gate"
+    device: str = "cpu"
+    report: Path | None = None
+    ledger: Path | None = None
+    only_ledger: Path | None = None
+    update_ledger: Path | None = None
+    modes: str = ""
+    baseline: Path | None = None
+    witnesses: str = "in force"
+    subject: str = ""
+    shard: str = ""
+    strict: bool = False
+    last_failed: bool = False
+
+    @property
+    def ledgers(self) -> tuple[Path, ...]:
+        """The files with what is known: the shipped one, or the one instead of it, and those that add to it."""
+        updated = self.update_ledger if self.update_ledger is not None and self.update_ledger.exists() else None
+        return tuple(path for path in (self.only_ledger or SHIPPED, self.ledger, updated) if path is not None)
+
+    def checked(self) -> Settings:
+        """The same settings.
+
+        Raises:
+            UsageError: for an unknown profile or mode, or a device that this torch can't use.
+        """
+        if self.profile not in PROFILES:
+            raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
+        if self.device not in DEVICES and not usable(self.device):
+            raise UsageError(f"no device {self.device!r} to check; there are {', '.join(DEVICES)}")
+        if self.modes not in ("", "all"):
+            from embcheck.modes.mode import MODES
+            from embcheck.subject.collect import load_modes
+
+            load_modes()
+            for name in self.modes.split(","):
+                if name not in MODES:
+                    raise UsageError(f"no mode {name!r}; there are all, {', '.join(MODES)}")
+        if self.shard:
+            shard_of(self.shard)
+        return self
+
+    def rehearsed(self) -> Settings:
+        """The same settings, after the subject has been built and called once in a child process and made known to all.
+
+        Raises:
+            UsageError: for a subject that can't be.
+        """
+        if self.subject:
+            from embcheck.core.declaration import VARIABLE, SubjectError
+            from embcheck.runner.preflight import rehearse_apart
+
+            if os.environ.get(VARIABLE) == self.subject:
+                return self  # it was
+            try:
+                rehearse_apart(self.subject)
+            except SubjectError as error:
+                raise UsageError(str(error)) from None
+            os.environ[VARIABLE] = self.subject  # for this process, its workers and whatever they start
+        return self
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """The settings among the values of options, by name; of a path that is empty there is none."""
+        chosen: dict[str, Any] = {}
+        for name, option in _SETTINGS.items():
+            if name in values:
+                value = values[name]
+                chosen[option.field] = (Path(value) if value else None) if option.kind is Path else value
+        return cls(**chosen)
+
+    def as_arguments(self) -> list[str]:
+        """The pytest options that give these settings."""
+        given = {option: getattr(self, option.field) for option in _SETTINGS.values() if COMMAND in option.places}
+        switches = [option.pytest for option, value in given.items() if option.kind is bool and value]
+        return switches + [
+            f"{option.pytest}={'' if value is None else value}"
+            for option, value in given.items()
+            if option.kind is not bool
+        ]
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """The number of a shard, counted from 1, and of how many it is: ``2/4``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"no shard {text!r}; expected k/N, such as 1/4, with k from 1 to N")
+    return int(number), int(count)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one item hands to the controlling process: its verdicts, of how many items of its family it is one, and
+    what the laws say."""
+
+    item: str
+    items: int
+    verdicts: list[Verdict]
+    laws: Sequence[Statement] = ()
+    #: what the process has proved of its machine, which each tells once
+    machine: Machine | None = None
+
+    def to_json(self) -> str:
+        """As it travels between processes."""
+        verdicts = [verdict.to_dict() for verdict in self.verdicts]
+        laws = [asdict(statement) for statement in self.laws]
+        told = {"machine": self.machine.to_dict()} if self.machine is not None else {}
+        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts, "laws": laws, **told})
+
+    def attach(self, node: Any) -> None:
+        """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
+        node.user_properties.append((_VERDICTS, self.to_json()))
+
+    @classmethod
+    def detach(cls, report: Any) -> Batch | None:
+        """The batch that a test's report carries, taken out so that no other reporter prints it."""
+        for position, (name, value) in enumerate(report.user_properties):
+            if name == _VERDICTS:
+                del report.user_properties[position]
+                return cls.from_json(str(value))
+        return None
+
+    @classmethod
+    def from_json(cls, text: str) -> Batch:
+        """What `to_json` wrote."""
+        data = json.loads(text)
+        verdicts = [Verdict.from_dict(verdict) for verdict in data["verdicts"]]
+        laws = [built(Statement, law) for law in data["laws"]]
+        machine = Machine.of(data["machine"]) if "machine" in data else None
+        return cls(data["item"], data["items"], verdicts, laws, machine)
+
+
+def environment(machine: Machine | None = None) -> dict[str, Any]:
+    """What a run depends on, for the record's header; of the machine only what needs no proof, if none is given."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "?"
+
+    names = ("torch", "numpy", "hypothesis", "pytest", "pytest-xdist", "embcheck")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: installed(name) for name in names},
+        "machine": (machine or seen()).to_dict(),
+        "source": digest(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+@dataclass
+class Results:
+    """The verdicts of a run as they come in, and what they add up to."""
+
+    settings: Settings
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _done: dict[str, set[str]] = field(default_factory=dict)
+    _whole: dict[str, int] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """What one item handed over."""
+        self.verdicts += batch.verdicts
+        for verdict in batch.verdicts[:1]:
+            self._done.setdefault(verdict.family, set()).add(batch.item)
+            self._whole[verdict.family] = batch.items
+
+    def settle(self) -> list[Verdict]:
+        """One verdict for each law and mode; a law with an obligation that no case met is *unknown*.
+
+        Obligations are only asked of torch's own layers (another subject need not have what they speak of) and of
+        families of which every item ran, for else the user chose otherwise; never of a shard, but of what `merge` makes of all.
+        """
+        whole = {family for family, (done, all_of_it) in self.families.items() if done >= all_of_it}
+        return settle(self.verdicts, () if self.settings.shard else whole)
+
+    @property
+    def families(self) -> dict[str, tuple[int, int]]:
+        """Of each family how many items ran, and how many it has: shards of a run add up."""
+        names = dict.fromkeys(verdict.family for verdict in self.verdicts)
+        return {name: (len(self._done.get(name, ())), self._whole.get(name, 1)) for name in names}
+
+    @property
+    def cases(self) -> int:
+        """How many cases were judged (a case is judged by every law of its family, and counted once)."""
+        return sum(cases_by_family(self.verdicts).values())
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all cases of the run, whoever ran them in which order; a further CPU level runs no others."""
+        own = (verdict for verdict in self.verdicts if not level_of(verdict.device))
+        keys = {(v.family, v.subject, v.mode, v.engine, v.digest) for v in own}
+        return hashlib.blake2b(repr(sorted(keys)).encode(), digest_size=8).hexdigest()
+
+
+def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
+    """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown.
+
+    A family of which this torch has nothing at all is not applicable, and owes nothing.
+    """
+    merged = merge_all(verdicts)
+    owing = {v.family for v in merged.values() if v.status > Status.NOT_APPLICABLE}.intersection(whole)
+    met: dict[str, set[str]] = {}
+    for verdict in merged.values():
+        met.setdefault(verdict.law, set()).update(verdict.met)
+    skipping = {verdict.family for verdict in merged.values() if len(verdict.reasons) > len(verdict.undecided)}
+    settled = []
+    for verdict in merged.values():
+        missing = sorted(set(verdict.must_cover) - met[verdict.law])
+        if missing == [APPLIES] and not verdict.cases and verdict.family in skipping:
+            missing = []  # those that it speaks of are not applicable here: the reason is told where they were counted
+        if verdict.family in owing and missing and verdict.subject == "torch":
+            others = ", ".join(each for each in missing if each != APPLIES)
+            reason = "no case was judged" if APPLIES in missing else f"no case met: {others}"
+            status = max(verdict.status, Status.UNKNOWN)
+            verdict = replace(verdict, status=status, reasons=(*verdict.reasons, reason))
+        settled.append(verdict)
+    return unjudged(settled, whole)
+
+
+#: The fingerprint of no case at all.
+_NO_CASE = "0" * 16
+
+
+def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> list[Verdict]:
+    """The verdicts of a user's subject; of a family that has cases, of which not one could be judged, those are unknown that
+    say why.
+
+    A constructor that refuses all that it is given is not right for that.  A family is meant that ran as a ``whole`` (None:
+    each did); one of which the subject has nothing has no cases, and owes nothing.
+    """
+    families: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in settled:
+        if verdict.subject != "torch" and (whole is None or verdict.family in whole):
+            families.setdefault((verdict.subject, verdict.family), []).append(verdict)
+    owing = {
+        key
+        for key, found in families.items()
+        if not any(verdict.cases for verdict in found)
+        and any(verdict.digest not in ("", _NO_CASE) for verdict in found)
+    }
+    return [
+        replace(verdict, status=max(verdict.status, Status.UNKNOWN), reasons=("no case was judged", *verdict.reasons))
+        if (verdict.subject, verdict.family) in owing and verdict.reasons
+        else verdict
+        for verdict in settled
+    ]
+
+
+def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
+    """The counterexamples of settled verdicts: one for each law, case and kind, naming all modes that show it."""
+    found: dict[tuple[str, str, str], Counterexample] = {}
+    for verdict in verdicts:
+        if verdict.status < Status.VIOLATED:
+            continue  # a ledger entry's witness shows what is known
+        for example in verdict.counterexamples:
+            key = (example.law, example.case, example.kind)
+            held = found.get(key)
+            if held is None:
+                found[key] = example
+            elif example.mode not in (held.mode, *held.other_modes):
+                both = held.in_baseline and example.in_baseline
+                found[key] = replace(held, other_modes=(*held.other_modes, example.mode), in_baseline=both)
+    return list(found.values())
+
+
+def exit_code(verdicts: Iterable[Verdict], unaccounted: Collection[str] = ()) -> int:
+    """0 if every law holds, is known or not applicable; 1 if one is violated or unknown, or an item gave no verdict."""
+    return 1 if unaccounted or any(verdict.status >= Status.UNKNOWN for verdict in verdicts) else 0

@@ -1,0 +1,432 @@
+"""The controlling process' part of a run: it collects verdicts, examines crashes, writes the record, and settles.
+
+Workers only judge.  Whatever they hand over passes through here once, so there is one writer of the record and one
+place that decides the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from embcheck.core.accounting import Account, Selection
+from embcheck.core.files import write_whole
+from embcheck.core.item import PROFILES
+from embcheck.core.machine import Machine
+from embcheck.core.processes import RunFolder, temporary_files_in
+from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.crashes.crash import confirmed, verdict_of_crash
+from embcheck.engine.crashes.slot import Deaths, Running, read_slot
+from embcheck.engine.crashes.watch import Watch
+from embcheck.engine.levels.beside import Beside
+from embcheck.engine.levels.level import level_of
+from embcheck.record.compare import Baseline, Key
+from embcheck.record.ending import because, verdict_line
+from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
+from embcheck.record.store import keep, store_of
+from embcheck.record.totals import Totals, by_word
+from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
+
+#: How often an item is taken up again after it crashed a worker.
+_RESTARTS = 3
+
+
+class Session:
+    """Registered by the plug-in in the controlling process only."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+        self.results = Results(self.settings)
+        self.store: Path | None = None
+        self.crashes: Counter[str] = Counter()
+        self.reduced: dict[tuple[str, str], Counterexample] = {}
+        self.writer: Writer | None = None
+        self.headed = False
+        self.started = time.monotonic()
+        self.settled: list[Verdict] = []
+        self.absences: dict[str, dict[str, str]] = {}
+        self.examples: list[Counterexample] = []
+        self.stopped = "finished"
+        #: Whether GitHub's annotations are printed.
+        self.annotates = os.environ.get("GITHUB_ACTIONS") == "true"
+        #: The exit code, and why it is that, once the run is over.
+        self.code = 0
+        self.because = ""
+        self.baseline = self._read_baseline()
+        self.excused: frozenset[Key] = frozenset()
+        self.account = Account()
+        #: What was selected and gave no verdicts, each with its reason, once the run is over.
+        self.unaccounted: dict[str, str] = {}
+        #: Kept failures that were tried again and are not fixed, with what was said of them, and who is told of each.
+        self.kept: dict[str, str] = {}
+        self.tell: Callable[[str], None] = self._say
+        #: What each further CPU level proved, once the run is over.
+        self.levels: dict[str, str] = {}
+        self.level_machine: dict[str, Any] = {}
+        told = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
+        #: what the first process that judged has proved of the machine
+        self.machine: Machine | None = None
+        self.record = Record({"settings": told, "arguments": sys.argv[1:], **environment()})
+        self.beside = self._beside()
+        self._open_record()
+        self._folder = RunFolder()
+        self.folder = self._folder.path
+        self.deaths = Deaths(self.folder)
+        self.watch: Watch | None = None
+
+    def _beside(self) -> Beside:
+        """The lowest CPU level of this run; of shards the first has it."""
+        settings = self.settings
+        own = not settings.subject and not settings.modes and settings.device == "cpu"
+        beside = Beside(
+            profile=settings.profile,
+            seed=settings.seed,
+            ledgers=tuple(map(str, settings.ledgers)),
+            torch_alone=own and (not settings.shard or settings.shard.startswith("1/")),
+        )
+        if beside.due:
+            self.record.header["levels"] = {beside.level.name: beside.words}
+        return beside
+
+    def _read_baseline(self) -> Baseline | None:
+        path = self.settings.baseline
+        if path is None:
+            return None
+        try:
+            baseline = read(path)
+        except RecordError as error:
+            raise pytest.UsageError(f"embcheck: the baseline is no record: {error}") from None
+        except OSError as error:
+            raise pytest.UsageError(f"embcheck: can't read the baseline {path}: {error.strerror}") from None
+        if baseline.shortfall:
+            self.results.notes.append(f"the baseline is {baseline.shortfall}")
+        if baseline.header.get("format", FORMAT) < NAMES_CASES:
+            self.results.notes.append("the baseline is of an older format and does not say which cases failed; make it anew")
+        return Baseline(baseline)
+
+    def _open_record(self) -> None:
+        if self.settings.report is None:
+            return
+        path = self.settings.report / "record.ndjson"
+        try:
+            self.writer = Writer(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise pytest.UsageError(
+                f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
+            ) from None
+
+    def _head(self) -> None:
+        """Writes the record's header, once: it waits for the first process that tells what it proved of the machine."""
+        if self.writer is not None and not self.headed:
+            self.writer.header(**self.record.header)
+        self.headed = True
+
+    def _prove(self, machine: Machine | None) -> None:
+        """What a process tells of the machine, before its first verdict."""
+        if machine is None:
+            return
+        if self.machine is None:
+            self.machine, self.record.header["machine"] = machine, machine.to_dict()
+        elif machine != self.machine:
+            self.results.notes.append(f"another process of this run proved another machine: {machine}")
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["embcheck_run"] = str(self.folder)
+        if self.watch is None:
+            self.watch = Watch(self.folder, PROFILES[self.settings.profile].limit)
+            self.watch.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        batch = Batch.detach(report)
+        # The setup's and teardown's reports carry the same properties again.
+        if batch is not None and report.when == "call":
+            self.account.done.add(report.nodeid)
+            self.take(batch)
+        elif not report.passed and not any(name == "embcheck crash" for name, _ in report.user_properties):
+            self.account.failed(report.nodeid, report.longrepr)
+            if report.skipped:
+                self.account.skipped.add(report.nodeid)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        self.beside.start(ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if not self.config.option.collectonly:
+            self.beside.start(item.nodeid for item in session.items)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.account.failed(report.nodeid, report.longrepr)
+
+    def take(self, batch: Batch, *, counted: bool = True) -> None:
+        """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
+        self._prove(batch.machine)
+        self._head()
+        batch = replace(batch, verdicts=[self._marked(verdict) for verdict in batch.verdicts])
+        if counted:
+            self.results.add(batch)
+        else:
+            self.results.verdicts += batch.verdicts
+        self.record.verdicts += batch.verdicts
+        new = [statement for statement in batch.laws if statement.law not in self.record.laws]
+        self.record.laws.update((statement.law, statement) for statement in new)
+        if self.writer is not None:
+            for statement in new:
+                self.writer.statement(statement)
+            for verdict in batch.verdicts:
+                self.writer.verdict(verdict)
+
+    def _take_level(self) -> None:
+        """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
+        swept = self.beside.result()
+        if swept is None:
+            return
+        self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
+        self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
+
+    def _marked(self, verdict: Verdict) -> Verdict:
+        return self.baseline.marked(verdict) if self.baseline is not None else verdict
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+        """A worker died: name the case, see alone whether torch dies of it, and take the item up again without it."""
+        running = self._running(crashitem)
+        if running is None:
+            return
+        limit, ledgers = PROFILES[self.settings.profile].limit, self.settings.ledgers
+        with temporary_files_in(self.folder):
+            seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledgers)
+        verdict = self._marked(seen)
+        self._head()
+        self.results.verdicts.append(verdict)
+        self.record.verdicts.append(verdict)
+        if self.writer is not None:
+            self.writer.verdict(verdict)
+        for example in verdict.counterexamples:
+            self.reduced[verdict.family, example.kind] = example
+            self.deaths.crashes(verdict.family)
+        if not verdict.counterexamples:
+            self.deaths.kills(running.case)
+        told = [f"{example.words} on {example.case}" for example in verdict.counterexamples] or verdict.reasons
+        report.longrepr = told[0]
+        report.user_properties.append(("embcheck crash", told[0]))
+        self.crashes[crashitem] += 1
+        if self.crashes[crashitem] <= _RESTARTS:
+            sched.mark_test_pending(crashitem)
+        else:
+            self.account.failed(crashitem, f"given up after {_RESTARTS + 1} crashes")
+
+    def _running(self, nodeid: str) -> Running | None:
+        """What the dead worker was doing; its slot is used up."""
+        for path in self.folder.glob("slot-*"):
+            running = read_slot(path)
+            if running.nodeid == nodeid and running.case:
+                path.unlink()
+                return running
+        return None
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self.watch is not None:
+            self.watch.stop()
+        if self.config.option.collectonly:
+            return
+        if not self.account.selection.items:
+            self.account.selection = Selection.read(self.folder)
+        self.unaccounted = self.account.unaccounted()
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self._take_level()
+        self.beside.close()
+        self._settle()
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            self.stopped = "interrupted"
+        elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
+            self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
+        failing = exit_code((v for v in self.settled if v.key not in self.excused), {**self.unaccounted, **self.kept})
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and failing:
+            session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.others()):
+            session.exitstatus = exitstatus = pytest.ExitCode.OK
+        self._keep_failures()
+        if self.settings.update_ledger is not None and self.examples:
+            self._update_ledger(self.settings.update_ledger)
+        if self.stopped == "finished" and not self._confirmed():
+            self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
+            exitstatus = session.exitstatus
+        totals = Totals.of(self.settled)
+        self.record.footer = {
+            "stopped": self.stopped,
+            "exit_code": int(exitstatus),
+            "seconds": round(time.monotonic() - self.started, 1),
+            "cases": self.results.cases,
+            "digest": self.results.digest,
+            "unaccounted": self.unaccounted,
+            **({"kept": self.kept} if self.kept else {}),
+            "selection": self.account.selection.digest,
+            "families": {name: list(counts) for name, counts in self.results.families.items()},
+            "laws": by_word(totals.laws),
+            "witnesses": by_word(totals.witnesses),
+            **({"levels": self.levels} if self.levels else {}),
+            "modes": self._modes(),
+            "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
+        }
+        self._head()
+        if self.writer is not None:
+            self.writer.footer(**self.record.footer)
+            if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
+        self._say_why(int(session.exitstatus))
+        if self.results.verdicts or self.unaccounted or self.kept:
+            self._publish()
+        self._folder.remove()
+
+    def _say(self, line: str) -> None:
+        """Tells whoever runs pytest itself."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(line)
+
+    def _say_why(self, code: int) -> None:
+        """Notes the exit code and its reason, for whoever prints them."""
+        selection = self.account.selection.items
+        broken = self.writer.broken if self.writer is not None else None
+        self.code, self.because = code, because(
+            code,
+            self.settled,
+            self.excused,
+            unaccounted=len(self.unaccounted),
+            selected=len(selection),
+            others=self.account.others(),
+            broken=broken or "",
+            kept=self.kept,
+        )
+
+    def _settle(self) -> None:
+        self.settled = self.results.settle()
+        if self.settings.modes:
+            from embcheck.modes.mode import absences
+            from embcheck.subject.collect import load_families
+
+            with suppress(Exception):  # a file of laws that can't be imported is unaccounted for already
+                load_families()
+            self.absences = absences(self.settings.modes, dict.fromkeys(v.family for v in self.settled))
+        self.examples = examples_of(self.settled)
+        if self.baseline is not None:
+            self.excused = self.baseline.excused(self.record.verdicts, self.settled)
+
+    def _modes(self) -> dict[str, dict[str, Any]]:
+        """For each family: what each mode cost, and the modes that it has not."""
+        from embcheck.report.grid import costs
+
+        found: dict[str, dict[str, Any]] = {}
+        for (family, mode), (cases, seconds) in costs(self.settled).items():
+            found.setdefault(family, {})[mode] = {"cases": cases, "seconds": round(seconds, 2)}
+        for family, reasons in self.absences.items():
+            found.setdefault(family, {}).update({mode: {"absent": reason} for mode, reason in reasons.items()})
+        return found
+
+    def _keep_failures(self) -> None:
+        """Writes failures and scripts down; a folder that can't be written costs only the files."""
+        store = store_of(self.settings.report)
+        try:
+            for example in self.examples:
+                machine = self.level_machine if level_of(example.device) else self.record.header["machine"]
+                keep(example, store, torch=self.record.torch, machine=machine)
+            self.store = store
+        except OSError as error:
+            self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")
+
+    def _update_ledger(self, path: Path) -> None:
+        """Writes an entry for each way in which a law is violated."""
+        from embcheck.core.ledger import LedgerError
+        from embcheck.runner.update_ledger import update
+        from embcheck.subject.collect import load_families
+
+        load_families()  # which know the kinds of cases
+        machine = self.machine or Machine.of(self.record.header["machine"])
+        measured = {Version(self.record.torch).base_version: [machine.gpu_capability or machine.cpu_capability]}
+        try:
+            count = update(path, self.results.verdicts, self.examples, measured)
+        except (OSError, LedgerError) as error:
+            self.results.notes.append(f"the ledger {path} can't be updated: {error}")
+            return
+        words = ("entry", "it") if count == 1 else ("entries", "them")
+        self.results.notes.append(f"{count} {words[0]} written to {path}; the next run knows {words[1]} with --ledger {path}")
+
+    def _confirmed(self) -> bool:
+        """Runs the scripts, which may take minutes, and notes how they end; whether the user let it come to an end."""
+        try:
+            with temporary_files_in(self.folder):
+                self.examples = confirmed(self.examples)
+        except KeyboardInterrupt:
+            return False
+        ran = {example.id: example.script_confirmed for example in self.examples}
+        self.settled = [
+            replace(
+                verdict,
+                counterexamples=tuple(replace(e, script_confirmed=ran.get(e.id)) for e in verdict.counterexamples),
+            )
+            for verdict in self.settled
+        ]
+        return True
+
+    def _publish(self) -> None:
+        """The page beside the record, if its extra is there, and the summary of a job of GitHub Actions."""
+        from embcheck.report.github import summary
+
+        summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
+        try:
+            if summary_file:
+                with Path(summary_file).open("a", encoding="utf-8") as file:
+                    file.write(summary(self.record, self.baseline, verdict_line(self.code, self.because)))
+            if self.writer is not None and find_spec("jinja2") is not None:
+                from embcheck.report.page import of_record, render
+
+                shown = render([of_record(self.record, store=self.writer.path.parent)])
+                write_whole(self.writer.path.with_name(PAGE), shown)
+        except OSError as error:
+            self.results.notes.append(f"a report can't be written to {error.filename}: {error.strerror}")
+
+    def pytest_unconfigure(self) -> None:
+        """Annotations go to the standard output, which nobody captures any more; another run may write there now."""
+        if self.writer is not None:
+            self.writer.close()
+        if self.annotates:
+            from embcheck.report.github import workflow_commands
+
+            for line in workflow_commands(self.settled, self.excused):
+                print(line)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self.results.verdicts and not self.account.selection.items:
+            return  # somebody else's session
+        from embcheck.report.screen import opening_line
+        from embcheck.report.style import console
+        from embcheck.report.terminal import summary
+
+        terminalreporter.section("embcheck")
+        verbosity = self.config.get_verbosity()
+        out = console(colour=terminalreporter.hasmarkup, width=terminalreporter._tw.fullwidth)
+        if verbosity >= 0:
+            out.print(opening_line(self), markup=False)
+        summary(self, out, verbosity=verbosity)

@@ -1,0 +1,89 @@
+"""``--update-ledger``: writes an entry for each way in which a run found a law violated, so that the next run knows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from embcheck.core.axes import parse
+from embcheck.core.files import write_whole
+from embcheck.core.ledger import read
+from embcheck.core.typed import visible
+from embcheck.core.verdict import Counterexample, Verdict
+from embcheck.engine.common_facts import both, in_words, region
+
+#: What the process died of, or had no end in: such cases must not be executed again.
+_DEADLY = ("crash", "hang")
+
+
+def update(
+    path: Path, verdicts: Sequence[Verdict], examples: Sequence[Counterexample], measured: Mapping[str, list[str]]
+) -> int:
+    """Adds entries to a file, which need not be there yet; how many.
+
+    ``verdicts`` are those of single items, ``measured`` says on which torch and machine.
+
+    Raises:
+        OSError: if the file can't be written.
+        LedgerError: if it can't be read afterwards.
+    """
+    made = list(entries(verdicts, examples, measured))
+    if made:
+        held = path.read_text(encoding="utf-8") if path.exists() else ""
+        write_whole(path, "\n".join(filter(None, [held, *map(as_toml, made)])))
+        read(path)
+    return len(made)
+
+
+def entries(
+    verdicts: Sequence[Verdict], examples: Iterable[Counterexample], measured: Mapping[str, list[str]]
+) -> Iterable[dict[str, Any]]:
+    """An entry for each law, device and kind of difference, with the smallest case as its witness."""
+    groups: dict[tuple[str, str, str], list[Counterexample]] = {}
+    for example in examples:
+        groups.setdefault((example.law, example.device, example.kind), []).append(example)
+    for (law, device, kind), group in groups.items():
+        least = min(group, key=lambda example: (len(example.case), example.case))
+        told = [v.shared[kind] for v in verdicts if (v.law, v.device) == (law, device) and kind in v.shared]
+        told += [{"where": region(parse(example.case).facts()), "instead": {}} for example in group]
+        common = reduce(both, told)
+        modes = dict.fromkeys(mode for each in group for mode in (each.mode, *each.other_modes))
+        instead = in_words(common["instead"])
+        deadly = kind.startswith(_DEADLY)
+        yield {
+            "name": re.sub(r"[^a-z0-9]+", "-", f"{law} {kind} {least.id}".lower()).strip("-"),
+            "law": law,
+            "mode": ", ".join(modes),
+            **({"device": device} if device != "cpu" else {}),
+            "kind": kind,
+            **({"instead": instead} if instead else {}),
+            **({"excluded": True} if deadly else {}),
+            "where": common["where"],
+            "witness": least.case,
+            "reason": f"Written by embcheck run --update-ledger on {date.today()}: {least.words}.",
+            "measured": dict(measured),
+        }
+
+
+def as_toml(entry: Mapping[str, Any]) -> str:
+    """An entry as a ledger has it."""
+    return "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in entry.items()), ""])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(name)} = {_value(each)}' for name, each in value.items())} }}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(visible(value), ensure_ascii=False)  # a text of JSON is one of TOML
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else _value(name)

@@ -1,0 +1,198 @@
+"""How a layer with one table is built for a case: which flags it is given, which of its parameters is the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from embcheck.core.declaration import Declaration, SubjectError, name_of
+from embcheck.core.domain import Domain, Unsuited
+from embcheck.subject.limits import STATED, Limits, limits_of
+
+Size = tuple[int, int]
+#: Rows and columns of the two tables that tell which parameter is the table; the later ones for constructors that refuse
+#: odd widths, or small ones.
+_SIZES: tuple[tuple[Size, Size], ...] = (((5, 3), (7, 4)), ((5, 4), (7, 8)), ((64, 64), (128, 128)))
+#: Tokens that are looked up to see how a layer is called, by their rank.
+_TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How a subject is built: ``taken`` are the flags that it is given, ``said`` those among them that must always be,
+    since its defaults are not torch's, ``path`` the name of the parameter that is the table; ``lacks`` gives the reason
+    for each flag that it has not; ``size`` is one of a table that it takes, ``limits`` what its constructor refuses.
+    """
+
+    factory: Callable[..., Any]
+    declared: Declaration
+    taken: frozenset[str]
+    said: Mapping[str, Any]
+    path: str
+    size: Size
+    lacks: Mapping[str, str]
+    limits: Limits
+
+    @property
+    def domain(self) -> Domain:
+        """The declared domain without what the constructor refuses."""
+        return replace(self.declared.domain, flags=tuple(sorted(self.taken)), refuses=self.limits.refuses)
+
+    def layer(self, rows: int, width: int, flags: Mapping[str, Any]) -> torch.nn.Module:
+        """The subject with the flags that it takes, in the state for which it is declared.
+
+        Raises:
+            Unsuited: if it has no such table, whatever the flags, or takes no two of these flags together: its constructor
+                says so.
+        """
+        given = {**self.said, **{flag: value for flag, value in flags.items() if flag in self.taken}}
+        try:
+            layer: torch.nn.Module = self.factory(rows, width, **given)
+        except STATED as error:
+            why = self.limits.of_table(rows, width, error) or self.limits.of_pairs(given)
+            if why is not None:
+                raise Unsuited(why) from None
+            raise
+        return layer.train() if "train" in self.declared.domain.states else layer.eval()
+
+    def table(self, layer: torch.nn.Module, shape: tuple[int, ...]) -> torch.nn.Parameter:
+        """The layer's table; its other parameters are frozen, for of them no law speaks.
+
+        Raises:
+            Unsuited: if it has another shape.
+        """
+        table = layer.get_parameter(self.path)
+        if tuple(table.shape) != shape:
+            raise Unsuited(f"its parameter {self.path} has the shape {tuple(table.shape)} where {shape} was asked for")
+        for parameter in layer.parameters():
+            if parameter is not table:
+                parameter.requires_grad_(False)
+        return table
+
+    def script(self, ending: str) -> str:
+        """What a counterexample's script says in place of a closure that builds the subject and returns ``ending``."""
+        top = self.factory.__qualname__.split(".")[0]
+        state = "" if "train" in self.declared.domain.states else ".eval()"
+        return (
+            f'sys.path.insert(0, ".")\nfrom {self.factory.__module__} import {top}\n\n\n'
+            "def build(weight, **flags):\n"
+            f"    given = {dict(self.said)} | "
+            f"{{flag: value for flag, value in flags.items() if flag in {sorted(self.taken)}}}\n"
+            f"    layer = {self.factory.__qualname__}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
+            f'    table = layer.get_parameter("{self.path}")\n'
+            "    for parameter in layer.parameters():\n"
+            "        parameter.requires_grad_(parameter is table and table.requires_grad)\n"
+            f"{ending}"
+        )
+
+
+def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, Size]:
+    """Rows and columns of two tables that the subject takes.
+
+    Raises:
+        ValueError, AssertionError: what its constructor says if it takes none.
+    """
+    domain, said = declared.domain, None
+    for first, second in _SIZES:
+        sizes = (
+            _at_least(first, domain.min_rows, domain.min_dim),
+            _at_least(second, domain.min_rows + 2, domain.min_dim + 1),
+        )
+        try:
+            for size in sizes:
+                factory(*size)
+            return sizes
+        except (ValueError, AssertionError) as error:
+            said = said or error
+    assert said is not None
+    raise said
+
+
+def _at_least(size: Size, rows: int, width: int) -> Size:
+    return max(size[0], rows), max(size[1], width)
+
+
+def tokens_of(declared: Declaration) -> torch.Tensor:
+    """Four tokens, below 3, of the rank and dtype for which a table or a bag is declared; one for rank 0."""
+    domain, usual = declared.domain, (2, 1) if declared.kind == "bag" else tuple(_TOKENS)
+    shape = _TOKENS[next((rank for rank in usual if domain.ranks is None or rank in domain.ranks), usual[0])]
+    tokens = torch.tensor([0, 1, 1, 2])[: 4 if shape else 1].reshape(shape)
+    return tokens if domain.index_dtypes is None or "int64" in domain.index_dtypes else tokens.int()
+
+
+def small_layer(builder: Builder) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """A layer of the subject, in a dtype for which it is declared, and what it may be called with."""
+    declared = builder.declared
+    mode = next((mode for mode in ("sum", "mean", "max") if builder.limits.refuses("mode", mode) is None), "sum")
+    layer = builder.layer(*builder.size, {"mode": mode})
+    if declared.domain.dtypes is not None and "float32" not in declared.domain.dtypes:
+        layer.to(getattr(torch, min(declared.domain.dtypes)))
+    tokens = tokens_of(declared)
+    offsets = (torch.tensor([0, 2], dtype=tokens.dtype),) if declared.kind == "bag" and tokens.dim() == 1 else ()
+    return layer, (tokens, *offsets)
+
+
+def builder_of(factory: Callable[..., Any], declared: Declaration, flags: tuple[str, ...], model: Any) -> Builder:
+    """How a subject is built that has the ``flags`` of torch's ``model``.
+
+    Raises:
+        SubjectError: if its table is not found, or a flag of its signature can't be set; one line.
+    """
+    sizes = sizes_of(factory, declared)
+    limits = limits_of(factory, declared, flags, model, sizes[0])
+    lacks = dict(limits.lacks)
+    for flag in flags:
+        if flag not in limits.taken | lacks.keys() and flag not in declared.fixed:
+            lacks[flag] = declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
+    path = table_path(factory, declared, limits.said, sizes)
+    return Builder(factory, declared, limits.taken, limits.said, path, sizes[0], lacks, limits)
+
+
+def table_path(
+    factory: Callable[..., Any], declared: Declaration, said: Mapping[str, Any], sizes: tuple[Size, Size]
+) -> str:
+    """The name of the parameter that is the table.
+
+    Raises:
+        SubjectError: if there is none, or more than one could be; one line.
+    """
+    name = name_of(factory)
+    found: list[dict[str, tuple[int, ...]]] = []
+    for size in sizes:
+        layer = factory(*size, **said)
+        found.append({path: tuple(p.shape) for path, p in layer.named_parameters()})
+    shapes = found[0]
+    if declared.table:
+        path = next((path for path in (declared.table, f"{declared.table}.weight") if path in shapes), None)
+        if path is None:
+            raise SubjectError(f"{name}: no parameter {declared.table!r}; there are {', '.join(shapes) or 'none'}")
+        if shapes[path] != sizes[0]:
+            raise SubjectError(f"{name}: {path} has the shape {shapes[path]}; expected {sizes[0]}")
+        return path
+    tables = [path for path in shapes if all(each.get(path) == size for each, size in zip(found, sizes, strict=True))]
+    if len(tables) == 1:
+        return tables[0]
+    listed = ", ".join(f"{path} {shape}" for path, shape in list(shapes.items())[:6]) or "none"
+    line = f"{name}: expected one parameter of shape {sizes[0]}, found {len(tables)} (its parameters: {listed})"
+    raise SubjectError(line + ('; say which is the table: declare(table="…")' if tables else ""))
+
+
+def learns(builder: Builder) -> bool:
+    """Whether the table gets a gradient once it requires one; a layer may keep it frozen.
+
+    One that requires a gradient as it is built is taken to.
+    """
+    drawn = torch.get_rng_state()
+    try:
+        layer, given = small_layer(builder)
+        table = builder.table(layer, builder.size)
+        if table.requires_grad:
+            return True
+        table.requires_grad_()
+        with torch.enable_grad():
+            return bool(layer(*given).requires_grad)
+    finally:
+        torch.set_rng_state(drawn)

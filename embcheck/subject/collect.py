@@ -1,0 +1,61 @@
+"""Finds the laws: the ``properties`` of a checkout, or those shipped inside the package."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from pathlib import Path
+
+from embcheck.core.declaration import VARIABLE
+from embcheck.core.law import FAMILIES, Family
+from embcheck.core.verdict import Statement
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def properties_folder() -> Path:
+    """The folder of the laws' files: beside the package in a checkout, inside it when installed."""
+    inside = _PACKAGE / "properties"
+    return inside if inside.is_dir() else _PACKAGE.parent / "properties"
+
+
+def files_of_laws() -> list[Path]:
+    """The files of the laws, core's first."""
+    return sorted(properties_folder().rglob("test_*.py"))
+
+
+def load_families() -> dict[str, Family]:
+    """Every family by name, in the order of the files that hold them; every mode is registered on the way.
+
+    In a run that is about a subject of the user's, they are those that speak of its kind, brought to it.
+    """
+    load_modes()
+    folder = properties_folder()
+    prefix = "embcheck.properties" if folder.parent == _PACKAGE else "properties"
+    if prefix == "properties" and str(folder.parent) not in sys.path:
+        sys.path.insert(0, str(folder.parent))
+    for path in files_of_laws():
+        importlib.import_module(".".join((prefix, *path.relative_to(folder).with_suffix("").parts)))
+    subject = os.environ.get(VARIABLE)
+    if subject:
+        from embcheck.subject.activation import activate
+
+        activate(subject)
+    return FAMILIES
+
+
+def load_modes() -> None:
+    """Registers the modes of `embcheck.modes`, in the order of its modules' names."""
+    package = importlib.import_module("embcheck.modes")
+    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"embcheck.modes.{name}")
+
+
+def statements(family: Family) -> list[Statement]:
+    """What the laws of a family say, as a record keeps it."""
+    return [
+        Statement(law.name, family.name, law.sentence, law.source, implied_by=law.implied_by, claim=law.claim)
+        for law in family.laws
+    ]

@@ -1,0 +1,70 @@
+"""A function that makes a linear layer of an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from embcheck.core.declaration import Declaration
+from embcheck.core.law import FAMILIES, Family
+from embcheck.families.conversion.assignment import ASSIGNMENTS
+from embcheck.subject.fitting import place, sent
+
+#: What a counterexample's script says in place of the closure.
+_SCRIPT = """\
+sys.path.insert(0, ".")
+from {module} import {top}
+
+
+def assign(target, weight):
+    rows, width = weight.shape
+    padding = rows - 1 if rows % 2 else None
+    embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
+    embedding.weight = weight
+    linear = {name}(embedding)
+    target.weight = linear.weight
+    return linear.weight, linear
+"""
+
+
+def as_it_is(w: torch.Tensor) -> torch.Tensor:
+    """In place of a spelling: the subject transposes by itself."""
+    return w
+
+
+def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
+    """The laws of the conversion on a function that makes a linear layer of an embedding."""
+
+    def assign(target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
+        rows, width = weight.shape
+        # Padding is none of a linear layer's: every other table has it.
+        padding = rows - 1 if rows % 2 else None
+        embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
+        embedding.weight = weight
+        linear = factory(embedding)
+        target.weight = linear.weight
+        return linear.weight, linear
+
+    assign.script = _SCRIPT.format(**place(factory))  # type: ignore[attr-defined]
+    ASSIGNMENTS[name] = assign
+    spelling = "clone_contiguous" if declared.copies else "T"
+
+    def fit(case: Any) -> Any:
+        if case.mistake is not None or "frozen" in case.source or case.source == "from_pretrained":
+            return None  # a frozen table's layer may be frozen, too
+        grad_mode = "enabled" if case.grad_mode == "inference" else case.grad_mode
+        return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
+
+    family = FAMILIES["conversion"]
+    changed = sent(family, fit, ("assign", name), declared.domain)
+    if declared.copies:  # a copy lies in memory as it likes
+        layouts = {"converted_weight_has_transposed_strides", "converted_gradient_has_weight_layout"}
+        changed.laws = [law for law in family.laws if law.name not in layouts]
+    changed.plan = lambda case: _untransposed(family.plan(case))
+    yield changed
+
+
+def _untransposed(plan: Any) -> Any:
+    return plan._replace(options={**plan.options, "spelling": as_it_is})

@@ -1,0 +1,216 @@
+"""What the adapters of every kind of subject share: how a family's cases are sent to the entry of a subject.
+
+A subject is one more entry of the registries from which programs are chosen: a spelling of the lookup, of the bag, a
+way of tying, a way of assigning.  The families that follow have the same laws, with every case sent to that entry.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from embcheck.core.declaration import Declaration
+from embcheck.core.domain import USUAL, Domain, Unsuited
+from embcheck.core.law import Family, Law, accepts
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Finding, NotApplicable
+from embcheck.modes.mode import modes_of
+
+#: Turns a case into one that speaks of the subject, or None.
+Fit = Callable[[Any], Any]
+
+
+def place(factory: Any) -> dict[str, str]:
+    """Where a script imports the subject from, and its name there."""
+    return {"module": factory.__module__, "name": factory.__qualname__, "top": factory.__qualname__.split(".")[0]}
+
+
+#: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
+#: layer has.  A declaration of evaluation alone adds the one that it excludes, which says so.
+LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
+
+
+def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUAL) -> Family:
+    """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it.
+
+    Cases outside of the ``domain`` are enumerated, for they are counted, and each is followed by the nearest one inside.
+    """
+    space = family.space
+    axis, name = entry
+
+    def brought(case: Any) -> Any:
+        wanted = fit(domain.calm(case.but(**{axis: name})))
+        if wanted is None:
+            return None
+        fitted = space.repair(wanted)
+        # What another entry would be needed for, or what the subject has not, is no case of it.
+        return fitted if fitted is not None and getattr(fitted, axis) == name and fit(fitted) == fitted else None
+
+    def inside(fitted: Any) -> Any:
+        if fitted is None or domain.outside(fitted) is None:
+            return fitted
+        narrowed = domain.narrowed(fitted)
+        narrowed = None if narrowed is None else brought(narrowed)
+        return narrowed if narrowed is not None and domain.outside(narrowed) is None else None
+
+    def repair(case: Any) -> Any:
+        return inside(brought(case))
+
+    def unique(cases: Iterator[Any]) -> Iterator[Any]:
+        seen, asked = set(), set()
+        for each in cases:
+            # One case in every spelling of the lookup is one case of the subject.
+            case = each.but(**{axis: name})
+            if case in asked:
+                continue
+            asked.add(case)
+            fitted = brought(case)
+            for each in (fitted, inside(fitted)):
+                if each is not None and each not in seen:
+                    seen.add(each)
+                    yield each
+
+    @functools.cache  # an item goes through them twice: for what meets the obligations, and for what is run
+    def small() -> tuple[Any, ...]:
+        return tuple(unique(space.scope()))
+
+    draw, histories, aim = space.draw, space.histories, space.aim
+
+    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
+        def fit_in(case: Any) -> None:
+            fitted = repair(case)
+            if fitted is not None:
+                receive(fitted)
+
+        if histories is not None:
+            histories(fit_in, count, seed, patient)
+
+    changed = copy.copy(family)  # not replace(), which would register it as a family of its own
+    changed.space = replace(
+        space,
+        axes={**{one: domain.within(one, values) for one, values in space.axes.items()}, axis: (name,)},
+        repair=repair,
+        # Copies, since a case keeps what it once expanded to.
+        scope=lambda: (type(case)(*case) for case in small()),
+        fixed_cases=lambda: unique(space.fixed_cases()),
+        draw=None if draw is None else lambda draws: _or_none(draw(draws), repair),
+        histories=None if histories is None else received,
+        aim=None if aim is None else lambda wish: _or_none(aim(wish), repair),
+    )
+    changed.untaken = restricted
+    changed.outside = domain.outside
+    # By default; a run may ask for the others, and for all that change such a call.
+    changed.modes, changed.further = family.modes[:1], family.modes[1:]
+    if domain.random:
+        changed = of_random(changed)
+    has = modes_of(changed, "all")
+    changed.lives = tuple(
+        mode for mode in (*LIVES, "train") if mode in has and (mode in LIVES or "train" not in domain.states)
+    )
+    return changed
+
+
+#: What some modes take of Python is a part of it: by mode, what they then raise, and what that means.  A layer that is
+#: no such part breaks no law there.
+_RESTRICTED = (
+    ("", r"support the deepcopy protocol", "it can't be deep-copied, nor what is made of such a copy"),
+    (
+        "",
+        r"(?i)can't (get|pickle) local|can't pickle .*<locals>",
+        "a class that is made in a function can't be pickled",
+    ),
+    ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
+    ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
+    ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
+    ("copy", r"only supported through state_dict", "it can't be copied so"),
+    ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+    ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+)
+
+
+def restricted(out: Outcome) -> str | None:
+    """Why an error says only that a mode does not take such a layer; None if it says more, or there is none."""
+    if out.error is None:
+        return None
+    if isinstance(out.error, Unsuited):
+        return str(out.error)
+    text = " ".join(str(out.error).split())
+    for mode, pattern, reason in _RESTRICTED:
+        if mode in ("", out.mode) and re.search(pattern, text):
+            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
+    return None
+
+
+def unbatched(fit: Fit) -> Fit:
+    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
+    The mode vmap, which tells that as not applicable, has them."""
+
+    def fitted(case: Any) -> Any:
+        wanted = fit(case)
+        return wanted.but(route="backward_call") if wanted is not None and wanted.route == "batched" else wanted
+
+    return fitted
+
+
+def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:
+    """The family with only those laws ``asked``, beside that cases are accepted; the others are not applicable."""
+    changed = copy.copy(family)
+    changed.laws = [law if law.judge is accepts or asked(law) else _unasked(law, reason) for law in family.laws]
+    return changed
+
+
+def _unasked(law: Law, reason: str) -> Law:
+    @functools.wraps(law.judge)
+    def judge(case: Any, out: Outcome) -> Finding:
+        return NotApplicable(reason)
+
+    return replace(law, judge=judge, must_cover=frozenset(), implied_by="")
+
+
+#: Endings of the names of laws that speak of no value, though they read elements.
+_OF_MEMORY = ("_writes_nothing", "_is_a_copy")
+
+
+def of_random(family: Family) -> Family:
+    """The family's laws on a layer of which two equal calls differ: those that speak of no value, nor of random numbers."""
+
+    def asked(law: Law) -> bool:
+        return (law.metadata and not law.name.endswith("_leaves_surroundings")) or law.name.endswith(_OF_MEMORY)
+
+    return quiet(family, asked, "values are not asked, nor random numbers: random=True is declared")
+
+
+def absent(family: Family, reason: str) -> Family:
+    """The family with its laws and no cases, for the reason that the report gives."""
+    changed = copy.copy(family)
+    changed.absent = reason
+    changed.modes, changed.call = family.modes[:1], ""
+    return changed
+
+
+def _or_none(case: Any, repair: Fit) -> Any:
+    return None if case is None else repair(case)
+
+
+def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:
+    """Cases with the flags that the subject lacks at their defaults and those that it sets itself at their values."""
+    wanted = {**defaults, **declared.fixed}
+    padding = wanted.get("padding_idx")
+
+    @functools.cache
+    def known(fields: tuple[str, ...]) -> list[tuple[int, str, Any]]:
+        return [(fields.index(name), name, value) for name, value in wanted.items() if name in fields]
+
+    def fit(case: Any) -> Any:
+        if padding is not None and "padding_idx" in case._fields:
+            rows = case.num_embeddings
+            if not -rows <= padding < rows:
+                return None
+        changes = {name: value for place, name, value in known(case._fields) if case[place] is not value}
+        return case.but(**changes) if changes else case
+
+    return fit

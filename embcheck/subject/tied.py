@@ -1,0 +1,123 @@
+"""A model whose embedding and head share one weight: tying, and its life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from embcheck.core.declaration import FLAGS, Declaration
+from embcheck.core.law import FAMILIES, Family
+from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
+from embcheck.families.tied_training.training_steps import TIES
+from embcheck.subject.building import sizes_of
+from embcheck.subject.fitting import absent, fixed, place, quiet, sent
+from embcheck.subject.limits import limits_of
+
+#: What a counterexample's script says in place of the closures.
+_MAKE = """\
+sys.path.insert(0, ".")
+from {module} import {top}
+
+
+def make(weight, bias, flags):
+    given = {said} | {{flag: value for flag, value in (flags | {{"bias": bias is not None}}).items() if flag in {taken}}}
+    model = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+    table, head = model.get_submodule("{table}"), model.get_submodule("{head}")
+    table.__dict__["part_of_a_tie"], head.__dict__["part_of_a_tie"] = "table", "head"
+    table.weight.data = weight.detach()
+    if bias is not None:
+        head.bias.data = bias.detach()
+    return model
+
+
+"""
+_TIE_SCRIPT = (
+    _MAKE
+    + """\
+def tie(weight, bias, sparse):
+    return make(weight, bias, {{"sparse": True}} if sparse else {{}}), "{table}", "{head}"
+"""
+)
+_STRUCTURE_SCRIPT = (
+    _MAKE
+    + """\
+def structure(weight, bias, flags, from_head):
+    return make(weight, bias, flags)
+"""
+)
+
+
+def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
+    """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
+    size = sizes_of(factory, declared)[0]
+    limits = limits_of(factory, declared, FLAGS["tied"], torch.nn.Embedding, size)
+    taken, said = limits.taken, dict(limits.said)
+    domain = replace(declared.domain, flags=tuple(sorted(taken)), refuses=limits.refuses)
+    model = factory(*size)
+    head = model.get_submodule(declared.head)
+    biased = getattr(head, "bias", None) is not None
+
+    def make(weight: torch.Tensor, bias: torch.Tensor | None, flags: dict[str, Any]) -> torch.nn.Module:
+        asked = flags | {"bias": bias is not None}
+        given = said | {flag: value for flag, value in asked.items() if flag in taken}
+        made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+        table: Any = made.get_submodule(declared.table)
+        top: Any = made.get_submodule(declared.head)
+        # Of whatever class they are: by this a lap of training finds them.
+        table.__dict__["part_of_a_tie"], top.__dict__["part_of_a_tie"] = "table", "head"
+        table.weight.data = weight.detach()
+        if bias is not None:
+            top.bias.data = bias.detach()
+        return made
+
+    def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:
+        return make(weight, bias, {"sparse": True} if sparse else {}), declared.table, declared.head
+
+    def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> torch.nn.Module:
+        return make(weight, bias, flags)
+
+    named = place(factory) | {"table": declared.table, "head": declared.head, "said": said, "taken": sorted(taken)}
+    tie.script = _TIE_SCRIPT.format(**named)  # type: ignore[attr-defined]
+    structure.script = _STRUCTURE_SCRIPT.format(**named)  # type: ignore[attr-defined]
+    TIES[name] = tie
+    own = {} if "bias" in taken else {"bias": biased}
+    defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+    lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
+    plain = fixed(declared, {**lacking, **own})
+    expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
+        {f"{declared.head}.bias"} if biased else set()
+    )
+    if head.weight is not model.get_submodule(declared.table).weight:
+        yield from _untied(declared, name)
+        return
+    further = {key for key, _ in model.named_parameters(remove_duplicate=False)} - expected
+    if further:  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
+        reason = (
+            f"it has parameters beside the pair's ({', '.join(sorted(further)[:3])}): embcheck audit takes any model"
+        )
+        yield absent(FAMILIES["tied_training"], reason)
+        yield absent(FAMILIES["tie_preservation"], reason)
+        return
+    yield sent(FAMILIES["tied_training"], lambda case: _regular(plain(case)), ("tie", name), domain)
+    STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
+    yield sent(FAMILIES["tie_preservation"], lambda case: _open(plain(case)), ("structure", name), domain)
+
+
+def _untied(declared: Declaration, name: str) -> Iterator[Family]:
+    """The law that a pair breaks which was never tied; of the others nothing can be asked."""
+    reason = f"{declared.table}.weight and {declared.head}.weight are two Parameters as the model is built"
+    family = sent(FAMILIES["tied_training"], lambda case: type(case)(tie=name), ("tie", name))
+    yield quiet(family, lambda law: law.name == "tied_pair_is_one_parameter", reason)
+    yield absent(FAMILIES["tie_preservation"], reason)
+
+
+def _regular(case: Any) -> Any:
+    """A case that trains: what an optimizer refuses says nothing of the model."""
+    return None if case is None or case.refused else case
+
+
+def _open(case: Any) -> Any:
+    return None if case is None else case.but(from_head=False)

@@ -1,0 +1,257 @@
+"""Construction: how a table is made and filled, what its padding row holds then, and what moves it afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.core.format import FORMATS
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
+from embcheck.families.construction.cases import (
+    ConstructionCase,
+)
+from embcheck.families.construction.invalid_calls import FATAL, WRONG
+from embcheck.families.construction.programs import CASTS, DRAWN, FREEZING, GIVEN
+from embcheck.families.construction.space import SPACE, plan
+
+# -- how a table is made -------------------------------------------------------------------------------------------
+
+
+construction = Family(
+    "construction",
+    SPACE,
+    plan,
+    refused=lambda case: case.wrong is not None,
+    cost=4.0,
+    stride=2,
+)
+
+
+def is_given(case: ConstructionCase) -> bool:
+    """Whether the table is given, not drawn."""
+    return case.make in GIVEN
+
+
+def is_drawn(case: ConstructionCase) -> bool:
+    """Whether first values are drawn that can be read."""
+    return case.make in DRAWN and case.make != "meta"
+
+
+def acts(*names: str) -> Any:
+    """The condition that this is done to a table that can be read."""
+    return lambda case: case.act in names and case.make != "meta"
+
+
+@construction.law(
+    "The weight is a Parameter of shape (num_embeddings, embedding_dim) with the requested dtype and device.",
+    source="nn.Embedding: Variables; device, dtype",
+    must_cover={"num_embeddings=0", "embedding_dim=0", "dtype=float16", "make=meta", "make=positional"},
+)
+def embedding_weight_is_a_parameter(case: ConstructionCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.parameter, "the weight is no Parameter"),
+        is_false(out.graded, "a new table has a gradient"),
+        described(
+            out.weight,
+            shape=(case.num_embeddings, case.embedding_dim),
+            dtype=CASTS.get(case.act, case.dtype),
+            device="meta" if case.make == "meta" else "cpu",
+            is_leaf=True,
+            layout="strided",
+        ),
+    )
+
+
+@construction.law(
+    "The weight requires grad unless frozen; from_pretrained freezes it by default.",
+    source="nn.Embedding.from_pretrained: freeze",
+    must_cover={"make=pretrained", "make=pretrained_trainable", "make=frozen", "make=keyword"},
+)
+def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) -> Finding:
+    return described(out.weight, requires_grad=case.make not in FREEZING)
+
+
+@construction.law(
+    "nn.Embedding stores its arguments as attributes, with a negative padding_idx counted from the front.",
+    source="nn.Embedding: arguments; from_pretrained: see module initialization documentation",
+    must_cover={"padded", "negative_padding", "first_row_padded", "max_norm=0", "norm_type=1", "sparse",
+             "scale_grad_by_freq", "make=positional", "make=pretrained_positional"},
+)  # fmt: skip
+def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Finding:
+    return same(out.flags, case.attributes)
+
+
+@construction.law(
+    "repr() shows the sizes and exactly the arguments that differ from their defaults.",
+    source="nn.Embedding.extra_repr",
+    must_cover={"first_row_padded", "max_norm=0", "sparse"},
+)
+def embedding_repr_shows_nondefault_arguments(case: ConstructionCase, out: Outcome) -> Finding:
+    return same(out.repr, case.told)
+
+
+@construction.law(
+    "nn.Embedding has one parameter, weight, no buffer or submodule, and starts in training mode.",
+    source="nn.Embedding: Variables; nn.Module.training",
+)
+def embedding_has_one_parameter(case: ConstructionCase, out: Outcome) -> Finding:
+    return every(
+        same(out.names, ["weight"]),
+        same(out.state, ["weight"]),
+        same(out.buffers, 0),
+        is_true(out.training, "the module is not in training mode"),
+        is_true(out.kept, "grad mode, default dtype, threads or determinism changed"),
+    )
+
+
+@construction.law(
+    "Construction and reset_parameters() zero the padding row and draw every other row.",
+    source="nn.Embedding: padding_idx will default to all zeros; Variables: initialized from N(0, 1)",
+    when=lambda case: is_drawn(case) and case.act in ("nothing", "reset", "saved", "evaluated"),
+    must_cover={"padded", "negative_padding", "first_row_padded", "act=reset", "make=meta_emptied", "make=skipped"},
+)
+def embedding_init_zeroes_only_padding_row(case: ConstructionCase, out: Outcome) -> Finding:
+    return zero_but_for_padding(case, out.values)
+
+
+def zero_but_for_padding(case: ConstructionCase, values: Any) -> Finding:
+    """The padding row is +0; each other row was drawn: not all of it is 0 or 7, with probability 1 − 2^-20 or more."""
+    found = values.values
+    row = case.padding_row
+    if row is not None:
+        zero = identical(values[row], np.zeros(case.embedding_dim, case.format.bits))
+        if isinstance(zero, Difference):
+            return zero
+    for other in range(case.num_embeddings):
+        if other != row and case.embedding_dim and np.isin(found[other], (0.0, 7.0)).all():
+            path = f"{values.path}[{other}].any().item()"
+            return Difference("undrawn", path, False, True, f"row {other} was not drawn")
+    return HOLDS
+
+
+@construction.law(
+    "The same torch.manual_seed gives equal weights in separate memory; the next weight drawn differs.",
+    source="torch.manual_seed",
+    when=is_drawn,
+    must_cover={"make=skipped", "make=without_grad"},
+)
+def embedding_init_is_reproducible_by_seed(case: ConstructionCase, out: Outcome) -> Finding:
+    drawn = case.embedding_dim * (case.num_embeddings - (case.padding_idx is not None)) > 4
+    return every(
+        identical(out.again, out.first),
+        is_true(out.apart, "two modules share their memory"),
+        is_true(out.differs, "two tables drawn one after the other are equal") if drawn else UNASKED,
+        is_true(out.drew, "no random number was drawn") if drawn else UNASKED,
+    )
+
+
+@construction.law(
+    "The initial weight equals one torch.nn.init.normal_ call, except in the padding row.",
+    source="nn.Embedding.reset_parameters: init.normal_, then the padding row is filled with zero",
+    when=lambda case: is_drawn(case) and case.make != "meta",
+    must_cover={"padded", "scale_grad_by_freq", "sparse", "max_norm=0", "make=skipped"},
+)
+def embedding_init_equals_one_normal_call(case: ConstructionCase, out: Outcome) -> Finding:
+    others = np.arange(case.num_embeddings) != (-1 if case.padding_row is None else case.padding_row)
+    return every(
+        is_true(out.once, "making the table draws other random numbers than filling it"),
+        identical(out.first[others], out.plain[others]),
+    )
+
+
+@construction.law(
+    "from_pretrained and _weight use the given tensor's memory unchanged and draw no random numbers.",
+    source="nn.Embedding.from_pretrained; _weight",
+    when=lambda case: is_given(case) and case.act in ("nothing", "saved", "evaluated"),
+    must_cover={"padded", "values=special", "make=given", "make=pretrained", "dtype=float16"},
+)
+def embedding_uses_given_weight_unchanged(case: ConstructionCase, out: Outcome) -> Finding:
+    return every(
+        identical(out.values, case.format.to_bits(case.table.weight_stored)),
+        is_true(out.shares, "the table is a copy of the one that was given")
+        if case.table.weight_stored.size
+        else UNASKED,
+        is_false(out.drew, "random numbers were drawn for a table that was given"),
+        is_true(out.source_kept, "the tensor that was given learns otherwise than before"),
+        unwritten(out),
+    )
+
+
+@construction.law(
+    "reset_parameters() refills the same Parameter and keeps its .grad, memory and requires_grad.",
+    source="nn.Embedding.reset_parameters",
+    when=acts("reset"),
+)
+def reset_parameters_keeps_the_parameter(case: ConstructionCase, out: Outcome) -> Finding:
+    same_one = is_true(out.same, "reset_parameters made another Parameter, or changed what it learns")
+    return every(same_one, zero_but_for_padding(case, out.values))
+
+
+@construction.law(
+    "load_state_dict copies the weight bit for bit and reports missing and unexpected keys.",
+    source="nn.Module.load_state_dict",
+    when=acts("loaded", "loaded_loosely", "loaded_by_assignment"),
+    must_cover={"values=special", "dtype=float16", "padded", "act=loaded_by_assignment"},
+)
+def embedding_load_state_dict_copies_bits(case: ConstructionCase, out: Outcome) -> Finding:
+    return every(
+        identical(out.values, case.format.to_bits(case.table.weight_stored)),
+        is_true(out.same, "loading made another Parameter or memory"),
+        same(out.keys, [["weight"], ["bias"]] if case.act == "loaded_loosely" else [[], []]),
+    )
+
+
+@construction.law(
+    "state_dict() holds the weight's own memory, detached from the graph.",
+    source="nn.Module.state_dict: a reference to the values",
+    when=acts("saved"),
+    must_cover={"values=special"},
+)
+def embedding_state_dict_shares_weight_memory(case: ConstructionCase, out: Outcome) -> Finding:
+    return every(
+        identical(out.saved, out.values),
+        is_true(out.aliases, "state_dict holds a copy"),
+        is_true(out.detached, "state_dict holds a part of a graph"),
+    )
+
+
+@construction.law(
+    "train(mode) and eval() set module.training and return the module.",
+    source="nn.Module.train",
+    when=acts("evaluated"),
+)
+def embedding_train_and_eval_set_training(case: ConstructionCase, out: Outcome) -> Finding:
+    return same(out.modes, [True, False, True, False])
+
+
+@construction.law(
+    "Module.to(dtype) rounds every element to nearest, ties to even.",
+    source="torch.Tensor.to; IEEE 754: round to nearest, ties to even",
+    when=acts(*CASTS),
+    must_cover={"values=real", "act=halved", "act=shortened", "act=widened"},
+)
+def embedding_to_dtype_rounds_to_nearest(case: ConstructionCase, out: Outcome) -> Finding:
+    fmt, single = FORMATS[CASTS[case.act]], FORMATS["float32"]
+    due = fmt.to_bits(fmt.encode(out.first.values))
+    if case.dtype == "float64" and case.act in ("halved", "shortened"):
+        twice = fmt.to_bits(fmt.encode(single.decode(single.encode(out.first.values))))
+        due = np.where(out.values.bits == twice, twice, due)
+    return identical(out.values, due)
+
+
+@construction.law(
+    "An invalid padding_idx, shape, keyword, size or dtype raises, and nothing is modified.",
+    source="nn.Embedding; F.embedding: weight must be 2-D, input LongTensor; nn.Module.load_state_dict: strict",
+    must_cover={f"wrong={name}" for name in WRONG.keys() - FATAL},
+    refusal=True,
+)
+def invalid_embedding_calls_raise(case: ConstructionCase, out: Outcome) -> Finding:
+    assert case.wrong is not None
+    return every(refuses(out, *WRONG[case.wrong][1]), unwritten(out))
+
+
+test_scope, test_product, test_random = construction.tests()

@@ -1,0 +1,295 @@
+"""Gradient: dW = one_hot(i)ᵀ dY, however the derivative is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.core import bound, oracle
+from embcheck.core.case import LookupCase
+from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, UNASKED, Finding, Holds
+from embcheck.core.term_counts import as_if, often
+from embcheck.families.gradient import routes as derivative
+from embcheck.families.gradient.space import SPACE
+from embcheck.families.lookup.programs import TIMES
+from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
+
+gradient = Family(
+    "gradient",
+    SPACE,
+    derivative.plan,
+    stride=2,
+    call="table",
+    refused=derivative.refused,
+)
+
+
+refused = derivative.refused
+
+
+def has_weight_grad(case: LookupCase) -> bool:
+    return case.route != "forward_mode"
+
+
+def on(*routes: str) -> Any:
+    """The condition that a case takes one of these routes."""
+    return lambda case: case.route in routes
+
+
+def who_arrived(case: LookupCase) -> Any:
+    """Says of the first row that is wrong what it holds, and which token would explain that."""
+    times = TIMES.get(case.route, 1)
+    expected, limit = oracle.weight_gradient(case, times)
+
+    def explain(actual: Any) -> str:
+        with np.errstate(invalid="ignore"):
+            wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
+            row = int(wrong[0]) if len(wrong) else 0
+            departure = actual[row] - expected[row]
+        whose = ", the padding row," if row == case.padding_row else ""
+        text = f"dW[{row}]{whose} = {actual[row][:6]}, expected {expected[row][:6]}"
+        if expected[row].any() and not actual[row].any():
+            return f"{text}: nothing arrived"
+        due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
+        found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
+        if found is None:
+            return text
+        position, came = found
+        token = int(case.tokens[position])
+        own = "" if token == row else f", which is row {token},"
+        return (
+            f"{text}: as if the gradient of token {position}{own} had arrived {often(came)}, not {often(due[position])}"
+        )
+
+    return explain
+
+
+@gradient.law(
+    "dW = one_hot(i)ᵀ dY: each row's gradient is the sum of its tokens' upstream gradients.",
+    source="nn.Embedding; scale_grad_by_freq; sparse",
+    must_cover={"empty", "last_row", "unequal_counts", "untouched_row", "numel>3072", "num_embeddings>2000", "max_count>2048",
+             "embedding_dim>128", "index_dtype=int32", "scale_grad_by_freq", "sparse", "dtype=bfloat16", "dtype=float16",
+             "dtype=float64", "rank>=4", "negative_padding", "all_padding"},
+    when=has_weight_grad,
+)  # fmt: skip
+def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:
+    return within(out.weight_grad, *oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case))
+
+
+@gradient.law(
+    "Rows that were not looked up get exactly zero gradient.",
+    source="dW = one_hot(i)ᵀ dY: a row that no token names has no term",
+    must_cover={"untouched_row"},
+    when=has_weight_grad,
+    implied_by="weight_gradient_sums_upstream_per_row",
+)
+def rows_not_looked_up_get_zero_gradient(case: LookupCase, out: Outcome) -> Finding:
+    return same(out.weight_grad[case.counts == 0], 0)
+
+
+@gradient.law(
+    "The gradient has the weight's shape, dtype and device, and is sparse exactly when sparse=True.",
+    source="nn.Embedding: sparse",
+    must_cover={"sparse"},
+    when=has_weight_grad,
+    metadata=True,
+)
+def weight_gradient_has_weight_metadata(case: LookupCase, out: Outcome) -> Finding:
+    return described(
+        out.weight_grad,
+        shape=(case.num_embeddings, case.embedding_dim),
+        dtype=case.dtype,
+        device=out.leaf.plain("device"),
+        is_sparse=case.sparse,
+    )
+
+
+def comes_twice(case: LookupCase) -> bool:
+    """Whether a sparse gradient has two entries for one row."""
+    counted = case.tokens[case.counted]
+    return case.sparse and len(counted) > len(np.unique(counted))
+
+
+@gradient.law(
+    "A sparse gradient with duplicate row indices reports is_coalesced() as False.",
+    source="torch.Tensor.is_coalesced",
+    must_cover={"repeated"},
+    when=comes_twice,
+)
+def duplicate_gradient_rows_are_not_coalesced(case: LookupCase, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse"):  # of which another law speaks
+        return UNASKED
+    merged = out.weight_grad.meta("_nnz").raw < int(case.counted.sum())
+    return HOLDS if merged else same(out.weight_grad.meta("is_coalesced"), False)
+
+
+@gradient.law(
+    "A sparse gradient stores whole rows, and reports is_coalesced() only if its row indices strictly ascend.",
+    source="torch.sparse: hybrid sparse COO tensors; coalesced tensors",
+    must_cover={"repeated", "embedding_dim=1"},
+    when=lambda case: case.sparse and not refused(case) and has_weight_grad(case),
+)
+def sparse_gradient_stores_whole_rows(case: LookupCase, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
+        return UNASKED
+    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    ascending = bool((np.diff(rows) > 0).all())
+    return every(
+        described(out.weight_grad, sparse_dim=1, dense_dim=1),
+        UNASKED if ascending else same(out.weight_grad.meta("is_coalesced"), False),
+    )
+
+
+@gradient.law(
+    "coalesce() gives each row once, in ascending order, with the sum of its entries.",
+    source="torch.Tensor.coalesce",
+    must_cover={"repeated", "numel>1000", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
+)
+def coalesce_sums_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
+        return UNASKED
+    merged = out.weight_grad.meta("coalesce")
+    return every(
+        same(merged.meta("is_coalesced"), True),
+        # Rows without columns may lack an entry: there is nothing in it.
+        same(merged.meta("_indices"), np.unique(case.tokens[case.counted])[None]) if case.embedding_dim else UNASKED,
+        within(merged, *oracle.weight_gradient(case, TIMES.get(case.route, 1))),
+    )
+
+
+@gradient.law(
+    "to_dense() of a sparse gradient sums all entries of each row.",
+    source="torch.Tensor.to_dense",
+    must_cover={"repeated", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
+)
+def to_dense_sums_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
+        return UNASKED
+    return within(out.weight_grad.meta("to_dense"), *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
+
+
+@gradient.law(
+    "A dense gradient is contiguous and shares no memory with the upstream gradient.",
+    source="Autograd mechanics: default gradient layouts",
+    when=lambda case: not case.sparse and case.route == "autograd_grad" and not ENTRIES[case.entry].product,
+)
+def dense_weight_gradient_is_contiguous(case: LookupCase, out: Outcome) -> Finding:
+    return every(
+        same(out.weight_grad.meta("is_contiguous"), True),
+        is_true(out.separate, "the gradient lies in the upstream gradient's memory"),
+    )
+
+
+@gradient.law(
+    "Computing the gradient changes neither grad mode, default dtype, threads, deterministic mode nor generator state.",
+    source="no side effects",
+    metadata=True,
+)
+def gradient_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
+    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@gradient.law(
+    "Computing the gradient does not overwrite the output or gradient of an earlier call.",
+    source="no aliasing between calls",
+    metadata=True,
+)
+def gradient_preserves_earlier_results(case: LookupCase, out: Outcome) -> Finding:
+    return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
+
+
+@gradient.law(
+    "After backward, weight.grad does not require grad.",
+    source="torch.Tensor.backward: create_graph is False by default",
+    when=on("backward_call", "two_passes", "hooked"),
+    metadata=True,
+)
+def weight_grad_does_not_require_grad(case: LookupCase, out: Outcome) -> Finding:
+    return same(out.weight_grad.meta("requires_grad"), False)
+
+
+@gradient.law(
+    "torch.autograd.grad does not write to weight.grad.",
+    source="torch.autograd.grad",
+    when=on("autograd_grad"),
+    metadata=True,
+)
+def autograd_grad_does_not_set_weight_grad(case: LookupCase, out: Outcome) -> Finding:
+    return same(out.grad_left_alone, True)
+
+
+@gradient.law(
+    "A tensor hook fires once per backward pass; on the output, it receives the upstream gradient.",
+    source="torch.Tensor.register_hook: called every time a gradient with respect to the Tensor is computed",
+    when=on("hooked", "value_hooked"),
+)
+def tensor_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
+    finding = same(out.hook_calls, 1)
+    if isinstance(finding, Holds) and "hook_grad" in out:
+        return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
+    return finding
+
+
+@gradient.law(
+    "The output that is differentiated equals W[i], by every way to take the gradient.",
+    source="nn.Embedding: a simple lookup table",
+    when=lambda case: not ENTRIES[case.entry].product,
+    must_cover={"route=anomaly", "route=forward_mode", "route=hooked", "route=create_graph"},
+)
+def differentiated_lookup_returns_rows(case: LookupCase, out: Outcome) -> Finding:
+    return is_looked_up(case, out.value) if "value" in out else UNASKED
+
+
+@gradient.law(
+    "Double backward: the gradient of ⟨dW, R⟩ with respect to dY is R[i], zero at padding_idx.",
+    source="dW = one_hot(i)ᵀ dY is linear in dY",
+    must_cover={"repeated", "padding_hit"},
+    when=on("double_backward"),
+)
+def double_backward_looks_up_rows(case: LookupCase, out: Outcome) -> Finding:
+    rows = case.weight_values / oracle.divisor(case)
+    expected = np.where(case.counted[:, None], rows[case.tokens], 0.0)
+    shape = (*case.shape, case.embedding_dim)
+    divided = np.broadcast_to(oracle.divisor(case)[case.tokens] != 1, expected.shape)
+    limit = np.where(divided, bound.gamma(3, case.format.unit_roundoff) * np.abs(expected), 0.0)
+    expected, limit = expected.reshape(shape), limit.reshape(shape)
+    return every(within(out.upstream_grad, expected, limit), within(out.computed_grad, expected, limit))
+
+
+@gradient.law(
+    "Forward-mode AD returns Ẇ[i] as the tangent of W[i], including at padding_idx.",
+    source="torch.autograd.forward_ad: Jacobian-vector product; W[i] is linear in W",
+    when=on("forward_mode"),
+)
+def forward_mode_looks_up_tangent_rows(case: LookupCase, out: Outcome) -> Finding:
+    rows = oracle.lookup(case)
+    return every(same(out.tangent, rows), same(out.plain_tangent, rows))
+
+
+@gradient.law(
+    "Backward modifies neither weight, indices nor upstream gradient, nor the memory around them.",
+    source="no side effects",
+)
+def backward_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+@gradient.law(
+    "Backward raises when sparse=True and scale_grad_by_freq=True are combined.",
+    source="embedding_backward: scale_grad_by_freq not supported with sparse gradients",
+    must_cover={"sparse", "scale_grad_by_freq"},
+    refusal=True,
+    metadata=True,
+)
+def sparse_with_scale_grad_by_freq_raises(case: LookupCase, out: Outcome) -> Finding:
+    kinds = (RuntimeError,) if ENTRIES[case.entry].own else REFUSALS
+    return every(refuses(out, *kinds), unwritten(out))
+
+
+test_scope, test_product, test_random = gradient.tests()

@@ -1,0 +1,142 @@
+"""Autograd: however it is driven, accumulating, hooked, checkpointed, threaded, dW = one_hot(i)ᵀ dY."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embcheck.core import oracle
+from embcheck.core.case import LookupCase
+from embcheck.core.comparison import described, every, identical, is_true, same, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import UNASKED, Finding, Holds
+from embcheck.families.gradient_routes.programs import FURTHER_TIMES
+from embcheck.families.gradient_routes.space import SPACE, plan
+from embcheck.families.gradient_routes.with_random_numbers import DROPPING
+from embcheck.families.lookup.spelling import ENTRIES
+
+#: Routes that leave no gradient, for they speak of a refusal.
+WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous"})
+#: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
+DENSE = frozenset({"preset_zeros", "preset_transposed", "preset_strided", "preset_bucket", "token_by_token", "then_dense",
+                   "dense_first", "dense_beside"})  # fmt: skip
+
+
+gradient_routes = Family(
+    "gradient_routes",
+    SPACE,
+    plan,
+    cost=6.0,
+    stride=16,
+)
+
+
+def has_gradient(case: LookupCase) -> bool:
+    return case.route not in WITHOUT_GRADIENT
+
+
+@gradient_routes.law(
+    "Every way to run autograd, such as hooks, checkpointing or accumulation, gives dW = one_hot(i)ᵀ dY.",
+    source="Autograd mechanics; torch.Tensor.backward; torch.utils.checkpoint; torch.autograd.graph",
+    must_cover={"repeated", "padding_hit", "sparse", "scale_grad_by_freq", "dtype=bfloat16", "dtype=float16", "empty", "rank>=3",
+             "index_dtype=int32", "numel>3072"},
+    when=lambda case: has_gradient(case) and case.route not in DROPPING,
+)  # fmt: skip
+def gradient_routes_give_same_weight_gradient(case: LookupCase, out: Outcome) -> Finding:
+    return within(out.weight_grad, *oracle.weight_gradient(case, FURTHER_TIMES.get(case.route, 1)))
+
+
+@gradient_routes.law(
+    "torch.utils.checkpoint recomputes the same dropout mask, so that dropped elements get no gradient.",
+    source="torch.utils.checkpoint: preserve_rng_state",
+    when=lambda case: case.route in DROPPING,
+    must_cover={"repeated", "padding_hit", "sparse"},
+)
+def checkpoint_recomputes_same_dropout_mask(case: LookupCase, out: Outcome) -> Finding:
+    mask = np.asarray(out.mask.values, np.float64).reshape(case.numel, case.embedding_dim)
+    kept = case.counted
+    due = oracle.accumulate(case.tokens[kept], case.num_embeddings, (case.upstream_values * mask)[kept])
+    return same(out.weight_grad, due)
+
+
+@gradient_routes.law(
+    "The gradient has the weight's shape, dtype and device; sparse=True makes it sparse unless accumulated into a dense one.",
+    source="nn.Embedding: sparse; torch.Tensor.backward: accumulates gradients in the leaves",
+    must_cover={"sparse"},
+    when=has_gradient,
+)
+def gradient_routes_keep_weight_metadata(case: LookupCase, out: Outcome) -> Finding:
+    return described(
+        out.weight_grad,
+        shape=(case.num_embeddings, case.embedding_dim),
+        dtype=case.dtype,
+        device=out.leaf.plain("device"),
+        is_sparse=case.sparse and case.route not in DENSE,
+    )
+
+
+@gradient_routes.law(
+    "Backward accumulates into an existing .grad in place, leaves unrelated tensors alone, and runs hooks in order.",
+    source="Autograd mechanics: default gradient layouts; torch.Tensor.backward: inputs",
+)
+def backward_accumulates_in_place_hooks_in_order(case: LookupCase, out: Outcome) -> Finding:
+    found = [is_true(out.kept, "something was replaced, touched or called out of order")] if "kept" in out else []
+    if "around_kept" in out:
+        found.append(is_true(out.around_kept, "the memory around the preset gradient was written"))
+    return every(*found)
+
+
+@gradient_routes.law(
+    "Each tensor, module or node hook fires once and receives the upstream gradient.",
+    source="torch.Tensor.register_hook; nn.Module.register_full_backward_hook; torch.autograd.graph.Node.register_prehook",
+    must_cover={"route=retained_grads"},
+)
+def autograd_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
+    if "hook_calls" not in out:
+        return UNASKED
+    finding = same(out.hook_calls, 1)
+    if isinstance(finding, Holds) and "hook_grad" in out:
+        return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
+    return finding
+
+
+@gradient_routes.law(
+    "The output that is differentiated equals W[i], bit for bit.", source="nn.Embedding: a simple lookup table"
+)
+def gradient_routes_return_the_rows(case: LookupCase, out: Outcome) -> Finding:
+    if "value" not in out or ENTRIES[case.entry].product:
+        return UNASKED
+    return identical(out.value, oracle.lookup_bits(case))
+
+
+@gradient_routes.law(
+    "Backward raises RuntimeError for a freed graph, modified indices, a frozen weight or a mismatched gradient shape.",
+    source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph",
+    must_cover={"route=graph_freed"},
+)
+def invalid_backward_calls_raise(case: LookupCase, out: Outcome) -> Finding:
+    return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else UNASKED
+
+
+@gradient_routes.law(
+    "In anomaly mode, a backward pass that computes a NaN gradient raises RuntimeError.",
+    source="torch.autograd.detect_anomaly: check_nan",
+    when=lambda case: case.route == "anomalous" and bool(case.counted.any()) and case.embedding_dim > 0,
+    must_cover={"sparse", "scale_grad_by_freq"},
+)
+def anomaly_mode_raises_for_nan_gradient(case: LookupCase, out: Outcome) -> Finding:
+    return is_true(out.alarmed, "the gradient is NaN, and nothing was raised")
+
+
+@gradient_routes.law(
+    "Backward modifies neither weight, indices and upstream gradient, nor grad mode, default dtype, threads and generator state.",
+    source="no side effects",
+)
+def gradient_routes_modify_no_input(case: LookupCase, out: Outcome) -> Finding:
+    return every(
+        unwritten(out),
+        is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed"),
+    )
+
+
+test_scope, test_product, test_random = gradient_routes.tests()

@@ -1,0 +1,485 @@
+"""Tying: an embedding and a head that share their weight train one parameter, whatever the optimizer and its flags."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.bound import Rounded
+from embcheck.core.comparison import every, identical, is_true, refuses, same, unwritten, within
+from embcheck.core.format import Floats
+from embcheck.core.law import Family, Plan
+from embcheck.core.layout import view_of
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
+from embcheck.families.tied_training import algorithms, oracle
+from embcheck.families.tied_training.cases import TiedTrainingCase
+from embcheck.families.tied_training.installed import lacking
+from embcheck.families.tied_training.optimizers import KINDS, chosen, refusals
+from embcheck.families.tied_training.programs import advance, construct, follow, list_twice, report, train
+from embcheck.families.tied_training.schedules import SCHEDULES
+from embcheck.families.tied_training.space import COPIES, SPACE
+from embcheck.families.tied_training.training_steps import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
+
+
+def plan(case: TiedTrainingCase) -> Plan:
+    flags = chosen(case)
+    weight = {"weight": case.inputs["weight"]}
+    if case.twice:
+        options = {"tie": TIES[case.tie], "together": case.twice == "once", "kind": case.optimizer, "flags": flags}
+        return Plan(list_twice, weight, {**options, "sparse": case.sparse})
+    if case.refused:
+        return Plan(construct, weight, {"kind": case.optimizer, "flags": flags})
+    options = {
+        "tie": TIES[case.tie],
+        "listing": LISTINGS[case.listing],
+        "backward_pass": LAPS[case.backward_pass],
+        "event": EVENTS[case.event],
+        "clip": CLIPS[case.clip],
+        "zero": ZEROS[case.zero],
+        "schedule": SCHEDULES[case.schedule],
+        "advance": advance,
+        "follow": follow,
+        "report": report,
+        "kind": case.optimizer,
+        "flags": flags,
+        "tensor_hyperparameters": (case.tensor_hyperparameters,) if case.tensor_hyperparameters else (),
+        "passes": case.passes,
+        "uses": case.routes,
+        "turns": case.turns,
+        "closure": case.closure,
+        "sparse": case.sparse,
+        "observed": case.clip.startswith("norm"),
+        "refusals": refusals(case, case.circumstances),
+    }
+    return Plan(train, case.inputs, options)
+
+
+def not_applicable(case: TiedTrainingCase, out: Outcome) -> str | None:
+    """The message of a known refusal."""
+    return str(out.seen["refusal"]) if "refusal" in out else None
+
+
+tied_training = Family(
+    "tied_training",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=8.0,
+    stride=2,
+    not_applicable=not_applicable,
+    untaken=lacking,
+)
+
+
+#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
+#: one multiply-add) rounds at most twice as often as the box read from left to right.
+MULTIPLE = 2.0
+
+#: Layouts whose strides a state tensor keeps (torch.preserve_format).
+DENSE = frozenset({"contiguous", "offset", "transposed"})
+#: Events after which the state's tensors are copies, whose strides are not promised.
+RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
+
+
+def is_training(case: TiedTrainingCase) -> bool:
+    return not case.twice
+
+
+# -- one parameter -------------------------------------------------------------------------------------------------
+
+
+@tied_training.law(
+    "embedding.weight and head.weight are one Parameter before and after every step.",
+    source="torch.nn.Module.__setattr__",
+    when=is_training,
+)
+def tied_pair_is_one_parameter(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return is_true(out.tied, "the weights of embedding and head are two Parameters")
+
+
+@tied_training.law(
+    "parameters() lists the tied weight once; state_dict() lists it under every name.",
+    source="nn.Module.named_parameters: remove_duplicate",
+    when=is_training,
+)
+def tied_weight_is_listed_once(case: TiedTrainingCase, out: Outcome) -> Finding:
+    names = out.names.derived("len({}) >= 2")
+    return every(
+        same(out.listed, [1, 1]),
+        same(out.stored, out.names),
+        is_true(names, f"{len(out.names.raw)} names of the tied weight"),
+    )
+
+
+@tied_training.law(
+    "An optimizer holds the tied weight once, with one state.",
+    source="torch.optim.Optimizer.state",
+    when=is_training,
+)
+def optimizer_has_one_state_per_tied_weight(case: TiedTrainingCase, out: Outcome) -> Finding:
+    kind = KINDS[case.optimizer]
+    stateful = bool(kind.state or kind.counts or case.optimizer in ("Muon",))
+    acted = not all(case.missing[0 :: case.turns])
+    return every(
+        same(out.optimized, 1),
+        same(out.packed, out.unpacked),
+        same(out.slots, 1) if stateful and acted else UNASKED,
+    )
+
+
+@tied_training.law(
+    "A step keeps the Parameter object, its memory, strides, dtype, requires_grad and gradient.",
+    source="torch.optim.Optimizer.step",
+    when=is_training,
+)
+def step_keeps_the_parameter_object(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kept, "step() replaced or changed a parameter's gradient, memory, strides, dtype or flags"),
+        is_true(out.in_place, "the parameter moved to other memory"),
+        is_true(out.same, "the parameter became another object") if case.event not in COPIES else UNASKED,
+    )
+
+
+@tied_training.law(
+    "A step writes the parameters, and no memory around them.", source="no side effects", when=is_training
+)
+def step_writes_only_parameters(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return unwritten(out, "weight", "bias", "twin", "twin_bias", "grad")
+
+
+@tied_training.law(
+    "step() returns None, or what its closure returned; the closure is called once.",
+    source="Optimizer.step: closure",
+    when=is_training,
+)
+def step_returns_the_closures_loss(case: TiedTrainingCase, out: Outcome) -> Finding:
+    calls = [1] * case.steps if case.optimizer != "LBFGS" else out.calls.raw
+    return every(is_true(out.returned, "step() returned something else"), same(out.calls, calls))
+
+
+# -- the gradient --------------------------------------------------------------------------------------------------
+
+
+@tied_training.law(
+    "The tied weight's gradient is the sum over both paths: one_hot(i)ᵀ dY + dZᵀ H.",
+    source="the chain rule; torch.autograd accumulates into one .grad",
+    must_cover={"sparse_gradient", "several_steps", "absent_row", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: is_training(case) and case.clip in ("unclipped", "loose"),
+)
+def tied_gradient_is_the_sum_of_both_paths(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return same(out.grads, case.gradients[0])
+
+
+@tied_training.law(
+    "After zero_grad() a gradient is None, or zeros with set_to_none=False, until the next backward pass.",
+    source="Optimizer.zero_grad: set_to_none",
+    when=is_training,
+)
+def zero_grad_clears_the_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return same(out.missing, case.missing)
+
+
+@tied_training.law(
+    "clip_grad_norm_ counts the tied gradient once; clip_grad_value_ clamps its elements.",
+    source="torch.nn.utils.clip_grad_norm_",
+    when=lambda case: is_training(case) and case.clip != "unclipped",
+)
+def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcome) -> Finding:
+    values = np.stack([due.value for due in case.due])
+    errors = np.stack([np.broadcast_to(due.error, case.shape) for due in case.due])
+    # Scaling each gradient by one factor or dividing it by another is the same length of evaluation: twice.
+    found = within(out.grads, values, 2 * errors)
+    if case.clip.startswith("value"):
+        return found
+    norm = case.norms[-1]
+    return every(found, within(out.norm, norm.value.reshape(1), 2 * norm.error))
+
+
+# -- the step ------------------------------------------------------------------------------------------------------
+
+
+@tied_training.law(
+    "A step of the tied weight equals, bit for bit, an untied weight's step with the summed gradient.",
+    source="tying: one parameter",
+    must_cover={"event=reloaded_saved", "event=copied", "event=accumulated", "sparse_gradient", "several_steps"},
+    when=is_training,
+)
+def tied_step_equals_untied_step(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return every(
+        identical(out.weights, out.twin_weights),
+        identical(out.biases, out.twin_biases) if case.bias else UNASKED,
+    )
+
+
+@tied_training.law(
+    "The optimizer state of the tied weight equals, bit for bit, that of an untied weight.",
+    source="torch.optim.Optimizer.state_dict, load_state_dict",
+    when=is_training,
+)
+def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Finding:
+    if out.state_values.raw is None or out.twin_state.raw is None:
+        return same(out.state_values.derived("{} is None"), out.twin_state.derived("{} is None"))
+    strides = UNASKED if case.event in RESTORING else same(out.state_strides, out.twin_strides)
+    return every(identical(out.state_values, out.twin_state), strides)
+
+
+@tied_training.law(
+    "The weights after each step follow the optimizer's documented algorithm.",
+    source="torch.optim: the algorithm boxes",
+    must_cover={"several_steps", "sparse_gradient"},
+    # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
+    when=lambda case: (
+        is_training(case)
+        and case.optimizer in oracle.FORMULAS
+        and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
+    ),
+)
+def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
+    values, errors = expected_weights(case)
+    return within(out.weights, values, errors)
+
+
+def bias_steps_alike(case: TiedTrainingCase) -> bool:
+    """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
+    known = case.optimizer in oracle.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
+    apart = case.event == "group_added"
+    every_time = "lookup" not in case.routes and not any(case.missing)
+    return case.bias and is_training(case) and known and every_time and not apart and case.clip[:4] != "norm"
+
+
+@tied_training.law(
+    "The bias in the same optimizer follows the documented algorithm too.",
+    source="torch.optim: the algorithm boxes; foreach and fused steps take all parameters together",
+    must_cover={"several_steps"},
+    when=bias_steps_alike,
+)
+def bias_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
+    _, gradients = case.gradients
+    clipped = np.clip(gradients, -2.0, 2.0) if case.clip.startswith("value") else gradients
+    due = [Rounded(gradient, case.format) for gradient in clipped]
+    run = oracle.run(
+        case.optimizer,
+        case.flags,
+        case.data.bias,
+        due,
+        case.rates,
+        case.format,
+        case.turns,
+        bool(case.tensor_hyperparameters),
+    )
+    errors = MULTIPLE * np.nan_to_num(np.stack([w.error for w in run]), nan=np.inf)
+    return within(out.biases, np.stack([w.value for w in run]), errors)
+
+
+def expected_weights(case: TiedTrainingCase) -> tuple[Floats, Floats]:
+    """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
+    if case.optimizer == "SGD" and not case.clip.startswith("norm"):
+        plain = [None if gone else each.value for each, gone in zip(case.due, case.missing, strict=True)]
+        exact = oracle.exact_sgd(case.flags, case.data.weight, plain, case.rates, case.format, case.turns)
+        if exact is not None:
+            return np.stack(exact), np.zeros((case.steps, *case.shape))
+    run = case.by_the_formula
+    # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.  And 0·∞ is NaN:
+    # no bound.
+    multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
+    errors = np.stack([np.broadcast_to(w.error, w.value.shape) for w in run])
+    with np.errstate(over="ignore"):
+        return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
+
+
+def iterates_to_the_end(case: TiedTrainingCase) -> bool:
+    """Whether L-BFGS stops by what it counts: one that iterates in half precision may stop because a loss that has no digit
+    for the change is the same again."""
+    return case.faint or case.flags["max_iter"] == 1 or case.dtype not in ("float16", "bfloat16")
+
+
+@tied_training.law(
+    "The first step of LBFGS on a linear loss moves against the gradient.",
+    source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
+    when=lambda case: is_training(case) and case.optimizer == "LBFGS" and iterates_to_the_end(case),
+    must_cover={"faint"},
+)
+def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
+    weight, bias = (part[0] for part in case.gradients)
+    bias = bias if case.bias else bias[:0]
+    first = algorithms.lbfgs_first_step(case.flags, case.data.weight, weight, bias, case.rates[0], case.format)
+    return within(out.weights[0], first.value, MULTIPLE * first.error)
+
+
+def is_plain(case: TiedTrainingCase) -> bool:
+    """Whether what the optimizer keeps can be followed from step to step."""
+    return is_training(case) and case.event == "nothing" and not case.tensor_hyperparameters and not any(case.missing)
+
+
+def kept_state(out: Outcome, wanted: str) -> Any:
+    """The elements of a state tensor, in a row."""
+    place = 0
+    for name, _, shape in out.state.raw:
+        if name == wanted:
+            return out.state_values[place : place + math.prod(shape)]
+        place += math.prod(shape)
+    return out.state_values[:0]
+
+
+@tied_training.law(
+    "ASGD's average equals the parameter until t0, then moves towards it by 1/max(1, t − t0).",
+    source="Polyak and Juditsky 1992; torch.optim.ASGD: t0",
+    when=lambda case: is_plain(case) and case.optimizer == "ASGD" and case.dtype in ("float32", "float64"),
+    must_cover={"several_steps"},
+)
+def asgd_average_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
+    weights, u = np.asarray(out.weights.values, np.float64), case.format.unit_roundoff
+    average, error = weights[0], np.zeros(case.shape)
+    for count in range(1, case.steps):
+        share = 1 / max(1.0, count - float(case.flags["t0"]))
+        moved = (weights[count] - average) * share
+        # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
+        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
+        average = average + moved if share < 1 else weights[count]
+    return within(kept_state(out, "ax"), average.reshape(-1), 2 * error.reshape(-1))
+
+
+@tied_training.law(
+    "Muon's momentum buffer is momentum · b + (1 − momentum) · g in every dtype.",
+    source="torch.optim.Muon: momentum",
+    when=lambda case: is_plain(case) and case.optimizer == "Muon" and case.clip == "unclipped",
+    must_cover={"several_steps"},
+)
+def muon_momentum_averages_gradients(case: TiedTrainingCase, out: Outcome) -> Finding:
+    share, u = float(case.flags["momentum"]), case.format.unit_roundoff
+    average, error = np.zeros(case.shape), np.zeros(case.shape)
+    for gradient in case.due:
+        moved = (1 - share) * (gradient.value - average)
+        # A difference, a product with a share that is rounded, and a sum; its gradient is rounded, too.
+        error = error + gradient.error + 4 * u * (np.abs(gradient.value) + np.abs(average) + error)
+        average = average + moved
+    return within(kept_state(out, "momentum_buffer"), average.reshape(-1), 2 * error.reshape(-1))
+
+
+@tied_training.law(
+    "The optimizer's step count grows by one for every step with a gradient.",
+    source="torch.optim.Optimizer.state: step",
+    when=lambda case: is_training(case) and KINDS[case.optimizer].counts,
+)
+def optimizer_state_counts_steps(case: TiedTrainingCase, out: Outcome) -> Finding:
+    taken = [sum(not gone for gone in case.missing[turn :: case.turns]) for turn in range(case.turns)]
+    return same(out.steps, [float(count) if count else None for count in taken])
+
+
+@tied_training.law(
+    "State tensors have the parameter's shape and dtype; the step count is a float32 scalar.",
+    source="torch.optim.Optimizer.load_state_dict: the state follows the parameter",
+    when=lambda case: is_training(case) and bool(KINDS[case.optimizer].state),
+)
+def optimizer_state_has_parameter_shape_and_dtype(case: TiedTrainingCase, out: Outcome) -> Finding:
+    kept = {name: (dtype, shape) for name, dtype, shape in out.state.raw}
+    if not kept:
+        return same(out.missing, [True] * case.steps)
+    wanted: dict[str, Any] = dict.fromkeys(KINDS[case.optimizer].state, (case.dtype, case.shape))
+    if "step" in kept:
+        wanted["step"] = ("float32", ())
+    told = f"{{name: {{n: (d, s) for n, d, s in {{}}}}.get(name) for name in {list(wanted)}}}"
+    typed = same(out.state.derived(told), wanted)
+    if isinstance(typed, Difference):
+        return typed
+    if case.layout not in DENSE or case.event in RESTORING or case.grad_layout != "fresh":
+        return HOLDS
+    if case.optimizer == "Rprop" and case.layout not in ("contiguous", "offset"):
+        return HOLDS  # its step sizes are made like the gradient, whose order a sparse path may change
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1]
+    order = [view_of(case.shape, case.layout).strides[axis] for axis in wide]
+    laid = out.state_strides.derived(f"[[stride[axis] for axis in {wide}] for stride in {{}} if stride]")
+    return same(laid, [order] * len(laid.raw))
+
+
+def stays_still(case: TiedTrainingCase) -> bool:
+    # The scalar products of L-BFGS overflow in half precision, and infinity times zero is NaN.
+    overflows = case.optimizer == "LBFGS" and case.dtype == "float16"
+    return KINDS[case.optimizer].still and not case.flags.get("weight_decay") and not overflows
+
+
+@tied_training.law(
+    "Without weight decay, a row that never had a gradient does not move.",
+    source="the algorithm boxes with g = 0",
+    must_cover={"absent_row"},
+    when=lambda case: is_training(case) and stays_still(case),
+)
+def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> Finding:
+    gradient = np.stack([d.value for d in case.due])
+    never = ~(gradient != 0).any((0, 2))
+    if case.is_sparse:  # the terms of a materialized row cancel only up to rounding
+        never[case.data.tokens.ravel()] = False
+    start = np.broadcast_to(case.data.weight[never], (case.steps, int(never.sum()), case.shape[1]))
+    return same(out.weights[:, never], start)
+
+
+def moves_present_rows_only(case: TiedTrainingCase) -> bool:
+    plain = case.optimizer == "SGD" and not case.flags["weight_decay"] and not case.flags["momentum"]
+    return plain or case.optimizer == "SparseAdam"
+
+
+@tied_training.law(
+    "A sparse step moves only rows in the gradient: SparseAdam always, SGD without decay and momentum.",
+    source="SparseAdam: masked; SGD: theta - lr g",
+    when=lambda case: is_training(case) and moves_present_rows_only(case),
+)
+def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
+    weights = out.weights.values
+    before = np.concatenate([case.data.weight[None], weights[:-1]])
+    moved = (weights != before).any(2)
+    allowed = np.stack([(d.value != 0).any(1) for d in case.due])
+    if case.is_sparse:  # what is materialized counts as nonzero
+        for step, tokens in enumerate(case.data.tokens):
+            allowed[step, tokens] = not case.missing[step]
+    wrong = moved & ~allowed
+    if not wrong.any():
+        return HOLDS
+    step, row = (int(k) for k in np.argwhere(wrong)[0])
+    words = f"row {row} moved in step {step} though it had no gradient"
+    path = f'seen["weights"][{step}, {row}].tolist()'
+    return Difference("moved", path, weights[step, row].tolist(), before[step, row].tolist(), words)
+
+
+@tied_training.law(
+    "Each step uses the learning rate that was set, scheduled or restored.",
+    source="torch.optim.lr_scheduler; Optimizer.load_state_dict",
+    when=is_training,
+)
+def step_uses_the_scheduled_learning_rate(case: TiedTrainingCase, out: Outcome) -> Finding:
+    # A schedule takes a handful of operations per step, in double or, for a rate that is a tensor, in single.
+    slack = 32 * (2.0**-24 if case.tensor_hyperparameters else 2.0**-53)
+    for step, (rates, wanted) in enumerate(zip(out.rates.raw, case.rates, strict=True)):
+        mine = rates[:1] if case.event == "group_added" else rates
+        bound = slack * max(abs(wanted), abs(case.flags["lr"]))
+        for place, rate in enumerate(mine):
+            if not abs(rate - wanted) <= bound:
+                words = f"step {step} had {rate}, due {wanted}"
+                return Difference("rate", out.rates.entry(step, place).path, rate, wanted, words, bound)
+    return HOLDS
+
+
+# -- what must be refused ------------------------------------------------------------------------------------------
+
+
+@tied_training.law(
+    "A parameter that is listed twice in one group raises a warning.",
+    source="pytorch#40967; Optimizer.add_param_group",
+    when=lambda case: case.twice == "once",
+)
+def duplicate_parameter_in_group_warns(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return is_true(out.warned, "no warning of duplicate parameters")
+
+
+@tied_training.law(
+    "Arguments outside their documented range, and a parameter in two groups, raise and write nothing.",
+    source="torch.optim: ranges; Optimizer.add_param_group",
+    refusal=True,
+)
+def invalid_optimizer_arguments_raise(case: TiedTrainingCase, out: Outcome) -> Finding:
+    return every(refuses(out, ValueError, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = tied_training.tests()

@@ -1,0 +1,211 @@
+"""Aftercare: clipped gradients, averaged weights and scaled losses are those of their formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embcheck.core.comparison import every, is_true, same, unwritten, within
+from embcheck.core.format import FORMATS
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Difference, Finding, Holds
+from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
+from embcheck.families.clip_average_scale.space import SPACE, plan
+
+clip_average_scale = Family(
+    "clip_average_scale",
+    SPACE,
+    plan,
+    cost=4.0,
+    not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
+)
+law = clip_average_scale.law
+
+
+@law(
+    "clip_grad_norm_ scales by max_norm/(norm + 1e-6) and never up; clip_grad_value_ clamps.",
+    source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
+    when=lambda case: case.what in ("norm", "value") and not case.poison,
+    must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
+             "frozen", "above>32768"},
+)  # fmt: skip
+def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
+    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
+    share = 64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53)
+    if case.what == "norm" and out.refused.raw:
+        return same(out.refused, False)
+    findings = []
+    findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
+    for name, wanted in case.grads.items():
+        if case.what == "value":
+            findings.append(same(getattr(out, name), np.clip(wanted, -case.limit, case.limit)))
+            continue
+        factor = min(1.0, case.limit / (case.total * (2 if case.norm == "doubled" else 1) + 1e-6))
+        shrunk = wanted * factor
+        findings.append(within(getattr(out, name), shrunk, share * np.abs(shrunk) if factor < 1 else 0.0))
+    if case.what == "norm":
+        findings.append(within(out.total, np.array([case.total]), share * case.total))
+    return every(*findings)
+
+
+@law(
+    "AveragedModel copies first, then averages equally or exponentially.",
+    source="torch.optim.swa_utils.AveragedModel: avg_fn, multi_avg_fn, use_buffers",
+    when=lambda case: case.what == "average",
+    must_cover={"average=ema", "average=own", "buffers", "dtype=bfloat16"},
+)
+def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    averages = case.averages
+    bound = 4 * case.steps * FORMATS[case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
+    last = np.array(VALUES[: case.steps])
+    other = 4 * case.steps * FORMATS[case.other_dtype or case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
+    return every(
+        within(out.weights, averages, bound),
+        within(out.others, averages, other),
+        within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
+        same(out.count, case.steps),
+        is_true(out.tied, "the average of a tied weight is two"),
+        is_true(out.apart, "the average shares memory with the model, or wrote to it"),
+    )
+
+
+@law(
+    "An averaged integer buffer is the mean, up to less than one.",
+    source="torch.optim.swa_utils.AveragedModel: use_buffers, running averages for both the parameters and the buffers",
+    when=lambda case: case.what == "average" and case.counter and case.buffers and case.average == "equal",
+    must_cover={"counter"},
+)
+def averaged_integer_buffers_are_near_the_mean(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    means = [(k + 2) / 2 for k in range(case.steps)]
+    off = out.counts.derived(f"max(abs(got - mean) for got, mean in zip({{}}, {means}, strict=True))")
+    if off.raw <= 1:
+        return Holds(float(off.raw))
+    words = f"the counts 1 to {case.steps} were averaged to {out.counts.raw}, their means are {means}"
+    return Difference("average", off.path, off.raw, 0.0, words, 1.0)
+
+
+@law(
+    "parameters_to_vector joins all elements in order; vector_to_parameters writes them back.",
+    source="torch.nn.utils.parameters_to_vector, vector_to_parameters",
+    when=lambda case: case.what == "vector",
+    must_cover={"twice", "dtype=float64", "dtype=bfloat16"},
+)
+def parameters_to_vector_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    sizes = [PARTS[name].size for name in case.order] + [PARTS[case.order[0]].size] * case.twice
+    joined = np.concatenate([PARTS[name].reshape(-1) for name in (*case.order, *case.order[: case.twice])])
+    ends = np.cumsum(sizes)
+    dealt = [list(np.arange(1.0 + end - size, 1.0 + end)) for size, end in zip(sizes, ends, strict=True)]
+    if case.twice:  # what is listed twice has the numbers that it got last
+        dealt[0] = dealt[-1]
+    return every(
+        same(out.flat, joined),
+        same(out.tracked, True),
+        is_true(out.kept, "a parameter changed its shape, dtype or place in the graph"),
+        is_true(out.refused, "what is no tensor was dealt out"),
+        same(out.parts, dealt),
+    )
+
+
+@law(
+    "vector_to_parameters copies: later writes to vector or parameters do not show in the other.",
+    source="torch.nn.utils.vector_to_parameters: copy slices of a vector into an iterable of parameters",
+    when=lambda case: case.what == "vector",
+    advisory=True,  # no release that is looked at obeys it, so that no fault can be seen to break it
+)
+def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return is_true(out.copied, "writing to the vector wrote to the parameters")
+
+
+@law(
+    "GradScaler scales losses, unscales gradients, skips steps with infinite gradients and adapts its scale.",
+    source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval, enabled; update: new_scale",
+    when=lambda case: case.what == "scale" and case.excess != "sum",
+    must_cover={"growth=1", "growth=3", "unscaled_first", "sparse", "beside=ahead", "beside=behind", "climbing"}
+    | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
+    | {"given=number", "given=tensor", "carried=loaded", "carried=warm", "carried=copied", "enabled=False"}
+    | {"excess=negative", "excess=undefined", "excess=one", "unscaled_in_excess"},
+)
+def grad_scaler_follows_the_documentation(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return scaled_by_the_formula(case, out)
+
+
+@law(
+    "A gradient whose entries sum to infinity skips the step, sparse or dense.",
+    source="torch.amp.GradScaler.step: skips the step if the gradients contain infs or NaNs; torch.sparse: uncoalesced tensors",
+    when=lambda case: case.what == "scale" and case.excess == "sum",
+    must_cover={"sparse", "unscaled_in_excess", "unscaled_first", "path=fused", "path=foreach"},
+)
+def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return scaled_by_the_formula(case, out)
+
+
+def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
+    after, before = case.scales
+    losses = [
+        scale if step in case.bad else loss
+        for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
+    ]
+    weights, others = case.weights(case.bad), case.weights(() if case.beside in ("ahead", "behind") else case.bad)
+    return every(
+        same(out.scales, after),
+        within(out.weights, *weights),
+        within(out.others, *others) if case.beside else same(out.others, 8.0),
+        same(out.losses, losses),
+        is_true(out.unscaled, "a gradient was not unscaled"),
+    )
+
+
+@law(
+    "GradScaler.state_dict has its scale, factors and interval, and load_state_dict restores them.",
+    source="torch.amp.GradScaler.state_dict, load_state_dict",
+    when=lambda case: case.what == "scale" and case.excess != "sum",
+    must_cover={"carried=loaded", "carried=warm", "carried=copied", "enabled=False", "given=number"},
+)
+def grad_scaler_state_dict_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    if not case.enabled:
+        return every(same(out.state, {}), same(out.factors, []))
+    wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}
+    state = {"scale": case.scales[0][-1], **wanted}
+    got = out.state.derived(f"{{name: {{}}.get(name) for name in {list(state)}}}")
+    return every(same(got, state), same(out.factors, list(wanted.values())))
+
+
+@law(
+    "GradScaler's getters and setters agree before and after its first loss.",
+    source="torch.amp.GradScaler.get_growth_factor, get_backoff_factor, get_growth_interval, set_growth_factor, …",
+    when=lambda case: case.what == "scale",
+    must_cover={"enabled=True", "carried=copied"},
+)
+def grad_scaler_gets_and_sets_factors(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return same(out.untold, [])
+
+
+@law(
+    "Unscaling or stepping twice, half-precision gradients and closures raise.",
+    source="torch.amp.GradScaler.unscale_: twice between two steps raises; step: closure use is not supported",
+    when=lambda case: case.what == "scale",
+    must_cover={"unscaled_first", "path=fused", "beside=ahead"},
+)
+def invalid_grad_scaler_calls_raise(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return same(out.taken, [])
+
+
+@law(
+    "With error_if_nonfinite a norm that is not finite raises and no gradient is scaled.",
+    source="torch.nn.utils.clip_grad_norm_: error_if_nonfinite",
+    when=lambda case: case.poison != 0.0,
+    must_cover={"poison", "foreach=True", "foreach=False", "kind=inf", "kind=1"},
+)
+def nonfinite_norms_raise_if_asked(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    found = same(out.refused, True)
+    return found if isinstance(found, Difference) else is_true(out.same, "a gradient changed though it was refused")
+
+
+@law("Nothing but the documented tensors is written.", source="no side effects")
+def clipping_and_averaging_write_nothing_else(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    return unwritten(out, "a", "b", "c")
+
+
+test_scope, test_product, test_random = clip_average_scale.tests()

@@ -1,0 +1,77 @@
+"""Storage: a lookup copies bits, whatever dtype the table has, wherever its memory lies, however its indices came."""
+
+from __future__ import annotations
+
+from embcheck.core.comparison import every, identical, is_true, refuses, same, unwritten
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.dtypes_and_storage.cases import StorageCase
+from embcheck.families.dtypes_and_storage.space import SPACE, plan
+
+dtypes_and_storage = Family(
+    "dtypes_and_storage",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=4.0,
+    stride=5,
+)
+
+
+@dtypes_and_storage.law(
+    "The lookup returns W[i] bit for bit, for a weight of any dtype and storage.",
+    source="nn.Embedding: a simple lookup table; torch.Tensor.conj: a view",
+    must_cover={"complex", "float8", "dtype=bool", "dtype=uint8", "dtype=int8", "dtype=int16", "dtype=int32", "empty", "zero_width",
+             "rank>=4", "origin=subclass", "origin=mapped", "origin=shared", "origin=conjugate", "origin=negated_imaginary",
+             "index_dtype=int32", "last_row"},
+)  # fmt: skip
+def lookup_copies_rows_of_any_dtype(case: StorageCase, out: Outcome) -> Finding:
+    return identical(out.bits, case.expected)
+
+
+@dtypes_and_storage.law(
+    "The output has the weight's dtype and the inputs' tensor subclass.",
+    source="nn.Embedding: Variables; Extending PyTorch: subclasses are preserved",
+)
+def lookup_keeps_dtype_and_tensor_subclass(case: StorageCase, out: Outcome) -> Finding:
+    value, tensor = out.kinds.raw
+    return every(
+        same(out.kinds, (tensor, tensor)) if value != tensor else UNASKED,
+        is_true(out.type_kept, "a tensor of another class"),
+        is_true(out.contiguous, "not contiguous, or with a lazy sign"),
+        is_true(out.separate, "the output shares memory with the table"),
+        is_true(out.requires, "the output requires grad though the table does not, or the other way round"),
+    )
+
+
+@dtypes_and_storage.law(
+    "A sparse gradient's values equal the upstream gradient bit for bit, for every differentiable dtype.",
+    source="nn.Embedding: sparse",
+    when=lambda case: case.requires_grad and case.sparse,
+    must_cover={"float8"},
+)
+def sparse_gradient_values_equal_upstream_bitwise(case: StorageCase, out: Outcome) -> Finding:
+    return identical(out.gradient_bits, case.expected)
+
+
+@dtypes_and_storage.law(
+    "The lookup modifies neither the weight nor the indices, for any dtype and storage.", source="no side effects"
+)
+def lookup_of_any_dtype_modifies_no_input(case: StorageCase, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+@dtypes_and_storage.law(
+    "Invalid index dtypes, out-of-range indices, weights that are not 2-D and complex autograd raise errors.",
+    source="nn.Embedding: Input (IntTensor or LongTensor), weight (2-D); embedding: no differentiation for complex outputs",
+    must_cover={"out_of_range=V", "out_of_range=-1", "place=last",
+             "place=middle", "index_dtype=int16", "index_dtype=uint8", "index_dtype=float32",
+             "index_dtype=bool", "numel>1024", "complex", "misshapen=scalar", "misshapen=vector", "misshapen=cube", "rank>=3"},
+    refusal=True,
+)  # fmt: skip
+def lookup_invalid_dtypes_and_shapes_raise(case: StorageCase, out: Outcome) -> Finding:
+    return every(refuses(out, IndexError, RuntimeError, AssertionError), unwritten(out))
+
+
+test_scope, test_product, test_random = dtypes_and_storage.tests()

@@ -1,0 +1,94 @@
+"""Transforms: forward mode, vmap, torch.func, Jacobians, Hessians; a lookup is linear, so each is known exactly."""
+
+from __future__ import annotations
+
+from embcheck.core.comparison import described, every, identical, is_true, refuses, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.func_transforms.cases import TransformCase
+from embcheck.families.func_transforms.oracle import (
+    SPARSE,
+    expected,
+)
+from embcheck.families.func_transforms.space import PRODUCTS, SPACE, plan
+
+transforms = Family(
+    "func_transforms",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=8.0,
+    stride=9,
+)
+
+
+@transforms.law(
+    "Gradients, tangents, Jacobians and Hessians of a lookup equal those of one_hot(i) @ W, also under vmap.",
+    source="torch.func; torch.autograd.functional; torch.autograd.forward_ad",
+    must_cover={"padding_hit", "maps_weight", "maps_indices", "maps_upstream", "repeated", "scale_grad_by_freq", "numel>3072",
+             "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1"},
+)  # fmt: skip
+def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -> Finding:
+    return within(out.result, *expected(case))
+
+
+@transforms.law(
+    "Equivalent transform calls with other argnums, has_aux, chunk_size or in_dims return the same result.",
+    source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
+    when=lambda case: not case.refused,
+    must_cover={"transform=jacrev_by_arguments"},
+)
+def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
+    return is_true(out.agrees, "two spellings of one derivative differ") if "agrees" in out else UNASKED
+
+
+@transforms.law(
+    "The function value that a transform returns beside a derivative equals W[i], bit for bit.",
+    source="torch.func: the primal output",
+)
+def func_transform_value_equals_lookup(case: TransformCase, out: Outcome) -> Finding:
+    if "value" not in out or case.look in PRODUCTS:
+        return UNASKED
+    return identical(out.value, case.value_bits)
+
+
+@transforms.law(
+    "The result is an unwrapped tensor of the weight's dtype that does not require grad.", source="torch.func"
+)
+def func_transform_result_is_an_unwrapped_tensor(case: TransformCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.plain, "the result is still wrapped by a transform"),
+        described(
+            out.result, dtype=case.dtype, requires_grad=False, is_sparse=case.sparse and case.transform in SPARSE
+        ),
+    )
+
+
+@transforms.law(
+    "A transform modifies no input and leaves each input's requires_grad and grad_fn unchanged.",
+    source="torch.func: pure functions",
+)
+def func_transform_modifies_no_input(case: TransformCase, out: Outcome) -> Finding:
+    return every(unwritten(out), is_true(out.inputs_as_before, "an input requires grad or has a graph now"))
+
+
+@transforms.law(
+    "A transform changes neither grad mode, default dtype, thread count, deterministic mode nor random number generator state.",
+    source="no side effects",
+)
+def func_transform_preserves_global_state(case: TransformCase, out: Outcome) -> Finding:
+    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+
+
+@transforms.law(
+    "An index outside [0, num_embeddings) raises an error in every transform, and no input is modified.",
+    source="nn.Embedding: indices are in [0, num_embeddings - 1]",
+    must_cover={"out_of_range=V", "out_of_range=-1", "maps_weight", "maps_indices"},
+    refusal=True,
+)
+def func_transform_out_of_range_indices_raise(case: TransformCase, out: Outcome) -> Finding:
+    return every(refuses(out, IndexError, RuntimeError), unwritten(out))
+
+
+test_scope, test_product, test_random = transforms.tests()

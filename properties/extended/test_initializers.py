@@ -1,0 +1,238 @@
+"""Filling: each initialiser of torch.nn.init, and the first values of layers, in every dtype, rank and layout."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from embcheck.core import stream
+from embcheck.core.comparison import every, is_true, same, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, Difference, Finding, Holds
+from embcheck.families.construction.cases import Spread, allowed_distance, distance, distance_in_torch
+from embcheck.families.initializers.cases import (
+    DISTRIBUTIONS,
+    GAINS,
+    ORTHOGONAL,
+    SPARSITY,
+    InitializerCase,
+    Truncated,
+    allowed_mean,
+    allowed_square,
+)
+from embcheck.families.initializers.space import SPACE, plan
+
+initializers = Family(
+    "initializers",
+    SPACE,
+    plan,
+    cost=8.0,
+)
+law = initializers.law
+
+
+def fills(case: InitializerCase) -> bool:
+    return not case.gains
+
+
+def draws_alike(case: InitializerCase) -> bool:
+    """Whether the numbers are independent draws of one distribution."""
+    return fills(case) and case.distribution is not None and case.size > 0
+
+
+@law(
+    "torch.nn.init functions that draw nothing fill exactly the documented values.",
+    source="torch.nn.init: constant_, ones_, zeros_, eye_, dirac_; std = 0; gain = 0",
+    when=lambda case: fills(case) and case.exact is not None,
+    must_cover={
+        "fill=eye",
+        "fill=dirac_of_two",
+        "fill=normal_fixed",
+        "fill=xavier_uniform_zero",
+        "layout=transposed",
+        "rank=0",
+    },
+)
+def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
+    return same(out.values, case.exact)
+
+
+@law(
+    "Random torch.nn.init values stay in range and follow the documented distribution.",
+    source="torch.nn.init; Dvoretzky-Kiefer-Wolfowitz, error below 1e-9 in a run",
+    when=draws_alike,
+    must_cover={f"fill={name}" for name in DISTRIBUTIONS} | {"many", "rank=3", "rank=4", "own_generator"},
+)
+def initializer_values_follow_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
+    values, spread = np.asarray(out.values.values, np.float64), case.distribution
+    assert spread is not None
+    low, high = _range(spread)
+    slack = 2 * case.format.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
+    if values.min() < low - slack or values.max() > high + slack:
+        words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
+        beyond = out.values.derived(
+            f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)"
+        )
+        return Difference("range", beyond.path, beyond.raw, 0.0, words)
+    far, most = distance(values, spread), allowed_distance(case.size, case.format)  # type: ignore[arg-type]
+    if far <= most:
+        return Holds(float(far / most))
+    words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
+    path = distance_in_torch(out.values.path, values.size, spread)
+    return Difference("distribution", path, far, 0.0, words, most)
+
+
+def _range(spread: Spread | Truncated) -> tuple[float, float]:
+    if isinstance(spread, Truncated):
+        return spread.low, spread.high
+    reach = spread.scale if spread.uniform else math.inf
+    return spread.mean - reach, spread.mean + reach
+
+
+@law(
+    "Mean and variance match the documented distribution, overall, per row and per column.",
+    source="torch.nn.init; Hoeffding; Laurent and Massart 2000, error below 1e-9 in a run",
+    when=lambda case: draws_alike(case) and isinstance(case.distribution, Spread),
+    must_cover={"many", "dtype=bfloat16", "elements>200000"},
+)
+def initializer_mean_and_variance_match_distribution(case: InitializerCase, out: Outcome) -> Finding:
+    spread = case.distribution
+    assert isinstance(spread, Spread)
+    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0] if case.shape else 1, -1)
+    square = spread.scale**2 / (3 if spread.uniform else 1)
+    # One rounding of each number moves its mean by u|x|, and its square by 3u x².
+    u, size = case.format.unit_roundoff, abs(spread.mean) + spread.scale
+    worst, table = 0.0, f"({out.values.path}.double().reshape({values.shape}) - {spread.mean!r})"
+    for name, axis in (("all numbers", None), ("a row", 1), ("a column", 0)):
+        n = values.size if axis is None else values.shape[axis]
+        many = values.size // n
+        mean = np.abs(values.mean(axis) - spread.mean).max(), allowed_mean(n, spread, many) + u * size
+        about = ((values - spread.mean) ** 2).mean(axis)
+        off = np.abs(about - square).max(), allowed_square(n, spread, many) + 3 * u * size**2
+        over = "" if axis is None else axis
+        paths = f"{table}.mean({over})", f"({table}.square().mean({over}) - {square!r})"
+        for what, (far, most), path in zip(("mean", "mean square"), (mean, off), paths, strict=True):
+            if far > most:
+                words = f"the {what} of {name} is off by {far / most:.3g} times what chance allows"
+                return Difference(what, f"{path}.abs().max().item()", float(far), 0.0, words, float(most))
+            worst = max(worst, float(far / most))
+    return Holds(worst)
+
+
+@law(
+    "In a large random tensor, no two rows or columns are equal or opposite.",
+    source="independent draws: probability below 2^-60",
+    when=lambda case: draws_alike(case) and case.size > 4000 and case.dtype in ("float32", "float64"),
+    must_cover={"many"},
+)
+def initializer_rows_and_columns_are_distinct(case: InitializerCase, out: Outcome) -> Finding:
+    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)
+    for name, table in (("rows", values), ("columns", values.T)):
+        weights = (stream.below(stream.derive("filling", table.shape[1]), table.shape[1], 1 << 20) + 1).astype(
+            np.float64
+        )
+        marks = np.sort(np.abs(table @ weights))
+        if (np.diff(marks) == 0).any():
+            turned = f"{{}}.reshape({values.shape}){'' if name == 'rows' else '.T'}"
+            apart = out.values.derived(f"len(({turned} * {turned}[:, :1].sign()).unique(dim=0))")
+            words = f"two {name} are equal or opposite"
+            return Difference("repeated", apart.path, apart.raw, len(table), words)
+    return HOLDS
+
+
+@law(
+    "init.orthogonal_ makes the rows, or columns if fewer, orthogonal with norm gain.",
+    source="torch.nn.init.orthogonal_; Higham 2002, Theorem 19.4: |QᵀQ − I| ≤ c·m·n·u, c = 8",
+    when=lambda case: case.fill in ORTHOGONAL and fills(case) and case.size > 0,
+    must_cover={"fill=orthogonal_wide", "rank=3"},
+)
+def orthogonal_init_is_orthogonal_with_norm_gain(case: InitializerCase, out: Outcome) -> Finding:
+    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)
+    few = values if values.shape[0] <= values.shape[1] else values.T
+    product, gain = few @ few.T, ORTHOGONAL[case.fill]
+    limit = 8 * values.size * case.format.unit_roundoff * gain**2
+    off = float(np.abs(product - gain**2 * np.eye(len(few))).max())
+    if off <= limit:
+        return Holds(float(off / limit))
+    table = f"{out.values.path}.double().reshape({values.shape})"
+    rows = table if few is values else f"{table}.T"
+    path = f"({rows} @ {rows}.T - {gain**2!r} * torch.eye({len(few)})).abs().max().item()"
+    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
+
+
+@law(
+    "init.orthogonal_ draws first elements of both signs.",
+    source="torch.nn.init.orthogonal_; Mezzadri 2007, How to generate random matrices; probability of one sign below 2^-62",
+    when=lambda case: case.fill == "orthogonal_firsts" and fills(case) and case.size > 63,
+    must_cover={"fill=orthogonal_firsts", "own_generator"},
+)
+def orthogonal_init_draws_both_signs(case: InitializerCase, out: Outcome) -> Finding:
+    both = out.values.derived("bool(({} > 0).any() and ({} < 0).any())")
+    return is_true(both, "all have one sign")
+
+
+@law(
+    "init.sparse_ sets the documented fraction of each column, rounded up, to zero.",
+    source="torch.nn.init.sparse_: the fraction of elements in each column to be set to zero",
+    when=lambda case: case.fill in SPARSITY and fills(case),
+    must_cover={"fill=sparse_half", "fill=sparse_tenth"},
+)
+def sparse_init_zeroes_documented_fraction(case: InitializerCase, out: Outcome) -> Finding:
+    zeros = (out.values.values == 0).sum(0)
+    wanted = math.ceil(SPARSITY[case.fill] * case.shape[0])
+    if (zeros == wanted).all():
+        return HOLDS
+    path = f"({out.values.path} == 0).sum(0).tolist()"
+    words = f"{zeros.tolist()} zeros in the columns, expected {wanted}"
+    return Difference("zeros", path, zeros.tolist(), [wanted] * len(zeros), words)
+
+
+@law(
+    "torch.nn.init functions fill their tensor in place and return it.",
+    source="torch.nn.init: fill the input tensor; without autograd",
+    when=fills,
+    must_cover={"layout=column_slice", "layout=strided", "dtype=bfloat16", "rank=0", "detached"},
+)
+def initializer_fills_and_returns_its_tensor(case: InitializerCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.returned, "another tensor was returned"),
+        is_true(out.placed, "memory, strides or dtype changed"),
+        is_true(out.counted, "the version did not move"),
+        is_true(out.rooted, "the Parameter's requires_grad or graph changed"),
+        is_true(out.graded, "the Parameter's gradient changed"),
+        unwritten(out, "weight"),
+    )
+
+
+@law(
+    "torch.nn.init functions draw only from the given generator.",
+    source="torch.nn.init: generator",
+    when=fills,
+    must_cover={"own_generator", "drawn"},
+)
+def initializer_draws_from_given_generator(case: InitializerCase, out: Outcome) -> Finding:
+    random = draws_alike(case) and case.size > 8
+    again = same(out.again, out.values.require())
+    if case.own_generator:
+        again = every(again, is_true(out.undisturbed, "torch's own generator was used"))
+    if random and np.array_equal(out.following.values, out.values.values):
+        path = f"torch.equal({out.following.path}, {out.values.path})"
+        return Difference("repeated", path, True, False, "the same numbers were drawn twice")
+    return again
+
+
+@law(
+    "calculate_gain returns the documented gain for each nonlinearity.",
+    source="torch.nn.init.calculate_gain",
+    when=lambda case: case.gains,
+)
+def calculate_gain_returns_documented_gains(case: InitializerCase, out: Outcome) -> Finding:
+    wanted = np.array(list(GAINS.values()))
+    return every(
+        within(out.gains, wanted, 4 * 2.0**-53 * wanted), same(out.refused, ["unknown", "leaky_relu", "leaky_relu"])
+    )
+
+
+test_scope, test_product, test_random = initializers.tests()

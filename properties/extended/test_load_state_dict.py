@@ -1,0 +1,147 @@
+"""Checkpoints: load_state_dict copies or assigns what fits, tells what is missing, and refuses what does not fit."""
+
+from __future__ import annotations
+
+from embcheck.core.comparison import every, is_true, refuses, same, unwritten
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
+from embcheck.families.load_state_dict.cases import MISSHAPEN, SLOTS, LoadStateDictCase
+from embcheck.families.load_state_dict.space import SPACE, plan
+
+load_state_dict = Family(
+    "load_state_dict",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=4.0,
+)
+law = load_state_dict.law
+
+
+@law(
+    "Loading gives each named slot the state_dict's values, and leaves the others.",
+    source="nn.Module.load_state_dict: copies parameters and buffers",
+    must_cover={"partial", "assigns", "tied", "edit=double", "edit=turned", "order=reversed", "passed=all"},
+)
+def load_state_dict_copies_the_values(case: LoadStateDictCase, out: Outcome) -> Finding:
+    findings = []
+    for place, slot in enumerate(SLOTS):
+        if slot == "deep.0.weight" and slot in case.missing and not case.tied:
+            continue
+        dtype, values = case.after(slot)
+        got = getattr(out, f"value{place}")
+        findings += [same(got.meta("dtype"), dtype), same(got, values)]
+    return every(*findings)
+
+
+@law(
+    "Loading copies into the Parameter; with assign=True the entry replaces it.",
+    source="nn.Module.load_state_dict: assign",
+    must_cover={"assigns", "partial", "edit=parameter", "edit=frozen_parameter", "prior=graded"},
+)
+def load_state_dict_keeps_or_assigns_parameters(case: LoadStateDictCase, out: Outcome) -> Finding:
+    replaced = case.replaced
+    kept = [not one for one in replaced]
+    entry = [
+        one and (slot in SLOTS[3:] or (slot == case.edited and case.edit in ("parameter", "frozen_parameter")))
+        for slot, one in zip(SLOTS, replaced, strict=True)
+    ]
+    return every(
+        same(out.names, list(SLOTS)),
+        same(out.same, kept),
+        same(out.in_place, kept),
+        same(out.shares, replaced),
+        same(out.is_entry, entry),
+        same(out.versions, [True] * len(SLOTS)) if not case.assigns else UNASKED,
+    )
+
+
+@law(
+    "A loaded Parameter is a leaf that requires grad as before.",
+    source="nn.Module.load_state_dict: requires_grad is that of the module",
+    must_cover={"assigns", "prior=frozen", "prior=half_frozen", "prior=graded", "edit=in_a_graph"},
+)
+def loaded_parameters_require_grad_as_before(case: LoadStateDictCase, out: Outcome) -> Finding:
+    graded = [case.prior == "graded" and place < 3 and not one for place, one in enumerate(case.replaced)]
+    return every(
+        same(out.parameters, [place < 3 for place in range(len(SLOTS))]),
+        is_true(out.leaves, "a slot became part of a graph"),
+        same(out.requires_grad, [case.trains(slot) for slot in SLOTS]),
+        same(out.graded, graded),
+        is_true(out.grads, "a gradient changed"),
+        same(out.modes, [case.prior != "evaluating"] * 4),
+        strides(case, out),
+    )
+
+
+def strides(case: LoadStateDictCase, out: Outcome) -> Finding:
+    """Those before, or those of the entry."""
+    for place, slot in enumerate(SLOTS):
+        wanted, got = case.strides(slot), out.strides.raw[place]
+        if wanted is not None and tuple(got) != tuple(wanted):
+            words = f"{slot} has strides {got}, expected {wanted}"
+            return Difference("strides", f"seen['strides'][{place}]", got, wanted, words)
+    return HOLDS
+
+
+@law(
+    "load_state_dict returns missing and unexpected keys and calls each hook once.",
+    source="nn.Module.load_state_dict: missing_keys, unexpected_keys; register_load_state_dict_post_hook; set_extra_state",
+    must_cover={"partial", "surplus", "tied", "noted", "falsy_note", "forgives", "renamed"},
+)
+def load_state_dict_reports_incompatible_keys(case: LoadStateDictCase, out: Outcome) -> Finding:
+    # The module's own buffers come before its children's.
+    order = ("mean", "count", "words.weight", "deep.0.weight", "deep.0.bias")
+    return every(
+        same(out.missing, [key for key in order if key in case.missing and not case.forgives]),
+        _among(case, out)
+        if len(case.extra) > 1 and not case.forgives
+        else same(out.unexpected, [] if case.forgives else list(case.extra)),
+        same(out.whole, case.forgives or (not case.missing and not case.extra)),
+        is_true(out.noted, "set_extra_state was not called once with what was saved"),
+        is_true(out.told, "a hook of loading was not called once, with its module or its prefix"),
+    )
+
+
+def _among(case: LoadStateDictCase, out: Outcome) -> Finding:
+    got, wanted = sorted(out.unexpected.raw), sorted(case.extra)
+    return (
+        HOLDS if got == wanted else Difference("value", "seen['unexpected']", got, wanted, f"{got}, expected {wanted}")
+    )
+
+
+@law(
+    "Loading leaves the state_dict's keys, entries and values unchanged.",
+    source="no side effects",
+    must_cover={"assigns", "edit=parameter"},
+)
+def loading_leaves_the_state_dict(case: LoadStateDictCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.keys, "keys or entries of the checkpoint changed"),
+        is_true(out.entries, "values of the checkpoint changed"),
+        is_true(out.graphs, "requires_grad of the checkpoint's entries changed") if not case.assigns else UNASKED,
+        unwritten(out, "weight", "bias"),
+    )
+
+
+@law(
+    "Loading leaves the state_dict's version metadata, so that it can be loaded again.",
+    source="no side effects",
+    must_cover={"assigns", "container=state"},
+)
+def loading_leaves_the_state_dict_metadata(case: LoadStateDictCase, out: Outcome) -> Finding:
+    return is_true(out.notes, "what the checkpoint notes of its modules changed")
+
+
+@law(
+    "Another shape or type raises; missing and unexpected keys raise unless strict=False.",
+    source="nn.Module.load_state_dict: strict",
+    must_cover={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assigns"},
+    refusal=True,
+)
+def invalid_state_dicts_raise(case: LoadStateDictCase, out: Outcome) -> Finding:
+    return every(refuses(out, RuntimeError), unwritten(out, "weight", "bias"))
+
+
+test_scope, test_product, test_random = load_state_dict.tests()

@@ -1,0 +1,123 @@
+"""Schedules: the learning rates of every scheduler are those of its closed form, resumed or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.comparison import every, same, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import Finding
+from embcheck.families.lr_scheduler.cases import (
+    MADE_LATE,
+    SECOND_BETAS,
+    LRSchedulerCase,
+)
+from embcheck.families.lr_scheduler.oracle import CYCLING_MOMENTUM, MOMENTA_OF_GROUPS
+from embcheck.families.lr_scheduler.schedulers import PLANS
+from embcheck.families.lr_scheduler.space import AXES, SPACE, plan
+
+#: What torch can't make, and what it can make but has no state: no such case of theirs is judged.
+UNBORN = ("one_cycle_of_one_step", "one_cycle_three_of_one_step")
+#: What torch can hardly step to where it could be resumed.
+STUCK = (*UNBORN, "constant_frozen")
+STATELESS = (*UNBORN, "by_table", "multiplied_by_table", "cyclic_table", "sequential_then_chained")
+
+
+lr_scheduler = Family(
+    "lr_scheduler",
+    SPACE,
+    plan,
+    cost=6.0,
+)
+law = lr_scheduler.law
+
+
+def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
+    """Up to the rounding of a handful of operations for each epoch, in double, one epoch upon the other."""
+    return within(got, wanted, case.rounding * np.maximum(np.abs(wanted), 1.0).max(initial=1.0))
+
+
+@law(
+    "Each epoch's learning rate equals the scheduler's closed form, separately for each param group.",
+    source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
+    must_cover={f"plan={name}" for name in PLANS if name not in UNBORN}
+    | {"two_groups", "is_resumed", "otherwise", "group_joins", "tensor", "metrics=uneven", "numbered"}
+    | {f"ahead={epoch}" for epoch in AXES["ahead"]},
+    when=lambda case: case.again == "state",
+)
+def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return near(case, out.rates[case.rows], case.due[case.rows])
+
+
+@law(
+    "A scheduler constructed with last_epoch keeps the loaded learning rate and continues the closed form.",
+    source="torch.optim.lr_scheduler: last_epoch, the index of the last epoch, when restoring from a checkpoint",
+    must_cover={f"plan={name}" for name in MADE_LATE if name not in STUCK} | {"two_groups", "tensor", "changes_there"},
+    when=lambda case: case.again == "last_epoch",
+)
+def lr_scheduler_resumes_from_last_epoch(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return every(
+        near(case, out.returned, case.due[[case.resumed]]),
+        near(case, out.rates[case.rows], case.due[case.rows]),
+    )
+
+
+@law(
+    "OneCycleLR's last documented step keeps the learning rate and momentum of the end of the cycle.",
+    source="torch.optim.lr_scheduler.OneCycleLR: total_steps; its example; final_div_factor determines the minimum learning rate",
+    must_cover={"plan=one_cycle_level", "two_groups", "is_resumed"},
+    when=lambda case: case.beyond and case.plan != "one_cycle_climbing",
+)
+def one_cycle_lr_last_step_keeps_final_values(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return every(near(case, out.rates[-1:], case.due[-1:]), near(case, out.momenta[-1:], case.momenta[-1:]))
+
+
+@law(
+    "Neither load_state_dict() nor later scheduler steps modify the loaded state_dict.",
+    source="LRScheduler.load_state_dict; pytorch#32756",
+    must_cover={f"plan={name}" for name in PLANS if name not in STATELESS} | {"two_groups", "tensor", "otherwise"},
+    when=lambda case: case.resumed and case.again == "state",
+)
+def lr_scheduler_does_not_modify_loaded_state_dict(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return same(out.stays, [True, True])
+
+
+@law(
+    "Schedulers cycle momentum inversely to the learning rate with cycle_momentum=True, and otherwise leave it unchanged.",
+    source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
+    must_cover={f"plan={name}" for name in ("one_cycle", "one_cycle_three", *CYCLING_MOMENTUM, *MOMENTA_OF_GROUPS)},
+)
+def lr_scheduler_cycles_momentum_as_documented(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return near(case, out.momenta[case.rows], case.momenta[case.rows])
+
+
+@law(
+    "Schedulers change no hyperparameter other than the learning rate and momentum.",
+    source="torch.optim.lr_scheduler: schedulers adjust the learning rate; CyclicLR and OneCycleLR also momentum",
+    must_cover={"optimizer=AdamW", "optimizer=SGD", "two_groups"},
+)
+def lr_scheduler_keeps_other_hyperparameters(case: LRSchedulerCase, out: Outcome) -> Finding:
+    seconds = SECOND_BETAS if case.optimizer == "AdamW" else None
+    betas = [(seconds[g],) if seconds else () for g in range(len(case.rates))]
+    return same(out.others, [[*map(list, map(dict.values, case.others)), betas]] * (case.steps + 1))
+
+
+@law(
+    "get_last_lr() returns the learning rates of the param groups.",
+    source="LRScheduler.get_last_lr, last_epoch",
+)
+def get_last_lr_returns_param_group_learning_rates(case: LRSchedulerCase, out: Outcome) -> Finding:
+    counts = case.epochs if not case.plan.startswith("chained") else out.epochs.raw
+    if case.plan == "restarts_by_halves":
+        counts = [count // 2 for count in counts]
+    return every(
+        same(out.told, out.rates.require()),
+        same(out.epochs, counts),
+        same(out.tensors, [case.tensor] * len(case.rates)),
+    )
+
+
+test_scope, test_product, test_random = lr_scheduler.tests()

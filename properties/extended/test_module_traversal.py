@@ -1,0 +1,244 @@
+"""Membership: a module lists its parts in order, under every name, shared ones once, and its state holds them all."""
+
+from __future__ import annotations
+
+import itertools
+
+from embcheck.core.comparison import every, identical, is_true, same, unwritten
+from embcheck.core.format import FORMATS
+from embcheck.core.law import Family
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.module_traversal.cases import DTYPES, ModuleTraversalCase, kind
+from embcheck.families.module_traversal.space import SPACE, plan
+
+module_traversal = Family(
+    "module_traversal",
+    SPACE,
+    plan,
+    cost=6.0,
+)
+law = module_traversal.law
+
+
+def names(case: ModuleTraversalCase) -> list[str]:
+    """The Parameters, each once."""
+    return [tensor for _, tensor in case.tensors("parameters", "", True, True)]
+
+
+@law(
+    "parameters(), buffers() and their named forms list every tensor in order, shared ones once.",
+    source="nn.Module.named_parameters: prefix, recurse, remove_duplicate",
+    must_cover={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers", "tree=void"},
+)
+def module_lists_its_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    findings = []
+    for what, (word, recurse) in itertools.product(("parameters", "buffers"), (("deep", True), ("own", False))):
+        plain = [tensor for _, tensor in case.tensors(what, "", recurse, True)]
+        findings.append(same(getattr(out, f"{what}_{word}"), plain))
+        for once, removed in (("once", True), ("all", False)):
+            got = getattr(out, f"named_{what}_{word}_{once}")
+            findings.append(same(got, case.tensors(what, case.prefix, recurse, removed)))
+    return every(*findings)
+
+
+@law(
+    "modules(), children() and their named forms list parents first, shared modules once.",
+    source="nn.Module.named_modules: remove_duplicate; named_children",
+    must_cover={"shared_module", "deep", "nameless"},
+)
+def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return every(
+        same(out.modules, [node for _, node in case.modules("", True)]),
+        same(out.named_modules_once, case.modules(case.prefix, True)),
+        same(out.named_modules_all, case.modules(case.prefix, False)),
+        same(out.children, [child for _, child in case.children]),
+        same(out.named_children, case.children),
+        is_true(out.gets, "get_submodule, get_parameter or get_buffer gave another thing"),
+    )
+
+
+@law(
+    "apply() calls the function on children before their parents and returns the module.",
+    source="nn.Module.apply: applied recursively to every submodule as well as self",
+    must_cover={"shared_module"},
+)
+def apply_is_post_order(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return every(same(out.applied, case.applied()), is_true(out.applied_to_itself, "apply() returned another module"))
+
+
+@law(
+    "state_dict() lists parameters, persistent buffers and children under every name.",
+    source="nn.Module.state_dict: prefix, keep_vars, destination; register_buffer: persistent",
+    must_cover={"shared_tensor", "shared_module", "frozen", "prefix=m.", "layout=transposed", "tree=buffers"},
+)
+def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    wanted = case.state(case.prefix)
+    count = len(wanted)
+    grads = [tensor.startswith(("table", "p")) and tensor not in case.frozen for _, tensor in wanted]
+    findings = []
+    for word, kept in (("plain", False), ("kept", True)):
+        findings += [
+            same(getattr(out, f"state_{word}"), wanted),
+            same(getattr(out, f"state_{word}_same"), [kept] * count),
+            same(getattr(out, f"state_{word}_graph"), grads if kept else [False] * count),
+            same(getattr(out, f"state_{word}_kinds"), [case.described(tensor) for _, tensor in wanted]),
+            same(getattr(out, f"state_{word}_metadata"), sorted(set(case.metadata(case.prefix)))),
+            same(getattr(out, f"state_{word}_type"), "OrderedDict"),
+        ]
+    names = [name for name, _ in case.state("")]
+    bare = [name for name, tensor in case.state("") if kind(tensor) == "parameters"]
+    return every(
+        *findings,
+        same(out.without, bare),
+        same(out.restored, names),
+        same(out.simple, (names, "OrderedDict", sorted(set(case.metadata(""))))),
+        is_true(out.versions, "a module's metadata has no version"),
+        is_true(out.destination, "another dict than the given one was returned"),
+        same(out.destination_keys, list(dict.fromkeys(["before", *(name for name, _ in wanted)]))),
+    )
+
+
+@law(
+    "eval() and train() reach every module; a mode that is no bool raises.",
+    source="nn.Module.train",
+    must_cover={"deep", "evaluating"},
+)
+def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    count = len(case.modules("", True))
+    return every(
+        same(out.modes, [not case.evaluating] * count),
+        is_true(out.mode_refused, "train() accepted what is no bool"),
+        same(out.modes_after, [not case.evaluating] * count),
+        same(out.flipped, [case.evaluating] * count),
+    )
+
+
+@law(
+    "requires_grad_() and zero_grad() reach every Parameter, frozen ones too.",
+    source="nn.Module.requires_grad_, zero_grad",
+    must_cover={"deep", "frozen"},
+)
+def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    count = len(names(case))
+    wanted = {"thawed": True, "frozen": False, "grads_kept": True, "zeroed": True, "forgotten": True}
+    return every(*(same(getattr(out, name), [value] * count) for name, value in wanted.items()))
+
+
+@law(
+    "A dtype conversion converts every floating-point tensor; Parameters stay the same objects.",
+    source="nn.Module.to: only accepts and casts floating point; double, half, bfloat16, float; type: all",
+    must_cover={"tree=buffers", "convert=to_like", "convert=half", "convert=type_double", "shared_tensor"},
+)
+def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    dtype = DTYPES[case.convert] or case.dtype
+    findings = [is_true(out.converted_itself, "the conversion returned another module")]
+    for what in ("parameters", "buffers"):
+        wanted = [
+            (name, "int64" if tensor.startswith("integers") and not case.convert.startswith("type") else dtype)
+            for name, tensor in case.tensors(what, "", True, True)
+        ]
+        got = getattr(out, f"converted_{what}")
+        # A shared buffer is converted into one for each slot.
+        findings.append(same(got, wanted) if what == "parameters" else _each(got, wanted))
+    idle = is_true(out.idle, "a conversion to what a tensor is replaced it or wrote to it")
+    return every(idle, *findings, same(out.converted_same, names(case)))
+
+
+@law(
+    "A dtype conversion rounds to nearest, ties to even; a wider dtype is exact.",
+    source="IEEE 754: roundTiesToEven; nn.Module.to, half, bfloat16, float, double",
+    must_cover={"convert=half", "convert=bfloat16", "convert=to_like", "dtype=float64"},
+)
+def dtype_conversion_rounds_to_nearest_even(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    fmt = FORMATS[DTYPES[case.convert] or case.dtype]
+    wanted = fmt.encode(FORMATS[case.dtype].decode(case.digits.stored))
+    parts = identical(out.rounded, fmt.to_bits(wanted)), identical(out.rounded_buffer, fmt.to_bits(wanted[1:]))
+    return every(*parts)
+
+
+def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
+    """The buffers that are listed, and perhaps more names of them."""
+    return same(got.derived(f"[pair for pair in {{}} if pair[0] in {[name for name, _ in wanted]}]"), wanted)
+
+
+@law(
+    "to_empty() gives tensors new memory; share_memory() moves them to shared memory.",
+    source="nn.Module.to_empty: recurse; share_memory",
+    must_cover={"deep", "shared_tensor", "frozen", "tree=buffers"},
+)
+def to_empty_and_share_memory_move_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.emptied_itself, "to_empty() returned another module"),
+        same(out.emptied, case.emptied()),
+        is_true(out.shared_itself, "share_memory() returned another module, or raised"),
+        same(out.shared, [True] * len(out.shared.raw)),
+    )
+
+
+@law(
+    "A conversion converts .grad with its Parameter.",
+    source="nn.Module.to, share_memory: parameters and their gradients",
+    when=lambda case: case.grads != "",
+    must_cover={"grads=dense", "grads=sparse", "convert=half", "shared_tensor", "frozen"},
+)
+def conversion_converts_gradients(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    dtype = DTYPES[case.convert] or case.dtype
+    sparse = case.grads == "sparse"
+    wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
+    shared = same(out.shared_gradients, [True] * len(wanted)) if not sparse else UNASKED
+    swapped = is_true(out.swapped_gradients, "a conversion that may swap Parameters lost a gradient or changed it")
+    return every(same(out.converted_gradients, wanted), shared, swapped)
+
+
+@law(
+    "A conversion keeps the hooks of Parameters; a backward pass calls each once.",
+    source="Tensor.register_hook; torch.utils.swap_tensors: preserving its identity",
+    must_cover={"convert=half", "convert=nothing", "swapped", "shared_tensor", "frozen"},
+)
+def conversion_keeps_parameter_hooks(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    learning = [name for name, tensor in case.tensors("parameters", "", True, True) if tensor not in case.frozen]
+    return same(out.hooks, [(name, word) for name in learning for word in ("gradient", "accumulated")])
+
+
+def recorded(case: ModuleTraversalCase) -> list[str]:
+    """The keys of the state of a model's sum: each tensor under its first name."""
+    there = [*case.tensors("parameters", "", True, True), *case.tensors("buffers", "", True, True)]
+    return sorted(f"model.{name}" for name, tensor in there if not tensor.endswith("scratch"))
+
+
+@law(
+    "torch.fx.symbolic_trace keeps the model's tensors and its state_dict.",
+    source="torch.fx.symbolic_trace",
+    must_cover={"shared_tensor", "shared_module", "deep", "frozen", "passing"},
+)
+def fx_trace_keeps_the_state_dict(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    wanted = recorded(case)
+    words = is_true(out.traced_same, "a tensor is missing, or another one")
+    return every(words, same(out.traced.derived(f"[name for name in {{}} if name in {wanted}]"), wanted))
+
+
+@law(
+    "torch.fx.symbolic_trace adds no entry to the state_dict.",
+    source="torch.fx.symbolic_trace; register_buffer: persistent",
+    must_cover={"passing", "tree=buffers"},
+)
+def fx_trace_adds_nothing_to_state_dict(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return same(out.traced.derived(f"[name for name in {{}} if name not in {recorded(case)}]"), [])
+
+
+@law(
+    "A copy of a model has the model's state_dict, name by name.",
+    source="copy.deepcopy; register_buffer: persistent",
+    must_cover={"tree=buffers", "shared_tensor"},
+)
+def module_copy_keeps_state_dict_names(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return same(out.copied_keys, [name for name, _ in case.state("")])
+
+
+@law("Listing a module's members writes nothing.", source="no side effects")
+def module_traversal_writes_nothing(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+test_scope, test_product, test_random = module_traversal.tests()

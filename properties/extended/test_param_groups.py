@@ -1,0 +1,180 @@
+"""Company: several parameters with one optimizer step as each would alone, with the options of their groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embcheck.core.comparison import every, identical, is_false, is_true, same, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.param_groups.cases import ParamGroupsCase
+from embcheck.families.param_groups.space import OPTIMIZERS, SPACE, plan
+from embcheck.families.tied_training.installed import lacking
+from embcheck.families.tied_training.optimizers import KINDS
+
+#: foreach and fused paths evaluate in another order, which rounds at most twice as often (see test_tying).
+MULTIPLE = 2.0
+
+
+param_groups = Family(
+    "param_groups",
+    SPACE,
+    plan,
+    cost=8.0,
+    stride=4,
+    untaken=lacking,
+)
+law = param_groups.law
+
+
+def members(case: ParamGroupsCase) -> range:
+    return range(len(case.members))
+
+
+@law(
+    "Each of several parameters follows the documented algorithm with its group's options.",
+    source="torch.optim: the algorithm boxes; per-parameter options",
+    must_cover={
+        "several_groups",
+        "own_option",
+        "falsy_option",
+        "absent",
+        "held",
+        "frozen",
+        "scalar",
+        "mixed_dtypes",
+        "mix=turned",
+        "mix=lengths",
+        "crosswise",
+        "mix=matrices",
+    },
+)
+def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Finding:
+    findings = []
+    for m in members(case):
+        values, errors = case.due(m)
+        findings.append(within(getattr(out, f"values{m}"), values, MULTIPLE * errors))
+    return every(*findings)
+
+
+@law(
+    "A parameter steps, bit for bit, as it does in an optimizer of its own.",
+    source="torch.optim: parameters are updated one by one",
+    when=lambda case: not (case.asked.get("foreach") or case.asked.get("fused")),
+    must_cover={"several_groups", "absent", "mix=pair", "mix=layouts"},
+)
+def step_is_independent_of_other_parameters(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return every(*(identical(getattr(out, f"values{m}"), getattr(out, f"alone{m}")) for m in members(case)))
+
+
+@law(
+    "A step moves parameters in place and leaves gradients, memory, strides, dtypes and flags.",
+    source="torch.optim.Optimizer.step",
+    must_cover={"differentiated_momentum"},
+)
+def step_preserves_parameters(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kept, "a gradient, or a parameter's memory, strides, dtype or flags changed"),
+        unwritten(out, *(f"weight{m}" for m in members(case))),
+    )
+
+
+@law(
+    "A step increments the version counter of each parameter that it moves.",
+    source="Autograd mechanics: in-place correctness checks, version counters",
+)
+def step_increments_the_version_counter(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return is_true(out.moved, "a parameter moved without a new version")
+
+
+@law(
+    "Every group keeps its own options and the defaults for others, in state_dict too.",
+    source="torch.optim: per-parameter options; Optimizer.state_dict",
+    must_cover={"own_option", "falsy_option"},
+)
+def param_groups_keep_their_options(case: ParamGroupsCase, out: Outcome) -> Finding:
+    kept = []
+    for place, (names, own) in enumerate(case.groups):
+        wanted = case.asked | own
+        options = out.options.entry(place)
+        kept.append(same(options.derived(f"{{name: {{}}.get(name) for name in {list(wanted)}}}"), wanted))
+        kept.append(_typed(options, wanted) if case.interrupt != "ruled_twice" else UNASKED)
+        kept.append(same(out.packed_ids.entry(place).derived("len({})"), len(names)))
+    order = [m for names, _ in case.groups for m in names]
+    return every(
+        *kept,
+        same(out.order, order),
+        same(out.packed_ids.derived("sum({}, [])"), list(range(len(order)))),
+        same(out.packed_options, out.options),
+    )
+
+
+def _typed(options: Field, wanted: dict[str, Any]) -> Finding:
+    """False and 0.0 are equal, but not the same option."""
+    types = options.derived(f"{{name: type({{}}.get(name)).__name__ for name in {list(wanted)}}}")
+    return same(types, {name: type(value).__name__ for name, value in wanted.items()})
+
+
+@law(
+    "A parameter has optimizer state exactly once it had a gradient.",
+    source="torch.optim.Optimizer.state; state_dict",
+    # The states of SGD begin with a momentum, those of Adagrad at once; SparseAdam counts by numbers, not by tensors.
+    when=lambda case: case.optimizer not in ("SGD", "Adagrad", "SparseAdam"),
+    must_cover={"absent", "grouping=late"},
+)
+def state_is_created_on_first_gradient(case: ParamGroupsCase, out: Outcome) -> Finding:
+    stepped = [m for m in members(case) if any(has[m] for has in case.given[case.joins(m) :])]
+    order = [m for names, _ in case.groups for m in names]
+    counts = [float(sum(has[m] for has in case.given[case.joins(m) :])) for m in stepped]
+    return every(
+        same(out.stateful, stepped),
+        same(out.packed_state, sorted(order.index(m) for m in stepped)),
+        same(out.steps, counts) if KINDS[case.optimizer].counts else UNASKED,
+    )
+
+
+@law(
+    "State tensors share memory with no gradient, parameter or other state, and have no graph.",
+    source="torch.optim.Optimizer.state",
+    must_cover={"held"},
+)
+def state_tensors_own_their_memory(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return every(is_true(out.apart, "a state shares memory"), is_false(out.attached, "a state is part of a graph"))
+
+
+@law(
+    "step() calls its closure once, with grad enabled, before anything moves.",
+    source="Optimizer.step: closure reevaluates the model and returns the loss",
+    must_cover={"closure=tensor", "closure=zero", "closure=none", "closure=zeros", "closure=one"},
+)
+def step_calls_the_closure_once_first(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return every(
+        same(out.modes, [True, True] * case.steps if case.closure else []),
+        is_true(out.returned, "step() returned something else"),
+    )
+
+
+@law(
+    "Step hooks, the optimizer's and the global ones, fire once before and after the step.",
+    source="Optimizer.register_step_pre_hook, register_step_post_hook; register_optimizer_step_pre_hook, …_post_hook",
+    when=lambda case: case.hooked,
+    must_cover={f"optimizer={name}" for name in OPTIMIZERS},
+)
+def step_hooks_fire_once(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return every(_surrounding(case, out.calls), _surrounding(case, out.common))
+
+
+def _surrounding(case: ParamGroupsCase, calls: Field) -> Finding:
+    called = calls.derived("list(zip({}[0::4], {}[2::4], strict=True))")
+    stands = "[stands for name, stands in zip({}[0::2], {}[1::2], strict=True) if name == 'WHEN']"
+    early, late = (calls.derived(stands.replace("WHEN", when)) for when in ("pre", "post"))
+    moves = case.absence == "none" and case.mix == "pair" and float(case.options(0)["lr"]) != 0
+    return every(
+        same(called, [("pre", "post")] * case.steps),
+        same(early, ["unmoved"] * case.steps),
+        same(late, ["moved"] * case.steps) if moves else UNASKED,
+    )
+
+
+test_scope, test_product, test_random = param_groups.tests()

@@ -1,0 +1,210 @@
+"""Leaf: a Parameter of a tensor is a leaf over its memory, and a module takes it as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.core.law import Family
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.parameter.cases import ParameterCase
+from embcheck.families.parameter.invalid_calls import WRONG
+from embcheck.families.parameter.space import SPACE, plan
+from embcheck.families.tie_preservation.oracle import dense
+
+parameter = Family(
+    "parameter",
+    SPACE,
+    plan,
+    refused=lambda case: case.wrong is not None,
+    cost=4.0,
+    stride=2,
+)
+law = parameter.law
+
+
+@law(
+    "A Parameter is a leaf without its tensor's graph, gradient or hooks; a subclass stays one.",
+    source="torch.nn.Parameter; tensors that the user creates are leaves",
+    must_cover={"origin=graded", "origin=hooked", "origin=product", "under=inference", "times=3"},
+)
+def parameter_is_a_new_leaf(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.kinds, "no Parameter"),
+        is_true(out.marked, "made of a subclass's tensor, it is no leaf Parameter of that class in its memory"),
+        is_true(out.apart, "a Parameter is the tensor that it was made of, or one that was made before"),
+        is_true(out.rooted, "part of a graph, or with a gradient"),
+        is_true(out.hookless, "with a hook"),
+        is_false(out.views, "a view"),
+        is_true(out.shown, "shown as something else"),
+    )
+
+
+@law(
+    "A Parameter requires grad as given, whatever its tensor does and under any grad mode.",
+    source="torch.nn.Parameter: requires_grad defaults to True; not affected by no_grad",
+    must_cover={"under=no_grad", "under=inference", "origin=frozen", "empty", "rank=0", "make=by_default"},
+)
+def parameter_requires_grad_as_given(case: ParameterCase, out: Outcome) -> Finding:
+    return same(out.trains, [case.requires_grad] * case.times)
+
+
+@law(
+    "A Parameter has its tensor's memory, offset, shape, strides, dtype and bits.",
+    source="torch.nn.Parameter: data",
+    must_cover={
+        "empty",
+        "rank=0",
+        "layout=expanded",
+        "layout=offset",
+        "layout=transposed",
+        "values=special",
+        "dtype=bfloat16",
+    },
+)
+def parameter_has_its_tensors_storage(case: ParameterCase, out: Outcome) -> Finding:
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
+    return every(
+        same(out.places, [True] * case.times),
+        is_true(out.shapes, "another shape or other strides than its tensor"),
+        is_true(out.types, "another dtype, device or layout than its tensor"),
+        same(out.leaf.meta("shape"), case.shape),
+        same(out.leaf.meta("dtype"), case.dtype),
+        same(_strides(out.leaf.meta("stride"), wide), [case.strides[axis] for axis in wide]),
+        identical(out.values, case.format.to_bits(case.stored)),
+    )
+
+
+def _strides(got: Field, wide: list[int]) -> Field:
+    return got.derived(f"[{{}}[axis] for axis in {wide}]")
+
+
+@law(
+    "Making a Parameter leaves its tensor's requires_grad, graph, version and gradient.",
+    source="no side effects",
+    must_cover={"origin=leaf", "origin=graded"},
+)
+def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> Finding:
+    return is_true(out.source_kept, "the tensor's flags, graph, version or gradient changed")
+
+
+@law(
+    "A module registers an assigned Parameter as it is, in place of what had its name.",
+    source="nn.Module.__setattr__, register_parameter",
+    must_cover={
+        "before=double",
+        "before=frozen",
+        "before=absent",
+        "place=registered",
+        "evaluating",
+        "place=deleted_first",
+        "before=a_module",
+        "before=a_buffer",
+    },
+)
+def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.held, "the module holds another Parameter"),
+        is_true(out.alone, "the module has something else of that name, too"),
+        same(out.names, case.names),
+        same(out.keys, case.names),
+        is_true(out.state, "state_dict holds another tensor"),
+        is_true(out.still, "the Parameter's flags or gradient changed"),
+        is_true(out.replaced_kept, "the Parameter before changed"),
+        is_true(out.mode_kept, "the module's mode changed"),
+    )
+
+
+@law(
+    "Assigning None removes a Parameter from parameters() and state_dict(); del removes its name too.",
+    source="nn.Module.register_parameter: None is not in state_dict; __delattr__",
+)
+def assigning_none_unregisters(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.out, "None was not stored"),
+        same(out.names_out, ["first", "last"]),
+        is_true(out.registered_out, "None that is registered does not take the Parameter's place"),
+        is_true(out.deleted_out, "something is left of a slot that was deleted"),
+    )
+
+
+@law(
+    "Deep copies and saved copies are Parameters with the same bits and requires_grad, in their own memory.",
+    source="nn.Parameter.__deepcopy__; torch.save",
+    must_cover={"values=special", "empty", "layout=transposed", "dtype=bfloat16"},
+)
+def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Finding:
+    bits = case.format.to_bits(case.stored)
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
+    copied = dense(case.strides, case.shape)
+    findings = [
+        same(_strides(out.saved_strides, wide), [case.strides[axis] for axis in wide]),
+        same(_strides(out.deepcopied_strides, wide), [copied[axis] for axis in wide])
+        if case.layout != "expanded"
+        else UNASKED,
+    ]
+    for name in ("deepcopied", "saved"):
+        findings.append(identical(getattr(out, name), bits))
+        findings.append(is_true(getattr(out, f"{name}_well"), "no Parameter, frozen otherwise, or in the same memory"))
+    return every(*findings)
+
+
+@law(
+    "Copies and files keep a Parameter's attributes and its gradient; conversions convert the gradient.",
+    source="nn.Parameter.__reduce_ex__; Tensor.__deepcopy__; torch.save: Python attributes of a Parameter",
+    must_cover={"rank=0", "empty", "dtype=bfloat16"},
+)
+def parameter_copies_keep_attributes_and_grad(case: ParameterCase, out: Outcome) -> Finding:
+    count = 3 if case.shape else 1
+    return every(
+        is_true(out.told, "unpickled or loaded it lacks an attribute, or is frozen otherwise"),
+        same(out.copied_grads, [True] * count),
+        same(out.filed_grads, [True] * count),
+    )
+
+
+@law(
+    "A Parameter that requires grad accumulates its own gradient, and nothing else does.",
+    source="autograd: leaves collect",
+    must_cover={"rank=0", "empty", "origin=leaf", "origin=product", "under=no_grad"},
+)
+def parameter_accumulates_its_gradient(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        same(out.graded, case.requires_grad),
+        is_false(out.others_graded, "another tensor collected a gradient"),
+        same(out.own_grad, 2 * case.upstream) if case.requires_grad else UNASKED,
+    )
+
+
+@law(
+    "A write to a Parameter or its tensor appears in both and counts as a write to both.",
+    source="torch.nn.Parameter: shares memory; Tensor._version",
+    must_cover={"rank=0", "layout=transposed", "layout=expanded", "under=inference"},
+)
+def parameter_aliases_its_tensor(case: ParameterCase, out: Outcome) -> Finding:
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubled = case.format.decode(case.format.encode(2 * case.number))
+    return every(
+        is_true(out.counted, "a write to the tensor is not counted by its Parameter"),
+        same(out.doubled, doubled),
+        same(out.zeroed, 0.0),
+    )
+
+
+@law("Only the tensor itself is written, not the memory around it.", source="no side effects")
+def parameter_writes_nothing_around(case: ParameterCase, out: Outcome) -> Finding:
+    return unwritten(out, "data")
+
+
+@law(
+    "An invalid name, a Tensor as a Parameter and integers that require grad raise and change nothing.",
+    source="nn.Module.register_parameter, register_buffer, add_module, __setattr__; Tensor.requires_grad",
+    must_cover={f"wrong={name}" for name in WRONG},
+    refusal=True,
+)
+def invalid_parameters_raise(case: ParameterCase, out: Outcome) -> Finding:
+    return every(refuses(out, *WRONG[str(case.wrong)][1]), unwritten(out))
+
+
+test_scope, test_product, test_random = parameter.tests()

@@ -1,0 +1,270 @@
+"""Reparametrized: a weight that is normed, bounded, orthogonal, pruned or mapped is what its definition says; ties stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcheck.core.comparison import at_most, every, is_true, same, unwritten, within
+from embcheck.core.format import Floats
+from embcheck.core.law import Family
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import UNASKED, Difference, Finding, Holds, NotApplicable
+from embcheck.families.parametrizations.cases import ParametrizationCase
+from embcheck.families.parametrizations.space import SPACE, plan
+
+parametrizations = Family(
+    "parametrizations",
+    SPACE,
+    plan,
+    cost=8.0,
+)
+law = parametrizations.law
+
+
+def of(kind: str) -> Any:
+    return lambda case: case.kind == kind
+
+
+@law(
+    "weight_norm computes the weight g v/‖v‖, with norms over the documented dim.",
+    source="torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.weight_norm: dim",
+    when=of("normed"),
+    must_cover={"old", "dim=None", "dim=1", "signs=negative", "signs=zero", "frozen"},
+)
+def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Outcome) -> Finding:
+    first, bound = case.normed(case.norms(case.weight), case.weight)
+    after = within(out.after, *case.normed(case.gains, case.directions)) if case.old or not case.frozen else UNASKED
+    return every(
+        within(out.at_first, first, 2 * bound),
+        within(out.set, *case.normed(case.gains, case.directions)),
+        same(out.shapes, [case.gain_shape, case.shape]),
+        after,
+    )
+
+
+@law(
+    "weight_norm gives g and v the gradients of g v/‖v‖.",
+    source="the chain rule; Salimans and Kingma 2016",
+    when=lambda case: case.kind == "normed" and (case.old or not case.frozen),
+    must_cover={"dim=None", "signs=mixed"},
+)
+def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outcome) -> Finding:
+    gain, direction = case.norm_gradients()
+    return every(within(out.gain_grad, *gain), within(out.direction_grad, *direction))
+
+
+@law(
+    "spectral_norm divides the weight by uᵀWv, with u and v from power iteration.",
+    source="torch.nn.utils.parametrizations.spectral_norm, torch.nn.utils.spectral_norm; Miyato et al. 2018",
+    when=of("bounded"),
+    must_cover={"old", "evaluating", "iterations=3", "dim=1"},
+)
+def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, out: Outcome) -> Finding:
+    (u, u_off), (v, v_off) = case.iterated()
+    seen_u, seen_v = np.asarray(out.u.values, np.float64), np.asarray(out.v.values, np.float64)
+    weight, off = case.divided(seen_u, seen_v)
+    told = np.isfinite(off).all()  # else uᵀWv is within rounding of zero
+    return every(
+        within(out.u, u, u_off),
+        within(out.v, v, v_off),
+        within(out.set, weight, off) if told else UNASKED,
+        within(out.evaluated, weight, off) if told else UNASKED,
+        is_true(out.resting, "u or v moved in evaluation mode"),
+    )
+
+
+def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
+    """How far rows, or columns where they are fewer, are from orthonormal."""
+    values: Floats = np.asarray(got.values, np.float64)
+    few = values if values.shape[0] <= values.shape[1] else values.T
+    # Householder: Higham 2002, Theorem 19.4, with c = 8; exponential and Cayley map have a base to be multiplied by,
+    # of n columns, and a skew matrix of norm below 4, whose exponential is as well conditioned.
+    longest = max(case.shape)
+    limit = 64 * longest**2 * case.format.unit_roundoff
+    off = float(np.abs(few @ few.T - np.eye(len(few))).max())
+    if off <= limit:
+        return Holds(float(off / limit))
+    rows = f"{got.path}.double()" if values.shape[0] <= values.shape[1] else f"{got.path}.double().T"
+    path = f"({rows} @ {rows}.T - torch.eye({len(few)})).abs().max().item()"
+    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
+
+
+@law(
+    "The orthogonal parametrization makes the weight orthogonal and keeps it orthogonal after an optimizer step.",
+    source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map, use_trivialization",
+    when=of("orthogonalized"),
+    must_cover={"map=cayley", "map=householder", "wide", "square", "trivial"},
+)
+def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase, out: Outcome) -> Finding:
+    bound = 64 * max(case.shape) ** 2 * case.format.unit_roundoff
+    return every(
+        off_orthogonal(case, out.set),
+        off_orthogonal(case, out.stepped),
+        within(out.assigned, case.wanted, bound) if case.trivial else UNASKED,
+    )
+
+
+@law(
+    "The parametrized weight stays orthogonal when its original tensor shrinks, as under weight decay.",
+    source="torch.nn.utils.parametrizations.orthogonal: the parametrized weight is orthogonal",
+    when=of("orthogonalized"),
+    must_cover={"map=cayley", "map=matrix_exp"},
+)
+def orthogonal_weight_stays_orthogonal_under_weight_decay(case: ParametrizationCase, out: Outcome) -> Finding:
+    return off_orthogonal(case, out.decayed)
+
+
+def is_deprecated(case: ParametrizationCase) -> bool:
+    """Whether a layer keeps a weight with a graph as an attribute, as deprecated functions make it.
+
+    torch.nn.utils.weight_norm: 'This function is deprecated. Use torch.nn.utils.parametrizations.weight_norm'; of
+    spectral_norm: 'Please use the newer version. This function will be deprecated in a future version of PyTorch.'
+    """
+    return case.old and (case.kind == "normed" or (case.kind == "bounded" and not case.frozen))
+
+
+@law(
+    "deepcopy of a module with weight_norm, spectral_norm or pruning gives a module with equal weight.",
+    source="copy.deepcopy of a Module; torch.optim.swa_utils.AveragedModel, which copies; pytorch#37322",
+    when=lambda case: case.kind in ("normed", "bounded", "pruned"),
+    must_cover={"kind=normed", "kind=bounded", "kind=pruned", "old", "frozen"},
+)
+def deepcopy_keeps_normalized_or_pruned_weight(case: ParametrizationCase, out: Outcome) -> Finding:
+    if is_deprecated(case) and out.copied.raw is None:
+        return NotApplicable("torch deprecates this function for its parametrization, which can be copied")
+    weight = out.evaluated if case.kind == "bounded" else out.set
+    return same(out.copied, weight.require())
+
+
+@law(
+    "Inside parametrize.cached(), every module's weight is computed from its own original tensor.",
+    source="torch.nn.utils.parametrize.cached; copy.deepcopy",
+    when=of("mapped"),
+    must_cover={"copied", "passing=1"},
+)
+def parametrize_cached_does_not_mix_modules(case: ParametrizationCase, out: Outcome) -> Finding:
+    return every(
+        same(out.twin, case.mapped(case.directions)),
+        at_most(out.taken, 0, "layers have the weight of one that is gone"),
+    )
+
+
+@law(
+    "Pickling or saving a whole parametrized module raises, in training and evaluation mode.",
+    source="torch.nn.utils.parametrize: serialization of parametrized modules is only supported through state_dict()",
+    when=of("mapped"),
+    must_cover={"side=embedding", "side=head"},
+)
+def pickling_parametrized_modules_raises(case: ParametrizationCase, out: Outcome) -> Finding:
+    return same(out.refused, [True] * 4)
+
+
+@law(
+    "Each torch.nn.utils.prune method masks exactly the elements that its documentation names.",
+    source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
+    when=lambda case: case.kind == "pruned" and not case.by_chance,
+    must_cover={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "pruning=of_two",
+             "pruning=custom_then_of_two", "pruning=of_two_twice",
+             "column_major"},
+)  # fmt: skip
+def pruning_masks_documented_elements(case: ParametrizationCase, out: Outcome) -> Finding:
+    mask = case.masks[-1]
+    return every(
+        same(out.masks, np.stack(case.masks)),
+        same(out.set, case.weight * mask),
+        same(out.original, case.weight),
+        same(out.after, -2 * case.weight * mask),
+        UNASKED if case.frozen else same(out.grad, case.upstream * mask),
+        same(out.told, [False, True, True]),
+        same(out.names, [["weight_orig"], ["weight_mask"]]),
+        same(out.hooks, 1),
+        is_true(out.clean, "a hook or a mask is left"),
+    )
+
+
+@law(
+    "random_unstructured and random_structured prune exactly the requested number of elements, rows or columns.",
+    source="torch.nn.utils.prune: random_unstructured, random_structured: amount, dim",
+    when=lambda case: case.by_chance,
+    must_cover={"pruning=by_chance", "pruning=rows_by_chance", "pruning=last_axis_by_chance"},
+)
+def random_pruning_masks_documented_amount(case: ParametrizationCase, out: Outcome) -> Finding:
+    axis, count = case.drawn
+    mask = np.asarray(out.masks.values, np.float64)[-1]
+    last = "{}[-1].double()" if axis is None else f"{{}}[-1].double().mean({1 - axis})"
+    sliced = out.masks.derived(f"sorted({last}.flatten().tolist())")
+    return every(
+        same(sliced, [0.0] * count + [1.0] * (len(sliced.raw) - count)),
+        same(out.set, case.weight * mask),
+        same(out.told, [False, True, True]),
+    )
+
+
+@law(
+    "A parametrized weight equals the parametrization applied to its original tensor.",
+    source="torch.nn.utils.parametrize: register_parametrization, cached, remove_parametrizations",
+    when=of("mapped"),
+    must_cover={"links=2", "inverse", "leave", "frozen", "column_major"},
+)
+def parametrized_weight_is_function_of_original(case: ParametrizationCase, out: Outcome) -> Finding:
+    # A further link leaves the original where the first one's right inverse put it.
+    first = case.weight / 2 if case.inverse else case.weight
+    found = case.unmapped(case.upstream)
+    assigned = every(same(out.assigned, case.upstream), same(out.found, found)) if case.inverse else UNASKED
+    return every(
+        assigned,
+        same(out.at_first, first),
+        same(out.set, case.mapped(first)),
+        UNASKED if case.frozen else same(out.grad, 2 * case.upstream),
+        same(out.cached1, case.mapped(first)),
+        same(out.cached2, case.mapped(case.directions)),
+        same(out.caches, [[True, True, True]] * 2),
+        is_true(out.fresh, "what was cached is still given outside of cached()"),
+        same(out.changed, case.mapped(case.directions)),
+        same(out.after, case.mapped(case.directions) if case.leave else case.directions),
+        same(out.told, [True, False, True]),
+        same(out.names, ["parametrizations.weight.original"]),
+    )
+
+
+@law(
+    "A parametrization has the training mode of its module.",
+    source="Module.train, Module.eval; register_parametrization",
+    when=of("mapped"),
+    must_cover={"evaluating", "links=2"},
+)
+def parametrization_follows_module_training_mode(case: ParametrizationCase, out: Outcome) -> Finding:
+    return same(out.modes, [not case.evaluating])
+
+
+@law(
+    "Pruning, spectral_norm and register_parametrization keep the original Parameter object, in tied modules too.",
+    source="torch.nn.utils.parametrize.register_parametrization: 'original' is the former Parameter; utils.prune: weight_orig",
+    must_cover={"frozen", "column_major", "kind=mapped", "kind=pruned", "kind=bounded", "side=head"},
+)
+def parametrization_keeps_original_parameter(case: ParametrizationCase, out: Outcome) -> Finding:
+    if case.kind == "normed":
+        old = case.old  # its gain and direction are new Parameters
+        names = ["weight_g", "weight_v"] if old else ["original0", "original1"]
+        return every(
+            same(out.names, names),
+            same(out.trains, [not case.frozen] * 2),
+            is_true(out.other_kept, "the other side's weight changed"),
+            is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else UNASKED,
+        )
+    return every(
+        is_true(out.kept, "the original is another Parameter, or the other side has another one"),
+        same(out.trains, not case.frozen),
+        is_true(out.removed, "removal left another Parameter") if case.kind in ("pruned", "mapped") else UNASKED,
+        same(out.trains_after, not case.frozen) if case.kind == "mapped" else UNASKED,
+    )
+
+
+@law("Parametrizing, normalizing or pruning a weight modifies no other tensor.", source="no side effects")
+def parametrization_modifies_only_the_weight(case: ParametrizationCase, out: Outcome) -> Finding:
+    return unwritten(out, "weight")
+
+
+test_scope, test_product, test_random = parametrizations.tests()

@@ -1,0 +1,120 @@
+"""Prediction: a head with the embedding's table is judged by the loss that is documented, and so are its gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from embcheck.core.comparison import described, every, refuses, unwritten, within
+from embcheck.core.law import Family
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import UNASKED, Finding
+from embcheck.families.tied_head_loss import oracle
+from embcheck.families.tied_head_loss.cases import MANY, MISTAKES, TiedHeadLossCase
+from embcheck.families.tied_head_loss.programs import JUDGES
+from embcheck.families.tied_head_loss.space import SPACE, plan
+
+#: Calls that came late, and whether they are here.
+LATE = {
+    "linear": hasattr(torch.nn.functional, "linear_cross_entropy"),
+    **dict.fromkeys(("chunked", "chunked_by_default"), hasattr(torch.nn, "LinearCrossEntropyOptions")),
+    # importing it takes long
+    "in_pieces": Path(torch.__file__).with_name("distributed").joinpath("tensor", "_api.py").is_file(),
+}
+HERE = tuple(name for name in JUDGES if LATE.get(name, True))
+
+
+def lacking(out: Outcome) -> str | None:
+    """Why a call is not there."""
+    if isinstance(out.error, ImportError):
+        return "this release has no torch.distributed.tensor"
+    absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))
+    return "this release has no linear_cross_entropy, or none in chunks" if absent else None
+
+
+family = Family(
+    "tied_head_loss",
+    SPACE,
+    plan,
+    refused=lambda case: case.mistake is not None,
+    untaken=lacking,
+    cost=6.0,
+)  # fmt: skip
+law = family.law
+
+
+@law(
+    "The loss of a tied head is −log softmax of the targets, weighted, smoothed, ignored and reduced as documented.",
+    source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
+    must_cover={f"call={name}" for name in HERE}
+    | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
+       "weighted", "label_smoothing>0", "bias", "barred", "poisoned", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
+    when=lambda case: case.numel <= MANY,
+)  # fmt: skip
+def loss_follows_the_formula(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    return within(out.value, *case.loss)
+
+
+@law(
+    "The mean over very many targets is as exact as its terms.",
+    source="Numerical accuracy: reductions of reduced precision accumulate in float32",
+    must_cover={"many", "dtype=float16", "dtype=bfloat16"},
+    when=lambda case: case.numel > MANY,
+)
+def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    return within(out.value, *case.loss)
+
+
+@law(
+    "The table's gradient is dZᵀ H plus dZ W at the looked-up rows.",
+    source="the chain rule over a shared Parameter",
+    must_cover={f"call={name}" for name in HERE}
+    | {"ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
+       "layout=transposed"},
+    when=lambda case: case.numel <= MANY and not case.poisoned,
+)  # fmt: skip
+def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    bias = within(out.bias_grad, *oracle.of_bias(case)) if case.bias else UNASKED
+    return every(within(out.weight_grad, *oracle.of_table(case)), bias)
+
+
+@law(
+    "Ignored targets give exactly zero gradient, also when nothing is left.",
+    source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
+    must_cover={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
+    | {f"call={name}" for name in HERE},
+    when=lambda case: not case.kept.all() and case.numel <= MANY and not case.poisoned,
+)
+def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    expected, bound = oracle.of_hidden(case)
+    return within(out.hidden_grad, expected.reshape(*case.shape, -1), bound.reshape(*case.shape, -1))
+
+
+@law(
+    "A loss has the documented shape and the table's dtype.",
+    source="torch.nn.CrossEntropyLoss: Shape",
+    must_cover={"reduction=none", "rank>=2"},
+)
+def loss_has_documented_shape_and_dtype(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    return described(
+        out.value, shape=case.shape if case.reduction == "none" else (), dtype=case.dtype, requires_grad=True
+    )
+
+
+@law(
+    "Out-of-range targets, wrong sizes, smoothing outside 0 to 1 and unknown reductions raise.",
+    source="torch.nn.CrossEntropyLoss: target in [0, C), weight of size C, label_smoothing in [0.0, 1.0]",
+    refusal=True,
+    must_cover={f"mistake={name}" for name in MISTAKES},
+)
+def invalid_loss_arguments_raise(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    return refuses(out, IndexError, RuntimeError, ValueError, AssertionError)
+
+
+@law("Computing a loss writes neither to table, tokens, targets nor weights.", source="no side effects")
+def loss_modifies_no_input(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    return unwritten(out)
+
+
+test_scope, test_product, test_random = family.tests()

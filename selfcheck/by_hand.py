@@ -1,0 +1,262 @@
+"""Plants every fault in turn, to see who kills it: a survivor, or a law that kills nothing, is a failure.
+
+Each fault runs in a worker process of its own slot; a fault that ends or blocks its worker costs no other fault
+anything.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from datetime import date
+from functools import cache
+from typing import Any, TypeVar
+
+from _pytest.mark.expression import Expression  # what pytest's own -k is made of
+
+from embcheck.core.item import PROFILES
+from embcheck.core.law import Family
+from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.machine import here
+from embcheck.core.processes import end_with_parent
+from embcheck.engine.crashes.patience import Hangs, Patience
+from selfcheck.fault import Fault, load_faults
+from selfcheck.fault_runner import FaultResult, Ground, used
+
+T = TypeVar("T")
+#: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
+LIMIT = 900.0
+
+
+# -- in worker processes -----------------------------------------------------------------------------------------
+
+
+def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
+    """Runs in a worker: hunts one fault."""
+    try:
+        return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+
+
+def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
+    """Runs in a worker: whether some fault of a family violates a law of it."""
+    ground = _ground(profile_name, seed, (family,))
+    told = set(law.split("_"))
+    suspects = sorted(
+        (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes)),
+        key=lambda fault: -len(told & {*fault.name.split("_"), *fault.sentence.lower().split()}),
+    )
+    end = used() + limit
+    return any(ground.violates(fault, law, end) for fault in suspects if used() < end)
+
+
+@cache
+def _ground(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
+    """A hunting ground of this process, made once."""
+    import warnings
+
+    import torch
+
+    from embcheck.subject.collect import load_families
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    families = {name: family for name, family in load_families().items() if not only or name in only}
+    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
+    return Ground(families, PROFILES[profile_name], seed, ledger)
+
+
+def selfcheck(
+    profile_name: str,
+    seed: int,
+    jobs: int,
+    names: Iterable[str],
+    progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
+    *,
+    limit: float = LIMIT,
+    families: tuple[str, ...] = (),
+) -> list[FaultResult]:
+    """Hunts the faults of these names in ``jobs`` worker processes; results come in the order of the names.
+
+    ``progress`` is told (done, total, result) as they finish, from one thread at a time.
+    """
+    wanted = list(names)
+    results: dict[str, FaultResult] = {}
+    lock = threading.Lock()
+
+    def hunted(worker: Worker, name: str) -> None:
+        started = time.perf_counter()
+        try:
+            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
+        except (BrokenProcessPool, Hangs) as error:
+            result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
+        with lock:
+            results[name] = result
+            progress(len(results), len(wanted), result)
+
+    _in_slots(jobs, wanted, hunted)
+    return [results[name] for name in wanted]
+
+
+def rechecked(
+    laws: Iterable[str],
+    families: Mapping[str, Family],
+    profile_name: str,
+    seed: int,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda law: None,
+    *,
+    limit: float = 240.0,
+) -> set[str]:
+    """Those of these laws that a fault of their family does violate.
+
+    A hunt ends soon after its first kill, so which other laws it sees broken is chance; a law that no hunt saw is given
+    ``limit`` seconds to meet its family's faults itself.  ``progress`` is told each law that has been looked at.
+    """
+    home = {law.name: name for name, family in families.items() for law in family.laws}
+    found = set()
+
+    def met(worker: Worker, law: str) -> None:
+        with contextlib.suppress(BrokenProcessPool, Hangs):
+            if worker.asked(2 * limit + 1, _redeemed_in_worker, law, home[law], profile_name, seed, limit):
+                found.add(law)
+        progress(law)
+
+    _in_slots(jobs, list(laws), met)
+    return found
+
+
+def _in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
+    """Has work done for each name, in the order of the names, by as many worker processes as there are jobs.
+
+    Raises:
+        BaseException: the first that the work raises; no other name is begun then.
+    """
+    waiting, lock = iter(names), threading.Lock()
+    raised: list[BaseException] = []
+
+    def slot() -> None:
+        worker = Worker()
+        try:
+            while not raised:
+                with lock:
+                    name = next(waiting, None)
+                if name is None:
+                    return
+                work(worker, name)
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            worker.close()
+
+    threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(names))))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+class Worker:
+    """A process of its own that does one work after the other; another takes its place once it died or was given up."""
+
+    def __init__(self) -> None:
+        self._pool = _pool()
+
+    def asked(self, limit: float, work: Callable[..., T], *arguments: Any) -> T:
+        """What some work gives.
+
+        Raises:
+            BrokenProcessPool: if it ends the process.
+            Hangs: if it uses more than ``limit`` seconds of CPU time, or next to none for as long, and so was ended.
+        """
+        try:
+            patience = Patience(self._pool.submit(os.getpid).result(), limit, limit)
+            asked = self._pool.submit(work, *arguments)
+            while not concurrent.futures.wait([asked], timeout=1.0).done:
+                if patience.over:
+                    os.kill(patience.pid, signal.SIGKILL)
+                    raise Hangs(limit)
+            return asked.result()
+        except (BrokenProcessPool, Hangs):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = _pool()
+            raise
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._pool.shutdown()
+
+
+def _lost(name: str, spent: float, hangs: str) -> FaultResult:
+    """What became of a fault that took its worker with it; ``hangs`` says in words that it was ended."""
+    fault = load_faults()[name]
+    if hangs:
+        return FaultResult(name, fault.family, f"hung: {hangs}", seconds=spent)
+    if fault.fatal:
+        return FaultResult(
+            name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent
+        )
+    return FaultResult(name, fault.family, "ended the process", seconds=spent)
+
+
+def _pool() -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_silenced
+    )
+
+
+def _silenced() -> None:
+    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the hunt.  It ends with whom it
+    works for, even if that is killed.
+    """
+    end_with_parent()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+# -- which faults, and what follows ------------------------------------------------------------------------------
+
+
+def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
+    """The faults whose name or family a pytest expression matches; all without one.
+
+    Raises:
+        ValueError: if it is no expression.
+    """
+    if not keyword:
+        return list(faults)
+    try:
+        expression = Expression.compile(keyword)
+    except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
+        raise ValueError(str(error)) from error
+
+    def matches(fault: Fault) -> bool:
+        return expression.evaluate(lambda word, /, **_: word in fault.name or word == fault.family)
+
+    return [name for name, fault in faults.items() if matches(fault)]
+
+
+def idle_laws(results: Sequence[FaultResult], families: Mapping[str, Family]) -> list[str]:
+    """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
+    covered = {result.family for result in results if not result.control}
+    useful = {law for result in results for law in result.laws}
+    return [
+        law.name
+        for name, family in families.items()
+        if name in covered
+        for law in family.laws
+        if law.name not in useful and not law.advisory and not law.implied_by
+    ]

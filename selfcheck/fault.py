@@ -1,0 +1,128 @@
+"""Planted faults: wrong implementations with which the laws are put to the test.
+
+A fault is planted into the library that is running, in its dispatcher or in a Python entry point, for the length of
+a ``with`` block.  Its *witness* is a plain torch call that tells whether the fault shows: false without it, true with
+it.  A *control* is the same machinery with nothing wrong in it, which must survive: it shows that the laws kill the
+fault and not the way in which it was planted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Plant = Callable[[], AbstractContextManager[None]]
+Witness = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A wrong implementation; ``family`` names the laws that meet it first.
+
+    It lives in ``modes``, by default in the family's own.  A ``fatal`` one takes the process down, which a run reports
+    as the verdict about the case: to die of it is to see it.
+    ``control`` marks machinery without a fault, ``applies`` tells whether this release has what the fault spoils.
+    """
+
+    name: str
+    family: str
+    sentence: str
+    plant: Plant
+    witness: Witness
+    control: bool = False
+    applies: Witness = lambda: True
+    modes: tuple[str, ...] = ()
+    fatal: bool = False
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def add(found: Fault) -> Fault:
+    """Registers a fault.
+
+    Raises:
+        ValueError: if its name is taken.
+    """
+    if found.name in FAULTS:
+        raise ValueError(f"there are two faults {found.name!r}")
+    FAULTS[found.name] = found
+    return found
+
+
+def fault(
+    family: str,
+    witness: Witness,
+    *,
+    control: bool = False,
+    applies: Witness = lambda: True,
+    modes: tuple[str, ...] = (),
+) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
+    """Registers the decorated generator as a fault: it plants, yields and restores; its docstring is the sentence."""
+
+    def register(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+        sentence = " ".join((function.__doc__ or "").split())
+        plant = contextmanager(function)
+        add(Fault(function.__name__, family, sentence, plant, witness, control, applies, modes))
+        return function
+
+    return register
+
+
+def load_faults() -> dict[str, Fault]:
+    """All faults by name, after importing every module of `selfcheck.faults`."""
+    package = importlib.import_module("selfcheck.faults")
+    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"selfcheck.faults.{module}")
+    return dict(FAULTS)
+
+
+def planting(name: str) -> AbstractContextManager[None]:
+    """The fault of this name while it is planted: what another process enters before it executes a case."""
+    return load_faults()[name].plant()
+
+
+@contextmanager
+def patched(owner: Any, **replacements: Any) -> Iterator[None]:
+    """Attributes of a class or module replaced, and put back as they were.
+
+    An attribute that the owner only inherits is removed again rather than copied into it.
+    """
+    own = vars(owner)
+    missing = object()
+    before = {name: own.get(name, missing) for name in replacements}
+    try:
+        for name, value in replacements.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is missing:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+
+
+@contextmanager
+def dispatched(kernels: Mapping[str, Callable[..., Any]], key: str = "CPU") -> Iterator[None]:
+    """ATen operators with another kernel for a dispatch key.
+
+    A kernel must not call its own operator: that would come back to it.
+    """
+    library = torch.library.Library("aten", "IMPL")
+    try:
+        with warnings.catch_warnings():
+            # That a kernel is replaced is the point.
+            warnings.simplefilter("ignore")
+            for name, kernel in kernels.items():
+                library.impl(name, kernel, key)
+        yield
+    finally:
+        library._destroy()

@@ -1,0 +1,304 @@
+"""Lets the laws hunt a planted fault: the cases of a run in another order, until one breaks a law.
+
+A kill counts only if the same case obeys the law whenever the fault is lifted and breaks it again when it is back, so
+that what torch itself gets wrong, every time or now and then, kills nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from embcheck.core import stream
+from embcheck.core.item import PROFILES, Item, Profile, all_items
+from embcheck.core.law import Family, Law
+from embcheck.core.ledger import Ledger
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Difference, OracleFailed, Result, Unreachable, Violated
+from embcheck.engine.crashes.patience import processor_time
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.engine.run_item import batches
+from embcheck.engine.selection import cases
+from embcheck.engine.tally import Tallies, named
+from embcheck.modes.mode import MODES, Mode
+from selfcheck.fault import Fault
+
+#: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
+_FURTHER = 64
+#: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
+_INNOCENT = 3
+#: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
+_APART = frozenset({"complexity"})
+#: How many cases a control has to survive, and a law is given to meet a fault.
+_CONTROL = 2000
+
+
+@dataclass(frozen=True)
+class FaultResult:
+    """How a fault fared: ``status`` is killed, survived, not applicable, or what went wrong.
+
+    ``laws`` are all the laws that were seen violated, the killer first; ``cases`` were judged before the kill.
+    """
+
+    fault: str
+    family: str
+    status: str
+    control: bool = False
+    laws: tuple[str, ...] = ()
+    killers: str = ""
+    engine: str = ""
+    mode: str = ""
+    cases: int = 0
+    seconds: float = 0.0
+    example: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether this is as it should be: a fault is killed, a control survives."""
+        if self.status == "not applicable":
+            return True
+        return self.status == ("survived" if self.control else "killed")
+
+
+def used() -> float:
+    """Seconds of CPU time that this process and what it started have used: how long a hunt lasts is no matter of the load."""
+    return processor_time(os.getpid())
+
+
+class Planted:
+    """A fault while it is planted; `lifted` takes it out for a moment."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self._context: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Planted:
+        self._context = self.fault.plant()
+        self._context.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            context.__exit__(None, None, None)
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Without the fault; then it is planted anew, its memory of earlier calls lost."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+        """Executes a case with the fault, in whichever process, while it is planted."""
+        setup = (("selfcheck.fault:planting", self.fault.name),) if self._context is not None else ()
+        return Execution(setup=setup)(family, mode, case)
+
+
+class Hunter:
+    """Judges cases in one mode while a fault is planted; ``laws`` are those that it violates, with an example."""
+
+    def __init__(self, family: Family, mode: str, ledger: Ledger, planted: Planted) -> None:
+        self.family, self.mode, self.planted = family, MODES[mode], planted
+        self.laws: dict[str, str] = {}
+        self.tallies = Tallies(family, self.mode, ledger, execute=planted.execute, confirm=self._confirmed)
+
+    def __call__(self, case: Any) -> None:
+        """Judges a case."""
+        self.tallies(case)
+
+    def _confirmed(self, law: Law, case: Any, found: Difference) -> bool:
+        """Whether a violation is the fault's: it goes whenever the fault is lifted, and comes back with it."""
+        if law.name in self.laws:
+            return False
+        with self.planted.lifted():
+            without = [self._result(law, case) for _ in range(_INNOCENT)]
+        if any(isinstance(result, (Violated, OracleFailed, Unreachable)) for result in without):
+            return False
+        if isinstance(self._result(law, case), Violated):
+            self.laws[law.name] = f"{case!r}: {found.words}"
+        return False  # how often is not counted
+
+    def _result(self, law: Law, case: Any) -> Result:
+        return evaluate(self.family, self.mode, case, [law], self.planted.execute)[0]
+
+
+class _Collector:
+    """Takes the cases of an item without executing them."""
+
+    def __init__(self) -> None:
+        self.cases: list[Any] = []
+
+    def __call__(self, case: Any) -> None:
+        self.cases.append(case)
+
+
+@dataclass
+class Ground:
+    """Where faults are hunted: the families, and the cases of a run with a profile and a seed."""
+
+    families: Mapping[str, Family]
+    profile: Profile
+    seed: int
+    ledger: Ledger
+    _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
+    _words: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = field(default_factory=dict)
+
+    def quarry(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
+        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
+
+        Those that quick runs, too, come first: they were chosen for what they tell.
+        """
+        key = family.name, modes
+        if key not in self._kept:
+            covering_first = {(item.mode, named(case)) for item, case in self.every(family, modes, PROFILES["quick"])}
+            found = stream.shuffled(
+                stream.derive(self.seed, "quarry", family.name), self.every(family, modes, self.profile)
+            )
+            self._kept[key] = sorted(found, key=lambda each: (each[0].mode, named(each[1])) not in covering_first)
+        return self._kept[key]
+
+    def every(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+        """Every case of the family's items in these modes, by default its own, in the order of a run."""
+        items = all_items(family, profile, modes)
+        return [(item, case) for item in items for case in self._cases(family, item, profile)]
+
+    def _cases(self, family: Family, item: Item, profile: Profile) -> list[Any]:
+        mode = MODES[item.mode]
+        if mode.lacking() is not None or item.engine not in mode.engines:
+            return []
+        if item.engine != "random" or mode.cases is not None:
+            return list(cases(family, item, profile, self.seed))
+        collector: Any = _Collector()
+        batches(family, item, profile, self.seed, collector, None)
+        return list(collector.cases)
+
+    def hunt(self, fault: Fault, seconds: float) -> FaultResult:
+        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
+        started, end = time.perf_counter(), used() + seconds
+        wrong = _witnessed(fault)
+        if wrong is not None:
+            return FaultResult(fault.name, fault.family, wrong, fault.control)
+        own = [self.families[fault.family]] if fault.family in self.families else []
+        others = [family for name, family in self.families.items() if name not in {fault.family, *_APART}]
+        judged = 0
+        # A control has to survive all that it meets, so it meets its own family's laws alone.
+        for family in own if fault.control else own + others:
+            quarry = self.quarry(family, fault.modes if family.name == fault.family else ())
+            quarry = quarry[:_CONTROL] if fault.control else self._tracked(fault, family, quarry)
+            with Planted(fault) as planted:
+                found, count = self._meet(family, quarry, planted, end)
+            judged += count
+            if found is not None:
+                result = _killed(fault, found[0], found[1], judged)
+                break
+        else:
+            result = FaultResult(fault.name, fault.family, "survived", fault.control, cases=judged)
+        if not fault.control and fault.witness():
+            return FaultResult(fault.name, fault.family, "witness true after the fault was lifted")
+        spent = time.perf_counter() - started
+        return FaultResult(**{**vars(result), "seconds": spent})
+
+    def _tracked(self, fault: Fault, family: Family, quarry: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
+        """The same cases, every other one by how many words of the fault's name it speaks of: they are met sooner."""
+        if family.name != fault.family:
+            return quarry
+        key = family.name, fault.modes
+        if key not in self._words:
+            self._words[key] = [_words(case) for _, case in quarry]
+        told, words = frozenset(fault.name.split("_")), self._words[key]
+        near = sorted(range(len(quarry)), key=lambda k: -len(told & words[k]))
+        order = dict.fromkeys(itertools.chain.from_iterable(zip(near, range(len(quarry)), strict=True)))
+        return [quarry[k] for k in order]
+
+    def violates(self, fault: Fault, law: str, end: float) -> bool:
+        """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
+        if _witnessed(fault) is not None:
+            return False
+        family = self.families[fault.family]
+        applies = next(each.when for each in family.laws if each.name == law)
+        quarry = [each for each in self._tracked(fault, family, self.quarry(family)) if applies(each[1])]
+        with Planted(fault) as planted:
+            hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
+            for count, (item, case) in enumerate(quarry[:_CONTROL], 1):
+                hunters[item.mode](type(case)(*case))
+                if law in hunters[item.mode].laws:
+                    return True
+                if count % 16 == 0 and used() > end:
+                    return False
+        return False
+
+    def _meet(
+        self, family: Family, quarry: list[tuple[Item, Any]], planted: Planted, end: float
+    ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
+        """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
+        modes = {*family.modes, *(item.mode for item, _ in quarry)}
+        hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in sorted(modes)}
+        killer: Item | None = None
+        killed_after = left = 0
+        for count, (item, case) in enumerate(quarry, 1):
+            hunter = hunters[item.mode]
+            # A copy, since a case keeps what it once expanded to.
+            hunter(type(case)(*case))
+            if killer is None and hunter.laws:
+                killer, killed_after, left = item, count, _FURTHER
+            elif killer is not None:
+                left -= 1
+                if not left:
+                    break
+            elif count % 64 == 0 and used() > end:
+                return None, count
+        if killer is None:
+            return None, len(quarry)
+        laws = dict(hunters[killer.mode].laws)
+        for hunter in hunters.values():
+            laws |= hunter.laws
+        return (killer, laws), killed_after
+
+
+def _words(case: Any) -> frozenset[str]:
+    """The words of a case: its texts, such as an optimizer's name, and the names of axes that are not as usual."""
+    found: set[str] = set()
+    for name, value in case.axes.items():
+        if isinstance(value, str):
+            found.update(re.findall("[a-z]+", value.lower()))
+        elif value is not False and value != case._field_defaults.get(name):
+            found.update(name.split("_"))
+    return frozenset(found)
+
+
+def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
+    return FaultResult(
+        fault=fault.name,
+        family=fault.family,
+        status="killed",
+        control=fault.control,
+        laws=tuple(laws),
+        killers=item.family,
+        engine=item.engine,
+        mode=item.mode,
+        cases=judged,
+        example=next(iter(laws.values())),
+    )
+
+
+def _witnessed(fault: Fault) -> str | None:
+    """What is wrong with a fault, by its witness; None if it may be hunted."""
+    if not fault.applies():
+        return "not applicable"
+    if fault.control:
+        return None
+    if fault.witness():
+        return "witness true without the fault"
+    with Planted(fault):
+        shown = fault.witness()
+    return None if shown else "witness false with the fault"

@@ -1,0 +1,45 @@
+"""Faults of fake tensors: what comes out has another size or dtype than with real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from embcheck.families.fake_tensors.programs import SHADOWED, shadowed
+from selfcheck.faults.around import around, numbered
+
+
+def wider(original: Any, table: Any, *given: Any, **flags: Any) -> Any:
+    """Fake bags of half precision are summed in single precision."""
+    found = original(table, *given, **flags)
+    if type(table).__name__ != "FakeTensor" or table.dtype is not torch.float16:
+        return found
+    return (found[0].float(), *found[1:])
+
+
+def refused(original: Any, tokens: Any, table: Any, *given: Any, **flags: Any) -> Any:
+    """Fake tables are looked up by int64 only."""
+    if type(table).__name__ == "FakeTensor" and tokens.dtype is torch.int32:
+        raise RuntimeError("expected scalar type Long but found Int")
+    return original(tokens, table, *given, **flags)
+
+
+def told() -> Any:
+    """What a fake bag is said to be."""
+    flags = {"mode": "sum", "include_last_offset": False, "padding_idx": None}
+    return shadowed(SHADOWED["bag"], flags, False, numbered().half(), torch.tensor([1]), torch.tensor([0]))
+
+
+around("fake_bags_are_of_single_precision", "fake_tensors", "Fake bags of a float16 table are float32.", torch,
+       "embedding_bag", wider, told)  # fmt: skip
+
+
+def looked_up() -> Any:
+    """What a fake lookup is said to be."""
+    tokens = torch.tensor([1], dtype=torch.int32)
+    return shadowed(SHADOWED["lookup"], {"padding_idx": None}, False, numbered(), tokens, torch.tensor([0]))
+
+
+around("fake_tables_take_int64_only", "fake_tensors", "A fake table refuses tokens of int32.", torch.nn.functional,
+       "embedding", refused, looked_up)  # fmt: skip

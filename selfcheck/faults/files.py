@@ -1,0 +1,172 @@
+"""Faults of files that hold weights: where they are read to, what they share, and when they were written."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import torch
+
+from selfcheck.faults.around import around, numbered, pair
+from selfcheck.faults.entry import entry
+from selfcheck.faults.witnesses import unlike
+
+Module, Parameter = torch.nn.Module, torch.nn.Parameter
+
+
+def stored(value: Any, **flags: Any) -> Any:
+    """What is saved and loaded."""
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return torch.load(file, **flags)
+
+
+def parts(value: Any) -> list[Any]:
+    """The Parameters of a module, or the values of a dict or list."""
+    if isinstance(value, Module):
+        return list(value.parameters())
+    return (
+        list(value.values())
+        if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else [value]
+    )
+
+
+def untied(original: Any, f: Any, *given: Any, weights_only: Any = None, **flags: Any) -> Any:
+    """Tensors that share memory come apart."""
+    found = original(f, *given, weights_only=weights_only, **flags)
+    if weights_only and isinstance(found, dict):
+        seen = set()
+        for name, value in found.items():
+            if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel():
+                if value.data_ptr() in seen:
+                    found[name] = value.clone()
+                seen.add(value.data_ptr())
+    return found
+
+
+def shared_state() -> bool:
+    """Whether a state dict's tied weights share memory once loaded."""
+    state = stored(pair().state_dict(), weights_only=True)
+    return bool(state["embedding.weight"].data_ptr() == state["head.weight"].data_ptr())
+
+
+around(
+    "weights_only_loading_unties",
+    "torch_save",
+    "torch.load(weights_only=True) gives the second name of a tied weight memory of its own.",
+    torch,
+    "load",
+    untied,
+    shared_state,
+)
+
+
+def remembering(original: Any) -> Any:
+    """A path that was read is not read again."""
+    known: dict[Any, Any] = {}
+
+    def load(f: Any, *given: Any, **flags: Any) -> Any:
+        if not isinstance(f, (str, os.PathLike)):
+            return original(f, *given, **flags)
+        if f not in known:
+            known[f] = original(f, *given, **flags)
+        return known[f]
+
+    return load
+
+
+def rewritten() -> Any:
+    """What a file holds after it was written twice and read in between."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "weights")
+        for scale in (1.0, 2.0):
+            torch.save(torch.full((1,), scale), path)
+            found = torch.load(path, weights_only=True)
+    return found
+
+
+entry(
+    "a_file_is_read_once",
+    "torch_save",
+    "torch.load of a path gives what it gave before, though the file was written since.",
+    torch,
+    "load",
+    remembering,
+    unlike(rewritten),
+)
+
+
+def freezing(original: Any, obj: Any, *given: Any, **flags: Any) -> Any:
+    """What is saved does not learn any more."""
+    found = original(obj, *given, **flags)
+    for part in parts(obj):
+        if isinstance(part, Parameter) and part.dim() == 2:
+            part.requires_grad_(False)
+    return found
+
+
+def trains_after_saving() -> bool:
+    """Whether a Parameter learns once it was saved."""
+    table = Parameter(numbered())
+    stored(table, weights_only=True)
+    return table.requires_grad
+
+
+around(
+    "saving_freezes",
+    "torch_save",
+    "torch.save freezes the matrices that it saves.",
+    torch,
+    "save",
+    freezing,
+    trains_after_saving,
+)
+
+
+def unmapped(original: Any, f: Any, *given: Any, mmap: Any = None, **flags: Any) -> Any:
+    """What can't be mapped is read."""
+    return original(f, *given, mmap=None if hasattr(f, "read") else mmap, **flags)
+
+
+around(
+    "buffers_are_mapped",
+    "torch_save",
+    "torch.load(mmap=True) reads a buffer, which can't be mapped.",
+    torch,
+    "load",
+    unmapped,
+    lambda: stored(numbered(), mmap=True, weights_only=True),
+)
+
+
+def named_by_text(original: Any, f: Any, *given: Any, **flags: Any) -> Any:
+    """A path must be a text."""
+    if isinstance(f, pathlib.Path):
+        raise TypeError("expected a str")
+    return original(f, *given, **flags)
+
+
+def path_is_read() -> Any:
+    """What is read from a path that is no text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "weights")
+        torch.save(numbered(), path)
+        return torch.load(path, weights_only=True)
+
+
+around(
+    "paths_are_refused",
+    "torch_save",
+    "torch.load refuses a pathlib.Path.",
+    torch,
+    "load",
+    named_by_text,
+    path_is_read,
+)

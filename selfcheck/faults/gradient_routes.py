@@ -1,0 +1,142 @@
+"""Faults of how autograd is driven: accumulation, threads, grad modes, refusals."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from selfcheck.faults.entry import Wrong, entry, functional
+from selfcheck.faults.hooks import leaves_of
+from selfcheck.faults.kernels import Tensor
+
+half, double = torch.float16, torch.float64
+
+
+def lookup(weight: Tensor, tokens: Any = (0, 1, 1), **flags: Any) -> Tensor:
+    """A lookup of some rows, by whatever F.embedding is now."""
+    return functional.embedding(torch.as_tensor(tokens), weight, **flags)
+
+
+def leaf(dtype: torch.dtype = torch.float32) -> Tensor:
+    """A table of ones."""
+    return torch.ones(3, 2, dtype=dtype, requires_grad=True)
+
+
+def driven(name: str, sentence: str, wrong: Callable[[Wrong], Wrong], witness: Callable[[], bool]) -> None:
+    """A fault of Tensor.backward."""
+    entry(name, "gradient_routes", sentence, Tensor, "backward", wrong, witness)
+
+
+def _settled(change: Callable[[Tensor, Tensor | None], None]) -> Callable[[Wrong], Wrong]:
+    """backward that changes each leaf afterwards, given what .grad was before."""
+
+    def wrong(original: Wrong) -> Wrong:
+        def backward(self: Tensor, *rest: Any, **more: Any) -> None:
+            leaves = [x for x in leaves_of(self.grad_fn) if x.dim() == 2]
+            before = [x.grad for x in leaves]
+            original(self, *rest, **more)
+            for variable, was in zip(leaves, before, strict=True):
+                change(variable, was)
+
+        return backward
+
+    return wrong
+
+
+def _densified(variable: Tensor, was: Tensor | None) -> None:
+    if variable.grad is not None and variable.grad.is_sparse and was is None:
+        variable.grad = variable.grad.to_dense()
+
+
+def _is_densified() -> bool:
+    weight = leaf()
+    lookup(weight, sparse=True).sum().backward()
+    return weight.grad is not None and not weight.grad.is_sparse
+
+
+driven(
+    "first_gradient_is_dense",
+    "The first gradient of a table is dense where a sparse one was asked for.",
+    _settled(_densified),
+    _is_densified,
+)
+
+
+def _given(change: Callable[[Tensor, dict[str, Any]], None]) -> Callable[[Wrong], Wrong]:
+    """backward with its keywords changed, the upstream gradient among them."""
+
+    def wrong(original: Wrong) -> Wrong:
+        def backward(
+            self: Tensor, gradient: Any = None, retain_graph: Any = None, create_graph: bool = False, inputs: Any = None
+        ) -> None:
+            flags = {"gradient": gradient, "retain_graph": retain_graph, "create_graph": create_graph, "inputs": inputs}
+            change(self, flags)
+            original(self, **flags)
+
+        return backward
+
+    return wrong
+
+
+def _doubled(flags: dict[str, Any]) -> None:
+    if flags["gradient"] is not None:
+        flags["gradient"] = flags["gradient"] * 2
+
+
+def thread_gradient() -> bool:
+    """Whether another thread computes another gradient."""
+    weight = leaf()
+    value = lookup(weight)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(value.backward, torch.ones_like(value)).result()
+    return weight.grad is None or float(weight.grad[0, 0]) != 1.0
+
+
+driven(
+    "other_thread_doubles",
+    "backward in another thread doubles the upstream gradient.",
+    _given(lambda self, f: _doubled(f) if threading.current_thread() is not threading.main_thread() else None),
+    thread_gradient,
+)
+
+
+def others_gradient() -> bool:
+    """Whether backward with inputs accumulates elsewhere."""
+    weight, beside = leaf(), torch.zeros((), requires_grad=True)
+    (lookup(weight) + beside).sum().backward(inputs=[weight])
+    return beside.grad is not None
+
+
+driven(
+    "inputs_are_ignored",
+    "backward accumulates into every leaf though inputs are given.",
+    _given(lambda self, f: f.update(inputs=None)),
+    others_gradient,
+)
+
+
+def _fitted(self: Tensor, flags: dict[str, Any]) -> None:
+    sent = flags["gradient"]
+    if isinstance(sent, Tensor) and sent.shape != self.shape and sent.dim() == self.dim():
+        flags["gradient"] = sent[..., : self.shape[-1]]
+
+
+def longer_accepted() -> bool:
+    """Whether an upstream gradient of twice the width is accepted."""
+    try:
+        lookup(leaf()).backward(torch.ones(3, 4))
+    except RuntimeError:
+        return False
+    return True
+
+
+driven(
+    "longer_upstream_is_cut",
+    "An upstream gradient that is too wide is cut to the width.",
+    _given(_fitted),
+    longer_accepted,
+)

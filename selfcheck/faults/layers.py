@@ -1,0 +1,123 @@
+"""Faults of torch.nn.Embedding: its construction and its forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from selfcheck.faults.entry import Embedding, entry
+from selfcheck.faults.kernels import Tensor
+
+Module = torch.nn.Module
+
+
+def weight_of(rows: int = 3, width: int = 2) -> Tensor:
+    """A table of 1, 2, 3, …"""
+    return torch.arange(1.0, 1 + rows * width).reshape(rows, width)
+
+
+def init(name: str, family: str, sentence: str, change: Callable[..., None], witness: Callable[[], bool]) -> None:
+    """A fault of __init__: ``change(self, weight, padding_idx)`` afterwards, on the given table or None."""
+
+    def wrong(original: Callable[..., None]) -> Callable[..., None]:
+        def replaced(
+            self: Any,
+            num_embeddings: int,
+            embedding_dim: int,
+            padding_idx: int | None = None,
+            max_norm: float | None = None,
+            norm_type: float = 2.0,
+            scale_grad_by_freq: bool = False,
+            sparse: bool = False,
+            _weight: Tensor | None = None,
+            *rest: Any,
+            **more: Any,
+        ) -> None:
+            original(
+                self,
+                num_embeddings,
+                embedding_dim,
+                padding_idx,
+                max_norm,
+                norm_type,
+                scale_grad_by_freq,
+                sparse,
+                _weight,
+                *rest,
+                **more,
+            )
+            change(self, _weight, padding_idx)
+
+        return replaced
+
+    entry(name, family, sentence, Embedding, "__init__", wrong, witness)
+
+
+init(
+    "half_table_made_single",
+    "lookup",
+    "nn.Embedding keeps a bfloat16 table that it is given as float32.",
+    lambda self, weight, padding: (
+        setattr(self, "weight", torch.nn.Parameter(weight.float()))
+        if weight is not None and weight.dtype == torch.bfloat16
+        else None
+    ),
+    lambda: Embedding(3, 2, _weight=weight_of().bfloat16()).weight.dtype != torch.bfloat16,
+)
+
+
+def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
+    """A fault of from_pretrained: ``change(original, cls, embeddings, flags)``."""
+
+    def wrong(original: Callable[..., Any]) -> Callable[..., Any]:
+        def from_pretrained(cls: Any, embeddings: Tensor, freeze: bool = True, **flags: Any) -> Any:
+            return change(original, cls, embeddings, {"freeze": freeze, **flags})
+
+        return from_pretrained
+
+    entry(name, family, sentence, Embedding, "from_pretrained", wrong, witness)
+
+
+pretrained(
+    "pretrained_zeroes_padding",
+    "padding",
+    "from_pretrained zeroes the padding row in its table's memory.",
+    lambda original, cls, e, flags: zeroed(original(cls, e, **flags)),
+    lambda: not bool(Embedding.from_pretrained(weight_of(), padding_idx=1).weight[1].any()),
+)
+
+
+def zeroed(module: Any) -> Any:
+    """The module with zeros in its padding row."""
+    if module.padding_idx is not None:
+        module.weight.data[module.padding_idx] = 0
+    return module
+
+
+def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor], witness: Callable[[], bool]) -> None:
+    """A fault of nn.Embedding.forward: ``change(original, self, input)``."""
+    entry(
+        name,
+        family,
+        sentence,
+        Embedding,
+        "forward",
+        lambda original: lambda self, input: change(original, self, input),
+        witness,
+    )
+
+
+forward(
+    "module_squeezes_rank4",
+    "lookup",
+    "A module drops a leading axis of one at rank 4.",
+    lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
+    lambda: frozen()(torch.zeros(1, 2, 1, 1, dtype=torch.int64)).dim() != 5,
+)
+
+
+def frozen() -> Any:
+    """A module with the table 1, 2, 3, …"""
+    return Embedding.from_pretrained(weight_of())

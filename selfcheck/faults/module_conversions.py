@@ -1,0 +1,94 @@
+"""Faults of what may happen to a module: conversion, copies and pickles."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from selfcheck.faults.entry import entry
+from selfcheck.faults.layers import Module
+from selfcheck.faults.parameters import Parameter, still_tied, table
+
+
+def _apply_unties(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _apply(self: Any, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        original(self, fn, recurse)
+        if isinstance(self, torch.nn.Linear) and self.weight.dtype == torch.float64:
+            self.weight = Parameter(self.weight.data, self.weight.requires_grad)
+        return self
+
+    return _apply
+
+
+entry(
+    "conversion_to_double_unties",
+    "tie_preservation",
+    "double() breaks the tie of a Linear.",
+    Module,
+    "_apply",
+    _apply_unties,
+    lambda: not still_tied(lambda model: model.double()),
+)
+
+
+def module_method(
+    name: str,
+    sentence: str,
+    attribute: str,
+    wrong: Callable[..., Any],
+    witness: Callable[[], bool],
+    family: str = "tie_preservation",
+) -> None:
+    """A fault of a method of Module: ``wrong(original, self, *args, **kwargs)``."""
+    entry(
+        name,
+        family,
+        sentence,
+        Module,
+        attribute,
+        lambda original: lambda self, *args, **kwargs: wrong(original, self, *args, **kwargs),
+        witness,
+    )
+
+
+def deepcopying(name: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
+    """A fault of Parameter.__deepcopy__: ``change(original, self, memo)``."""
+    entry(
+        name,
+        "tie_preservation",
+        sentence,
+        Parameter,
+        "__deepcopy__",
+        lambda original: lambda self, memo: change(original, self, memo),
+        witness,
+    )
+
+
+deepcopying(
+    "deepcopy_shares_memory",
+    "A deep copy of float16 lies in the original's memory.",
+    lambda original, self, memo: (
+        memo.setdefault(id(self), Parameter(self.data, self.requires_grad))
+        if self.dtype == torch.float16
+        else original(self, memo)
+    ),
+    lambda: deepcopy_shares(),
+)
+
+
+def deepcopy_shares() -> bool:
+    """Whether a deep copy shares memory."""
+    weight = Parameter(table().half())
+    return bool(copy.deepcopy(weight).data_ptr() == weight.data_ptr())
+
+
+def through_pickle(thing: Any) -> Any:
+    """What torch.save and torch.load make of a thing."""
+    stored = io.BytesIO()
+    torch.save(thing, stored)
+    stored.seek(0)
+    return torch.load(stored, weights_only=False)
