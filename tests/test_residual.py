@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from embcheck.core.result import Difference
+from embcheck.core.shipped_ledger import shipped
 from embcheck.engine.execute import run
 from embcheck.engine.script import complete
 from embcheck.engine.script_simplifier.simplify import simplified
@@ -124,7 +125,10 @@ def printed(text: str, folder: Path) -> str:
 def test_a_residual_program_does_what_the_whole_does(name: str, tmp_path: Path, full: bool) -> None:
     """Every name under which something is seen is looked at in turn, in cases over the whole space; in three by default."""
     family = load_families()[name]
-    cases = list(family.space.cover(1, 0))
+    laws = [law.name for law in family.laws]
+    known = [entry for entry in shipped()[0] if any(entry.concerns(law, "eager", "cpu") for law in laws)]
+    # What a known bug gives may be what lay in memory, another thing each time.
+    cases = [case for case in family.space.cover(1, 0) if not any(entry.covers(case.facts()) for entry in known)]
     threads, checked = torch.get_num_threads(), 0
     for position, case in enumerate(cases[:: max(1, len(cases) // 12)]):
         out = run(family.plan(case), MODES["eager"])

@@ -41,7 +41,7 @@ entry(
     "gradient_routes",
     "A reentrant checkpoint doubles what passes through it.",
     checkpoints,
-    "load_state_dict",
+    "checkpoint",
     _checkpointed(lambda out, reentrant: out * 2 if reentrant else out),
     lambda: checkpointed(True) != 1.0,
 )

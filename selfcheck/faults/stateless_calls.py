@@ -64,7 +64,7 @@ around(
     "gradient_routes",
     "What a checkpoint computes again has other random numbers.",
     checkpoints,
-    "load_state_dict",
+    "checkpoint",
     other_numbers,
     seeded(recomputed),
 )

@@ -112,7 +112,7 @@ around(
     "tie_export",
     "torch.fx.Transformer fills a bias with zeros.",
     torch.fx.Transformer,
-    "func_transforms",
+    "transform",
     without_bias,
     lambda: torch.fx.Transformer(torch.fx.symbolic_trace(Tied())).transform()(tokens()),
 )
