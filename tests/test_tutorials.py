@@ -30,7 +30,7 @@ from embcheck.report.claims import claims_report, closing, story_lines
 from embcheck.report.style import console
 
 CLAIMS = every_claim()
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -122,8 +122,8 @@ def test_a_claim_is_told_with_all_that_decides_it(name: str) -> None:
     assert line == f"# source:   {told.source} {told.said}"
 
 
-def test_the_readme_shows_what_is_printed() -> None:
-    shown = README.partition("\n## Claims\n")[2].partition("```text\n")[2].partition("```")[0].splitlines()
+def test_the_page_shows_what_is_printed() -> None:
+    shown = PAGE.partition("```text\n")[2].partition("```")[0].splitlines()
     found = [one for group, _ in appraise(chosen("xavier"), 0, Ledger()) for one in group]
     text = printed(*found).splitlines()
     *lines, last = shown
