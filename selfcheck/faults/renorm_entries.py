@@ -58,6 +58,14 @@ lookup_fault(
     lambda call, i, w, *r: call(torch.where(i == -1, len(w) - 1, i), w) if i.dtype in (torch.int32, torch.int64) else call(i, w),
     lambda: accepts_negative(),
 )  # fmt: skip
+lookup_fault(
+    "renorm_keeps_the_version", "Rescaling does not increment the table's version counter.",
+    lambda call, i, w, *r: at_one_version(call, i, w), lambda: version_moves() == 0,
+)  # fmt: skip
+lookup_fault(
+    "renorm_sorts_the_indices", "A lookup with max_norm sorts a vector of indices in place.",
+    lambda call, i, w, *r: (call(i, w), i.copy_(i.sort()[0]) if i.dim() == 1 else i)[0], lambda: sorts(),
+)  # fmt: skip
 
 
 def made_smaller(original: Callable[..., None]) -> Callable[..., None]:
@@ -93,6 +101,27 @@ def gradient() -> float:
     out.sum().backward()
     assert weight.grad is not None
     return float(weight.grad[0, 0])
+
+
+def at_one_version(call: Callable[..., Tensor], input: Tensor, weight: Tensor) -> Tensor:
+    """The lookup, after which the table's version is what it was."""
+    if weight.is_inference():
+        return call(input, weight)
+    with torch.autograd._unsafe_preserve_version_counter((weight,)):
+        return call(input, weight)
+
+
+def version_moves() -> int:
+    """By how much a lookup that rescales moves the table's version."""
+    _, weight = looked_up()
+    return weight._version
+
+
+def sorts() -> bool:
+    """Whether a lookup sorts its indices."""
+    tokens = torch.tensor([1, 0])
+    functional.embedding(tokens, torch.ones(2, 1), max_norm=0.5)
+    return tokens.tolist() == [0, 1]
 
 
 def draws() -> bool:
