@@ -77,30 +77,3 @@ def reseeded(original: Change, self: Any) -> None:
 
 spoiled("first_values_repeat", "initializers", "Two tables made one after another are equal.", Embedding, "reset_parameters",
         reseeded, lambda: torch.equal(Embedding(2, 2).weight, Embedding(2, 2).weight))  # fmt: skip
-
-
-def linear_reset(name: str, sentence: str, act: Callable[[Any], object], witness: Callable[[], bool]) -> None:
-    """A fault of a linear layer's first values."""
-
-    def change(original: Change, self: Any) -> None:
-        original(self)
-        with torch.no_grad():
-            act(self)
-
-    spoiled(name, "linear_construction", sentence, Linear, "reset_parameters", change, witness)
-
-
-linear_reset("linear_weight_is_wide", "A linear layer's weight is drawn as wide as √3 times its bias.",
-             lambda self: self.weight.mul_(3**0.5), lambda: float(Linear(100, 100).weight.abs().max()) > 0.11)  # fmt: skip
-
-# -- construction --------------------------------------------------------------------------------------------------
-
-
-def making(name: str, sentence: str, owner: Any, change: Change, witness: Callable[[], bool]) -> None:
-    """A fault of a layer's __init__: ``change(original, self, *arguments)``."""
-    spoiled(name, "linear_construction" if owner is Linear else "construction", sentence, owner, "__init__", change, witness)
-
-
-making("linear_bias_zero_is_true", "Linear(bias=None) has a bias.", Linear,
-       lambda original, self, i, o, bias=True, *rest, **more: original(self, i, o, True if bias is None else bias, *rest, **more),
-       lambda: Linear(1, 1, None).bias is not None)  # type: ignore[arg-type]  # fmt: skip
