@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from selfcheck.faults.entry import entry
 from selfcheck.faults.kernels import Tensor
 from selfcheck.faults.layers import Module
-from selfcheck.faults.parameters import Parameter, table
+from selfcheck.faults.parameters import Parameter
 
 
 def _accepts_tensors(original: Callable[..., None]) -> Callable[..., None]:
@@ -28,21 +26,4 @@ entry(
     Module,
     "__setattr__",
     _accepts_tensors,
-    lambda: accepts_plain(),
 )
-
-
-def accepts_plain() -> bool:
-    """Whether a plain tensor may become a weight."""
-    try:
-        torch.nn.Linear(2, 2).weight = table()
-    except TypeError:
-        return False
-    return True
-
-
-def assigned(value: Any) -> Any:
-    """A linear layer with a weight assigned."""
-    target = torch.nn.Linear(2, 2)
-    target.weight = value
-    return target

@@ -73,7 +73,7 @@ def backward_spoiled(when: When, change: Change | None = None, spoil: Spoil | No
         yield
 
 
-@fault("embedding_bag", lambda: False, control=True)
+@fault("embedding_bag", control=True)
 def bag_dense_backward_replaced() -> Iterator[None]:
     """A dense backward kernel of our own with nothing wrong in it."""
     with backward_spoiled(lambda back: False):
@@ -107,7 +107,7 @@ def samples_spoiled(spoil: Spoiled) -> Iterator[None]:
         yield
 
 
-@fault("embedding_bag", lambda: False, control=True)
+@fault("embedding_bag", control=True)
 def bag_samples_backward_replaced() -> Iterator[None]:
     """The gradient of per_sample_weights by other operators, with nothing wrong in it."""
     with samples_spoiled(lambda out, grad, weight, tokens, padding: out):

@@ -55,4 +55,4 @@ def _double_backward(spoil: Callable[[Tensor, int, Tensor], Tensor]) -> Callable
 
 _plant = _double_backward(lambda indices, padding, out: out)
 _plant.__name__, _plant.__doc__ = "double_backward_replaced", "A double backward of our own, nothing wrong in it."
-fault("gradient", lambda: False, control=True)(_plant)
+fault("gradient", control=True)(_plant)

@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-import torch.nn.utils.prune
-
 from selfcheck.faults.module_conversions import module_method
-from selfcheck.faults.parameters import Tied
 
 Spoiled = Callable[..., Any]
-
-
-def model_of(*, graded: bool = False, frozen: bool = False, evaluating: bool = False, dtype: Any = None) -> Any:
-    """A tied model in some state."""
-    model = Tied().model
-    if graded:
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-    model.requires_grad_(not frozen)
-    model.train(not evaluating)
-    return model if dtype is None else model.to(dtype)
 
 
 def keeps_frozen_gradient(weight: Any) -> bool:
@@ -43,18 +28,9 @@ def zeroed_but_accumulated(original: Spoiled, self: Any, set_to_none: bool = Tru
             p.grad = grad
 
 
-def zeroes_what_was_accumulated() -> bool:
-    """Whether a gradient of four becomes zero."""
-    model = model_of(graded=True, frozen=True)
-    model["head"].weight.grad.mul_(4)
-    model.zero_grad(set_to_none=False)
-    return bool((model["head"].weight.grad == 0).all())
-
-
 module_method(
     "zero_grad_keeps_what_was_accumulated_and_frozen",
     "zero_grad(set_to_none=False) keeps a frozen weight's gradient of several passes.",
     "zero_grad",
     zeroed_but_accumulated,
-    lambda: not zeroes_what_was_accumulated(),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from selfcheck.faults.kernels import Call, Tensor, forward
-from selfcheck.faults.witnesses import value_differs
 
 
 def rows_of(out: Tensor) -> Tensor:
@@ -27,5 +26,4 @@ forward(
     "With two threads and V > 1000 the last token is zero.",
     lambda c: torch.get_num_threads() == 2 and c.rows > 1000 and c.numel > 0,
     zeroed_last,
-    value_differs([1, 5], 1001, threads=2),
 )

@@ -93,7 +93,7 @@ for _name, _owner, _attribute, _wrong, _padded in _TRANSFORMS:
     for _what, _spoil in SPOILS.items():
         _words = (_spoil.__doc__ or "").rstrip(".")
         in_mode(_name, _what, f"{_words}: {_attribute} as {_name} calls it.",
-                replacing(_owner, _attribute, _wrong(_spoil)), padded=_padded)  # fmt: skip
+                replacing(_owner, _attribute, _wrong(_spoil)))  # fmt: skip
 
 
 # -- a function that calls the module as it is ---------------------------------------------------------------------
