@@ -73,13 +73,6 @@ def backward_spoiled(when: When, change: Change | None = None, spoil: Spoil | No
         yield
 
 
-@fault("embedding_bag", control=True)
-def bag_dense_backward_replaced() -> Iterator[None]:
-    """A dense backward kernel of our own with nothing wrong in it."""
-    with backward_spoiled(lambda back: False):
-        yield
-
-
 # -- the gradient of per_sample_weights ----------------------------------------------------------------------------
 
 #: ``spoil(result, grad, weight, indices, padding)``

@@ -20,10 +20,6 @@ call_fault(
     after(lambda g: g["mode"] == "sum" and learning(g), lambda out, g: doubled_before(out)),
 )  # fmt: skip
 call_fault(
-    "bage_vmap_halves_the_second", "Under vmap the second of the batch is halved.",
-    after(lambda g: torch._C._functorch.is_batchedtensor(g["input"]), lambda out, g: halved_second(out)),
-)  # fmt: skip
-call_fault(
     "bage_tangent_is_zero", "Forward mode gives a tangent of 0.",
     lambda original, g: without_tangent(original, g),
 )  # fmt: skip
@@ -58,17 +54,6 @@ def doubled_before(out: Tensor) -> Tensor:
     found: Tensor = Halved.apply(out)  # type: ignore[no-untyped-call]
     found.register_hook(lambda grad: 2 * grad)
     return found
-
-
-def halved_second(out: Tensor) -> Tensor:
-    """The output under vmap, its second sample halved."""
-    if not torch._C._functorch.is_batchedtensor(out):
-        return out
-    level = torch._C._functorch.maybe_get_level(out)
-    size = torch._C._functorch.get_unwrapped(out).shape[torch._C._functorch.maybe_get_bdim(out)]
-    factor = torch.ones(size, dtype=out.dtype)
-    factor[1:2] = 0.5
-    return out * torch._C._functorch._add_batch_dim(factor, 0, level)
 
 
 def without_tangent(original: Call, given: Given) -> Any:

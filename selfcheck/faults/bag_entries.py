@@ -83,8 +83,3 @@ call_fault(
     after(lambda g: g["input"].dim() == 2 and bool(g.get("include_last_offset")) and len(g["input"]) > 1,
           lambda out, g: out[:-1]),
 )  # fmt: skip
-call_fault(
-    "bage_last_token_wraps", "A token -1 is the last row, in maxima.",
-    before(lambda g: g["mode"] == "max" and g["input"].dtype in (torch.int32, torch.int64),
-           lambda g: g | {"input": torch.where(g["input"] == -1, len(g["weight"]) - 1, g["input"])}),
-)  # fmt: skip

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from selfcheck.fault import Fault, add, dispatched, fault
+from selfcheck.fault import Fault, add, dispatched
 from selfcheck.faults.kernels import Tensor
 
 SUM, MEAN, MAX = 0, 1, 2
@@ -168,10 +168,3 @@ def forward(
 ) -> Fault:  # fmt: skip
     """Registers a fault of the forward kernels."""
     return add(Fault(name, "embedding_bag", sentence, lambda: forward_spoiled(when, change, spoil, only)))
-
-
-@fault("embedding_bag", control=True)
-def bag_forward_kernels_replaced() -> Iterator[None]:
-    """Forward kernels of our own with nothing wrong in them."""
-    with forward_spoiled(lambda bag: False):
-        yield

@@ -53,14 +53,6 @@ def as_it_is(out: Tensor, given: Given) -> Tensor:
     """The output, where the arguments are what is changed."""
     return out
 
-
-bag_fault(
-    "bag_padding_zero_is_falsy",
-    "padding_idx=0 is taken for none, unless the last offset is the end (where the kernels without padding may die).",
-    lambda g: g.get("padding_idx") == 0 and not g.get("include_last_offset"),
-    lambda g: g | {"padding_idx": None},
-    as_it_is,
-)
 bag_fault(
     "bag_half_mean_loses_tail",
     "A mean in float16 loses its columns beyond 16.",
@@ -73,12 +65,5 @@ bag_fault(
     "sparse=True of a mean is ignored.",
     lambda g: g["mode"] == "mean" and bool(g.get("sparse")),
     lambda g: g | {"sparse": False},
-    as_it_is,
-)
-bag_fault(
-    "bag_single_gets_the_next_row",
-    "A batch of one-token bags reads the next row.",
-    lambda g: g["input"].dim() == 2 and g["input"].shape[1] == 1 and len(g["weight"]) > 1,
-    lambda g: g | {"input": (g["input"] + 1) % len(g["weight"])},
     as_it_is,
 )

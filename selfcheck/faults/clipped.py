@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import torch
-
 from selfcheck.faults.around import around
 
-nn_utils = torch.nn.utils
 clipping = importlib.import_module("torch.nn.utils.clip_grad")
 
 
@@ -29,24 +26,4 @@ around(
     "_get_total_norm",
     infinite_is_fine,
     applies=lambda: hasattr(clipping, "_get_total_norm"),
-)
-
-
-def as_they_lie(original: Any, vector: Any, parameters: Any) -> None:
-    """Numbers are dealt out to a column-major matrix in the order of its memory."""
-    listed = list(parameters)
-    crossed = [p.dim() == 2 and not p.is_contiguous() and p.mT.is_contiguous() for p in listed]
-    original(vector, listed)
-    for p, by_columns in zip(listed, crossed, strict=True):
-        if by_columns:
-            p.data = p.data.reshape(p.mT.shape).mT
-
-
-around(
-    "vectors_are_dealt_out_by_columns",
-    "clip_average_scale",
-    "vector_to_parameters fills column-major parameters column by column.",
-    nn_utils,
-    "vector_to_parameters",
-    as_they_lie,
 )

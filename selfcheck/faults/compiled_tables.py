@@ -167,10 +167,3 @@ def unguarded() -> Iterator[None]:
             yield
         finally:
             forget_graphs()
-
-
-_GUARDED = "compile_guarded"
-
-
-_add("guards_ignore_sparse", _GUARDED, "gradient", "What was compiled with dense gradients serves sparse ones.",
-     unguarded)  # fmt: skip

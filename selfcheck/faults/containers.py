@@ -37,13 +37,6 @@ def cleared(original: Any, self: Module, at: int, held: Any) -> None:
     original(self, at, held)
 
 
-def around_the_start(original: Any, self: Module, at: Any) -> Any:
-    """A place before the first is counted from the end once more."""
-    if not isinstance(at, slice) and -2 * len(self) <= at < -len(self):
-        at += len(self)
-    return original(self, at)
-
-
 def any_name(original: Any, self: Module, key: str, module: Any) -> None:
     """A name with a dot is one with an underscore."""
     original(self, key.replace(".", "_") if isinstance(key, str) else key, module)
@@ -62,8 +55,6 @@ around("lists_take_nothing_behind_the_last", "module_containers", "ModuleList.in
        nn.ModuleList, "insert", no_end)  # fmt: skip
 around("replaced_parameters_become_zero", "module_containers", "A Parameter that is replaced in a ParameterList becomes zero.",
        nn.ParameterList, "__setitem__", cleared)  # fmt: skip
-around("places_are_counted_round", "module_containers", "A place before a ParameterList's first is counted from the end again.",
-       nn.ParameterList, "__getitem__", around_the_start)  # fmt: skip
 around("dotted_names_are_taken", "module_containers", "ModuleDict takes a name with a dot, for which no path leads to the module.",
        nn.ModuleDict, "__setitem__", any_name)  # fmt: skip
 around("refused_modules_clear_the_place", "module_containers",

@@ -102,21 +102,6 @@ around(
 )
 
 
-def unmapped(original: Any, f: Any, *given: Any, mmap: Any = None, **flags: Any) -> Any:
-    """What can't be mapped is read."""
-    return original(f, *given, mmap=None if hasattr(f, "read") else mmap, **flags)
-
-
-around(
-    "buffers_are_mapped",
-    "torch_save",
-    "torch.load(mmap=True) reads a buffer, which can't be mapped.",
-    torch,
-    "load",
-    unmapped,
-)
-
-
 def named_by_text(original: Any, f: Any, *given: Any, **flags: Any) -> Any:
     """A path must be a text."""
     if isinstance(f, pathlib.Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -67,25 +66,6 @@ def _given(change: Callable[[Tensor, dict[str, Any]], None]) -> Callable[[Wrong]
         return backward
 
     return wrong
-
-
-def _doubled(flags: dict[str, Any]) -> None:
-    if flags["gradient"] is not None:
-        flags["gradient"] = flags["gradient"] * 2
-
-
-driven(
-    "other_thread_doubles",
-    "backward in another thread doubles the upstream gradient.",
-    _given(lambda self, f: _doubled(f) if threading.current_thread() is not threading.main_thread() else None),
-)
-
-
-driven(
-    "inputs_are_ignored",
-    "backward accumulates into every leaf though inputs are given.",
-    _given(lambda self, f: f.update(inputs=None)),
-)
 
 
 def _fitted(self: Tensor, flags: dict[str, Any]) -> None:

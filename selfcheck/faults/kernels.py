@@ -161,10 +161,3 @@ def dense_backward_kernel_replaced() -> Iterator[None]:
     """A dense backward kernel of our own with nothing wrong in it."""
     with backward_spoiled(never, as_it_is):
         yield
-
-
-@fault("gradient", control=True)
-def sparse_backward_kernel_replaced() -> Iterator[None]:
-    """A sparse backward kernel of our own with nothing wrong in it."""
-    with backward_spoiled(never, as_it_is, sparse=True):
-        yield

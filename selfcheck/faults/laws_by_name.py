@@ -34,17 +34,6 @@ def moving_all(original: Change, optimizer: Any, *given: Any) -> Any:
     return found
 
 
-def resting(original: Change, optimizer: Any, *given: Any) -> Any:
-    """Leaves numbers without a gradient as they are."""
-    before = [(p, p.detach().clone(), p.grad) for p in parameters_of(optimizer)]
-    found = original(optimizer, *given)
-    with torch.no_grad():
-        for p, old, grad in before:
-            if grad is not None and not grad.is_sparse:
-                p.copy_(torch.where(grad == 0, old, p))
-    return found
-
-
 def twice_at_most(original: Change, optimizer: Any, *given: Any) -> Any:
     """Refuses the third step."""
     if any(int(state.get("step", 0)) == 2 for state in optimizer.state.values()):
@@ -54,8 +43,6 @@ def twice_at_most(original: Change, optimizer: Any, *given: Any) -> Any:
 
 spoiled("sgd_moves_all_rows", "padding_row_training", "SGD moves rows without a gradient by the mean of the others'.",
         SGD, "step", moving_all)  # fmt: skip
-spoiled("sgd_decays_where_it_steps", "padding_row_training", "SGD decays and carries on only where there is a gradient.",
-        SGD, "step", resting)  # fmt: skip
 spoiled("adam_steps_twice_at_most", "padding_row_training", "Adam refuses the third step.", torch.optim.Adam, "step",
         twice_at_most)  # fmt: skip
 
@@ -86,14 +73,6 @@ spoiled("xavier_uniform_keeps_zeros", "default_init", "xavier_uniform_ leaves ro
 # -- members -------------------------------------------------------------------------------------------------------
 
 
-def named_with_dots(original: Change, module: Any, name: str, param: Any) -> None:
-    """Takes a name with a dot."""
-    if "." in name:
-        module._parameters[name] = param
-    else:
-        original(module, name, param)
-
-
 def clearing_before(original: Change, kind: Any, data: Any = None, requires_grad: bool = True) -> Any:
     """A Parameter of a view, which clears the first number of the view's storage."""
     if data is not None and data.storage_offset() and not data.requires_grad and data.layout is torch.strided:
@@ -119,8 +98,6 @@ def shared_children(original: Change, module: Any, *given: Any, **flags: Any) ->
 
 spoiled("parameter_clears_what_lies_before", "parameter", "A Parameter of a view clears the first number of its storage.",
         torch.nn.Parameter, "__new__", clearing_before)  # fmt: skip
-spoiled("names_may_have_dots", "parameter", "register_parameter takes a name with a dot.", Module, "register_parameter",
-        named_with_dots)  # fmt: skip
 spoiled("frozen_modules_have_no_buffers", "module_traversal", "named_buffers refuses a module with a frozen Parameter.", Module,
         "named_buffers", shared_children)  # fmt: skip
 spoiled("state_dict_writes_to_the_module", "module_traversal", "state_dict adds one to every number.", Module, "state_dict",
@@ -149,21 +126,10 @@ spoiled("adagrad_steps_are_not_counted", "param_groups", "A step of Adagrad does
         "step", uncounted)  # fmt: skip
 spoiled("momentum_is_the_gradient", "param_groups", "SGD keeps the gradient itself as momentum, no copy.", SGD, "step",
         held)  # fmt: skip
-spoiled("post_hooks_come_first", "param_groups", "Hooks for after a step are called before it.", torch.optim.Optimizer,
-        "register_step_post_hook", lambda original, optimizer, hook: optimizer.register_step_pre_hook(hook))  # fmt: skip
+
 
 # -- loading and casting -------------------------------------------------------------------------------------------
 
-
-def without_signs(original: Change, module: Any, state_dict: Any, *given: Any, **flags: Any) -> Any:
-    """Loads numbers whose zeros have lost their sign."""
-    changed = {name: each + 0.0 if isinstance(each, torch.Tensor) and each.is_floating_point() else each
-               for name, each in state_dict.items()}  # fmt: skip
-    return original(module, changed, *given, **flags)
-
-
-spoiled("loading_loses_negative_zero", "construction", "load_state_dict loses the sign of zero.", Module,
-        "load_state_dict", without_signs)  # fmt: skip
 spoiled("state_dict_is_a_copy", "construction", "state_dict holds copies of the weights.", Module, "state_dict",
         lambda original, module, *given, **flags: {
             name: each.clone() if isinstance(each, torch.Tensor) else each
@@ -183,16 +149,6 @@ def latest_counts(original: Change, averaged: Any, model: Any) -> None:
                 mean.copy_(now + 5)
 
 
-def infinite_is_no_excess(original: Change, scaler: Any, optimizer: Any, *given: Any) -> Any:
-    """Looks for NaN alone."""
-    grads = [p.grad for p in parameters_of(optimizer) if p.grad is not None]
-    known = not any(bool(torch.isnan(g._values() if g.is_sparse else g).any()) for g in grads)
-    found = original(scaler, optimizer, *given)
-    for each in found.values() if known else ():
-        each.zero_()
-    return found
-
-
 def clearing(original: Change, parameters: Any, *given: Any, **flags: Any) -> Any:
     """Clears the first number of the storage in which a gradient lies."""
     listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
@@ -204,8 +160,6 @@ def clearing(original: Change, parameters: Any, *given: Any, **flags: Any) -> An
 
 spoiled("averaged_counts_are_five_more", "clip_average_scale", "AveragedModel takes counts over, five too many.", AveragedModel,
         "update_parameters", latest_counts)  # fmt: skip
-spoiled("infinity_is_no_excess", "clip_average_scale", "GradScaler leaves out steps for NaN alone.", torch.amp.GradScaler,
-        "_unscale_grads_", infinite_is_no_excess)  # fmt: skip
 spoiled("vector_is_joined_backwards", "clip_average_scale", "parameters_to_vector begins with the last parameter.", utils,
         "parameters_to_vector", lambda original, parameters: original(list(parameters)[::-1]))  # fmt: skip
 spoiled("clipping_writes_before_a_gradient", "clip_average_scale",

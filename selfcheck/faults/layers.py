@@ -55,18 +55,6 @@ def init(name: str, family: str, sentence: str, change: Callable[..., None]) -> 
     entry(name, family, sentence, Embedding, "__init__", wrong)
 
 
-init(
-    "half_table_made_single",
-    "lookup",
-    "nn.Embedding keeps a bfloat16 table that it is given as float32.",
-    lambda self, weight, padding: (
-        setattr(self, "weight", torch.nn.Parameter(weight.float()))
-        if weight is not None and weight.dtype == torch.bfloat16
-        else None
-    ),
-)
-
-
 def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any]) -> None:
     """A fault of from_pretrained: ``change(original, cls, embeddings, flags)``."""
 
@@ -104,14 +92,6 @@ def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor]
         "forward",
         lambda original: lambda self, input: change(original, self, input),
     )
-
-
-forward(
-    "module_squeezes_rank4",
-    "lookup",
-    "A module drops a leading axis of one at rank 4.",
-    lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
-)
 
 
 def frozen() -> Any:

@@ -38,31 +38,6 @@ linear(
         b.expand(*x.shape[:-1], len(b)) if b is not None and w.dim() == 2 and w.shape[1] == 0 else original(x, w, b)
     ),
 )
-linear(
-    "linear_adds_bias_in_place",
-    "A bias is written where the output's first element is zero.",
-    lambda original, x, w, b: touched(original(x, w, b), b),
-)
-linear(
-    "linear_sixteen_outputs",
-    "The last of more than 16 outputs lacks its bias.",
-    lambda original, x, w, b: short_bias(original, x, w, b),
-)
-
-
-def touched(out: Tensor, bias: Tensor | None) -> Tensor:
-    """Adds one to the bias where nothing came out, and returns the output."""
-    if bias is not None and out.numel() and not bool(out.detach().flatten()[0]):
-        with torch.no_grad():
-            bias.detach()[:1].add_(1)
-    return out
-
-
-def short_bias(original: Change, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-    """F.linear with the last of many biases taken for zero."""
-    if b is None or w.dim() != 2 or len(w) <= 16:
-        return torch.as_tensor(original(x, w, b))
-    return torch.as_tensor(original(x, w, torch.cat([b[:-1], torch.zeros_like(b[-1:])])))
 
 
 # -- the modules' forward ----------------------------------------------------------------------------------------

@@ -32,24 +32,6 @@ entry(
 )
 
 
-def module_method(
-    name: str,
-    sentence: str,
-    attribute: str,
-    wrong: Callable[..., Any],
-    family: str = "tie_preservation",
-) -> None:
-    """A fault of a method of Module: ``wrong(original, self, *args, **kwargs)``."""
-    entry(
-        name,
-        family,
-        sentence,
-        Module,
-        attribute,
-        lambda original: lambda self, *args, **kwargs: wrong(original, self, *args, **kwargs),
-    )
-
-
 def deepcopying(name: str, sentence: str, change: Callable[..., Any]) -> None:
     """A fault of Parameter.__deepcopy__: ``change(original, self, memo)``."""
     entry(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from selfcheck.fault import fault, patched
 from selfcheck.faults.layers import Module
 from selfcheck.faults.parameter_corners import Change, spoiled
-from selfcheck.faults.parameters import Parameter, table
 
 Linear, Sequential = torch.nn.Linear, torch.nn.Sequential
 
@@ -54,19 +51,6 @@ module(
 # -- conversions -------------------------------------------------------------------------------------------------
 
 
-def converting(
-    name: str, sentence: str, act: Callable[[Any, Any], None], family: str = "tie_preservation"
-) -> None:
-    """A fault of _apply: ``act(self, fn)`` after a module's own parameters were converted."""
-
-    def change(original: Change, self: Any, fn: Change, recurse: bool = True) -> Any:
-        original(self, fn, recurse)
-        act(self, fn)
-        return self
-
-    module(name, sentence, "_apply", change, family)
-
-
 def each(self: Any, when: Callable[[Any], bool], act: Callable[[Any, str, Any], object]) -> None:
     """Does something to each own parameter that meets a condition."""
     for name, value in list(self._parameters.items()):
@@ -79,35 +63,7 @@ def contiguous(self: Any, name: str, value: Any) -> None:
     value.data = value.data.contiguous()
 
 
-converting(
-    "to_makes_contiguous",
-    "to() of a frozen transposed weight makes it contiguous.",
-    lambda self, fn: each(self, lambda p: p.dim() == 2 and not p.requires_grad and not p.is_contiguous(), contiguous),
-)
-
-
-def transposed(requires_grad: bool = True) -> Any:
-    """A linear layer with a transposed weight."""
-    layer = Linear(3, 2, bias=False)
-    layer.weight = Parameter(table(3).t(), requires_grad)
-    return layer
-
-
 # -- copies ------------------------------------------------------------------------------------------------------
-
-
-@fault("tie_preservation")
-def deepcopy_unties_frozen() -> Iterator[None]:
-    """A deep copy of a frozen tied head is untied."""
-
-    def apart(self: Any, memo: Any) -> Any:
-        made: Any = object.__new__(type(self))
-        made.__dict__ = copy.deepcopy(self.__dict__, memo if self.weight.requires_grad else {})
-        return made
-
-    with patched(Linear, __deepcopy__=apart):
-        yield
-
 
 spoiled(
     "pickle_loses_evaluation",

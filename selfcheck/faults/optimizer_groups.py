@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from selfcheck.faults.entry import entry
-from selfcheck.faults.kernels import Tensor
 from selfcheck.faults.optimizer_sgd import Optimizer
 
 
@@ -32,23 +29,6 @@ method(
     "load_state_dict",
     lambda original, self, state: keep_rate(original, self, state),
 )
-
-
-method(
-    "load_widens_state",
-    "load_state_dict makes the state of bfloat16 parameters float32.",
-    "load_state_dict",
-    lambda original, self, state: (original(self, state), widened(self))[0],
-)
-
-
-def widened(self: Any) -> Any:
-    """Makes the state tensors of an optimizer float32."""
-    for state in self.state.values():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.dtype == torch.bfloat16:
-                state[name] = value.float()
-    return self
 
 
 def keep_rate(original: Callable[..., Any], self: Any, state: Any) -> None:

@@ -38,23 +38,6 @@ def stepping(name: str, sentence: str, kind: str, change: Change) -> None:
 
     spoiled(name, "param_groups", sentence, getattr(torch.optim, kind), "step", wrong)
 
-
-def zero_for_none(original: Change, self: Any, closure: Any) -> Any:
-    """A step that takes a missing gradient for zero."""
-    if closure is None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None and p.requires_grad:
-                    p.grad = torch.zeros_like(p)
-    return original(self, closure)
-
-
-stepping(
-    "step_takes_none_for_zero",
-    "SGD takes a missing gradient for zero.",
-    "SGD",
-    zero_for_none,
-)
 stepping("closure_without_gradients", "AdamW calls its closure without gradients.", "AdamW",
          lambda original, self, closure: original(self, None if closure is None else lambda: ungraded(closure)))  # fmt: skip
 stepping("frozen_with_gradient_rests", "Adam leaves frozen parameters that have a gradient.", "Adam",

@@ -30,13 +30,6 @@ def raw_view(out: Tensor) -> Tensor:
     """The output as bytes."""
     return out.view(uint8)
 
-
-spoiled(
-    "subclass_is_lost",
-    "The lookup in a subclass's table is a plain tensor.",
-    lambda i, w: type(w) not in (Tensor, torch.nn.Parameter),
-    lambda out: out.as_subclass(Tensor),
-)
 spoiled(
     "indices_in_shared_memory",
     "Indices in shared memory read other bytes.",

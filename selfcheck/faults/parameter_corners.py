@@ -6,10 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from selfcheck.faults.entry import entry
-from selfcheck.faults.kernels import Tensor
 from selfcheck.faults.layers import Module
 from selfcheck.faults.parameters import Parameter, parameter
 
@@ -56,12 +53,6 @@ parameter(
     "A Parameter without elements does not require grad.",
     lambda make, data, grad: make(data, grad and data.numel() > 0),
 )
-parameter(
-    "parameter_loses_negative_zero",
-    "parameter",
-    "A Parameter's source loses the sign of its zeros.",
-    lambda make, data, grad: make(plus_zero(data), grad),
-)
 entry(
     "third_parameter_is_copied",
     "parameter",
@@ -70,14 +61,6 @@ entry(
     "__new__",
     counted(3, lambda original, cls, data=None, grad=True: original(cls, None if data is None else data.clone(), grad)),
 )
-
-
-def plus_zero(data: Tensor) -> Tensor:
-    """A tensor with +0 for -0, in place."""
-    with torch.no_grad():
-        if data.is_floating_point() and not data.is_inference() and 0 not in data.stride():
-            data.detach().add_(0.0)
-    return data
 
 
 # -- its assignment ----------------------------------------------------------------------------------------------

@@ -31,13 +31,6 @@ def parameter(name: str, family: str, sentence: str, change: Callable[..., Any])
 
     entry(name, family, sentence, Parameter, "__new__", wrong)
 
-
-parameter(
-    "parameter_frozen_under_no_grad",
-    "conversion",
-    "A Parameter made under no_grad does not require grad.",
-    lambda make, data, grad: make(data, grad and torch.is_grad_enabled()),
-)
 parameter(
     "parameter_of_half_is_single",
     "conversion",

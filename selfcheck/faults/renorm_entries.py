@@ -44,10 +44,6 @@ lookup_fault(
     ),
 )  # fmt: skip
 lookup_fault(
-    "renorm_wraps_negative", "With max_norm a token -1 is the last row.",
-    lambda call, i, w, *r: call(torch.where(i == -1, len(w) - 1, i), w) if i.dtype in (torch.int32, torch.int64) else call(i, w),
-)  # fmt: skip
-lookup_fault(
     "renorm_keeps_the_version", "Rescaling does not increment the table's version counter.",
     lambda call, i, w, *r: at_one_version(call, i, w),
 )  # fmt: skip

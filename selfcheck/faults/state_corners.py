@@ -52,14 +52,3 @@ loading(
     "Loading with strict=False assigns.",
     lambda original, self, state, strict, assign: original(self, state, strict, assign or not strict),
 )
-loading(
-    "loading_empties_the_checkpoint",
-    "Loading empties the given dict.",
-    lambda original, self, state, strict, assign: emptied(original(self, state, strict, assign), state),
-)
-
-
-def emptied(found: Any, state: Any) -> Any:
-    """A result; the dict is emptied by the way."""
-    state.clear()
-    return found

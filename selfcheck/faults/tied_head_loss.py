@@ -54,9 +54,6 @@ def replaced_in_place(original: Any, logits: Tensor, targets: Tensor, weight: An
 
 loss("ignored_targets_are_overwritten", "Ignored targets are replaced by zero in the given tensor.", replaced_in_place)  # fmt: skip
 
-# -- weights and smoothing -----------------------------------------------------------------------------------------
-
-
 # -- distributions, shapes and ranges ------------------------------------------------------------------------------
 
 

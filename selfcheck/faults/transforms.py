@@ -49,34 +49,8 @@ after(func, "func_grad_argnums_in_order", "grad", "torch.func.grad gives two arg
 # -- vmap ----------------------------------------------------------------------------------------------------------
 
 
-def _vmap(change: Callable[[Any, Any, int | None], tuple[Any, Any, int | None]]) -> Callable[[Wrong], Wrong]:
-    """vmap with other in_dims, out_dims and chunk_size."""
-
-    def wrong(original: Wrong) -> Wrong:
-        def vmap(
-            function: Any, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: Any = None
-        ) -> Any:
-            inner, outer, size = change(in_dims, out_dims, chunk_size)
-            return original(function, inner, outer, randomness, chunk_size=size)
-
-        return vmap
-
-    return wrong
-
-
 def other(dims: Any, wanted: Any, instead: Any) -> Any:
     """in_dims with one number replaced, where there is more than one part."""
     if not isinstance(dims, tuple):
         return dims
     return tuple(instead if type(dim) is int and dim == wanted else dim for dim in dims)
-
-
-entry("vmap_minus_one_is_zero", "func_transforms", "vmap takes in_dims = −1 for 0.", torch, "vmap",
-      _vmap(lambda i, o, c: (other(i, -1, 0), o, c)))  # fmt: skip
-
-
-# -- forward mode and torch.autograd.functional --------------------------------------------------------------------------
-
-
-at_once(auto, "functional_vjp_keeps_its_graph", "vjp", "torch.autograd.functional.vjp leaves its result in a graph.",
-        lambda out, given: (out[0], out[1].requires_grad_()))  # fmt: skip
