@@ -107,7 +107,7 @@ def at_one_version(call: Callable[..., Tensor], input: Tensor, weight: Tensor) -
     """The lookup, after which the table's version is what it was."""
     if weight.is_inference():
         return call(input, weight)
-    with torch.autograd._unsafe_preserve_version_counter((weight,)):
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter((weight,)):
         return call(input, weight)
 
 
