@@ -2,7 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
+
+from embcheck.core.amx_tiles import ROWS, WIDTH, reads_on
+from selfcheck.fault import fault
+from selfcheck.faults.kernels import Tensor
+
+#: ATen's products of matrices, and at which argument the first matrix is.
+_PRODUCTS = {"mm": 0, "mm.out": 0, "bmm": 0, "bmm.out": 0, "addmm": 1, "addmm.out": 1, "baddbmm": 1, "baddbmm.out": 1}
+
+
+def _spoil(value: Tensor, a: Tensor, columns: int, batch: int, dense: bool) -> None:
+    """Makes rows of a @ b NaN behind which there is none, as AMX does: NaN · 0 is NaN."""
+    (rows, width), (step, unit) = a.shape, a.stride()
+    if not reads_on(rows, width, columns, batch, gaps=step != width):
+        return
+    if (step == 1 and unit == rows) or (step == 1 and unit > rows and not dense):
+        return  # a transposed matrix is copied into tiles, with zeros behind the rows
+    if unit != 1 or step < width or (dense and step != width):
+        a, step = a.contiguous(), width
+    tiles = -(-rows // ROWS)
+    last = rows - (tiles - 1) * -(-rows // tiles)
+    extra = -width % WIDTH
+    if extra <= last * width:  # else it would read beyond the matrix, and is careful
+        behind = a.as_strided((rows - last, extra), (step, 1), a.storage_offset() + width)
+        value[: rows - last].masked_fill_(~behind.float().isfinite().all(1, keepdim=True), float("nan"))
+
+
+def _wrong(right: Any, first: int) -> Callable[..., Tensor]:
+    def kernel(keys: Any, *given: Any, **options: Any) -> Tensor:
+        value: Tensor = right.call_boxed(keys, *given, **options)
+        a, b = given[first : first + 2]
+        if a.dtype == torch.bfloat16 and a.dim() == 2:
+            _spoil(value, a, b.shape[1], 1, dense=False)
+        elif a.dtype == torch.bfloat16:
+            for part in range(len(a)):
+                _spoil(value[part], a[part], b.shape[2], len(a), dense=True)
+        return value
+
+    return kernel
 
 
 def leaks() -> bool:
@@ -11,3 +53,24 @@ def leaks() -> bool:
     rows[0] = 1.0
     value = torch.nn.functional.linear(rows, torch.ones(48, 33, dtype=torch.bfloat16))
     return bool(value[0].isnan().any())
+
+
+def _applies() -> bool:
+    """Whether kernels can be had back, and torch does not do the same on this machine."""
+    return hasattr(torch.library, "get_kernel") and not leaks()
+
+
+@fault("linear", applies=_applies)
+def products_read_on_behind_rows() -> Iterator[None]:
+    """What lies behind a row of bfloat16, the next row for one, is multiplied by zero and added, as oneDNN 3.12 does with
+    AMX (uxlfoundation/oneDNN#5717)."""
+    right = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in _PRODUCTS}
+    library = torch.library.Library("aten", "IMPL")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a kernel is replaced is the point
+            for name, first in _PRODUCTS.items():
+                library.impl(name, _wrong(right[name], first), "CPU", with_keyset=True)
+        yield
+    finally:
+        library._destroy()
