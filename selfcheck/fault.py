@@ -1,9 +1,9 @@
 """Planted faults: wrong implementations with which the laws are put to the test.
 
 A fault is planted into the library that is running, in its dispatcher or in a Python entry point, for the length of
-a ``with`` block.  Its *witness* is a plain torch call that tells whether the fault shows: false without it, true with
-it.  A *control* is the same machinery with nothing wrong in it, which must survive: it shows that the laws kill the
-fault and not the way in which it was planted.
+a ``with`` block.  A kill counts if the law holds whenever the fault is lifted and is violated again when it is back.
+A *control* is the same machinery with nothing wrong in it, which must survive: it shows that the laws kill the fault
+and not the way in which it was planted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 Plant = Callable[[], AbstractContextManager[None]]
-Witness = Callable[[], bool]
+Applies = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class Fault:
     family: str
     sentence: str
     plant: Plant
-    witness: Witness
     control: bool = False
-    applies: Witness = lambda: True
+    applies: Applies = lambda: True
     modes: tuple[str, ...] = ()
     fatal: bool = False
 
@@ -59,10 +58,9 @@ def add(found: Fault) -> Fault:
 
 def fault(
     family: str,
-    witness: Witness,
     *,
     control: bool = False,
-    applies: Witness = lambda: True,
+    applies: Applies = lambda: True,
     modes: tuple[str, ...] = (),
 ) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
     """Registers the decorated generator as a fault: it plants, yields and restores; its docstring is the sentence."""
@@ -70,7 +68,7 @@ def fault(
     def register(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
         sentence = " ".join((function.__doc__ or "").split())
         plant = contextmanager(function)
-        add(Fault(function.__name__, family, sentence, plant, witness, control, applies, modes))
+        add(Fault(function.__name__, family, sentence, plant, control, applies, modes))
         return function
 
     return register

@@ -185,9 +185,8 @@ class Ground:
     def hunt(self, fault: Fault, seconds: float) -> FaultResult:
         """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
         started, end = time.perf_counter(), used() + seconds
-        wrong = _witnessed(fault)
-        if wrong is not None:
-            return FaultResult(fault.name, fault.family, wrong, fault.control)
+        if not fault.applies():
+            return FaultResult(fault.name, fault.family, "not applicable", fault.control)
         own = [self.families[fault.family]] if fault.family in self.families else []
         others = [family for name, family in self.families.items() if name not in {fault.family, *_APART}]
         judged = 0
@@ -203,8 +202,6 @@ class Ground:
                 break
         else:
             result = FaultResult(fault.name, fault.family, "survived", fault.control, cases=judged)
-        if not fault.control and fault.witness():
-            return FaultResult(fault.name, fault.family, "witness true after the fault was lifted")
         spent = time.perf_counter() - started
         return FaultResult(**{**vars(result), "seconds": spent})
 
@@ -222,7 +219,7 @@ class Ground:
 
     def violates(self, fault: Fault, law: str, end: float) -> bool:
         """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
-        if _witnessed(fault) is not None:
+        if not fault.applies():
             return False
         family = self.families[fault.family]
         applies = next(each.when for each in family.laws if each.name == law)
@@ -289,16 +286,3 @@ def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> Faul
         cases=judged,
         example=next(iter(laws.values())),
     )
-
-
-def _witnessed(fault: Fault) -> str | None:
-    """What is wrong with a fault, by its witness; None if it may be hunted."""
-    if not fault.applies():
-        return "not applicable"
-    if fault.control:
-        return None
-    if fault.witness():
-        return "witness true without the fault"
-    with Planted(fault):
-        shown = fault.witness()
-    return None if shown else "witness false with the fault"

@@ -146,7 +146,7 @@ def measure(name: str) -> Measured:
 def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
     """The cases of its family's pool that kill a fault, by position, each with the laws that it breaks there and not without."""
     planned = load_faults()[fault]
-    if not planned.applies() or planned.witness():
+    if not planned.applies():
         return {}
     name, found, end = planned.family, dict[int, frozenset[str]](), used() + _PATIENCE
     known = [k for k, seconds in enumerate(clean.seconds) if seconds != float("inf")]

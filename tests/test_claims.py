@@ -68,13 +68,10 @@ def test_every_claim_turns_under_some_fault_and_every_fault_turns_a_claim() -> N
     by_fault: dict[str, set[str]] = {}
     sought = set(CLAIMS)
     for name, fault in FAULTS.items():
-        assert not fault.witness(), name
         with fault.plant():
-            assert fault.witness(), name
             slow = SLOW if "adam" in name else {"trained_pair"} if "assignment" in name else set()
             experiments = slow or set(EXPERIMENTS) - SLOW
             by_fault[name] = turned(experiments, sought)
-        assert not fault.witness(), name
         sought -= by_fault[name]
     assert [name for name, found in by_fault.items() if not found] == []
     assert sought == set()

@@ -197,13 +197,11 @@ WATCHED = (
     "lookup",
     "padding",
     "gradient",
-    "torch_function",
     "tied_training",
     "one_hot",
     "embedding_bag",
     "max_norm",
     "tutorial_claims",
-    "module_hooks",
     "module_traversal",
 )
 

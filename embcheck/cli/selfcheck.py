@@ -17,6 +17,9 @@ from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
 
+#: How many drawn faults there are without options.
+DRAWN = 400
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -29,35 +32,36 @@ def selfcheck(
         str,
         typer.Option(
             "--profile",
-            help=f"quick, gate, full or deep; full takes {TIMES['selfcheck']} on two cores.",
+            help="quick, gate, full or deep; by default gate for drawn faults and full for those by hand, which takes "
+            f"{TIMES['selfcheck']} on two cores.",
             autocompletion=profile_names,
         ),
-    ] = "full",
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
     keyword: Annotated[
         str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")
     ] = "",
     workers: Annotated[int, typer.Option("-n", "--workers", "--jobs", help="Worker processes.")] = os.cpu_count() or 1,
-    drawn: Annotated[int, typer.Option("--drawn", help="Instead: so many faults of core's kernels, by --seed.")] = 0,
+    drawn: Annotated[int, typer.Option("--drawn", help="Only so many faults of core's kernels, by --seed.")] = 0,
     site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel.")] = "",
-    line: Annotated[list[str] | None, typer.Option("--fault", help="Instead: 'SITE  fact & fact  ->  damage'.")] = None,
+    line: Annotated[list[str] | None, typer.Option("--fault", help="Only 'SITE  fact & fact  ->  damage'.")] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Of --drawn and --fault: a file for the results.")] = None,
 ) -> None:
-    """Plants every fault and tells which law killed it after how many cases; with --drawn a score on faults from a seed.
+    """Plants 400 drawn faults, then every fault by hand, and tells which law killed each.
 
-    Exit code 0: every fault is killed, every control survives and, unless -k narrows the faults, every law of the families
-    that have faults kills one.  With --drawn: the clean run passes, and the share of killed faults is not surely below
-    what the profile is to kill; with --fault: each is killed.
+    Exit code 0: the clean run passes, and the share of drawn faults that are killed is not surely below what the profile is
+    to kill; every fault by hand is killed, every control survives, and every law kills one.  -k takes some of those by hand
+    alone, --drawn so many drawn ones alone; with --fault each is killed.
     """
     from embcheck.runner.run import Settings, UsageError
     from selfcheck.by_hand import selected
     from selfcheck.fault import load_faults
 
     if drawn or line or site or to:
-        raise typer.Exit(_scored(profile, seed, workers, (drawn, site, line or []), to))
+        raise typer.Exit(_scored(profile or "gate", seed, workers, (drawn, site, line or []), to)[0])
     faults = load_faults()
     try:
-        Settings(seed, profile).checked()
+        Settings(seed, profile or "full").checked()
         chosen = selected(faults, keyword)
     except UsageError as error:
         refuse(str(error))
@@ -67,11 +71,16 @@ def selfcheck(
         close = ", ".join(difflib.get_close_matches(keyword, faults, 3, 0.5))
         typer.echo(f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {close}" if close else ""))
         raise typer.Exit(NOTHING)
-    raise typer.Exit(_hunted(profile, seed, workers, chosen, narrowed=bool(keyword)))
+    if keyword:
+        raise typer.Exit(_hunted(profile or "full", seed, workers, chosen, None))
+    code, laws = _scored(profile or "gate", seed, workers, (DRAWN, "", []), None)
+    raise typer.Exit(max(code, _hunted(profile or "full", seed, workers, chosen, laws)))
 
 
-def _scored(profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None) -> int:
-    """Hunts drawn faults, reports them, and returns the exit code."""
+def _scored(
+    profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None
+) -> tuple[int, set[str]]:
+    """Hunts drawn faults, reports them, and returns the exit code with the laws that killed one."""
     from embcheck.runner.run import Settings, UsageError
     from embcheck.subject.collect import load_families
 
@@ -92,14 +101,15 @@ def _scored(profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]]
     for words in found.wrong[:20]:
         typer.echo(f"no score: {words}")
     if found.wrong:
-        return 1
+        return 1, set()
     for words in report.lines(found.fared, profile, seed, found.cases):
         typer.echo(words)
     if to is not None:
         write_whole(to, json.dumps(report.as_json(found.fared, profile, seed, found.cases), indent=1) + "\n")
+    laws = {law for each in found.fared for law in each.laws}
     if what[2]:
-        return int(any(each.status != "killed" for each in found.fared))
-    return int(report.too_low(found.fared, profile))
+        return int(any(each.status != "killed" for each in found.fared)), laws
+    return int(report.too_low(found.fared, profile)), laws
 
 
 def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
@@ -138,8 +148,9 @@ def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
     return faults(count, seed, site)
 
 
-def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowed: bool) -> int:
-    """Hunts the chosen faults, reports them, and returns the exit code."""
+def _hunted(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:
+    """Hunts the chosen faults, reports them, and returns the exit code; None for ``others``, the laws that killed a drawn
+    fault, asks of no law that it kills one."""
     from embcheck.report.style import console
     from embcheck.subject.collect import load_families
     from selfcheck.by_hand import idle_laws, rechecked
@@ -158,7 +169,7 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], *, narrowe
         sentence = load_faults()[result.fault].sentence
         out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
-    idle = [] if narrowed else idle_laws(results, families)
+    idle = [] if others is None else [law for law in idle_laws(results, families) if law not in others]
     met = _looked_again(out, idle, lambda told: rechecked(idle, families, profile, seed, workers, told))
     for name in idle:
         words = "seen on a second look" if name in met else "decoration"

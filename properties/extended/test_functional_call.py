@@ -39,7 +39,7 @@ def functional_call_substitutes_by_name(case: FunctionalCallCase, out: Outcome) 
 @law(
     "After the call, even one that raised, the module has its own tensors again.",
     source="torch.func.functional_call: functional; no side effects",
-    must_cover={"tied_by_name", "failing", "choice=all", "surplus", "split"},
+    must_cover={"tied_by_name", "failing", "choice=buffers & failing", "choice=all", "surplus", "split"},
 )
 def functional_call_restores_the_module(case: FunctionalCallCase, out: Outcome) -> Finding:
     return every(

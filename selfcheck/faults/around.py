@@ -7,12 +7,9 @@ from typing import Any
 
 import torch
 
-from selfcheck.fault import Witness
+from selfcheck.fault import Applies
 from selfcheck.faults.entry import entry
 from selfcheck.faults.kernels import Tensor
-from selfcheck.faults.witnesses import unlike
-
-Probe = Callable[[], Any]
 
 
 def around(
@@ -22,10 +19,9 @@ def around(
     owner: Any,
     attribute: str,
     wrong: Callable[..., Any],
-    probe: Probe,
     *,
     modes: tuple[str, ...] = (),
-    applies: Witness = lambda: True,
+    applies: Applies = lambda: True,
 ) -> None:
     """A fault of ``owner.attribute``: ``wrong(original, *given, **flags)`` is called in its place."""
     if not applies():
@@ -37,7 +33,7 @@ def around(
 
         return call
 
-    entry(name, family, sentence, owner, attribute, replaced, unlike(probe), modes)
+    entry(name, family, sentence, owner, attribute, replaced, modes)
 
 
 def numbered(rows: int = 3, width: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:

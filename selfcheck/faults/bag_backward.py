@@ -73,13 +73,6 @@ def backward_spoiled(when: When, change: Change | None = None, spoil: Spoil | No
         yield
 
 
-@fault("embedding_bag", lambda: False, control=True)
-def bag_dense_backward_replaced() -> Iterator[None]:
-    """A dense backward kernel of our own with nothing wrong in it."""
-    with backward_spoiled(lambda back: False):
-        yield
-
-
 # -- the gradient of per_sample_weights ----------------------------------------------------------------------------
 
 #: ``spoil(result, grad, weight, indices, padding)``
@@ -107,7 +100,7 @@ def samples_spoiled(spoil: Spoiled) -> Iterator[None]:
         yield
 
 
-@fault("embedding_bag", lambda: False, control=True)
+@fault("embedding_bag", control=True)
 def bag_samples_backward_replaced() -> Iterator[None]:
     """The gradient of per_sample_weights by other operators, with nothing wrong in it."""
     with samples_spoiled(lambda out, grad, weight, tokens, padding: out):

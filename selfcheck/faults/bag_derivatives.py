@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from selfcheck.faults.bag_entries import Call, after, call_fault, late, learning
-from selfcheck.faults.bag_kernels import showing
 from selfcheck.faults.bags import Given
 from selfcheck.faults.entry import functional
 from selfcheck.faults.kernels import Tensor
@@ -15,43 +14,25 @@ from selfcheck.faults.kernels import Tensor
 call_fault(
     "bage_hooks_fire_in_forward", "A table's hooks are called in forward, too.",
     lambda original, g: (original(**g), [h(torch.zeros(1)) for h in (g["weight"]._backward_hooks or {}).values()])[0],
-    lambda: hook_calls() != 1,
 )  # fmt: skip
 call_fault(
     "bage_hook_sees_twice_the_gradient", "A hook on a sum sees twice the gradient.",
     after(lambda g: g["mode"] == "sum" and learning(g), lambda out, g: doubled_before(out)),
-    lambda: hook_sees() != 1.0,
-)  # fmt: skip
-call_fault(
-    "bage_vmap_halves_the_second", "Under vmap the second of the batch is halved.",
-    after(lambda g: torch._C._functorch.is_batchedtensor(g["input"]), lambda out, g: halved_second(out)),
-    lambda: second_of_two() != 1.0,
 )  # fmt: skip
 call_fault(
     "bage_tangent_is_zero", "Forward mode gives a tangent of 0.",
-    lambda original, g: without_tangent(original, g), lambda: tangent() == 0.0,
+    lambda original, g: without_tangent(original, g),
 )  # fmt: skip
 call_fault(
     "bage_late_padding_has_gradient", "Padding behind the last offset gets a gradient.",
     after(lambda g: late(g) > 0 and learning(g) and g["weight"].requires_grad and len(g["offsets"]) > 1,
           lambda out, g: out + 0 * out.detach() + late_rows(g)),
-    showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum"),
 )  # fmt: skip
 call_fault(
     "bage_late_weight_has_gradient", "Weights of padding behind the last offset get a gradient.",
     after(lambda g: late(g) > 0 and learning(g) and g.get("per_sample_weights") is not None,
           lambda out, g: out + late_weight(g["per_sample_weights"])),
-    showing([0, 1], [0, 1], include_last_offset=True, padding_idx=1, mode="sum", samples=[1.0, 1.0]),
 )  # fmt: skip
-
-
-def hook_calls() -> int:
-    """How often a hook is called in forward and backward."""
-    calls: list[int] = []
-    weight = torch.ones(1, 1, requires_grad=True)
-    weight.register_hook(lambda grad: calls.append(1))
-    functional.embedding_bag(torch.tensor([[0]]), weight).sum().backward()
-    return len(calls)
 
 
 class Halved(torch.autograd.Function):
@@ -73,32 +54,6 @@ def doubled_before(out: Tensor) -> Tensor:
     found: Tensor = Halved.apply(out)  # type: ignore[no-untyped-call]
     found.register_hook(lambda grad: 2 * grad)
     return found
-
-
-def hook_sees() -> float:
-    """The gradient that a hook on a sum sees."""
-    seen: list[Tensor] = []
-    out = functional.embedding_bag(torch.tensor([[0]]), torch.ones(1, 1, requires_grad=True), mode="sum")
-    out.register_hook(seen.append)
-    out.sum().backward()
-    return float(seen[0])
-
-
-def halved_second(out: Tensor) -> Tensor:
-    """The output under vmap, its second sample halved."""
-    if not torch._C._functorch.is_batchedtensor(out):
-        return out
-    level = torch._C._functorch.maybe_get_level(out)
-    size = torch._C._functorch.get_unwrapped(out).shape[torch._C._functorch.maybe_get_bdim(out)]
-    factor = torch.ones(size, dtype=out.dtype)
-    factor[1:2] = 0.5
-    return out * torch._C._functorch._add_batch_dim(factor, 0, level)
-
-
-def second_of_two() -> float:
-    """The second of two bags under vmap."""
-    call = functional.embedding_bag
-    return float(torch.vmap(lambda t: call(t, torch.ones(1, 1)))(torch.zeros(2, 1, 1, dtype=torch.int64))[1])
 
 
 def without_tangent(original: Call, given: Given) -> Any:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from selfcheck.fault import Fault, Witness, add, dispatched, fault
+from selfcheck.fault import Fault, add, dispatched
 from selfcheck.faults.kernels import Tensor
 
 SUM, MEAN, MAX = 0, 1, 2
@@ -163,46 +163,8 @@ def forward_spoiled(
 
 
 def forward(
-    name: str, sentence: str, when: When, witness: Witness, change: Change | None = None, spoil: Spoil | None = None,
+    name: str, sentence: str, when: When, change: Change | None = None, spoil: Spoil | None = None,
     only: str | None = None,
 ) -> Fault:  # fmt: skip
     """Registers a fault of the forward kernels."""
-    return add(Fault(name, "embedding_bag", sentence, lambda: forward_spoiled(when, change, spoil, only), witness))
-
-
-def showing(
-    tokens: list[int], offsets: list[int] | None = None, *, rows: int = 4, width: int = 2,
-    dtype: torch.dtype = torch.float32, index_dtype: torch.dtype = torch.int64, table: Tensor | None = None,
-    samples: list[float] | None = None, learns: bool = True, upstream: Tensor | None = None, **flags: object,
-) -> Witness:  # fmt: skip
-    """A witness: whether a call, or its derivative, gives anything else than at registration."""
-
-    def shown() -> list[object]:
-        weight = table.clone() if table is not None else 1.0 + torch.arange(float(rows * width)).reshape(rows, width)
-        weight = weight.to(dtype).requires_grad_(learns)
-        shape = (1, -1) if offsets is None else (-1,)
-        indices = torch.tensor(tokens, dtype=index_dtype).reshape(
-            shape if tokens else (1, 0) if offsets is None else (0,)
-        )
-        given = None if samples is None else torch.tensor(samples, dtype=dtype).reshape(indices.shape).requires_grad_()
-        starts = None if offsets is None else torch.tensor(offsets, dtype=index_dtype)
-        call = torch.nn.functional.embedding_bag
-        try:
-            out = call(indices, weight, starts, per_sample_weights=given, **flags)  # type: ignore[arg-type]
-            seen = [out]
-            if out.requires_grad:
-                out.backward(torch.ones_like(out) if upstream is None else upstream)
-                seen += [weight.grad, None if given is None else given.grad]  # type: ignore[list-item]
-        except RuntimeError as error:
-            return [type(error)]
-        return [None if t is None else (t.layout, t.dtype, str(t.detach().to_dense().tolist())) for t in seen]
-
-    right = shown()
-    return lambda: shown() != right
-
-
-@fault("embedding_bag", lambda: False, control=True)
-def bag_forward_kernels_replaced() -> Iterator[None]:
-    """Forward kernels of our own with nothing wrong in them."""
-    with forward_spoiled(lambda bag: False):
-        yield
+    return add(Fault(name, "embedding_bag", sentence, lambda: forward_spoiled(when, change, spoil, only)))

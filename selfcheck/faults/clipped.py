@@ -5,12 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import torch
-
 from selfcheck.faults.around import around
 
-Parameter = torch.nn.Parameter
-nn_utils = torch.nn.utils
 clipping = importlib.import_module("torch.nn.utils.clip_grad")
 
 
@@ -22,16 +18,6 @@ def infinite_is_fine(
     return original(norms, norm_type, error, foreach) if error and total.isnan() else total
 
 
-def graded(*gradients: torch.Tensor) -> list[Any]:
-    """Parameters with these gradients."""
-    found = []
-    for gradient in gradients:
-        weight = Parameter(torch.zeros_like(gradient))
-        weight.grad = gradient.clone()
-        found.append(weight)
-    return found
-
-
 around(
     "infinite_norms_are_no_error",
     "clip_average_scale",
@@ -39,34 +25,5 @@ around(
     clipping,
     "_get_total_norm",
     infinite_is_fine,
-    lambda: nn_utils.clip_grad_norm_(graded(torch.full((2,), torch.inf)), 1.0, error_if_nonfinite=True),
     applies=lambda: hasattr(clipping, "_get_total_norm"),
-)
-
-
-def as_they_lie(original: Any, vector: Any, parameters: Any) -> None:
-    """Numbers are dealt out to a column-major matrix in the order of its memory."""
-    listed = list(parameters)
-    crossed = [p.dim() == 2 and not p.is_contiguous() and p.mT.is_contiguous() for p in listed]
-    original(vector, listed)
-    for p, by_columns in zip(listed, crossed, strict=True):
-        if by_columns:
-            p.data = p.data.reshape(p.mT.shape).mT
-
-
-def dealt_columns() -> Any:
-    """A column-major matrix to which a vector was dealt out."""
-    weight = Parameter(torch.zeros(3, 2).t())
-    nn_utils.vector_to_parameters(torch.arange(6.0), [weight])
-    return weight
-
-
-around(
-    "vectors_are_dealt_out_by_columns",
-    "clip_average_scale",
-    "vector_to_parameters fills column-major parameters column by column.",
-    nn_utils,
-    "vector_to_parameters",
-    as_they_lie,
-    dealt_columns,
 )

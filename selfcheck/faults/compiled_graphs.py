@@ -25,9 +25,6 @@ _FUNCTION = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_g
 _OPERATOR = ("weight", "indices", "padding_idx", "scale_grad_by_freq", "sparse")
 
 
-# -- witnesses ---------------------------------------------------------------------------------------------------
-
-
 def probe(build: Any, tokens: list[int], flags: dict[str, Any], rows: int = 4) -> dict[str, Any]:
     """A lookup in a table of ones, and its gradient."""
     leaf, call = build(torch.ones(rows, 2, requires_grad=True), **flags)
@@ -44,40 +41,6 @@ def seen(mode: str, *tokens: int, rows: int = 4, **flags: Any) -> dict[str, Any]
         return dict(MODES[mode].function(probe, build=ENTRIES["module"].build, **given))
     except (IndexError, RuntimeError):
         return None
-
-
-def forgets_padding(mode: str) -> bool:
-    """Whether the padding row gets a gradient."""
-    found = seen(mode, 0, 1, 1, 2, padding_idx=1)
-    return found is not None and bool(found["grad"][1].any())
-
-
-def forgets_frequency(mode: str) -> bool:
-    """Whether a gradient is not divided by its tokens' count."""
-    found = seen(mode, 0, 1, 1, 2, scale_grad_by_freq=True)
-    return found is not None and bool((found["grad"][1] != 1).any())
-
-
-def takes_negatives(mode: str) -> bool:
-    """Whether -1 is looked up."""
-    return seen(mode, 0, -1) is not None
-
-
-def takes_beyond(mode: str) -> bool:
-    """Whether the number of rows is looked up."""
-    return seen(mode, 0, 4) is not None
-
-
-def forgets_max_norm(mode: str) -> bool:
-    """Whether a row of norm √2 is looked up as it is."""
-    found = seen(mode, 0, max_norm=1.0)
-    return found is not None and bool((found["value"] == 1).all())
-
-
-def loses_gradient(mode: str) -> bool:
-    """Whether no gradient arrives, or another one."""
-    found = seen(mode, 0, 3, 3)
-    return found is None or found["grad"] is None or found["grad"].tolist() != [[1, 1], [0, 0], [0, 0], [2, 2]]
 
 
 # -- what is done to a graph -------------------------------------------------------------------------------------
@@ -151,20 +114,20 @@ def operated(edit: Edit) -> Surgery:
     return surgery
 
 
-#: What is forgotten or taken, in words; the family whose laws see it; the edit; the witness for a mode.
-EDITS: dict[str, tuple[str, str, Surgery, Callable[[str], bool]]] = {
-    "loses_padding": ("Its lookups forget padding_idx.", "padding", operated(no_padding), forgets_padding),
+#: What is forgotten or taken, in words; the family whose laws see it; the edit.
+EDITS: dict[str, tuple[str, str, Surgery]] = {
+    "loses_padding": ("Its lookups forget padding_idx.", "padding", operated(no_padding)),
     "loses_frequency": ("Its lookups forget scale_grad_by_freq.", "gradient",
-                        operated(with_flag("scale_grad_by_freq", False)), forgets_frequency),
-    "wraps_tokens": ("Its lookups count negative indices from the end.", "lookup", operated(wrapped), takes_negatives),
+                        operated(with_flag("scale_grad_by_freq", False))),
+    "wraps_tokens": ("Its lookups count negative indices from the end.", "lookup", operated(wrapped)),
 }  # fmt: skip
 
 
 #: What shows without a graph, too.
-FORWARD: dict[str, tuple[str, str, Surgery, Callable[[str], bool]]] = {
+FORWARD: dict[str, tuple[str, str, Surgery]] = {
     "wraps_tokens": EDITS["wraps_tokens"],
-    "clamps_tokens": ("Its lookups take the last row for a token beyond it.", "lookup", operated(clamped), takes_beyond),
-    "loses_max_norm": ("Its lookups forget max_norm.", "max_norm", operated(with_flag("max_norm", None)), forgets_max_norm),
+    "clamps_tokens": ("Its lookups take the last row for a token beyond it.", "lookup", operated(clamped)),
+    "loses_max_norm": ("Its lookups forget max_norm.", "max_norm", operated(with_flag("max_norm", None))),
 }  # fmt: skip
 
 
@@ -282,13 +245,13 @@ PLACES: dict[str, Any] = {
 }
 
 
-def edits(mode: str) -> dict[str, tuple[str, str, Surgery, Callable[[str], bool]]]:
+def edits(mode: str) -> dict[str, tuple[str, str, Surgery]]:
     """What can be done to a mode's graphs."""
     return EDITS if MODES[mode].grad else FORWARD
 
 
 def _plant(mode: str, edit: str) -> None:
-    sentence, family, surgery, witness = edits(mode)[edit]
+    sentence, family, surgery = edits(mode)[edit]
 
     @contextlib.contextmanager
     def plant() -> Iterator[None]:
@@ -307,7 +270,6 @@ def _plant(mode: str, edit: str) -> None:
             family,
             words,
             plant,
-            lambda: witness(mode),
             applies=lambda: applies() is None,
             modes=(mode,),
         )

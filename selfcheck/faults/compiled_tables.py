@@ -12,9 +12,6 @@ from embcheck.modes.mode import MODES
 from selfcheck.fault import Fault, add, patched
 from selfcheck.faults.compiled_graphs import (
     forget_graphs,
-    forgets_frequency,
-    forgets_padding,
-    seen,
 )
 
 Decomposition = Callable[..., Any]
@@ -104,31 +101,19 @@ def one_row_once(dense: Decomposition) -> Decomposition:
     return spoiled
 
 
-def _first_alone(mode: str) -> bool:
-    found = seen(mode, 0, 0, rows=1)
-    return found is not None and bool((found["grad"] == 1).all())
-
-
-def _last_row(mode: str) -> bool:
-    found = seen(mode, 0, 3)
-    return found is not None and not found["grad"][3].any()
-
-
-#: Of a wrong entry: what it does, the family that sees it, the spoilt entry, the witness for a mode.
-ENTRIES: dict[str, tuple[str, str, Spoil, Callable[[str], bool]]] = {
-    "ignores_padding": ("ignores padding_idx", "padding", no_padding, forgets_padding),
-    "ignores_frequency": ("ignores scale_grad_by_freq", "gradient", no_frequency, forgets_frequency),
+#: Of a wrong entry: what it does, the family that sees it, the spoilt entry.
+ENTRIES: dict[str, tuple[str, str, Spoil]] = {
+    "ignores_padding": ("ignores padding_idx", "padding", no_padding),
+    "ignores_frequency": ("ignores scale_grad_by_freq", "gradient", no_frequency),
     "pads_the_last_row": (
         "takes the last row for padding where there is none",
         "gradient",
         padding_is_the_last,
-        _last_row,
     ),
     "adds_nothing_up_in_one_row": (
         "takes the first token alone if there is one row",
         "gradient",
         one_row_once,
-        _first_alone,
     ),
 }
 
@@ -139,23 +124,21 @@ def _add(
     family: str,
     sentence: str,
     plant: Callable[[], contextlib.AbstractContextManager[None]],
-    witness: Callable[[], bool],
     fatal: bool = False,
 ) -> None:
     lacking = MODES[mode].lacking
     applies = lambda: lacking() is None  # noqa: E731
-    add(Fault(name, family, sentence, plant, witness, applies=applies, modes=(mode,), fatal=fatal))
+    add(Fault(name, family, sentence, plant, applies=applies, modes=(mode,), fatal=fatal))
 
 
 def _wrong_entry(mode: str, kind: str) -> None:
-    words, family, spoil, witness = ENTRIES[kind]
+    words, family, spoil = ENTRIES[kind]
     _add(
         f"{mode}_{kind}",
         mode,
         family,
         f"The decomposition of embedding_dense_backward, as {mode} has it, {words}.",
         lambda: table_of(mode, _DENSE, spoil),
-        lambda: witness(mode),
     )
 
 
@@ -184,15 +167,3 @@ def unguarded() -> Iterator[None]:
             yield
         finally:
             forget_graphs()
-
-
-_GUARDED = "compile_guarded"
-
-
-def _dense() -> bool:
-    found = seen(_GUARDED, 0, 1, sparse=True)
-    return found is not None and not found["grad"].is_sparse
-
-
-_add("guards_ignore_sparse", _GUARDED, "gradient", "What was compiled with dense gradients serves sparse ones.",
-     unguarded, _dense)  # fmt: skip

@@ -8,15 +8,7 @@ from typing import Any
 import torch
 import torch._functorch.aot_autograd as aot_autograd
 
-from embcheck.modes.traces import script_saved
 from selfcheck.fault import fault, patched
-from selfcheck.faults.compiled_graphs import (
-    forgets_frequency,
-    forgets_padding,
-    loses_gradient,
-    seen,
-    takes_negatives,
-)
 
 
 def tracing(change: Callable[[Any, Any], Any]) -> Iterator[None]:
@@ -30,7 +22,7 @@ def tracing(change: Callable[[Any, Any], Any]) -> Iterator[None]:
         yield
 
 
-@fault("lookup", lambda: _constant(), modes=("jit_trace",))
+@fault("lookup", modes=("jit_trace",))
 def jit_trace_keeps_tokens() -> Iterator[None]:
     """torch.jit.trace takes the example's tokens for constants in closures of two arguments."""
 
@@ -39,48 +31,6 @@ def jit_trace_keeps_tokens() -> Iterator[None]:
             return function
         kept = [tensor.clone() for tensor in example[1:]]
         return lambda table, *tokens: function(table, *kept)
-
-    yield from tracing(change)
-
-
-def _constant() -> bool:
-    def look(table: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.embedding(tokens, table)
-
-    traced = torch.jit.trace(look, (torch.eye(3), torch.tensor([0])), check_trace=False)
-    return bool(traced(torch.eye(3), torch.tensor([1]))[0, 1] == 0)
-
-
-@fault("lookup", lambda: takes_negatives("jit_trace"), modes=("jit_trace",))
-def jit_trace_wraps_tokens() -> Iterator[None]:
-    """In modules that torch.jit.trace records indices count from the end."""
-
-    def change(function: Any, example: Any) -> Any:
-        if not isinstance(function, torch.nn.Module):
-            return function
-        rows = next(function.parameters()).shape[0]
-        holder = torch.nn.Sequential(function)
-        holder.forward = lambda tokens: function(tokens % rows)  # type: ignore[method-assign]
-        return holder
-
-    yield from tracing(change)
-
-
-@fault("gradient", lambda: loses_gradient("jit_trace"), modes=("jit_trace",))
-def jit_trace_doubles_gradients() -> Iterator[None]:
-    """The gradient of a module that torch.jit.trace records comes twice."""
-
-    def change(function: Any, example: Any) -> Any:
-        if not isinstance(function, torch.nn.Module):
-            return function
-        holder = torch.nn.Sequential(function)
-
-        def forward(tokens: torch.Tensor) -> torch.Tensor:
-            value: torch.Tensor = function(tokens)
-            return torch.where(torch.ones_like(value) > 0, value, value) + (value - value.detach()).nan_to_num()
-
-        holder.forward = forward  # type: ignore[method-assign]
-        return holder
 
     yield from tracing(change)
 
@@ -107,27 +57,10 @@ def scripting(**flags: Any) -> Iterator[None]:
         yield
 
 
-@fault("padding", lambda: forgets_padding("jit_script"), modes=("jit_script",))
+@fault("padding", modes=("jit_script",))
 def jit_script_loses_padding() -> Iterator[None]:
     """Scripted layers have no padding_idx."""
     yield from scripting(padding_idx=None)
-
-
-@fault("gradient", lambda: forgets_frequency("jit_script"), modes=("jit_script",))
-def jit_script_loses_frequency() -> Iterator[None]:
-    """Scripted layers don't scale their gradients."""
-    yield from scripting(scale_grad_by_freq=False)
-
-
-def _dense(mode: str) -> bool:
-    found = seen(mode, 0, 1, sparse=True)
-    return found is not None and not found["grad"].is_sparse
-
-
-@fault("gradient", lambda: _dense("jit_script"), modes=("jit_script",))
-def jit_script_is_dense() -> Iterator[None]:
-    """Scripted layers have dense gradients."""
-    yield from scripting(sparse=False)
 
 
 def loading(change: Callable[[Any], None]) -> Iterator[None]:
@@ -145,32 +78,7 @@ def loading(change: Callable[[Any], None]) -> Iterator[None]:
         yield
 
 
-def _scripted_again(value: float) -> Any:
-    layer = torch.nn.Embedding.from_pretrained(torch.full((3, 2), value))
-    return script_saved(layer)
-
-
-@fault("lookup", lambda: _scripted_again(1 + 2**-12)(torch.tensor([0]))[0, 0] == 1, modes=("jit_saved",))
-def jit_load_rounds() -> Iterator[None]:
-    """Parameters that are loaded with a script have the precision of bfloat16."""
-    yield from loading(lambda parameter: parameter.copy_(parameter.bfloat16()))
-
-
-@fault("lookup", lambda: _scripted_again(1.0)(torch.tensor([2]))[0, 0] == 0, modes=("jit_saved",))
-def jit_load_misses_the_last_row() -> Iterator[None]:
-    """The last row of a table that is loaded with a script is zero."""
-    yield from loading(lambda parameter: parameter[-1:].zero_())
-
-
-def _learns_again() -> bool:
-    try:
-        _scripted_again(1.0)
-    except AssertionError:
-        return True
-    return False
-
-
-@fault("lookup", _learns_again, modes=("jit_saved",))
+@fault("lookup", modes=("jit_saved",))
 def jit_load_unfreezes() -> Iterator[None]:
     """Parameters that are loaded with a script learn."""
     yield from loading(lambda parameter: parameter.requires_grad_())
@@ -195,24 +103,7 @@ def backward_recorded(change: Any) -> Iterator[None]:
         yield
 
 
-@fault("padding", lambda: forgets_padding("aot"), modes=("aot",))
+@fault("padding", modes=("aot",))
 def aot_loses_padding() -> Iterator[None]:
     """The backward that AOTAutograd records has no padding row."""
     yield from backward_recorded(lambda args: (*args[:3], -1, *args[4:]))
-
-
-@fault("gradient", lambda: forgets_frequency("aot"), modes=("aot",))
-def aot_loses_frequency() -> Iterator[None]:
-    """The backward that AOTAutograd records is not scaled by frequency."""
-    yield from backward_recorded(lambda args: (*args[:4], False))
-
-
-@fault("gradient", lambda: _first_row("aot"), modes=("aot",))
-def aot_pads_the_first_row() -> Iterator[None]:
-    """The backward that AOTAutograd records takes the first row for padding where there is none."""
-    yield from backward_recorded(lambda args: (*args[:3], 0 if args[3] == -1 else args[3], *args[4:]))
-
-
-def _first_row(mode: str) -> bool:
-    found = seen(mode, 0, 1)
-    return found is not None and not found["grad"][0].any()

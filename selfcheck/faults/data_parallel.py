@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.data_parallel.programs import SPREAD, parallel
-from selfcheck.faults.around import around, numbered
+from selfcheck.faults.around import around
 
 Module = Any
 Copies = torch.nn.parallel.DistributedDataParallel
@@ -36,18 +35,9 @@ def refused(original: Any, self: Module, model: Module, *given: Any, **flags: An
     original(self, model, *given, **flags)
 
 
-def trained(ranks: int, head: str = "tied", **flags: Any) -> Any:
-    """What ranks see of a model of copies that is trained, or that this release or system has none."""
-    if not hasattr(torch.multiprocessing, "get_context"):
-        return None
-    seen = parallel(SPREAD["data_parallel"], ranks, head, {}, "", flags, 1, numbered(), numbered(), torch.tensor([1]),
-                    numbered(3)[:1, :1].expand(1, 3).clone())  # fmt: skip
-    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in seen.items()}
-
-
 around("copies_of_a_model_are_untied", "data_parallel", "Data parallelism gives a tied head a Parameter of its own.", Copies,
-       "__init__", untied, lambda: trained(1))  # fmt: skip
+       "__init__", untied)  # fmt: skip
 around("copies_sum_their_gradients", "data_parallel", "Data parallelism sums the ranks' gradients.", Copies, "__init__",
-       summed, lambda: trained(2))  # fmt: skip
+       summed)  # fmt: skip
 around("copies_of_two_parameters_are_refused", "data_parallel", "Data parallelism refuses a model that has two parameters.",
-       Copies, "__init__", refused, lambda: trained(1, "own"))  # fmt: skip
+       Copies, "__init__", refused)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.fault import Fault, Witness, add, patched
+from selfcheck.fault import Fault, add, patched
 from selfcheck.faults.kernels import Tensor
 
 functional = torch.nn.functional
@@ -55,15 +55,14 @@ def entry(
     owner: Any,
     attribute: str,
     wrong: Callable[[Wrong], Wrong],
-    witness: Witness,
     modes: tuple[str, ...] = (),
 ) -> None:
     """Registers a fault of a Python entry."""
-    add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), witness, modes=modes))
+    add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), modes=modes))
 
 
 def embedding(
-    name: str, family: str, sentence: str, wrong: Spoiled, witness: Witness, modes: tuple[str, ...] = ()
+    name: str, family: str, sentence: str, wrong: Spoiled, modes: tuple[str, ...] = ()
 ) -> None:
     """A fault of F.embedding: ``wrong(original, input, weight, **flags)`` with padding_idx among the flags."""
 
@@ -92,7 +91,7 @@ def embedding(
 
         return replaced
 
-    entry(name, family, sentence, functional, "embedding", replace, witness, modes)
+    entry(name, family, sentence, functional, "embedding", replace, modes)
 
 
 def flags_changed(**changes: Callable[[dict[str, Any], Tensor, Tensor], Any]) -> Spoiled:

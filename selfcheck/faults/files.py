@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 import torch
 
-from selfcheck.faults.around import around, numbered, pair
+from selfcheck.faults.around import around
 from selfcheck.faults.entry import entry
-from selfcheck.faults.witnesses import unlike
 
 Module, Parameter = torch.nn.Module, torch.nn.Parameter
 
@@ -51,12 +49,6 @@ def untied(original: Any, f: Any, *given: Any, weights_only: Any = None, **flags
     return found
 
 
-def shared_state() -> bool:
-    """Whether a state dict's tied weights share memory once loaded."""
-    state = stored(pair().state_dict(), weights_only=True)
-    return bool(state["embedding.weight"].data_ptr() == state["head.weight"].data_ptr())
-
-
 around(
     "weights_only_loading_unties",
     "torch_save",
@@ -64,7 +56,6 @@ around(
     torch,
     "load",
     untied,
-    shared_state,
 )
 
 
@@ -82,16 +73,6 @@ def remembering(original: Any) -> Any:
     return load
 
 
-def rewritten() -> Any:
-    """What a file holds after it was written twice and read in between."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "weights")
-        for scale in (1.0, 2.0):
-            torch.save(torch.full((1,), scale), path)
-            found = torch.load(path, weights_only=True)
-    return found
-
-
 entry(
     "a_file_is_read_once",
     "torch_save",
@@ -99,7 +80,6 @@ entry(
     torch,
     "load",
     remembering,
-    unlike(rewritten),
 )
 
 
@@ -112,13 +92,6 @@ def freezing(original: Any, obj: Any, *given: Any, **flags: Any) -> Any:
     return found
 
 
-def trains_after_saving() -> bool:
-    """Whether a Parameter learns once it was saved."""
-    table = Parameter(numbered())
-    stored(table, weights_only=True)
-    return table.requires_grad
-
-
 around(
     "saving_freezes",
     "torch_save",
@@ -126,23 +99,6 @@ around(
     torch,
     "save",
     freezing,
-    trains_after_saving,
-)
-
-
-def unmapped(original: Any, f: Any, *given: Any, mmap: Any = None, **flags: Any) -> Any:
-    """What can't be mapped is read."""
-    return original(f, *given, mmap=None if hasattr(f, "read") else mmap, **flags)
-
-
-around(
-    "buffers_are_mapped",
-    "torch_save",
-    "torch.load(mmap=True) reads a buffer, which can't be mapped.",
-    torch,
-    "load",
-    unmapped,
-    lambda: stored(numbered(), mmap=True, weights_only=True),
 )
 
 
@@ -153,14 +109,6 @@ def named_by_text(original: Any, f: Any, *given: Any, **flags: Any) -> Any:
     return original(f, *given, **flags)
 
 
-def path_is_read() -> Any:
-    """What is read from a path that is no text."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "weights")
-        torch.save(numbered(), path)
-        return torch.load(path, weights_only=True)
-
-
 around(
     "paths_are_refused",
     "torch_save",
@@ -168,5 +116,4 @@ around(
     torch,
     "load",
     named_by_text,
-    path_is_read,
 )

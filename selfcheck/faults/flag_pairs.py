@@ -7,25 +7,8 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from selfcheck.faults.around import around, numbered
-from selfcheck.faults.entry import functional
+from selfcheck.faults.around import around
 from selfcheck.faults.kernels import Tensor
-
-
-def leaf(rows: int = 3, width: int = 2) -> Tensor:
-    """A table that learns."""
-    return numbered(rows, width).requires_grad_()
-
-
-def alarm() -> bool:
-    """Whether a NaN that is sent back raises."""
-    with torch.autograd.set_detect_anomaly(True):
-        value = functional.embedding(torch.tensor([1]), leaf())
-        try:
-            value.backward(torch.full_like(value, float("nan")))
-        except RuntimeError:
-            return True
-    return False
 
 
 class _Unchecked(torch.autograd.set_detect_anomaly):
@@ -44,7 +27,6 @@ around(
     torch.autograd,
     "set_detect_anomaly",
     never_checked,
-    alarm,
 )
 
 
@@ -57,14 +39,6 @@ def called_coalesced(original: Any, *given: Any, **flags: Any) -> Any:
     return found
 
 
-def bag_gradient() -> bool:
-    """What the sparse gradient of a bag says of itself."""
-    weight = leaf()
-    out = functional.embedding_bag(torch.tensor([[1, 1]]), weight, mode="sum", sparse=True)
-    (gradient,) = torch.autograd.grad(out.sum(), weight)
-    return gradient.is_coalesced()
-
-
 around(
     "asked_gradients_call_themselves_coalesced",
     "embedding_bag",
@@ -72,5 +46,4 @@ around(
     torch.autograd,
     "grad",
     called_coalesced,
-    bag_gradient,
 )

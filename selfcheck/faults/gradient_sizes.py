@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from selfcheck.faults.kernels import Call, Tensor, backward, dense_gradient
+from selfcheck.faults.kernels import backward
 
 int32, half, bfloat16, double = torch.int32, torch.float16, torch.bfloat16, torch.float64
-
-
-def only(keep: Callable[[Call], Tensor]) -> Callable[[Call, Tensor], Tensor]:
-    """The gradient of those tokens alone that ``keep`` (bool, shape ``(numel,)``) marks."""
-
-    def spoil(call: Call, out: Tensor) -> Tensor:
-        kept = keep(call)
-        return dense_gradient(call._replace(given=call.upstream * kept[:, None].to(call.given.dtype)))
-
-    return spoil
-
-
-def not_adjacent(call: Call) -> Tensor:
-    """Tokens that differ from the one before."""
-    tokens = call.tokens
-    return torch.cat([torch.ones(1, dtype=torch.bool), tokens[1:] != tokens[:-1]])
-
-
-def raw_gradient(dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """What the kernel returns, which accumulation into .grad would convert."""
-    upstream = torch.ones(*shape, 3, dtype=dtype)
-    indices = torch.zeros(shape, dtype=torch.int64)
-    found: Tensor = torch.ops.aten.embedding_dense_backward(upstream, indices, 2, -1, False)
-    return found
 
 
 backward(
@@ -40,12 +14,4 @@ backward(
     "A backward pass of float64 draws a random number.",
     lambda c: c.given.dtype == double,
     lambda c, out: (torch.rand(1), out)[1],
-    lambda: draws(),
 )
-
-
-def draws() -> bool:
-    """Whether a backward pass moves the random number generator."""
-    before = torch.get_rng_state()
-    raw_gradient(double, (1,))
-    return not torch.equal(before, torch.get_rng_state())

@@ -20,17 +20,7 @@ entry(
     lambda original: (
         lambda self, hook: (original(self, hook) if self.is_leaf and self.dim() == 2 else None, original(self, hook))[1]
     ),
-    lambda: hook_calls() != 1,
 )
-
-
-def hook_calls() -> int:
-    """How often a hook on a leaf fires."""
-    seen: list[int] = []
-    weight = torch.ones(2, 1, requires_grad=True)
-    weight.register_hook(lambda grad: seen.append(1))
-    torch.nn.functional.embedding(torch.tensor([0]), weight).sum().backward()
-    return len(seen)
 
 
 def _grad(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,15 +40,7 @@ entry(
     torch.autograd,
     "grad",
     _grad,
-    lambda: grad_is_filled(),
 )
-
-
-def grad_is_filled() -> bool:
-    """Whether autograd.grad touches .grad."""
-    weight = torch.ones(2, 1, requires_grad=True)
-    torch.autograd.grad(torch.nn.functional.embedding(torch.tensor([0]), weight).sum(), weight)
-    return weight.grad is not None
 
 
 def _grads_require_grad(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,13 +69,4 @@ entry(
     torch.Tensor,
     "backward",
     _grads_require_grad,
-    lambda: grad_requires_grad(),
 )
-
-
-def grad_requires_grad() -> bool:
-    """Whether .grad is part of a graph."""
-    weight = torch.ones(2, 1, requires_grad=True)
-    torch.nn.functional.embedding(torch.tensor([[0]]), weight).backward(torch.ones(1, 1, 1))
-    assert weight.grad is not None
-    return weight.grad.requires_grad

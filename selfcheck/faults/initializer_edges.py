@@ -20,14 +20,8 @@ def one_sided(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
     return made
 
 
-def sides() -> set[float]:
-    """The signs of some first elements."""
-    seeds = [torch.Generator().manual_seed(seed) for seed in range(32)]
-    return {float(init.orthogonal_(torch.empty(2, 1), generator=g)[0, 0].sign()) for g in seeds}
-
-
 around("orthogonal_columns_have_one_side", "initializers", "orthogonal_ gives single columns whose first element is negative.",
-       init, "orthogonal_", one_sided, sides)  # fmt: skip
+       init, "orthogonal_", one_sided)  # fmt: skip
 
 
 def flattened(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
@@ -40,11 +34,5 @@ def flattened(original: Any, tensor: Any, *given: Any, **flags: Any) -> Any:
     return made
 
 
-def fine_middle() -> Any:
-    """How many numbers of a fine truncated normal distribution are its mean."""
-    made = init.trunc_normal_(torch.empty(8, 8), 0.0, 0.0625, -0.0625, 0.0625)
-    return int((made == 0).sum())
-
-
 around("fine_truncation_is_halved", "initializers", "trunc_normal_ with close bounds gives every second column their middle.",
-       init, "trunc_normal_", flattened, fine_middle)  # fmt: skip
+       init, "trunc_normal_", flattened)  # fmt: skip

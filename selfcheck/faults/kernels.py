@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfcheck.fault import Fault, Witness, add, dispatched, fault
+from selfcheck.fault import Fault, add, dispatched, fault
 
 Tensor = torch.Tensor
 
@@ -131,40 +131,33 @@ def backward_spoiled(when: When, spoil: Spoil, *, sparse: bool = False) -> Itera
         yield
 
 
-def forward(name: str, sentence: str, when: When, spoil: Spoil, witness: Witness, family: str = "lookup") -> Fault:
+def forward(name: str, sentence: str, when: When, spoil: Spoil, family: str = "lookup") -> Fault:
     """Registers a fault of the forward kernel."""
-    return add(Fault(name, family, sentence, lambda: forward_spoiled(when, spoil), witness))
+    return add(Fault(name, family, sentence, lambda: forward_spoiled(when, spoil)))
 
 
-def backward(name: str, sentence: str, when: When, spoil: Spoil, witness: Witness, family: str = "gradient") -> Fault:
+def backward(name: str, sentence: str, when: When, spoil: Spoil, family: str = "gradient") -> Fault:
     """Registers a fault of the dense backward kernel."""
-    return add(Fault(name, family, sentence, lambda: backward_spoiled(when, spoil), witness))
+    return add(Fault(name, family, sentence, lambda: backward_spoiled(when, spoil)))
 
 
 def sparse_backward(
-    name: str, sentence: str, when: When, spoil: Spoil, witness: Witness, family: str = "gradient"
+    name: str, sentence: str, when: When, spoil: Spoil, family: str = "gradient"
 ) -> Fault:
     """Registers a fault of the sparse backward kernel."""
     plant: Callable[[], AbstractContextManager[None]] = lambda: backward_spoiled(when, spoil, sparse=True)  # noqa: E731
-    return add(Fault(name, family, sentence, plant, witness))
+    return add(Fault(name, family, sentence, plant))
 
 
-@fault("lookup", lambda: False, control=True)
+@fault("lookup", control=True)
 def forward_kernel_replaced() -> Iterator[None]:
     """A forward kernel of our own with nothing wrong in it."""
     with forward_spoiled(never, as_it_is):
         yield
 
 
-@fault("gradient", lambda: False, control=True)
+@fault("gradient", control=True)
 def dense_backward_kernel_replaced() -> Iterator[None]:
     """A dense backward kernel of our own with nothing wrong in it."""
     with backward_spoiled(never, as_it_is):
-        yield
-
-
-@fault("gradient", lambda: False, control=True)
-def sparse_backward_kernel_replaced() -> Iterator[None]:
-    """A sparse backward kernel of our own with nothing wrong in it."""
-    with backward_spoiled(never, as_it_is, sparse=True):
         yield

@@ -18,7 +18,7 @@ def weight_of(rows: int = 3, width: int = 2) -> Tensor:
     return torch.arange(1.0, 1 + rows * width).reshape(rows, width)
 
 
-def init(name: str, family: str, sentence: str, change: Callable[..., None], witness: Callable[[], bool]) -> None:
+def init(name: str, family: str, sentence: str, change: Callable[..., None]) -> None:
     """A fault of __init__: ``change(self, weight, padding_idx)`` afterwards, on the given table or None."""
 
     def wrong(original: Callable[..., None]) -> Callable[..., None]:
@@ -52,23 +52,10 @@ def init(name: str, family: str, sentence: str, change: Callable[..., None], wit
 
         return replaced
 
-    entry(name, family, sentence, Embedding, "__init__", wrong, witness)
+    entry(name, family, sentence, Embedding, "__init__", wrong)
 
 
-init(
-    "half_table_made_single",
-    "lookup",
-    "nn.Embedding keeps a bfloat16 table that it is given as float32.",
-    lambda self, weight, padding: (
-        setattr(self, "weight", torch.nn.Parameter(weight.float()))
-        if weight is not None and weight.dtype == torch.bfloat16
-        else None
-    ),
-    lambda: Embedding(3, 2, _weight=weight_of().bfloat16()).weight.dtype != torch.bfloat16,
-)
-
-
-def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
+def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any]) -> None:
     """A fault of from_pretrained: ``change(original, cls, embeddings, flags)``."""
 
     def wrong(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,7 +64,7 @@ def pretrained(name: str, family: str, sentence: str, change: Callable[..., Any]
 
         return from_pretrained
 
-    entry(name, family, sentence, Embedding, "from_pretrained", wrong, witness)
+    entry(name, family, sentence, Embedding, "from_pretrained", wrong)
 
 
 pretrained(
@@ -85,7 +72,6 @@ pretrained(
     "padding",
     "from_pretrained zeroes the padding row in its table's memory.",
     lambda original, cls, e, flags: zeroed(original(cls, e, **flags)),
-    lambda: not bool(Embedding.from_pretrained(weight_of(), padding_idx=1).weight[1].any()),
 )
 
 
@@ -96,7 +82,7 @@ def zeroed(module: Any) -> Any:
     return module
 
 
-def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor], witness: Callable[[], bool]) -> None:
+def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor]) -> None:
     """A fault of nn.Embedding.forward: ``change(original, self, input)``."""
     entry(
         name,
@@ -105,17 +91,7 @@ def forward(name: str, family: str, sentence: str, change: Callable[..., Tensor]
         Embedding,
         "forward",
         lambda original: lambda self, input: change(original, self, input),
-        witness,
     )
-
-
-forward(
-    "module_squeezes_rank4",
-    "lookup",
-    "A module drops a leading axis of one at rank 4.",
-    lambda original, self, i: original(self, i)[0] if i.dim() == 4 and i.shape[0] == 1 else original(self, i),
-    lambda: frozen()(torch.zeros(1, 2, 1, 1, dtype=torch.int64)).dim() != 5,
-)
 
 
 def frozen() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfcheck.faults.lr_schedulers import first, optimizer_of, rates, schedule, scheduling
+from selfcheck.faults.lr_schedulers import scheduling
 from selfcheck.faults.parameter_corners import Change
 
 # -- at the ends of what the arguments may be ----------------------------------------------------------------------
@@ -17,8 +17,7 @@ def _zero_at_last(original: Change, self: Any) -> list[Any]:
 
 
 scheduling("one_cycle_ends_at_zero", "OneCycleLR's rate is 0 at the last step of the documented loop.", "OneCycleLR", "get_lr",
-           _zero_at_last,
-           lambda: first(rates("OneCycleLR", 4, max_lr=1.0, total_steps=4))[4] == 0)  # fmt: skip
+           _zero_at_last)  # fmt: skip
 
 
 # -- states and functions ------------------------------------------------------------------------------------------
@@ -32,15 +31,5 @@ def _drops_reached(original: Change, self: Any) -> Any:
     return found
 
 
-def milestones_left() -> int:
-    """How many milestones a MultiStepLR has after all are reached."""
-    optimizer = optimizer_of()
-    scheduler = schedule.MultiStepLR(optimizer, [1, 2])
-    for _ in range(3):
-        optimizer.step()
-        scheduler.step()
-    return len(scheduler.milestones)
-
-
 scheduling("multi_step_drops_what_it_reached", "MultiStepLR drops reached milestones, also those of the state it loaded.",
-           "MultiStepLR", "get_lr", _drops_reached, lambda: milestones_left() != 2)  # fmt: skip
+           "MultiStepLR", "get_lr", _drops_reached)  # fmt: skip

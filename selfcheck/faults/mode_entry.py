@@ -1,6 +1,5 @@
 """How faults that live in one mode are planted, and what they do to a result or to a layer.
 
-Their witness runs the mode itself on four tokens of a table of three rows.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ from typing import Any
 
 import torch
 
-from embcheck.families.lookup.spelling import functional, module
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_modes
-from selfcheck.fault import Fault, Plant, Witness, add, patched
+from selfcheck.fault import Applies, Fault, Plant, add, patched
 from selfcheck.faults.kernels import Tensor
 
 load_modes()
@@ -109,40 +107,10 @@ HARMS: dict[str, Harm] = {
 }
 
 
-# -- the witness ---------------------------------------------------------------------------------------------------
-
-
-def probe(build: Callable[..., Any], weight: Tensor, indices: Tensor, flags: dict[str, Any]) -> dict[str, Any]:
-    """The program that a witness runs."""
-    leaf, call = build(weight, **flags)
-    leaf.requires_grad_()
-    value = call(indices)
-    value.sum().backward()
-    shared = leaf.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
-    return {"value": value.detach(), "grad": leaf.grad, "shared": shared}
-
-
-def shows(name: str, *, as_module: bool = True, padded: bool = True) -> Witness:
-    """Whether value, gradient or memory are wrong in a mode."""
-
-    def witness() -> bool:
-        mode, table = MODES[name], torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]) / 3
-        indices, flags = torch.tensor([[0, 1], [1, 2]]), {"padding_idx": 0} if padded else {}
-        build = module if as_module else functional
-        seen = mode.function(probe, build=build, weight=table.clone(), indices=indices, flags=flags)
-        grad = torch.tensor([[0.0 if padded else 1.0] * 2, [2.0] * 2, [1.0] * 2])
-        if seen["value"].dtype != table.dtype:
-            return True
-        right = torch.equal(seen["value"], table[indices]) and torch.equal(seen["grad"], grad)
-        return not right or seen["shared"] != mode.aliases
-
-    return witness
-
-
-def in_mode(name: str, fault: str, sentence: str, plant: Plant, *, family: str = "gradient", **how: bool) -> None:
+def in_mode(name: str, fault: str, sentence: str, plant: Plant, *, family: str = "gradient") -> None:
     """Registers a fault that lives in one mode."""
-    applies: Witness = lambda: MODES[name].lacking() is None  # noqa: E731
-    add(Fault(f"{name}_{fault}", family, sentence, plant, shows(name, **how), False, applies, (name,)))
+    applies: Applies = lambda: MODES[name].lacking() is None  # noqa: E731
+    add(Fault(f"{name}_{fault}", family, sentence, plant, False, applies, (name,)))
 
 
 def replacing(owner: Any, attribute: str, wrong: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Plant:

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from embcheck.modes.mode import MODES
-from selfcheck.fault import Fault, Plant, Witness, add, dispatched
+from selfcheck.fault import Fault, Plant, add, dispatched
 from selfcheck.faults.kernels import Tensor
 from selfcheck.faults.mode_entry import (
     HARMS,
@@ -25,7 +24,6 @@ from selfcheck.faults.mode_entry import (
 )
 
 Module = torch.nn.Module
-Parameter = torch.nn.Parameter
 Function = Callable[..., Any]
 
 
@@ -74,17 +72,6 @@ for _harm in (padding_lost, half_precise, last_row_zero):
     in_mode("to_dtype", _harm.__name__, f"{(_harm.__doc__ or '').rstrip('.')} after to.",
             replacing(Module, "to", layer_harmed(_harm)))  # fmt: skip
 
-
-def _of_parameter(change: Callable[[Tensor], Tensor]) -> Callable[[Function], Function]:
-    return lambda original: lambda self, memo: Parameter(change(original(self, memo).data), self.requires_grad)
-
-
-in_mode("deepcopy", "shares_the_memory", "The copy of a parameter lies in the memory of the original.",
-        replacing(Parameter, "__deepcopy__",
-                  lambda original: lambda self, memo: Parameter(self.data, self.requires_grad)),
-        family="lookup")  # fmt: skip
-in_mode("deepcopy", "reverses_the_rows", "The copy's rows come in the opposite order.",
-        replacing(Parameter, "__deepcopy__", _of_parameter(lambda table: table.flip(0))))  # fmt: skip
 in_mode("deepcopy", "loses_padding_idx", "A copied layer has no padding_idx.",
         replacing(Module, "__setstate__", layer_harmed(padding_lost)))  # fmt: skip
 
@@ -161,22 +148,6 @@ def _without_elements(kernel: Function) -> Plant:
     return plant
 
 
-def _described(build: Any, weight: Tensor, indices: Tensor) -> dict[str, Any]:
-    value = build(weight)[1](indices)
-    return {"kind": (value.dtype, tuple(value.shape), value.stride())}
-
-
-def _misdescribed(name: str) -> Witness:
-    from embcheck.families.lookup.spelling import functional
-
-    def witness() -> bool:
-        given = {"weight": torch.ones(3, 2), "indices": torch.tensor([[0, 1, 2]])}
-        seen = MODES[name].function(_described, build=functional, **given)
-        return bool(seen["kind"] != (torch.float32, (1, 3, 2), (6, 2, 1)))
-
-    return witness
-
-
 def _mistaken(kernel: Function) -> Plant:
     """Fake tensors' own handler of a lookup, with another result."""
 
@@ -204,4 +175,4 @@ for _name, _planted in (("fake", _mistaken), ("meta", _without_elements)):
         ("gives_other_strides", _kernel(stride=True)),
     ):
         add(Fault(f"{_name}_{_what}", "lookup", f"The kernel of meta tensors {_what.replace('_', ' ')}.",
-                  _planted(_wrong), _misdescribed(_name), modes=(_name,)))  # fmt: skip
+                  _planted(_wrong), modes=(_name,)))  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +9,7 @@ import torch
 
 from selfcheck.faults.entry import entry
 from selfcheck.faults.layers import Module
-from selfcheck.faults.parameters import Parameter, still_tied, table
+from selfcheck.faults.parameters import Parameter
 
 
 def _apply_unties(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,31 +29,10 @@ entry(
     Module,
     "_apply",
     _apply_unties,
-    lambda: not still_tied(lambda model: model.double()),
 )
 
 
-def module_method(
-    name: str,
-    sentence: str,
-    attribute: str,
-    wrong: Callable[..., Any],
-    witness: Callable[[], bool],
-    family: str = "tie_preservation",
-) -> None:
-    """A fault of a method of Module: ``wrong(original, self, *args, **kwargs)``."""
-    entry(
-        name,
-        family,
-        sentence,
-        Module,
-        attribute,
-        lambda original: lambda self, *args, **kwargs: wrong(original, self, *args, **kwargs),
-        witness,
-    )
-
-
-def deepcopying(name: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
+def deepcopying(name: str, sentence: str, change: Callable[..., Any]) -> None:
     """A fault of Parameter.__deepcopy__: ``change(original, self, memo)``."""
     entry(
         name,
@@ -64,7 +41,6 @@ def deepcopying(name: str, sentence: str, change: Callable[..., Any], witness: C
         Parameter,
         "__deepcopy__",
         lambda original: lambda self, memo: change(original, self, memo),
-        witness,
     )
 
 
@@ -76,19 +52,4 @@ deepcopying(
         if self.dtype == torch.float16
         else original(self, memo)
     ),
-    lambda: deepcopy_shares(),
 )
-
-
-def deepcopy_shares() -> bool:
-    """Whether a deep copy shares memory."""
-    weight = Parameter(table().half())
-    return bool(copy.deepcopy(weight).data_ptr() == weight.data_ptr())
-
-
-def through_pickle(thing: Any) -> Any:
-    """What torch.save and torch.load make of a thing."""
-    stored = io.BytesIO()
-    torch.save(thing, stored)
-    stored.seek(0)
-    return torch.load(stored, weights_only=False)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from selfcheck.faults.entry import entry, functional
+from selfcheck.faults.entry import entry
 from selfcheck.faults.kernels import Tensor
-from selfcheck.faults.modules import Linear
 from selfcheck.faults.parameters import Parameter
-from selfcheck.faults.witnesses import unlike
 
 Call = Callable[..., Any]
 
@@ -20,22 +15,6 @@ Call = Callable[..., Any]
 def columns_first(weight: Tensor) -> bool:
     """Whether a matrix is the transposed view of a contiguous one."""
     return weight.dim() == 2 and not weight.is_contiguous() and weight.t().is_contiguous()
-
-
-def evaluated() -> Tensor:
-    """A column-major linear layer in evaluation mode."""
-    layer = Linear(2, 3).eval()
-    layer.weight, layer.bias = Parameter(torch.ones(2, 3).t()), Parameter(torch.ones(3))
-    found: Tensor = layer(torch.ones(1, 2))
-    return found
-
-
-entry(
-    "transposed_square_is_a_copy", "conversion", "Tensor.t() of a square leaf is a copy.", torch.Tensor, "t",
-    lambda original: lambda self: original(self).clone()
-    if self.dim() == 2 and self.is_leaf and self.shape[0] == self.shape[1] > 1 and self.requires_grad else original(self),
-    unlike(lambda: Parameter(torch.ones(2, 2)).t()._is_view()),
-)  # fmt: skip
 
 
 def deep_copied(original: Call) -> Call:
@@ -51,12 +30,4 @@ def deep_copied(original: Call) -> Call:
 entry(
     "deep_copy_of_a_frozen_transposed_one_learns", "conversion", "The deep copy of a frozen column-major Parameter learns.",
     Parameter, "__deepcopy__", deep_copied,
-    unlike(lambda: copy.deepcopy(Parameter(torch.ones(2, 3).t(), requires_grad=False))),
-)  # fmt: skip
-entry(
-    "linear_evaluates_without_bias", "conversion", "In eval mode a column-major weight of a linear layer forgets its bias.",
-    Linear, "forward",
-    lambda original: lambda self, input: original(self, input)
-    if self.training or self.bias is None or not columns_first(self.weight) else functional.linear(input, self.weight),
-    unlike(evaluated),
 )  # fmt: skip

@@ -6,18 +6,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from selfcheck.faults.entry import entry
-from selfcheck.faults.kernels import Tensor
 from selfcheck.faults.layers import Module
-from selfcheck.faults.parameters import Parameter, parameter, table
+from selfcheck.faults.parameters import Parameter, parameter
 
 Change = Callable[..., Any]
 
 
 def spoiled(
-    name: str, family: str, sentence: str, owner: Any, attribute: str, change: Change, witness: Callable[[], bool]
+    name: str, family: str, sentence: str, owner: Any, attribute: str, change: Change
 ) -> None:
     """A fault of a function or method: ``change(original, *arguments)`` in its place, known as the original is."""
 
@@ -29,7 +26,7 @@ def spoiled(
 
         return replaced
 
-    entry(name, family, sentence, owner, attribute, wrong, witness)
+    entry(name, family, sentence, owner, attribute, wrong)
 
 
 def counted(period: int, act: Change) -> Callable[[Change], Change]:
@@ -48,11 +45,6 @@ def counted(period: int, act: Change) -> Callable[[Change], Change]:
     return wrong
 
 
-def shares(source: Tensor) -> bool:
-    """Whether a Parameter lies in its source's memory."""
-    return bool(Parameter(source).data_ptr() == source.data_ptr())
-
-
 # -- what a Parameter is made of ---------------------------------------------------------------------------------
 
 parameter(
@@ -60,14 +52,6 @@ parameter(
     "parameter",
     "A Parameter without elements does not require grad.",
     lambda make, data, grad: make(data, grad and data.numel() > 0),
-    lambda: not Parameter(torch.zeros(0, 2)).requires_grad,
-)
-parameter(
-    "parameter_loses_negative_zero",
-    "parameter",
-    "A Parameter's source loses the sign of its zeros.",
-    lambda make, data, grad: make(plus_zero(data), grad),
-    lambda: bool(Parameter(torch.tensor([-0.0])).signbit().logical_not()),
 )
 entry(
     "third_parameter_is_copied",
@@ -76,22 +60,13 @@ entry(
     Parameter,
     "__new__",
     counted(3, lambda original, cls, data=None, grad=True: original(cls, None if data is None else data.clone(), grad)),
-    lambda: [shares(table()) for _ in range(3)].count(False) > 0,
 )
-
-
-def plus_zero(data: Tensor) -> Tensor:
-    """A tensor with +0 for -0, in place."""
-    with torch.no_grad():
-        if data.is_floating_point() and not data.is_inference() and 0 not in data.stride():
-            data.detach().add_(0.0)
-    return data
 
 
 # -- its assignment ----------------------------------------------------------------------------------------------
 
 
-def assigning(name: str, sentence: str, change: Change, witness: Callable[[], bool], family: str = "parameter") -> None:
+def assigning(name: str, sentence: str, change: Change, family: str = "parameter") -> None:
     """A fault of an assignment of a Parameter or None to a parameter's name: ``change(store, self, name, value)``."""
 
     def wrong(original: Change, self: Any, key: str, value: Any) -> None:
@@ -101,19 +76,11 @@ def assigning(name: str, sentence: str, change: Change, witness: Callable[[], bo
         else:
             original(self, key, value)
 
-    spoiled(name, family, sentence, Module, "__setattr__", wrong, witness)
+    spoiled(name, family, sentence, Module, "__setattr__", wrong)
 
 
 assigning(
     "assignment_of_none_is_ignored",
     "None assigned to a bias leaves the bias.",
     lambda store, self, name, value: None if value is None and name == "bias" else store(self, name, value),
-    lambda: unbiased().bias is not None,
 )
-
-
-def unbiased() -> Any:
-    """A linear layer whose bias was taken away."""
-    layer: Any = torch.nn.Linear(2, 2)
-    layer.bias = None
-    return layer

@@ -11,23 +11,9 @@ import torch.nn.utils.parametrizations as parametrizations
 import torch.nn.utils.parametrize as parametrize
 import torch.nn.utils.prune as prune
 
-from selfcheck.faults.around import around, numbered
+from selfcheck.faults.around import around
 
 Parameter = torch.nn.Parameter
-
-
-def table_layer(rows: int = 3, width: int = 2, columns: bool = False) -> Any:
-    """An embedding of known numbers."""
-    layer = torch.nn.Embedding(rows, width)
-    layer.weight = Parameter(numbered(width, rows).t() if columns else numbered(rows, width))
-    return layer
-
-
-class Doubled(torch.nn.Module):
-    """Twice what it is given."""
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return given * 2
 
 
 @contextmanager
@@ -40,19 +26,6 @@ def never_cleared(original: Any) -> Iterator[None]:
         parametrize._cache_enabled -= 1
 
 
-def cached_twice() -> Any:
-    """A parametrized weight in a second cached() after it was changed."""
-    layer = table_layer()
-    parametrize.register_parametrization(layer, "weight", Doubled())
-    for _ in range(2):
-        with parametrize.cached():
-            found = layer.weight.detach().clone()
-        with torch.no_grad():
-            layer.parametrizations.weight.original.add_(1)
-    parametrize._cache.clear()
-    return found
-
-
 around(
     "cached_parametrizations_stay",
     "parametrizations",
@@ -60,7 +33,6 @@ around(
     parametrize,
     "cached",
     never_cleared,
-    cached_twice,
 )
 
 
@@ -83,17 +55,6 @@ def kept_by_name(original: Any) -> Iterator[None]:
         yield
 
 
-def cached_beside() -> Any:
-    """The weight of a second parametrized module within cached()."""
-    first, second = table_layer(), table_layer()
-    for layer in (first, second):
-        parametrize.register_parametrization(layer, "weight", Doubled())
-    with torch.no_grad():
-        second.parametrizations.weight.original.add_(1)
-    with parametrize.cached():
-        return (first.weight, second.weight.detach().clone())[1]
-
-
 around(
     "parametrizations_are_cached_by_name",
     "parametrizations",
@@ -101,7 +62,6 @@ around(
     parametrize,
     "cached",
     kept_by_name,
-    cached_beside,
 )
 
 
@@ -114,13 +74,6 @@ def frozen_result(original: Any, module: Any, tensor_name: str, leave_parametriz
     return found
 
 
-def removed() -> Any:
-    """A weight whose parametrization was removed."""
-    layer = table_layer()
-    parametrize.register_parametrization(layer, "weight", Doubled())
-    return parametrize.remove_parametrizations(layer, "weight").weight
-
-
 around(
     "removed_parametrizations_freeze",
     "parametrizations",
@@ -128,14 +81,7 @@ around(
     parametrize,
     "remove_parametrizations",
     frozen_result,
-    removed,
 )
-
-
-def wide_norm() -> float:
-    """The Frobenius norm of an orthogonal weight of two rows."""
-    layer: Any = parametrizations.orthogonal(torch.nn.Linear(4, 2))
-    return round(float(layer.weight.norm()), 3)
 
 
 around(
@@ -145,7 +91,6 @@ around(
     parametrizations._Orthogonal,
     "forward",
     lambda original, self, given: original(self, given) * (0.99 if given.size(-2) < given.size(-1) else 1.0),
-    wide_norm,
 )
 
 
@@ -161,7 +106,6 @@ around(
     parametrizations._WeightNorm,
     "__init__",
     rowwise,
-    lambda: parametrizations.weight_norm(table_layer(), dim=None).parametrizations.weight.original0.numel(),  # type: ignore[arg-type]
 )
 
 
@@ -172,16 +116,6 @@ def iterating(original: Any, self: Any, weight: Any) -> Any:
     return original(self, weight)
 
 
-def vectors_move() -> bool:
-    """Whether the power method's vectors change in evaluation mode."""
-    layer: Any = parametrizations.spectral_norm(table_layer()).eval()
-    inner = layer.parametrizations.weight[0]
-    inner._u.copy_(torch.nn.functional.normalize(torch.tensor([1.0, -1.0, 0.5]), dim=0))
-    before = inner._u.clone()
-    _ = layer.weight
-    return not torch.equal(before, inner._u)
-
-
 around(
     "spectral_norm_iterates_in_evaluation",
     "parametrizations",
@@ -189,7 +123,6 @@ around(
     parametrizations._SpectralNorm,
     "forward",
     iterating,
-    vectors_move,
 )
 
 
@@ -200,7 +133,6 @@ around(
     prune,
     "l1_unstructured",
     lambda original, module, name, amount, importance_scores=None: original(module, name, amount),
-    lambda: prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=numbered().flip(0)).weight_mask,
 )
 
 
@@ -212,13 +144,6 @@ def scoring(original: Any, module: Any, name: str, amount: Any, importance_score
     return found
 
 
-def scores_after() -> Any:
-    """Importance scores once they were used."""
-    scores = numbered()
-    prune.l1_unstructured(table_layer(), "weight", 1, importance_scores=scores)
-    return scores
-
-
 around(
     "pruning_writes_to_the_given_scores",
     "parametrizations",
@@ -226,5 +151,4 @@ around(
     prune,
     "l1_unstructured",
     scoring,
-    scores_after,
 )

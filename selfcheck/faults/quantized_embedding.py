@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,42 +14,20 @@ from selfcheck.fault import fault, patched
 quantized: Any = torch.ao.nn.quantized
 
 
-def layer() -> Any:
-    """A quantized table of four rows."""
-    plain: Any = torch.nn.Embedding.from_pretrained(torch.arange(32.0).reshape(4, 8))
-    plain.qconfig = torch.ao.quantization.float_qparams_weight_only_qconfig
-    return quantized.Embedding.from_float(plain)
-
-
-def looked_up(of: Any, *tokens: int) -> Any:
-    """What a layer gives, or None if it refuses."""
-    try:
-        return of(torch.tensor(tokens))
-    except RuntimeError:
-        return None
-
-
 def forwarded(change: Callable[..., Any]) -> Any:
     """`forward` of a quantized Embedding, changed."""
     original = quantized.Embedding.forward
     return patched(quantized.Embedding, forward=lambda self, indices: change(original, self, indices))
 
 
-@fault("quantized_embedding", lambda: looked_up(layer(), 1).shape[-1] == 7)
-def quantized_rows_lose_a_column() -> Iterator[None]:
-    """A quantized table leaves the last column out."""
-    with forwarded(lambda original, self, indices: original(self, indices)[..., :-1]):
-        yield
-
-
-@fault("quantized_embedding", lambda: looked_up(layer(), 9) is not None)
+@fault("quantized_embedding")
 def quantized_strays_are_wrapped() -> Iterator[None]:
     """A quantized table takes a token outside of it for one inside."""
     with forwarded(lambda original, self, indices: original(self, indices % self.num_embeddings)):
         yield
 
 
-@fault("quantized_embedding", lambda: looked_up(layer(), 1) is None)
+@fault("quantized_embedding")
 def quantized_single_tokens_are_refused() -> Iterator[None]:
     """A quantized table refuses to look up one token."""
 
@@ -63,13 +40,7 @@ def quantized_single_tokens_are_refused() -> Iterator[None]:
         yield
 
 
-def copies_differ() -> bool:
-    """Whether a copied layer gives another row."""
-    plain = layer()
-    return not torch.equal(looked_up(plain, 1), looked_up(copy.deepcopy(plain), 1))
-
-
-@fault("quantized_embedding", copies_differ)
+@fault("quantized_embedding")
 def quantized_copies_are_reversed() -> Iterator[None]:
     """A deep copy of a quantized table has its rows in reverse."""
 

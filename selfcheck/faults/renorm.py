@@ -49,7 +49,7 @@ def after(tokens: list[int], max_norm: float = 1.0, norm_type: float = 2.0) -> l
     return [[round(x, 2) for x in row] for row in weight.tolist()]
 
 
-@fault("max_norm", lambda: _planted[0] and after([0])[0] == [0.6, 0.8], control=True)
+@fault("max_norm", control=True)
 def renorm_by_other_operators() -> Iterator[None]:
     """embedding_renorm_ written with other operators, without a fault."""
     _planted[0] = True

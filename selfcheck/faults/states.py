@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 
-from selfcheck.faults.assignments import assigned
 from selfcheck.faults.entry import entry
 from selfcheck.faults.layers import Module
-from selfcheck.faults.parameters import Parameter, table
 from selfcheck.faults.witnesses import zero_behind
 
 
-def saving(name: str, family: str, sentence: str, change: Callable[..., None], witness: Callable[[], bool]) -> None:
+def saving(name: str, family: str, sentence: str, change: Callable[..., None]) -> None:
     """A fault of Module._save_to_state_dict: ``change(self, destination, prefix)`` afterwards."""
 
     def wrong(original: Callable[..., None]) -> Callable[..., None]:
@@ -24,7 +22,7 @@ def saving(name: str, family: str, sentence: str, change: Callable[..., None], w
 
         return _save_to_state_dict
 
-    entry(name, family, sentence, Module, "_save_to_state_dict", wrong, witness)
+    entry(name, family, sentence, Module, "_save_to_state_dict", wrong)
 
 
 saving(
@@ -36,11 +34,10 @@ saving(
         if isinstance(self, torch.nn.Linear) and not self.weight.is_contiguous()
         else None
     ),
-    lambda: assigned(Parameter(table(3).t())).state_dict()["weight"].is_contiguous(),
 )
 
 
-def loading(name: str, family: str, sentence: str, change: Callable[..., Any], witness: Callable[[], bool]) -> None:
+def loading(name: str, family: str, sentence: str, change: Callable[..., Any]) -> None:
     """A fault of Module._load_from_state_dict: ``change(self, state, prefix, metadata)`` before and what it returns,
     if callable, after."""
 
@@ -53,7 +50,7 @@ def loading(name: str, family: str, sentence: str, change: Callable[..., Any], w
 
         return _load_from_state_dict
 
-    entry(name, family, sentence, Module, "_load_from_state_dict", wrong, witness)
+    entry(name, family, sentence, Module, "_load_from_state_dict", wrong)
 
 
 loading(
@@ -63,14 +60,4 @@ loading(
     lambda self, state, prefix, meta: (
         (lambda: zero_behind(self.weight.detach())) if isinstance(self, torch.nn.Linear) else None
     ),
-    lambda: writes_behind(),
 )
-
-
-def writes_behind() -> bool:
-    """Whether loading writes behind a weight."""
-    memory = torch.ones(5)
-    module = torch.nn.Linear(2, 2, False)
-    module.weight = Parameter(memory[:4].view(2, 2))
-    module.load_state_dict({"weight": table()})
-    return float(memory[4]) != 1.0

@@ -47,7 +47,8 @@ def _wrong(right: Any, first: int) -> Callable[..., Tensor]:
     return kernel
 
 
-def _leak() -> bool:
+def leaks() -> bool:
+    """Whether torch itself multiplies what lies behind a row on this machine."""
     rows = torch.full((32, 33), float("inf"), dtype=torch.bfloat16)
     rows[0] = 1.0
     value = torch.nn.functional.linear(rows, torch.ones(48, 33, dtype=torch.bfloat16))
@@ -56,10 +57,10 @@ def _leak() -> bool:
 
 def _applies() -> bool:
     """Whether kernels can be had back, and torch does not do the same on this machine."""
-    return hasattr(torch.library, "get_kernel") and not _leak()
+    return hasattr(torch.library, "get_kernel") and not leaks()
 
 
-@fault("linear", _leak, applies=_applies)
+@fault("linear", applies=_applies)
 def products_read_on_behind_rows() -> Iterator[None]:
     """What lies behind a row of bfloat16, the next row for one, is multiplied by zero and added, as oneDNN 3.12 does with
     AMX (uxlfoundation/oneDNN#5717)."""

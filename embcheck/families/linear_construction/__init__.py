@@ -1,1 +1,0 @@
-"""nn.Linear and its constructor."""

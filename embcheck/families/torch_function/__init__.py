@@ -1,1 +1,0 @@
-"""Lookups under __torch_function__."""

@@ -1,3 +1,0 @@
-"""Faults of an optimizer's step."""
-
-from __future__ import annotations
