@@ -29,7 +29,7 @@ from embcheck.core.machine import here
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, Patience
 from selfcheck.fault import Fault, load_faults
-from selfcheck.fault_runner import FaultResult, Ground, used
+from selfcheck.fault_runner import FaultResult, FaultRunner, used
 
 T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
@@ -40,29 +40,29 @@ LIMIT = 900.0
 
 
 def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
-    """Runs in a worker: hunts one fault."""
+    """Runs in a worker: runs one fault."""
     try:
-        return _ground(profile_name, seed, only).hunt(load_faults()[name], limit / 2)
+        return _fault_runner(profile_name, seed, only).run(load_faults()[name], limit / 2)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
 
 
-def _redeemed_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
+def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
-    ground = _ground(profile_name, seed, (family,))
+    runner = _fault_runner(profile_name, seed, (family,))
     told = set(law.split("_"))
-    suspects = sorted(
+    candidates = sorted(
         (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes)),
         key=lambda fault: -len(told & {*fault.name.split("_"), *fault.sentence.lower().split()}),
     )
     end = used() + limit
-    return any(ground.violates(fault, law, end) for fault in suspects if used() < end)
+    return any(runner.violates(fault, law, end) for fault in candidates if used() < end)
 
 
 @cache
-def _ground(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
-    """A hunting ground of this process, made once."""
+def _fault_runner(profile_name: str, seed: int, only: tuple[str, ...]) -> FaultRunner:
+    """The fault runner of this process, made once."""
     import warnings
 
     import torch
@@ -73,7 +73,7 @@ def _ground(profile_name: str, seed: int, only: tuple[str, ...]) -> Ground:
     warnings.simplefilter("ignore")
     families = {name: family for name, family in load_families().items() if not only or name in only}
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    return Ground(families, PROFILES[profile_name], seed, ledger)
+    return FaultRunner(families, PROFILES[profile_name], seed, ledger)
 
 
 def selfcheck(
@@ -86,7 +86,7 @@ def selfcheck(
     limit: float = LIMIT,
     families: tuple[str, ...] = (),
 ) -> list[FaultResult]:
-    """Hunts the faults of these names in ``jobs`` worker processes; results come in the order of the names.
+    """Runs the faults of these names in ``jobs`` worker processes; results come in the order of the names.
 
     ``progress`` is told (done, total, result) as they finish, from one thread at a time.
     """
@@ -94,7 +94,7 @@ def selfcheck(
     results: dict[str, FaultResult] = {}
     lock = threading.Lock()
 
-    def hunted(worker: Worker, name: str) -> None:
+    def ran(worker: Worker, name: str) -> None:
         started = time.perf_counter()
         try:
             result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
@@ -104,7 +104,7 @@ def selfcheck(
             results[name] = result
             progress(len(results), len(wanted), result)
 
-    _in_slots(jobs, wanted, hunted)
+    _in_slots(jobs, wanted, ran)
     return [results[name] for name in wanted]
 
 
@@ -120,7 +120,7 @@ def rechecked(
 ) -> set[str]:
     """Those of these laws that a fault of their family does violate.
 
-    A hunt ends soon after its first kill, so which other laws it sees broken is chance; a law that no hunt saw is given
+    A run ends soon after its first kill, so which other laws it sees broken is chance; a law that none saw is given
     ``limit`` seconds to meet its family's faults itself.  ``progress`` is told each law that has been looked at.
     """
     home = {law.name: name for name, family in families.items() for law in family.laws}
@@ -128,7 +128,7 @@ def rechecked(
 
     def met(worker: Worker, law: str) -> None:
         with contextlib.suppress(BrokenProcessPool, Hangs):
-            if worker.asked(2 * limit + 1, _redeemed_in_worker, law, home[law], profile_name, seed, limit):
+            if worker.asked(2 * limit + 1, _violated_in_worker, law, home[law], profile_name, seed, limit):
                 found.add(law)
         progress(law)
 
@@ -218,7 +218,7 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 
 
 def _silenced() -> None:
-    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the hunt.  It ends with whom it
+    """A worker's output is that of a broken torch: thousands of warnings that say nothing of the laws.  It ends with whom it
     works for, even if that is killed.
     """
     end_with_parent()

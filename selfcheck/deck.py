@@ -30,7 +30,7 @@ from selfcheck.by_hand import Worker, _in_slots
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
-from selfcheck.judging import Candidate, Courts
+from selfcheck.judging import Candidate, Candidates
 from selfcheck.pool import Measured, Place, candidates, killers, measure
 
 #: Seconds of CPU time for what is enumerated of core and of extended families, what every profile obliges included.
@@ -75,7 +75,7 @@ class Matrix:
 
 
 def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
-    """Measures the pools and hunts the faults that take part on them."""
+    """Measures the pools and runs the faults that take part on them."""
     measured: dict[str, Measured] = {}
 
     def clean(worker: Worker, name: str) -> None:
@@ -83,22 +83,22 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
         _say(f"{name}: {sum(s for s in measured[name].seconds if s != float('inf')):.1f} s")
 
     _in_slots(jobs, names, clean)
-    found, hunted = Matrix(), dict[str, dict[int, frozenset[str]]]()
+    found, ran = Matrix(), dict[str, dict[int, frozenset[str]]]()
     every = load_faults()
     wanted = [
         f for f in every.values() if f.family in names and not (f.control or f.fatal or f.modes) and takes_part(f.name)
     ]
 
-    def hunt(worker: Worker, name: str) -> None:
+    def run(worker: Worker, name: str) -> None:
         try:
-            hunted[name] = worker.asked(300.0, killers, name, measured[every[name].family])
+            ran[name] = worker.asked(300.0, killers, name, measured[every[name].family])
         except Exception as error:  # it ended its process, or hangs
             _say(f"{name}: {error!r}")
-        if len(hunted) % 20 == 0:
-            _say(f"{len(hunted)} of {len(wanted)} faults")
+        if len(ran) % 20 == 0:
+            _say(f"{len(ran)} of {len(wanted)} faults")
 
-    _in_slots(jobs, [fault.name for fault in sorted(wanted, key=lambda f: f.family)], hunt)
-    for name, kills in sorted(hunted.items()):
+    _in_slots(jobs, [fault.name for fault in sorted(wanted, key=lambda f: f.family)], run)
+    for name, kills in sorted(ran.items()):
         for position, laws in kills.items():
             key = every[name].family, position
             found.add(key, ("hand", name), _KILLS["hand"])
@@ -128,9 +128,9 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
 
     torch.set_num_threads(1)
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
-    courts, keys, deck = Courts(ledger), list[tuple[str, int]](), list[Candidate]()
+    made, keys, deck = Candidates(ledger), list[tuple[str, int]](), list[Candidate]()
     for name, position, place in candidates(names, measured):
-        each = courts.candidate(name, place.mode, place.case)
+        each = made.candidate(name, place.mode, place.case)
         if each is not None:
             keys.append((name, position))
             deck.append(each)

@@ -1,4 +1,4 @@
-"""Lets the laws hunt a planted fault: the cases of a run in another order, until one breaks a law.
+"""Shows a planted fault to the laws: the cases of a run in another order, until one breaks a law.
 
 A kill counts only if the same case obeys the law whenever the fault is lifted and breaks it again when it is back, so
 that what torch itself gets wrong, every time or now and then, kills nothing.
@@ -30,19 +30,19 @@ from embcheck.engine.tally import Tallies, named
 from embcheck.modes.mode import MODES, Mode
 from selfcheck.fault import Fault
 
-#: For how many cases a hunt goes on after the kill, to see which other laws the fault violates.
-_FURTHER = 64
+#: For how many cases a run goes on after the kill, to see which other laws the fault violates.
+_AFTER_KILL = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
-_INNOCENT = 3
+_REPEATS = 3
 #: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
-_APART = frozenset({"complexity"})
+_ALONE = frozenset({"complexity"})
 #: How many cases a control has to survive, and a law is given to meet a fault.
 _CONTROL = 2000
 
 
 @dataclass(frozen=True)
 class FaultResult:
-    """How a fault fared: ``status`` is killed, survived, not applicable, or what went wrong.
+    """The result of a fault: ``status`` is killed, survived, not applicable, or what went wrong.
 
     ``laws`` are all the laws that were seen violated, the killer first; ``cases`` were judged before the kill.
     """
@@ -68,7 +68,7 @@ class FaultResult:
 
 
 def used() -> float:
-    """Seconds of CPU time that this process and what it started have used: how long a hunt lasts is no matter of the load."""
+    """Seconds of CPU time that this process and what it started have used: how long a run lasts is no matter of the load."""
     return processor_time(os.getpid())
 
 
@@ -104,7 +104,7 @@ class Planted:
         return Execution(setup=setup)(family, mode, case)
 
 
-class Hunter:
+class PlantedTallies:
     """Judges cases in one mode while a fault is planted; ``laws`` are those that it violates, with an example."""
 
     def __init__(self, family: Family, mode: str, ledger: Ledger, planted: Planted) -> None:
@@ -121,7 +121,7 @@ class Hunter:
         if law.name in self.laws:
             return False
         with self.planted.lifted():
-            without = [self._result(law, case) for _ in range(_INNOCENT)]
+            without = [self._result(law, case) for _ in range(_REPEATS)]
         if any(isinstance(result, (Violated, OracleFailed, Unreachable)) for result in without):
             return False
         if isinstance(self._result(law, case), Violated):
@@ -143,8 +143,8 @@ class _Collector:
 
 
 @dataclass
-class Ground:
-    """Where faults are hunted: the families, and the cases of a run with a profile and a seed."""
+class FaultRunner:
+    """Runs faults: the families, and the cases of a run with a profile and a seed."""
 
     families: Mapping[str, Family]
     profile: Profile
@@ -153,7 +153,7 @@ class Ground:
     _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
     _words: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = field(default_factory=dict)
 
-    def quarry(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
+    def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
         """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
 
         Those that quick runs, too, come first: they were chosen for what they tell.
@@ -182,20 +182,20 @@ class Ground:
         batches(family, item, profile, self.seed, collector, None)
         return list(collector.cases)
 
-    def hunt(self, fault: Fault, seconds: float) -> FaultResult:
+    def run(self, fault: Fault, seconds: float) -> FaultResult:
         """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
         started, end = time.perf_counter(), used() + seconds
         if not fault.applies():
             return FaultResult(fault.name, fault.family, "not applicable", fault.control)
         own = [self.families[fault.family]] if fault.family in self.families else []
-        others = [family for name, family in self.families.items() if name not in {fault.family, *_APART}]
+        others = [family for name, family in self.families.items() if name not in {fault.family, *_ALONE}]
         judged = 0
         # A control has to survive all that it meets, so it meets its own family's laws alone.
         for family in own if fault.control else own + others:
-            quarry = self.quarry(family, fault.modes if family.name == fault.family else ())
-            quarry = quarry[:_CONTROL] if fault.control else self._tracked(fault, family, quarry)
+            candidates = self.candidates(family, fault.modes if family.name == fault.family else ())
+            candidates = candidates[:_CONTROL] if fault.control else self._likely_first(fault, family, candidates)
             with Planted(fault) as planted:
-                found, count = self._meet(family, quarry, planted, end)
+                found, count = self._meet(family, candidates, planted, end)
             judged += count
             if found is not None:
                 result = _killed(fault, found[0], found[1], judged)
@@ -205,17 +205,17 @@ class Ground:
         spent = time.perf_counter() - started
         return FaultResult(**{**vars(result), "seconds": spent})
 
-    def _tracked(self, fault: Fault, family: Family, quarry: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
+    def _likely_first(self, fault: Fault, family: Family, candidates: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
         """The same cases, every other one by how many words of the fault's name it speaks of: they are met sooner."""
         if family.name != fault.family:
-            return quarry
+            return candidates
         key = family.name, fault.modes
         if key not in self._words:
-            self._words[key] = [_words(case) for _, case in quarry]
+            self._words[key] = [_words(case) for _, case in candidates]
         told, words = frozenset(fault.name.split("_")), self._words[key]
-        near = sorted(range(len(quarry)), key=lambda k: -len(told & words[k]))
-        order = dict.fromkeys(itertools.chain.from_iterable(zip(near, range(len(quarry)), strict=True)))
-        return [quarry[k] for k in order]
+        near = sorted(range(len(candidates)), key=lambda k: -len(told & words[k]))
+        order = dict.fromkeys(itertools.chain.from_iterable(zip(near, range(len(candidates)), strict=True)))
+        return [candidates[k] for k in order]
 
     def violates(self, fault: Fault, law: str, end: float) -> bool:
         """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
@@ -223,31 +223,31 @@ class Ground:
             return False
         family = self.families[fault.family]
         applies = next(each.when for each in family.laws if each.name == law)
-        quarry = [each for each in self._tracked(fault, family, self.quarry(family)) if applies(each[1])]
+        candidates = [each for each in self._likely_first(fault, family, self.candidates(family)) if applies(each[1])]
         with Planted(fault) as planted:
-            hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in family.modes}
-            for count, (item, case) in enumerate(quarry[:_CONTROL], 1):
-                hunters[item.mode](type(case)(*case))
-                if law in hunters[item.mode].laws:
+            by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
+            for count, (item, case) in enumerate(candidates[:_CONTROL], 1):
+                by_mode[item.mode](type(case)(*case))
+                if law in by_mode[item.mode].laws:
                     return True
                 if count % 16 == 0 and used() > end:
                     return False
         return False
 
     def _meet(
-        self, family: Family, quarry: list[tuple[Item, Any]], planted: Planted, end: float
+        self, family: Family, candidates: list[tuple[Item, Any]], planted: Planted, end: float
     ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
         """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
-        modes = {*family.modes, *(item.mode for item, _ in quarry)}
-        hunters = {mode: Hunter(family, mode, self.ledger, planted) for mode in sorted(modes)}
+        modes = {*family.modes, *(item.mode for item, _ in candidates)}
+        by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in sorted(modes)}
         killer: Item | None = None
         killed_after = left = 0
-        for count, (item, case) in enumerate(quarry, 1):
-            hunter = hunters[item.mode]
+        for count, (item, case) in enumerate(candidates, 1):
+            planted_tallies = by_mode[item.mode]
             # A copy, since a case keeps what it once expanded to.
-            hunter(type(case)(*case))
-            if killer is None and hunter.laws:
-                killer, killed_after, left = item, count, _FURTHER
+            planted_tallies(type(case)(*case))
+            if killer is None and planted_tallies.laws:
+                killer, killed_after, left = item, count, _AFTER_KILL
             elif killer is not None:
                 left -= 1
                 if not left:
@@ -255,10 +255,10 @@ class Ground:
             elif count % 64 == 0 and used() > end:
                 return None, count
         if killer is None:
-            return None, len(quarry)
-        laws = dict(hunters[killer.mode].laws)
-        for hunter in hunters.values():
-            laws |= hunter.laws
+            return None, len(candidates)
+        laws = dict(by_mode[killer.mode].laws)
+        for planted_tallies in by_mode.values():
+            laws |= planted_tallies.laws
         return (killer, laws), killed_after
 
 

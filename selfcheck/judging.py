@@ -1,4 +1,4 @@
-"""Judges the cases of a run with kernels of ours: a clean run, which records what each fault would hit, and hunts."""
+"""Judges the cases of a run with kernels of ours: a clean run, which records what each fault would hit, and runs with a fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from embcheck.modes.mode import MODES, Mode
 from embcheck.subject.collect import load_families
 from selfcheck.aiming import ENOUGH, HOPELESS, Aimed, built
 from selfcheck.drawn import Fault
-from selfcheck.fault_runner import Ground
+from selfcheck.fault_runner import FaultRunner
 from selfcheck.planting import Kernels
 
 #: The families whose cases call the kernels.
@@ -32,7 +32,7 @@ CORE = (
     *("tied_training", "embedding_bag", "embedding_bag_module", "max_norm"),
 )
 #: How often a case must obey a law without the fault.
-_INNOCENT = 3
+_REPEATS = 3
 #: Seconds for one fault, and the most cases in which a fault raises before it counts as not judged.
 _LIMIT, _RAISED = 20.0, 64
 
@@ -68,8 +68,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Fared:
-    """How a fault fared.
+class DrawnResult:
+    """The result of a fault.
 
     ``status`` is killed, survived, not reached, inert (it changes nothing, or no changed call is judged), equivalent,
     time-out or unknown; ``met`` and ``changed`` count cases, ``judged`` those that were judged with it.  ``laws`` broke on
@@ -89,7 +89,7 @@ class Fared:
     aimed: Aimed | None = None
 
 
-class Courts:
+class Candidates:
     """The laws that are asked in each mode of the families, and what the ledger forbids to execute."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -109,12 +109,12 @@ class Courts:
 def deck(profile: str, seed: int, families: Iterable[str] = CORE) -> tuple[list[Candidate], Ledger]:
     """The cases that a run with a profile and a seed judges, but for those that the ledger forbids to execute."""
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    courts = Courts(ledger)
-    ground = Ground(courts.families, PROFILES[profile], seed, ledger)
+    made = Candidates(ledger)
+    runner = FaultRunner(made.families, PROFILES[profile], seed, ledger)
     found = (
-        courts.candidate(name, item.mode, case)
+        made.candidate(name, item.mode, case)
         for name in families
-        for item, case in ground.every(courts.families[name], (), PROFILES[profile])
+        for item, case in runner.every(made.families[name], (), PROFILES[profile])
     )
     return [each for each in found if each is not None], ledger
 
@@ -124,7 +124,7 @@ class Judging:
 
     def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, kernels: Kernels) -> None:
         self.candidates, self.ledger, self.kernels = candidates, ledger, kernels
-        self._courts = Courts(ledger)
+        self._made = Candidates(ledger)
 
     def record(self, faults: Sequence[Fault], chosen: Iterable[int]) -> Record:
         """A clean run of some cases, by their positions."""
@@ -141,35 +141,35 @@ class Judging:
         self.kernels.watch(())
         return found
 
-    def hunt(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> Fared:
+    def run(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
         """Plants a fault and judges the cases that it changes, the smallest first, until a law sees it."""
         if not met:
-            return Fared(str(fault), "not reached")
+            return DrawnResult(str(fault), "not reached")
         started = time.process_time()
-        fared = Fared(str(fault), "survived", len(met), len(changed))
+        found = DrawnResult(str(fault), "survived", len(met), len(changed))
         order = sorted(changed, key=lambda position: (size(self.candidates[position].case), position))
         if not order or not self._raising(fault, order):
-            return replace(fared, status="inert", told="no changed call is judged" if order else "nothing changes")
+            return replace(found, status="inert", told="no changed call is judged" if order else "nothing changes")
         for judged, position in enumerate(order, 1):
             candidate = self.candidates[position]
             laws, failed = self._killers(fault, candidate)
             spent = time.process_time() - started
-            fared = replace(fared, judged=judged, seconds=spent, told=fared.told or "; ".join(failed[:1]))
+            found = replace(found, judged=judged, seconds=spent, told=found.told or "; ".join(failed[:1]))
             if laws:
-                return replace(fared, status="killed", laws=tuple(laws), case=repr(candidate.case))
+                return replace(found, status="killed", laws=tuple(laws), case=repr(candidate.case))
             if spent > _LIMIT:
-                return replace(fared, status="time-out")
-        return replace(fared, status="unknown") if fared.told else fared
+                return replace(found, status="time-out")
+        return replace(found, status="unknown") if found.told else found
 
-    def fared(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> Fared:
-        """How a fault fares on the deck, and if that does not kill it, on cases that are aimed at it."""
-        fared = self.hunt(fault, met, changed)
-        if fared.status == "killed":
-            return fared
+    def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
+        """The result of a fault on the deck, and if that does not kill it, on cases that are aimed at it."""
+        found = self.run(fault, met, changed)
+        if found.status == "killed":
+            return found
         aimed = self.aim(fault)
-        if aimed.equivalent(fault) and not fared.changed:
-            return replace(fared, status="equivalent", aimed=aimed)
-        return replace(fared, aimed=aimed)
+        if aimed.equivalent(fault) and not found.changed:
+            return replace(found, status="equivalent", aimed=aimed)
+        return replace(found, aimed=aimed)
 
     def aim(self, fault: Fault) -> Aimed:
         """Judges cases that are built for a fault until one kills it or enough have met its condition."""
@@ -180,9 +180,9 @@ class Judging:
             for tried, (name, case) in enumerate(built(fault)):
                 if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > _LIMIT:
                     break
-                family = self._courts.families[name]
+                family = self._made.families[name]
                 fitted = family.space.repair(case)
-                candidate = None if fitted is None else self._courts.candidate(name, family.modes[0], fitted)
+                candidate = None if fitted is None else self._made.candidate(name, family.modes[0], fitted)
                 if candidate is None:
                     continue
                 self.kernels.plant(fault)
@@ -212,9 +212,9 @@ class Judging:
             if not broken:
                 return [], failed
             self.kernels.plant(None)
-            for _ in range(_INNOCENT):
-                without, stumbled = self._judged(candidate)
-                broken = [] if stumbled else [law for law in broken if law not in without]
+            for _ in range(_REPEATS):
+                without, failed_again = self._judged(candidate)
+                broken = [] if failed_again else [law for law in broken if law not in without]
             if not broken:
                 return [], failed
             self.kernels.plant(fault)

@@ -30,8 +30,8 @@ from selfcheck.fault import load_faults
 from selfcheck.fault_runner import Planted, used
 
 #: One landmark and small case in so many is looked at, and so many cases of the product; a sixth of that in further modes.
-_STRIDES, _PRODUCT, _FURTHER = {"fixed_cases": 1.0, "small": 6.0}, 1000, 6
-#: Covers of two axes that are looked at; seconds of CPU time that a family's cases may cost, and that a fault is hunted for.
+_STRIDES, _PRODUCT, _AFTER_KILL = {"fixed_cases": 1.0, "small": 6.0}, 1000, 6
+#: Covers of two axes that are looked at; seconds of CPU time that a family's cases may cost, and that a fault is run for.
 _COVERS, _BUDGET, _PATIENCE = 2, 14.0, 12.0
 #: After so many kills no more cases meet a fault.
 _ENOUGH = 40
@@ -63,7 +63,7 @@ def pool(family: Family) -> list[Place]:
 
 
 def _enumerated(family: Family, mode: str) -> Iterator[Place]:
-    space, coarse = family.space, 1 if mode == family.modes[0] else _FURTHER
+    space, coarse = family.space, 1 if mode == family.modes[0] else _AFTER_KILL
     obliging = obliging_cases(family) if coarse == 1 else {}
     fixed_cases = sum(1 for each in map(space.repair, space.fixed_cases()) if each)
     for first, share, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):
@@ -99,7 +99,7 @@ def _size(family: Family) -> int:
 
 
 @cache
-def _court(name: str) -> tuple[Family, list[Place], dict[str, Tallies]]:
+def _pool_of(name: str) -> tuple[Family, list[Place], dict[str, Tallies]]:
     """A family, its pool, and who says which laws are asked in each of its modes."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -109,7 +109,7 @@ def _court(name: str) -> tuple[Family, list[Place], dict[str, Tallies]]:
 
 
 def _broken(name: str, position: int, execution: Any) -> frozenset[str]:
-    family, places, tallies = _court(name)
+    family, places, tallies = _pool_of(name)
     place = places[position]
     asked = [each.law for each in tallies[place.mode].each]
     case = type(place.case)(*place.case)  # a copy, since a case keeps what it once expanded to
@@ -119,7 +119,7 @@ def _broken(name: str, position: int, execution: Any) -> frozenset[str]:
 
 def _runs(name: str, position: int) -> bool:
     """Whether the ledger lets the case be executed."""
-    _, places, tallies = _court(name)
+    _, places, tallies = _pool_of(name)
     judge = tallies[places[position].mode]
     return not judge.excluded or judge.excuse(places[position].case.facts()) is None
 
@@ -127,7 +127,7 @@ def _runs(name: str, position: int) -> bool:
 def measure(name: str) -> Measured:
     """A clean run of a family's pool, up to a budget of CPU time; what is left out of it has no cost and is not chosen."""
     found, end = Measured(), used() + _BUDGET
-    _, places, _ = _court(name)
+    _, places, _ = _pool_of(name)
     obliging = sum(place.part == "obliging" for place in places)
     order = [*range(obliging), *stream.shuffled(stream.derive(2, name), list(range(obliging, len(places))))]
     found.seconds = [float("inf")] * len(places)
@@ -165,6 +165,6 @@ def candidates(names: Sequence[str], measured: Mapping[str, Measured]) -> list[t
     return [
         (name, position, place)
         for name in names
-        for position, place in enumerate(_court(name)[1])
+        for position, place in enumerate(_pool_of(name)[1])
         if measured[name].seconds[position] != float("inf")
     ]

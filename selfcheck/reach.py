@@ -24,7 +24,7 @@ from embcheck.engine.execution import Execution
 from selfcheck import conditions
 from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
-from selfcheck.judging import Candidate, Courts, deck
+from selfcheck.judging import Candidate, Candidates, deck
 from selfcheck.planting import Kernels
 from selfcheck.runner import forks
 from selfcheck.sites import SITES
@@ -170,12 +170,12 @@ def aimed(jobs: int, ledger: Ledger) -> dict[str, dict[str, tuple[int, ...]]]:
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    courts, keys, cases = Courts(ledger), list[tuple[str, int]](), list[Candidate]()
+    made, keys, cases = Candidates(ledger), list[tuple[str, int]](), list[Candidate]()
     for name, count in LOOKED_AT.items():
-        family = courts.families[name]
+        family = made.families[name]
         for position in range(count):
             case = aimed_at(family.space, name, position)
-            candidate = None if case is None else courts.candidate(name, family.modes[0], case)
+            candidate = None if case is None else made.candidate(name, family.modes[0], case)
             if candidate is not None:
                 keys.append((name, position))
                 cases.append(candidate)

@@ -10,7 +10,7 @@ from typing import Any
 
 from selfcheck.conditions import THRESHOLDS
 from selfcheck.drawn import Fault, wilson
-from selfcheck.judging import Fared
+from selfcheck.judging import DrawnResult
 
 #: A kill is thin that rests on so few cases.
 THIN = 3
@@ -18,95 +18,95 @@ STATUSES = ("killed", "survived", "not reached", "inert", "equivalent", "unknown
 _COLUMNS = ("killed", "of", "%", "Wilson 95 %", *STATUSES[1:], "thin")
 
 
-def counted(fared: Sequence[Fared]) -> list[Fared]:
+def counted(results: Sequence[DrawnResult]) -> list[DrawnResult]:
     """Those that the score counts: all but what is equivalent."""
-    return [each for each in fared if each.status != "equivalent"]
+    return [each for each in results if each.status != "equivalent"]
 
 
-def killed(fared: Sequence[Fared]) -> list[Fared]:
+def killed(results: Sequence[DrawnResult]) -> list[DrawnResult]:
     """Those that a law saw."""
-    return [each for each in fared if each.status == "killed"]
+    return [each for each in results if each.status == "killed"]
 
 
-def interval(fared: Sequence[Fared]) -> tuple[float, float]:
+def interval(results: Sequence[DrawnResult]) -> tuple[float, float]:
     """Wilson's interval of the share that is killed."""
-    return wilson(len(killed(fared)), len(counted(fared)))
+    return wilson(len(killed(results)), len(counted(results)))
 
 
-def share(fared: Sequence[Fared]) -> str:
+def share(results: Sequence[DrawnResult]) -> str:
     """How many were killed, of how many, in percent and with the interval."""
-    of, total = len(killed(fared)), len(counted(fared))
-    low, high = interval(fared)
+    of, total = len(killed(results)), len(counted(results))
+    low, high = interval(results)
     percent = f"{100 * of / total:.1f} %, Wilson 95 % {100 * low:.1f}–{100 * high:.1f}" if total else "none"
     return f"{of:,} of {total:,} ({percent})"
 
 
-def too_low(fared: Sequence[Fared], profile: str) -> bool:
+def too_low(results: Sequence[DrawnResult], profile: str) -> bool:
     """Whether even the upper end of the interval lies below what the profile is to kill."""
-    return interval(fared)[1] < THRESHOLDS[profile]
+    return interval(results)[1] < THRESHOLDS[profile]
 
 
-def thin(fared: Sequence[Fared]) -> list[Fared]:
+def thin(results: Sequence[DrawnResult]) -> list[DrawnResult]:
     """The kills that rest on few cases."""
-    return [each for each in killed(fared) if each.changed <= THIN]
+    return [each for each in killed(results) if each.changed <= THIN]
 
 
-def distinguished(fared: Sequence[Fared]) -> list[Fared]:
+def distinguished(results: Sequence[DrawnResult]) -> list[DrawnResult]:
     """One of all faults that the same laws saw on the same case, and every other that counts."""
-    seen = {(each.laws, each.case): each for each in killed(fared)}
-    return [*seen.values(), *(each for each in counted(fared) if each.status != "killed")]
+    seen = {(each.laws, each.case): each for each in killed(results)}
+    return [*seen.values(), *(each for each in counted(results) if each.status != "killed")]
 
 
-def by_damage(fared: Sequence[Fared]) -> dict[str, tuple[int, int]]:
+def by_damage(results: Sequence[DrawnResult]) -> dict[str, tuple[int, int]]:
     """For each damage how many of the cases that it changes, and that were judged, were violations.
 
-    A hunt begins with the smallest case and ends with the first violation, so of each fault there is one at most.
+    A run begins with the smallest case and ends with the first violation, so of each fault there is one at most.
     """
     return {
         damage: (len(killed(some)), sum(each.judged for each in some))
-        for damage, some in grouped(fared, lambda each: Fault.of(each.fault).damage)
+        for damage, some in grouped(results, lambda each: Fault.of(each.fault).damage)
     }
 
 
-def grouped(fared: Sequence[Fared], key: Callable[[Fared], Any]) -> list[tuple[Any, list[Fared]]]:
+def grouped(results: Sequence[DrawnResult], key: Callable[[DrawnResult], Any]) -> list[tuple[Any, list[DrawnResult]]]:
     """The faults by what a function says of them, in its order."""
-    groups: dict[Any, list[Fared]] = {}
-    for each in fared:
+    groups: dict[Any, list[DrawnResult]] = {}
+    for each in results:
         groups.setdefault(key(each), []).append(each)
     return sorted(groups.items())
 
 
-def groups(fared: Sequence[Fared]) -> Iterator[tuple[str, list[Fared]]]:
+def groups(results: Sequence[DrawnResult]) -> Iterator[tuple[str, list[DrawnResult]]]:
     """All faults, then those of each order and of each site."""
-    yield "all", list(fared)
-    for order, some in grouped(fared, lambda each: Fault.of(each.fault).order):
+    yield "all", list(results)
+    for order, some in grouped(results, lambda each: Fault.of(each.fault).order):
         yield f"order {order}", some
-    yield from grouped(fared, lambda each: Fault.of(each.fault).site)
+    yield from grouped(results, lambda each: Fault.of(each.fault).site)
 
 
-def lines(fared: Sequence[Fared], profile: str, seed: int, cases: int) -> Iterator[str]:
+def lines(results: Sequence[DrawnResult], profile: str, seed: int, cases: int) -> Iterator[str]:
     """The report as text."""
-    yield f"{profile} kills {share(fared)} drawn faults on {cases:,} cases, seed {seed}"
-    reached = [each for each in fared if each.status != "not reached"]
-    yield f"of those reached {share(reached)}; of distinguished faults {share(distinguished(fared))}"
-    left = [each for each in fared if each.aimed is not None and each.status != "equivalent"]
+    yield f"{profile} kills {share(results)} drawn faults on {cases:,} cases, seed {seed}"
+    reached = [each for each in results if each.status != "not reached"]
+    yield f"of those reached {share(reached)}; of distinguished faults {share(distinguished(results))}"
+    left = [each for each in results if each.aimed is not None and each.status != "equivalent"]
     yield f"of {len(left)} that it leaves, cases aimed at them kill {sum(bool(each.aimed and each.aimed.laws) for each in left)}"
-    yield from _table(fared)
-    told = ", ".join(f"{damage} {of}/{judged}" for damage, (of, judged) in by_damage(fared).items())
+    yield from _table(results)
+    told = ", ".join(f"{damage} {of}/{judged}" for damage, (of, judged) in by_damage(results).items())
     yield f"violations per changed case that was judged: {told}"
-    only = Counter(each.laws[0] for each in killed(fared) if len(each.laws) == 1)
+    only = Counter(each.laws[0] for each in killed(results) if len(each.laws) == 1)
     yield "alone on the killing case: " + ", ".join(f"{law} {count}" for law, count in only.most_common())
     for status in STATUSES[1:]:
-        some = [each for each in fared if each.status == status]
+        some = [each for each in results if each.status == status]
         if some:
             yield f"{status}; each replays with: embcheck selfcheck --profile {profile} --seed {seed} --fault LINE"
         for each in some:
             yield f"  {shlex.quote(each.fault)}{_words(each)}"
 
 
-def _table(fared: Sequence[Fared]) -> Iterator[str]:
+def _table(results: Sequence[DrawnResult]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
-    for name, some in groups(fared):
+    for name, some in groups(results):
         counts = Counter(each.status for each in some)
         low, high = interval(some)
         total = len(counted(some))
@@ -123,7 +123,7 @@ def _table(fared: Sequence[Fared]) -> Iterator[str]:
         )
 
 
-def _words(each: Fared) -> str:
+def _words(each: DrawnResult) -> str:
     aimed = each.aimed
     words = [f"met by {each.met:,} cases, changed {each.changed:,}"]
     if aimed is not None and aimed.laws:
@@ -133,31 +133,31 @@ def _words(each: Fared) -> str:
     return "  " + "; ".join([*words, *([each.told] if each.told else [])])
 
 
-def as_json(fared: Sequence[Fared], profile: str, seed: int, cases: int) -> dict[str, Any]:
+def as_json(results: Sequence[DrawnResult], profile: str, seed: int, cases: int) -> dict[str, Any]:
     """The report for other programs."""
     return {
         "profile": profile,
         "seed": seed,
         "cases": cases,
         "threshold": THRESHOLDS[profile],
-        "too_low": too_low(fared, profile),
+        "too_low": too_low(results, profile),
         "thin_cases": THIN,
-        "groups": {name: _figures(some) for name, some in groups(fared)},
-        "damages": {damage: {"killed": of, "judged": judged} for damage, (of, judged) in by_damage(fared).items()},
-        "faults": [{**asdict(each), "aimed": each.aimed and each.aimed._asdict()} for each in fared],
+        "groups": {name: _figures(some) for name, some in groups(results)},
+        "damages": {damage: {"killed": of, "judged": judged} for damage, (of, judged) in by_damage(results).items()},
+        "faults": [{**asdict(each), "aimed": each.aimed and each.aimed._asdict()} for each in results],
     }
 
 
-def _figures(fared: Sequence[Fared]) -> dict[str, Any]:
-    counts = Counter(each.status for each in fared)
-    some = distinguished(fared)
+def _figures(results: Sequence[DrawnResult]) -> dict[str, Any]:
+    counts = Counter(each.status for each in results)
+    some = distinguished(results)
     return {
-        "drawn": len(fared),
-        "counted": len(counted(fared)),
+        "drawn": len(results),
+        "counted": len(counted(results)),
         **{status.replace(" ", "_").replace("-", "_"): counts[status] for status in STATUSES},
-        "thin": len(thin(fared)),
-        "interval": list(interval(fared)),
+        "thin": len(thin(results)),
+        "interval": list(interval(results)),
         "distinguished": len(some),
         "distinguished_killed": len(killed(some)),
-        "aimed_killed": sum(bool(each.aimed and each.aimed.laws) for each in fared),
+        "aimed_killed": sum(bool(each.aimed and each.aimed.laws) for each in results),
     }

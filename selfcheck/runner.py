@@ -14,7 +14,7 @@ from typing import NamedTuple
 from embcheck.core.ledger import Ledger
 from embcheck.engine.evaluate import named
 from selfcheck.drawn import Fault, always
-from selfcheck.judging import CORE, Candidate, Fared, Judging, Record, deck
+from selfcheck.judging import CORE, Candidate, DrawnResult, Judging, Record, deck
 from selfcheck.planting import Kernels
 
 #: Parts of the deck, and faults that a worker takes at a time.
@@ -22,7 +22,7 @@ _PARTS, _FAULTS = 16, 8
 
 
 class Task(NamedTuple):
-    """A fault to hunt, with the cases that it hits and those that it changes."""
+    """A fault to plant, with the cases that it hits and those that it changes."""
 
     fault: Fault
     met: Sequence[int]
@@ -35,7 +35,7 @@ class Score:
 
     cases: int
     wrong: list[str]
-    fared: list[Fared] = field(default_factory=list)
+    results: list[DrawnResult] = field(default_factory=list)
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def _worker() -> Judging:
 
 
 def _silenced() -> None:
-    """What a spoiled torch warns of says nothing of the hunt."""
+    """What a spoiled torch warns of says nothing of the laws."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
 
@@ -65,16 +65,16 @@ def _record(faults: Sequence[Fault], chosen: range) -> Record:
     return _worker().record(faults, chosen)
 
 
-def _hunt(tasks: Sequence[Task]) -> list[Fared]:
+def _run(tasks: Sequence[Task]) -> list[DrawnResult]:
     return [_one(task) for task in tasks]
 
 
-def _one(task: Task) -> Fared:
-    """How a fault fared; what embcheck's own code raises costs this one alone, and is told."""
+def _one(task: Task) -> DrawnResult:
+    """The result of a fault; what embcheck's own code raises costs this one alone, and is told."""
     try:
-        return _worker().fared(*task)
+        return _worker().result(*task)
     except Exception as error:
-        return Fared(
+        return DrawnResult(
             str(task.fault), "unknown", len(task.met), len(task.changed), told=f"embcheck raised {named(error)}"
         )
 
@@ -95,7 +95,7 @@ def score(
     progress: Callable[[str, int, int], None] = lambda doing, done, total: None,
     families: Iterable[str] = CORE,
 ) -> Score:
-    """Hunts faults on the cases of a profile and a seed.
+    """Plants faults on the cases of a profile and a seed.
 
     First a clean run has to pass, and each site's fault that raises at every call has to be killed.
     """
@@ -119,8 +119,8 @@ def score(
     if wrong:
         return Score(count, wrong)
     raising = [Task(fault, found.met[k], found.changed[k][:_FAULTS]) for k, fault in enumerate(everywhere, len(faults))]
-    fared = _hunted([*raising, *tasks], jobs, progress)
-    first, rest = fared[: len(raising)], fared[len(raising) :]
+    results = _run_all([*raising, *tasks], jobs, progress)
+    first, rest = results[: len(raising)], results[len(raising) :]
     wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.status == "inert"]
     return Score(count, wrong, rest)
 
@@ -137,24 +137,24 @@ def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable
     return found
 
 
-def _hunted(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int], None]) -> list[Fared]:
-    """How each fault fared; one that ends its process is hunted once more alone, and is then *unknown*."""
+def _run_all(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int], None]) -> list[DrawnResult]:
+    """The result of each fault; one that ends its process is planted once more alone, and is then *unknown*."""
     chunks = [tasks[start : start + _FAULTS] for start in range(0, len(tasks), _FAULTS)]
-    found: dict[int, list[Fared]] = {}
+    found: dict[int, list[DrawnResult]] = {}
     with forks(jobs) as pool:
-        waiting: dict[Future[list[Fared]], int] = {pool.submit(_hunt, chunk): k for k, chunk in enumerate(chunks)}
+        waiting: dict[Future[list[DrawnResult]], int] = {pool.submit(_run, chunk): k for k, chunk in enumerate(chunks)}
         for done, future in enumerate(as_completed(waiting), 1):
             try:
                 found[waiting[future]] = future.result()
             except BrokenProcessPool:
                 continue
             progress("faults", done * _FAULTS, len(tasks))
-    return [fared for k, chunk in enumerate(chunks) for fared in found.get(k) or [_alone(task) for task in chunk]]
+    return [each for k, chunk in enumerate(chunks) for each in found.get(k) or [_alone(task) for task in chunk]]
 
 
-def _alone(task: Task) -> Fared:
+def _alone(task: Task) -> DrawnResult:
     with forks(1) as pool:
         try:
-            return pool.submit(_hunt, [task]).result()[0]
+            return pool.submit(_run, [task]).result()[0]
         except BrokenProcessPool:
-            return Fared(str(task.fault), "unknown", len(task.met), len(task.changed), told="it ends the process")
+            return DrawnResult(str(task.fault), "unknown", len(task.met), len(task.changed), told="it ends the process")

@@ -18,7 +18,7 @@ from selfcheck.aiming import ENOUGH, Aimed, built
 from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import Fault, damages, faults, senseless, wilson
-from selfcheck.judging import Fared, Judging, deck
+from selfcheck.judging import DrawnResult, Judging, deck
 from selfcheck.planting import Kernels, Planted
 from selfcheck.report import as_json, lines, too_low
 from selfcheck.sites import SITES
@@ -230,23 +230,23 @@ def test_a_fault_is_killed_survives_or_is_not_reached(judging: Judging) -> None:
     ]
     record = judging.record(drawn, range(len(judging.candidates)))
     assert record.wrong == []
-    fared = [judging.hunt(each, record.met.get(k, []), record.changed.get(k, [])) for k, each in enumerate(drawn)]
-    assert [each.status for each in fared[:2]] == ["killed", "not reached"]
-    assert "padding_row_gets_no_gradient" in fared[0].laws
+    results = [judging.run(each, record.met.get(k, []), record.changed.get(k, [])) for k, each in enumerate(drawn)]
+    assert [each.status for each in results[:2]] == ["killed", "not reached"]
+    assert "padding_row_gets_no_gradient" in results[0].laws
     unchanged = [position for position in record.met[2] if position not in record.changed.get(2, [])]
-    assert judging.hunt(drawn[2], unchanged, []).status == "inert"
+    assert judging.run(drawn[2], unchanged, []).status == "inert"
 
 
 def test_a_report_counts_only_kills() -> None:
     line = "embedding  rank=1  ->  swap"
-    fared = [
-        Fared(line, "killed", 9, 2, 2, ("rows",), "a"),
-        Fared(line, "killed", 9, 8, 1, ("rows",), "a"),
-        Fared("embedding  rank=1 & numel=3  ->  stale", "survived", 9, 9, 9, aimed=Aimed(5, 5, ("rows",), "b")),
-        Fared(line, "not reached", aimed=Aimed()),
-        Fared(line, "equivalent", aimed=Aimed(ENOUGH)),
+    results = [
+        DrawnResult(line, "killed", 9, 2, 2, ("rows",), "a"),
+        DrawnResult(line, "killed", 9, 8, 1, ("rows",), "a"),
+        DrawnResult("embedding  rank=1 & numel=3  ->  stale", "survived", 9, 9, 9, aimed=Aimed(5, 5, ("rows",), "b")),
+        DrawnResult(line, "not reached", aimed=Aimed()),
+        DrawnResult(line, "equivalent", aimed=Aimed(ENOUGH)),
     ]
-    text = list(lines(fared, "quick", 7, 1234))
+    text = list(lines(results, "quick", 7, 1234))
     assert text[0] == "quick kills 2 of 4 (50.0 %, Wilson 95 % 15.0–85.0) drawn faults on 1,234 cases, seed 7"
     assert text[1].startswith("of those reached 2 of 3 (66.7 %")
     assert "of distinguished faults 1 of 3 (33.3 %" in text[1]
@@ -261,14 +261,17 @@ def test_a_report_counts_only_kills() -> None:
     assert text[at + 1].startswith(
         "  'embedding  rank=1 & numel=3  ->  stale'  met by 9 cases, changed 9; killed by an aimed"
     )
-    assert too_low(fared * 9, "quick")
-    assert not too_low(fared[:2], "quick")
+    assert too_low(results * 9, "quick")
+    assert not too_low(results[:2], "quick")
 
 
 def test_a_report_for_programs_says_the_same() -> None:
     line = "embedding  rank=1  ->  swap"
-    fared = [Fared(line, "killed", 9, 2, 2, ("rows",), "a"), Fared(line, "survived", aimed=Aimed(1, 1, ("rows",), "b"))]
-    told = json.loads(json.dumps(as_json(fared, "quick", 0, 7)))
+    results = [
+        DrawnResult(line, "killed", 9, 2, 2, ("rows",), "a"),
+        DrawnResult(line, "survived", aimed=Aimed(1, 1, ("rows",), "b")),
+    ]
+    told = json.loads(json.dumps(as_json(results, "quick", 0, 7)))
     assert told["groups"]["all"] == told["groups"]["order 1"] == told["groups"]["embedding"]
     assert {name: told["groups"]["all"][name] for name in ("counted", "killed", "thin", "aimed_killed", "time_out")} == {
         "counted": 2, "killed": 1, "thin": 1, "aimed_killed": 1, "time_out": 0,
@@ -348,7 +351,7 @@ def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> N
     judging.kernels.watch([fault])
     met = []
     for name, case in itertools.islice(built(fault), 12):
-        candidate = judging._courts.candidate(name, "eager", case)
+        candidate = judging._made.candidate(name, "eager", case)
         assert candidate is not None
         judging._judged(candidate)
         met.append(bool(judging.kernels.met))
@@ -359,12 +362,12 @@ def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> N
 
 def test_what_no_built_case_can_tell_from_right_is_equivalent(judging: Judging) -> None:
     fault = Fault.of("_embedding_bag_dense_backward  last_row=False & numel<=8  ->  zero(last)")
-    assert judging.fared(fault, (), ()).status == "equivalent"
+    assert judging.result(fault, (), ()).status == "equivalent"
     other = Fault.of("_embedding_bag_dense_backward  last_row & numel=8  ->  zero(last)")
-    fared = judging.fared(other, (), ())
-    assert fared.status == "not reached"
-    assert fared.aimed is not None
-    assert "bag_weight_gradient_sums_upstream_per_row" in fared.aimed.laws
+    results = judging.result(other, (), ())
+    assert results.status == "not reached"
+    assert results.aimed is not None
+    assert "bag_weight_gradient_sums_upstream_per_row" in results.aimed.laws
 
 
 def test_too_few_built_cases_decide_nothing() -> None:
@@ -382,13 +385,13 @@ def test_what_can_not_be_built_is_given_up() -> None:
 
 def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stumbling:
-        def fared(self, fault: Fault, met: object, changed: object) -> Fared:
+        def result(self, fault: Fault, met: object, changed: object) -> DrawnResult:
             if fault.damage == "swap":
                 raise ZeroDivisionError("division by zero")
-            return Fared(str(fault), "killed")
+            return DrawnResult(str(fault), "killed")
 
     monkeypatch.setattr(runner, "_worker", Stumbling)
     tasks = [runner.Task(Fault.of(f"embedding  rank=1  ->  {damage}"), (1, 2), (1,)) for damage in ("swap", "shift")]
-    first, second = runner._hunt(tasks)
+    first, second = runner._run(tasks)
     assert (first.status, first.met, second.status) == ("unknown", 2, "killed")
     assert first.told == "embcheck raised ZeroDivisionError: division by zero"

@@ -1,4 +1,4 @@
-"""A law that no hunt happened to see broken gets a second look."""
+"""A law that no run happened to see broken gets a second look."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embcheck.subject.collect import load_families
 from selfcheck.by_hand import Worker, rechecked
 
 
-def test_a_law_that_a_fault_breaks_is_no_decoration() -> None:
+def test_a_law_that_a_fault_breaks_is_not_idle() -> None:
     law = "padding_is_accepted"
     assert rechecked([law], load_families(), "quick", 0) == {law}
 

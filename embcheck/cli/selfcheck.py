@@ -72,15 +72,15 @@ def selfcheck(
         typer.echo(f"no fault matches {keyword!r} among {len(faults)}" + (f"; close are {close}" if close else ""))
         raise typer.Exit(NOTHING)
     if keyword:
-        raise typer.Exit(_hunted(profile or "full", seed, workers, chosen, None))
+        raise typer.Exit(_by_hand(profile or "full", seed, workers, chosen, None))
     code, laws = _scored(profile or "gate", seed, workers, (DRAWN, "", []), None)
-    raise typer.Exit(max(code, _hunted(profile or "full", seed, workers, chosen, laws)))
+    raise typer.Exit(max(code, _by_hand(profile or "full", seed, workers, chosen, laws)))
 
 
 def _scored(
     profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None
 ) -> tuple[int, set[str]]:
-    """Hunts drawn faults, reports them, and returns the exit code with the laws that killed one."""
+    """Plants drawn faults, reports them, and returns the exit code with the laws that killed one."""
     from embcheck.runner.run import Settings, UsageError
     from embcheck.subject.collect import load_families
 
@@ -102,14 +102,14 @@ def _scored(
         typer.echo(f"no score: {words}")
     if found.wrong:
         return 1, set()
-    for words in report.lines(found.fared, profile, seed, found.cases):
+    for words in report.lines(found.results, profile, seed, found.cases):
         typer.echo(words)
     if to is not None:
-        write_whole(to, json.dumps(report.as_json(found.fared, profile, seed, found.cases), indent=1) + "\n")
-    laws = {law for each in found.fared for law in each.laws}
+        write_whole(to, json.dumps(report.as_json(found.results, profile, seed, found.cases), indent=1) + "\n")
+    laws = {law for each in found.results for law in each.laws}
     if what[2]:
-        return int(any(each.status != "killed" for each in found.fared)), laws
-    return int(report.too_low(found.fared, profile)), laws
+        return int(any(each.status != "killed" for each in found.results)), laws
+    return int(report.too_low(found.results, profile)), laws
 
 
 def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
@@ -148,17 +148,17 @@ def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
     return faults(count, seed, site)
 
 
-def _hunted(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:
-    """Hunts the chosen faults, reports them, and returns the exit code; None for ``others``, the laws that killed a drawn
+def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:
+    """Plants the chosen faults, reports them, and returns the exit code; None for ``others``, the laws that killed a drawn
     fault, asks of no law that it kills one."""
     from embcheck.report.style import console
     from embcheck.subject.collect import load_families
     from selfcheck.by_hand import idle_laws, rechecked
-    from selfcheck.by_hand import selfcheck as hunt
+    from selfcheck.by_hand import selfcheck as run_all
     from selfcheck.fault import load_faults
 
     out, started = console(), time.perf_counter()
-    results = _followed(out, len(chosen), lambda progress: hunt(profile, seed, workers, chosen, progress))
+    results = _followed(out, len(chosen), lambda progress: run_all(profile, seed, workers, chosen, progress))
     out.print(table_of(results))
     planted = [result for result in results if not result.control and result.status != "not applicable"]
     killed, seconds = sum(result.good for result in planted), time.perf_counter() - started
@@ -172,7 +172,7 @@ def _hunted(profile: str, seed: int, workers: int, chosen: list[str], others: se
     idle = [] if others is None else [law for law in idle_laws(results, families) if law not in others]
     met = _looked_again(out, idle, lambda told: rechecked(idle, families, profile, seed, workers, told))
     for name in idle:
-        words = "seen on a second look" if name in met else "decoration"
+        words = "seen on a second look" if name in met else "idle law"
         out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
     return int(bool(bad or set(idle) - met))
 
@@ -181,12 +181,12 @@ def _status(result: FaultResult) -> str:
     return "a control was killed" if result.control and result.status == "killed" else result.status
 
 
-def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
-    """What a hunt returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
+def _followed(out: Console, total: int, work: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
+    """What a run returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
     from embcheck.report.style import bar
 
     with bar(out) as followed:
-        task = followed.add_task("hunting", total=total)
+        task = followed.add_task("faults", total=total)
 
         def told(done: int, _: int, result: FaultResult) -> None:
             followed.update(task, completed=done, description=result.fault)
@@ -195,7 +195,7 @@ def _followed(out: Console, total: int, hunt: Callable[[Callable[[int, int, Faul
             if followed.disable and done * 10 // total > (done - 1) * 10 // total:
                 out.print(f"{done}/{total} faults")
 
-        return hunt(told)
+        return work(told)
 
 
 def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str], None]], set[str]]) -> set[str]:
@@ -204,7 +204,7 @@ def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str],
 
     if not laws:
         return set()
-    out.print(f"no hunt saw {len(laws)} laws violated: each meets the faults of its family")
+    out.print(f"no fault was seen to violate {len(laws)} laws: each meets the faults of its family")
     with bar(out) as followed:
         task = followed.add_task("a second look", total=len(laws))
         return look(lambda law: followed.update(task, advance=1, description=law))
