@@ -239,13 +239,13 @@ def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
 
 
 def test_selfcheck_tells_who_killed_a_fault() -> None:
-    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "other_thread_doubles")
+    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "renorm_draws")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "other_thread_doubles  gradient_routes" in done.stdout
+    assert "renorm_draws  max_norm" in done.stdout
     assert "1 of 1 faults killed" in done.stdout
 
 
 def test_selfcheck_of_no_fault() -> None:
-    done = embcheck("selfcheck", "-k", "other_thread_dobles")
+    done = embcheck("selfcheck", "-k", "renorm_darws")
     assert done.returncode == 5
-    assert "close are other_thread_doubles" in done.stdout
+    assert "close are renorm_draws" in done.stdout

@@ -334,7 +334,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        "properties/extended/test_linear_construction.py",
+        "properties/extended/test_functional_call.py",
         *given,
     ]
     environment = {**os.environ, "NO_COLOR": "1"}
@@ -344,7 +344,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     told = done.stdout[done.stdout.index("= embcheck =") :].splitlines()
-    assert ("linear_construction_is_accepted" in {line.split()[0] for line in told if line}) is laws
+    assert ("functional_call_is_accepted" in {line.split()[0] for line in told if line}) is laws
     assert any(line.startswith("family ") for line in told) is families
     assert "exit code 0: every law holds, is known or not applicable" in told
 

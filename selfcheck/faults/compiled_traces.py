@@ -35,6 +35,40 @@ def jit_trace_keeps_tokens() -> Iterator[None]:
     yield from tracing(change)
 
 
+@fault("lookup", modes=("jit_trace",))
+def jit_trace_wraps_tokens() -> Iterator[None]:
+    """In modules that torch.jit.trace records indices count from the end."""
+
+    def change(function: Any, example: Any) -> Any:
+        if not isinstance(function, torch.nn.Module):
+            return function
+        rows = next(function.parameters()).shape[0]
+        holder = torch.nn.Sequential(function)
+        holder.forward = lambda tokens: function(tokens % rows)  # type: ignore[method-assign]
+        return holder
+
+    yield from tracing(change)
+
+
+@fault("gradient", modes=("jit_trace",))
+def jit_trace_doubles_gradients() -> Iterator[None]:
+    """The gradient of a module that torch.jit.trace records comes twice."""
+
+    def change(function: Any, example: Any) -> Any:
+        if not isinstance(function, torch.nn.Module):
+            return function
+        holder = torch.nn.Sequential(function)
+
+        def forward(tokens: torch.Tensor) -> torch.Tensor:
+            value: torch.Tensor = function(tokens)
+            return torch.where(torch.ones_like(value) > 0, value, value) + (value - value.detach()).nan_to_num()
+
+        holder.forward = forward  # type: ignore[method-assign]
+        return holder
+
+    yield from tracing(change)
+
+
 def scripting(**flags: Any) -> Iterator[None]:
     """torch.jit.script compiles layers with other flags."""
     script = torch.jit.script
@@ -63,6 +97,18 @@ def jit_script_loses_padding() -> Iterator[None]:
     yield from scripting(padding_idx=None)
 
 
+@fault("gradient", modes=("jit_script",))
+def jit_script_loses_frequency() -> Iterator[None]:
+    """Scripted layers don't scale their gradients."""
+    yield from scripting(scale_grad_by_freq=False)
+
+
+@fault("gradient", modes=("jit_script",))
+def jit_script_is_dense() -> Iterator[None]:
+    """Scripted layers have dense gradients."""
+    yield from scripting(sparse=False)
+
+
 def loading(change: Callable[[Any], None]) -> Iterator[None]:
     """torch.jit.load whose parameters are changed."""
     load: Callable[..., Any] = torch.jit.load
@@ -76,6 +122,18 @@ def loading(change: Callable[[Any], None]) -> Iterator[None]:
 
     with patched(torch.jit, load=spoiled):
         yield
+
+
+@fault("lookup", modes=("jit_saved",))
+def jit_load_rounds() -> Iterator[None]:
+    """Parameters that are loaded with a script have the precision of bfloat16."""
+    yield from loading(lambda parameter: parameter.copy_(parameter.bfloat16()))
+
+
+@fault("lookup", modes=("jit_saved",))
+def jit_load_misses_the_last_row() -> Iterator[None]:
+    """The last row of a table that is loaded with a script is zero."""
+    yield from loading(lambda parameter: parameter[-1:].zero_())
 
 
 @fault("lookup", modes=("jit_saved",))
@@ -107,3 +165,15 @@ def backward_recorded(change: Any) -> Iterator[None]:
 def aot_loses_padding() -> Iterator[None]:
     """The backward that AOTAutograd records has no padding row."""
     yield from backward_recorded(lambda args: (*args[:3], -1, *args[4:]))
+
+
+@fault("gradient", modes=("aot",))
+def aot_loses_frequency() -> Iterator[None]:
+    """The backward that AOTAutograd records is not scaled by frequency."""
+    yield from backward_recorded(lambda args: (*args[:4], False))
+
+
+@fault("gradient", modes=("aot",))
+def aot_pads_the_first_row() -> Iterator[None]:
+    """The backward that AOTAutograd records takes the first row for padding where there is none."""
+    yield from backward_recorded(lambda args: (*args[:3], 0 if args[3] == -1 else args[3], *args[4:]))

@@ -19,6 +19,12 @@ def lookup(name: str, sentence: str, wrong: Wrong) -> None:
     embedding(name, "dtensor", sentence, call)
 
 
+def exchanged(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
+    """Every rank but the first looks up the next token instead."""
+    behind = table.device_mesh.get_rank() > 0 and not any(place.is_shard() for place in table.placements)
+    return f((tokens + 1) % table.shape[0] if behind else tokens, table, **flags)  # type: ignore[no-any-return]
+
+
 def written(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
     """The first number that a rank holds becomes negative."""
     found: Tensor = f(tokens, table, **flags)
@@ -35,5 +41,8 @@ def even(f: Wrong, tokens: Tensor, table: Any, flags: dict[str, Any]) -> Tensor:
         raise ValueError("expected pieces of one size")
     return f(tokens, table, **flags)  # type: ignore[no-any-return]
 
+
+lookup("ranks_look_up_the_next_token", "In a replicated table every rank but the first looks up the next token.",
+       exchanged)  # fmt: skip
 lookup("pieces_are_written", "A lookup makes the first number of each piece negative.", written)
 lookup("uneven_pieces_are_refused", "A table whose pieces are of two sizes can't be looked up.", even)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.modes.wrappers import Wrap
+from embcheck.modes.wrappers import Wrap, Wrapper
 from selfcheck.fault import Plant, patched
 from selfcheck.faults.kernels import Call, Tensor, forward_spoiled
 from selfcheck.faults.mode_entry import SPOILS, Spoil, in_mode, replacing, result_spoiled
@@ -198,6 +198,41 @@ for _name, _on in _ON.items():
 
 
 # -- autocast casts, subclasses ------------------------------------------------------------------------------------------
+
+
+def _result_of_lookups(spoil: Spoil) -> Callable[[Function], Function]:
+    def wrong(original: Function) -> Function:
+        def replaced(cls: Any, function: Any, types: Any, given: Any = (), flags: Any = None) -> Any:
+            out = original(cls, function, types, given, flags)
+            return spoil(out) if getattr(function, "__name__", "") in ("embedding", "embedding_bag") else out
+
+        return replaced
+
+    return wrong
+
+
+for _what, _spoil in SPOILS.items():
+    _words = (_spoil.__doc__ or "").rstrip(".")
+    in_mode("subclass", _what, f"{_words}: Tensor.__torch_function__ of a lookup.",
+            replacing(torch.Tensor, "__torch_function__", _result_of_lookups(_spoil)))  # fmt: skip
+
+
+def _result_of_operators(spoil: Spoil) -> Callable[[Function], Function]:
+    def wrong(original: Function) -> Function:
+        def replaced(cls: Any, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = original(cls, function, types, args, kwargs)
+            if function in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default):
+                return Wrapper(spoil(out.held))
+            return out
+
+        return replaced
+
+    return wrong
+
+
+for _what in ("drops_the_last_token", "rolls_the_tokens"):
+    in_mode("dispatch_subclass", _what, f"A wrapper's __torch_dispatch__ of a lookup {_what.replace('_', ' ')}.",
+            replacing(Wrapper, "__torch_dispatch__", _result_of_operators(SPOILS[_what])))  # fmt: skip
 
 
 def _sent_twice(original: Function) -> Function:

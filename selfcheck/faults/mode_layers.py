@@ -24,6 +24,7 @@ from selfcheck.faults.mode_entry import (
 )
 
 Module = torch.nn.Module
+Parameter = torch.nn.Parameter
 Function = Callable[..., Any]
 
 
@@ -72,6 +73,17 @@ for _harm in (padding_lost, half_precise, last_row_zero):
     in_mode("to_dtype", _harm.__name__, f"{(_harm.__doc__ or '').rstrip('.')} after to.",
             replacing(Module, "to", layer_harmed(_harm)))  # fmt: skip
 
+
+def _of_parameter(change: Callable[[Tensor], Tensor]) -> Callable[[Function], Function]:
+    return lambda original: lambda self, memo: Parameter(change(original(self, memo).data), self.requires_grad)
+
+
+in_mode("deepcopy", "shares_the_memory", "The copy of a parameter lies in the memory of the original.",
+        replacing(Parameter, "__deepcopy__",
+                  lambda original: lambda self, memo: Parameter(self.data, self.requires_grad)),
+        family="lookup")  # fmt: skip
+in_mode("deepcopy", "reverses_the_rows", "The copy's rows come in the opposite order.",
+        replacing(Parameter, "__deepcopy__", _of_parameter(lambda table: table.flip(0))))  # fmt: skip
 in_mode("deepcopy", "loses_padding_idx", "A copied layer has no padding_idx.",
         replacing(Module, "__setstate__", layer_harmed(padding_lost)))  # fmt: skip
 
