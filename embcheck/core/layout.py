@@ -69,6 +69,19 @@ def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[in
     return tuple(reversed(strides))
 
 
+def preserved_strides(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of a copy that preserves the format: dense, with the axes in the order of the original's strides.
+
+    The documentation of torch.preserve_format promises that for dense tensors only and row-major strides for others;
+    torch keeps the order of the axes for those, too.
+    """
+    result, step = [1] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
+        result[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(result)
+
+
 def shared(values: Floats, layout: str) -> Floats:
     """The values that a gradient of that layout can hold, from rows of any: shape ``(…, D)``."""
     if not values.size or layout not in SHARED:

@@ -34,6 +34,18 @@ def costs(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], tuple[int, float
     return {key: (cases[key], seconds[key]) for key in cases}
 
 
+def costs_and_absences(
+    verdicts: Iterable[Verdict], absences: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """For each family: what each mode cost, and the modes that it has not."""
+    found: dict[str, dict[str, Any]] = {}
+    for (family, mode), (cases, seconds) in costs(verdicts).items():
+        found.setdefault(family, {})[mode] = {"cases": cases, "seconds": round(seconds, 2)}
+    for family, reasons in absences.items():
+        found.setdefault(family, {}).update({mode: {"absent": reason} for mode, reason in reasons.items()})
+    return found
+
+
 def grids(verdicts: Iterable[Verdict], absences: Mapping[str, Mapping[str, str]]) -> Group:
     """Every family's grid, and every mode's cost over all families."""
     settled = [verdict for verdict in verdicts if verdict.family != LEDGER]

@@ -13,15 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.version import Version
 
 from embcheck.core.accounting import Account, Selection
-from embcheck.core.files import write_whole
 from embcheck.core.item import PROFILES
 from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
@@ -29,13 +26,13 @@ from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes.crash import confirmed, verdict_of_crash
 from embcheck.engine.crashes.slot import Deaths, Running, read_slot
 from embcheck.engine.crashes.watch import Watch
-from embcheck.engine.levels.beside import Beside
 from embcheck.engine.levels.level import level_of
-from embcheck.record.compare import Baseline, Key
+from embcheck.record.compare import Key
 from embcheck.record.ending import because, verdict_line
-from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
+from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import Totals, by_word
+from embcheck.runner.opening import baseline_of, beside_of, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
 
 #: How often an item is taken up again after it crashed a worker.
@@ -52,7 +49,6 @@ class Session:
         self.store: Path | None = None
         self.crashes: Counter[str] = Counter()
         self.reduced: dict[tuple[str, str], Counterexample] = {}
-        self.writer: Writer | None = None
         self.headed = False
         self.started = time.monotonic()
         self.settled: list[Verdict] = []
@@ -64,7 +60,7 @@ class Session:
         #: The exit code, and why it is that, once the run is over.
         self.code = 0
         self.because = ""
-        self.baseline = self._read_baseline()
+        self.baseline = baseline_of(self.settings, self.results.notes)
         self.excused: frozenset[Key] = frozenset()
         self.account = Account()
         #: What was selected and gave no verdicts, each with its reason, once the run is over.
@@ -79,54 +75,14 @@ class Session:
         #: what the first process that judged has proved of the machine
         self.machine: Machine | None = None
         self.record = Record({"settings": told, "arguments": sys.argv[1:], **environment()})
-        self.beside = self._beside()
-        self._open_record()
+        self.beside = beside_of(self.settings)
+        if self.beside.due:
+            self.record.header["levels"] = {self.beside.level.name: self.beside.words}
+        self.writer = writer_of(self.settings)
         self._folder = RunFolder()
         self.folder = self._folder.path
         self.deaths = Deaths(self.folder)
         self.watch: Watch | None = None
-
-    def _beside(self) -> Beside:
-        """The lowest CPU level of this run; of shards the first has it."""
-        settings = self.settings
-        own = not settings.subject and not settings.modes and settings.device == "cpu"
-        beside = Beside(
-            profile=settings.profile,
-            seed=settings.seed,
-            ledgers=tuple(map(str, settings.ledgers)),
-            torch_alone=own and (not settings.shard or settings.shard.startswith("1/")),
-        )
-        if beside.due:
-            self.record.header["levels"] = {beside.level.name: beside.words}
-        return beside
-
-    def _read_baseline(self) -> Baseline | None:
-        path = self.settings.baseline
-        if path is None:
-            return None
-        try:
-            baseline = read(path)
-        except RecordError as error:
-            raise pytest.UsageError(f"embcheck: the baseline is no record: {error}") from None
-        except OSError as error:
-            raise pytest.UsageError(f"embcheck: can't read the baseline {path}: {error.strerror}") from None
-        if baseline.shortfall:
-            self.results.notes.append(f"the baseline is {baseline.shortfall}")
-        if baseline.header.get("format", FORMAT) < NAMES_CASES:
-            self.results.notes.append("the baseline is of an older format and does not say which cases failed; make it anew")
-        return Baseline(baseline)
-
-    def _open_record(self) -> None:
-        if self.settings.report is None:
-            return
-        path = self.settings.report / "record.ndjson"
-        try:
-            self.writer = Writer(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise pytest.UsageError(
-                f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
-            ) from None
 
     def _head(self) -> None:
         """Writes the record's header, once: it waits for the first process that tells what it proved of the machine."""
@@ -214,12 +170,8 @@ class Session:
         limit, ledgers = PROFILES[self.settings.profile].limit, self.settings.ledgers
         with temporary_files_in(self.folder):
             seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledgers)
-        verdict = self._marked(seen)
-        self._head()
-        self.results.verdicts.append(verdict)
-        self.record.verdicts.append(verdict)
-        if self.writer is not None:
-            self.writer.verdict(verdict)
+        self.take(Batch("", 0, [seen]), counted=False)
+        verdict = self.record.verdicts[-1]
         for example in verdict.counterexamples:
             self.reduced[verdict.family, example.kind] = example
             self.deaths.crashes(verdict.family)
@@ -269,10 +221,16 @@ class Session:
             session.exitstatus = exitstatus = pytest.ExitCode.OK
         self._keep_failures()
         if self.settings.update_ledger is not None and self.examples:
-            self._update_ledger(self.settings.update_ledger)
+            from embcheck.runner.update_ledger import updated
+
+            machine = self.machine or Machine.of(self.record.header["machine"])
+            path, verdicts = self.settings.update_ledger, self.results.verdicts
+            self.results.notes.append(updated(path, verdicts, self.examples, self.record.torch, machine))
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
+        from embcheck.report.grid import costs_and_absences
+
         totals = Totals.of(self.settled)
         self.record.footer = {
             "stopped": self.stopped,
@@ -287,7 +245,7 @@ class Session:
             "laws": by_word(totals.laws),
             "witnesses": by_word(totals.witnesses),
             **({"levels": self.levels} if self.levels else {}),
-            "modes": self._modes(),
+            "modes": costs_and_absences(self.settled, self.absences),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
         self._head()
@@ -297,7 +255,10 @@ class Session:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
         if self.results.verdicts or self.unaccounted or self.kept:
-            self._publish()
+            from embcheck.runner.publish import publish
+
+            line = verdict_line(self.code, self.because)
+            self.results.notes += publish(self.record, self.baseline, line, self.writer.path if self.writer else None)
         self._folder.remove()
 
     def _say(self, line: str) -> None:
@@ -310,7 +271,8 @@ class Session:
         """Notes the exit code and its reason, for whoever prints them."""
         selection = self.account.selection.items
         broken = self.writer.broken if self.writer is not None else None
-        self.code, self.because = code, because(
+        self.code = code
+        self.because = because(
             code,
             self.settled,
             self.excused,
@@ -334,17 +296,6 @@ class Session:
         if self.baseline is not None:
             self.excused = self.baseline.excused(self.record.verdicts, self.settled)
 
-    def _modes(self) -> dict[str, dict[str, Any]]:
-        """For each family: what each mode cost, and the modes that it has not."""
-        from embcheck.report.grid import costs
-
-        found: dict[str, dict[str, Any]] = {}
-        for (family, mode), (cases, seconds) in costs(self.settled).items():
-            found.setdefault(family, {})[mode] = {"cases": cases, "seconds": round(seconds, 2)}
-        for family, reasons in self.absences.items():
-            found.setdefault(family, {}).update({mode: {"absent": reason} for mode, reason in reasons.items()})
-        return found
-
     def _keep_failures(self) -> None:
         """Writes failures and scripts down; a folder that can't be written costs only the files."""
         store = store_of(self.settings.report)
@@ -355,23 +306,6 @@ class Session:
             self.store = store
         except OSError as error:
             self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")
-
-    def _update_ledger(self, path: Path) -> None:
-        """Writes an entry for each way in which a law is violated."""
-        from embcheck.core.ledger import LedgerError
-        from embcheck.runner.update_ledger import update
-        from embcheck.subject.collect import load_families
-
-        load_families()  # which know the kinds of cases
-        machine = self.machine or Machine.of(self.record.header["machine"])
-        measured = {Version(self.record.torch).base_version: [machine.gpu_capability or machine.cpu_capability]}
-        try:
-            count = update(path, self.results.verdicts, self.examples, measured)
-        except (OSError, LedgerError) as error:
-            self.results.notes.append(f"the ledger {path} can't be updated: {error}")
-            return
-        words = ("entry", "it") if count == 1 else ("entries", "them")
-        self.results.notes.append(f"{count} {words[0]} written to {path}; the next run knows {words[1]} with --ledger {path}")
 
     def _confirmed(self) -> bool:
         """Runs the scripts, which may take minutes, and notes how they end; whether the user let it come to an end."""
@@ -389,23 +323,6 @@ class Session:
             for verdict in self.settled
         ]
         return True
-
-    def _publish(self) -> None:
-        """The page beside the record, if its extra is there, and the summary of a job of GitHub Actions."""
-        from embcheck.report.github import summary
-
-        summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
-        try:
-            if summary_file:
-                with Path(summary_file).open("a", encoding="utf-8") as file:
-                    file.write(summary(self.record, self.baseline, verdict_line(self.code, self.because)))
-            if self.writer is not None and find_spec("jinja2") is not None:
-                from embcheck.report.page import of_record, render
-
-                shown = render([of_record(self.record, store=self.writer.path.parent)])
-                write_whole(self.writer.path.with_name(PAGE), shown)
-        except OSError as error:
-            self.results.notes.append(f"a report can't be written to {error.filename}: {error.strerror}")
 
     def pytest_unconfigure(self) -> None:
         """Annotations go to the standard output, which nobody captures any more; another run may write there now."""

@@ -10,15 +10,33 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from embcheck.core.axes import parse
 from embcheck.core.files import write_whole
-from embcheck.core.ledger import read
+from embcheck.core.ledger import LedgerError, read
+from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
 from embcheck.core.verdict import Counterexample, Verdict
 from embcheck.engine.common_facts import both, in_words, region
+from embcheck.subject.collect import load_families
 
 #: What the process died of, or had no end in: such cases must not be executed again.
 _DEADLY = ("crash", "hang")
+
+
+def updated(
+    path: Path, verdicts: Sequence[Verdict], examples: Sequence[Counterexample], torch: str, machine: Machine
+) -> str:
+    """Writes an entry for each way in which a law is violated by that torch on that machine; what came of it, in words."""
+    load_families()  # which know the kinds of cases
+    measured = {Version(torch).base_version: [machine.gpu_capability or machine.cpu_capability]}
+    try:
+        count = update(path, verdicts, examples, measured)
+    except (OSError, LedgerError) as error:
+        return f"the ledger {path} can't be updated: {error}"
+    words = ("entry", "it") if count == 1 else ("entries", "them")
+    return f"{count} {words[0]} written to {path}; the next run knows {words[1]} with --ledger {path}"
 
 
 def update(

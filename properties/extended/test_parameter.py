@@ -6,12 +6,12 @@ import numpy as np
 
 from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.core.law import Family
+from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import ParameterCase
 from embcheck.families.parameter.invalid_calls import WRONG
 from embcheck.families.parameter.space import SPACE, plan
-from embcheck.families.tie_preservation.oracle import dense
 
 parameter = Family(
     "parameter",
@@ -137,7 +137,7 @@ def assigning_none_unregisters(case: ParameterCase, out: Outcome) -> Finding:
 def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Finding:
     bits = case.format.to_bits(case.stored)
     wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
-    copied = dense(case.strides, case.shape)
+    copied = preserved_strides(case.strides, case.shape)
     findings = [
         same(_strides(out.saved_strides, wide), [case.strides[axis] for axis in wide]),
         same(_strides(out.deepcopied_strides, wide), [copied[axis] for axis in wide])

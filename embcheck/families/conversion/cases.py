@@ -17,7 +17,7 @@ from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
-from embcheck.core.layout import shared, view_of
+from embcheck.core.layout import preserved_strides, shared, view_of
 from embcheck.families.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
 from embcheck.families.conversion.transposition import COMPACTING, COPYING
 
@@ -183,11 +183,11 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         strides: Strides = view_of(shape, self.layout).strides
         shared = True
         if self.cut in COPYING:
-            strides, shared = preserved(strides, shape), False
+            strides, shared = preserved_strides(strides, shape), False
         turned = (shape[1], shape[0])
         strides = strides[::-1]
         if self.spelling == "clone":
-            strides, shared = preserved(strides, turned), False
+            strides, shared = preserved_strides(strides, turned), False
         elif self.spelling in COPYING:
             shared = False
         if self.spelling in COMPACTING and not is_contiguous(strides, turned):
@@ -195,7 +195,7 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         if self.assign in INTO_PLACE:
             strides, shared = (turned[1], 1), False
         if self.later == "deepcopied":
-            strides, shared = preserved(strides, turned), False
+            strides, shared = preserved_strides(strides, turned), False
         return strides, shared
 
     @property
@@ -322,20 +322,6 @@ def is_dense(strides: Strides, shape: tuple[int, ...]) -> bool:
             return False
         step *= shape[axis]
     return True
-
-
-def preserved(strides: Strides, shape: tuple[int, ...]) -> Strides:
-    """The strides of a copy that preserves the format: dense, with the axes in the order of the original's strides.
-
-    The documentation of torch.preserve_format promises that for dense tensors only and row-major strides for others;
-    torch keeps the order of the axes for those, too.
-    """
-    result = [1] * len(shape)
-    step = 1
-    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
-        result[axis] = step
-        step *= max(shape[axis], 1)
-    return tuple(result)
 
 
 @lru_cache(maxsize=512)

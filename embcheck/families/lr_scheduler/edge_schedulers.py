@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+import embcheck.families.lr_scheduler.further_schedulers  # noqa: F401  (registers its own before those here)
 from embcheck.core.registry import into
-from embcheck.families.lr_scheduler import schedulers
+from embcheck.families.lr_scheduler.schedulers import PLANS
 
-_plan = into(schedulers.PLANS)
+_plan = into(PLANS)
 
 # -- over no steps, and by a factor of zero ------------------------------------------------------------------------
 

@@ -16,8 +16,7 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
-from embcheck.core.layout import view_of
-from embcheck.families.tie_preservation.oracle import dense
+from embcheck.core.layout import preserved_strides, view_of
 
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 Pairs = list[tuple[str, str]]
@@ -197,7 +196,7 @@ class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
         """Dtype, shape and strides of a tensor."""
         if tensor.startswith("table"):
             strides = view_of((3, 2), self.layout).strides
-            return self.dtype, (3, 2), strides if tensor == "table" else dense(strides, (3, 2))
+            return self.dtype, (3, 2), strides if tensor == "table" else preserved_strides(strides, (3, 2))
         if tensor.startswith("p_void"):
             return self.dtype, (0, len(tensor)), (len(tensor), 1)
         if tensor.startswith("p"):

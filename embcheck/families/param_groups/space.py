@@ -9,8 +9,9 @@ from typing import Any
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
+from embcheck.families.param_groups.between_steps import BREAKS
 from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
-from embcheck.families.param_groups.programs import BREAKS, accompany, alone, settled, watch
+from embcheck.families.param_groups.programs import accompany, alone, settled, watch
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.

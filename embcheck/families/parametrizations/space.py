@@ -9,17 +9,10 @@ from typing import Any
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.parametrizations.cases import PRUNINGS, ParametrizationCase
-from embcheck.families.parametrizations.programs import (
-    bounded,
-    chain,
-    mapped,
-    normed,
-    orthogonalized,
-    pruned,
-    sides,
-    used,
-)
+from embcheck.families.parametrizations.cases import ParametrizationCase
+from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized, pruned, sides, used
+from embcheck.families.parametrizations.prunings import PRUNINGS
+from embcheck.families.parametrizations.register_parametrization import chain, mapped
 
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),

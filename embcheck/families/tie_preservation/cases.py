@@ -12,7 +12,7 @@ from embcheck.core import oracle, stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Floats, Format
-from embcheck.core.layout import view_of
+from embcheck.core.layout import preserved_strides, view_of
 from embcheck.families.tie_preservation import oracle as tie
 from embcheck.families.tie_preservation.all_operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES
@@ -106,7 +106,7 @@ class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
         weight = tie.Cell(tie.Memory(self.lookup.weight_values, inside=True), strides)
 
         def own(values: Floats, requires_grad: bool = True) -> tie.Cell:
-            return tie.Cell(tie.Memory(values.copy()), tie.dense(strides[: values.ndim], values.shape), requires_grad)
+            return tie.Cell(tie.Memory(values.copy()), preserved_strides(strides[: values.ndim], values.shape), requires_grad)
 
         slots: dict[str, tie.Cell] = {}
         for kind in STRUCTURES[self.structure].paths:

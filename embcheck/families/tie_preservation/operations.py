@@ -1,7 +1,7 @@
 """Operations on a model with tied weights, each with what it does to the tie.
 
 The operations import nothing but torch, for their source is what a counterexample's script shows; the effects, which
-the laws expect, are those of `embcheck.families.tie_preservation.effects`.
+the laws expect, are those of `effects`, `rewriting_effects` and `training_effects` beside this module.
 """
 
 from __future__ import annotations

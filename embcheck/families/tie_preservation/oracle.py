@@ -1,8 +1,8 @@
 """Which parameters are one: a model of modules, Parameters and memory, and what each operation does to it.
 
 A *slot* is a place in a module (``head.weight``), a *cell* a Parameter object, a *memory* the storage that a cell
-views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The module `effects` says what each
-operation of `torch.nn` does to the three.  Knows numpy only.
+views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The module `effects` says what
+an operation of `torch.nn` does to the three, and so do `rewriting_effects` and `training_effects`.  Knows numpy only.
 """
 
 from __future__ import annotations
@@ -100,15 +100,6 @@ class State:
     def rounded(self, values: Floats) -> Floats:
         """Values as the module's dtype holds them."""
         return FORMATS[self.dtype].decode(FORMATS[self.dtype].encode(values))
-
-
-def dense(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of a copy that preserves the format: without gaps, the axes in the order that they had."""
-    result, step = [1] * len(shape), 1
-    for axis in sorted(range(len(shape)), key=lambda axis: (strides[axis], -axis)):
-        result[axis] = step
-        step *= shape[axis]
-    return tuple(result)
 
 
 def groups(things: Sequence[object]) -> list[int]:

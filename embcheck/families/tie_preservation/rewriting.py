@@ -11,26 +11,26 @@ import torch
 import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
-from embcheck.families.tie_preservation import effects
+from embcheck.families.tie_preservation import effects, rewriting_effects
 from embcheck.families.tie_preservation.operations import Module, does
 
 # -- the tie breaks ----------------------------------------------------------------------------------------------------
 
 
-@does(effects.assigns_views)
+@does(rewriting_effects.assigns_views)
 def assigned(model: Module, embedding: Module, head: Module) -> Module:
     model.load_state_dict(model.state_dict(), assign=True)
     return model
 
 
-@does(effects.assigns_copies)
+@does(rewriting_effects.assigns_copies)
 def assigned_clones(model: Module, embedding: Module, head: Module) -> Module:
     clones = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(clones, assign=True)
     return model
 
 
-@does(effects.assigns_stored)
+@does(rewriting_effects.assigns_stored)
 def assigned_saved(model: Module, embedding: Module, head: Module) -> Module:
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
@@ -39,25 +39,25 @@ def assigned_saved(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.assigns_head)
+@does(rewriting_effects.assigns_head)
 def assigned_head(model: Module, embedding: Module, head: Module) -> Module:
     head.load_state_dict(head.state_dict(), assign=True)
     return model
 
 
-@does(effects.reassigns)
+@does(rewriting_effects.reassigns)
 def reassigned(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight = torch.nn.Parameter(embedding.weight.detach().clone(), embedding.weight.requires_grad)
     return model
 
 
-@does(effects.aliases)
+@does(rewriting_effects.aliases)
 def aliased(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight = torch.nn.Parameter(head.weight, head.weight.requires_grad)
     return model
 
 
-@does(effects.norms_head)
+@does(rewriting_effects.norms_head)
 def normed(model: Module, embedding: Module, head: Module) -> Module:
     normed = torch.nn.utils.parametrizations.weight_norm(head)
     if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
@@ -66,7 +66,7 @@ def normed(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.casts_overwriting)
+@does(rewriting_effects.casts_overwriting)
 def double_overwriting(model: Module, embedding: Module, head: Module) -> Module:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
@@ -75,7 +75,7 @@ def double_overwriting(model: Module, embedding: Module, head: Module) -> Module
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
-@does(effects.passes_meta)
+@does(rewriting_effects.passes_meta)
 def through_meta(model: Module, embedding: Module, head: Module) -> Module:
     model.zero_grad()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -84,7 +84,7 @@ def through_meta(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.passes_meta)
+@does(rewriting_effects.passes_meta)
 def meta_assigned(model: Module, embedding: Module, head: Module) -> Module:
     model.zero_grad()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -96,25 +96,25 @@ def meta_assigned(model: Module, embedding: Module, head: Module) -> Module:
 # -- the tie is made again ---------------------------------------------------------------------------------------------
 
 
-@does(effects.ties_head)
+@does(rewriting_effects.ties_head)
 def retied(model: Module, embedding: Module, head: Module) -> Module:
     head.weight = embedding.weight
     return model
 
 
-@does(effects.ties_embedding)
+@does(rewriting_effects.ties_embedding)
 def retied_back(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight = head.weight
     return model
 
 
-@does(effects.ties_embedding)
+@does(rewriting_effects.ties_embedding)
 def registered(model: Module, embedding: Module, head: Module) -> Module:
     embedding.register_parameter("weight", head.weight)
     return model
 
 
-@does(effects.resizes)
+@does(rewriting_effects.resizes)
 def resized(model: Module, embedding: Module, head: Module) -> Module:
     (rows, width), trains = embedding.weight.shape, embedding.weight.requires_grad
     for size in (rows + 2, rows):
@@ -136,32 +136,32 @@ def resized(model: Module, embedding: Module, head: Module) -> Module:
 # -- the same Parameters, other memory or values -----------------------------------------------------------------------
 
 
-@does(effects.casts("float64"))
+@does(rewriting_effects.casts("float64"))
 def as_double(model: Module, embedding: Module, head: Module) -> Module:
     return model.double()
 
 
-@does(effects.casts("float32"))
+@does(rewriting_effects.casts("float32"))
 def as_float(model: Module, embedding: Module, head: Module) -> Module:
     return model.float()
 
 
-@does(effects.casts("float16"))
+@does(rewriting_effects.casts("float16"))
 def as_half(model: Module, embedding: Module, head: Module) -> Module:
     return model.half()
 
 
-@does(effects.casts("bfloat16"))
+@does(rewriting_effects.casts("bfloat16"))
 def as_bfloat16(model: Module, embedding: Module, head: Module) -> Module:
     return model.bfloat16()
 
 
-@does(effects.casts("float64"))
+@does(rewriting_effects.casts("float64"))
 def to_float64(model: Module, embedding: Module, head: Module) -> Module:
     return model.to(torch.float64)
 
 
-@does(effects.swapping(effects.casts("float64")))
+@does(rewriting_effects.swapping(rewriting_effects.casts("float64")))
 def double_swapped(model: Module, embedding: Module, head: Module) -> Module:
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
@@ -170,7 +170,7 @@ def double_swapped(model: Module, embedding: Module, head: Module) -> Module:
         torch.__future__.set_swap_module_params_on_conversion(False)
 
 
-@does(effects.empties)
+@does(rewriting_effects.empties)
 def emptied(model: Module, embedding: Module, head: Module) -> Module:
     model.zero_grad()
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -179,7 +179,7 @@ def emptied(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.swapping(effects.forgets_gradients))
+@does(rewriting_effects.swapping(effects.forgets_gradients))
 def loaded_swapped(model: Module, embedding: Module, head: Module) -> Module:
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
@@ -189,7 +189,7 @@ def loaded_swapped(model: Module, embedding: Module, head: Module) -> Module:
         torch.__future__.set_swap_module_params_on_conversion(False)
 
 
-@does(effects.swapping(effects.empties))
+@does(rewriting_effects.swapping(rewriting_effects.empties))
 def assigned_swapped(model: Module, embedding: Module, head: Module) -> Module:
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
@@ -199,39 +199,39 @@ def assigned_swapped(model: Module, embedding: Module, head: Module) -> Module:
         torch.__future__.set_swap_module_params_on_conversion(False)
 
 
-@does(effects.flattens_each)
+@does(rewriting_effects.flattens_each)
 def flattened(model: Module, embedding: Module, head: Module) -> Module:
     vector = torch.nn.utils.parameters_to_vector(model.parameters())
     torch.nn.utils.vector_to_parameters(vector, model.parameters())
     return model
 
 
-@does(effects.doubles_in_place)
+@does(rewriting_effects.doubles_in_place)
 def doubled(model: Module, embedding: Module, head: Module) -> Module:
     with torch.no_grad():
         embedding.weight.mul_(2)
     return model
 
 
-@does(effects.doubles_in_place)
+@does(rewriting_effects.doubles_in_place)
 def doubled_data(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight.data.mul_(2)
     return model
 
 
-@does(effects.doubles_data)
+@does(rewriting_effects.doubles_data)
 def data_assigned(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight.data = 2 * embedding.weight.data
     return model
 
 
-@does(effects.fills_head)
+@does(rewriting_effects.fills_head)
 def filled(model: Module, embedding: Module, head: Module) -> Module:
     torch.nn.init.constant_(head.weight, 3.0)
     return model
 
 
-@does(effects.swapping(effects.swaps_doubled))
+@does(rewriting_effects.swapping(rewriting_effects.swaps_doubled))
 def swapped(model: Module, embedding: Module, head: Module) -> Module:
     doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
     doubled.mark = [1]  # type: ignore[attr-defined]
@@ -242,7 +242,7 @@ def swapped(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.prunes)
+@does(rewriting_effects.prunes)
 def pruned(model: Module, embedding: Module, head: Module) -> Module:
     mask = torch.ones_like(embedding.weight)
     mask[0, 0] = 0
@@ -251,7 +251,7 @@ def pruned(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(effects.steps)
+@does(rewriting_effects.steps)
 def stepped(model: Module, embedding: Module, head: Module) -> Module:
     for parameter in model.parameters():
         if parameter.requires_grad:

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import view_of
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.data import Data, fed_data, paths, rough_data
+from embcheck.families.tied_training.learning_rates import RATES
 from embcheck.families.tied_training.optimizers import UNSET
-
-Ints = npt.NDArray[np.int64]
-
-#: Tokens that are looked up, and hidden states that the head sees, in each step.
-TOKENS = 3
-
 
 #: How often the parameter is looked up in each tie.
 _LOOKUPS = {"three_way": 2}
 
 #: Events that leave the second step without a gradient.
 WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
-
-#: Learning rate before step k as a multiple of the first one's.
-RATES: dict[str, tuple[float, ...]] = {
-    "constant": (1.0,) * 8,
-    "step_lr": tuple(0.5**k for k in range(8)),
-    "step_lr_two": tuple(0.25 ** (k // 2) for k in range(8)),
-    "multi_step": tuple(0.5 ** ((k >= 1) + (k >= 3)) for k in range(8)),
-    "constant_lr": tuple(0.5 if k < 2 else 1.0 for k in range(8)),
-    "linear": tuple(0.5 + 0.25 * min(k, 2) for k in range(8)),
-    "exponential": tuple(0.5**k for k in range(8)),
-    "polynomial": tuple(max(0.0, 1 - k / 4) for k in range(8)),
-    "cosine": tuple((1 + np.cos(np.pi * k / 4)) / 2 for k in range(8)),
-    "warm_restarts": tuple((1 + np.cos(np.pi * (k % 2) / 2)) / 2 for k in range(8)),
-    "harmonic": tuple(1 / (k + 1) for k in range(8)),
-    "multiplicative": tuple(0.5**k for k in range(8)),
-    "plateau": tuple(0.5 ** max(0, k - 1) for k in range(8)),
-    "sequential": (0.5, 0.5, *(0.5 ** (k - 2) for k in range(2, 8))),
-    "chained": tuple((0.5 if k < 2 else 1.0) * 0.5**k for k in range(8)),
-}
-
 
 #: By what faint gradients are smaller than others.
 FAINT = 2.0**-12
@@ -134,9 +108,9 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         """What is fed; one seed in four has a table of whole significands, which rounds at every step."""
         rough = self.seed % 4 == 3 and self.backward_pass != "composed"
         found = (
-            _rough_data(self.shape, self.steps, self.seed % 16, self.dtype)
+            rough_data(self.shape, self.steps, self.seed % 16, self.dtype)
             if rough
-            else _data(self.shape, self.steps, self.seed % 16)
+            else fed_data(self.shape, self.steps, self.seed % 16)
         )
         return found._replace(below=found.below * FAINT, above=found.above * FAINT) if self.faint else found
 
@@ -339,57 +313,8 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         return fed
 
 
-class Data(NamedTuple):
-    """What is fed: tokens ``(steps, n)``; hidden and below ``(steps, n, D)``; above ``(steps, n, V)``; the table."""
-
-    tokens: Ints
-    hidden: Floats
-    below: Floats
-    above: Floats
-    weight: Floats
-    bias: Floats
-
-
-@lru_cache(maxsize=2048)
-def _data(shape: tuple[int, int], steps: int, variant: int) -> Data:
-    rows, width = shape
-    # With an odd variant the last row gets no gradient at all.
-    used = rows - 1 if rows > 1 and variant % 2 else rows
-
-    def small(name: str, most: int, *size: int) -> Floats:
-        words = stream.words(stream.derive("tying", name, variant, *size), int(np.prod(size)))
-        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-        magnitude = 1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64)
-        values: Floats = (sign * magnitude).reshape(size)
-        return values
-
-    tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
-    above = small("above", 2, steps, TOKENS, rows)
-    above[:, :, used:] = 0
-    # A gradient whose two paths cancel somewhere, and one that changes sign from step to step, come by themselves.
-    return Data(tokens, small("hidden", 2, steps, TOKENS, width), small("below", 2, steps, TOKENS, width), above,
-                small("weight", 3, rows, width), small("bias", 3, rows))  # fmt: skip
-
-
-@lru_cache(maxsize=2048)
-def _rough_data(shape: tuple[int, int], steps: int, variant: int, dtype: str) -> Data:
-    data, fmt = _data(shape, steps, variant), FORMATS[dtype]
-    words = stream.words(stream.derive("tying", "rough", variant), data.weight.size).reshape(shape)
-    return data._replace(weight=fmt.decode(fmt.encode(data.weight * (1 + (words >> np.uint64(11)) / 2.0**53))))
-
-
-@lru_cache(maxsize=2048)
-def _paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Floats, Floats]:
-    """The gradients of the lookup and of the head, ``(steps, V, D)``, and of the bias, ``(steps, V)``."""
-    data = _data(shape, steps, variant)
-    one_hot = (data.tokens[:, :, None] == np.arange(shape[0])).astype(np.float64)
-    lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
-    head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
-    return lookup, head, data.above.sum(1)
-
-
 def _gradients(case: TiedTrainingCase) -> tuple[Floats, Floats]:
-    lookup, head, bias = _paths(case.shape, case.steps, case.seed % 16)
+    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
     if case.backward_pass == "composed":
         data = case.data
         one_hot = (data.tokens[0][:, None] == np.arange(case.shape[0])).astype(np.float64)

@@ -1,0 +1,68 @@
+"""The data of a tied training: the table, tokens, hidden states and upstream gradients, and what follows for each path."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core import stream
+from embcheck.core.format import FORMATS, Floats
+
+Ints = npt.NDArray[np.int64]
+
+#: Tokens that are looked up, and hidden states that the head sees, in each step.
+TOKENS = 3
+
+
+class Data(NamedTuple):
+    """What is fed: tokens ``(steps, n)``; hidden and below ``(steps, n, D)``; above ``(steps, n, V)``; the table."""
+
+    tokens: Ints
+    hidden: Floats
+    below: Floats
+    above: Floats
+    weight: Floats
+    bias: Floats
+
+
+@lru_cache(maxsize=2048)
+def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
+    """Small whole numbers, so that all sums of them are exact."""
+    rows, width = shape
+    # With an odd variant the last row gets no gradient at all.
+    used = rows - 1 if rows > 1 and variant % 2 else rows
+
+    def small(name: str, most: int, *size: int) -> Floats:
+        words = stream.words(stream.derive("tying", name, variant, *size), int(np.prod(size)))
+        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+        magnitude = 1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64)
+        values: Floats = (sign * magnitude).reshape(size)
+        return values
+
+    tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
+    above = small("above", 2, steps, TOKENS, rows)
+    above[:, :, used:] = 0
+    # A gradient whose two paths cancel somewhere, and one that changes sign from step to step, come by themselves.
+    return Data(tokens, small("hidden", 2, steps, TOKENS, width), small("below", 2, steps, TOKENS, width), above,
+                small("weight", 3, rows, width), small("bias", 3, rows))  # fmt: skip
+
+
+@lru_cache(maxsize=2048)
+def rough_data(shape: tuple[int, int], steps: int, variant: int, dtype: str) -> Data:
+    """The same with a table of whole significands, which rounds at every step."""
+    data, fmt = fed_data(shape, steps, variant), FORMATS[dtype]
+    words = stream.words(stream.derive("tying", "rough", variant), data.weight.size).reshape(shape)
+    return data._replace(weight=fmt.decode(fmt.encode(data.weight * (1 + (words >> np.uint64(11)) / 2.0**53))))
+
+
+@lru_cache(maxsize=2048)
+def paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Floats, Floats]:
+    """The gradients of the lookup and of the head, ``(steps, V, D)``, and of the bias, ``(steps, V)``."""
+    data = fed_data(shape, steps, variant)
+    one_hot = (data.tokens[:, :, None] == np.arange(shape[0])).astype(np.float64)
+    lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
+    head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
+    return lookup, head, data.above.sum(1)
