@@ -112,9 +112,9 @@ def test_github_annotations_can_be_asked_for(
 
 
 def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    Progress(form="json")._document(None)
+    Progress(form="json").print_document(None)
     assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
-    Progress(form="junit")._document(None)
+    Progress(form="junit").print_document(None)
     assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
 
 
