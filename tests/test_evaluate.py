@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from embcheck.cli.main import app
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import same
 from embcheck.core.item import PROFILES, Item
-from embcheck.core.law import Family, Law
+from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
-from embcheck.core.machine import here
 from embcheck.core.outcome import Outcome
-from embcheck.core.replay_state import ERROR, FAILED, FIXED, Replayed
 from embcheck.core.result import (
     HOLDS,
     Difference,
@@ -30,19 +24,16 @@ from embcheck.core.result import (
     OracleFailed,
     Raised,
     Result,
-    Unreachable,
     Violated,
 )
 from embcheck.core.verdict import Status
 from embcheck.engine import run_item
-from embcheck.engine.crashes.isolate import NoAnswer
 from embcheck.engine.evaluate import evaluate, named
 from embcheck.engine.execute import read
 from embcheck.engine.execution import Execution
 from embcheck.engine.reduce import reduce_case
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.modes.mode import MODES
-from embcheck.runner.replay import replay, state_of
 from embcheck.subject.collect import load_families
 
 FAMILIES = load_families()
@@ -242,138 +233,3 @@ def test_an_item_that_ends_early_leaves_its_laws_unknown(monkeypatch: pytest.Mon
     assert {verdict.status for verdict in verdicts} == {Status.UNKNOWN}
     assert all(verdict.reasons == (f"the item ended in {named(error)}",) for verdict in verdicts)
     assert any(verdict.cases for verdict in verdicts), "what was judged before stays judged"
-
-
-# -- replay --------------------------------------------------------------------------------------------------------
-
-RECORD = {
-    "law": "padding_row_gets_no_gradient",
-    "family": "padding",
-    "subject": "torch",
-    "mode": "eager",
-    "device": "cpu",
-    "case": repr(CASE),
-    "kind": "value",
-    "torch": torch.__version__,
-    "machine": here().to_dict(),
-}
-
-
-@pytest.mark.parametrize(
-    ("result", "state", "words"),
-    [
-        (Violated(Difference("value", "seen", 1, 0, "1, expected 0")), FAILED, "1, expected 0"),
-        (Violated(Difference("shape", "seen", 1, 0, "another shape")), FAILED, "now by another difference, shape"),
-        (
-            Violated(Difference("shape", "seen", 1, 0, "", others=(Difference("value", "seen", 1, 0, "7"),))),
-            FAILED,
-            "7",
-        ),
-        (HOLDS, FIXED, ""),
-        (Holds(0.5, loose=False), FIXED, ""),
-        (NotApplicable("no padding"), ERROR, "not applicable: no padding"),
-        (Raised("RuntimeError: broken"), ERROR, "the program raised RuntimeError: broken"),
-        (OracleFailed("the law raised ZeroDivisionError"), ERROR, "the law raised ZeroDivisionError"),
-        (Unreachable("the process sent nothing"), ERROR, "the process sent nothing"),
-    ],
-)
-def test_the_states_of_a_replay(result: Result, state: str, words: str) -> None:
-    found = state_of(RECORD, result)
-    assert found.state == state
-    assert words in found.words
-
-
-@pytest.mark.parametrize(("state", "code"), [(FAILED, 1), (FIXED, 0), (ERROR, 3)])
-def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {"id": "c7f3a1", **RECORD}
-    (tmp_path / "c7f3a1.json").write_text(json.dumps(kept))
-    monkeypatch.setattr("embcheck.runner.replay.replay", lambda record: Replayed(state, "in words"))
-    done = CliRunner().invoke(app, ["replay", "c7f3a1", "--store", str(tmp_path)])
-    assert (done.exit_code, done.output) == (code, f"{state}  {RECORD['law']}  {CASE!r}\n  in words\n")
-
-
-def test_a_replay_of_what_is_right_says_fixed() -> None:
-    assert replay(RECORD) == (FIXED, "")
-
-
-@pytest.mark.parametrize(
-    ("fields", "state", "words"),
-    [
-        ({"torch": "1.0"}, FIXED, f"by torch {torch.__version__}; it failed with 1.0"),
-        ({"machine": {**here().to_dict(), "cpu_capability": "VSX"}}, ERROR, "cpu_capability VSX, here"),
-        ({"machine": {**here().to_dict(), "onednn_kernel": "brg_matmul:amx"}}, ERROR, "onednn_kernel brg_matmul:amx"),
-        ({"torch": "1.0", "machine": {**here().to_dict(), "onednn_kernel": "brg_matmul:amx"}}, FIXED, "by torch"),
-        ({"torch": "1.0", "machine": {**here().to_dict(), "isa": ["amx_bf16"]}}, ERROR, "isa ('amx_bf16',)"),
-        ({"machine": {**here().to_dict(), "cpu": "another of the same level"}}, FIXED, ""),
-    ],
-)
-def test_what_holds_elsewhere_is_not_fixed(fields: dict[str, Any], state: str, words: str) -> None:
-    found = state_of({**RECORD, **fields}, HOLDS)
-    assert found.state == state
-    assert words in found.words
-
-
-def test_what_holds_is_not_fixed_if_nobody_knows_where_it_failed() -> None:
-    assert state_of({name: value for name, value in RECORD.items() if name != "machine"}, HOLDS).state == ERROR
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"law": "no_such_law"}, "this version of embcheck has no 'no_such_law'"),
-        ({"family": "none"}, "this version of embcheck has no 'none'"),
-        ({"mode": "none"}, "this version of embcheck has no 'none'"),
-        ({"case": "LookupCase(num_embeddings=3)"}, "embedding_dim"),
-        ({"device": "cuda"}, "no device 'cuda'"),
-    ],
-)
-def test_a_replay_of_what_is_not_here_is_an_error(fields: dict[str, str], words: str) -> None:
-    found = replay({**RECORD, **fields})
-    assert found.state == ERROR
-    assert words in found.words
-
-
-def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(torch.nn.functional, "embedding", broken)
-    found = replay(RECORD)
-    assert (found.state, found.words) == (ERROR, "the program raised RuntimeError: broken")
-
-
-@pytest.mark.parametrize(
-    ("law", "kind", "state", "words"),
-    [
-        ("padding_is_accepted", "crash SIGSEGV", FAILED, "crash SIGSEGV"),
-        ("padding_is_accepted", "hang", FAILED, "now by another difference, crash SIGSEGV instead of hang"),
-        ("padding_row_gets_no_gradient", "value", ERROR, "ends its process: crash SIGSEGV; this law has nothing to"),
-    ],
-)
-def test_a_replay_of_a_program_that_dies(
-    law: str, kind: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another law than that the case is accepted was not judged, and neither FAILED nor FIXED is known of it."""
-    monkeypatch.setattr("embcheck.runner.replay.examine", lambda *_, **__: {"symptom": "crash SIGSEGV"})
-    found = replay({**RECORD, "law": law, "kind": kind})
-    assert found.state == state
-    assert words in found.words
-
-
-def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(*_: Any, **__: Any) -> None:
-        raise NoAnswer("the process that isolates crashes died itself")
-
-    monkeypatch.setattr("embcheck.runner.replay.examine", dies)
-    assert replay(RECORD) == (ERROR, "the process that isolates crashes died itself")
-
-
-def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def law(case: Any, out: Outcome) -> Any:
-        raise ZeroDivisionError("division by zero")
-
-    broken: Law = replace(ZERO, judge=law)
-    monkeypatch.setattr(PADDING, "laws", [broken if each is ZERO else each for each in PADDING.laws])
-    found = replay(RECORD)
-    assert found.state == ERROR
-    assert "ZeroDivisionError: division by zero" in found.words

@@ -8,23 +8,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from embcheck.core.case import LookupCase
-from embcheck.core.comparison import within
-from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, check, load, load_all
+from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, load, load_all
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.machine import Machine, here
-from embcheck.core.outcome import Outcome
-from embcheck.core.result import Difference, Unreachable
 from embcheck.core.verdict import Status
-from embcheck.engine.execute import read
-from embcheck.engine.run_item import feed
-from embcheck.engine.tally import Tallies
 from embcheck.engine.witness import look, statement
-from embcheck.modes.mode import MODES, running
+from embcheck.modes.mode import running
 from embcheck.runner.run import Settings
 from embcheck.subject.collect import load_families
 
@@ -248,127 +241,6 @@ def test_the_witness_of_another_machine_is_not_applicable_in_words(tmp_path: Pat
 def entry(**fields: Any) -> Entry:
     witness = "LookupCase(num_embeddings=2, embedding_dim=1)"
     return Entry(**{"law": "law", "where": {}, "witness": witness, "reason": "r", "name": "n", **fields})
-
-
-@pytest.mark.parametrize(
-    ("where", "facts", "covered"),
-    [
-        ({}, {}, True),
-        ({"sparse": True}, {"sparse": True}, True),
-        ({"sparse": True}, {"sparse": False}, False),
-        ({"sparse": True, "rank": 0}, {"sparse": True, "rank": 1}, False),
-        ({"dtype": ["float16", "bfloat16"]}, {"dtype": "bfloat16"}, True),
-        ({"dtype": ["float16", "bfloat16"]}, {"dtype": "float32"}, False),
-        ({"rank": 1}, {"rank": True}, False),
-        ({"sparse": True}, {"sparse": 1}, False),
-        ({"colour": "red"}, {"sparse": True}, False),
-    ],
-)
-def test_a_region_is_a_conjunction_over_facts(where: dict[str, Any], facts: dict[str, Any], covered: bool) -> None:
-    assert entry(where=where).covers(facts) is covered
-
-
-def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:
-    narrow = entry(law="*_is_accepted", mode="vmap", device="cpu", kind="shape, raised *", where={"sparse": True})
-    ledger = Ledger((narrow,))
-    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), LookupCase(2, 2, sparse=True)]
-    assert ledger.find(*right) is narrow
-    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))):
-        asked = [*right]
-        asked[position] = wrong
-        assert ledger.find(*asked) is None, wrong
-
-
-def differing(kind: str) -> Difference:
-    return Difference(kind, "error", 1, 2, "another")
-
-
-def compared(got: Any, expected: Any) -> Difference:
-    """How an observed gradient differs."""
-    observed = Outcome({"weight_grad": torch.tensor(got)}, read).weight_grad
-    found = within(observed, np.asarray(expected, np.float64), 0.0)
-    assert isinstance(found, Difference)
-    return found
-
-
-def test_the_kinds_of_all_elements_count() -> None:
-    """A NaN behind a number that is known to be wrong is no such number."""
-    whole = compared([7.0, np.nan, 9.0], [1.0, 2.0, 3.0])
-    parts = list(whole.apart())
-    assert [(each.kind, each.path, each.elements.differ.tolist()) for each in parts if each.elements is not None] == [
-        ("bound", 'seen["weight_grad"][0]', [True, False, True]),
-        ("bound: NaN", 'seen["weight_grad"][1]', [False, True, False]),
-    ]
-    assert [entry(kind="bound").excuses(each, LookupCase(2, 2)) for each in parts] == [True, False]
-    assert [entry(kind="bound, bound: NaN").excuses(each, LookupCase(2, 2)) for each in parts] == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("instead", "known", "new"),
-    [
-        ("zero", [[1.0, 0.0]], [[1.0, 3.0]]),
-        ("where zeros are due", [[1.0, 2.0], [5.0, 0.0]], [[1.0, 3.0], [5.0, 0.0]]),
-    ],
-)
-def test_an_entry_says_what_comes_out_instead(instead: str, known: Any, new: Any) -> None:
-    expected, case = np.array([[1.0, 2.0], [0.0, 0.0]])[: len(known)], LookupCase(2, 2)
-    assert entry(instead=instead).excuses(compared(known, expected), case)
-    assert not entry(instead=instead).excuses(compared(new, expected), case)
-    assert not entry(instead=instead).excuses(differing("bound"), case)
-
-
-def test_excludes_only_what_must_not_run() -> None:
-    crash = entry(law="b", excluded=True)
-    ledger = Ledger((entry(law="a"), crash))
-    assert ledger.excludes(["a", "b"], "eager", "cpu") == (crash,)
-    assert ledger.excludes(["a"], "eager", "cpu") == ()
-
-
-def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> None:
-    family = load_families()["lookup"]
-    crash = entry(law="lookup_is_accepted", where={"numel": 1}, excluded=True)
-    tried: list[Any] = []
-
-    def probe(cases: list[Any]) -> list[str | None]:
-        tried.extend(cases)
-        return ["crash SIGSEGV"] * len(cases)
-
-    tallies = Tallies(family, MODES["eager"], Ledger((crash,)), probe=probe)
-    fatal, other = LookupCase(3, 2, shape=(1,)), LookupCase(3, 2, shape=(2,))
-    feed(tallies, [fatal, other], probe)
-    assert tried == [other]
-    assert (tallies.accept.known, tallies.accept.violations) == (1, 1)
-    (result,) = tallies.evaluate(family.laws[:1], fatal)
-    assert isinstance(result, Unreachable)
-    assert tried == [other]
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"witness": "3"}, "not a case"),
-        ({"witness": "LookupCase(num_embeddings=2)"}, "embedding_dim"),
-        ({"where": {"colour": "red"}}, "no fact 'colour'; there are all_padding"),
-        ({"where": {"spars": True}}, "no fact 'spars'; did you mean sparse"),
-        ({"where": {"sparse": True}}, "outside the entry's own region"),
-    ],
-)
-def test_a_witness_must_lie_in_its_region(fields: dict[str, Any], words: str) -> None:
-    with pytest.raises(LedgerError, match=words) as caught:
-        _ = entry(**fields).case
-    assert str(caught.value).startswith("ledger entry n: ")
-
-
-def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
-    laws = ["lookup_copies_rows", "lookup_is_accepted"]
-    check([entry(law="lookup_*")], laws)
-    check([entry(law="lokup_copies_rows")], None)
-    with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'lokup_copies_rows'; did you mean lookup_copies_rows"):
-        check([entry(law="lokup_copies_rows")], laws)
-    with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'gone'; see `embcheck laws`$"):
-        check([entry(law="gone")], laws)
-    with pytest.raises(LedgerError, match="did you mean sparse"):
-        check([entry(), entry(law="lookup_*", where={"spars": True})], None)
 
 
 #: The entries of modes that only a run with --mode meets, so that no run of the gate looks at their witnesses.

@@ -308,7 +308,7 @@ def test_what_it_found_is_the_run_s_and_changes_no_digest() -> None:
     digest = session.results.digest
     swept = Swept(LOWEST, EPYC, verdicts=(placed(level(LOWEST), Swept(LOWEST), verdict(Status.VIOLATED, EXAMPLE)),))
     session.beside = SimpleNamespace(result=lambda: swept)  # type: ignore[assignment]
-    session._take_level()
+    session.take_level()
     assert session.results.digest == digest
     assert {(v.device, v.status) for v in session.results.settle()} == {
         ("cpu", Status.UNKNOWN),  # an obligation that no case met

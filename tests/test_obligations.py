@@ -219,7 +219,7 @@ def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
 def test_the_lists_that_are_kept_are_those_that_would_be_chosen() -> None:
     """A family whose laws have changed since chooses its list in each run, which takes a moment; few should."""
     kept = json.loads(obligations.KEPT.read_text(encoding="utf-8"))
-    fitting = [name for name, family in FAMILIES.items() if kept.get(name, {}).get("of") == obligations._digest(family)]
+    fitting = [name for name, family in FAMILIES.items() if kept.get(name, {}).get("of") == obligations.digest_of(family)]
     assert len(fitting) > 0.8 * len(FAMILIES), "run: python -m embcheck.engine.obligations"
     for name in fitting:
         found, chosen = obliging_cases(FAMILIES[name]), obligations.choose(FAMILIES[name])

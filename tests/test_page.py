@@ -22,17 +22,9 @@ HOSTILE = "<script>alert(1)</script>"
 
 def record(torch: str, status: Status, subject: str = "torch") -> Record:
     example = Counterexample(
-        "law",
-        "family",
-        subject,
-        "vmap",
-        "cpu",
-        f"LookupCase({HOSTILE})",
-        "value",
-        HOSTILE,
-        script="</script>" + HOSTILE,
-        id="c7",
-    )
+        "law", "family", subject, "vmap", "cpu", f"LookupCase({HOSTILE})", "value", HOSTILE,
+        script="</script>" + HOSTILE, id="c7",
+    )  # fmt: skip
     verdicts = [
         Verdict("law", "family", subject, "eager", "scope", Status.HOLDS, cases=9, worst=0.25),
         Verdict("law", "family", subject, "vmap", "scope", status, cases=9, counterexamples=(example,)),
@@ -65,6 +57,12 @@ class Reader(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
+    def anchors(self) -> list[str]:
+        """What links can lead to, each of them once."""
+        found = [attributes["id"] or "" for _, attributes in self.tags if attributes.get("id")]
+        assert len(found) == len(set(found))
+        return found
+
 
 def test_a_hostile_subject_is_shown_and_not_run() -> None:
     page = Reader(render([Run("a", record("2.13.0", Status.VIOLATED, HOSTILE))]))
@@ -87,8 +85,7 @@ def test_figures_are_drawn_in_the_page_with_their_text_escaped() -> None:
     assert len(page.all("svg")) == 2
     assert len(page.all("script")) == 1, "the page's own"
     assert {"Values $x$", "N(0, 1)", "density", HOSTILE} <= {text.strip() for text in page.text}
-    names = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
-    assert len(names) == len(set(names))
+    assert page.anchors()
 
 
 def test_nothing_comes_from_elsewhere() -> None:
@@ -105,8 +102,7 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     page = Reader(render([Run("a", record("2.13.0", Status.VIOLATED)), Run("b", record("2.15.0", Status.HOLDS))]))
-    anchors = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
-    assert len(anchors) == len(set(anchors))
+    anchors = page.anchors()
     for link in page.all("a"):
         assert (link["href"] or "").removeprefix("#") in anchors
 
@@ -191,9 +187,7 @@ def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() 
     assert shown.index("a.one") < shown.index("a.three")
     assert "! 1 otherwise than stated ✗ 1 refuted" in " ".join("".join(Reader(shown).text).split())
     assert [link["href"] for link in Reader(shown).all("a")] == ["#law-tutorial_claims-a-one"]
-    anchors = [attributes["id"] for _, attributes in parsed.tags if attributes.get("id")]
-    assert len(anchors) == len(set(anchors))
-    assert "law-tutorial_claims-a-one" in anchors
+    assert "law-tutorial_claims-a-one" in parsed.anchors()
     assert len(parsed.all("script")) == 1, "the page's own"
 
 
@@ -278,8 +272,7 @@ def test_an_audit_is_escaped_and_its_links_lead_somewhere() -> None:
     assert len(page.all("script")) == 1
     assert HOSTILE in "".join(page.text)
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    anchors = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
-    assert len(anchors) == len(set(anchors))
+    anchors = page.anchors()
     for link in page.all("a"):
         assert (link["href"] or "").removeprefix("#") in anchors
     rows = [a for _, a in page.tags if "data-text" in a]

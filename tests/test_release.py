@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from embcheck.cli.main import app
-from embcheck.cli.releases import _code
+from embcheck.cli.releases import exit_code_of
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.engine.source import contents, copy, digest
@@ -162,7 +162,7 @@ def test_the_grid_steps_over_what_could_not_be_run() -> None:
 def test_exit_code_of_a_line_of_releases(statuses: list[tuple[Status, ...]], problem: str, code: int) -> None:
     line = [Cell(str(n), record=record(*found)) for n, found in enumerate(statuses)]
     line[-1] = Cell("last", record=line[-1].record, problem=problem)
-    assert _code(line, Grid(line)) == code
+    assert exit_code_of(line, Grid(line)) == code
 
 
 FAILS, RIGHT, DARK = Outcome.FAILS, Outcome.RIGHT, Outcome.UNDECIDED
@@ -344,5 +344,5 @@ def test_a_record_that_lacks_an_item_is_no_cell(laboratory: Laboratory) -> None:
     assert cell.problem == "incomplete: no verdict from a/torch/eager/scope/0: SystemExit: 7"
     assert not list(laboratory.cache.cells.iterdir())
     fine = Cell("2.15.0", record=record(Status.HOLDS))
-    assert _code([cell, fine], Grid([cell, fine])) == 1, "the last one is complete, the first is not"
-    assert _code([fine, fine], Grid([fine, fine])) == 0
+    assert exit_code_of([cell, fine], Grid([cell, fine])) == 1, "the last one is complete, the first is not"
+    assert exit_code_of([fine, fine], Grid([fine, fine])) == 0

@@ -103,10 +103,10 @@ def test_every_law_has_a_place_that_there_is() -> None:
             verdict = Verdict(
                 law.name, family.name, "torch", "eager", "scope", Status.VIOLATED, counterexamples=(example,)
             )
-            path, line = sarif._place(verdict.counterexamples[0], places)
+            path, line = sarif.place_of(verdict.counterexamples[0], places)
             text = (folder / path).read_text(encoding="utf-8").splitlines()[line - 1]
             assert f"def {law.name}(" in text or " = Family(" in text, law.name
-    assert sarif._place(replace(EXAMPLE, law="levels_agree", family="levels"), places) == ("properties", 1)
+    assert sarif.place_of(replace(EXAMPLE, law="levels_agree", family="levels"), places) == ("properties", 1)
 
 
 LAYERS = """import torch

@@ -66,4 +66,4 @@ def test_what_is_no_line_is_refused(line: dict[str, Any]) -> None:
 
 def test_a_type_without_a_schema_is_an_error() -> None:
     with pytest.raises(TypeError, match="no schema for"):
-        schema._type(set[int])
+        schema.schema_of_type(set[int])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 import typer.testing
@@ -19,15 +17,12 @@ from rich.console import Console
 
 from embcheck.cli.main import app
 from embcheck.core.ledger import SEEMS_FIXED
-from embcheck.core.options import COLOURS, DOCUMENTS
+from embcheck.core.options import COLOURS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict
 from embcheck.record.ending import because
-from embcheck.record.record import read
 from embcheck.record.totals import Totals, cases_by_family, shares
-from embcheck.report import document, progress
 from embcheck.report.failure import chosen, lines
-from embcheck.report.progress import Progress
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console
 from embcheck.report.terminal import summary
@@ -266,35 +261,6 @@ def test_a_session_says_why_it_ends_as_it_does() -> None:
     assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
 
 
-# -- on the way ------------------------------------------------------------------------------------------------
-
-
-def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for seconds_each, most in ((0.5, 10), (0.05, 2), (5.0, 10)):
-        clock = [0.0]
-        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
-        followed = Progress()
-        said: list[float] = []
-        monkeypatch.setattr(followed.out, "print", lambda *words, said=said, clock=clock: said.append(clock[0]))
-        followed.total = 540
-        for _ in range(followed.total):
-            clock[0] += seconds_each
-            followed.pytest_runtest_logreport(
-                SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")  # type: ignore[arg-type]
-            )
-        assert 1 < len(said) <= most
-        assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
-
-
-def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    followed = Progress(verbosity=-1)
-    monkeypatch.setattr(followed.out, "print", lambda *words: pytest.fail(str(words)))
-    followed.total, followed._said = 2, -100.0
-    report: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
-    followed.pytest_runtest_logreport(report)
-    assert followed.finished == 1
-
-
 # -- as it is called -------------------------------------------------------------------------------------------
 
 
@@ -360,76 +326,3 @@ def test_what_workers_print_needs_no_rich() -> None:
     """It would cost each of them a part of a second."""
     program = "import sys, embcheck.report.failure; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-# -- as one document -------------------------------------------------------------------------------------------
-
-
-def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
-    made = ended(run_of(tmp_path, violated(), dark), 1)
-    told = json.loads(document.text(document.of_session(made)))
-    footer = read(tmp_path).footer
-    assert footer is not None
-    for name in ("exit_code", "stopped", "seconds", "cases", "digest", "laws", "witnesses", "unaccounted"):
-        assert told[name] == footer[name], name
-    assert told["because"].startswith("1 law violated")
-    assert set(told["families"]) == set(FAMILIES)
-    assert {name for name, family in told["families"].items() if family["tier"] == "core"} == set(CORE)
-    assert told["families"]["padding"]["known"] == ["entry of padding"]
-    (failure,) = told["failures"]
-    assert (failure["id"], failure["name"], failure["modes"]) == ("c7f3a1", EXAMPLE.law, ["vmap"])
-    assert (failure["case"], failure["got"]) == ("LookupCase(sparse=True)", "-665, expected 0")
-    assert {"law", "source", "departs", "known?", "replay", "script"} <= failure.keys()
-    assert told["undecided"] == [
-        {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}
-    ]
-    assert told["record"] == str(tmp_path / "record.ndjson")
-
-
-@pytest.mark.parametrize("form", DOCUMENTS)
-def test_a_document_is_all_that_is_printed(
-    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    made = run_of()
-    config: Any = SimpleNamespace(
-        pluginmanager=SimpleNamespace(get_plugin=lambda name: made), option=SimpleNamespace(collectonly=False)
-    )
-    followed = Progress(form=form, verbosity=2)
-    followed.pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
-    ended(made)
-    followed.pytest_unconfigure(config)
-    made.pytest_unconfigure()
-    told = capsys.readouterr().out
-    assert json.loads(told) if form != "junit" else ElementTree.fromstring(told).tag == "testsuites"
-
-
-@pytest.mark.parametrize(("form", "annotations"), [("text", False), ("github", True)])
-def test_github_annotations_can_be_asked_for(
-    form: str, annotations: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
-    made = run_of(None, violated())
-    config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: made))
-    Progress(form=form).pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
-    ended(made, 1)
-    made.pytest_unconfigure()
-    assert ("::error title=violated%3A padding_row" in capsys.readouterr().out) is annotations
-
-
-def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    Progress(form="json")._document(None)
-    assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
-    Progress(form="junit")._document(None)
-    assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
-
-
-def test_unknown_forms_are_refused() -> None:
-    called = typer.testing.CliRunner()
-    assert called.invoke(app, ["run", "--format", "xml"]).exit_code == 4
-    assert called.invoke(app, ["run", "--cpu", "all", "--format", "json"]).exit_code == 4

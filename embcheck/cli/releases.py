@@ -169,10 +169,11 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
         _write(report, cells, trials)
     if all(cell.problem == "nothing was selected" for cell in cells):
         raise typer.Exit(NOTHING)
-    raise typer.Exit(_code(cells, grid))
+    raise typer.Exit(exit_code_of(cells, grid))
 
 
-def _code(cells: list[Cell], grid: Grid) -> int:
+def exit_code_of(cells: list[Cell], grid: Grid) -> int:
+    """1 if a step broke a law, the last release fails one, or a release has no whole record; else 0."""
     from embcheck.core.verdict import Status
 
     broke = any(change.move.bad for step in grid.steps for change in step.changes)

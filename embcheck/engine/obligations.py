@@ -42,7 +42,7 @@ def enumerated(family: Family) -> Iterator[Any]:
 def obliging_cases(family: Family) -> dict[int, Any]:
     """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since, or a subject's."""
     kept = _kept().get(family.name, {})
-    if kept.get("of") != _digest(family):
+    if kept.get("of") != digest_of(family):
         return choose(family)
     return {int(position): parse(case) for position, case in kept["cases"].items()}
 
@@ -53,7 +53,7 @@ def _kept() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _digest(family: Family) -> str:
+def digest_of(family: Family) -> str:
     """What tells a list apart from one that would be chosen otherwise, but for changes of the code."""
     laws = [(law.name, sorted(law.must_cover), law.refusal) for law in family.laws]
     regions = [(each.law, each.where, each.mode, each.kind, each.excluded) for each in _concerning(family)]
@@ -64,7 +64,7 @@ def _digest(family: Family) -> str:
 def keep(families: dict[str, Family], path: Path = KEPT) -> None:
     """Chooses the lists anew and writes them."""
     lists = {
-        name: {"of": _digest(family), "cases": {str(n): repr(case) for n, case in choose(family).items()}}
+        name: {"of": digest_of(family), "cases": {str(n): repr(case) for n, case in choose(family).items()}}
         for name, family in sorted(families.items())
     }
     write_whole(path, json.dumps(lists, indent=1, ensure_ascii=False) + "\n")

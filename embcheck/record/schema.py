@@ -74,7 +74,7 @@ def _object(kind: Any) -> dict[str, Any]:
     """A dataclass, which has its fields and no others, or a typed dictionary, which may have more."""
     hints = get_type_hints(kind)
     description = " ".join((kind.__doc__ or "").split())
-    properties = {name: _type(hint) for name, hint in hints.items()}
+    properties = {name: schema_of_type(hint) for name, hint in hints.items()}
     if is_dataclass(kind):
         needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
         closed = {"additionalProperties": False}
@@ -91,7 +91,7 @@ def _object(kind: Any) -> dict[str, Any]:
     }
 
 
-def _type(hint: Any) -> dict[str, Any]:
+def schema_of_type(hint: Any) -> dict[str, Any]:
     """The schema of one annotation.
 
     Raises:
@@ -106,11 +106,11 @@ def _type(hint: Any) -> dict[str, Any]:
         pass
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_type(argument) for argument in arguments]}
+        return {"anyOf": [schema_of_type(argument) for argument in arguments]}
     if origin in (list, tuple):
-        return {"type": "array", "items": _type(arguments[0])}
+        return {"type": "array", "items": schema_of_type(arguments[0])}
     if origin is dict:
-        return {"type": "object", "additionalProperties": _type(arguments[1])}
+        return {"type": "object", "additionalProperties": schema_of_type(arguments[1])}
     raise TypeError(f"no schema for {hint!r}")
 
 

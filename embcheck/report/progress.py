@@ -135,7 +135,7 @@ class Progress:
         # Without a session its options were refused, and that was said.
         empty = run is not None and not judged and not self.errors and not config.option.collectonly
         if self.form in DOCUMENTS and (judged or empty):
-            self._document(run if judged else None)
+            self.print_document(run if judged else None)
         elif judged:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif empty:
@@ -146,7 +146,7 @@ class Progress:
         for line in self.errors:
             print(f"embcheck: {line}", file=sys.stderr if self.form in DOCUMENTS else sys.stdout)
 
-    def _document(self, run: Any) -> None:
+    def print_document(self, run: Any) -> None:
         """The run as the document that was asked for; without one, that nothing was selected."""
         if self.form == "junit":
             from embcheck.report import junit

@@ -37,7 +37,7 @@ def of_session(session: Any) -> dict[str, Any]:
     numbers = {name: number for number, name in enumerate(laws)}
     results = []
     for example in session.examples[:MOST]:
-        beside = _place(example, places)
+        beside = place_of(example, places)
         made = _result(example, subjects[example.subject] or beside, session)
         if example.law in numbers:
             made["ruleIndex"] = numbers[example.law]
@@ -138,7 +138,8 @@ def _location(place: Place) -> dict[str, Any]:
     return {"physicalLocation": {"artifactLocation": {"uri": path}, "region": {"startLine": line}}}
 
 
-def _place(example: Counterexample, places: dict[str, Place]) -> Place:
+def place_of(example: Counterexample, places: dict[str, Place]) -> Place:
+    """Where the law or, if it is not found, its family is written; else the folder of the laws."""
     return places.get(example.law) or places.get(f"family {example.family}") or ("properties", 1)
 
 

@@ -150,7 +150,7 @@ class Session:
             for verdict in batch.verdicts:
                 self.writer.verdict(verdict)
 
-    def _take_level(self) -> None:
+    def take_level(self) -> None:
         """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
         swept = self.beside.result()
         if swept is None:
@@ -207,7 +207,7 @@ class Session:
             self.account.selection = Selection.read(self.folder)
         self.unaccounted = self.account.unaccounted()
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            self._take_level()
+            self.take_level()
         self.beside.close()
         self._settle()
         if exitstatus == pytest.ExitCode.INTERRUPTED:

@@ -1,0 +1,124 @@
+"""What a run prints on the way, and the documents that it prints instead of a summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import typer.testing
+from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
+
+from embcheck.cli.main import app
+from embcheck.core.options import DOCUMENTS
+from embcheck.core.tiers import CORE
+from embcheck.core.verdict import Status
+from embcheck.record.record import read
+from embcheck.report import document, progress
+from embcheck.report.progress import Progress
+from embcheck.runner import session
+
+# -- on the way ------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds_each, most in ((0.5, 10), (0.05, 2), (5.0, 10)):
+        clock = [0.0]
+        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
+        followed = Progress()
+        said: list[float] = []
+        monkeypatch.setattr(followed.out, "print", lambda *words, said=said, clock=clock: said.append(clock[0]))
+        followed.total = 540
+        for _ in range(followed.total):
+            clock[0] += seconds_each
+            followed.pytest_runtest_logreport(
+                SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")  # type: ignore[arg-type]
+            )
+        assert 1 < len(said) <= most
+        assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
+
+
+def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = Progress(verbosity=-1)
+    monkeypatch.setattr(followed.out, "print", lambda *words: pytest.fail(str(words)))
+    followed.total, followed._said = 2, -100.0
+    report: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
+    followed.pytest_runtest_logreport(report)
+    assert followed.finished == 1
+
+
+# -- as one document -------------------------------------------------------------------------------------------
+
+
+def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
+    made = ended(run_of(tmp_path, violated(), dark), 1)
+    told = json.loads(document.text(document.of_session(made)))
+    footer = read(tmp_path).footer
+    assert footer is not None
+    for name in ("exit_code", "stopped", "seconds", "cases", "digest", "laws", "witnesses", "unaccounted"):
+        assert told[name] == footer[name], name
+    assert told["because"].startswith("1 law violated")
+    assert set(told["families"]) == set(FAMILIES)
+    assert {name for name, family in told["families"].items() if family["tier"] == "core"} == set(CORE)
+    assert told["families"]["padding"]["known"] == ["entry of padding"]
+    (failure,) = told["failures"]
+    assert (failure["id"], failure["name"], failure["modes"]) == ("c7f3a1", EXAMPLE.law, ["vmap"])
+    assert (failure["case"], failure["got"]) == ("LookupCase(sparse=True)", "-665, expected 0")
+    assert {"law", "source", "departs", "known?", "replay", "script"} <= failure.keys()
+    assert told["undecided"] == [
+        {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}
+    ]
+    assert told["record"] == str(tmp_path / "record.ndjson")
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+def test_a_document_is_all_that_is_printed(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    made = run_of()
+    config: Any = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: made), option=SimpleNamespace(collectonly=False)
+    )
+    followed = Progress(form=form, verbosity=2)
+    followed.pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    ended(made)
+    followed.pytest_unconfigure(config)
+    made.pytest_unconfigure()
+    told = capsys.readouterr().out
+    assert json.loads(told) if form != "junit" else ElementTree.fromstring(told).tag == "testsuites"
+
+
+@pytest.mark.parametrize(("form", "annotations"), [("text", False), ("github", True)])
+def test_github_annotations_can_be_asked_for(
+    form: str, annotations: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+    made = run_of(None, violated())
+    config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: made))
+    Progress(form=form).pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    ended(made, 1)
+    made.pytest_unconfigure()
+    assert ("::error title=violated%3A padding_row" in capsys.readouterr().out) is annotations
+
+
+def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(form="json").print_document(None)
+    assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
+    Progress(form="junit").print_document(None)
+    assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
+
+
+def test_unknown_forms_are_refused() -> None:
+    called = typer.testing.CliRunner()
+    assert called.invoke(app, ["run", "--format", "xml"]).exit_code == 4
+    assert called.invoke(app, ["run", "--cpu", "all", "--format", "json"]).exit_code == 4
