@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from selfcheck.faults.entry import Wrong, embedding, flags_changed
+from selfcheck.faults.entry import Wrong, embedding, flags_changed, out_changed
 from selfcheck.faults.kernels import Tensor
 
 embedding(
@@ -34,6 +34,17 @@ embedding(
 def minus_one_more(padding_idx: int | None, rows: int) -> int | None:
     """A negative padding_idx moved on by one, if there is room."""
     return padding_idx - 1 if padding_idx is not None and -rows < padding_idx < -1 else padding_idx
+
+embedding(
+    "version_bumped",
+    "lookup",
+    "A lookup with padding counts as a write to the table.",
+    out_changed(
+        lambda i, w, flags: flags["padding_idx"] is not None and not w.is_inference(),
+        lambda out, i, w: bumped(out, w),
+    ),
+)
+
 
 embedding(
     "vmap_reads_next",
