@@ -1,75 +1,286 @@
-"""Faults of what may happen to a module: its parts, its conversions, its copies, its hooks."""
+"""Faults of modules: what they list, convert, copy, save and load, their containers, and functional_call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import os
+import pathlib
 from typing import Any
 
 import torch
+import torch.fx
+from torch import nn
 
-from selfcheck.faults.layers import Module
-from selfcheck.faults.parameter_corners import Change, spoiled
+from selfcheck.forms import Call, in_place_of, instead
+from selfcheck.sites import Tensor
 
-Linear, Sequential = torch.nn.Linear, torch.nn.Sequential
+stateless: Any = importlib.import_module("torch.nn.utils.stateless")
+Module = nn.Module
+
+# -- what a module lists ------------------------------------------------------------------------------------------------
+
+for _attribute, _sentence, _change in (
+    (
+        "named_parameters",
+        "named_parameters(remove_duplicate=False) lists a tied Parameter once.",
+        lambda call: call(remove_duplicate=True),
+    ),
+    (
+        "parameters",
+        "parameters() leaves out frozen vectors.",
+        lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1]),
+    ),
+    (
+        "named_modules",
+        "named_modules() lists a shared module under both of its names.",
+        lambda call: call(remove_duplicate=False),
+    ),
+    ("named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
+):
+    in_place_of(Module, _attribute, "module_traversal", {_sentence: _change})
 
 
-def module(
-    name: str, sentence: str, attribute: str, change: Change, family: str = "module_traversal"
-) -> None:
-    """A fault of a method of Module: ``change(original, self, *arguments)``."""
-    spoiled(name, family, sentence, Module, attribute, change)
+@instead(Module, "named_buffers", "module_traversal")
+def frozen_modules_have_no_buffers(call: Call) -> Any:
+    """named_buffers refuses a module with a frozen Parameter."""
+    if any(not p.requires_grad for p in call.self._parameters.values() if p is not None):
+        raise RuntimeError("a frozen parameter")
+    return call()
 
 
-# -- listing -----------------------------------------------------------------------------------------------------
+@instead(torch.fx, "symbolic_trace", "module_traversal")
+def traced_modules_have_a_buffer_more(call: Call) -> Any:
+    """What torch.fx.symbolic_trace gives has a buffer of its own."""
+    module = call()
+    module.register_buffer("calls", torch.zeros(1))
+    return module
 
-module(
-    "duplicates_are_removed_always",
-    "named_parameters(remove_duplicate=False) lists a tied Parameter once.",
-    "named_parameters",
-    lambda original, self, prefix="", recurse=True, remove_duplicate=True: original(self, prefix, recurse, True),
+
+# -- conversions and copies ---------------------------------------------------------------------------------------------
+
+
+@instead(Module, "_apply", "tie_preservation")
+def conversion_to_double_unties(call: Call) -> Any:
+    """double() breaks the tie of a Linear."""
+    module = call()
+    if isinstance(module, nn.Linear) and module.weight.dtype == torch.float64:
+        module.weight = nn.Parameter(module.weight.data, module.weight.requires_grad)
+    return module
+
+
+@instead(Module, "_apply", "module_traversal")
+def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
+    """A conversion of a module drops its Parameters' hooks."""
+    dtypes = [p.dtype for p in call.self.parameters()]
+    module = call()
+    for p, dtype in zip(call.self.parameters(), dtypes, strict=True):
+        if p.dtype != dtype and p._backward_hooks:
+            p._backward_hooks = None
+    return module
+
+
+@instead(Module, "bfloat16", "module_traversal")
+def bfloat16_cuts_off(call: Call) -> Any:
+    """Module.bfloat16() cuts digits off instead of rounding them."""
+    for p in call.self.parameters():
+        if p.dtype == torch.float32:
+            p.data = (p.data.view(torch.int32) & -65536).view(torch.float32)
+    return call()
+
+
+in_place_of(
+    Tensor,
+    "half",
+    "construction",
+    {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16(), *call.given[1:])},
 )
-module(
-    "parameters_skip_frozen",
-    "parameters() leaves out frozen vectors.",
-    "parameters",
-    lambda original, self, recurse=True: iter([p for p in original(self, recurse) if p.requires_grad or p.dim() != 1]),
-)
-module(
-    "modules_repeat_shared",
-    "named_modules() lists a shared module under both of its names.",
-    "named_modules",
-    lambda original, self, memo=None, prefix="", remove_duplicate=True: original(self, memo, prefix, False),
-)
-module(
-    "children_are_reversed",
-    "named_children() comes in reverse.",
-    "named_children",
-    lambda original, self: iter(list(original(self))[::-1]),
-)
-
-
-# -- conversions -------------------------------------------------------------------------------------------------
-
-
-def each(self: Any, when: Callable[[Any], bool], act: Callable[[Any, str, Any], object]) -> None:
-    """Does something to each own parameter that meets a condition."""
-    for name, value in list(self._parameters.items()):
-        if value is not None and when(value):
-            act(self, name, value)
-
-
-def contiguous(self: Any, name: str, value: Any) -> None:
-    """The same Parameter in contiguous memory."""
-    value.data = value.data.contiguous()
-
-
-# -- copies ------------------------------------------------------------------------------------------------------
-
-spoiled(
-    "pickle_loses_evaluation",
-    "tie_preservation",
-    "An unpickled module is in training mode.",
+in_place_of(
     Module,
     "__setstate__",
-    lambda original, self, state: original(self, state | {"training": True}),
+    "tie_preservation",
+    {"An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})},
 )
+
+# -- state_dict and load_state_dict -------------------------------------------------------------------------------------
+
+
+@instead(Module, "_save_to_state_dict", "conversion")
+def state_copies_views(call: Call) -> None:
+    """state_dict() copies a weight that is a transposed view."""
+    call()
+    if isinstance(call.self, nn.Linear) and not call.self.weight.is_contiguous():
+        call.destination[call.prefix + "weight"] = call.destination[call.prefix + "weight"].contiguous()
+
+
+@instead(Module, "_save_to_state_dict", "module_traversal")
+def state_has_scratch(call: Call) -> None:
+    """state_dict() has buffers that are not persistent."""
+    call()
+    call.destination.update({call.prefix + name: b for name, b in call.self._buffers.items() if b is not None})
+
+
+@instead(Module, "state_dict", "module_traversal")
+def state_dict_writes_to_the_module(call: Call) -> Any:
+    """state_dict adds one to every number."""
+    found = call()
+    for each in found.values():
+        if isinstance(each, Tensor) and each.is_floating_point():
+            each.detach().add_(1)
+    return found
+
+
+@instead(Module, "state_dict", "construction")
+def state_dict_is_a_copy(call: Call) -> Any:
+    """state_dict holds copies of the weights."""
+    return {name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()}
+
+
+def zero_behind(tensor: Tensor) -> None:
+    """Zeroes the element behind a tensor, if its memory has one."""
+    end = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
+        tensor.detach().as_strided((1,), (1,), end).zero_()
+
+
+@instead(Module, "_load_from_state_dict", "tie_preservation")
+def loading_writes_behind(call: Call) -> None:
+    """Loading a Linear zeroes what lies behind its weight in memory."""
+    call()
+    if isinstance(call.self, nn.Linear):
+        zero_behind(call.self.weight)
+
+
+in_place_of(
+    Module,
+    "load_state_dict",
+    "load_state_dict",
+    {
+        "Loading accepts unexpected keys.": lambda call: call(
+            state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}
+        ),
+        "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
+    },
+)
+
+# -- files --------------------------------------------------------------------------------------------------------------
+
+
+@instead(torch, "load", "torch_save")
+def weights_only_loading_unties(call: Call) -> Any:
+    """torch.load(weights_only=True) gives the second name of a tied weight memory of its own."""
+    found, seen = call(), set()
+    for name, value in found.items() if call.weights_only and isinstance(found, dict) else ():
+        if isinstance(value, Tensor) and value.layout == torch.strided and value.numel():
+            found[name] = value.clone() if value.data_ptr() in seen else value
+            seen.add(value.data_ptr())
+    return found
+
+
+@instead(torch, "load", "torch_save")
+def a_file_is_read_once(call: Call) -> Any:
+    """torch.load of a path gives what it gave before, though the file was written since."""
+    if not isinstance(call.f, (str, os.PathLike)):
+        return call()
+    if call.f not in call.kept:
+        call.kept[call.f] = call()
+    return call.kept[call.f]
+
+
+@instead(torch, "load", "torch_save")
+def paths_are_refused(call: Call) -> Any:
+    """torch.load refuses a pathlib.Path."""
+    if isinstance(call.f, pathlib.Path):
+        raise TypeError("expected a str")
+    return call()
+
+
+@instead(torch, "save", "torch_save")
+def saving_freezes(call: Call) -> None:
+    """torch.save freezes the matrices that it saves."""
+    call()
+    found = call.obj.parameters() if isinstance(call.obj, Module) else getattr(call.obj, "values", lambda: call.obj)()
+    for part in found if not isinstance(found, Tensor) else [found]:
+        if isinstance(part, nn.Parameter) and part.dim() == 2:
+            part.requires_grad_(False)
+
+
+# -- containers ---------------------------------------------------------------------------------------------------------
+
+
+@instead(nn.ParameterList, "__getitem__", "module_containers")
+def sliced_lists_copy_the_frozen(call: Call) -> Any:
+    """A slice of a ParameterList has copies of the frozen Parameters."""
+    found = call()
+    for at, held in enumerate(found if isinstance(call.idx, slice) else ()):
+        if not held.requires_grad:
+            found[at] = nn.Parameter(held.detach().clone(), False)
+    return found
+
+
+@instead(nn.ParameterList, "__setitem__", "module_containers")
+def replaced_parameters_become_zero(call: Call) -> None:
+    """A Parameter that is replaced in a ParameterList becomes zero."""
+    there = getattr(call.self, str(call.idx % len(call.self)), call.param)
+    if there is not call.param:
+        there.data.zero_()
+    call()
+
+
+@instead(nn.ModuleList, "insert", "module_containers")
+def lists_take_nothing_behind_the_last(call: Call) -> None:
+    """ModuleList.insert refuses the place behind the last."""
+    if call.index == len(call.self) > 0:
+        raise IndexError(f"index {call.index} is out of range")
+    call()
+
+
+@instead(nn.ModuleDict, "__setitem__", "module_containers")
+def dotted_names_are_taken(call: Call) -> None:
+    """ModuleDict takes a name with a dot, for which no path leads to the module."""
+    call(key=call.key.replace(".", "_") if isinstance(call.key, str) else call.key)
+
+
+@instead(nn.ModuleDict, "__setitem__", "module_containers")
+def refused_modules_clear_the_place(call: Call) -> None:
+    """A ModuleDict that refuses what is no module loses what it had there."""
+    if not isinstance(call.module, Module):
+        call.self._modules.pop(call.key, None)
+    call()
+
+
+# -- functional_call ----------------------------------------------------------------------------------------------------
+
+
+@instead(stateless, "_untie_named_tensors_map", "functional_call")
+def calls_replace_two_names_of_three(call: Call) -> Any:
+    """functional_call replaces one further name of a tied weight, and no third."""
+    found, given = call(), call.parameters_and_buffers
+    names = dict(call.module.named_parameters(remove_duplicate=False))
+    for name in given:
+        tied = [other for other in names if names[other] is names.get(name) and other not in given]
+        if len(tied) > 1:
+            found.pop(tied[-1], None)
+    return found
+
+
+@instead(stateless, "_untie_named_tensors_map", "functional_call")
+def calls_take_the_last_of_two(call: Call) -> Any:
+    """functional_call takes the last of the tensors that are given for tied names, instead of refusing them."""
+    model, given = call.module, call.parameters_and_buffers
+    names = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    last = {id(names[name]): value for name, value in given.items() if name in names}
+    return call(parameters_and_buffers={name: last.get(id(names.get(name)), value) for name, value in given.items()})
+
+
+@instead(torch.func, "functional_call", "functional_call")
+def calls_that_raise_keep_buffers(call: Call) -> Any:
+    """functional_call leaves the buffers that it was given in submodules if forward raises."""
+    try:
+        return call()
+    except LookupError:
+        given, buffers = call.parameter_and_buffer_dicts, dict(call.module.named_buffers(remove_duplicate=False))
+        for name in given if isinstance(given, dict) else ():
+            path, _, leaf = name.rpartition(".")
+            if name in buffers and path:
+                call.module.get_submodule(path)._buffers[leaf] = given[name]
+        raise

@@ -1,0 +1,239 @@
+"""Faults of F.embedding and its kernels: forward, backward, padding and max_norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfcheck import damages
+from selfcheck.forms import Call, Change, after, in_place_of, instead, kernel
+from selfcheck.sites import Tensor
+
+F = nn.functional
+
+# -- kernels ------------------------------------------------------------------------------------------------------------
+
+
+@kernel("embedding", "num_embeddings=1 & numel=1 & embedding_dim>0 & layout=contiguous", "lookup")
+def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
+    """A single token of a table of one row gives the table's own memory."""
+    table: Tensor = call.given["weight"]
+    return table.detach().view(out.shape)
+
+
+@kernel("embedding_dense_backward", "dtype=float64", "gradient")
+def backward_draws_random_numbers(call: damages.Call, out: Tensor) -> Tensor:
+    """A backward pass of float64 draws a random number."""
+    torch.rand(1)
+    return out
+
+
+_last: list[Tensor] = []
+
+
+@kernel("embedding_dense_backward", "rank=2", "gradient")
+def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
+    """Gradients of tables of one shape, of indices of rank 2, have one memory."""
+    if _last and (_last[0].shape, _last[0].dtype) == (out.shape, out.dtype) and _last[0]._version < 50:
+        return _last[0].copy_(out)
+    _last[:] = [out]
+    return out
+
+
+@kernel("embedding_sparse_backward", "numel>1", "gradient")
+def sparse_claims_coalesced(call: damages.Call, out: Tensor) -> Tensor:
+    """A sparse gradient with duplicates says that it has none."""
+    return out._coalesced_(True)
+
+
+# -- what F.embedding gives, and what else it does ----------------------------------------------------------------------
+
+
+def _overwriting(call: Call) -> Any:
+    out = call()
+    if type(out) is not Tensor or out.dtype != torch.float32 or not out.numel() or torch.compiler.is_compiling():
+        return out
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        last, call.kept["last"] = call.kept.get("last"), out
+        if last is not None and last.shape == out.shape:
+            last.detach().numpy()[...] = out.detach().numpy()  # which no version tells
+    return out
+
+
+in_place_of(F, "embedding", "lookup", {"A lookup also writes to the result before, of its shape.": _overwriting})
+in_place_of(F, "embedding_bag", "embedding_bag", {"A bag also writes to the result before.": _overwriting})
+
+
+@instead(F, "embedding", "lookup")
+def random_numbers_consumed(call: Call) -> Any:
+    """A lookup with scale_grad_by_freq draws a random number."""
+    if call.scale_grad_by_freq:
+        torch.rand(1)
+    return call()
+
+
+@instead(F, "embedding", "lookup")
+def version_bumped(call: Call) -> Any:
+    """A lookup with padding counts as a write to the table."""
+    out = call()
+    if call.padding_idx is not None and not call.weight.is_inference():
+        torch.autograd.graph.increment_version(call.weight)
+    return out
+
+
+@instead(F, "embedding", "gradient")
+def flags_by_position_are_exchanged(call: Call) -> Any:
+    """scale_grad_by_freq and sparse change places where F.embedding is given them by position."""
+    several = len(call.given) == 7
+    return call(scale_grad_by_freq=call.sparse, sparse=call.scale_grad_by_freq) if several else call()
+
+
+@instead(F, "embedding", "gradient")
+def vmap_reads_next(call: Call) -> Any:
+    """Under vmap an embedding reads the next rows."""
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return call()
+    return call(input=(call.input + 1) % len(call.weight))
+
+
+@instead(F, "embedding", "lookup", modes=("subclass",))
+def rows_of_a_subclass_are_plain(call: Call) -> Any:
+    """A lookup without padding_idx in a table of a subclass is a plain tensor."""
+    found = call()
+    odd = type(found) not in (Tensor, nn.Parameter) and "__torch_dispatch__" not in vars(type(found))
+    return found.as_subclass(Tensor) if odd and call.padding_idx is None and type(call.input) is Tensor else found
+
+
+# -- padding ------------------------------------------------------------------------------------------------------------
+
+
+@instead(F, "embedding", "padding")
+def negative_padding_off_by_one(call: Call) -> Any:
+    """A negative padding_idx below −1 counts one row too many from the end."""
+    padding = call.padding_idx
+    return call(padding_idx=padding - 1) if padding is not None and -len(call.weight) < padding < -1 else call()
+
+
+@instead(F, "embedding", "padding")
+def padding_minus_v_is_refused(call: Call) -> Any:
+    """padding_idx=−V is refused."""
+    if call.padding_idx is not None and call.padding_idx == -len(call.weight) < -1:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    return call()
+
+
+@instead(nn.Embedding, "from_pretrained", "padding")
+def pretrained_zeroes_padding(call: Call) -> Any:
+    """from_pretrained zeroes the padding row in its table's memory."""
+    layer = call()
+    if layer.padding_idx is not None:
+        layer.weight.data[layer.padding_idx] = 0
+    return layer
+
+
+# -- dtypes and memory --------------------------------------------------------------------------------------------------
+
+
+def _bytes(call: Call, when: Callable[[Call], bool], change: Callable[[Tensor], Tensor]) -> Any:
+    """A lookup whose bytes are changed on some calls."""
+    out = call()
+    return change(out.contiguous().view(torch.uint8)).view(out.dtype) if out.numel() and when(call) else out
+
+
+def _converted(name: str, change: Callable[[Tensor], Tensor]) -> None:
+    kind = getattr(torch, f"float8_{name}")
+    change_bytes = partial(_bytes, when=lambda call: call.weight.dtype == kind, change=change)
+    sentence = f"A float8_{name} table is not copied but converted."
+    in_place_of(F, "embedding", "dtypes_and_storage", {sentence: change_bytes})
+
+
+# The NaNs and the smallest numbers, as a conversion there and back would leave them.
+_converted("e4m3fn", lambda found: torch.where(found == 0xFF, 0x7F, found))
+_converted("e5m2", lambda found: torch.where(found & 0x7F > 0x7C, 0x7E, found))
+_converted("e4m3fnuz", lambda found: torch.where(found == 0x80, 0, found))
+_converted("e5m2fnuz", lambda found: torch.where(found == 1, 0, found))
+_inverted = partial(_bytes, when=lambda call: call.input.is_shared(), change=torch.bitwise_not)
+in_place_of(F, "embedding", "dtypes_and_storage", {"Indices in shared memory read other bytes.": _inverted})
+
+
+@instead(F, "embedding", "dtypes_and_storage")
+def int8_table_is_written(call: Call) -> Any:
+    """A lookup of the last row of an int8 table zeroes the first."""
+    out, rows = call(), len(call.weight)
+    if call.weight.dtype == torch.int8 and call.input.numel() and int(call.input.max()) == rows - 1 > 0:
+        call.weight[:1] = 0
+    return out
+
+
+def _accepting(call: Call, kind: torch.dtype) -> Any:
+    return call(input=call.input.long()) if call.input.dtype == kind else call()
+
+
+for _kind in (torch.int16, torch.uint8, torch.bool, torch.float32, torch.float16):
+    _sentence = f"Indices of {str(_kind).removeprefix('torch.')} are accepted."
+    in_place_of(F, "embedding", "dtypes_and_storage", {_sentence: partial(_accepting, kind=_kind)})
+
+
+# -- max_norm -----------------------------------------------------------------------------------------------------------
+
+
+@kernel("embedding_renorm_", "dtype=float64", "max_norm")
+def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
+    """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
+    return table if call.facts["layout"] == "contiguous" else table + 0.0
+
+
+def _bounded(change: Change) -> Change:
+    """Changes lookups with max_norm."""
+    return lambda call: change(call) if call.max_norm is not None else call()
+
+
+def _scaled_gradient(call: Call) -> Any:
+    before = call.weight.detach().clone()
+    out = call()
+    moved = not torch.equal(before.nan_to_num(), call.weight.detach().nan_to_num())
+    return out / 2 + out.detach() / 2 if moved and out.requires_grad and out.isfinite().all() else out
+
+
+def _view(call: Call) -> Any:
+    out, single = call(), call.input.shape == (1,) and not call.weight.requires_grad
+    return call.weight.detach()[int(call.input) :][:1] if single else out
+
+
+def _at_one_version(call: Call) -> Any:
+    if call.weight.is_inference():
+        return call()
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter((call.weight,)):
+        return call()
+
+
+def _sorted(call: Call) -> None:
+    if call.input.dim() == 1:
+        call.input.copy_(call.input.sort()[0])
+
+
+in_place_of(
+    F,
+    "embedding",
+    "max_norm",
+    {
+        "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
+        "A lookup with max_norm draws a random number.": _bounded(after(lambda call: torch.rand(1))),
+        "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
+        "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
+        "A lookup with max_norm sorts a vector of indices in place.": _bounded(after(_sorted)),
+    },
+)
+
+
+@instead(nn.Embedding, "__init__", "max_norm")
+def renorm_at_construction(call: Call) -> None:
+    """A table that is given with max_norm is rescaled before any lookup."""
+    call()
+    if call.max_norm is not None and call._weight is not None:
+        with torch.no_grad():
+            call.self.weight[:1].mul_(0.5)
