@@ -108,20 +108,6 @@ def fake_tables_take_int64_only(call: Call) -> Any:
     return call()
 
 
-@instead(nn.Module, "half", "fake_modules")
-def layers_on_meta_are_not_halved(call: Call) -> Any:
-    """Module.half() of a layer on meta does nothing."""
-    return call.self if next(call.self.parameters()).is_meta else call()
-
-
-@instead(nn.init, "zeros_", "fake_modules")
-def tensors_on_meta_are_not_zeroed(call: Call) -> Any:
-    """torch.nn.init.zeros_ refuses a tensor on meta."""
-    if call.tensor.is_meta:
-        raise NotImplementedError("there is no memory to fill")
-    return call()
-
-
 @instead(F, "embedding_bag", "mixed_devices")
 def means_on_meta_lie_on_the_cpu(call: Call) -> Any:
     """The mean of bags, all on meta, lies on the CPU."""

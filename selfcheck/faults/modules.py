@@ -1,10 +1,7 @@
-"""Faults of modules: what they list, convert, copy, save and load, their containers, and functional_call."""
+"""Faults of modules: what they list, convert, copy, save and load."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import pathlib
 from typing import Any
 
 import torch
@@ -14,7 +11,6 @@ from torch import nn
 from selfcheck.forms import Call, in_place_of, instead
 from selfcheck.sites import Tensor
 
-stateless: Any = importlib.import_module("torch.nn.utils.stateless")
 Module = nn.Module
 
 # -- what a module lists ------------------------------------------------------------------------------------------------
@@ -55,6 +51,17 @@ def traced_modules_have_a_buffer_more(call: Call) -> Any:
     module.register_buffer("calls", torch.zeros(1))
     return module
 
+
+in_place_of(
+    nn.Sequential,
+    "__getitem__",
+    "module_traversal",
+    {
+        "A slice of a Sequential is the Sequential itself.": lambda call: (
+            call.self if isinstance(call.idx, slice) else call()
+        )
+    },
+)
 
 # -- conversions and copies ---------------------------------------------------------------------------------------------
 
@@ -161,126 +168,3 @@ in_place_of(
         "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
     },
 )
-
-# -- files --------------------------------------------------------------------------------------------------------------
-
-
-@instead(torch, "load", "torch_save")
-def weights_only_loading_unties(call: Call) -> Any:
-    """torch.load(weights_only=True) gives the second name of a tied weight memory of its own."""
-    found, seen = call(), set()
-    for name, value in found.items() if call.weights_only and isinstance(found, dict) else ():
-        if isinstance(value, Tensor) and value.layout == torch.strided and value.numel():
-            found[name] = value.clone() if value.data_ptr() in seen else value
-            seen.add(value.data_ptr())
-    return found
-
-
-@instead(torch, "load", "torch_save")
-def a_file_is_read_once(call: Call) -> Any:
-    """torch.load of a path gives what it gave before, though the file was written since."""
-    if not isinstance(call.f, (str, os.PathLike)):
-        return call()
-    if call.f not in call.kept:
-        call.kept[call.f] = call()
-    return call.kept[call.f]
-
-
-@instead(torch, "load", "torch_save")
-def paths_are_refused(call: Call) -> Any:
-    """torch.load refuses a pathlib.Path."""
-    if isinstance(call.f, pathlib.Path):
-        raise TypeError("expected a str")
-    return call()
-
-
-@instead(torch, "save", "torch_save")
-def saving_freezes(call: Call) -> None:
-    """torch.save freezes the matrices that it saves."""
-    call()
-    found = call.obj.parameters() if isinstance(call.obj, Module) else getattr(call.obj, "values", lambda: call.obj)()
-    for part in found if not isinstance(found, Tensor) else [found]:
-        if isinstance(part, nn.Parameter) and part.dim() == 2:
-            part.requires_grad_(False)
-
-
-# -- containers ---------------------------------------------------------------------------------------------------------
-
-
-@instead(nn.ParameterList, "__getitem__", "module_containers")
-def sliced_lists_copy_the_frozen(call: Call) -> Any:
-    """A slice of a ParameterList has copies of the frozen Parameters."""
-    found = call()
-    for at, held in enumerate(found if isinstance(call.idx, slice) else ()):
-        if not held.requires_grad:
-            found[at] = nn.Parameter(held.detach().clone(), False)
-    return found
-
-
-@instead(nn.ParameterList, "__setitem__", "module_containers")
-def replaced_parameters_become_zero(call: Call) -> None:
-    """A Parameter that is replaced in a ParameterList becomes zero."""
-    there = getattr(call.self, str(call.idx % len(call.self)), call.param)
-    if there is not call.param:
-        there.data.zero_()
-    call()
-
-
-@instead(nn.ModuleList, "insert", "module_containers")
-def lists_take_nothing_behind_the_last(call: Call) -> None:
-    """ModuleList.insert refuses the place behind the last."""
-    if call.index == len(call.self) > 0:
-        raise IndexError(f"index {call.index} is out of range")
-    call()
-
-
-@instead(nn.ModuleDict, "__setitem__", "module_containers")
-def dotted_names_are_taken(call: Call) -> None:
-    """ModuleDict takes a name with a dot, for which no path leads to the module."""
-    call(key=call.key.replace(".", "_") if isinstance(call.key, str) else call.key)
-
-
-@instead(nn.ModuleDict, "__setitem__", "module_containers")
-def refused_modules_clear_the_place(call: Call) -> None:
-    """A ModuleDict that refuses what is no module loses what it had there."""
-    if not isinstance(call.module, Module):
-        call.self._modules.pop(call.key, None)
-    call()
-
-
-# -- functional_call ----------------------------------------------------------------------------------------------------
-
-
-@instead(stateless, "_untie_named_tensors_map", "functional_call")
-def calls_replace_two_names_of_three(call: Call) -> Any:
-    """functional_call replaces one further name of a tied weight, and no third."""
-    found, given = call(), call.parameters_and_buffers
-    names = dict(call.module.named_parameters(remove_duplicate=False))
-    for name in given:
-        tied = [other for other in names if names[other] is names.get(name) and other not in given]
-        if len(tied) > 1:
-            found.pop(tied[-1], None)
-    return found
-
-
-@instead(stateless, "_untie_named_tensors_map", "functional_call")
-def calls_take_the_last_of_two(call: Call) -> Any:
-    """functional_call takes the last of the tensors that are given for tied names, instead of refusing them."""
-    model, given = call.module, call.parameters_and_buffers
-    names = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-    last = {id(names[name]): value for name, value in given.items() if name in names}
-    return call(parameters_and_buffers={name: last.get(id(names.get(name)), value) for name, value in given.items()})
-
-
-@instead(torch.func, "functional_call", "functional_call")
-def calls_that_raise_keep_buffers(call: Call) -> Any:
-    """functional_call leaves the buffers that it was given in submodules if forward raises."""
-    try:
-        return call()
-    except LookupError:
-        given, buffers = call.parameter_and_buffer_dicts, dict(call.module.named_buffers(remove_duplicate=False))
-        for name in given if isinstance(given, dict) else ():
-            path, _, leaf = name.rpartition(".")
-            if name in buffers and path:
-                call.module.get_submodule(path)._buffers[leaf] = given[name]
-        raise
