@@ -7,7 +7,6 @@ anything.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,9 +14,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, suppress
 from datetime import date
 from functools import cache
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
@@ -51,11 +53,9 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
 def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
     runner = _fault_runner(profile_name, seed, (family,))
-    told = set(law.split("_"))
-    candidates = sorted(
-        (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes)),
-        key=lambda fault: -len(told & {*fault.name.split("_"), *fault.sentence.lower().split()}),
-    )
+    candidates = [
+        fault for fault in load_faults().values() if fault.family == family and not (fault.control or fault.modes)
+    ]
     end = used() + limit
     return any(runner.violates(fault, law, end) for fault in candidates if used() < end)
 
@@ -99,12 +99,13 @@ def selfcheck(
         try:
             result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
         except (BrokenProcessPool, Hangs) as error:
-            result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
+            words = f"hung: {error}" if isinstance(error, Hangs) else "ended the process"
+            result = FaultResult(name, load_faults()[name].family, words, seconds=time.perf_counter() - started)
         with lock:
             results[name] = result
             progress(len(results), len(wanted), result)
 
-    _in_slots(jobs, wanted, ran)
+    in_slots(jobs, wanted, ran)
     return [results[name] for name in wanted]
 
 
@@ -127,45 +128,36 @@ def rechecked(
     found = set()
 
     def met(worker: Worker, law: str) -> None:
-        with contextlib.suppress(BrokenProcessPool, Hangs):
+        with suppress(BrokenProcessPool, Hangs):
             if worker.asked(2 * limit + 1, _violated_in_worker, law, home[law], profile_name, seed, limit):
                 found.add(law)
         progress(law)
 
-    _in_slots(jobs, list(laws), met)
+    in_slots(jobs, list(laws), met)
     return found
 
 
-def _in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
+def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
     """Has work done for each name, in the order of the names, by as many worker processes as there are jobs.
 
     Raises:
-        BaseException: the first that the work raises; no other name is begun then.
+        BaseException: the first that the work raises; what was not begun is not done then.
     """
-    waiting, lock = iter(names), threading.Lock()
-    raised: list[BaseException] = []
+    workers: SimpleQueue[Worker] = SimpleQueue()
 
-    def slot() -> None:
-        worker = Worker()
+    def one(name: str) -> None:
+        worker = workers.get()
         try:
-            while not raised:
-                with lock:
-                    name = next(waiting, None)
-                if name is None:
-                    return
-                work(worker, name)
-        except BaseException as error:
-            raised.append(error)
+            work(worker, name)
         finally:
-            worker.close()
+            workers.put(worker)
 
-    threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(names))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
+    with ThreadPoolExecutor(max(1, min(jobs, len(names)))) as threads, ExitStack() as stack:
+        for _ in range(threads._max_workers):
+            workers.put(stack.enter_context(closing(Worker())))
+        stack.callback(threads.shutdown, cancel_futures=True)
+        for _ in threads.map(one, names):
+            pass
 
 
 class Worker:
@@ -197,18 +189,6 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._pool.shutdown()
-
-
-def _lost(name: str, spent: float, hangs: str) -> FaultResult:
-    """What became of a fault that took its worker with it; ``hangs`` says in words that it was ended."""
-    fault = load_faults()[name]
-    if hangs:
-        return FaultResult(name, fault.family, f"hung: {hangs}", seconds=spent)
-    if fault.fatal:
-        return FaultResult(
-            name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent
-        )
-    return FaultResult(name, fault.family, "ended the process", seconds=spent)
 
 
 def _pool() -> concurrent.futures.ProcessPoolExecutor:

@@ -6,9 +6,7 @@ that what torch itself gets wrong, every time or now and then, kills nothing.
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -151,7 +149,6 @@ class FaultRunner:
     seed: int
     ledger: Ledger
     _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
-    _words: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = field(default_factory=dict)
 
     def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
         """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
@@ -193,9 +190,8 @@ class FaultRunner:
         # A control has to survive all that it meets, so it meets its own family's laws alone.
         for family in own if fault.control else own + others:
             candidates = self.candidates(family, fault.modes if family.name == fault.family else ())
-            candidates = candidates[:_CONTROL] if fault.control else self._likely_first(fault, family, candidates)
             with Planted(fault) as planted:
-                found, count = self._meet(family, candidates, planted, end)
+                found, count = self._meet(family, candidates[: _CONTROL if fault.control else None], planted, end)
             judged += count
             if found is not None:
                 result = _killed(fault, found[0], found[1], judged)
@@ -205,25 +201,13 @@ class FaultRunner:
         spent = time.perf_counter() - started
         return FaultResult(**{**vars(result), "seconds": spent})
 
-    def _likely_first(self, fault: Fault, family: Family, candidates: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
-        """The same cases, every other one by how many words of the fault's name it speaks of: they are met sooner."""
-        if family.name != fault.family:
-            return candidates
-        key = family.name, fault.modes
-        if key not in self._words:
-            self._words[key] = [_words(case) for _, case in candidates]
-        told, words = frozenset(fault.name.split("_")), self._words[key]
-        near = sorted(range(len(candidates)), key=lambda k: -len(told & words[k]))
-        order = dict.fromkeys(itertools.chain.from_iterable(zip(near, range(len(candidates)), strict=True)))
-        return [candidates[k] for k in order]
-
     def violates(self, fault: Fault, law: str, end: float) -> bool:
         """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
         if not fault.applies():
             return False
         family = self.families[fault.family]
         applies = next(each.when for each in family.laws if each.name == law)
-        candidates = [each for each in self._likely_first(fault, family, self.candidates(family)) if applies(each[1])]
+        candidates = [each for each in self.candidates(family) if applies(each[1])]
         with Planted(fault) as planted:
             by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
             for count, (item, case) in enumerate(candidates[:_CONTROL], 1):
@@ -260,17 +244,6 @@ class FaultRunner:
         for planted_tallies in by_mode.values():
             laws |= planted_tallies.laws
         return (killer, laws), killed_after
-
-
-def _words(case: Any) -> frozenset[str]:
-    """The words of a case: its texts, such as an optimizer's name, and the names of axes that are not as usual."""
-    found: set[str] = set()
-    for name, value in case.axes.items():
-        if isinstance(value, str):
-            found.update(re.findall("[a-z]+", value.lower()))
-        elif value is not False and value != case._field_defaults.get(name):
-            found.update(name.split("_"))
-    return frozenset(found)
 
 
 def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> FaultResult:

@@ -25,7 +25,7 @@ class Call:
     """
 
     def __init__(
-        self, original: Callable[..., Any], given: tuple[Any, ...], flags: dict[str, Any], state: dict[Any, Any]
+        self, original: Callable[..., Any], given: tuple[Any, ...], flags: dict[str, Any], kept: dict[Any, Any]
     ):
         self.original, self.given, self.flags, self.kept = original, given, flags, kept
 
@@ -156,7 +156,9 @@ def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spo
 def control(site: str, family: str) -> None:
     """Registers that a kernel is wrapped, with nothing wrong in it."""
     plant = partial(spoiled, site, lambda call, out: out)
-    add(Fault(f"{site}_is_wrapped", family, f"The kernel {site} is wrapped, and nothing is wrong.", plant, control=True))
+    add(
+        Fault(f"{site}_is_wrapped", family, f"The kernel {site} is wrapped, and nothing is wrong.", plant, control=True)
+    )
 
 
 def wrong(site: str, condition: str, damage: str, sentence: str, family: str) -> None:
