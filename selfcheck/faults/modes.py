@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch.utils.checkpoint
 from torch.utils._device import DeviceContext
 
 from embcheck.modes.mode import MODES
-from embcheck.modes.wrappers import Wrap, Wrapper
+from embcheck.modes.wrappers import PassFunctions, PassOperators, Wrapper
 from embcheck.subject.collect import load_modes
 from selfcheck.damages import Call as KernelCall
-from selfcheck.fault import Fault, Plant, add, patched
+from selfcheck.fault import Fault, Plant, add
 from selfcheck.forms import Call, replaced, spoiled
 from selfcheck.sites import Tensor
 
@@ -54,33 +54,33 @@ def rolls_the_tokens(out: Tensor) -> Tensor:
 
 def doubles_the_gradient(out: Tensor) -> Tensor:
     """The value is right, its gradient comes twice."""
-    return _Twice.apply(out) if out.requires_grad else out  # type: ignore[no-untyped-call]
+    return out - (out.detach() - out).nan_to_num() if out.requires_grad else out
 
 
-class _Twice(torch.autograd.Function):
-    """The identity, whose derivative is twice the identity."""
+def halves_the_values(out: Tensor) -> Tensor:
+    """The values are halved."""
+    return out / 2
 
-    generate_vmap_rule = True
 
-    @staticmethod
-    def forward(given: Tensor) -> Tensor:
-        return given.clone()
+def reverses_the_order(saved: Tensor) -> Tensor:
+    """What is saved comes in the opposite order."""
+    return saved.flip(0) if saved.dim() else saved
 
-    @staticmethod
-    def setup_context(context: Any, inputs: Any, output: Any) -> None:
-        """Nothing is kept."""
 
-    @staticmethod
-    def backward(context: Any, upstream: Any) -> Any:
-        return upstream * 2
+def gives_the_first(saved: Tensor) -> Tensor:
+    """What is saved is its first element everywhere."""
+    return saved.reshape(-1)[:1].expand(saved.shape) if saved.numel() else saved
 
-    @staticmethod
-    def jvp(context: Any, tangent: Any) -> Any:
-        return tangent * 2
+
+def rolls_the_saved(saved: Tensor) -> Tensor:
+    """What is saved comes one place late."""
+    return saved.roll(1) if saved.dim() else saved
 
 
 Spoil = Callable[[Tensor], Tensor]
 SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
+_BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
+_SAVED: tuple[Spoil, ...] = (reverses_the_order, gives_the_first, rolls_the_saved)
 
 
 # -- where a mode calls torch -------------------------------------------------------------------------------------------
@@ -116,29 +116,42 @@ def _of_a_lookup(call: Call, spoil: Spoil) -> Any:
     return spoil(out) if getattr(call.given[1], "__name__", "") in ("embedding", "embedding_bag") else out
 
 
-#: The modes, what they call, and what is spoiled of it.
-_CALLS: tuple[tuple[str, Any, str, Callable[[Call, Spoil], Any]], ...] = (
-    ("vmap vmap_chunks vmap_last vmap_nested", torch, "vmap", _made),
-    ("vmap_tables vmap_tables_and_indices", torch, "vmap", _second_table),
-    ("jvp", torch.func, "jvp", _result),
-    ("vjp", torch.func, "vjp", _result),
-    ("func_grad", torch.func, "grad", _beside_the_gradient),
-    ("functionalize", torch.func, "functionalize", _made),
-    ("functional_call", torch.func, "functional_call", _result),
-    ("stateless", torch.nn.utils.stateless, "_functional_call", _result),
-    ("checkpoint checkpoint_reentrant", torch.utils.checkpoint, "checkpoint", _result),
-    ("data_parallel", torch.nn.DataParallel, "forward", _result),
-    ("ddp", torch.nn.parallel.DistributedDataParallel, "forward", _result),
-    ("subclass", torch.Tensor, "__torch_function__", _of_a_lookup),
+def _of_an_operator(call: Call, spoil: Spoil) -> Any:
+    out = call()
+    if call.given[1] not in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default):
+        return out
+    return Wrapper(spoil(out.held)) if isinstance(out, Wrapper) else spoil(out)
+
+
+def _unpacked(call: Call, spoil: Spoil) -> None:
+    call(unpack_hook=lambda packed: spoil(call.unpack_hook(packed)))
+
+
+How = Callable[[Call, Spoil], Any]
+#: The modes, what they call, how that is spoiled, and by what.
+_CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
+    ("vmap vmap_chunks vmap_last vmap_nested", torch, "vmap", _made, SPOILS),
+    ("vmap_tables vmap_tables_and_indices", torch, "vmap", _second_table, SPOILS),
+    ("jvp", torch.func, "jvp", _result, SPOILS),
+    ("vjp", torch.func, "vjp", _result, SPOILS),
+    ("func_grad", torch.func, "grad", _beside_the_gradient, SPOILS),
+    ("functionalize", torch.func, "functionalize", _made, SPOILS),
+    ("functional_call", torch.func, "functional_call", _result, SPOILS),
+    ("stateless", torch.nn.utils.stateless, "_functional_call", _result, SPOILS),
+    ("checkpoint checkpoint_reentrant", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
+    ("data_parallel", torch.nn.DataParallel, "forward", _result, SPOILS),
+    ("ddp", torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
+    ("subclass", torch.Tensor, "__torch_function__", _of_a_lookup, SPOILS),
+    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
+    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
+    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, _BELOW_AUTOGRAD),
+    ("dispatch_subclass", Wrapper, "__torch_dispatch__", _of_an_operator, _BELOW_AUTOGRAD),
+    ("save_on_cpu", torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
 )
-for _modes, _owner, _attribute, _how in _CALLS:
-    for _mode, _spoil in itertools.product(_modes.split(), SPOILS):
-        in_mode(
-            _mode,
-            _spoil.__name__,
-            f"{says(_spoil)}: {_attribute} as {_mode} calls it.",
-            partial(replaced, _owner, _attribute, partial(_how, spoil=_spoil)),
-        )
+for _modes, _owner, _attribute, _how, _spoils in _CALLS:
+    for _mode, _spoil in itertools.product(_modes.split(), _spoils):
+        _sentence = f"{says(_spoil)}: {_attribute} as {_mode} calls it."
+        in_mode(_mode, _spoil.__name__, _sentence, partial(replaced, _owner, _attribute, partial(_how, spoil=_spoil)))
 
 
 def _own_weight(call: Call) -> Any:
@@ -146,7 +159,7 @@ def _own_weight(call: Call) -> Any:
     return call.given[0](*call.given[2])
 
 
-for _mode, _owner, _attribute, _ in _CALLS:
+for _mode, _owner, _attribute, *_ in _CALLS:
     if _mode in ("functional_call", "stateless"):
         plant = partial(replaced, _owner, _attribute, _own_weight)
         in_mode(_mode, "uses_its_own_weight", f"{says(_own_weight)}.", plant, "lookup")
@@ -167,7 +180,7 @@ for _mode, _spoil in itertools.product(("dtensor_replicate", "dtensor_rows", "dt
     in_mode(_mode, _spoil.__name__, f"{says(_spoil)}: DTensor.full_tensor.", _taken_together(_spoil))
 
 
-# -- an embedding that is evaluated without a graph, and a subclass that wraps a table ----------------------------------
+# -- an embedding that is evaluated without a graph ---------------------------------------------------------------------
 
 
 def keeps_the_first_table(layer: Any, tokens: Tensor) -> Tensor:
@@ -186,32 +199,12 @@ def _served(call: Call, spoil: Spoil | None = None) -> Any:
 for _spoil_served in (None, drops_the_last_token, rolls_the_tokens):
     _what = _spoil_served or keeps_the_first_table
     plant = partial(replaced, torch.nn.Embedding, "forward", partial(_served, spoil=_spoil_served))
-    in_mode(
-        "serving", _what.__name__, f"{says(_what)}: an embedding that is evaluated without a graph.", plant, "lookup"
-    )
-
-
-def _of_an_operator(call: Call, spoil: Spoil) -> Any:
-    out = call()
-    looked_up = call.given[1] in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default)
-    return Wrapper(spoil(out.held)) if looked_up else out
-
-
-for _spoil in (drops_the_last_token, rolls_the_tokens):
-    plant = partial(replaced, Wrapper, "__torch_dispatch__", partial(_of_an_operator, spoil=_spoil))
-    in_mode("dispatch_subclass", _spoil.__name__, f"{says(_spoil)}: a wrapper's __torch_dispatch__ of a lookup.", plant)
-in_mode(
-    "dispatch_subclass",
-    "doubles_the_gradient",
-    "What wraps the table sends its gradient back twice.",
-    partial(replaced, Wrap, "backward", lambda call: call() * 2),
-)
+    _sentence = f"{says(_what)}: an embedding that is evaluated without a graph."
+    in_mode("serving", _what.__name__, _sentence, plant, "lookup")
 
 
 # -- while a mode is on -------------------------------------------------------------------------------------------------
 
-#: Contexts that are entered: within a kernel torch does not tell.
-_inside: list[int] = []
 #: Whether a mode is on, as a kernel sees it.
 _ON: dict[str, Callable[[], bool]] = {
     "autocast_bfloat16": lambda: torch.is_autocast_cpu_enabled(),
@@ -221,67 +214,14 @@ _ON: dict[str, Callable[[], bool]] = {
     "default_bfloat16": lambda: torch.get_default_dtype() == torch.bfloat16,
     "medium_precision": lambda: torch.get_float32_matmul_precision() == "medium",
     "profiled": lambda: torch._C._autograd._profiler_enabled(),
-    **dict.fromkeys(("default_device", "function_mode", "dispatch_mode", "save_on_cpu"), lambda: bool(_inside)),
 }
-_Device: Any = DeviceContext
-_CONTEXTS: tuple[Any, ...] = (
-    torch.autograd.graph.saved_tensors_hooks,
-    torch.overrides.TorchFunctionMode,
-    torch.utils._python_dispatch.TorchDispatchMode,
-)
 
 
-@contextmanager
-def _noticed() -> Iterator[None]:
-    """While every context notes that it is entered."""
-    with ExitStack() as stack:
-        for owner in _CONTEXTS:
-            if "__enter__" in vars(owner):
-                stack.enter_context(patched(owner, **_noting(owner.__enter__, owner.__exit__)))
-        stack.enter_context(patched(_Device, __torch_function__=_within(_Device.__torch_function__)))
-        yield
+def _while_on(call: KernelCall, out: Tensor, on: Callable[[], bool], spoil: Spoil) -> Tensor:
+    return spoil(out.reshape(-1, out.shape[-1])).reshape(out.shape) if on() else out
 
 
-def _within(function: Function) -> Function:
-    def called(self: Any, *given: Any, **flags: Any) -> Any:
-        _inside.append(1)
-        try:
-            return function(self, *given, **flags)
-        finally:
-            _inside.pop()
-
-    return called
-
-
-def _noting(entered: Function, left: Function) -> dict[str, Function]:
-    def enter(self: Any) -> Any:
-        _inside.append(1)
-        return entered(self)
-
-    def leave(self: Any, *reason: object) -> Any:
-        _inside.pop()
-        return left(self, *reason)
-
-    return {"__enter__": enter, "__exit__": leave}
-
-
-def _while_on(on: Callable[[], bool], change: Spoil) -> Plant:
-    def spoil(call: KernelCall, out: Tensor) -> Tensor:
-        return change(out.reshape(-1, out.shape[-1])).reshape(out.shape) if on() else out
-
-    @contextmanager
-    def plant() -> Iterator[None]:
-        with _noticed(), spoiled("embedding", spoil, "numel>=1"):
-            yield
-
-    return plant
-
-
-_KERNELS: dict[str, Spoil] = {
-    "zeroes_the_last_token": lambda rows: torch.cat((rows[:-1], torch.zeros_like(rows[-1:]))),
-    "rolls_the_tokens": lambda rows: rows.roll(1, 0),
-    "halves_the_values": lambda rows: rows / 2,
-}
-for (_mode, _on), (_name, _spoil) in itertools.product(_ON.items(), _KERNELS.items()):
-    _sentence = f"While {_mode} is on, the forward kernel {_name.replace('_', ' ')}."
-    in_mode(_mode, _name, _sentence, _while_on(_on, _spoil), "lookup")
+for (_mode, _on), _spoil in itertools.product(_ON.items(), _BELOW_AUTOGRAD):
+    plant = partial(spoiled, "embedding", partial(_while_on, on=_on, spoil=_spoil), "numel>=1")
+    _sentence = f"While {_mode} is on, the forward kernel {_spoil.__name__.replace('_', ' ')}."
+    in_mode(_mode, _spoil.__name__, _sentence, plant, "lookup")
