@@ -26,14 +26,6 @@ def leaves_of(node: Any) -> Iterator[Any]:
 # -- Tensor.backward and its hooks --------------------------------------------------------------------------------------
 
 
-@instead(Tensor, "register_hook", "gradient")
-def leaf_hook_fires_twice(call: Call) -> Any:
-    """A hook on a leaf of two axes is registered twice."""
-    if call.self.is_leaf and call.self.dim() == 2:
-        call()
-    return call()
-
-
 @instead(Tensor, "backward", "gradient")
 def grad_requires_grad_itself(call: Call) -> None:
     """The gradient of a rank 2 lookup requires grad itself."""

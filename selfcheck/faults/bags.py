@@ -59,11 +59,6 @@ def zero_with_derivative(tensor: Tensor) -> Tensor:
     return tensor.sum() - tensor.detach().sum()
 
 
-def _half_mean(call: Call) -> Any:
-    wide = call.mode == "mean" and call.weight.dtype == torch.float16 and call.weight.shape[1] > 16
-    return bag(call, wide, lambda out: torch.cat([out[:, :16], 0 * out[:, 16:]], 1))
-
-
 def _requiring(call: Call) -> Any:
     frozen = call.mode == "max" and not call.weight.requires_grad and torch.is_grad_enabled()
     return bag(call, frozen, lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_())
@@ -160,8 +155,6 @@ in_place_of(
     "embedding_bag",
     "embedding_bag",
     {
-        "A mean in float16 loses its columns beyond 16.": _half_mean,
-        "sparse=True of a mean is ignored.": lambda call: call(sparse=call.sparse and call.mode != "mean"),
         "A maximum of a frozen table requires grad.": _requiring,
         "A maximum draws a random number.": after(_drawing),
         "A bag with offsets counts as a write to them.": after(_counting),

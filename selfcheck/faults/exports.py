@@ -44,19 +44,6 @@ def transformed_graphs_lose_their_bias(call: Call) -> Any:
     return graph
 
 
-@instead(torch.nn.Module, "to_empty", "tie_export")
-def swapped_memory_unties(call: Call) -> Any:
-    """to_empty makes a Parameter for each name of a model on meta, also where Parameters are swapped."""
-    late = any(parameter.is_meta for parameter in call.self.parameters())
-    model = call()
-    if late and torch.__future__.get_swap_module_params_on_conversion():
-        for name in twice(model):
-            path, _, leaf = name.rpartition(".")
-            module = model.get_submodule(path)
-            setattr(module, leaf, Parameter(getattr(module, leaf).detach().clone()))
-    return model
-
-
 def dropping(names: list[str]) -> Any:
     """A hook that drops names of a state, before it is loaded or after it was made."""
 

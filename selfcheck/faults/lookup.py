@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -112,13 +110,6 @@ def rows_of_a_subclass_are_plain(call: Call) -> Any:
 
 
 @instead(F, "embedding", "padding")
-def negative_padding_off_by_one(call: Call) -> Any:
-    """A negative padding_idx below −1 counts one row too many from the end."""
-    padding = call.padding_idx
-    return call(padding_idx=padding - 1) if padding is not None and -len(call.weight) < padding < -1 else call()
-
-
-@instead(F, "embedding", "padding")
 def padding_minus_v_is_refused(call: Call) -> Any:
     """padding_idx=−V is refused."""
     if call.padding_idx is not None and call.padding_idx == -len(call.weight) < -1:
@@ -126,38 +117,17 @@ def padding_minus_v_is_refused(call: Call) -> Any:
     return call()
 
 
-@instead(nn.Embedding, "from_pretrained", "padding")
-def pretrained_zeroes_padding(call: Call) -> Any:
-    """from_pretrained zeroes the padding row in its table's memory."""
-    layer = call()
-    if layer.padding_idx is not None:
-        layer.weight.data[layer.padding_idx] = 0
-    return layer
-
-
 # -- dtypes and memory --------------------------------------------------------------------------------------------------
 
 
-def _bytes(call: Call, when: Callable[[Call], bool], change: Callable[[Tensor], Tensor]) -> Any:
-    """A lookup whose bytes are changed on some calls."""
+@instead(F, "embedding", "dtypes_and_storage")
+def float8_table_is_converted(call: Call) -> Any:
+    """A float8_e4m3fn table is not copied but converted, as far as its NaNs tell."""
     out = call()
-    return change(out.contiguous().view(torch.uint8)).view(out.dtype) if out.numel() and when(call) else out
-
-
-def _converted(name: str, change: Callable[[Tensor], Tensor]) -> None:
-    kind = getattr(torch, f"float8_{name}")
-    change_bytes = partial(_bytes, when=lambda call: call.weight.dtype == kind, change=change)
-    sentence = f"A float8_{name} table is not copied but converted."
-    in_place_of(F, "embedding", "dtypes_and_storage", {sentence: change_bytes})
-
-
-# The NaNs and the smallest numbers, as a conversion there and back would leave them.
-_converted("e4m3fn", lambda found: torch.where(found == 0xFF, 0x7F, found))
-_converted("e5m2", lambda found: torch.where(found & 0x7F > 0x7C, 0x7E, found))
-_converted("e4m3fnuz", lambda found: torch.where(found == 0x80, 0, found))
-_converted("e5m2fnuz", lambda found: torch.where(found == 1, 0, found))
-_inverted = partial(_bytes, when=lambda call: call.input.is_shared(), change=torch.bitwise_not)
-in_place_of(F, "embedding", "dtypes_and_storage", {"Indices in shared memory read other bytes.": _inverted})
+    if call.weight.dtype != torch.float8_e4m3fn:
+        return out
+    found = out.contiguous().view(torch.uint8)
+    return torch.where(found == 0xFF, 0x7F, found).view(out.dtype)
 
 
 @instead(F, "embedding", "dtypes_and_storage")
@@ -169,13 +139,10 @@ def int8_table_is_written(call: Call) -> Any:
     return out
 
 
-def _accepting(call: Call, kind: torch.dtype) -> Any:
-    return call(input=call.input.long()) if call.input.dtype == kind else call()
-
-
-for _kind in (torch.int16, torch.uint8, torch.bool, torch.float32, torch.float16):
-    _sentence = f"Indices of {str(_kind).removeprefix('torch.')} are accepted."
-    in_place_of(F, "embedding", "dtypes_and_storage", {_sentence: partial(_accepting, kind=_kind)})
+@instead(F, "embedding", "dtypes_and_storage")
+def uint8_indices_are_accepted(call: Call) -> Any:
+    """Indices of uint8 are accepted."""
+    return call(input=call.input.long() if call.input.dtype == torch.uint8 else call.input)
 
 
 # -- max_norm -----------------------------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ def _entry(mode: str, wrong: Decomposition) -> Iterator[None]:
         table[_DENSE] = before
 
 
-for _mode in ("decompositions", "core_decompositions", "inductor_decompositions", "aot_decomposed", "inductor"):
+for _mode in ("decompositions", "core_decompositions", "inductor_decompositions"):
     for _what, (_words, _family, _wrong) in _ENTRIES.items():
         _sentence = f"The decomposition of embedding_dense_backward, as {_mode} has it, {_words}."
         in_mode(_mode, _what, _sentence, partial(_anew, partial(_entry, _mode, _wrong)), _family)

@@ -154,17 +154,6 @@ for _modes, _owner, _attribute, _how, _spoils in _CALLS:
         in_mode(_mode, _spoil.__name__, _sentence, partial(replaced, _owner, _attribute, partial(_how, spoil=_spoil)))
 
 
-def _own_weight(call: Call) -> Any:
-    """The module's own weight is used instead of the one that is given"""
-    return call.given[0](*call.given[2])
-
-
-for _mode, _owner, _attribute, *_ in _CALLS:
-    if _mode in ("functional_call", "stateless"):
-        plant = partial(replaced, _owner, _attribute, _own_weight)
-        in_mode(_mode, "uses_its_own_weight", f"{says(_own_weight)}.", plant, "lookup")
-
-
 def _taken_together(spoil: Spoil) -> Plant:
     @contextmanager
     def plant() -> Iterator[None]:

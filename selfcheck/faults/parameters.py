@@ -218,13 +218,6 @@ in_place_of(
         "A _weight of float16 is converted to float32 if frozen.": after(_single),
     },
 )
-in_place_of(
-    nn.Embedding,
-    "from_pretrained",
-    "construction",
-    {"A subclass's from_pretrained makes a plain Embedding.": lambda call: call(cls=nn.Embedding)},
-)
-
 # -- first values -------------------------------------------------------------------------------------------------------
 
 

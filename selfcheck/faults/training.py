@@ -105,15 +105,6 @@ def rprop_refuses_double_as_default(call: Call) -> Any:
     return call()
 
 
-def _resting(call: Call) -> Any:
-    call.kept["steps"] = call.kept.get("steps", 0) + 1
-    return call() if call.kept["steps"] % 3 else None
-
-
-in_place_of(optim.NAdam, "step", "tied_training", {"Every third step of NAdam is left out.": _resting})
-in_place_of(optim.ASGD, "step", "tied_training", {"Every third step of ASGD is left out.": _resting})
-
-
 @instead(sgd, "_single_tensor_sgd", "tied_training")
 def sgd_moves_absent_rows(call: Call) -> None:
     """A step of plain SGD moves rows without a gradient a little."""
