@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
 from selfcheck import damages, drawn
@@ -58,13 +59,30 @@ _SIGNATURES: Mapping[str, Callable[..., None]] = {
 Change = Callable[[Call], Any]
 
 
-def after(effect: Callable[[Call], object]) -> Change:
-    """The call, and what is done once it returned."""
+def after(effect: Callable[[Call], object], when: Callable[[Call], object] = lambda call: True) -> Change:
+    """The call, and in some calls what is done once it returned."""
 
     def change(call: Call) -> Any:
         found = call()
-        effect(call)
+        if when(call):
+            effect(call)
         return found
+
+    return change
+
+
+def draws(call: Call) -> None:
+    """A random number is drawn."""
+    torch.rand(1)
+
+
+def refusing(when: Callable[[Call], object]) -> Change:
+    """A RuntimeError in some calls."""
+
+    def change(call: Call) -> Any:
+        if when(call):
+            raise RuntimeError("refused by a planted fault")
+        return call()
 
     return change
 

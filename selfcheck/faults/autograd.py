@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, after, in_place_of, instead
+from selfcheck.forms import Call, after, draws, in_place_of, instead
 from selfcheck.sites import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
@@ -139,7 +139,7 @@ in_place_of(
         ),
     },
 )
-in_place_of(func, "jacfwd", "func_transforms", {"jacfwd draws a random number.": after(lambda call: torch.rand(1))})
+in_place_of(func, "jacfwd", "func_transforms", {"jacfwd draws a random number.": after(draws)})
 
 
 @instead(func, "jvp", "func_transforms")

@@ -1,17 +1,19 @@
-"""Faults of F.embedding and its kernels: forward, backward, padding and max_norm."""
+"""Faults of F.embedding and its kernels: forward, backward, padding, dtypes and max_norm."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from selfcheck import damages
-from selfcheck.forms import Call, Change, after, in_place_of, instead, kernel
+from selfcheck.forms import Call, Change, after, draws, in_place_of, kernel, refusing
 from selfcheck.sites import Tensor
 
 F = nn.functional
+embedding = partial(in_place_of, F, "embedding")
 
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
@@ -48,6 +50,12 @@ def sparse_claims_coalesced(call: damages.Call, out: Tensor) -> Tensor:
     return out._coalesced_(True)
 
 
+@kernel("embedding_renorm_", "dtype=float64", "max_norm")
+def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
+    """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
+    return table if call.facts["layout"] == "contiguous" else table + 0.0
+
+
 # -- what F.embedding gives, and what else it does ----------------------------------------------------------------------
 
 
@@ -62,67 +70,42 @@ def _overwriting(call: Call) -> Any:
     return out
 
 
-in_place_of(F, "embedding", "lookup", {"A lookup also writes to the result before, of its shape.": _overwriting})
-in_place_of(F, "embedding_bag", "embedding_bag", {"A bag also writes to the result before.": _overwriting})
-
-
-@instead(F, "embedding", "lookup")
-def random_numbers_consumed(call: Call) -> Any:
-    """A lookup with scale_grad_by_freq draws a random number."""
-    if call.scale_grad_by_freq:
-        torch.rand(1)
-    return call()
-
-
-@instead(F, "embedding", "lookup")
-def version_bumped(call: Call) -> Any:
-    """A lookup with padding counts as a write to the table."""
-    out = call()
-    if call.padding_idx is not None and not call.weight.is_inference():
-        torch.autograd.graph.increment_version(call.weight)
-    return out
-
-
-@instead(F, "embedding", "gradient")
-def flags_by_position_are_exchanged(call: Call) -> Any:
-    """scale_grad_by_freq and sparse change places where F.embedding is given them by position."""
-    several = len(call.given) == 7
-    return call(scale_grad_by_freq=call.sparse, sparse=call.scale_grad_by_freq) if several else call()
-
-
-@instead(F, "embedding", "gradient")
-def vmap_reads_next(call: Call) -> Any:
-    """Under vmap an embedding reads the next rows."""
-    if torch._C._functorch.peek_interpreter_stack() is None:
-        return call()
-    return call(input=(call.input + 1) % len(call.weight))
-
-
-@instead(F, "embedding", "lookup", modes=("subclass",))
-def rows_of_a_subclass_are_plain(call: Call) -> Any:
-    """A lookup without padding_idx in a table of a subclass is a plain tensor."""
+def _plain(call: Call) -> Any:
     found = call()
     odd = type(found) not in (Tensor, nn.Parameter) and "__torch_dispatch__" not in vars(type(found))
     return found.as_subclass(Tensor) if odd and call.padding_idx is None and type(call.input) is Tensor else found
 
 
-# -- padding ------------------------------------------------------------------------------------------------------------
+def _exchanged(call: Call) -> Any:
+    several = len(call.given) == 7
+    return call(scale_grad_by_freq=call.sparse, sparse=call.scale_grad_by_freq) if several else call()
 
 
-@instead(F, "embedding", "padding")
-def padding_minus_v_is_refused(call: Call) -> Any:
-    """padding_idx=−V is refused."""
-    if call.padding_idx is not None and call.padding_idx == -len(call.weight) < -1:
-        raise AssertionError("Padding_idx must be within num_embeddings")
-    return call()
+def _next_rows(call: Call) -> Any:
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return call(input=(call.input + 1) % len(call.weight)) if transformed else call()
 
 
-# -- dtypes and memory --------------------------------------------------------------------------------------------------
+embedding(
+    "lookup",
+    {
+        "A lookup also writes to the result before, of its shape.": _overwriting,
+        "A lookup with scale_grad_by_freq draws a random number.": after(draws, lambda call: call.scale_grad_by_freq),
+        "A lookup with padding counts as a write to the table.": after(
+            lambda call: torch.autograd.graph.increment_version(call.weight),
+            lambda call: call.padding_idx is not None and not call.weight.is_inference(),
+        ),
+    },
+)
+embedding("lookup", {"A lookup in a table of a subclass is a plain tensor.": _plain}, modes=("subclass",))
+embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change places.": _exchanged})
+embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
+embedding("padding", {"padding_idx=−V is refused.": refusing(lambda call: call.padding_idx == -len(call.weight) < -1)})
+
+# -- dtypes -------------------------------------------------------------------------------------------------------------
 
 
-@instead(F, "embedding", "dtypes_and_storage")
-def float8_table_is_converted(call: Call) -> Any:
-    """A float8_e4m3fn table is not copied but converted, as far as its NaNs tell."""
+def _float8(call: Call) -> Any:
     out = call()
     if call.weight.dtype != torch.float8_e4m3fn:
         return out
@@ -130,28 +113,25 @@ def float8_table_is_converted(call: Call) -> Any:
     return torch.where(found == 0xFF, 0x7F, found).view(out.dtype)
 
 
-@instead(F, "embedding", "dtypes_and_storage")
-def int8_table_is_written(call: Call) -> Any:
-    """A lookup of the last row of an int8 table zeroes the first."""
-    out, rows = call(), len(call.weight)
-    if call.weight.dtype == torch.int8 and call.input.numel() and int(call.input.max()) == rows - 1 > 0:
-        call.weight[:1] = 0
-    return out
+def _last_row(call: Call) -> bool:
+    narrow = call.weight.dtype == torch.int8 and call.input.numel() > 0
+    return narrow and int(call.input.max()) == len(call.weight) - 1 > 0
 
 
-@instead(F, "embedding", "dtypes_and_storage")
-def uint8_indices_are_accepted(call: Call) -> Any:
-    """Indices of uint8 are accepted."""
-    return call(input=call.input.long() if call.input.dtype == torch.uint8 else call.input)
-
+embedding(
+    "dtypes_and_storage",
+    {
+        "A float8_e4m3fn table is not copied but converted, as far as its NaNs tell.": _float8,
+        "A lookup of the last row of an int8 table zeroes the first.": after(
+            lambda call: call.weight[:1].zero_(), _last_row
+        ),
+        "Indices of uint8 are accepted.": lambda call: call(
+            input=call.input.long() if call.input.dtype == torch.uint8 else call.input
+        ),
+    },
+)
 
 # -- max_norm -----------------------------------------------------------------------------------------------------------
-
-
-@kernel("embedding_renorm_", "dtype=float64", "max_norm")
-def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
-    """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
-    return table if call.facts["layout"] == "contiguous" else table + 0.0
 
 
 def _bounded(change: Change) -> Change:
@@ -178,29 +158,26 @@ def _at_one_version(call: Call) -> Any:
         return call()
 
 
-def _sorted(call: Call) -> None:
-    if call.input.dim() == 1:
-        call.input.copy_(call.input.sort()[0])
-
-
-in_place_of(
-    F,
-    "embedding",
+embedding(
     "max_norm",
     {
         "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
-        "A lookup with max_norm draws a random number.": _bounded(after(lambda call: torch.rand(1))),
+        "A lookup with max_norm draws a random number.": _bounded(after(draws)),
         "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
         "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
-        "A lookup with max_norm sorts a vector of indices in place.": _bounded(after(_sorted)),
+        "A lookup with max_norm sorts a vector of indices in place.": _bounded(
+            after(lambda call: call.input.copy_(call.input.sort()[0]), lambda call: call.input.dim() == 1)
+        ),
     },
 )
-
-
-@instead(nn.Embedding, "__init__", "max_norm")
-def renorm_at_construction(call: Call) -> None:
-    """A table that is given with max_norm is rescaled before any lookup."""
-    call()
-    if call.max_norm is not None and call._weight is not None:
-        with torch.no_grad():
-            call.self.weight[:1].mul_(0.5)
+in_place_of(
+    nn.Embedding,
+    "__init__",
+    "max_norm",
+    {
+        "A table that is given with max_norm is rescaled before any lookup.": after(
+            lambda call: call.self.weight.data[:1].mul_(0.5),
+            lambda call: call.max_norm is not None and call._weight is not None,
+        )
+    },
+)

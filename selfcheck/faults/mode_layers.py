@@ -96,6 +96,7 @@ _METHODS: tuple[tuple[str, Any, str, tuple[Callable[[Any], Any], ...]], ...] = (
     ("saved", torch, "load", (loses_padding_idx, zeroes_the_last_row, reverses_the_rows)),
     ("saved_weights", torch, "load", _TABLES),
     ("mapped", torch, "load", _TABLES),
+    ("jit_saved", torch.jit, "load", (rounds_to_bfloat16, zeroes_the_last_row, reverses_the_rows)),
 )
 for _mode, _owner, _attribute, _harms in _METHODS:
     for _how in _harms:

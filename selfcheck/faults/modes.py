@@ -79,7 +79,7 @@ def rolls_the_saved(saved: Tensor) -> Tensor:
 
 Spoil = Callable[[Tensor], Tensor]
 SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
-_BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
+BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
 _SAVED: tuple[Spoil, ...] = (reverses_the_order, gives_the_first, rolls_the_saved)
 
 
@@ -144,8 +144,8 @@ _CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
     ("subclass", torch.Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
     ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
-    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, _BELOW_AUTOGRAD),
-    ("dispatch_subclass", Wrapper, "__torch_dispatch__", _of_an_operator, _BELOW_AUTOGRAD),
+    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("dispatch_subclass", Wrapper, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
     ("save_on_cpu", torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
 )
 for _modes, _owner, _attribute, _how, _spoils in _CALLS:
@@ -210,7 +210,7 @@ def _while_on(call: KernelCall, out: Tensor, on: Callable[[], bool], spoil: Spoi
     return spoil(out.reshape(-1, out.shape[-1])).reshape(out.shape) if on() else out
 
 
-for (_mode, _on), _spoil in itertools.product(_ON.items(), _BELOW_AUTOGRAD):
+for (_mode, _on), _spoil in itertools.product(_ON.items(), BELOW_AUTOGRAD):
     plant = partial(spoiled, "embedding", partial(_while_on, on=_on, spoil=_spoil), "numel>=1")
     _sentence = f"While {_mode} is on, the forward kernel {_spoil.__name__.replace('_', ' ')}."
     in_mode(_mode, _spoil.__name__, _sentence, plant, "lookup")
