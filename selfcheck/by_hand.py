@@ -41,10 +41,10 @@ LIMIT = 900.0
 # -- in worker processes -----------------------------------------------------------------------------------------
 
 
-def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
+def _in_worker(name: str, profile_name: str, seed: int, limit: float) -> FaultResult:
     """Runs in a worker: runs one fault."""
     try:
-        return _fault_runner(profile_name, seed, only).run(load_faults()[name], limit / 2)
+        return _fault_runner(profile_name, seed).run(load_faults()[name], limit / 2)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
@@ -52,16 +52,18 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
 
 def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
-    runner = _fault_runner(profile_name, seed, (family,))
+    runner = _fault_runner(profile_name, seed)
     candidates = [
-        fault for fault in load_faults().values() if fault.family == family and not (fault.control or fault.modes)
+        fault
+        for fault in load_faults().values()
+        if family in (fault.family, *fault.also) and not (fault.control or fault.modes)
     ]
     end = used() + limit
     return any(runner.violates(fault, law, end) for fault in candidates if used() < end)
 
 
 @cache
-def _fault_runner(profile_name: str, seed: int, only: tuple[str, ...]) -> FaultRunner:
+def _fault_runner(profile_name: str, seed: int) -> FaultRunner:
     """The fault runner of this process, made once."""
     import warnings
 
@@ -71,9 +73,8 @@ def _fault_runner(profile_name: str, seed: int, only: tuple[str, ...]) -> FaultR
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    families = {name: family for name, family in load_families().items() if not only or name in only}
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    return FaultRunner(families, PROFILES[profile_name], seed, ledger)
+    return FaultRunner(load_families(), PROFILES[profile_name], seed, ledger)
 
 
 def selfcheck(
@@ -84,7 +85,6 @@ def selfcheck(
     progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
     *,
     limit: float = LIMIT,
-    families: tuple[str, ...] = (),
 ) -> list[FaultResult]:
     """Runs the faults of these names in ``jobs`` worker processes; results come in the order of the names.
 
@@ -97,7 +97,7 @@ def selfcheck(
     def ran(worker: Worker, name: str) -> None:
         started = time.perf_counter()
         try:
-            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
+            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit)
         except (BrokenProcessPool, Hangs) as error:
             words = f"hung: {error}" if isinstance(error, Hangs) else "ended the process"
             result = FaultResult(name, load_faults()[name].family, words, seconds=time.perf_counter() - started)
@@ -224,14 +224,15 @@ def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
         raise ValueError(str(error)) from error
 
     def matches(fault: Fault) -> bool:
-        return expression.evaluate(lambda word, /, **_: word in fault.name or word == fault.family)
+        return expression.evaluate(lambda word, /, **_: word in fault.name or word in (fault.family, *fault.also))
 
     return [name for name, fault in faults.items() if matches(fault)]
 
 
 def idle_laws(results: Sequence[FaultResult], families: Mapping[str, Family]) -> list[str]:
     """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
-    covered = {result.family for result in results if not result.control}
+    faults = load_faults()
+    covered = {name for each in results if not each.control for name in (each.family, *faults[each.fault].also)}
     useful = {law for result in results for law in result.laws}
     return [
         law.name

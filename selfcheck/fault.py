@@ -21,7 +21,7 @@ Applies = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Fault:
-    """A wrong implementation; ``family`` names the laws that meet it first.
+    """A wrong implementation; laws of ``family`` and of each further one in ``also`` must see it.
 
     It lives in ``modes``, by default in the family's own.
     ``control`` marks machinery without a fault, ``applies`` tells whether this release has what the fault spoils.
@@ -34,6 +34,7 @@ class Fault:
     control: bool = False
     applies: Applies = lambda: True
     modes: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {}

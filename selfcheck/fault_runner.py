@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embcheck.core import stream
@@ -32,8 +32,6 @@ from selfcheck.fault import Fault
 _AFTER_KILL = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _REPEATS = 3
-#: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
-_ALONE = frozenset({"complexity"})
 #: How many cases a control has to survive, and a law is given to meet a fault.
 _CONTROL = 2000
 
@@ -50,7 +48,6 @@ class FaultResult:
     status: str
     control: bool = False
     laws: tuple[str, ...] = ()
-    killers: str = ""
     engine: str = ""
     mode: str = ""
     cases: int = 0
@@ -180,33 +177,30 @@ class FaultRunner:
         return list(collector.cases)
 
     def run(self, fault: Fault, seconds: float) -> FaultResult:
-        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
+        """Plants a fault and lets the laws of each of its families meet it, for so many seconds of CPU time in all."""
         started, end = time.perf_counter(), used() + seconds
         if not fault.applies():
             return FaultResult(fault.name, fault.family, "not applicable", fault.control)
-        own = [self.families[fault.family]] if fault.family in self.families else []
-        others = [family for name, family in self.families.items() if name not in {fault.family, *_ALONE}]
-        judged = 0
-        # A control has to survive all that it meets, so it meets its own family's laws alone.
-        for family in own if fault.control else own + others:
-            candidates = self.candidates(family, fault.modes if family.name == fault.family else ())
+        result = FaultResult(fault.name, fault.family, "survived", fault.control)
+        for name in (fault.family, *fault.also):
+            family = self.families[name]
+            candidates = self.candidates(family, fault.modes)[: _CONTROL if fault.control else None]
             with Planted(fault) as planted:
-                found, count = self._meet(family, candidates[: _CONTROL if fault.control else None], planted, end)
-            judged += count
-            if found is not None:
-                result = _killed(fault, found[0], found[1], judged)
+                found, judged = self._meet(family, candidates, planted, end)
+            if found is None:
+                words = "" if fault.control else f"no law of {name} sees it"
+                result = replace(result, status="survived", cases=result.cases + judged, example=words)
                 break
-        else:
-            result = FaultResult(fault.name, fault.family, "survived", fault.control, cases=judged)
-        spent = time.perf_counter() - started
-        return FaultResult(**{**vars(result), "seconds": spent})
+            result = _killed(result, *found, judged)
+        return replace(result, seconds=time.perf_counter() - started)
 
     def violates(self, fault: Fault, law: str, end: float) -> bool:
         """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
         if not fault.applies():
             return False
-        family = self.families[fault.family]
-        applies = next(each.when for each in family.laws if each.name == law)
+        family, applies = next(
+            (family, each.when) for family in self.families.values() for each in family.laws if each.name == law
+        )
         candidates = [each for each in self.candidates(family) if applies(each[1])]
         with Planted(fault) as planted:
             by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
@@ -246,16 +240,13 @@ class FaultRunner:
         return (killer, laws), killed_after
 
 
-def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
-    return FaultResult(
-        fault=fault.name,
-        family=fault.family,
+def _killed(before: FaultResult, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
+    return replace(
+        before,
         status="killed",
-        control=fault.control,
-        laws=tuple(laws),
-        killers=item.family,
+        laws=(*before.laws, *laws),
         engine=item.engine,
         mode=item.mode,
-        cases=judged,
+        cases=before.cases + judged,
         example=next(iter(laws.values())),
     )

@@ -239,13 +239,13 @@ def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
 
 
 def test_selfcheck_tells_who_killed_a_fault() -> None:
-    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "padding_idx_v_is_refused")
+    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "gradient_is_scaled")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "padding_idx_v_is_refused  padding" in done.stdout
+    assert "the_gradient_is_scaled_as_the_rows_were  max_norm" in done.stdout
     assert "1 of 1 faults killed" in done.stdout
 
 
 def test_selfcheck_of_no_fault() -> None:
-    done = embcheck("selfcheck", "-k", "padding_idx_v_is_refusde")
+    done = embcheck("selfcheck", "-k", "the_gradient_is_scaled_as_the_rwos_were")
     assert done.returncode == 5
-    assert "close are padding_idx_v_is_refused" in done.stdout
+    assert "close are the_gradient_is_scaled_as_the_rows_were" in done.stdout

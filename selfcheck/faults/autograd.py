@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, after, draws, in_place_of, instead
+from selfcheck.forms import Call, in_place_of, instead
 from selfcheck.sites import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
@@ -84,16 +84,7 @@ def anomaly_mode_swallows_nan(call: Call) -> Any:
 # -- torch.autograd.grad ------------------------------------------------------------------------------------------------
 
 
-@instead(torch.autograd, "grad", "gradient")
-def autograd_grad_accumulates(call: Call) -> Any:
-    """autograd.grad leaves its result in .grad as well."""
-    found, leaf = call(), call.inputs
-    if isinstance(leaf, Tensor) and leaf.is_leaf and leaf.dtype == torch.float32 and leaf.grad is None:
-        leaf.grad = found[0].detach().clone()
-    return found
-
-
-@instead(torch.autograd, "grad", "embedding_bag")
+@instead(torch.autograd, "grad", "embedding_bag", also=("gradient",))
 def autograd_grad_also_fills_grad(call: Call) -> Any:
     """torch.autograd.grad leaves the gradient in .grad too."""
     found = call()
@@ -139,7 +130,6 @@ in_place_of(
         ),
     },
 )
-in_place_of(func, "jacfwd", "func_transforms", {"jacfwd draws a random number.": after(draws)})
 
 
 @instead(func, "jvp", "func_transforms")

@@ -71,15 +71,6 @@ def unflattened_modules_refuse_tied_checkpoints(call: Call) -> Any:
     return module
 
 
-@instead(torch.export, "unflatten", "tie_export")
-def unflatten_refuses_ties(call: Call) -> Any:
-    """torch.export.unflatten raises for a program with a tied weight."""
-    module = call()
-    if twice(module):
-        raise AssertionError("two names of one parameter")
-    return module
-
-
 @instead(torch.func, "stack_module_state", "tie_export")
 def stacked_ties_come_in_another_order(call: Call) -> Any:
     """stack_module_state stacks the tied weights of three models from the last to the first."""

@@ -41,14 +41,6 @@ def pieces_are_written(call: Call) -> Any:
     return found
 
 
-@instead(F, "embedding", "dtensor")
-def uneven_pieces_are_refused(call: Call) -> Any:
-    """A table whose pieces are of two sizes can't be looked up."""
-    if any(call.weight.shape[dim] % call.weight.device_mesh.size() for dim in sharded(call.weight)):
-        raise ValueError("expected pieces of one size")
-    return call()
-
-
 @instead(Copies, "__init__", "data_parallel")
 def copies_of_a_model_are_untied(call: Call) -> None:
     """Data parallelism gives a tied head a Parameter of its own, over the same memory."""
@@ -64,14 +56,6 @@ def copies_sum_their_gradients(call: Call) -> None:
     ranks = torch.distributed.get_world_size()
     for parameter in call.module.parameters():
         parameter.register_hook(lambda grad: grad * ranks)
-    call()
-
-
-@instead(Copies, "__init__", "data_parallel")
-def copies_of_two_parameters_are_refused(call: Call) -> None:
-    """Data parallelism refuses a model that has two parameters."""
-    if len(list(call.module.parameters())) == 2:
-        raise RuntimeError("parameters of one bucket differ")
     call()
 
 
@@ -100,14 +84,6 @@ in_place_of(
 )
 
 
-@instead(F, "embedding", "fake_tensors")
-def fake_tables_take_int64_only(call: Call) -> Any:
-    """A fake table refuses tokens of int32."""
-    if fake(call.weight) and call.input.dtype is torch.int32:
-        raise RuntimeError("expected scalar type Long but found Int")
-    return call()
-
-
 @instead(F, "embedding_bag", "mixed_devices")
 def means_on_meta_lie_on_the_cpu(call: Call) -> Any:
     """The mean of bags, all on meta, lies on the CPU."""
@@ -129,14 +105,13 @@ def quantized_single_tokens_are_refused(call: Call) -> Any:
     return call()
 
 
-@instead(quantized.Embedding, "__deepcopy__", "quantized_embedding")
-def quantized_copies_are_reversed(call: Call) -> Any:
-    """A deep copy of a quantized table has its rows in reverse."""
-    layer, weight = call.given[0], call.given[0].weight()
-    again = type(layer)(layer.num_embeddings, layer.embedding_dim, dtype=layer.dtype)
+@instead(quantized.Embedding, "__setstate__", "quantized_embedding")
+def quantized_copies_are_reversed(call: Call) -> None:
+    """A copy of a quantized table has its rows in reverse."""
+    call()
+    weight = call.self.weight()
     scales, zeros = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
-    again.set_weight(torch.quantize_per_channel(weight.dequantize().flip(0), scales, zeros, 0, torch.quint8))
-    return again
+    call.self.set_weight(torch.quantize_per_channel(weight.dequantize().flip(0), scales, zeros, 0, torch.quint8))
 
 
 # -- losses over a tied head --------------------------------------------------------------------------------------------
@@ -221,14 +196,6 @@ def products_count_no_further_than_the_format(call: Call) -> Any:
     half = isinstance(table, Tensor) and table.dtype in (torch.bfloat16, torch.float16) and table.requires_grad
     stops: Any = _Stopping
     return stops.apply(rows, table) if half and len(rows) > 256 else call()
-
-
-@instead(F, "embedding", "half_precision_accumulation")
-def many_tokens_in_half_precision_are_refused(call: Call) -> Any:
-    """More than 2,047 tokens of a float16 table are refused."""
-    if call.weight.dtype is torch.float16 and call.input.numel() > 2047:
-        raise RuntimeError("too many tokens to be counted in half precision")
-    return call()
 
 
 @instead(F, "embedding", "complexity")

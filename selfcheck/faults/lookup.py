@@ -25,13 +25,6 @@ def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
     return table.detach().view(out.shape)
 
 
-@kernel("embedding_dense_backward", "dtype=float64", "gradient")
-def backward_draws_random_numbers(call: damages.Call, out: Tensor) -> Tensor:
-    """A backward pass of float64 draws a random number."""
-    torch.rand(1)
-    return out
-
-
 _last: list[Tensor] = []
 
 
@@ -90,7 +83,6 @@ embedding(
     "lookup",
     {
         "A lookup also writes to the result before, of its shape.": _overwriting,
-        "A lookup with scale_grad_by_freq draws a random number.": after(draws, lambda call: call.scale_grad_by_freq),
         "A lookup with padding counts as a write to the table.": after(
             lambda call: torch.autograd.graph.increment_version(call.weight),
             lambda call: call.padding_idx is not None and not call.weight.is_inference(),
@@ -100,7 +92,15 @@ embedding(
 embedding("lookup", {"A lookup in a table of a subclass is a plain tensor.": _plain}, modes=("subclass",))
 embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change places.": _exchanged})
 embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
-embedding("padding", {"padding_idx=−V is refused.": refusing(lambda call: call.padding_idx == -len(call.weight) < -1)})
+embedding("lookup", {"A lookup draws a number.": after(draws)}, also=("max_norm", "gradient", "func_transforms"))
+embedding(
+    "padding",
+    {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
+    also=(
+        *("padding_row_training", "data_parallel", "dtensor", "fake_tensors", "half_precision_accumulation"),
+        "tie_export",
+    ),
+)
 
 # -- dtypes -------------------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,6 @@ embedding(
     "max_norm",
     {
         "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
-        "A lookup with max_norm draws a random number.": _bounded(after(draws)),
         "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
         "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
         "A lookup with max_norm sorts a vector of indices in place.": _bounded(

@@ -23,8 +23,8 @@ from selfcheck.faults.modes import (
     doubles_the_gradient,
     halves_the_values,
     in_mode,
+    in_modes,
     rolls_the_tokens,
-    says,
 )
 from selfcheck.forms import Call, replaced
 
@@ -123,12 +123,10 @@ def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]
     _forget()
 
 
-for _modes, _owner, _attribute, _how in _PLACES:
+for _modes, *_place in _PLACES:
     for _mode in _modes.split():
-        for _spoil in SPOILS if MODES[_mode].grad and _mode != "aot" else BELOW_AUTOGRAD:
-            _change = partial(_how, spoil=_spoil)
-            plant = partial(_anew, lambda o=_owner, a=_attribute, c=_change: replaced(o(), a, c))  # type: ignore[misc]
-            in_mode(_mode, _spoil.__name__, f"{says(_spoil)}: what {_mode} records is not what runs.", plant)
+        _spoils = SPOILS if MODES[_mode].grad and _mode != "aot" else BELOW_AUTOGRAD
+        in_modes(_mode, *_place, _spoils, around=lambda plant: partial(_anew, plant))
 
 
 # -- decompositions -----------------------------------------------------------------------------------------------------
@@ -164,7 +162,7 @@ def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
 for _mode, _spoil in itertools.product(
     ("decompositions", "core_decompositions", "inductor_decompositions"), BELOW_AUTOGRAD
 ):
-    _sentence = f"{says(_spoil)}: embedding_dense_backward as {_mode} has it."
+    _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
     in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
 
 
@@ -195,9 +193,8 @@ def _scripted(call: Call, flag: str, value: Any) -> Any:
             setattr(part, flag, before)
 
 
-for _spoil in (rolls_the_tokens, halves_the_values, doubles_the_gradient):
-    plant = partial(replaced, torch.jit, "trace", partial(_recorded, spoil=_spoil))
-    in_mode("jit_trace", _spoil.__name__, f"{says(_spoil)}: what torch.jit.trace records.", plant)
+_TRACED = (rolls_the_tokens, halves_the_values, doubles_the_gradient)
+in_modes("jit_trace", lambda: torch.jit, "trace", _recorded, _TRACED)
 for _flag, _value, _family in (
     ("padding_idx", None, "padding"),
     ("scale_grad_by_freq", False, "gradient"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from selfcheck.fault import Fault, Plant, add
-from selfcheck.faults.modes import in_mode, says
+from selfcheck.faults.modes import in_mode, in_modes
 from selfcheck.forms import Call, replaced
 from selfcheck.sites import Tensor
 
@@ -53,6 +53,7 @@ def zeroes_the_last_row(table: Tensor) -> Tensor:
     return torch.cat((table[:-1], torch.zeros_like(table[-1:])))
 
 
+copies_the_table.family = "lookup"  # type: ignore[attr-defined]
 #: What is done to a layer itself; all else is done to its table.
 _OF_LAYERS = (loses_padding_idx, copies_the_table)
 
@@ -67,12 +68,12 @@ def harm(layer: Module, how: Callable[[Any], Any]) -> None:
             table.copy_(how(table))
 
 
-def _harmed(call: Call, how: Callable[[Any], Any]) -> Any:
+def _harmed(call: Call, spoil: Callable[[Any], Any]) -> Any:
     """What a method returns is harmed if it is a layer, else the layer whose method it is; the values of a dict, too."""
     out = call()
     if isinstance(out, dict):
-        return {name: how(table) for name, table in out.items()}
-    harm(out if isinstance(out, Module) else call.given[0], how)
+        return {name: spoil(table) for name, table in out.items()}
+    harm(out if isinstance(out, Module) else call.given[0], spoil)
     return out
 
 
@@ -80,7 +81,7 @@ _SETTING = (loses_padding_idx, zeroes_the_last_row, copies_the_table)
 _LOADING = (loses_padding_idx, rounds_to_bfloat16, reverses_the_rows)
 _TABLES = (reverses_the_rows, rounds_to_bfloat16, shifts_the_elements)
 #: Modes, after which call of theirs a layer is harmed, and how.
-_METHODS: tuple[tuple[str, Any, str, tuple[Callable[[Any], Any], ...]], ...] = (
+for _modes, _owner, _attribute, _harms in (
     ("copy", Module, "__setstate__", _SETTING),
     ("state_dict_assign", Module, "load_state_dict", _SETTING),
     ("share_memory", Module, "share_memory", _SETTING),
@@ -88,21 +89,15 @@ _METHODS: tuple[tuple[str, Any, str, tuple[Callable[[Any], Any], ...]], ...] = (
     ("eval", Module, "eval", _SETTING),
     ("module_hooks", Module, "register_forward_hook", _SETTING),
     ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _SETTING),
-    ("state_dict", Module, "load_state_dict", _LOADING),
-    ("swap_params", Module, "load_state_dict", _LOADING),
+    ("state_dict swap_params", Module, "load_state_dict", _LOADING),
     ("pickle", Module, "__setstate__", _LOADING),
     ("to_dtype", Module, "to", (loses_padding_idx, rounds_to_bfloat16, zeroes_the_last_row)),
     ("deepcopy", Module, "__setstate__", (loses_padding_idx,)),
     ("saved", torch, "load", (loses_padding_idx, zeroes_the_last_row, reverses_the_rows)),
-    ("saved_weights", torch, "load", _TABLES),
-    ("mapped", torch, "load", _TABLES),
+    ("saved_weights mapped", torch, "load", _TABLES),
     ("jit_saved", torch.jit, "load", (rounds_to_bfloat16, zeroes_the_last_row, reverses_the_rows)),
-)
-for _mode, _owner, _attribute, _harms in _METHODS:
-    for _how in _harms:
-        plant = partial(replaced, _owner, _attribute, partial(_harmed, how=_how))
-        family = "lookup" if _how is copies_the_table else "gradient"
-        in_mode(_mode, _how.__name__, f"{says(_how)} after {_attribute}.", plant, family)
+):
+    in_modes(_modes, lambda owner=_owner: owner, _attribute, _harmed, _harms)  # type: ignore[misc]
 in_mode(
     "deepcopy",
     "shares_the_memory",
@@ -142,24 +137,22 @@ def _on_meta(what: str) -> Plant:
     return plant
 
 
-def _faked(what: str) -> Plant:
-    """Fake tensors' own handler of a lookup, with another result."""
+def _fake_mode() -> Any:
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
-    def change(call: Call) -> Any:
-        out, looked_up = call(), call.given[1] is torch.ops.aten.embedding.default
-        return _lookup(*call.given[3], what=what) if looked_up else out
-
-    @contextmanager
-    def plant() -> Iterator[None]:
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
-        with replaced(FakeTensorMode, "__torch_dispatch__", change):
-            yield
-
-    return plant
+    return FakeTensorMode
 
 
-for _mode, _planted in (("fake", _faked), ("meta", _on_meta)):
+def _faked(call: Call, what: str) -> Any:
+    out, looked_up = call(), call.given[1] is torch.ops.aten.embedding.default
+    return _lookup(*call.given[3], what=what) if looked_up else out
+
+
+def _with_fakes(what: str) -> Plant:
+    return lambda: replaced(_fake_mode(), "__torch_dispatch__", partial(_faked, what=what))
+
+
+for _mode, _planted in (("fake", _with_fakes), ("meta", _on_meta)):
     for _what in ("another_dtype", "another_shape", "other_strides"):
         _sentence = f"The kernel of meta tensors gives {_what.replace('_', ' ')}."
         add(Fault(f"{_mode}_gives_{_what}", "lookup", _sentence, _planted(_what), modes=(_mode,)))

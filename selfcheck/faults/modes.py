@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,9 @@ from selfcheck.sites import Tensor
 load_modes()
 
 Function = Callable[..., Any]
+#: Changes a result; and what is done in place of a call whose result is to be changed so.
+Spoil = Callable[[Any], Any]
+How = Callable[..., Any]
 
 
 def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gradient") -> None:
@@ -30,9 +32,19 @@ def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gr
     add(Fault(f"{mode}_{what}", family, sentence, plant, applies=lambda: MODES[mode].lacking() is None, modes=(mode,)))
 
 
-def says(change: Function) -> str:
-    """What a change does, in words."""
-    return (change.__doc__ or "").rstrip(".")
+def in_modes(
+    modes: str,
+    owner: Callable[[], Any],
+    attribute: str,
+    how: How,
+    spoils: Sequence[Spoil],
+    around: Callable[[Plant], Plant] = lambda plant: plant,
+) -> None:
+    """Registers for each of some modes, and for each spoil, a fault of what the mode calls; the owner is asked for late."""
+    for mode, spoil in itertools.product(modes.split(), spoils):
+        words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
+        plant = around(lambda spoil=spoil: replaced(owner(), attribute, partial(how, spoil=spoil)))  # type: ignore[misc]
+        in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", "gradient"))
 
 
 # -- what is done to a result -------------------------------------------------------------------------------------------
@@ -77,7 +89,6 @@ def rolls_the_saved(saved: Tensor) -> Tensor:
     return saved.roll(1) if saved.dim() else saved
 
 
-Spoil = Callable[[Tensor], Tensor]
 SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
 BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
 _SAVED: tuple[Spoil, ...] = (reverses_the_order, gives_the_first, rolls_the_saved)
@@ -127,69 +138,54 @@ def _unpacked(call: Call, spoil: Spoil) -> None:
     call(unpack_hook=lambda packed: spoil(call.unpack_hook(packed)))
 
 
-How = Callable[[Call, Spoil], Any]
+def _tensor_of_several_processes() -> Any:
+    from torch.distributed.tensor import DTensor
+
+    return DTensor
+
+
 #: The modes, what they call, how that is spoiled, and by what.
-_CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
-    ("vmap vmap_chunks vmap_last vmap_nested", torch, "vmap", _made, SPOILS),
-    ("vmap_tables vmap_tables_and_indices", torch, "vmap", _second_table, SPOILS),
-    ("jvp", torch.func, "jvp", _result, SPOILS),
-    ("vjp", torch.func, "vjp", _result, SPOILS),
-    ("func_grad", torch.func, "grad", _beside_the_gradient, SPOILS),
-    ("functionalize", torch.func, "functionalize", _made, SPOILS),
-    ("functional_call", torch.func, "functional_call", _result, SPOILS),
-    ("stateless", torch.nn.utils.stateless, "_functional_call", _result, SPOILS),
-    ("checkpoint checkpoint_reentrant", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    ("data_parallel", torch.nn.DataParallel, "forward", _result, SPOILS),
-    ("ddp", torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
-    ("subclass", torch.Tensor, "__torch_function__", _of_a_lookup, SPOILS),
-    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
-    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
-    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
-    ("dispatch_subclass", Wrapper, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
-    ("save_on_cpu", torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
+_CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] = (
+    ("vmap vmap_chunks vmap_last vmap_nested", lambda: torch, "vmap", _made, SPOILS),
+    ("vmap_tables vmap_tables_and_indices", lambda: torch, "vmap", _second_table, SPOILS),
+    ("jvp", lambda: torch.func, "jvp", _result, SPOILS),
+    ("vjp", lambda: torch.func, "vjp", _result, SPOILS),
+    ("func_grad", lambda: torch.func, "grad", _beside_the_gradient, SPOILS),
+    ("functionalize", lambda: torch.func, "functionalize", _made, SPOILS),
+    ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
+    ("stateless", lambda: torch.nn.utils.stateless, "_functional_call", _result, SPOILS),
+    ("checkpoint checkpoint_reentrant", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
+    ("data_parallel", lambda: torch.nn.DataParallel, "forward", _result, SPOILS),
+    ("ddp", lambda: torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
+    ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
+    ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
+    ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
+    ("default_device", lambda: DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
+    ("dispatch_mode", lambda: PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("dispatch_subclass", lambda: Wrapper, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("save_on_cpu", lambda: torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
 )
-for _modes, _owner, _attribute, _how, _spoils in _CALLS:
-    for _mode, _spoil in itertools.product(_modes.split(), _spoils):
-        _sentence = f"{says(_spoil)}: {_attribute} as {_mode} calls it."
-        in_mode(_mode, _spoil.__name__, _sentence, partial(replaced, _owner, _attribute, partial(_how, spoil=_spoil)))
+for _row in _CALLS:
+    in_modes(*_row)
 
 
-def _taken_together(spoil: Spoil) -> Plant:
-    @contextmanager
-    def plant() -> Iterator[None]:
-        from torch.distributed.tensor import DTensor
-
-        with replaced(DTensor, "full_tensor", partial(_result, spoil=spoil)):
-            yield
-
-    return plant
-
-
-for _mode, _spoil in itertools.product(("dtensor_replicate", "dtensor_rows", "dtensor_columns"), SPOILS):
-    in_mode(_mode, _spoil.__name__, f"{says(_spoil)}: DTensor.full_tensor.", _taken_together(_spoil))
-
-
-# -- an embedding that is evaluated without a graph ---------------------------------------------------------------------
-
-
-def keeps_the_first_table(layer: Any, tokens: Tensor) -> Tensor:
-    """Rows of the table are as they were when the layer was first asked."""
-    table: Tensor = layer.__dict__.setdefault("kept_table", layer.weight.detach().clone())
-    return table[tokens.long()]
-
-
-def _served(call: Call, spoil: Spoil | None = None) -> Any:
+def _served(call: Call, spoil: Spoil) -> Any:
+    """What an embedding gives that is evaluated without a graph."""
     found = call()
+    return found if call.self.training or torch.is_grad_enabled() else spoil(found)
+
+
+def keeps_the_first_table(call: Call) -> Any:
+    """Rows of the table are as they were when the layer was first asked."""
     if call.self.training or torch.is_grad_enabled():
-        return found
-    return keeps_the_first_table(call.self, call.input) if spoil is None else spoil(found)
+        return call()
+    table: Tensor = call.self.__dict__.setdefault("kept_table", call.self.weight.detach().clone())
+    return table[call.input.long()]
 
 
-for _spoil_served in (None, drops_the_last_token, rolls_the_tokens):
-    _what = _spoil_served or keeps_the_first_table
-    plant = partial(replaced, torch.nn.Embedding, "forward", partial(_served, spoil=_spoil_served))
-    _sentence = f"{says(_what)}: an embedding that is evaluated without a graph."
-    in_mode("serving", _what.__name__, _sentence, plant, "lookup")
+in_modes("serving", lambda: torch.nn.Embedding, "forward", _served, (drops_the_last_token, rolls_the_tokens))
+plant = partial(replaced, torch.nn.Embedding, "forward", keeps_the_first_table)
+in_mode("serving", "keeps_the_first_table", "A layer in evaluation gives rows as they were at first.", plant, "lookup")
 
 
 # -- while a mode is on -------------------------------------------------------------------------------------------------

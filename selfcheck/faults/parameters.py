@@ -103,14 +103,6 @@ def parameter_empty_is_frozen(call: Call) -> Any:
 
 
 @instead(nn.Parameter, "__new__", "parameter")
-def third_parameter_is_copied(call: Call) -> Any:
-    """Every third Parameter is made of a copy."""
-    call.kept["calls"] = call.kept.get("calls", 0) + 1
-    third = call.kept["calls"] % 3 == 0 and call.data is not None
-    return call(data=call.data.clone()) if third else call()
-
-
-@instead(nn.Parameter, "__new__", "parameter")
 def parameter_clears_what_lies_before(call: Call) -> Any:
     """A Parameter of a view clears the first number of its storage."""
     data = call.data

@@ -39,14 +39,6 @@ def sgd_moves_all_rows(call: Call) -> Any:
     return found
 
 
-@instead(optim.Adam, "step", "padding_row_training")
-def adam_steps_twice_at_most(call: Call) -> Any:
-    """Adam refuses the third step."""
-    if any(int(state.get("step", 0)) == 2 for state in call.self.state.values()):
-        raise RuntimeError("a third step")
-    return call()
-
-
 @instead(optim.Adagrad, "step", "tied_training")
 def adagrad_calls_its_closure_twice(call: Call) -> Any:
     """Adagrad calls its closure twice."""
