@@ -1,0 +1,315 @@
+"""Sites in Python: functions and methods of torch that are spoiled, and the facts of a call of each.
+
+The facts are told of what goes in, by its type: of a tensor its dtype and layout, of a list of tensors those of the first and
+how many there are, of a module its Parameters and ties, of numbers and flags their values.  A fact that a call has not, such
+as the layout of a bias where there is none, meets no condition.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from selfcheck.sites import Arguments, Facts, Tensor, layout
+
+
+class Told(dict[str, Any]):
+    """The facts of a call; one that it has not is None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+# -- facts --------------------------------------------------------------------------------------------------------------
+
+
+def told(given: Arguments) -> Told:
+    """The facts of arguments by their names."""
+    found = Told()
+    for name, value in given.items():
+        if isinstance(value, torch.Tensor):
+            found |= _tensor(name, value)
+        elif isinstance(value, nn.Module):
+            found |= module_facts(value)
+        elif isinstance(value, (list, tuple)):
+            found |= _several(name, value)
+        elif isinstance(value, Mapping):
+            found[name] = len(value)
+        elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
+            found[name] = str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+        elif name == "self":
+            found |= _attributes(value)
+    return found
+
+
+def _tensor(name: str, tensor: Tensor) -> Facts:
+    return {
+        name: True,
+        f"{name}_dtype": str(tensor.dtype).removeprefix("torch."),
+        f"{name}_layout": layout(tensor) if tensor.layout is torch.strided else "sparse",
+        f"{name}_rank": tensor.dim(),
+        f"{name}_numel": tensor.numel(),
+        f"{name}_rows": tensor.shape[0] if tensor.dim() else 1,
+        f"{name}_columns": tensor.shape[-1] if tensor.dim() else 1,
+        f"{name}_frozen": not tensor.requires_grad,
+        f"{name}_parameter": isinstance(tensor, nn.Parameter),
+        f"{name}_offset": tensor.layout is torch.strided and tensor.storage_offset() > 0,
+    }
+
+
+def _several(name: str, values: Sequence[Any]) -> Facts:
+    """Facts of some tensors or numbers: those of the first, and where they lie if one is not contiguous."""
+    found: Facts = {name: len(values)}
+    tensors = [each for each in values if isinstance(each, torch.Tensor)]
+    dtypes = [each for each in values if isinstance(each, torch.dtype)]
+    if dtypes:
+        found["to_dtype"] = str(dtypes[0]).removeprefix("torch.")
+    if not tensors or len(tensors) < len(values):
+        return found
+    if name == "state_steps":
+        return found | {"step": float(tensors[0])}
+    found |= _tensor(name, tensors[0])
+    strided = [layout(each) for each in tensors if each.layout is torch.strided]
+    return found | {
+        name: len(values),
+        f"{name}_layout": next((each for each in strided if each != "contiguous"), found[f"{name}_layout"]),
+        f"{name}_numel": max(each.numel() for each in tensors),
+        f"{name}_mixed": len({each.dtype for each in tensors}) > 1,
+        f"{name}_repeated": len({id(each) for each in tensors}) < len(tensors),
+    }
+
+
+def module_facts(module: nn.Module) -> Facts:
+    """Facts of a module: its Parameters, ties, modes and what it holds besides."""
+    if "_parameters" not in vars(module):  # its constructor has only begun
+        return {}
+    named = dict(module.named_parameters(remove_duplicate=False))
+    parameters = list({id(each): each for each in named.values()}.values())
+    parts = list(module.modules())
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    strided = [layout(each) for each in parameters]
+    return {
+        "names": len(named),
+        "parameters": len(parameters),
+        "tied": len(parameters) < len(named),
+        "shared_storage": len({each.untyped_storage()._cdata for each in parameters}) < len(parameters),
+        "buffers": sum(1 for _ in module.buffers()),
+        "parts": len(parts),
+        "shared_part": len(parts) < sum(1 for _ in module.named_modules(remove_duplicate=False)),
+        "training": module.training,
+        "mixed_training": len({each.training for each in parts}) > 1,
+        "frozen": sum(not each.requires_grad for each in parameters),
+        "grads": len(gradients),
+        "sparse_grads": any(each.layout is not torch.strided for each in gradients),
+        "dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
+        "mixed": len({each.dtype for each in parameters}) > 1,
+        "layout": next((each for each in strided if each != "contiguous"), "contiguous"),
+        "elements": sum(each.numel() for each in parameters),
+        "rank": max((each.dim() for each in parameters), default=0),
+        "padding": any(getattr(each, "padding_idx", None) is not None for each in parts),
+        "max_norm": any(getattr(each, "max_norm", None) is not None for each in parts),
+        "bag": any(isinstance(each, nn.EmbeddingBag) for each in parts),
+        "bias": any(name.endswith("bias") for name in named),
+        "parametrized": any(hasattr(each, "parametrizations") for each in parts),
+        "hooks": any(each._forward_hooks or each._forward_pre_hooks for each in parts),
+    }
+
+
+def _attributes(owner: Any) -> Facts:
+    """Numbers, flags and texts that an object holds, without a leading underscore; of an optimizer and of what has one its groups."""
+    found = {name.lstrip("_"): value for name, value in vars(owner).items()}
+    found = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
+    optimizer = owner if isinstance(owner, torch.optim.Optimizer) else getattr(owner, "optimizer", None)
+    if not isinstance(optimizer, torch.optim.Optimizer) or not hasattr(optimizer, "param_groups"):
+        return found | {"of": type(owner).__name__}
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    flags = {
+        name: value
+        for name, value in (optimizer.param_groups[0] if optimizer.param_groups else {}).items()
+        if isinstance(value, (bool, int, float, str))
+    }
+    return {
+        **flags,
+        **found,
+        "optimizer": type(optimizer).__name__,
+        "groups": len(optimizer.param_groups),
+        "params": len(parameters),
+        "stepped": len(optimizer.state),
+        "params_layout": next((layout(each) for each in parameters if not each.is_contiguous()), "contiguous"),
+        "params_dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
+        "sparse_grads": any(each.grad is not None and each.grad.layout is not torch.strided for each in parameters),
+        "grads": sum(each.grad is not None for each in parameters),
+    }
+
+
+# -- sites --------------------------------------------------------------------------------------------------------------
+
+
+class PythonSite(NamedTuple):
+    """A function or a method, found where a ``place`` says, ``module:owner.name``, once it is asked for.
+
+    ``kind`` says what a call leaves: *value* returns tensors, *leaf* a Parameter, *numbers* or *mapping* what they are
+    called; *written* changes tensors among its arguments, those of ``writes``, *module* its module or the one that it
+    returns; what a *transform* returns is a function, whose calls are spoiled.  The facts of one that makes what it
+    returns of a file are told ``afterwards``.  ``parameters`` are those of a function that has no signature.
+    """
+
+    name: str
+    place: str
+    kind: str
+    writes: str = ""
+    parameters: str = ""
+    afterwards: bool = False
+
+    @property
+    def owner(self) -> Any:
+        """What holds it."""
+        module, _, path = self.place.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in path.split(".")[:-1]:
+            found = getattr(found, part)
+        return found
+
+    @property
+    def attribute(self) -> str:
+        """Its name there."""
+        return self.place.partition(":")[2].rpartition(".")[2]
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """Its arguments."""
+        if self.parameters:
+            made: Any = eval(f"lambda {self.parameters}: None")  # noqa: S307 - a text of this module
+            return inspect.signature(made)
+        raw = inspect.getattr_static(self.owner, self.attribute)
+        return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
+
+    def facts(self, given: Arguments, result: Any = None) -> Told | None:
+        """The facts of a call; None of one that copies or loads no module."""
+        given = {"result": result} if self.afterwards else given
+        if self.kind == "module" and "cls" not in given and self.module(given, None) is None:
+            return None
+        return told(given)
+
+    def module(self, given: Arguments, result: Any) -> nn.Module | None:
+        """The module that a call changes."""
+        values = result if isinstance(result, (list, tuple)) else [result]
+        return next((each for each in (*values, *given.values()) if isinstance(each, nn.Module)), None)
+
+    def written(self, given: Arguments, result: Any) -> list[Tensor]:
+        """The tensors that a call writes to, or what is to be read of what it returns."""
+        if self.kind == "module":
+            module = self.module(given, result)
+            if module is None or "_parameters" not in vars(module):
+                return []
+            return [*module.parameters(), *module.buffers()]
+        if self.kind == "optimizer":
+            return [each for each in tree_leaves(list(given["self"].state.values())) if isinstance(each, torch.Tensor)]
+        if self.kind != "written":
+            return []
+        name, _, attribute = self.writes.partition(".")
+        found = given[name]
+        if isinstance(found, torch.optim.Optimizer):
+            found = [each for group in found.param_groups for each in group["params"]]
+        found = [found] if isinstance(found, torch.Tensor) else list(found)
+        found = [getattr(each, attribute) for each in found] if attribute else found
+        return [each for each in found if each is not None]
+
+
+def _functions(kind: str, module: str, names: str, **more: str) -> Iterable[PythonSite]:
+    """Sites of one module, each named as one writes it in a program."""
+    short = module.removeprefix("torch.").replace("nn.functional", "F")
+    for name in names.split():
+        owner, _, path = name.partition(".")
+        label = name if path and owner[0].isupper() else f"{short}.{name}"
+        yield PythonSite(label, f"{module}:{name}", kind, **more)
+
+
+def _steps() -> Iterable[PythonSite]:
+    """The formula of each optimizer in its forms."""
+    forms = {"plain": "_single_tensor", "foreach": "_multi_tensor", "fused": "_fused"}
+    for name in "adadelta adagrad adam adamax asgd nadam radam rmsprop rprop sgd _adafactor _muon".split():
+        for form, prefix in forms.items():
+            short = name.lstrip("_")
+            if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
+                continue
+            yield PythonSite(f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", writes="params")
+    yield PythonSite("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", writes="params")
+
+
+_FUSED = ("adagrad", "adam", "sgd")
+STEPS = tuple(_steps())
+_LINEAR = "input, weight, bias=None"
+#: Schedulers of which the rates are asked.
+SCHEDULERS = (
+    *("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"),
+    *("CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "MultiplicativeLR", "LambdaLR"),
+)
+
+#: The sites of core.
+ENTRIES: Mapping[str, PythonSite] = {
+    site.name: site
+    for site in (
+        *_functions("value", "torch.nn.functional", "embedding embedding_bag"),
+        *_functions("value", "torch.nn.functional", "linear", parameters=_LINEAR),
+        *_functions("module", "torch.nn", "Embedding.__init__ EmbeddingBag.__init__ Linear.__init__"),
+        *_functions("module", "torch.nn", "Embedding.from_pretrained EmbeddingBag.from_pretrained"),
+        *_functions("module", "torch.nn", "Module.load_state_dict Module._apply Module.to Module.zero_grad"),
+        *_functions("module", "torch.nn", "Module.train Module.requires_grad_ Module.register_parameter"),
+        *_functions("module", "torch.nn", "Module.__setstate__"),
+        *_functions("mapping", "torch.nn", "Module.state_dict Module.named_parameters"),
+        *_functions("leaf", "torch.nn", "Parameter.__new__ Parameter.__deepcopy__"),
+        PythonSite("copy.deepcopy", "copy:deepcopy", "module"),
+        PythonSite("pickle.loads", "pickle:loads", "module", parameters="data", afterwards=True),
+        *_functions("written", "torch.nn.init", "normal_", writes="tensor"),
+        *STEPS,
+    )
+}
+
+#: The sites of extended: the formulas again, of which its conditions say more, and the rest.
+EXTENDED: Mapping[str, PythonSite] = {
+    site.name: site
+    for site in (
+        *STEPS,
+        *_functions("numbers", "torch.optim.lr_scheduler", " ".join(f"{name}.get_lr" for name in SCHEDULERS)),
+        *_functions("numbers", "torch.optim.lr_scheduler", "LRScheduler.get_last_lr"),
+        *_functions("mapping", "torch.optim.lr_scheduler", "LRScheduler.state_dict"),
+        *_functions("mapping", "torch.optim", "Optimizer.state_dict"),
+        *_functions("optimizer", "torch.optim", "Optimizer.load_state_dict"),
+        *_functions(
+            "written",
+            "torch.nn.init",
+            "uniform_ trunc_normal_ constant_ ones_ zeros_ eye_ dirac_ xavier_uniform_ xavier_normal_ kaiming_uniform_ "
+            "kaiming_normal_ orthogonal_ sparse_",
+            writes="tensor",
+        ),
+        *_functions("written", "torch.nn.utils", "clip_grad_norm_ clip_grad_value_", writes="parameters.grad"),
+        *_functions("value", "torch.nn.utils", "get_total_norm parameters_to_vector"),
+        *_functions("value", "torch.amp", "GradScaler.scale"),
+        *_functions("written", "torch.amp", "GradScaler.unscale_", writes="optimizer.grad"),
+        *_functions("mapping", "torch.amp", "GradScaler.state_dict"),
+        *_functions("module", "torch.optim.swa_utils", "AveragedModel.update_parameters AveragedModel.__init__"),
+        *_functions("value", "torch.nn.functional", "cross_entropy nll_loss"),
+        *_functions("value", "torch.func", "functional_call jvp vjp"),
+        *_functions("transform", "torch.func", "vmap grad jacrev jacfwd hessian grad_and_value"),
+        *_functions("mapping", "torch.func", "stack_module_state"),
+        *_functions("module", "torch.nn.utils.parametrize", "register_parametrization remove_parametrizations"),
+        *_functions(
+            "value", "torch.nn.utils.parametrizations", "_WeightNorm.forward _SpectralNorm.forward _Orthogonal.forward"
+        ),
+        *_functions(
+            "module", "torch.nn", "Sequential.append Sequential.insert Sequential.__getitem__ ModuleList.append"
+        ),
+        *_functions("module", "torch.nn", "ModuleList.insert ModuleList.extend ModuleDict.update Module.apply"),
+        *_functions("mapping", "torch.nn", "Module.named_modules Module.named_buffers"),
+        PythonSite("torch.load", "torch:load", "module", afterwards=True),
+    )
+}
+
+PYTHON_SITES: Mapping[str, PythonSite] = {**ENTRIES, **EXTENDED}
