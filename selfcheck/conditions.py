@@ -26,17 +26,15 @@ class Term(NamedTuple):
     texts: tuple[str, ...]
 
 
-def term(weight: int, *texts: str) -> Term:
-    """A term of some texts, which speak of one fact."""
+def _term(weight: int, *texts: str) -> Term:
     facts = {condition.fact for text in texts for condition in conditions(text)}
     if len(facts) != 1:
         raise ValueError(f"a term speaks of one fact, and {texts} of {', '.join(sorted(facts))}")
     return Term(weight, facts.pop(), texts)
 
 
-def values(weight: int, fact: str, *among: object) -> Term:
-    """A term of a fact that has one of some values."""
-    return term(weight, *(f"{fact}={value}" for value in among))
+def _values(weight: int, fact: str, *values: object) -> Term:
+    return _term(weight, *(f"{fact}={value}" for value in values))
 
 
 # -- facts of tokens, tables, padding, flags and of what came before ----------------------------------------------------
@@ -58,69 +56,69 @@ _ROWS = (
     *("num_embeddings>256", "num_embeddings>1000", "num_embeddings>2000", "num_embeddings>64 & num_embeddings<=256"),
 )
 _TOKENS = (
-    term(6, *_NUMEL),
-    values(2, "index_dtype", "int32", "int64"),
-    values(3, "index_layout", "rows_strided", "transposed", "strided", "expanded"),
-    term(
+    _term(6, *_NUMEL),
+    _values(2, "index_dtype", "int32", "int64"),
+    _values(3, "index_layout", "rows_strided", "transposed", "strided", "expanded"),
+    _term(
         4,
         *("max_count=1", "max_count=2", "max_count=3", "max_count=10", "max_count=11", "max_count=20", "max_count=21"),
         *("max_count>64", "max_count>256", "max_count>2048"),
     ),
-    term(1, "unequal_counts"),
-    term(2, "interleaved", "interleaved=False"),
-    term(1, "descending"),
-    term(1, "first_row"),
-    term(1, "last_row", "last_row=False"),
+    _term(1, "unequal_counts"),
+    _term(2, "interleaved", "interleaved=False"),
+    _term(1, "descending"),
+    _term(1, "first_row"),
+    _term(1, "last_row", "last_row=False"),
 )
-_RANK = (values(3, "rank", 0, 1, 2, 3),)
+_RANK = (_values(3, "rank", 0, 1, 2, 3),)
 _TABLE = (
-    term(5, *_DIMS),
-    term(3, *_ROWS),
-    values(4, "dtype", "float32", "float64", "float16", "bfloat16"),
-    values(3, "layout", "rows_strided", "transposed", "strided"),
-    term(1, "offset"),
-    term(1, "elements>4096", "elements>65536"),
+    _term(5, *_DIMS),
+    _term(3, *_ROWS),
+    _values(4, "dtype", "float32", "float64", "float16", "bfloat16"),
+    _values(3, "layout", "rows_strided", "transposed", "strided"),
+    _term(1, "offset"),
+    _term(1, "elements>4096", "elements>65536"),
 )
 _GIVEN_PADDING = (
-    values(4, "padding", "none", "first", "middle", "last"),
-    term(2, "padding_hit", "padding_hit=False"),
-    term(2, "padding_count=1", "padding_count=2", "padding_count>16", "padding_count>256"),
-    term(1, "all_padding"),
+    _values(4, "padding", "none", "first", "middle", "last"),
+    _term(2, "padding_hit", "padding_hit=False"),
+    _term(2, "padding_count=1", "padding_count=2", "padding_count>16", "padding_count>256"),
+    _term(1, "all_padding"),
 )
-_SCALE = (term(2, "scale_grad_by_freq", "scale_grad_by_freq=False"),)
-_SPARSE = (term(2, "sparse", "sparse=False"),)
-_EARLIER = (term(4, "earlier=0", "earlier=1", "earlier=2", "earlier=3", "earlier>=1"), term(1, "threads>1"))
-_SPECIAL = (term(1, "nan"), term(1, "infinite"))
+_SCALE = (_term(2, "scale_grad_by_freq", "scale_grad_by_freq=False"),)
+_SPARSE = (_term(2, "sparse", "sparse=False"),)
+_EARLIER = (_term(4, "earlier=0", "earlier=1", "earlier=2", "earlier=3", "earlier>=1"), _term(1, "threads>1"))
+_SPECIAL = (_term(1, "nan"), _term(1, "infinite"))
 _BAGS = (
-    values(5, "mode", "sum", "mean", "max"),
-    term(4, "bags=1", "bags=2", "bags=3", "bags>8", "bags>64", "bags=64", "bags=65"),
-    term(3, "empty_bags=0", "empty_bags=1", "empty_bags>1"),
-    term(2, "empty_first"),
-    term(2, "empty_last"),
-    term(3, "largest_bag=1", "largest_bag=2", "largest_bag>16", "largest_bag>64", "largest_bag>256"),
+    _values(5, "mode", "sum", "mean", "max"),
+    _term(4, "bags=1", "bags=2", "bags=3", "bags>8", "bags>64", "bags=64", "bags=65"),
+    _term(3, "empty_bags=0", "empty_bags=1", "empty_bags>1"),
+    _term(2, "empty_first"),
+    _term(2, "empty_last"),
+    _term(3, "largest_bag=1", "largest_bag=2", "largest_bag>16", "largest_bag>64", "largest_bag>256"),
 )
-_SAMPLES = (term(3, "per_sample_weights", "per_sample_weights=False"), values(1, "samples_layout", "strided"))
+_SAMPLES = (_term(3, "per_sample_weights", "per_sample_weights=False"), _values(1, "samples_layout", "strided"))
 _OFFSETS = (
-    term(2, "include_last_offset", "include_last_offset=False"),
-    term(1, "trailing"),
-    values(1, "offsets_dtype", "int32", "int64"),
-    values(1, "offsets_layout", "strided"),
+    _term(2, "include_last_offset", "include_last_offset=False"),
+    _term(1, "trailing"),
+    _values(1, "offsets_dtype", "int32", "int64"),
+    _values(1, "offsets_layout", "strided"),
 )
 _NORMS = (
-    values(4, "norm_type", 1, 2, 3, "inf", 0.5, 0),
-    term(3, "max_norm=1", "max_norm=0", "max_norm<1", "max_norm>1", "max_norm<0.001"),
-    term(3, "rescaled=1", "rescaled=2", "rescaled>8", "rescaled>64"),
-    term(2, "kept=0", "kept>=1"),
+    _values(4, "norm_type", 1, 2, 3, "inf", 0.5, 0),
+    _term(3, "max_norm=1", "max_norm=0", "max_norm<1", "max_norm>1", "max_norm<0.001"),
+    _term(3, "rescaled=1", "rescaled=2", "rescaled>8", "rescaled>64"),
+    _term(2, "kept=0", "kept>=1"),
 )
 _PRODUCT = (
-    term(4, "rows=1", "rows=2", "rows=17", "rows=33", "rows>16", "rows>64", "rows>768"),
-    term(4, "inner=1", "inner=7", "inner=8", "inner=17", "inner=32", "inner=33", "inner=65", "inner>64", "inner>256"),
-    term(4, "columns=1", "columns=7", "columns=8", "columns=17", "columns=33", "columns>64", "columns>256"),
-    values(4, "dtype", "float32", "float64", "float16", "bfloat16"),
-    values(3, "left_layout", "transposed", "rows_strided", "strided", "contiguous"),
-    values(3, "right_layout", "transposed", "rows_strided", "strided", "contiguous"),
-    term(1, "offset"),
-    term(1, "square"),
+    _term(4, "rows=1", "rows=2", "rows=17", "rows=33", "rows>16", "rows>64", "rows>768"),
+    _term(4, "inner=1", "inner=7", "inner=8", "inner=17", "inner=32", "inner=33", "inner=65", "inner>64", "inner>256"),
+    _term(4, "columns=1", "columns=7", "columns=8", "columns=17", "columns=33", "columns>64", "columns>256"),
+    _values(4, "dtype", "float32", "float64", "float16", "bfloat16"),
+    _values(3, "left_layout", "transposed", "rows_strided", "strided", "contiguous"),
+    _values(3, "right_layout", "transposed", "rows_strided", "strided", "contiguous"),
+    _term(1, "offset"),
+    _term(1, "square"),
 )
 
 _FORWARD_BAG = (
@@ -139,15 +137,15 @@ TABLE: Mapping[str, tuple[Term, ...]] = {
     "_embedding_bag_dense_backward": (*_TOKENS, *_TABLE, *_GIVEN_PADDING, *_SCALE, *_BAGS, *_SAMPLES, *_EARLIER),
     "_embedding_bag_per_sample_weights_backward": (
         *(*_TOKENS, *_TABLE, *_GIVEN_PADDING, *_EARLIER),
-        term(4, "bags=1", "bags=2", "bags>8", "bags>64"),
-        term(3, "numel=63", "numel=64", "numel=65", "numel=129"),
+        _term(4, "bags=1", "bags=2", "bags>8", "bags>64"),
+        _term(3, "numel=63", "numel=64", "numel=65", "numel=129"),
     ),
     "one_hot": (
         *(*_TOKENS, *_RANK, *_EARLIER),
-        term(
+        _term(
             4, "num_classes=1", "num_classes=2", "num_classes=8", "num_classes=17", "num_classes>64", "num_classes>256"
         ),
-        term(2, "inferred", "inferred=False"),
+        _term(2, "inferred", "inferred=False"),
     ),
     "index_select": (*_TOKENS, *_TABLE, *_EARLIER),
     "mm": (*_PRODUCT, *_EARLIER),
@@ -175,19 +173,19 @@ WEIGHTS: Mapping[str, int] = {
 
 def facts_of(site: str) -> set[str]:
     """The facts that a site's conditions speak of."""
-    return {each.fact for each in TABLE[site]}
+    return {term.fact for term in TABLE[site]}
 
 
 def drawn(
-    site: str, order: int, draws: Random, given: Sequence[str] = (), table: Mapping[str, tuple[Term, ...]] = TABLE
+    site: str, order: int, draws: Random, given: Sequence[str] = (), table: Mapping[str, tuple[Term, ...]] | None = None
 ) -> str | None:
     """A conjunction of conditions on ``order`` facts that contradicts neither itself nor what is ``given``; None if this
     draw does."""
-    left, texts = list(table[site]), []
+    left, texts = list((table or TABLE)[site]), []
     for _ in range(order):
-        (chosen,) = draws.choices(left, [each.weight for each in left])
-        left = [each for each in left if each.fact != chosen.fact]
-        texts.append(draws.choice(chosen.texts))
+        (term,) = draws.choices(left, [term.weight for term in left])
+        left = [each for each in left if each.fact != term.fact]
+        texts.append(draws.choice(term.texts))
     if contradictory([*texts, *given]):
         return None
     return " & ".join(texts)

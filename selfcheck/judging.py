@@ -56,13 +56,13 @@ class Candidate:
 class Record:
     """What a clean run found: for each fault the cases with a call that it hits, and those with one that it changes.
 
-    So many cases as ``unwrapped`` take no functions in the place of torch's, as a script does, and are left out.
+    Cases are ``left_out`` that can't have functions of ours in the place of torch's, as one that counts what is computed.
     """
 
     met: dict[int, list[int]] = field(default_factory=dict)
     changed: dict[int, list[int]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    unwrapped: int = 0
+    left_out: int = 0
 
     def add(self, other: Record) -> None:
         """Takes in what was found elsewhere."""
@@ -70,7 +70,7 @@ class Record:
             for position, cases in theirs.items():
                 mine.setdefault(position, []).extend(cases)
         self.wrong += other.wrong
-        self.unwrapped += other.unwrapped
+        self.left_out += other.left_out
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Judging:
                 with self.kernels.lifted():
                     broken, failed = self._judged(candidate)
                 found.wrong += [f"{law} on {candidate.case!r}" for law in broken] + failed
-                found.unwrapped += not (broken or failed)
+                found.left_out += not (broken or failed)
                 continue
             for kept, seen in ((found.met, self.kernels.met), (found.changed, self.kernels.changed)):
                 for fault in seen:

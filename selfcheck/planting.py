@@ -79,7 +79,7 @@ class Kernels:
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """Torch's own functions for a moment; kernels stay, for nothing can tell them."""
+        """Torch's own functions for a moment; its kernels are always called."""
         yield
 
     def _kernel(self, site: Site, right: Any) -> Callable[..., Any]:

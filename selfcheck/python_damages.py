@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from selfcheck.damages import DAMAGES, Call, Damage, Spoil, differs
-from selfcheck.damages import memory
+from selfcheck.damages import DAMAGES, Call, Damage, Spoil, differs, memory
 from selfcheck.python_sites import PythonSite, Tensor
 from selfcheck.sites import matrix
 
@@ -44,7 +43,7 @@ class PythonDamage(NamedTuple):
     def of(self, site: PythonSite) -> bool:
         """Whether a site has this damage."""
         if self.argument:
-            return self.argument in site.signature.parameters
+            return self.argument in site.signature.parameters and site.kind != "transform"
         return site.kind in self.kinds
 
     def conditions(self, site: PythonSite) -> list[str]:
@@ -251,7 +250,7 @@ def _restride(site: PythonSite, call: Call, result: Any) -> Plan | None:
 # -- modules, Parameters and dictionaries -------------------------------------------------------------------------------
 
 
-def _of_module(choose: Callable[[nn.Module, Call], "Callable[[], Any] | None"]) -> Planner:
+def _of_module(choose: Callable[[nn.Module, Call], Callable[[], Any] | None]) -> Planner:
     """What is done to the module of a call."""
 
     def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
@@ -438,8 +437,6 @@ def _gives() -> dict[str, PythonDamage]:
         *("mean=next", "a=zero", "gain=double", "b=double", "val=double", "clip_value=double", "sparsity=double"),
         *(
             "_freeze=not",
-            "swap=not",
-            "argnums=next",
             "use_buffers=not",
             "tie_weights=not",
             "_weight=none",
@@ -451,7 +448,9 @@ def _gives() -> dict[str, PythonDamage]:
         argument, _, word = text.partition("=")
         made[f"give({text})"] = PythonDamage(f"give({text})", argument=argument, change=_WORDS[word])
     for argument in ("input", "weight"):
-        change: Any = lambda call, value, name=argument: (memory(name)(call) or {name: value})[name]  # noqa: E731
+        change: Any = lambda call, value, name=argument: (  # noqa: E731
+            value if value is None else (memory(name)(call) or {name: value})[name]
+        )
         made[f"give({argument}=memory)"] = PythonDamage(f"give({argument}=memory)", argument=argument, change=change)
     return made
 

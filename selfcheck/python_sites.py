@@ -122,7 +122,7 @@ def module_facts(module: nn.Module) -> Facts:
 
 
 def _attributes(owner: Any) -> Facts:
-    """Numbers, flags and texts that an object holds, without a leading underscore; of an optimizer and of what has one its groups."""
+    """Numbers, flags and texts that an object holds, without a leading underscore, and of its optimizer."""
     found = {name.lstrip("_"): value for name, value in vars(owner).items()}
     found = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
     optimizer = owner if isinstance(owner, torch.optim.Optimizer) else getattr(owner, "optimizer", None)
@@ -185,7 +185,7 @@ class PythonSite(NamedTuple):
     def signature(self) -> inspect.Signature:
         """Its arguments."""
         if self.parameters:
-            made: Any = eval(f"lambda {self.parameters}: None")  # noqa: S307 - a text of this module
+            made: Any = eval(f"lambda {self.parameters}: None")
             return inspect.signature(made)
         raw = inspect.getattr_static(self.owner, self.attribute)
         return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
@@ -222,7 +222,7 @@ class PythonSite(NamedTuple):
         return [each for each in found if each is not None]
 
 
-def _functions(kind: str, module: str, names: str, **more: str) -> Iterable[PythonSite]:
+def _functions(kind: str, module: str, names: str, **more: Any) -> Iterable[PythonSite]:
     """Sites of one module, each named as one writes it in a program."""
     short = module.removeprefix("torch.").replace("nn.functional", "F")
     for name in names.split():
@@ -231,10 +231,14 @@ def _functions(kind: str, module: str, names: str, **more: str) -> Iterable[Pyth
         yield PythonSite(label, f"{module}:{name}", kind, **more)
 
 
+_FUSED = ("adagrad", "adam", "sgd")
+_OPTIMIZERS = (*_FUSED, "adadelta", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
+
+
 def _steps() -> Iterable[PythonSite]:
     """The formula of each optimizer in its forms."""
     forms = {"plain": "_single_tensor", "foreach": "_multi_tensor", "fused": "_fused"}
-    for name in "adadelta adagrad adam adamax asgd nadam radam rmsprop rprop sgd _adafactor _muon".split():
+    for name in (*_OPTIMIZERS, "_adafactor", "_muon"):
         for form, prefix in forms.items():
             short = name.lstrip("_")
             if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
@@ -243,7 +247,6 @@ def _steps() -> Iterable[PythonSite]:
     yield PythonSite("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", writes="params")
 
 
-_FUSED = ("adagrad", "adam", "sgd")
 STEPS = tuple(_steps())
 _LINEAR = "input, weight, bias=None"
 #: Schedulers of which the rates are asked.

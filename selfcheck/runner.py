@@ -41,6 +41,7 @@ class Score:
     cases: int
     wrong: list[str]
     results: list[DrawnResult] = field(default_factory=list)
+    left_out: int = 0
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
@@ -110,9 +111,9 @@ def score(
 
     # What is computed here must start no threads of OpenMP: forks would wait for them.
     torch.set_num_threads(1)
-    _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults))]
-    count = len(_deck[0][0])
     _sites[:] = sorted({fault.site for fault in faults})
+    _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults, jobs))]
+    count = len(_deck[0][0])
     everywhere = list(enumerate(always(_sites), len(faults)))
     found = _recorded([*faults, *(fault for _, fault in everywhere)], count, jobs, progress)
     tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
@@ -131,17 +132,21 @@ def score(
     results = _run_all([*raising, *tasks], jobs, progress)
     first, rest = results[: len(raising)], results[len(raising) :]
     wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.status == "inert"]
-    return Score(count, wrong, rest)
+    return Score(count, wrong, rest, found.left_out)
 
 
-def families_of(faults: Iterable[Fault]) -> tuple[str, ...]:
-    """The families whose cases call the sites of some faults; of extended's sites all that are executed in this process."""
+def families_of(faults: Sequence[Fault], jobs: int) -> tuple[str, ...]:
+    """The families that judge faults: of kernels those whose cases call them, of Python's sites in core those of core, and of
+    others each that calls one of the sites in some of its cases of *quick*."""
     sites = {fault.site for fault in faults}
-    if sites <= set(SITES):
-        return KERNELS
     if sites <= {*SITES, *ENTRIES}:
-        return CORE
-    return tuple(name for name, family in load_families().items() if not family.forks)
+        return KERNELS if sites <= set(SITES) else CORE
+    every = tuple(name for name, family in load_families().items() if not family.forks)
+    _deck[:] = [deck("quick", 0, every)]
+    cases = _deck[0][0]
+    found = _recorded(list(always(_sites)), len(cases), jobs, lambda doing, done, total: None)
+    called = {cases[position].family.name for positions in found.met.values() for position in positions}
+    return tuple(name for name in every if name in called)
 
 
 def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable[[str, int, int], None]) -> Record:

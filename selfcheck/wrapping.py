@@ -9,12 +9,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
+from torch.jit._builtins import _find_builtin, _register_builtin
 
 from selfcheck.damages import Call
-from selfcheck.drawn import Fault
 from selfcheck.fault import patched
 from selfcheck.planting import Kernels, Planted
 from selfcheck.python_damages import PYTHON_DAMAGES, Plan, PythonDamage, snapshot, tensor_of
@@ -64,26 +65,45 @@ class Sites(Kernels):
         self._running.clear()
 
     def _wrapped(self, site: PythonSite, original: Callable[..., Any]) -> Callable[..., Any]:
-        signature = site.signature
+        """A function that calls another, and passes for it where a script is made: it has its globals, or is its operator."""
+        signature, enter = site.signature, self._transformed if site.kind == "transform" else self._called
 
-        @functools.wraps(original)
         def function(*given: Any, **named: Any) -> Any:
-            if torch.compiler.is_compiling() or not self._asked(site):
-                return original(*given, **named)
-            if site.kind != "transform":
-                return self._entered(site, original, signature, given, named)
-            made, outer = original(*given, **named), signature.bind(*given, **named)
-            outer.apply_defaults()
+            return enter(site, original, signature, given, named)
 
-            @functools.wraps(made)
-            def applied(*given: Any, **named: Any) -> Any:
-                if not self._asked(site):
-                    return made(*given, **named)
-                return self._entered(site, made, _ANY, given, named, outer.arguments)
+        scope = getattr(original, "__globals__", globals())
+        made = FunctionType(function.__code__, scope, site.attribute, closure=function.__closure__)
+        operator = _find_builtin(original)
+        if operator is not None:
+            _register_builtin(made, operator)
+        return functools.update_wrapper(made, original)
 
-            return applied
+    def _called(
+        self,
+        site: PythonSite,
+        original: Callable[..., Any],
+        signature: inspect.Signature,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+        outer: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if torch.compiler.is_compiling() or not self._asked(site):
+            return original(*given, **named)
+        return self._entered(site, original, signature, given, named, outer or {})
 
-        return function
+    def _transformed(
+        self,
+        site: PythonSite,
+        original: Callable[..., Any],
+        signature: inspect.Signature,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> Any:
+        made, outer = original(*given, **named), signature.bind(*given, **named)
+        outer.apply_defaults()
+        return functools.wraps(made)(
+            lambda *given, **named: self._called(site, made, _ANY, given, named, outer.arguments)
+        )
 
     def _asked(self, site: PythonSite) -> bool:
         """Whether a call is one of the case's, and some fault is of this site."""
@@ -98,7 +118,7 @@ class Sites(Kernels):
         signature: inspect.Signature,
         given: tuple[Any, ...],
         named: dict[str, Any],
-        outer: dict[str, Any] | None = None,
+        outer: Mapping[str, Any],
     ) -> Any:
         try:
             bound = signature.bind(*given, **named)
@@ -108,7 +128,7 @@ class Sites(Kernels):
         arguments = bound.arguments
         arguments.update({name: list(value) for name, value in arguments.items() if _passing(value)})
         with self._aside():
-            facts = Told() if site.afterwards else self._told(site, {**(outer or {}), **arguments})
+            facts = Told() if site.afterwards else self._told(site, {**outer, **arguments})
             told = Call(dict(arguments), facts or {}, self._previous.get(site.name), snapshot(site, arguments))
         fault, raises = self.planted or (None, False)
         damage = PYTHON_DAMAGES.get(fault.damage) if fault is not None and fault.site == site.name else None

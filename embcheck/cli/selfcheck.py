@@ -106,6 +106,8 @@ def _scored(
         typer.echo(f"no score: {words}")
     if found.wrong:
         return 1, set()
+    if found.left_out:
+        typer.echo(f"{found.left_out:,} cases can't have functions of ours in the place of torch's, and are left out")
     for words in report.lines(found.results, profile, seed, found.cases):
         typer.echo(words)
     if to is not None:
