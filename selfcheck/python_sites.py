@@ -192,7 +192,7 @@ class PythonSite(NamedTuple):
 
     def facts(self, given: Arguments, result: Any = None) -> Told | None:
         """The facts of a call; None of one that copies or loads no module."""
-        given = {"result": result} if self.afterwards else given
+        given = {"result": result} if self.afterwards and result is not None else given
         if self.kind == "module" and "cls" not in given and self.module(given, None) is None:
             return None
         return told(given)
@@ -265,7 +265,7 @@ ENTRIES: Mapping[str, PythonSite] = {
         *_functions("module", "torch.nn", "Embedding.from_pretrained EmbeddingBag.from_pretrained"),
         *_functions("module", "torch.nn", "Module.load_state_dict Module._apply Module.to Module.zero_grad"),
         *_functions("module", "torch.nn", "Module.train Module.requires_grad_ Module.register_parameter"),
-        *_functions("module", "torch.nn", "Module.__setstate__"),
+        *_functions("module", "torch.nn", "Module.__setstate__", afterwards=True),
         *_functions("mapping", "torch.nn", "Module.state_dict Module.named_parameters"),
         *_functions("leaf", "torch.nn", "Parameter.__new__ Parameter.__deepcopy__"),
         PythonSite("copy.deepcopy", "copy:deepcopy", "module"),

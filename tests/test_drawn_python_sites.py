@@ -38,7 +38,8 @@ class Pair(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         rows = self.table(tokens)
-        return self.head(rows) + self.other(rows)
+        out: torch.Tensor = self.head(rows) + self.other(rows)
+        return out
 
 
 def graded() -> Pair:
@@ -111,7 +112,7 @@ def stated() -> list[Any]:
     made = graded()
     given = made.state_dict()
     return [[(name, each.tolist(), each.data_ptr() == dict(made.named_parameters(remove_duplicate=False)).get(
-        name, made.count).data_ptr(), each.requires_grad) for name, each in given.items()]]  # fmt: skip
+        name, next(made.buffers())).data_ptr(), each.requires_grad) for name, each in given.items()]]  # fmt: skip
 
 
 def stepped() -> list[Any]:
@@ -236,9 +237,9 @@ def averaged(buffers: bool) -> list[Any]:
     made = torch.optim.swa_utils.AveragedModel(Pair(), use_buffers=buffers)
     other = Pair()
     for _ in range(2):
-        other.count += 1
+        next(other.buffers()).add_(1)
         made.update_parameters(other)
-    return [made.module.count.tolist()]
+    return [next(made.module.buffers()).tolist()]
 
 
 #: What shows the damages of a site.
