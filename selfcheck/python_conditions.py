@@ -7,29 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfcheck.conditions import Term
+from selfcheck.conditions import DTYPES, LAYOUTS, Term, terms
 from selfcheck.python_sites import ENTRIES, EXTENDED, PYTHON_SITES, SCHEDULERS, STEPS
 
-
-def _terms(*lines: str) -> tuple[Term, ...]:
-    """Terms from texts, ``weight fact value value, …``; *yes* is a fact that is true, *no* one that is false."""
-    found = []
-    for text in ", ".join(lines).split(", "):
-        weight, fact, *among = text.split()
-        words = {"yes": fact, "no": f"{fact}=False"}
-        texts = (words.get(each, fact + (each if each[0] in "<>" else f"={each}")) for each in among)
-        found.append(Term(int(weight), fact, tuple(texts)))
-    return tuple(found)
-
-
 _EARLIER = "3 earlier 0 1 2 >=1 >=3"
-_DTYPES, _LAYOUTS = "float32 float64 float16 bfloat16", "rows_strided transposed strided"
 
 
 def _tensor(name: str) -> str:
     """Conditions on a tensor among the arguments."""
     return (
-        f"3 {name}_dtype {_DTYPES}, 4 {name}_layout {_LAYOUTS} contiguous, 2 {name}_rank 1 2 3, "
+        f"3 {name}_dtype {DTYPES}, 4 {name}_layout {LAYOUTS} contiguous, 2 {name}_rank 1 2 3, "
         f"2 {name}_numel 1 >64 >1024 0, 2 {name}_rows 1 2 3 8 17, 3 {name}_columns 1 2 7 8 17 33 >64, "
         f"2 {name}_frozen yes no, 1 {name}_parameter yes, 1 {name}_offset yes"
     )
@@ -37,7 +24,7 @@ def _tensor(name: str) -> str:
 
 _MODULE = (
     "5 tied yes no, 3 parameters 1 2 3 >3, 3 frozen 0 1 >=1, 3 training yes no, 2 mixed yes, 2 grads 0 >=1 >=2, "
-    f"3 dtype {_DTYPES}, 3 layout {_LAYOUTS}, 2 sparse_grads yes, 2 parts 1 >2 >3, 2 padding yes, 1 max_norm yes, "
+    f"3 dtype {DTYPES}, 3 layout {LAYOUTS}, 2 sparse_grads yes, 2 parts 1 >2 >3, 2 padding yes, 1 max_norm yes, "
     "1 bag yes, 2 bias yes, 1 buffers >=1, 1 shared_part yes, 1 shared_storage yes, 1 mixed_training yes, "
     f"1 elements >64 >1024, {_EARLIER}"
 )
@@ -48,12 +35,12 @@ _SIZES = "3 num_embeddings 1 2 3 >8, 3 embedding_dim 1 2 8 >8, 2 _weight yes"
 _BAG_FLAGS = "3 mode sum mean max, 2 include_last_offset yes no"
 _LOOKUP = (
     f"{_FLAGS}, {_tensor('weight')}, 3 input_rank 0 1 2 3, 2 input_numel 0 1 >64 >768, 2 input_dtype int32 int64, "
-    f"1 input_layout {_LAYOUTS} expanded, {_EARLIER}"
+    f"1 input_layout {LAYOUTS} expanded, {_EARLIER}"
 )
 #: What of a step treats a tied, a strided or a transposed Parameter otherwise.
 _STEP = (
-    f"5 params_layout {_LAYOUTS} contiguous, 3 grads_layout {_LAYOUTS} expanded contiguous sparse, 3 params 1 2 3 >3, "
-    f"3 params_dtype {_DTYPES}, 2 params_rank 1 2 3, 2 params_offset yes, 1 params_mixed yes, "
+    f"5 params_layout {LAYOUTS} contiguous, 3 grads_layout {LAYOUTS} expanded contiguous sparse, 3 params 1 2 3 >3, "
+    f"3 params_dtype {DTYPES}, 2 params_rank 1 2 3, 2 params_offset yes, 1 params_mixed yes, "
     "3 params_numel 1 >16 >64 >1024, 4 step 0 1 2 >=1 >=3, 1 step >=5 >10, 3 earlier 0 1 >=2, "
     "2 params_columns 1 2 7 8 >16"
 )
@@ -64,11 +51,11 @@ _FORMULA = (
 _RATES = f"4 last_epoch 0 1 2 3 >3 >8, 3 groups 1 2 >2, 2 optimizer SGD Adam AdamW, {_EARLIER}"
 _OPTIMIZER = (
     "3 optimizer SGD Adam AdamW Adagrad RMSprop SparseAdam Adadelta Adamax NAdam RAdam, 3 groups 1 2 >2, "
-    f"3 params 1 2 >2, 3 stepped 0 >=1 >=2, 2 params_layout {_LAYOUTS}, 2 params_dtype {_DTYPES}, "
+    f"3 params 1 2 >2, 3 stepped 0 >=1 >=2, 2 params_layout {LAYOUTS}, 2 params_dtype {DTYPES}, "
     f"1 sparse_grads yes, 2 amsgrad yes, 2 foreach yes, 2 fused yes, {_EARLIER}"
 )
 _INIT = (
-    f"3 tensor_dtype {_DTYPES}, 4 tensor_layout {_LAYOUTS} contiguous, 2 tensor_rank 1 2 3, "
+    f"3 tensor_dtype {DTYPES}, 4 tensor_layout {LAYOUTS} contiguous, 2 tensor_rank 1 2 3, "
     "2 tensor_numel 1 >64 >1024 0, 2 tensor_rows 1 2 3 8 17, 3 tensor_columns 1 2 7 8 17 33 >64, "
     f"1 tensor_parameter yes, 1 tensor_frozen yes, 1 tensor_offset yes, {_EARLIER}"
 )
@@ -86,11 +73,11 @@ _TEXTS: Mapping[str, str] = {
     "F.linear": f"{_tensor('input')}, {_tensor('weight')}, 4 bias yes None, 1 bias_frozen yes, {_EARLIER}",
     "Embedding.__init__": f"{_SIZES}, {_FLAGS}, 1 _freeze yes, {_EARLIER}",
     "EmbeddingBag.__init__": f"{_SIZES}, {_FLAGS}, {_BAG_FLAGS}, {_EARLIER}",
-    "Linear.__init__": f"3 in_features 1 2 >2 >8, 3 out_features 1 2 >2 >8, 3 bias yes no, 1 dtype {_DTYPES}, {_EARLIER}",
+    "Linear.__init__": f"3 in_features 1 2 >2 >8, 3 out_features 1 2 >2 >8, 3 bias yes no, 1 dtype {DTYPES}, {_EARLIER}",
     "Embedding.from_pretrained": f"{_FLAGS}, {_tensor('embeddings')}, 3 freeze yes no",
     "EmbeddingBag.from_pretrained": f"{_FLAGS}, {_tensor('embeddings')}, {_BAG_FLAGS}, 3 freeze yes no",
     "Module.load_state_dict": f"{_MODULE}, 4 assign yes no, 2 strict no, 2 state_dict >2",
-    "Module.to": f"{_MODULE}, 4 to_dtype {_DTYPES}, 1 args 2",
+    "Module.to": f"{_MODULE}, 4 to_dtype {DTYPES}, 1 args 2",
     "Module._apply": f"{_MODULE}, 1 recurse no",
     "Module.zero_grad": f"{_MODULE}, 4 set_to_none yes no",
     "Module.train": f"{_MODULE}, 4 mode yes no",
@@ -119,9 +106,6 @@ _TEXTS: Mapping[str, str] = {
     "nn.utils.parametrizations._WeightNorm.forward": f"{_tensor('weight_v')}, {_EARLIER}",
     "nn.utils.parametrizations._SpectralNorm.forward": f"{_tensor('weight')}, 2 training yes no, {_EARLIER}",
     "nn.utils.parametrizations._Orthogonal.forward": f"{_tensor('X')}, {_EARLIER}",
-    "Sequential.insert": f"{_MODULE}, 3 index 0 1 <0 >1",
-    "ModuleList.insert": f"{_MODULE}, 3 index 0 1 <0 >1",
-    "Sequential.__getitem__": f"{_MODULE}, 3 idx 0 1 <0 >1",
     "LRScheduler": _RATES,
     "Optimizer": _OPTIMIZER,
     **dict.fromkeys(SCHEDULERS, _RATES),
@@ -131,10 +115,10 @@ _TEXTS: Mapping[str, str] = {
 def _table(site: str, formula: str) -> tuple[Term, ...]:
     """The terms of a site; of a formula those that speak of its arguments."""
     if PYTHON_SITES[site] not in STEPS:
-        return _terms(next((text for start, text in _TEXTS.items() if site.startswith(start)), _MODULE))
+        return terms(next((text for start, text in _TEXTS.items() if site.startswith(start)), _MODULE))
     arguments = {*PYTHON_SITES[site].signature.parameters, "step", "earlier"}
     tensors = ("params_", "grads_")
-    return tuple(each for each in _terms(formula) if each.fact in arguments or each.fact.startswith(tensors))
+    return tuple(each for each in terms(formula) if each.fact in arguments or each.fact.startswith(tensors))
 
 
 #: For each set the sites with their terms.

@@ -82,6 +82,11 @@ def snapshot(site: PythonSite, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _new(made: Tensor, values: Tensor) -> nn.Parameter:
+    """A Parameter of other values, frozen if the one before was."""
+    return nn.Parameter(values, made.requires_grad)
+
+
 def _last(result: Any) -> tuple[int, list[Any], Any]:
     """The place of the last tensor in a result, or -1, its leaves and how they are put together."""
     leaves, spec = tree_flatten(result)
@@ -107,7 +112,7 @@ def _put(site: PythonSite, result: Any, tensor: Tensor, values: Tensor) -> Any:
         tensor.data.copy_(values)
         return result
     if site.kind == "leaf":
-        return nn.Parameter(values, tensor.requires_grad)
+        return _new(tensor, values)
     if site.kind == "numbers":
         return values.tolist()
     changed = tensor.clone()
@@ -190,11 +195,14 @@ def _restride(site: PythonSite, call: Call, result: Any) -> Plan | None:
     if tensor is None or tensor.layout is not torch.strided or tensor.dim() < 2 or min(tensor.shape[-2:]) < 2:
         return None
     made = tensor.mT.contiguous().mT if tensor.is_contiguous() else tensor.contiguous()
-    if site.kind in _INPLACE:
-        return lambda: (object.__setattr__(tensor, "data", made.detach()), result)[1]
-    return lambda: (
-        nn.Parameter(made.detach(), tensor.requires_grad) if site.kind == "leaf" else _with_last(result, made)
-    )
+
+    def put() -> Any:
+        if site.kind in _INPLACE:
+            tensor.data = made.detach()
+            return result
+        return _new(tensor, made.detach()) if site.kind == "leaf" else _with_last(result, made)
+
+    return put
 
 
 def _leaf(make: Callable[[Tensor], Tensor]) -> Planner:
@@ -226,13 +234,9 @@ def _renamed(names: Names, made: nn.Parameter) -> Plan:
     return lambda: [part._parameters.update({name: made}) for part, name, _ in names]
 
 
-def _copied(parameter: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
-
-
 def _untie(module: nn.Module, names: Names, call: Call) -> Plan | None:
     again = [each for k, each in enumerate(names) if any(other[2] is each[2] for other in names[:k])]
-    return _renamed(again[-1:], _copied(again[-1][2])) if again else None
+    return _renamed(again[-1:], _new(again[-1][2], again[-1][2].detach().clone())) if again else None
 
 
 def _tie(module: nn.Module, names: Names, call: Call) -> Plan | None:
@@ -246,7 +250,7 @@ def _tie(module: nn.Module, names: Names, call: Call) -> Plan | None:
 def _replace(module: nn.Module, names: Names, call: Call) -> Plan | None:
     """Every name of the last Parameter has another object with the same values."""
     last = [each for each in names if each[2] is names[-1][2]]
-    return _renamed(last, _copied(last[0][2])) if last else None
+    return _renamed(last, _new(last[0][2], last[0][2].detach().clone())) if last else None
 
 
 def _freeze(module: nn.Module, names: Names, call: Call) -> Plan | None:
@@ -289,7 +293,7 @@ def _share(module: nn.Module, names: Names, call: Call) -> Plan | None:
     theirs = [] if original is None else list(original.parameters())
     if not theirs or not names or theirs[-1].shape != names[-1][2].shape:
         return None
-    return _renamed(names[-1:], nn.Parameter(theirs[-1].data, names[-1][2].requires_grad))
+    return _renamed(names[-1:], _new(names[-1][2], theirs[-1].data))
 
 
 def _pairs(result: Any) -> Pairs:
@@ -396,10 +400,6 @@ _CASTS = {"cast(bfloat16)": _narrow("bfloat16"), "cast(float32)": _narrow("float
 _KINDS = (*_VALUES, *_INPLACE, "leaf", "numbers", "mapping")
 _SKIPS = ("written", "Module.load_state_dict", "Module._apply", "Module.to", "AveragedModel.update_parameters")
 _MODULES, _COPIES = ("module",), ("copy.deepcopy", "AveragedModel.__init__")
-
-
-def _new(made: Tensor, values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values, made.requires_grad)
 
 
 PYTHON_DAMAGES: Mapping[str, PythonDamage] = {

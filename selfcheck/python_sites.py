@@ -36,56 +36,67 @@ def told(given: Arguments) -> Told:
         if isinstance(value, torch.Tensor):
             found |= _tensor(name, value)
         elif isinstance(value, nn.Module):
-            found |= module_facts(value)
+            found |= _module(value)
         elif isinstance(value, (list, tuple)):
             found |= _several(name, value)
         elif isinstance(value, Mapping):
             found[name] = len(value)
-        elif value is None or isinstance(value, (bool, int, float, str, torch.dtype)):
-            found[name] = str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+        elif value is None or isinstance(value, _PLAIN):
+            found[name] = _named(value)
         elif name == "self":
-            found |= _attributes(value)
+            found |= _object(value)
     return found
 
 
+_PLAIN = (bool, int, float, str, torch.dtype)
+
+
+def _named(value: Any) -> Any:
+    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _lie(tensors: Iterable[Tensor]) -> str:
+    """How tensors lie in memory: as the first does that is not contiguous."""
+    layouts = [layout(each) if each.layout is torch.strided else "sparse" for each in tensors]
+    return next((each for each in layouts if each != "contiguous"), "contiguous")
+
+
 def _tensor(name: str, tensor: Tensor) -> Facts:
-    return {
-        name: True,
-        f"{name}_dtype": str(tensor.dtype).removeprefix("torch."),
-        f"{name}_layout": layout(tensor) if tensor.layout is torch.strided else "sparse",
-        f"{name}_rank": tensor.dim(),
-        f"{name}_numel": tensor.numel(),
-        f"{name}_rows": tensor.shape[0] if tensor.dim() else 1,
-        f"{name}_columns": tensor.shape[-1] if tensor.dim() else 1,
-        f"{name}_frozen": not tensor.requires_grad,
-        f"{name}_parameter": isinstance(tensor, nn.Parameter),
-        f"{name}_offset": tensor.layout is torch.strided and tensor.storage_offset() > 0,
+    found = {
+        "dtype": _named(tensor.dtype),
+        "layout": _lie([tensor]),
+        "rank": tensor.dim(),
+        "numel": tensor.numel(),
+        "rows": tensor.shape[0] if tensor.dim() else 1,
+        "columns": tensor.shape[-1] if tensor.dim() else 1,
+        "frozen": not tensor.requires_grad,
+        "parameter": isinstance(tensor, nn.Parameter),
+        "offset": tensor.layout is torch.strided and tensor.storage_offset() > 0,
     }
+    return {name: True, **{f"{name}_{fact}": value for fact, value in found.items()}}
 
 
 def _several(name: str, values: Sequence[Any]) -> Facts:
-    """Facts of some tensors or numbers: those of the first, and where they lie if one is not contiguous."""
+    """How many values there are; of tensors the facts of the first, and where they lie."""
     found: Facts = {name: len(values)}
     tensors = [each for each in values if isinstance(each, torch.Tensor)]
-    dtypes = [each for each in values if isinstance(each, torch.dtype)]
-    if dtypes:
-        found["to_dtype"] = str(dtypes[0]).removeprefix("torch.")
+    found["to_dtype"] = next((_named(each) for each in values if isinstance(each, torch.dtype)), None)
     if not tensors or len(tensors) < len(values):
         return found
     if name == "state_steps":
         return found | {"step": float(tensors[0])}
-    found |= _tensor(name, tensors[0])
-    strided = [layout(each) for each in tensors if each.layout is torch.strided]
-    return found | {
-        name: len(values),
-        f"{name}_layout": next((each for each in strided if each != "contiguous"), found[f"{name}_layout"]),
-        f"{name}_numel": max(each.numel() for each in tensors),
-        f"{name}_mixed": len({each.dtype for each in tensors}) > 1,
-        f"{name}_repeated": len({id(each) for each in tensors}) < len(tensors),
+    mixed = len({each.dtype for each in tensors}) > 1
+    most = max(each.numel() for each in tensors)
+    return {
+        **_tensor(name, tensors[0]),
+        **found,
+        f"{name}_layout": _lie(tensors),
+        f"{name}_numel": most,
+        f"{name}_mixed": mixed,
     }
 
 
-def module_facts(module: nn.Module) -> Facts:
+def _module(module: nn.Module) -> Facts:
     """Facts of a module: its Parameters, ties, modes and what it holds besides."""
     if "_parameters" not in vars(module):  # its constructor has only begun
         return {}
@@ -93,9 +104,7 @@ def module_facts(module: nn.Module) -> Facts:
     parameters = list({id(each): each for each in named.values()}.values())
     parts = list(module.modules())
     gradients = [each.grad for each in parameters if each.grad is not None]
-    strided = [layout(each) for each in parameters]
     return {
-        "names": len(named),
         "parameters": len(parameters),
         "tied": len(parameters) < len(named),
         "shared_storage": len({each.untyped_storage()._cdata for each in parameters}) < len(parameters),
@@ -107,44 +116,36 @@ def module_facts(module: nn.Module) -> Facts:
         "frozen": sum(not each.requires_grad for each in parameters),
         "grads": len(gradients),
         "sparse_grads": any(each.layout is not torch.strided for each in gradients),
-        "dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
+        "dtype": _named(parameters[0].dtype) if parameters else "none",
         "mixed": len({each.dtype for each in parameters}) > 1,
-        "layout": next((each for each in strided if each != "contiguous"), "contiguous"),
+        "layout": _lie(parameters),
         "elements": sum(each.numel() for each in parameters),
-        "rank": max((each.dim() for each in parameters), default=0),
         "padding": any(getattr(each, "padding_idx", None) is not None for each in parts),
         "max_norm": any(getattr(each, "max_norm", None) is not None for each in parts),
         "bag": any(isinstance(each, nn.EmbeddingBag) for each in parts),
         "bias": any(name.endswith("bias") for name in named),
-        "parametrized": any(hasattr(each, "parametrizations") for each in parts),
-        "hooks": any(each._forward_hooks or each._forward_pre_hooks for each in parts),
     }
 
 
-def _attributes(owner: Any) -> Facts:
-    """Numbers, flags and texts that an object holds, without a leading underscore, and of its optimizer."""
-    found = {name.lstrip("_"): value for name, value in vars(owner).items()}
-    found = {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
+def _object(owner: Any) -> Facts:
+    """Numbers, flags and texts that an object holds, without a leading underscore, and facts of its optimizer."""
+    found = {name.lstrip("_"): value for name, value in vars(owner).items() if isinstance(value, _PLAIN)}
     optimizer = owner if isinstance(owner, torch.optim.Optimizer) else getattr(owner, "optimizer", None)
-    if not isinstance(optimizer, torch.optim.Optimizer) or not hasattr(optimizer, "param_groups"):
-        return found | {"of": type(owner).__name__}
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
-    flags = {
-        name: value
-        for name, value in (optimizer.param_groups[0] if optimizer.param_groups else {}).items()
-        if isinstance(value, (bool, int, float, str))
-    }
+    groups = getattr(optimizer, "param_groups", None)
+    if not groups or optimizer is None:
+        return found
+    parameters = [each for group in groups for each in group["params"]]
+    gradients = [each.grad for each in parameters if each.grad is not None]
     return {
-        **flags,
+        **{name: value for name, value in groups[0].items() if isinstance(value, _PLAIN)},
         **found,
         "optimizer": type(optimizer).__name__,
-        "groups": len(optimizer.param_groups),
+        "groups": len(groups),
         "params": len(parameters),
         "stepped": len(optimizer.state),
-        "params_layout": next((layout(each) for each in parameters if not each.is_contiguous()), "contiguous"),
-        "params_dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else "none",
-        "sparse_grads": any(each.grad is not None and each.grad.layout is not torch.strided for each in parameters),
-        "grads": sum(each.grad is not None for each in parameters),
+        "params_layout": _lie(parameters),
+        "params_dtype": _named(parameters[0].dtype) if parameters else "none",
+        "sparse_grads": any(each.layout is not torch.strided for each in gradients),
     }
 
 
@@ -306,12 +307,8 @@ EXTENDED: Mapping[str, PythonSite] = {
         *_functions(
             "value", "torch.nn.utils.parametrizations", "_WeightNorm.forward _SpectralNorm.forward _Orthogonal.forward"
         ),
-        *_functions(
-            "module", "torch.nn", "Sequential.append Sequential.insert Sequential.__getitem__ ModuleList.append"
-        ),
-        *_functions("module", "torch.nn", "ModuleList.insert ModuleList.extend ModuleDict.update Module.apply"),
+        *_functions("module", "torch.nn", "Module.apply"),
         *_functions("mapping", "torch.nn", "Module.named_modules Module.named_buffers"),
-        PythonSite("torch.load", "torch:load", "module", afterwards=True),
     )
 }
 

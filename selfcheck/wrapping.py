@@ -22,6 +22,8 @@ from selfcheck.python_damages import PYTHON_DAMAGES, Plan, PythonDamage, snapsho
 from selfcheck.python_sites import PYTHON_SITES, PythonSite, Told
 from selfcheck.sites import matrix
 
+_ANY = inspect.signature(lambda *args, **kwargs: None)
+
 
 class Sites(Kernels):
     """The kernels of all sites, and those functions of Python that some faults are of."""
@@ -66,10 +68,12 @@ class Sites(Kernels):
 
     def _wrapped(self, site: PythonSite, original: Callable[..., Any]) -> Callable[..., Any]:
         """A function that calls another, and passes for it where a script is made: it has its globals, or is its operator."""
-        signature, enter = site.signature, self._transformed if site.kind == "transform" else self._called
+        enter = functools.partial(self._called, site, original, site.signature)
+        if site.kind == "transform":
+            enter = functools.partial(self._transformed, site, original, site.signature)
 
         def function(*given: Any, **named: Any) -> Any:
-            return enter(site, original, signature, given, named)
+            return enter(given, named)
 
         scope = getattr(original, "__globals__", globals())
         made = FunctionType(function.__code__, scope, site.attribute, closure=function.__closure__)
@@ -77,6 +81,15 @@ class Sites(Kernels):
         if operator is not None:
             _register_builtin(made, operator)
         return functools.update_wrapper(made, original)
+
+    def _transformed(
+        self, site: PythonSite, original: Callable[..., Any], signature: inspect.Signature, given: Any, named: Any
+    ) -> Any:
+        """What a transform makes of a function, whose calls have the transform's arguments among their facts."""
+        made, outer = original(*given, **named), signature.bind(*given, **named)
+        outer.apply_defaults()
+        enter = functools.partial(self._called, site, made, _ANY, outer=outer.arguments)
+        return functools.wraps(made)(lambda *given, **named: enter(given, named))
 
     def _called(
         self,
@@ -87,39 +100,10 @@ class Sites(Kernels):
         named: dict[str, Any],
         outer: Mapping[str, Any] | None = None,
     ) -> Any:
-        if torch.compiler.is_compiling() or not self._asked(site):
+        planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
+        idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
+        if torch.compiler.is_compiling() or idle:
             return original(*given, **named)
-        return self._entered(site, original, signature, given, named, outer or {})
-
-    def _transformed(
-        self,
-        site: PythonSite,
-        original: Callable[..., Any],
-        signature: inspect.Signature,
-        given: tuple[Any, ...],
-        named: dict[str, Any],
-    ) -> Any:
-        made, outer = original(*given, **named), signature.bind(*given, **named)
-        outer.apply_defaults()
-        return functools.wraps(made)(
-            lambda *given, **named: self._called(site, made, _ANY, given, named, outer.arguments)
-        )
-
-    def _asked(self, site: PythonSite) -> bool:
-        """Whether a call is one of the case's, and some fault is of this site."""
-        if self._inside or site.name in self._running:
-            return False
-        return site.name in self._watched or (self.planted is not None and self.planted[0].site == site.name)
-
-    def _entered(
-        self,
-        site: PythonSite,
-        original: Callable[..., Any],
-        signature: inspect.Signature,
-        given: tuple[Any, ...],
-        named: dict[str, Any],
-        outer: Mapping[str, Any],
-    ) -> Any:
         try:
             bound = signature.bind(*given, **named)
         except TypeError:  # which the function itself is to say
@@ -128,11 +112,10 @@ class Sites(Kernels):
         arguments = bound.arguments
         arguments.update({name: list(value) for name, value in arguments.items() if _passing(value)})
         with self._aside():
-            facts = Told() if site.afterwards else self._told(site, {**outer, **arguments})
+            facts = None if site.afterwards else self._told(site, {**(outer or {}), **arguments})
             told = Call(dict(arguments), facts or {}, self._previous.get(site.name), snapshot(site, arguments))
-        fault, raises = self.planted or (None, False)
-        damage = PYTHON_DAMAGES.get(fault.damage) if fault is not None and fault.site == site.name else None
-        if fault is not None and damage is not None and facts and fault.met(facts) and not raises:
+        damage = None if planted is None else PYTHON_DAMAGES[planted[0].damage]
+        if planted and damage and facts and planted[0].met(facts) and not planted[1]:
             arguments.update(damage.given(told))
         self._running.add(site.name)
         try:
@@ -141,19 +124,21 @@ class Sites(Kernels):
             self._running.discard(site.name)
         with self._aside():
             facts = self._told(site, arguments, result) if site.afterwards else facts
-            if facts is None:
-                return result
-            told = told._replace(facts=facts)
-            iterates = isinstance(result, Iterator)
-            result = list(result) if iterates else result
-            self._written_down(site, told, result)
-            hit = fault is not None and damage is not None and fault.met(facts)
-            if hit and raises:
-                raise Planted(str(fault))
-            plan = _planned(damage, site, told, result) if hit and damage is not None else None
-            self._keep(site, told, result)
-            if plan is not None:
-                return plan()
+            return result if facts is None else self._left(site, told._replace(facts=facts), result)
+
+    def _left(self, site: PythonSite, told: Call, result: Any) -> Any:
+        """What a call that gave a result gives in the end, once it is written down."""
+        iterates = isinstance(result, Iterator)
+        result = list(result) if iterates else result
+        self._written_down(site, told, result)
+        plan = None
+        if self.planted is not None and self.planted[0].site == site.name and self.planted[0].met(told.facts):
+            if self.planted[1]:
+                raise Planted(str(self.planted[0]))
+            plan = _planned(PYTHON_DAMAGES[self.planted[0].damage], site, told, result)
+        self._keep(site, told, result)
+        if plan is not None:
+            return plan()
         return iter(result) if iterates else result
 
     def _told(self, site: PythonSite, given: Mapping[str, Any], result: Any = None) -> Told | None:
@@ -179,18 +164,15 @@ class Sites(Kernels):
         """Keeps what a call gave for the next one."""
         try:
             tensor = tensor_of(site, told, result)
+            if tensor is not None and tensor.layout is torch.strided:
+                self._previous[site.name] = matrix(tensor)
         except (RuntimeError, TypeError, NotImplementedError):
             return
-        if tensor is not None and tensor.layout is torch.strided:
-            self._previous[site.name] = matrix(tensor)
 
 
 def _passing(value: Any) -> bool:
     """Whether what is given can be read once: a generator, but no file."""
     return isinstance(value, Iterator) and not hasattr(value, "read")
-
-
-_ANY = inspect.signature(lambda *args, **kwargs: None)
 
 
 def _planned(damage: PythonDamage, site: PythonSite, told: Call, result: Any) -> Plan | None:
