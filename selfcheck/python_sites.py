@@ -157,16 +157,18 @@ class PythonSite(NamedTuple):
 
     ``kind`` says what a call leaves: *value* returns tensors, *leaf* a Parameter, *numbers* or *mapping* what they are
     called; *written* changes tensors among its arguments, those of ``writes``, *module* its module or the one that it
-    returns; what a *transform* returns is a function, whose calls are spoiled.  The facts of one that makes what it
-    returns of a file are told ``afterwards``.  ``parameters`` are those of a function that has no signature.
+    returns; what a *transform* returns is a function, whose calls are spoiled.
     """
 
     name: str
     place: str
     kind: str
     writes: str = ""
-    parameters: str = ""
-    afterwards: bool = False
+
+    @property
+    def afterwards(self) -> bool:
+        """Whether facts are told of what comes out: what goes in are bytes, or a module that has nothing yet."""
+        return self.name in {"pickle.loads", "Module.__setstate__"}
 
     @property
     def owner(self) -> Any:
@@ -185,9 +187,8 @@ class PythonSite(NamedTuple):
     @property
     def signature(self) -> inspect.Signature:
         """Its arguments."""
-        if self.parameters:
-            made: Any = eval(f"lambda {self.parameters}: None")
-            return inspect.signature(made)
+        if self.name in _WITHOUT_SIGNATURE:
+            return _WITHOUT_SIGNATURE[self.name]
         raw = inspect.getattr_static(self.owner, self.attribute)
         return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
 
@@ -223,15 +224,11 @@ class PythonSite(NamedTuple):
         return [each for each in found if each is not None]
 
 
-def _functions(kind: str, module: str, names: str, **more: Any) -> Iterable[PythonSite]:
-    """Sites of one module, each named as one writes it in a program."""
-    short = module.removeprefix("torch.").replace("nn.functional", "F")
-    for name in names.split():
-        owner, _, path = name.partition(".")
-        label = name if path and owner[0].isupper() else f"{short}.{name}"
-        yield PythonSite(label, f"{module}:{name}", kind, **more)
-
-
+#: The signatures of functions that have none of their own.
+_WITHOUT_SIGNATURE = {
+    "F.linear": inspect.signature(lambda input, weight, bias=None: None),
+    "pickle.loads": inspect.signature(lambda data: None),
+}
 _FUSED = ("adagrad", "adam", "sgd")
 _OPTIMIZERS = (*_FUSED, "adadelta", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
 
@@ -249,67 +246,63 @@ def _steps() -> Iterable[PythonSite]:
 
 
 STEPS = tuple(_steps())
-_LINEAR = "input, weight, bias=None"
 #: Schedulers of which the rates are asked.
 SCHEDULERS = (
     *("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"),
     *("CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "MultiplicativeLR", "LambdaLR"),
 )
 
+#: Of each set a line for a kind and a module: what it writes to stands behind the kind.
+_SITES = {
+    "core": """
+        value           torch.nn.functional  embedding embedding_bag linear
+        module          torch.nn  Embedding.__init__ EmbeddingBag.__init__ Linear.__init__ Embedding.from_pretrained
+        module          torch.nn  EmbeddingBag.from_pretrained Module.load_state_dict Module._apply Module.to Module.zero_grad
+        module          torch.nn  Module.train Module.requires_grad_ Module.register_parameter Module.__setstate__
+        mapping         torch.nn  Module.state_dict Module.named_parameters
+        leaf            torch.nn  Parameter.__new__ Parameter.__deepcopy__
+        module          copy  deepcopy
+        module          pickle  loads
+        written:tensor  torch.nn.init  normal_
+    """,
+    "extended": f"""
+        numbers         torch.optim.lr_scheduler  {" ".join(f"{each}.get_lr" for each in SCHEDULERS)} LRScheduler.get_last_lr
+        mapping         torch.optim.lr_scheduler  LRScheduler.state_dict
+        mapping         torch.optim  Optimizer.state_dict
+        optimizer       torch.optim  Optimizer.load_state_dict
+        written:tensor  torch.nn.init  uniform_ trunc_normal_ constant_ ones_ zeros_ eye_ dirac_ xavier_uniform_ xavier_normal_
+        written:tensor  torch.nn.init  kaiming_uniform_ kaiming_normal_ orthogonal_ sparse_
+        written:parameters.grad  torch.nn.utils  clip_grad_norm_ clip_grad_value_
+        value           torch.nn.utils  get_total_norm parameters_to_vector
+        value           torch.amp  GradScaler.scale
+        written:optimizer.grad  torch.amp  GradScaler.unscale_
+        mapping         torch.amp  GradScaler.state_dict
+        module          torch.optim.swa_utils  AveragedModel.update_parameters AveragedModel.__init__
+        value           torch.nn.functional  cross_entropy nll_loss
+        value           torch.func  functional_call jvp vjp
+        transform       torch.func  vmap grad jacrev jacfwd hessian grad_and_value
+        mapping         torch.func  stack_module_state
+        module          torch.nn.utils.parametrize  register_parametrization remove_parametrizations
+        value           torch.nn.utils.parametrizations  _WeightNorm.forward _SpectralNorm.forward _Orthogonal.forward
+        module          torch.nn  Module.apply
+        mapping         torch.nn  Module.named_modules Module.named_buffers
+    """,
+}
+
+
+def _sites(of: str) -> Iterable[PythonSite]:
+    """The sites of a set, each named as one writes it in a program."""
+    for line in _SITES[of].strip().splitlines():
+        kind, module, *names = line.split()
+        short = module.removeprefix("torch.").replace("nn.functional", "F")
+        for name in names:
+            label = name if name[0].isupper() else f"{short}.{name}"
+            yield PythonSite(label, f"{module}:{name}", *kind.split(":"))
+    yield from STEPS
+
+
 #: The sites of core.
-ENTRIES: Mapping[str, PythonSite] = {
-    site.name: site
-    for site in (
-        *_functions("value", "torch.nn.functional", "embedding embedding_bag"),
-        *_functions("value", "torch.nn.functional", "linear", parameters=_LINEAR),
-        *_functions("module", "torch.nn", "Embedding.__init__ EmbeddingBag.__init__ Linear.__init__"),
-        *_functions("module", "torch.nn", "Embedding.from_pretrained EmbeddingBag.from_pretrained"),
-        *_functions("module", "torch.nn", "Module.load_state_dict Module._apply Module.to Module.zero_grad"),
-        *_functions("module", "torch.nn", "Module.train Module.requires_grad_ Module.register_parameter"),
-        *_functions("module", "torch.nn", "Module.__setstate__", afterwards=True),
-        *_functions("mapping", "torch.nn", "Module.state_dict Module.named_parameters"),
-        *_functions("leaf", "torch.nn", "Parameter.__new__ Parameter.__deepcopy__"),
-        PythonSite("copy.deepcopy", "copy:deepcopy", "module"),
-        PythonSite("pickle.loads", "pickle:loads", "module", parameters="data", afterwards=True),
-        *_functions("written", "torch.nn.init", "normal_", writes="tensor"),
-        *STEPS,
-    )
-}
-
+ENTRIES: Mapping[str, PythonSite] = {site.name: site for site in _sites("core")}
 #: The sites of extended: the formulas again, of which its conditions say more, and the rest.
-EXTENDED: Mapping[str, PythonSite] = {
-    site.name: site
-    for site in (
-        *STEPS,
-        *_functions("numbers", "torch.optim.lr_scheduler", " ".join(f"{name}.get_lr" for name in SCHEDULERS)),
-        *_functions("numbers", "torch.optim.lr_scheduler", "LRScheduler.get_last_lr"),
-        *_functions("mapping", "torch.optim.lr_scheduler", "LRScheduler.state_dict"),
-        *_functions("mapping", "torch.optim", "Optimizer.state_dict"),
-        *_functions("optimizer", "torch.optim", "Optimizer.load_state_dict"),
-        *_functions(
-            "written",
-            "torch.nn.init",
-            "uniform_ trunc_normal_ constant_ ones_ zeros_ eye_ dirac_ xavier_uniform_ xavier_normal_ kaiming_uniform_ "
-            "kaiming_normal_ orthogonal_ sparse_",
-            writes="tensor",
-        ),
-        *_functions("written", "torch.nn.utils", "clip_grad_norm_ clip_grad_value_", writes="parameters.grad"),
-        *_functions("value", "torch.nn.utils", "get_total_norm parameters_to_vector"),
-        *_functions("value", "torch.amp", "GradScaler.scale"),
-        *_functions("written", "torch.amp", "GradScaler.unscale_", writes="optimizer.grad"),
-        *_functions("mapping", "torch.amp", "GradScaler.state_dict"),
-        *_functions("module", "torch.optim.swa_utils", "AveragedModel.update_parameters AveragedModel.__init__"),
-        *_functions("value", "torch.nn.functional", "cross_entropy nll_loss"),
-        *_functions("value", "torch.func", "functional_call jvp vjp"),
-        *_functions("transform", "torch.func", "vmap grad jacrev jacfwd hessian grad_and_value"),
-        *_functions("mapping", "torch.func", "stack_module_state"),
-        *_functions("module", "torch.nn.utils.parametrize", "register_parametrization remove_parametrizations"),
-        *_functions(
-            "value", "torch.nn.utils.parametrizations", "_WeightNorm.forward _SpectralNorm.forward _Orthogonal.forward"
-        ),
-        *_functions("module", "torch.nn", "Module.apply"),
-        *_functions("mapping", "torch.nn", "Module.named_modules Module.named_buffers"),
-    )
-}
-
+EXTENDED: Mapping[str, PythonSite] = {site.name: site for site in _sites("extended")}
 PYTHON_SITES: Mapping[str, PythonSite] = {**ENTRIES, **EXTENDED}
