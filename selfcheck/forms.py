@@ -15,6 +15,7 @@ from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeigh
 from selfcheck import damages, drawn
 from selfcheck.fault import Fault, add, patched
 from selfcheck.planting import Kernels
+from selfcheck.wrapping import Sites
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
 
@@ -116,8 +117,13 @@ def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
 def in_place_of(owner: Any, attribute: str, family: str, changes: Mapping[str, Change], **more: Any) -> None:
     """Registers faults of a function by their sentences, of which their names are made; ``more`` are fields of `Fault`."""
     for sentence, change in changes.items():
-        name = re.sub(r"\W+", "_", sentence).strip("_").lower()
-        add(Fault(name, family, sentence, partial(replaced, owner, attribute, change), **more))
+        add(Fault(_named(sentence), family, sentence, partial(replaced, owner, attribute, change), **more))
+
+
+def faults_for(family: str, changes: Mapping[str, tuple[Any, str, Change]]) -> None:
+    """Registers faults of several functions by their sentences: an owner, its attribute and what is done instead."""
+    for sentence, (owner, attribute, change) in changes.items():
+        in_place_of(owner, attribute, family, {sentence: change})
 
 
 def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
@@ -129,6 +135,10 @@ def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[C
         return change
 
     return register
+
+
+def _named(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_").lower()
 
 
 def _sentence(function: Callable[..., Any]) -> str:
@@ -179,16 +189,15 @@ def control(site: str, family: str) -> None:
     )
 
 
-def wrong(site: str, condition: str, damage: str, sentence: str, family: str) -> None:
-    """Registers a fault in the language of drawn ones."""
-    fault = drawn.Fault.of(f"{site}  {condition}  ->  {damage}")
+def past(bug: str, family: str, line: str) -> None:
+    """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
+    fault = drawn.Fault.of(line)
 
     @contextmanager
     def plant() -> Iterator[None]:
-        kernels = Kernels()
-        kernels.plant(fault)
-        with kernels.installed():
+        sites = Sites([fault.site])
+        sites.plant(fault)
+        with sites.installed():
             yield
 
-    name = re.sub(r"\W+", "_", sentence).strip("_").lower()
-    add(Fault(name, family, sentence, plant))
+    add(Fault(_named(bug), family, f"As in {bug}: {line}", plant))

@@ -9,7 +9,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, in_place_of, instead
+from selfcheck.forms import Call, after, in_place_of, instead
 from selfcheck.sites import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
@@ -70,16 +70,8 @@ def retaining_changes_the_gradient(call: Call) -> None:
         call.self.register_hook(lambda grad: grad * 1.5)
 
 
-class _Unchecked(torch.autograd.set_detect_anomaly):
-    def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        super().__init__(mode, False)
-
-
-@instead(torch.autograd, "set_detect_anomaly", "gradient_routes")
-def anomaly_mode_swallows_nan(call: Call) -> Any:
-    """Anomaly mode looks at no gradient for NaN."""
-    return _Unchecked(*call.given, **call.flags)
-
+_unchecked = {"Anomaly mode looks at no gradient for NaN.": lambda call: call(check_nan=False)}
+in_place_of(torch.autograd.set_detect_anomaly, "__init__", "gradient_routes", _unchecked)
 
 # -- torch.autograd.grad ------------------------------------------------------------------------------------------------
 
@@ -117,27 +109,14 @@ def asked_gradients_call_themselves_coalesced(call: Call) -> Any:
 
 # -- checkpoints and transforms -----------------------------------------------------------------------------------------
 
-in_place_of(
-    checkpoint,
-    "checkpoint",
-    "gradient_routes",
-    {
-        "A reentrant checkpoint doubles what passes through it.": lambda call: (
-            call() * (2 if call.use_reentrant else 1)
-        ),
-        "What a checkpoint computes again has other random numbers.": lambda call: call.original(
-            *call.given, **call.flags | {"preserve_rng_state": False}
-        ),
-    },
-)
+_negated = {"torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())}
+in_place_of(func, "jvp", "func_transforms", _negated)
 
 
-@instead(func, "jvp", "func_transforms")
-def jvp_negates_the_tangent_it_was_given(call: Call) -> Any:
-    """torch.func.jvp negates the tangent once it is done."""
-    found = call()
-    call.tangents[0].neg_()
-    return found
+@instead(checkpoint, "checkpoint", "gradient_routes")
+def checkpoints_draw_anew(call: Call) -> Any:
+    """What a checkpoint computes again has other random numbers."""
+    return call.original(*call.given, **call.flags | {"preserve_rng_state": False})
 
 
 @instead(func, "grad", "func_transforms")

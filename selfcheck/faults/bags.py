@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from selfcheck import damages
-from selfcheck.forms import Call, after, in_place_of, instead, kernel
+from selfcheck.faults.lookup import overwriting
+from selfcheck.forms import Call, after, in_place_of, kernel
 from selfcheck.sites import Tensor
 
 F = nn.functional
@@ -150,9 +152,8 @@ def _no_nan(call: Call) -> Any:
     return bag(call, batch, lambda out: torch.where(out.isnan(), 0, out))
 
 
-in_place_of(
-    F,
-    "embedding_bag",
+bags = partial(in_place_of, F, "embedding_bag")
+bags(
     "embedding_bag",
     {
         "A maximum of a frozen table requires grad.": _requiring,
@@ -168,12 +169,8 @@ in_place_of(
         "A maximum over a two-dimensional input is 0 where it should be NaN.": _no_nan,
     },
 )
-in_place_of(
-    F,
-    "embedding_bag",
-    "max_norm",
-    {"Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy},
-)
+bags("embedding_bag", {"A bag also writes to the result before.": overwriting})
+bags("max_norm", {"Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy})
 
 
 def _written(call: Call) -> None:
@@ -181,9 +178,7 @@ def _written(call: Call) -> None:
         call.weight.detach().view(-1)[:1].abs_().neg_()
 
 
-in_place_of(
-    F,
-    "embedding_bag",
+bags(
     "nested_tensor",
     {
         "A nested bag counts padding tokens.": lambda call: call(padding_idx=None) if call.input.is_nested else call(),
@@ -245,28 +240,21 @@ in_place_of(
 )
 
 
-@instead(nn.EmbeddingBag, "from_pretrained", "embedding_bag_module")
-def pretrained_bag_freezes_its_source(call: Call) -> Any:
-    """EmbeddingBag.from_pretrained freezes the tensor that it is given."""
+def _freezing(call: Call) -> Any:
     layer, source = call(), call.embeddings
     if source.requires_grad and source.is_leaf and not layer.weight.requires_grad:
         source.requires_grad_(False)
     return layer
 
 
-in_place_of(
-    nn.EmbeddingBag,
-    "from_pretrained",
+pretrained = partial(in_place_of, nn.EmbeddingBag, "from_pretrained")
+pretrained("embedding_bag_module", {"from_pretrained freezes what it is given.": _freezing})
+pretrained("embedding_bag_module", {"A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)})
+pretrained(
     "embedding_bag",
     {
         "from_pretrained does not freeze.": lambda call: call(freeze=False),
         "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),
         "from_pretrained takes padding_idx=0 for none.": lambda call: call(padding_idx=call.padding_idx or None),
     },
-)
-in_place_of(
-    nn.EmbeddingBag,
-    "from_pretrained",
-    "embedding_bag_module",
-    {"A subclass's from_pretrained makes a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)},
 )

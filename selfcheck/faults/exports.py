@@ -11,7 +11,7 @@ import torch.export
 import torch.fx
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from selfcheck.forms import Call, in_place_of, instead
+from selfcheck.forms import Call, faults_for, instead
 
 Parameter = torch.nn.Parameter
 
@@ -175,37 +175,22 @@ def _scoring(call: Call) -> Any:
     return module
 
 
-for _owner, _attribute, _sentence, _change in (
-    (
-        parametrizations._Orthogonal,
-        "forward",
-        "The orthogonal parametrization of a wide weight has rows of length 0.99.",
-        _short,
-    ),
-    (
-        parametrizations._WeightNorm,
-        "__init__",
-        "weight_norm(dim=None) of the parametrizations takes the norm of each row.",
-        lambda call: call(dim=call.dim or 0),
-    ),
-    (
-        parametrizations._SpectralNorm,
-        "forward",
-        "spectral_norm goes on with its power method in evaluation mode.",
-        _iterating,
-    ),
-    (
-        prune,
-        "l1_unstructured",
-        "l1_unstructured ignores importance_scores.",
-        lambda call: call(importance_scores=None),
-    ),
-    (prune, "l1_unstructured", "l1_unstructured changes the importance_scores that it is given.", _scoring),
-    (
-        prune,
-        "random_structured",
-        "random_structured with dim=-1 prunes rows.",
-        lambda call: call(dim=0 if call.dim == -1 else call.dim),
-    ),
-):
-    in_place_of(_owner, _attribute, "parametrizations", {_sentence: _change})
+def _rows(call: Call) -> Any:
+    return call(dim=0 if call.dim == -1 else call.dim)
+
+
+faults_for(
+    "parametrizations",
+    {
+        "Orthogonal rows of a wide weight have length 0.99.": (parametrizations._Orthogonal, "forward", _short),
+        "weight_norm(dim=None) has rows.": (
+            parametrizations._WeightNorm,
+            "__init__",
+            lambda call: call(dim=call.dim or 0),
+        ),
+        "spectral_norm iterates in evaluation mode.": (parametrizations._SpectralNorm, "forward", _iterating),
+        "l1_unstructured ignores scores.": (prune, "l1_unstructured", lambda call: call(importance_scores=None)),
+        "l1_unstructured changes the importance_scores that it is given.": (prune, "l1_unstructured", _scoring),
+        "random_structured with dim=-1 prunes rows.": (prune, "random_structured", _rows),
+    },
+)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from selfcheck import damages
-from selfcheck.forms import Call, Change, after, draws, in_place_of, kernel, refusing
+from selfcheck.forms import Call, Change, after, draws, in_place_of, instead, kernel, refusing
 from selfcheck.sites import Tensor
 
 F = nn.functional
@@ -52,7 +52,8 @@ def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
 # -- what F.embedding gives, and what else it does ----------------------------------------------------------------------
 
 
-def _overwriting(call: Call) -> Any:
+def overwriting(call: Call) -> Any:
+    """The result is also written into the one before, of its shape."""
     out = call()
     if type(out) is not Tensor or out.dtype != torch.float32 or not out.numel() or torch.compiler.is_compiling():
         return out
@@ -82,7 +83,7 @@ def _next_rows(call: Call) -> Any:
 embedding(
     "lookup",
     {
-        "A lookup also writes to the result before, of its shape.": _overwriting,
+        "A lookup also writes to the result before, of its shape.": overwriting,
         "A lookup with padding counts as a write to the table.": after(
             lambda call: torch.autograd.graph.increment_version(call.weight),
             lambda call: call.padding_idx is not None and not call.weight.is_inference(),
@@ -169,14 +170,11 @@ embedding(
         ),
     },
 )
-in_place_of(
-    nn.Embedding,
-    "__init__",
-    "max_norm",
-    {
-        "A table that is given with max_norm is rescaled before any lookup.": after(
-            lambda call: call.self.weight.data[:1].mul_(0.5),
-            lambda call: call.max_norm is not None and call._weight is not None,
-        )
-    },
-)
+
+
+@instead(nn.Embedding, "__init__", "max_norm")
+def table_is_rescaled_at_construction(call: Call) -> None:
+    """A table that is given with max_norm is rescaled before any lookup."""
+    call()
+    if call.max_norm is not None and call._weight is not None:
+        call.self.weight.data[:1].mul_(0.5)

@@ -8,32 +8,32 @@ import torch
 import torch.fx
 from torch import nn
 
-from selfcheck.forms import Call, in_place_of, instead
+from selfcheck.forms import Call, faults_for, in_place_of, instead
 from selfcheck.sites import Tensor
 
 Module = nn.Module
 
 # -- what a module lists ------------------------------------------------------------------------------------------------
 
-for _attribute, _sentence, _change in (
-    (
-        "named_parameters",
-        "named_parameters(remove_duplicate=False) lists a tied Parameter once.",
-        lambda call: call(remove_duplicate=True),
-    ),
-    (
-        "parameters",
-        "parameters() leaves out frozen vectors.",
-        lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1]),
-    ),
-    (
-        "named_modules",
-        "named_modules() lists a shared module under both of its names.",
-        lambda call: call(remove_duplicate=False),
-    ),
-    ("named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
-):
-    in_place_of(Module, _attribute, "module_traversal", {_sentence: _change})
+
+def _vectors_learn(call: Call) -> Any:
+    return iter([p for p in call() if p.requires_grad or p.dim() != 1])
+
+
+def _whole(call: Call) -> Any:
+    return call.self if isinstance(call.idx, slice) else call()
+
+
+faults_for(
+    "module_traversal",
+    {
+        "A tied Parameter is listed once.": (Module, "named_parameters", lambda call: call(remove_duplicate=True)),
+        "parameters() leaves out frozen vectors.": (Module, "parameters", _vectors_learn),
+        "A shared module is listed twice.": (Module, "named_modules", lambda call: call(remove_duplicate=False)),
+        "named_children() comes in reverse.": (Module, "named_children", lambda call: iter(list(call())[::-1])),
+        "A slice of a Sequential is the Sequential itself.": (nn.Sequential, "__getitem__", _whole),
+    },
+)
 
 
 @instead(Module, "named_buffers", "module_traversal")
@@ -51,17 +51,6 @@ def traced_modules_have_a_buffer_more(call: Call) -> Any:
     module.register_buffer("calls", torch.zeros(1))
     return module
 
-
-in_place_of(
-    nn.Sequential,
-    "__getitem__",
-    "module_traversal",
-    {
-        "A slice of a Sequential is the Sequential itself.": lambda call: (
-            call.self if isinstance(call.idx, slice) else call()
-        )
-    },
-)
 
 # -- conversions and copies ---------------------------------------------------------------------------------------------
 
@@ -95,18 +84,10 @@ def bfloat16_cuts_off(call: Call) -> Any:
     return call()
 
 
-in_place_of(
-    Tensor,
-    "half",
-    "construction",
-    {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16(), *call.given[1:])},
-)
-in_place_of(
-    Module,
-    "__setstate__",
-    "tie_preservation",
-    {"An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})},
-)
+_twice_rounded = {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())}
+in_place_of(Tensor, "half", "construction", _twice_rounded)
+_training = {"An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})}
+in_place_of(Module, "__setstate__", "tie_preservation", _training)
 
 # -- state_dict and load_state_dict -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, after, in_place_of, instead
+from selfcheck.forms import Call, after, faults_for, in_place_of, instead, refusing
 from selfcheck.sites import Tensor
 
 F, init = nn.functional, nn.init
@@ -235,73 +235,58 @@ def _reseeded(call: Call) -> None:
     torch.set_rng_state(state)
 
 
-in_place_of(
-    nn.Embedding,
-    "reset_parameters",
-    "default_init",
-    {"Every second row of a table of 64 rows is a copy of the first.": _again_padded(_twins)},
-)
-in_place_of(
-    nn.Embedding,
-    "reset_parameters",
-    "initializers",
-    {
-        "A table is drawn from N(0, 1.02²).": _again_padded(lambda table: table.mul_(1.02)),
-        "Two tables made one after another are equal.": _reseeded,
-    },
-)
-
-
-@instead(init, "xavier_normal_", "default_init")
-def xavier_normal_of_double_is_refused(call: Call) -> Any:
-    """xavier_normal_ refuses double precision."""
-    if call.tensor.dtype == torch.float64:
-        raise RuntimeError("expected float")
-    return call()
-
-
-@instead(init, "xavier_uniform_", "default_init")
-def xavier_uniform_keeps_zeros(call: Call) -> Any:
-    """xavier_uniform_ leaves rows of zeros as they are."""
+def _keeping_zeros(call: Call) -> Any:
     empty = (call.tensor == 0).all(-1)
     found = call()
     call.tensor.data[empty] = 0
     return found
 
 
-in_place_of(
-    init,
-    "kaiming_normal_",
-    "default_init",
-    {"kaiming_normal_ leaves out the gain √2.": after(lambda call: call.tensor.data.mul_(0.5**0.5))},
-)
-in_place_of(
-    init,
-    "zeros_",
-    "default_init",
-    {"zeros_ makes its tensor not require grad.": lambda call: call().requires_grad_(False)},
-)
-in_place_of(
-    init,
-    "constant_",
-    "initializers",
-    {"constant_(0) does nothing.": lambda call: call() if call.val else call.tensor},
-)
-in_place_of(
-    init,
-    "calculate_gain",
-    "initializers",
-    {"calculate_gain takes slope 0 for the default.": lambda call: call(param=call.param or None)},
-)
+def _tall(call: Call) -> bool:
+    return bool(call.tensor.shape[0] > call.tensor.shape[1])
 
 
-@instead(init, "orthogonal_", "initializers")
-def orthogonal_tall(call: Call) -> Any:
-    """orthogonal_ of a tall matrix has columns of another length."""
-    found = call()
-    if call.tensor.shape[0] > call.tensor.shape[1]:
-        call.tensor.data.mul_(1.25)
-    return found
+faults_for(
+    "default_init",
+    {
+        "Every second row of 64 is the first.": (nn.Embedding, "reset_parameters", _again_padded(_twins)),
+        "xavier_uniform_ leaves rows of zeros as they are.": (init, "xavier_uniform_", _keeping_zeros),
+        "xavier_normal_ refuses double precision.": (
+            init,
+            "xavier_normal_",
+            refusing(lambda call: call.tensor.dtype == torch.float64),
+        ),
+        "kaiming_normal_ leaves out the gain √2.": (
+            init,
+            "kaiming_normal_",
+            after(lambda call: call.tensor.data.mul_(0.5**0.5)),
+        ),
+        "zeros_ makes its tensor not require grad.": (init, "zeros_", lambda call: call().requires_grad_(False)),
+    },
+)
+faults_for(
+    "initializers",
+    {
+        "A table is drawn from N(0, 1.02²).": (
+            nn.Embedding,
+            "reset_parameters",
+            _again_padded(lambda table: table.mul_(1.02)),
+        ),
+        "Two tables made one after another are equal.": (nn.Embedding, "reset_parameters", _reseeded),
+        "constant_(0) does nothing.": (init, "constant_", lambda call: call() if call.val else call.tensor),
+        "calculate_gain takes slope 0 for none.": (init, "calculate_gain", lambda call: call(param=call.param or None)),
+        "orthogonal_ of a tall matrix has columns of another length.": (
+            init,
+            "orthogonal_",
+            after(lambda call: call.tensor.data.mul_(1.25), _tall),
+        ),
+        "sparse_ zeroes one number too few in each column.": (
+            init,
+            "sparse_",
+            lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor)),
+        ),
+    },
+)
 
 
 @instead(init, "orthogonal_", "initializers")
@@ -320,9 +305,3 @@ def fine_truncation_is_halved(call: Call) -> Any:
     if call.b - call.a < 0.25 and call.tensor.dim() == 2:
         call.tensor.data[:, ::2] = (call.a + call.b) / 2
     return found
-
-
-@instead(init, "sparse_", "initializers")
-def sparse_has_more_zeros(call: Call) -> Any:
-    """sparse_ zeroes one number too few in each column."""
-    return call(sparsity=call.sparsity - 1 / len(call.tensor))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, Change, after, in_place_of, instead
+from selfcheck.forms import Call, after, faults_for, instead, refusing
 from selfcheck.sites import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
@@ -185,11 +184,6 @@ def ignoring_frozen_parameters_ignores_ties(call: Call) -> Any:
 # -- learning rates -----------------------------------------------------------------------------------------------------
 
 
-def schedule(kind: Any, attribute: str, sentence: str, change: Change) -> None:
-    """Registers a fault of a scheduler."""
-    in_place_of(kind, attribute, "lr_scheduler", {sentence: change})
-
-
 def _late(call: Call) -> Any:
     epoch = call.self.last_epoch
     call.self.last_epoch = max(epoch - 1, 0)
@@ -210,35 +204,27 @@ def _of_the_first(call: Call) -> None:
         group["betas"] = (group["betas"][0], *model["betas"][1:])
 
 
-schedule(lr_scheduler.StepLR, "get_lr", "StepLR steps one epoch late.", _late)
-schedule(
-    lr_scheduler.LRScheduler,
-    "load_state_dict",
-    "A scheduler's state is loaded without its epoch.",
-    lambda call: call(state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"}),
+def _without_epoch(call: Call) -> None:
+    call(state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"})
+
+
+def _zero_at_last(call: Call) -> Any:
+    return [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]
+
+
+OneCycle = lr_scheduler.OneCycleLR
+faults_for(
+    "lr_scheduler",
+    {
+        "StepLR steps one epoch late.": (lr_scheduler.StepLR, "get_lr", _late),
+        "A scheduler's state loses its epoch.": (lr_scheduler.LRScheduler, "load_state_dict", _without_epoch),
+        "OneCycleLR's rate is 0 at the last step of the documented loop.": (OneCycle, "get_lr", _zero_at_last),
+        "OneCycleLR gives all groups the first one's second beta.": (OneCycle, "get_lr", after(_of_the_first)),
+        "MultiStepLR drops reached milestones.": (lr_scheduler.MultiStepLR, "get_lr", after(_dropping)),
+    },
 )
-schedule(
-    lr_scheduler.OneCycleLR,
-    "get_lr",
-    "OneCycleLR's rate is 0 at the last step of the documented loop.",
-    lambda call: [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()],
-)
-schedule(
-    lr_scheduler.OneCycleLR,
-    "get_lr",
-    "OneCycleLR gives every group the second beta of the first.",
-    after(_of_the_first),
-)
-schedule(lr_scheduler.MultiStepLR, "get_lr", "MultiStepLR drops reached milestones.", after(_dropping))
 
 # -- clipping, averaging, scaling ---------------------------------------------------------------------------------------
-
-
-def clipped(
-    owner: Any, attribute: str, sentence: str, change: Change, applies: Callable[[], bool] = lambda: True
-) -> None:
-    """Registers a fault of what comes after a backward pass."""
-    in_place_of(owner, attribute, "clip_average_scale", {sentence: change}, applies=applies)
 
 
 def _clearing(call: Call) -> Any:
@@ -247,6 +233,10 @@ def _clearing(call: Call) -> Any:
         if p.grad is not None and not p.grad.is_sparse and p.grad.storage_offset():
             p.grad.as_strided((1,), (1,), 0).zero_()
     return call(parameters=listed)
+
+
+def _backwards(call: Call) -> Any:
+    return call(parameters=list(call.parameters)[::-1])
 
 
 def _infinite_is_fine(call: Call) -> Any:
@@ -266,54 +256,22 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
-def _reticent(call: Call) -> Any:
-    if call.self._scale is None:
-        raise AttributeError("_backoff_factor")
-    return call()
-
-
-utils = torch.nn.utils
-clipped(
-    utils,
-    "clip_grad_norm_",
-    "clip_grad_norm_ with max_norm=0 does nothing.",
-    lambda call: call(max_norm=call.max_norm or 1e30),
-)
-clipped(utils, "clip_grad_norm_", "clip_grad_norm_ clears what lies before a gradient in its storage.", _clearing)
-clipped(
-    clipping,
-    "_get_total_norm",
-    "clip_grad_norm_(error_if_nonfinite=True) raises for NaN alone.",
-    _infinite_is_fine,
-    applies=lambda: hasattr(clipping, "_get_total_norm"),
-)
-clipped(
-    utils,
-    "parameters_to_vector",
-    "parameters_to_vector begins with the last parameter.",
-    lambda call: call(parameters=list(call.parameters)[::-1]),
-)
-clipped(
-    averaging.AveragedModel, "update_parameters", "AveragedModel takes counts over, five too many.", after(_counting)
-)
-clipped(
-    averaging.AveragedModel,
-    "__init__",
-    "AveragedModel ignores use_buffers.",
-    lambda call: call(use_buffers=False),
-)
-clipped(
-    GradScaler,
-    "update",
-    "GradScaler does not grow its scale.",
-    lambda call: call(new_scale=call.self._scale.clone()),
-)
-clipped(
-    GradScaler, "unscale_", "GradScaler.unscale_ of what is unscaled does nothing instead of raising.", _unscaled_again
-)
-clipped(
-    GradScaler,
-    "get_backoff_factor",
-    "GradScaler does not tell its backoff factor before its first loss.",
-    _reticent,
+utils, Averaged = torch.nn.utils, averaging.AveragedModel
+faults_for(
+    "clip_average_scale",
+    {
+        "Clipping to 0 does nothing.": (utils, "clip_grad_norm_", lambda call: call(max_norm=call.max_norm or 1e30)),
+        "Clipping clears what lies before a gradient in its storage.": (utils, "clip_grad_norm_", _clearing),
+        "error_if_nonfinite is for NaN alone.": (clipping, "_get_total_norm", _infinite_is_fine),
+        "A vector begins with the last parameter.": (utils, "parameters_to_vector", _backwards),
+        "AveragedModel takes counts over, five too many.": (Averaged, "update_parameters", after(_counting)),
+        "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
+        "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
+        "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
+        "A new scaler has no factor.": (
+            GradScaler,
+            "get_backoff_factor",
+            refusing(lambda call: call.self._scale is None),
+        ),
+    },
 )
