@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from embcheck.core import stream
@@ -145,20 +146,24 @@ class FaultRunner:
     profile: Profile
     seed: int
     ledger: Ledger
-    _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
+    _kept: dict[tuple[str, tuple[str, ...], str], list[tuple[Item, Any]]] = field(default_factory=dict)
 
-    def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
-        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
+    def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> Iterator[tuple[Item, Any]]:
+        """Every case of the family's items: first those that *quick* runs, for they were chosen for what they tell, and only
+        if more are asked for the profile's others."""
+        quick = self._shuffled(family, modes, PROFILES["quick"])
+        yield from quick
+        met = {(item.mode, named(case)) for item, case in quick}
+        for item, case in self._shuffled(family, modes, self.profile):
+            if (item.mode, named(case)) not in met:
+                yield item, case
 
-        Those that quick runs, too, come first: they were chosen for what they tell.
-        """
-        key = family.name, modes
+    def _shuffled(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+        """Cases in an order by which a fault meets each engine and mode early on."""
+        key = family.name, modes, profile.name
         if key not in self._kept:
-            covering_first = {(item.mode, named(case)) for item, case in self.every(family, modes, PROFILES["quick"])}
-            found = stream.shuffled(
-                stream.derive(self.seed, "quarry", family.name), self.every(family, modes, self.profile)
-            )
-            self._kept[key] = sorted(found, key=lambda each: (each[0].mode, named(each[1])) not in covering_first)
+            every = self.every(family, modes, profile)
+            self._kept[key] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), every)
         return self._kept[key]
 
     def every(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
@@ -184,7 +189,7 @@ class FaultRunner:
         result = FaultResult(fault.name, fault.family, "survived", fault.control)
         for name in (fault.family, *fault.also):
             family = self.families[name]
-            candidates = self.candidates(family, fault.modes)[: _CONTROL if fault.control else None]
+            candidates = islice(self.candidates(family, fault.modes), _CONTROL if fault.control else None)
             with Planted(fault) as planted:
                 found, judged = self._meet(family, candidates, planted, end)
             if found is None:
@@ -201,10 +206,10 @@ class FaultRunner:
         family, applies = next(
             (family, each.when) for family in self.families.values() for each in family.laws if each.name == law
         )
-        candidates = [each for each in self.candidates(family) if applies(each[1])]
+        candidates = (each for each in self.candidates(family) if applies(each[1]))
         with Planted(fault) as planted:
             by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
-            for count, (item, case) in enumerate(candidates[:_CONTROL], 1):
+            for count, (item, case) in enumerate(islice(candidates, _CONTROL), 1):
                 by_mode[item.mode](type(case)(*case))
                 if law in by_mode[item.mode].laws:
                     return True
@@ -213,27 +218,25 @@ class FaultRunner:
         return False
 
     def _meet(
-        self, family: Family, candidates: list[tuple[Item, Any]], planted: Planted, end: float
+        self, family: Family, candidates: Iterator[tuple[Item, Any]], planted: Planted, end: float
     ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
         """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
-        modes = {*family.modes, *(item.mode for item, _ in candidates)}
-        by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in sorted(modes)}
+        by_mode: dict[str, PlantedTallies] = {}
         killer: Item | None = None
-        killed_after = left = 0
+        count = killed_after = 0
         for count, (item, case) in enumerate(candidates, 1):
-            planted_tallies = by_mode[item.mode]
+            if item.mode not in by_mode:
+                by_mode[item.mode] = PlantedTallies(family, item.mode, self.ledger, planted)
             # A copy, since a case keeps what it once expanded to.
-            planted_tallies(type(case)(*case))
-            if killer is None and planted_tallies.laws:
-                killer, killed_after, left = item, count, _AFTER_KILL
-            elif killer is not None:
-                left -= 1
-                if not left:
-                    break
-            elif count % 64 == 0 and used() > end:
-                return None, count
+            by_mode[item.mode](type(case)(*case))
+            if killer is None and by_mode[item.mode].laws:
+                killer, killed_after = item, count
+            if killer is not None and count == killed_after + _AFTER_KILL:
+                break
+            if killer is None and count % 64 == 0 and used() > end:
+                break
         if killer is None:
-            return None, len(candidates)
+            return None, count
         laws = dict(by_mode[killer.mode].laws)
         for planted_tallies in by_mode.values():
             laws |= planted_tallies.laws

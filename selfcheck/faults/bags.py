@@ -25,13 +25,9 @@ def bagk_output_is_wide(call: damages.Call, out: Any) -> Any:
     return (out[0].float(), *out[1:])
 
 
-@kernel(
-    "_embedding_bag_forward_only",
-    "mode=sum & bags=1 & numel=1 & per_sample_weights=False & padding=none & include_last_offset=False",
-    "embedding_bag",
-)
+@kernel("_embedding_bag_forward_only", "bags=1 & numel=1 & per_sample_weights=False & padding=none", "embedding_bag")
 def bagk_one_token_is_a_view(call: damages.Call, out: Any) -> Any:
-    """A sum of one bag of one token is the table's own row."""
+    """One bag of one token is the table's own row."""
     return (call.given["weight"].detach()[int(call.given["indices"]) :][:1], *out[1:])
 
 

@@ -88,8 +88,9 @@ def stacked_ties_come_in_another_order(call: Call) -> Any:
 def parametrized_heads_have_an_original_of_their_own(call: Call) -> None:
     """register_parametrization copies the tensor that it keeps as the original one."""
     call()
-    if getattr(call.self, "original", None) is call.given[2]:
-        call.self.original = Parameter(call.given[2].detach().clone(), call.given[2].requires_grad)
+    tensor: Any = call.given[2]
+    if hasattr(call.self, "original") and call.self.original is tensor:
+        call.self.original = Parameter(tensor.detach().clone(), tensor.requires_grad)
 
 
 @instead(parametrize.ParametrizationList, "__init__", "tie_export")

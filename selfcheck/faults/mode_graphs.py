@@ -123,10 +123,10 @@ def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]
     _forget()
 
 
-for _modes, *_place in _PLACES:
+for _modes, _owner, _attribute, _how in _PLACES:
     for _mode in _modes.split():
         _spoils = SPOILS if MODES[_mode].grad and _mode != "aot" else BELOW_AUTOGRAD
-        in_modes(_mode, *_place, _spoils, around=lambda plant: partial(_anew, plant))
+        in_modes(_mode, _owner, _attribute, _how, _spoils, around=lambda plant: partial(_anew, plant))
 
 
 # -- decompositions -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ Module, Parameter = torch.nn.Module, torch.nn.Parameter
 # -- what is done to a layer, or to a table -----------------------------------------------------------------------------
 
 
-def loses_padding_idx(layer: Module) -> None:
+def loses_padding_idx(layer: Any) -> None:
     """padding_idx is gone."""
     for part in layer.modules():
         if getattr(part, "padding_idx", None) is not None:
@@ -27,7 +27,7 @@ def loses_padding_idx(layer: Module) -> None:
         vars(part).get("flags", {}).pop("padding_idx", None)
 
 
-def copies_the_table(layer: Module) -> None:
+def copies_the_table(layer: Any) -> None:
     """The parameter's memory is its own."""
     for table in layer.parameters():
         table.data = table.data.clone()
@@ -58,7 +58,7 @@ copies_the_table.family = "lookup"  # type: ignore[attr-defined]
 _OF_LAYERS = (loses_padding_idx, copies_the_table)
 
 
-def harm(layer: Module, how: Callable[[Any], Any]) -> None:
+def harm(layer: Any, how: Callable[[Any], Any]) -> None:
     """Does something to a layer, or to its tables in place."""
     if how in _OF_LAYERS:
         how(layer)

@@ -44,7 +44,8 @@ def in_modes(
     for mode, spoil in itertools.product(modes.split(), spoils):
         words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
         plant = around(lambda spoil=spoil: replaced(owner(), attribute, partial(how, spoil=spoil)))  # type: ignore[misc]
-        in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", "gradient"))
+        family = "gradient" if MODES[mode].grad else "lookup"
+        in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", family))
 
 
 # -- what is done to a result -------------------------------------------------------------------------------------------

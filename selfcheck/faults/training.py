@@ -16,6 +16,7 @@ from selfcheck.sites import Tensor
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
 by_name: Any = importlib.import_module("torch.distributed.checkpoint.state_dict")
+autograd: Any = torch.autograd
 sgd: Any = importlib.import_module("torch.optim.sgd")
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
 
@@ -66,7 +67,7 @@ def frozen_with_gradient_rests(call: Call) -> Any:
 @instead(optim.Adagrad, "step", "param_groups")
 def adagrad_steps_are_not_counted(call: Call) -> Any:
     """A step of Adagrad does not count as a write."""
-    with torch.autograd._unsafe_preserve_version_counter(tuple(parameters_of(call.self))):
+    with autograd._unsafe_preserve_version_counter(tuple(parameters_of(call.self))):
         return call()
 
 
