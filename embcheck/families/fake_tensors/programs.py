@@ -1,8 +1,5 @@
 """Programs: a call is made with tensors, and with two kinds that have no memory: fake ones, as a compiler makes them,
-and those on the device meta.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+and those on the device meta."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: a lookup, bags or a projection whose tensors lie on different devices, some of them on meta.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a lookup, bags or a projection whose tensors lie on different devices, some of them on meta."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a Parameter may be made of, how, under which mode, and how it is put into which module.
-
-The functions import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""What a Parameter may be made of, how, under which mode, and how it is put into which module."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: what a module must not take as a parameter, a buffer or a part.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: what a module must not take as a parameter, a buffer or a part."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: a Parameter is made of a tensor, and put into a module.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a Parameter is made of a tensor, and put into a module."""
 
 from __future__ import annotations
 

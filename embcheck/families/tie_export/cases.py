@@ -103,8 +103,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
             fed["bias"] = Input(self.bias_values.astype(np.float32), "float32")
         return fed
 
-    # -- what should come of it ------------------------------------------------------------------------------------
-
     @property
     def modules(self) -> tuple[str, ...]:
         """The names of the modules that have the weight."""

@@ -1,7 +1,4 @@
-"""Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble."""
 
 from __future__ import annotations
 
