@@ -22,8 +22,6 @@ Tokens = npt.NDArray[np.int64]
 
 
 class _DataParallelAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     shape: tuple[int, ...] = (2,)
@@ -71,7 +69,6 @@ class DataParallelCase(Axes, _DataParallelAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, (*self.shape, width), 2)
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = FORMATS[self.dtype]
         return {
             "table": Input(fmt.encode(self.table), self.dtype),

@@ -39,8 +39,6 @@ _MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats]
 
 
 class _DTensorAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     shape: tuple[int, ...] = (2,)
@@ -66,7 +64,6 @@ class DTensorCase(Axes, _DTensorAxes):  # type: ignore[misc]
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @property
@@ -115,7 +112,6 @@ class DTensorCase(Axes, _DTensorAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, self.used(self.left[self.tokens % self.num_embeddings]).shape)
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = self.format
         return {
             "table": Input(fmt.encode(self.weight), self.dtype),

@@ -17,8 +17,6 @@ from embcheck.families.fake_tensors.programs import CALLS, metadata
 
 
 class _FakeTensorAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     #: how many tokens each bag has

@@ -38,8 +38,6 @@ NEIGHBOURS = (
 
 
 class _LoadStateDictAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     edited: str = "words.weight"
     edit: str = "fits"
     missing: tuple[str, ...] = ()

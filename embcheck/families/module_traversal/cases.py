@@ -111,19 +111,8 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         ties = [
             1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
         ]
-        ends = [
-            65504.0,
-            65519.0,
-            65520.0,
-            3.38e38,
-            2.0**-24,
-            1.5 * 2.0**-24,
-            2.0**-25,
-            2.0**-26,
-            2.0**-126,
-            2.0**-133,
-            0.0,
-        ]
+        large, small = [65504.0, 65519.0, 65520.0, 3.38e38], [2.0**-24, 1.5 * 2.0**-24, 2.0**-25, 2.0**-26]
+        ends = [*large, *small, 2.0**-126, 2.0**-133, 0.0]
         found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
         return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
 
@@ -148,11 +137,9 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         found = []
         for path, node in self.modules(prefix, once) if recurse else [(prefix, self.root)]:
             for name, tensor in self.parts[node][2]:
-                if kind(tensor) != what or tensor in seen:
-                    continue
-                if once:
+                if kind(tensor) == what and not (once and tensor in seen):
                     seen.add(tensor)
-                found.append((f"{path}.{name}" if path else name, tensor))
+                    found.append((f"{path}.{name}" if path else name, tensor))
         return found
 
     @property

@@ -23,8 +23,6 @@ Tokens = npt.NDArray[np.int64]
 
 
 class _NestedTensorAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     lengths: tuple[int, ...] = (2, 1)
@@ -50,7 +48,6 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @property
@@ -93,7 +90,6 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, (rows, self.embedding_dim))
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = self.format
         fed = {
             "table": Input(fmt.encode(self.table), self.dtype, self.layout),

@@ -28,8 +28,6 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 
 
 class _ParameterAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     shape: tuple[int, ...] = (2, 3)
     origin: str = "plain"
     make: str = "keyword"
@@ -55,7 +53,6 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
 
     @property
     def format(self) -> Format:
-        """The number format."""
         return FORMATS[self.dtype]
 
     @cached_property
@@ -90,7 +87,6 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
         return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
         upstream = Input(self.format.encode(self.upstream), self.dtype)
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 

@@ -48,7 +48,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @property
     def format(self) -> Format:
-        """The number format."""
         return FORMATS[self.dtype]
 
     def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:

@@ -28,8 +28,6 @@ MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyo
 
 
 class _QuantizedAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 4
     layer: str = "embedding"

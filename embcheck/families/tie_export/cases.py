@@ -43,8 +43,6 @@ MODELS = (1, -2, 3)
 
 
 class _TieExportAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     #: what happens: the model passes a "route", its head is "parametrized", or there is an "ensemble" of it
     what: str = "route"
     route: str = "loaded"
@@ -92,7 +90,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return code.astype(np.float64).reshape(shape) - span // 2
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
         fed = {
             "weight": Input(self.weight.astype(np.float32), "float32"),
             "tokens": Input(self.tokens, "int64"),

@@ -25,8 +25,6 @@ NOTED = ("normed_copied", "normed_frozen", "flattened_strided", "sparse_vector",
 
 
 class _TiePreservationAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     structure: str = "flat"
@@ -87,7 +85,6 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
         return np.arange(1.0, self.num_embeddings + 1)
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
         lookup, fmt = self.lookup, FORMATS[self.dtype]
         fed = {
             "weight": Input(lookup.weight_stored, self.dtype, self.layout),
