@@ -79,7 +79,7 @@ def _harmed(call: Call, spoil: Callable[[Any], Any]) -> Any:
 
 _SETTING = (loses_padding_idx, zeroes_the_last_row, copies_the_table)
 _LOADING = (loses_padding_idx, rounds_to_bfloat16, reverses_the_rows)
-_TABLES = (reverses_the_rows, rounds_to_bfloat16, shifts_the_elements)
+_TABLES = (reverses_the_rows, zeroes_the_last_row, shifts_the_elements)
 #: Modes, after which call of theirs a layer is harmed, and how.
 for _modes, _owner, _attribute, _harms in (
     ("copy", Module, "__setstate__", _SETTING),
