@@ -28,7 +28,6 @@ from selfcheck.faults.modes import (
 )
 from selfcheck.forms import Call, replaced
 
-Graphs = torch.fx.GraphModule
 _DENSE = torch.ops.aten.embedding_dense_backward.default
 _LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embedding.default, _DENSE)
 
@@ -37,7 +36,7 @@ _LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embed
 
 def _edit(graph: Any, spoil: Spoil) -> Any:
     """A graph, or the program of one, in which what each lookup or its backward gives is spoiled."""
-    module: Graphs = getattr(graph, "graph_module", graph)
+    module: torch.fx.GraphModule = getattr(graph, "graph_module", graph)
     for node in [each for each in module.graph.nodes if each.op == "call_function" and each.target in _LOOKUPS]:
         with module.graph.inserting_after(node):
             spoiled = module.graph.call_function(spoil, (node,))

@@ -171,7 +171,6 @@ for _row in _CALLS:
 
 
 def _served(call: Call, spoil: Spoil) -> Any:
-    """What an embedding gives that is evaluated without a graph."""
     found = call()
     return found if call.self.training or torch.is_grad_enabled() else spoil(found)
 

@@ -210,6 +210,9 @@ in_place_of(
         "A _weight of float16 is converted to float32 if frozen.": after(_single),
     },
 )
+_plain = {"A subclass is made plain.": lambda call: call(cls=nn.Embedding)}
+in_place_of(nn.Embedding, "from_pretrained", "construction", _plain)
+
 # -- first values -------------------------------------------------------------------------------------------------------
 
 

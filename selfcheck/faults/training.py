@@ -10,7 +10,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, faults_for, instead, refusing
+from selfcheck.forms import Call, after, faults_for, instead
 from selfcheck.sites import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
@@ -257,6 +257,12 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
+def _reticent(call: Call) -> Any:
+    if call.self._scale is None:
+        raise AttributeError("_backoff_factor")
+    return call()
+
+
 utils, Averaged = torch.nn.utils, averaging.AveragedModel
 faults_for(
     "clip_average_scale",
@@ -269,10 +275,6 @@ faults_for(
         "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
         "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
         "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
-        "A new scaler has no factor.": (
-            GradScaler,
-            "get_backoff_factor",
-            refusing(lambda call: call.self._scale is None),
-        ),
+        "A new scaler has no factor.": (GradScaler, "get_backoff_factor", _reticent),
     },
 )
