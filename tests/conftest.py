@@ -7,7 +7,9 @@ from functools import cache
 from itertools import islice
 
 import pytest
+from command import Command, Said
 
+from embcheck.cli.main import main
 from embcheck.core.item import PROFILES
 from embcheck.core.space import Space
 from embcheck.subject.collect import load_families
@@ -20,6 +22,20 @@ _SMALL = 10
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether what is otherwise sampled runs whole."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command of embcheck's in this process."""
+
+    def said(*words: object) -> Said:
+        monkeypatch.setattr("sys.argv", ["embcheck", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Said(ended.value.code, *capsys.readouterr())
+
+    return said
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from warm import python
 
 from embcheck.cli.main import app
 
@@ -31,7 +30,7 @@ def test_the_code_of_the_pages_runs() -> None:
     for path in PAGES:
         code = "\n".join(code for run, code in blocks(path) if run)
         program.append(f"exec(compile({code!r}, {path.name!r}, 'exec'), {{'__name__': {path.stem!r}}})")
-    done = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True, check=False)
+    done = python("-c", "\n".join(program))
     assert done.returncode == 0, done.stderr
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from warm import python
 
 from embcheck import strategies
 from embcheck.core.facts import holds
@@ -111,15 +110,11 @@ def test_a_padding_idx_is_any_that_a_table_takes() -> None:
 def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
     """A module with many numbers would change what integers() draws."""
     (tmp_path / "numbers_of_mine.py").write_text("\n".join(f"x{n} = {n * 7919}" for n in range(200)), encoding="utf-8")
-    program = "from tests.test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])"
-    root = str(Path(__file__).parent.parent)
+    program = "from test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])"
+    here = str(Path(__file__).parent)
     told = [
-        subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = [{root!r}, {str(tmp_path)!r}]\n{first}\n{program}"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
+        python(
+            "-c", f"import sys; sys.path[:0] = [{here!r}, {str(tmp_path)!r}]\n{first}\n{program}", cwd=tmp_path
         ).stdout
         for first in ("", "import numbers_of_mine")
     ]
@@ -130,7 +125,6 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
 def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> None:
     module = tmp_path / "test_mine.py"
     module.write_text(WRONG, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(module)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", module, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "drawn=LookupCase(num_embeddings=1, embedding_dim=1, shape=(8,))" in done.stdout, done.stdout

@@ -87,6 +87,45 @@ class LosesTheLastRow(Table):
         return super().forward(torch.where(indices == last + 1, torch.full_like(indices, last), indices))
 
 
+class Half(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        return super().forward(indices).half().to(self.weight.dtype)
+
+
+class OffWhenEvaluated(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        return super().forward(indices) * (1 if self.training else 2)
+
+
+class OffWhenCopied(Table):
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+class OffWhenServed(Table):
+    """Keeps a table for evaluation without gradients, which is stale once the weight has changed."""
+
+    kept: Tensor | None = None
+
+    def train(self, mode: bool = True) -> OffWhenServed:
+        self.kept = None
+        return super().train(mode)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        if self.training or torch.is_grad_enabled():
+            return super().forward(indices)
+        if self.kept is None:
+            self.kept = self.weight.detach().clone()
+        return functional.embedding(indices, self.kept)
+
+
+@embcheck.declare(scale=math.sqrt)
+class ForgetsTheScaleInTheGradient(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        rows = super().forward(indices)
+        return rows + (rows * (math.sqrt(self.weight.shape[1]) - 1)).detach()
+
+
 class Detached(Table):
     def forward(self, indices: Tensor) -> Tensor:
         return functional.embedding(indices, self.weight.detach())
@@ -126,6 +165,11 @@ class RescalesAllRows(nn.Module):
         return functional.embedding(indices, self.weight)
 
 
+class IgnoresMaxNorm(Table):
+    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+
+
 class IgnoresFrequency(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, scale_grad_by_freq: bool = False) -> None:
         super().__init__(num_embeddings, embedding_dim)
@@ -150,6 +194,30 @@ def copying(embedding: nn.Embedding) -> nn.Linear:
     """Copies where it is to be a view."""
     linear = nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
     linear.weight = nn.Parameter(embedding.weight.detach().t().clone(memory_format=torch.preserve_format))
+    return linear
+
+
+@embcheck.declare("conversion")
+def to_a_frozen_linear(embedding: nn.Embedding) -> nn.Linear:
+    linear = nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
+    linear.weight = nn.Parameter(embedding.weight.T, requires_grad=False)
+    return linear
+
+
+@embcheck.declare("conversion", copies=True)
+def copied(embedding: nn.Embedding) -> nn.Linear:
+    """Right: it says that it copies."""
+    linear = nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
+    linear.weight = nn.Parameter(embedding.weight.detach().t().clone(), embedding.weight.requires_grad)
+    return linear
+
+
+@embcheck.declare("conversion", copies=True)
+def without_padding(embedding: nn.Embedding) -> nn.Linear:
+    linear = copied(embedding)
+    if embedding.padding_idx is not None:
+        with torch.no_grad():
+            linear.weight[:, embedding.padding_idx] = 0
     return linear
 
 
@@ -222,18 +290,29 @@ WRONG: list[tuple[Any, str, str]] = [
     (Scaled, "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp"),
     (Clamps, "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (LosesTheLastRow, "lookup_copies_rows", "token 1 received row 0; expected row 1"),
+    (Half, "lookup_copies_rows", ""),
+    (OffWhenEvaluated, "lookup_copies_rows", ""),
+    (OffWhenCopied, "lookup_copies_rows", ""),
+    (ForgetsTheScaleInTheGradient, "weight_gradient_sums_upstream_per_row", ""),
     (Detached, "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table does"),
-    (DetachedWithMaxNorm, "max_norm_rescaling_is_not_differentiated", "the weight got no gradient: None after the backward pass"),
+    (
+        DetachedWithMaxNorm,
+        "max_norm_rescaling_is_not_differentiated",
+        "the weight got no gradient: None after the backward pass",
+    ),
     (
         CachedInEvaluation,
         "gradient_is_accepted",
         "your layer's table got no gradient: what the layer returned does not",
     ),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
+    (IgnoresMaxNorm, "rows_over_max_norm_are_rescaled", ""),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (FailsOnInt32, "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
     (CopiesTheWeight, "tied_pair_is_one_parameter", "the weights of embedding and head are two Parameters"),
     (copying, "converted_weight_shares_memory_iff_view", "left the source's as it was: they do not share memory"),
+    (to_a_frozen_linear, "converted_weight_is_a_leaf_parameter", ""),
+    (without_padding, "converted_weight_equals_transpose_bitwise", ""),
     (DividesByTheLongest, "bag_sum_and_mean_reduce_weighted_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
     (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),
@@ -252,6 +331,8 @@ def test_a_wrong_layer_is_refuted_and_told_why(layer: Any, law: str, words: str,
         example.words for verdict in caught.value.verdicts for example in verdict.counterexamples if verdict.law == law
     ]
     assert law in violated, text
+    assert layer.__name__ in text
+    assert "  case    " in text
     assert re.search(rf" · laws: {len(violated)} violated( ·|$)", text, re.MULTILINE), (
         "a law counts once, whatever the modes"
     )
