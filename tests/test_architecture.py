@@ -64,12 +64,7 @@ TORCH_FREE_MODULES = (
         "engine.crashes.isolate",
         "engine.crashes.crash",
     ),
-    *(
-        "runner.merge",
-        "runner.run",
-        "runner.plugin",
-        "runner.session",
-    ),
+    *("runner.merge", "runner.run", "runner.plugin", "runner.session"),
     *(
         "audit.tiny",
         "audit.finding",
@@ -80,10 +75,7 @@ TORCH_FREE_MODULES = (
         "audit.many",
         "audit.report",
     ),
-    *(
-        "claims.case",
-        "claims.claim",
-    ),
+    *("claims.case", "claims.claim"),
     *("subject.collect",),
 )
 

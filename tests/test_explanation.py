@@ -288,7 +288,9 @@ def test_a_column_that_does_not_add_up_is_told_with_both_sums() -> None:
     def some(case: Any) -> Any:
         return case.route == "backward_call" and case.embedding_dim > 1 and case.numel > 0 and case.history == "fresh"
 
-    case, words = spoiled("bag_max_gradient_conserves_upstream_sum", some, weight_grad=changed((0, 1), lambda x: x + 1000))
+    case, words = spoiled(
+        "bag_max_gradient_conserves_upstream_sum", some, weight_grad=changed((0, 1), lambda x: x + 1000)
+    )
     total = bag_oracle.column_sums(case, 1)[0][1]
     assert words == f"column 1 of the gradient sums to {total + 1000:g}, the bags' gradients to {total:g}"
 

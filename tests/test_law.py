@@ -125,12 +125,16 @@ def test_within_accepts_and_measures() -> None:
     assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == Holds(0.5)
     assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == Holds(1.0)
     assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) == HOLDS
-    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == Holds(0.0, loose=True), "nothing was claimed"
+    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == Holds(0.0, loose=True), (
+        "nothing was claimed"
+    )
 
 
 def test_within_takes_infinity_where_the_bound_reaches_beyond_the_format() -> None:
     half = field(torch.tensor([1.0, -INF], dtype=torch.float16))
-    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == Holds(0.5), "from 65,520 on it is rounded up"
+    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == Holds(0.5), (
+        "from 65,520 on it is rounded up"
+    )
     for expected, bound in ((-65_000.0, 519.0), (65_000.0, 520.0)):
         assert different(within(half, np.array([1.0, expected]), np.array([1.0, bound]))).kind == "bound: infinity"
 

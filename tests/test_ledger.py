@@ -57,7 +57,9 @@ def test_an_empty_ledger_and_the_shipped_one(tmp_path: Path) -> None:
 def test_a_second_ledger_adds_and_no_name_is_in_both(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
     mine.write_text(ENTRY + 'name = "mine"\n')
-    other.write_text(ENTRY + 'name = "other"\ntorch = "<2"\n' + ENTRY + 'name = "amx"\nmachine = { onednn_kernel = "*amx*" }\n')
+    other.write_text(
+        ENTRY + 'name = "other"\ntorch = "<2"\n' + ENTRY + 'name = "amx"\nmachine = { onednn_kernel = "*amx*" }\n'
+    )
     shipped, both = load(SHIPPED, "2.13.0", TODAY), load_all([SHIPPED, mine, other, mine], "2.13.0", TODAY)
     assert [entry.name for entry in both.entries] == [*(entry.name for entry in shipped.entries), "mine"]
     assert [entry.name for entry in both.elsewhere] == [*(entry.name for entry in shipped.elsewhere), "other"]
@@ -99,8 +101,14 @@ WRONG: dict[str, tuple[str, str]] = {
     "a date with a time": (ENTRY + "expires = 2027-06-01T00:00:00", "expires must be a date"),
     "a flag that is a text": (ENTRY + 'excluded = "no"', "excluded must be true or false"),
     "a machine that is no table": (ENTRY + 'machine = "amx"', "machine must be a table"),
-    "a flag of the CPU": (ENTRY + 'machine = { isa = "amx_bf16" }', "a machine proves no isa; it proves cpu_capability"),
-    "a machine's number": (ENTRY + "machine = { cuda = 12 }", "machine.cuda must be a pattern or a list of them, not 12"),
+    "a flag of the CPU": (
+        ENTRY + 'machine = { isa = "amx_bf16" }',
+        "a machine proves no isa; it proves cpu_capability",
+    ),
+    "a machine's number": (
+        ENTRY + "machine = { cuda = 12 }",
+        "machine.cuda must be a pattern or a list of them, not 12",
+    ),
     "an expired entry": (ENTRY + "expires = 2025-12-31", "expired on 2025-12-31"),
 }
 

@@ -175,8 +175,12 @@ def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Comman
         assert (done.code, done.err.count("\n"), "record.ndjson" in done.err) == (4, 1, True), done.err
     assert not (tmp_path / "page.html").exists()
     # `run --baseline` and `pytest --embcheck-baseline`.
-    with pytest.raises(pytest.UsageError, match=r"record\.ndjson"):
-        Session(SimpleNamespace(), Settings(baseline=tmp_path))  # type: ignore[arg-type]
+    for baseline, said in (
+        (tmp_path, r"the baseline is no record: .*record\.ndjson"),
+        (tmp_path / "none", "can't read the bas"),
+    ):
+        with pytest.raises(pytest.UsageError, match=said):
+            Session(SimpleNamespace(), Settings(baseline=baseline))  # type: ignore[arg-type]
 
 
 def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> None:

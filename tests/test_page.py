@@ -148,7 +148,9 @@ CLAIMED = (
 
 def record_of_claims(*violated: str) -> Record:
     laws = {made.id: Statement(made.id, "tutorial_claims", made.sentence, claim=made) for made in CLAIMED}
-    laws["tutorial_claims_is_accepted"] = Statement("tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised.")
+    laws["tutorial_claims_is_accepted"] = Statement(
+        "tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised."
+    )
     verdicts = [
         Verdict(
             law, "tutorial_claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
@@ -167,7 +169,8 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
     page = render([Run("a", record_of_claims())])
     shown = claims_of(page)
     order = [
-        shown.index(words) for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "tutorial_claims_is_accepted")
+        shown.index(words)
+        for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "tutorial_claims_is_accepted")
     ]
     assert order == sorted(order)
     assert "a.one" not in page.partition('<section id="claims"')[0].partition('<section id="laws"')[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 
@@ -79,7 +80,7 @@ PROMISES: dict[str, Callable[[list[int]], bool]] = {
     "unequal": lambda found: sorted(Counter(found).values()) == [1, 2, 27],
     "ascending": lambda found: found == sorted(found) and len({*found}) < len(found),
     "permutation": lambda found: sorted(found[:8]) == [*range(8)] and found[8:16] == found[:8],
-    "ends": lambda found: all(a != b for a, b in zip(found, found[1:], strict=False)),
+    "ends": lambda found: all(a != b for a, b in itertools.pairwise(found)),
     "pairs": lambda found: found[::2] == found[1::2] and all(a != b for a, b in zip(found[1::2], found[2::2], strict=False)),
     "late_padding": lambda found: {*found[20:]} == {2} and 2 not in found[:20],
 }  # fmt: skip

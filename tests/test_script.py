@@ -8,14 +8,14 @@ import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample
-from embcheck.engine.crashes.alone import exit_status
-from embcheck.engine.crashes.crash import confirmed
+from embcheck.engine.crashes import alone, crash
 from embcheck.engine.execute import run
 from embcheck.engine.script import complete, roots, script
 from embcheck.engine.script_simplifier.simplify import simplified
@@ -107,13 +107,23 @@ def test_a_script_does_what_was_executed(name: str, full: bool, capsys: pytest.C
 
 
 def status(text: str) -> int | None:
-    return exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
+    return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
 
 
-def test_only_a_script_that_ran_confirms() -> None:
+def test_only_a_script_that_ran_confirms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In forks of this process; `test_known.py` runs scripts in the process that a run starts for them."""
+
+    def statuses(scripts: list[str]) -> list[int | None]:
+        found = []
+        for text in scripts:
+            (tmp_path / "script.py").write_text(text)
+            found.append(alone.status(str(tmp_path / "script.py"), 30.0))
+        return found
+
+    monkeypatch.setattr(crash, "exit_statuses", statuses)
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
     example = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "words")
-    found = confirmed([replace(example, script=text) for text in scripts])
+    found = crash.confirmed([replace(example, script=text) for text in scripts])
     assert {example.script: example.script_confirmed for example in found} == scripts
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import warm
+from command import Command
 from test_cli import HERE
 from test_subject_layers import LearnsPadding, OffWhenServed
 
@@ -53,9 +54,14 @@ not_callable = 3
 TOKENS = "embcheck.subject.examples:TokenEmbedding"
 
 
+#: A run rehearses its subject in a process that imports torch.  Where its test is not about that, it does not.
+UNREHEARSED = "import embcheck.runner.preflight\nembcheck.runner.preflight.rehearse_apart = lambda name: None\n"
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "subjects.py").write_text(SUBJECTS)
+    (tmp_path / "sitecustomize.py").write_text(UNREHEARSED)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,17 +92,10 @@ def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, mo
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("subject", "more", "code", "said"),
-    [
-        ("nowhere:Layer", (), 4, "embcheck: subject 'nowhere:Layer': no module 'nowhere'"),
-        ("embcheck.subject.examples:to_linear", ("--mode", "vmap", *HERE), 5, "conversion has no mode vmap"),
-    ],
-)
-def test_what_can_not_be_run_on_a_subject_is_told(subject: str, more: tuple[str, ...], code: int, said: str) -> None:
-    done = warm.embcheck("run", "--subject", subject, *more)
-    assert done.returncode == code
-    assert said in done.stdout + done.stderr
+def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+    done = command("run", "--subject", "nowhere:Layer")
+    assert (done.code, done.err) == (4, "embcheck: subject 'nowhere:Layer': no module 'nowhere'\n")
 
 
 def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
@@ -108,20 +107,29 @@ def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
         configured(tmp_path)
 
 
-def test_a_run_on_a_subject_reports_it_in_all_modes(tmp_path: Path, full: bool) -> None:
+def test_a_run_on_a_subject_reports_it_in_all_modes(folder: Path, full: bool) -> None:
     modes = "eager,vmap,deepcopy,no_grad,export"
     chosen = () if full else ("-k", "lookup")
-    words = ("run", "--subject", TOKENS, "--profile", "quick", *chosen, "--mode", modes, "--report", tmp_path, *HERE)
-    done = warm.embcheck(*words)
+    words = ("run", "--subject", TOKENS, "--profile", "quick", *chosen, "--mode", modes, "--report", folder, *HERE)
+    done = warm.embcheck(*words, plant=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = read(tmp_path).verdicts
+    verdicts = read(folder).verdicts
     assert {verdict.subject for verdict in verdicts} == {TOKENS}
     assert {*modes.split(",")} <= {verdict.mode for verdict in verdicts}
 
 
+def test_a_mode_that_a_subject_has_not_is_told(folder: Path) -> None:
+    subject = "embcheck.subject.examples:to_linear"
+    done = warm.embcheck("run", "--subject", subject, "--mode", "vmap", *HERE, plant=folder)
+    assert done.returncode == 5
+    assert "conversion has no mode vmap" in done.stdout + done.stderr
+
+
 def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -> None:
     selection = "lookup and random or gradient and product"
-    done = warm.embcheck("run", "--subject", "subjects:Wrong", "--profile", "quick", "-k", selection, *HERE)
+    done = warm.embcheck(
+        "run", "--subject", "subjects:Wrong", "--profile", "quick", "-k", selection, *HERE, plant=folder
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "lookup_out_of_range_indices_raise" in done.stdout
     assert "gradient_is_accepted   subjects:Wrong · eval · cpu" in done.stdout

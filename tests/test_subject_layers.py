@@ -94,7 +94,7 @@ class Half(Table):
 
 class OffWhenEvaluated(Table):
     def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(indices) * (1 if self.training else 2)
+        return super().forward(indices) + (not self.training)
 
 
 class OffWhenCopied(Table):

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -79,6 +80,14 @@ def scripts_alone(
             return answer
 
         yield status
+
+
+def eventually(met: Callable[[], bool], seconds: float = 600.0) -> bool:
+    """Whether something is so within some time, on a machine under load."""
+    end = time.monotonic() + seconds
+    while not (so := met()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return so
 
 
 def _text(file: IO[bytes]) -> str:
