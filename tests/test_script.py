@@ -8,10 +8,10 @@ import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from warm import statuses
 
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample
@@ -63,15 +63,15 @@ def foreign(text: str) -> set[str]:
 
 
 def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
-    """For every family, mode and function that a program calls; for every value of every axis with ``--full``."""
+    """For every family, every mode and every function that a program calls; for every value of every axis with ``--full``."""
     found = Difference("value", 'seen["x"]', 1, 2, "words")
-    wrong, checked = {}, set()
+    wrong, checked, met = {}, set(), set[str]()
     for family in load_families().values():
-        modes, met = modes_of(family, "all"), set[str]()
+        modes = modes_of(family, "all")
         for position, case in enumerate(family.space.cover(1, 0)):
             mode = MODES[modes[position % len(modes)]]
             called = (f"{each.__module__}.{each.__qualname__}" for each in roots(family.plan(case), mode))
-            new = {mode.name, f"refused {family.refused(case)}", *called} - met
+            new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met
             if new or full:
                 met |= new
                 text = complete(family, mode, family.laws[0], case, found)
@@ -110,15 +110,8 @@ def status(text: str) -> int | None:
     return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
 
 
-def test_only_a_script_that_ran_confirms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_script_that_ran_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
     """In forks of this process; `test_known.py` runs scripts in the process that a run starts for them."""
-
-    def statuses(scripts: list[str]) -> list[int | None]:
-        found = []
-        for text in scripts:
-            (tmp_path / "script.py").write_text(text)
-            found.append(alone.status(str(tmp_path / "script.py"), 30.0))
-        return found
 
     monkeypatch.setattr(crash, "exit_statuses", statuses)
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
