@@ -251,9 +251,11 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
 
 
 #: Planted into every process of a run by the name that Python imports at start: the oracle ends its process at one case and
-#: comes to no end at another, and torch comes to none where it is asked to.  What is tried alone gets little time.
+#: comes to no end at another, and torch comes to none at one shape, the first of each kind that is met, for each that hangs
+#: costs a worker.  What is tried alone gets little time.
 PLANT = """
 import os
+import pathlib
 import embcheck.engine.crashes.crash
 import embcheck.engine.exit_lines
 import embcheck.core.item
@@ -266,15 +268,23 @@ embcheck.engine.crashes.crash._REDUCTION = 2.0
 embcheck.engine.exit_lines._CPU = 1
 expected, executed = embcheck.core.oracle.lookup, torch.nn.functional.one_hot
 
+def is_first(name, what):
+    path = pathlib.Path(FOLDER, name)
+    if not path.exists():
+        path.write_text(what)
+    return path.read_text() == what
+
 def oracle(case, *more, **flags):
     if DIES and case.numel == 4 and case.embedding_dim == 2:
         os.kill(os.getpid(), 9)
-    while case.embedding_dim == 8:
+    hangs = case.embedding_dim == 8 and is_first("case", repr(case))
+    while hangs:
         pass
     return expected(case, *more, **flags)
 
 def one_hot(input, *more, **flags):
-    while input.shape in ((2, 3), (3, 2)):
+    hangs = input.shape in ((2, 3), (3, 2)) and is_first("shape", str(tuple(input.shape)))
+    while hangs:
         pass
     return executed(input, *more, **flags)
 
@@ -286,7 +296,9 @@ embcheck.core.oracle.lookup, torch.nn.functional.one_hot = oracle, one_hot
 def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Record:
     """What a run leaves in whose processes all of that goes wrong; the oracle ends its process only with ``--full``."""
     folder = tmp_path_factory.mktemp("crash")
-    (folder / "sitecustomize.py").write_text(f"DIES = {pytestconfig.getoption('--full')}\n{PLANT}")
+    (folder / "sitecustomize.py").write_text(
+        f"DIES, FOLDER = {pytestconfig.getoption('--full')}, {str(folder)!r}\n{PLANT}"
+    )
     words = ("run", "--profile", "quick", "-n", "1", "-k", "(test_lookup or test_one_hot) and scope and eager")
     done = embcheck(*words, "--report", folder / "out", plant=folder)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import warm
 from test_screen import ended, run_of
 
 from embcheck.core.declaration import VARIABLE
@@ -96,13 +98,12 @@ RECORD = {
 }  # fmt: skip
 
 
-def test_replay_itself_is_asked(tmp_path: Path) -> None:
-    from importlib.metadata import version
-
+def test_replay_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command, env, **given: warm.python(*command[1:], environment=env))
     told = {"torch": version("torch"), "machine": here().to_dict()}
     for failure, more in (("aaaaaa", told), ("bbbbbb", {**told, "law": "no_such_law"})):
         (tmp_path / f"{failure}.json").write_text(json.dumps({**RECORD, "id": failure, **more}))
-    answers = {answer.failure: answer for answer in last_failed.retried(tmp_path)}
+    answers = {answer.failure: answer for answer in last_failed.retried(tmp_path, 1)}
     assert {failure: answer.state for failure, answer in answers.items()} == {"aaaaaa": "FIXED", "bbbbbb": "ERROR"}
     assert "no 'no_such_law'" in answers["bbbbbb"].words
     assert kept_in(tmp_path) == ["bbbbbb"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -195,8 +196,9 @@ def test_a_process_proves_its_level_and_judges_the_same_cases(monkeypatch: pytes
     assert (agree.status, agree.cases > 0) == (Status.HOLDS, True)
 
 
-def test_a_process_without_an_answer_is_unknown() -> None:
-    swept = Running(level("default"), Request(("there is no such family",))).result()
+def test_a_process_without_an_answer_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    swept = Running(level("default"), Request(("linear",))).result()
     assert swept.words.startswith("unknown: its process gave no answer (exit status 1)")
     assert [(v.status, v.device) for v in swept.verdicts] == [(Status.UNKNOWN, "cpu at default")]
 

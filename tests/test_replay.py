@@ -16,7 +16,6 @@ from embcheck.core.machine import here
 from embcheck.core.replay_state import ERROR, FAILED, FIXED, Replayed
 from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Raised, Unreachable, Violated
 from embcheck.engine.crashes.isolate import NoAnswer
-from embcheck.runner import replay as replaying
 from embcheck.runner.replay import replay, state_of
 
 # -- replay --------------------------------------------------------------------------------------------------------
@@ -86,8 +85,11 @@ def test_what_holds_elsewhere_is_not_fixed(fields: dict[str, Any], state: str, w
     assert words in found.words
 
 
-def test_what_is_right_is_fixed_but_not_if_nobody_knows_where_it_failed() -> None:
+def test_a_replay_of_what_is_right_says_fixed() -> None:
     assert replay(RECORD) == (FIXED, "")
+
+
+def test_what_holds_is_not_fixed_if_nobody_knows_where_it_failed() -> None:
     assert state_of({name: value for name, value in RECORD.items() if name != "machine"}, HOLDS).state == ERROR
 
 
@@ -132,18 +134,14 @@ def broken(error: Exception) -> Any:
     return raises
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "error", "words"),
-    [
-        (torch.nn.functional, "embedding", RuntimeError("broken"), "the program raised RuntimeError: broken"),
-        (replaying, "examine", NoAnswer("the process died itself"), "the process died itself"),
-    ],
-)
-def test_a_replay_of_what_can_not_be_tried_is_an_error(
-    owner: Any, name: str, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(owner, name, broken(error))
-    assert replay(RECORD) == (ERROR, words)
+def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.functional, "embedding", broken(RuntimeError("broken")))
+    assert replay(RECORD) == (ERROR, "the program raised RuntimeError: broken")
+
+
+def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.runner.replay.examine", broken(NoAnswer("the process died itself")))
+    assert replay(RECORD) == (ERROR, "the process died itself")
 
 
 def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
