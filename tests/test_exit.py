@@ -82,8 +82,8 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(tmp
     assert done.returncode == 4
     assert "another run writes there now" in done.stdout + done.stderr
     assert command("merge", tmp_path, "-o", first.path).code == 4
-    done = command("claims", "-k", "linear.joined", "--report", tmp_path)
-    assert (done.code, "another run writes there now" in done.err) == (4, True)
+    claimed = command("claims", "-k", "linear.joined", "--report", tmp_path)
+    assert (claimed.code, "another run writes there now" in claimed.err) == (4, True)
     assert first.path.read_bytes() == before
 
 
