@@ -220,4 +220,4 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(
     done = command("issue", "embedding_bag-offsets-unchecked")
     assert done.code == 0
     for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
-        assert words in done.out
+        assert words in done.out + done.err
