@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
 #: xdist's runs each of these groups, or it would be made in each.
 GROUPS = (
-    ("accounting", "bench", "cli", "docs", "exit", "gate", "junit", "kept", "screen", "strategies", "subject"),
+    ("accounting", "bench", "cli", "docs", "exit", "gate", "junit", "kept", "mode", "screen", "strategies", "subject"),
     ("audit_factories", "crash", "processes"),
     *(("completion",), ("known",), ("model_scripts",), ("stored_scripts",)),
 )
