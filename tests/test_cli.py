@@ -136,21 +136,10 @@ def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "embcheck.cli.main",
-        "run",
-        "--profile",
-        "full",
-        "-n",
-        "1",
-        "--report",
-        str(tmp_path),
-    ]
+    words = ("run", "--profile", "full", "-n", "1", "--report", str(tmp_path))
     # A shell's background jobs, and so some CI runners', ignore SIGINT, and children inherit that.
     run = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "embcheck.cli.main", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -105,29 +105,6 @@ class DenseOnly(Table):
         super().__init__(num_embeddings, embedding_dim)
 
 
-class EuclideanFromTheFront(Flagged):
-    """One norm, of positive size; padding is counted from the front."""
-
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
-        if p != 2.0:
-            raise TypeError("the Euclidean norm only")
-        if norm is not None and norm <= 0.0:
-            raise ValueError("max_norm must be positive")
-        assert padding is None or padding >= 0, "padding_idx must not be negative"
-
-
-class NeitherNormNorPadding(Flagged):
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
-        if norm is not None or padding is not None:
-            raise NotImplementedError("rows stay as they are")
-
-
-class NotBoth(Flagged):
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
-        if scale and sparse:
-            raise ValueError("frequencies of dense gradients only")
-
-
 @embcheck.declare("bag")
 class SumsFromTheFront(nn.Module):
     def __init__(
