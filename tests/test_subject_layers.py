@@ -154,7 +154,7 @@ class CopiesTheWeight(nn.Module):
 
 
 def linear_of(weight: Tensor, *, requires_grad: bool = True) -> nn.Linear:
-    linear = nn.Linear(*weight.shape[::-1], bias=False)
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight = nn.Parameter(weight, requires_grad)
     return linear
 
