@@ -12,24 +12,18 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
 from embcheck.families.construction.cases import Spread, allowed_distance, distance, distance_in_torch
-from embcheck.families.initializers.cases import (
+from embcheck.families.initializers.cases import SPACE, InitializerCase, plan
+from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
     GAINS,
     ORTHOGONAL,
     SPARSITY,
-    InitializerCase,
     Truncated,
     allowed_mean,
     allowed_square,
 )
-from embcheck.families.initializers.space import SPACE, plan
 
-initializers = Family(
-    "initializers",
-    SPACE,
-    plan,
-    cost=8.0,
-)
+initializers = Family("initializers", SPACE, plan, cost=8.0)
 law = initializers.law
 
 
