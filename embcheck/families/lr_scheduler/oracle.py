@@ -28,13 +28,13 @@ class Scheduler(NamedTuple):
     total: int = 0
 
 
-def _made(
+def made(
     kind: str, rate: Rate, *arguments: Any, momentum: Any = None, by: str = "", total: int = 0, **named: Any
 ) -> Scheduler:
     return Scheduler(kind, arguments, named, rate, momentum, by, total)
 
 
-def _part(kind: str, *arguments: Any, **named: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+def part(kind: str, *arguments: Any, **named: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """A scheduler within another."""
     return kind, arguments, named
 
@@ -42,7 +42,7 @@ def _part(kind: str, *arguments: Any, **named: Any) -> tuple[str, tuple[Any, ...
 # -- closed forms --------------------------------------------------------------------------------------------------
 
 
-def _cosine(start: float, end: float, share: float) -> float:
+def cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
@@ -55,7 +55,7 @@ def _restarted(base: float, epoch: float, first: int, times: int, least: float =
     while epoch >= length:
         epoch -= length
         length *= times
-    return _cosine(base, least, epoch / length)
+    return cosine(base, least, epoch / length)
 
 
 def _phase(ends: tuple[float, ...], values: tuple[float, ...], anneal: Any, epoch: int) -> float:
@@ -87,21 +87,21 @@ def _cyclic(cycle: Cycle, *arguments: Any, momenta: tuple[float, float] | None =
     """A CyclicLR; ``momenta`` are those of the first epoch and of the height of a cycle, if it cycles any."""
     if momenta is None:
         named["cycle_momentum"] = False
-        return _made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
+        return made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
     named["momentum"] = lambda e, g: cycle.at(e, *momenta)
-    return _made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
+    return made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
 
 
 def _one_cycle(
     ends: tuple[float, ...], rates: tuple[float, ...], momenta: tuple[float, ...] | None, *arguments: Any, **named: Any
 ) -> Scheduler:
     """A OneCycleLR by the ends of its phases, the rates between them, and the momenta, if it cycles any."""
-    anneal = _linear if named.get("anneal_strategy") == "linear" else _cosine
+    anneal = _linear if named.get("anneal_strategy") == "linear" else cosine
     named |= (
         {"cycle_momentum": False} if momenta is None else {"momentum": lambda e, g: _phase(ends, momenta, anneal, e)}
     )
     named["total"] = int(ends[-1]) + 1
-    return _made("OneCycleLR", lambda base, e, g: _phase(ends, rates, anneal, e), *arguments, **named)
+    return made("OneCycleLR", lambda base, e, g: _phase(ends, rates, anneal, e), *arguments, **named)
 
 
 _TWO_AND_TWO = Cycle(0.5, 1.5, 2, 2)
@@ -110,7 +110,7 @@ _QUARTER = (0, 2, 11)
 
 def _of_groups(*groups: tuple[float, ...]) -> Momentum:
     """What OneCycleLR gives each group, which starts to fall after a quarter of eleven steps."""
-    return lambda e, g: _phase(_QUARTER, groups[g], _cosine, e)
+    return lambda e, g: _phase(_QUARTER, groups[g], cosine, e)
 
 
 _FALLING_RATES = _of_groups((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16))
@@ -126,34 +126,34 @@ def _in_a_chain(base: float, e: int, g: int) -> float:
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
-_SEQUENCE = (_part("ConstantLR", 0.5, 99), _part("ExponentialLR", 0.5), _part("StepLR", 1, 0.25), [2, 5])
-_CHAIN = (_part("ConstantLR", 0.5, 2), _part("ExponentialLR", 0.75))
+_SEQUENCE = (part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), part("StepLR", 1, 0.25), [2, 5])
+_CHAIN = (part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.75))
 
 SCHEDULERS: dict[str, Scheduler] = {
-    "step_two": _made("StepLR", lambda base, e, g: base * 0.5 ** (e // 2), step_size=2, gamma=0.5),
-    "step_default": _made("StepLR", lambda base, e, g: base * 0.1 ** (e // 3), 3),
-    "multi_step": _made("MultiStepLR", lambda base, e, g: base * 0.25 ** ((e >= 1) + (e >= 4)), milestones=[1, 4], gamma=0.25),
-    "multi_step_repeated": _made("MultiStepLR", lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5], 0.5),
-    "exponential": _made("ExponentialLR", lambda base, e, g: base * 0.75**e, 0.75),
-    "constant": _made("ConstantLR", lambda base, e, g: base * (0.25 if e < 3 else 1.0), factor=0.25, total_iters=3),
-    "linear": _made("LinearLR", lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
+    "step_two": made("StepLR", lambda base, e, g: base * 0.5 ** (e // 2), step_size=2, gamma=0.5),
+    "step_default": made("StepLR", lambda base, e, g: base * 0.1 ** (e // 3), 3),
+    "multi_step": made("MultiStepLR", lambda base, e, g: base * 0.25 ** ((e >= 1) + (e >= 4)), milestones=[1, 4], gamma=0.25),
+    "multi_step_repeated": made("MultiStepLR", lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5], 0.5),
+    "exponential": made("ExponentialLR", lambda base, e, g: base * 0.75**e, 0.75),
+    "constant": made("ConstantLR", lambda base, e, g: base * (0.25 if e < 3 else 1.0), factor=0.25, total_iters=3),
+    "linear": made("LinearLR", lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
                     start_factor=0.25, end_factor=1.0, total_iters=3),
-    "linear_down": _made("LinearLR", lambda base, e, g: base * (1 - min(e, 4) / 4), 1.0, 0.0, 4),
-    "polynomial": _made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 5) / 5) ** 2, total_iters=5, power=2.0),
-    "polynomial_root": _made("PolynomialLR", lambda base, e, g: base * math.sqrt(1 - min(e, 6) / 6), 6, 0.5),
-    "cosine": _made("CosineAnnealingLR", lambda base, e, g: _cosine(base, 0.125, e / 4), T_max=4, eta_min=0.125),
-    "restarts": _made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 3, 1, 0.125), T_0=3, eta_min=0.125),
-    "restarts_by_halves": _made("Halves", lambda base, e, g: _restarted(base, e / 2, 3, 1, 0.125), 3, eta_min=0.125),
-    "restarts_longer": _made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 2, 2), 2, T_mult=2),
-    "by_function": _made("LambdaLR", lambda base, e, g: base / (1 + e), by="inverse"),
-    "by_functions": _made("LambdaLR", lambda base, e, g: base * (0.5**e if g == 0 else 1.0 + e), by="power_and_line"),
-    "multiplied": _made("MultiplicativeLR", lambda base, e, g: base * (0.5**e if g == 0 else math.factorial(e + 1)),
+    "linear_down": made("LinearLR", lambda base, e, g: base * (1 - min(e, 4) / 4), 1.0, 0.0, 4),
+    "polynomial": made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 5) / 5) ** 2, total_iters=5, power=2.0),
+    "polynomial_root": made("PolynomialLR", lambda base, e, g: base * math.sqrt(1 - min(e, 6) / 6), 6, 0.5),
+    "cosine": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e / 4), T_max=4, eta_min=0.125),
+    "restarts": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 3, 1, 0.125), T_0=3, eta_min=0.125),
+    "restarts_by_halves": made("Halves", lambda base, e, g: _restarted(base, e / 2, 3, 1, 0.125), 3, eta_min=0.125),
+    "restarts_longer": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 2, 2), 2, T_mult=2),
+    "by_function": made("LambdaLR", lambda base, e, g: base / (1 + e), by="inverse"),
+    "by_functions": made("LambdaLR", lambda base, e, g: base * (0.5**e if g == 0 else 1.0 + e), by="power_and_line"),
+    "multiplied": made("MultiplicativeLR", lambda base, e, g: base * (0.5**e if g == 0 else math.factorial(e + 1)),
                         by="half_and_line"),
-    "sequential": _made("SequentialLR", _in_sequence, *_SEQUENCE),
-    "chained": _made("ChainedScheduler", _in_a_chain, *_CHAIN),
-    "averaging": _made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
+    "sequential": made("SequentialLR", _in_sequence, *_SEQUENCE),
+    "chained": made("ChainedScheduler", _in_a_chain, *_CHAIN),
+    "averaging": made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
                        swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear"),
-    "averaging_cosine": _made("SWALR", lambda base, e, g: _cosine(base, 2.0, min(e / 3, 1.0)), 2.0, 3, "cos"),
+    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 2.0, min(e / 3, 1.0)), 2.0, 3, "cos"),
     "cyclic": _cyclic(_TWO_AND_TWO, base_lr=0.5, max_lr=1.5, step_size_up=2),
     "cyclic_halved": _cyclic(Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)), 0.5, 1.5, 1, 3, "triangular2",
                              base_momentum=0.25, max_momentum=0.75, momenta=(0.75, 0.25)),
@@ -187,53 +187,53 @@ SCHEDULERS: dict[str, Scheduler] = {
     "one_cycle_level": _one_cycle((0, 2.25, 4.5, 12), (0.5, 1.0, 0.5, 0.5), (0.75, 0.5, 0.75, 0.75), 1.0, 13, pct_start=0.25,
                                   anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
                                   div_factor=2.0, final_div_factor=1.0),
-    "cyclic_of_groups": _made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
+    "cyclic_of_groups": made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
                               (0.5, 0.25), (1.5, 2.0), 2, 2, base_momentum=(0.25, 0.5), max_momentum=(0.75, 0.875),
                               momentum=lambda e, g: _TWO_AND_TWO.at(e, *((0.75, 0.25), (0.875, 0.5))[g])),
-    "one_cycle_of_groups": _made("OneCycleLR", lambda base, e, g: _FALLING_RATES(e, g), (1.0, 0.5), total=12,
+    "one_cycle_of_groups": made("OneCycleLR", lambda base, e, g: _FALLING_RATES(e, g), (1.0, 0.5), total=12,
                                  total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25),
                                  max_momentum=(0.75, 0.875), div_factor=4.0, final_div_factor=16.0,
                                  momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))),
     # The shortest that each can be.
-    "step_each": _made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
-    "constant_once": _made("ConstantLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, 1),
-    "linear_once": _made("LinearLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, total_iters=1),
-    "polynomial_once": _made("PolynomialLR", lambda base, e, g: base * (e < 1), 1),
-    "cosine_each": _made("CosineAnnealingLR", lambda base, e, g: _cosine(base, 0.125, e % 2), 1, 0.125),
-    "restarts_each": _made("CosineAnnealingWarmRestarts", lambda base, e, g: base, 1),
-    "averaging_once": _made("SWALR", lambda base, e, g: base if e < 1 else 0.125, 0.125, 1, "linear"),
-    "averaging_at_once": _made("SWALR", lambda base, e, g: 0.125, 0.125, anneal_epochs=0),
-    "averaging_at_once_linear": _made("SWALR", lambda base, e, g: 0.125, 0.125, 0, "linear"),
-    "sequential_each": _made("SequentialLR", lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
-                             _part("ConstantLR", 0.5, 99), _part("ExponentialLR", 0.5), [1]),
-    "chained_alone": _made("ChainedScheduler", lambda base, e, g: base * 0.75**e, _part("ExponentialLR", 0.75)),
+    "step_each": made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
+    "constant_once": made("ConstantLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, 1),
+    "linear_once": made("LinearLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, total_iters=1),
+    "polynomial_once": made("PolynomialLR", lambda base, e, g: base * (e < 1), 1),
+    "cosine_each": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e % 2), 1, 0.125),
+    "restarts_each": made("CosineAnnealingWarmRestarts", lambda base, e, g: base, 1),
+    "averaging_once": made("SWALR", lambda base, e, g: base if e < 1 else 0.125, 0.125, 1, "linear"),
+    "averaging_at_once": made("SWALR", lambda base, e, g: 0.125, 0.125, anneal_epochs=0),
+    "averaging_at_once_linear": made("SWALR", lambda base, e, g: 0.125, 0.125, 0, "linear"),
+    "sequential_each": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
+                             part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), [1]),
+    "chained_alone": made("ChainedScheduler", lambda base, e, g: base * 0.75**e, part("ExponentialLR", 0.75)),
     # At the ends of what the arguments may be: over no steps, by a factor of zero, by what is no Python function.
-    "constant_of_none": _made("ConstantLR", lambda base, e, g: base, 0.5, total_iters=0),
-    "linear_of_none": _made("LinearLR", lambda base, e, g: base * 0.5, 0.25, 0.5, total_iters=0),
-    "constant_frozen": _made("ConstantLR", lambda base, e, g: base * (e >= 2), factor=0.0, total_iters=2),
-    "multi_step_at_once": _made("MultiStepLR", lambda base, e, g: base * (0.5 if e < 3 else 0.25), [0, 3], 0.5),
-    "multi_step_never": _made("MultiStepLR", lambda base, e, g: base, [], 0.5),
-    "restarts_thrice": _made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 1, 3), 1, T_mult=3),
-    "sequential_without_warmup": _made("SequentialLR", lambda base, e, g: base * 0.5**e,
-                                       _part("LinearLR", 0.25, total_iters=0), _part("ExponentialLR", 0.5), [0]),
-    "sequential_skipping": _made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.1 ** ((e - 2) // 2)),
-                                 _part("ConstantLR", 0.5, 99), _part("ConstantLR", 0.25, 99), _part("StepLR", 2), [2, 2]),
-    "sequential_cyclic": _made("SequentialLR", lambda base, e, g: base * 0.5 if e < 2 else _TWO_AND_TWO.at(e - 2, 0.5, 1.5),
-                               _part("ConstantLR", 0.5, 99), _part("CyclicLR", 0.5, 1.5, 2, cycle_momentum=False), [2]),
-    "by_table": _made("LambdaLR", lambda base, e, g: base / (1 + e), by="listed"),
-    "by_method": _made("LambdaLR", lambda base, e, g: base / (1 + e), by="method"),
-    "by_partial": _made("LambdaLR", lambda base, e, g: base * 0.5**e, by="partial"),
-    "multiplied_by_table": _made("MultiplicativeLR", lambda base, e, g: base / math.factorial(e + 1), by="listed"),
+    "constant_of_none": made("ConstantLR", lambda base, e, g: base, 0.5, total_iters=0),
+    "linear_of_none": made("LinearLR", lambda base, e, g: base * 0.5, 0.25, 0.5, total_iters=0),
+    "constant_frozen": made("ConstantLR", lambda base, e, g: base * (e >= 2), factor=0.0, total_iters=2),
+    "multi_step_at_once": made("MultiStepLR", lambda base, e, g: base * (0.5 if e < 3 else 0.25), [0, 3], 0.5),
+    "multi_step_never": made("MultiStepLR", lambda base, e, g: base, [], 0.5),
+    "restarts_thrice": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 1, 3), 1, T_mult=3),
+    "sequential_without_warmup": made("SequentialLR", lambda base, e, g: base * 0.5**e,
+                                       part("LinearLR", 0.25, total_iters=0), part("ExponentialLR", 0.5), [0]),
+    "sequential_skipping": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.1 ** ((e - 2) // 2)),
+                                 part("ConstantLR", 0.5, 99), part("ConstantLR", 0.25, 99), part("StepLR", 2), [2, 2]),
+    "sequential_cyclic": made("SequentialLR", lambda base, e, g: base * 0.5 if e < 2 else _TWO_AND_TWO.at(e - 2, 0.5, 1.5),
+                               part("ConstantLR", 0.5, 99), part("CyclicLR", 0.5, 1.5, 2, cycle_momentum=False), [2]),
+    "by_table": made("LambdaLR", lambda base, e, g: base / (1 + e), by="listed"),
+    "by_method": made("LambdaLR", lambda base, e, g: base / (1 + e), by="method"),
+    "by_partial": made("LambdaLR", lambda base, e, g: base * 0.5**e, by="partial"),
+    "multiplied_by_table": made("MultiplicativeLR", lambda base, e, g: base / math.factorial(e + 1), by="listed"),
     # One within another.
-    "sequential_alone": _made("SequentialLR", lambda base, e, g: base * 0.75**e, _part("ExponentialLR", 0.75), []),
-    "sequential_within": _made("SequentialLR", _in_sequence, _part("SequentialLR", *_SEQUENCE), []),
-    "chained_within": _made("SequentialLR", _in_a_chain, _part("ChainedScheduler", *_CHAIN), []),
-    "chained_sequential": _made("ChainedScheduler", _in_sequence, _part("SequentialLR", *_SEQUENCE)),
-    "sequential_then_chained": _made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.75 ** (e - 2)),
-                                     _part("ConstantLR", 0.5, 99), _part("ChainedScheduler", _part("ExponentialLR", 0.75)), [2]),
+    "sequential_alone": made("SequentialLR", lambda base, e, g: base * 0.75**e, part("ExponentialLR", 0.75), []),
+    "sequential_within": made("SequentialLR", _in_sequence, part("SequentialLR", *_SEQUENCE), []),
+    "chained_within": made("SequentialLR", _in_a_chain, part("ChainedScheduler", *_CHAIN), []),
+    "chained_sequential": made("ChainedScheduler", _in_sequence, part("SequentialLR", *_SEQUENCE)),
+    "sequential_then_chained": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.75 ** (e - 2)),
+                                     part("ConstantLR", 0.5, 99), part("ChainedScheduler", part("ExponentialLR", 0.75)), [2]),
     # By objects that keep a state: the epochs that they were called for.
-    "by_objects": _made("LambdaLR", lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e), by="remembering"),
-    "multiplied_by_objects": _made("MultiplicativeLR", by="remembering", rate=lambda base, e, g: (
+    "by_objects": made("LambdaLR", lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e), by="remembering"),
+    "multiplied_by_objects": made("MultiplicativeLR", by="remembering", rate=lambda base, e, g: (
         base / math.factorial(e) if g == 0 else base * math.factorial(e + 1))),
 }  # fmt: skip
 

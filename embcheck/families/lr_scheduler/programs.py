@@ -28,6 +28,11 @@ def reciprocal(groups: int) -> Any:
 
 
 @_function
+def half(groups: int) -> Any:
+    return lambda epoch: 0.5
+
+
+@_function
 def power_and_line(groups: int) -> Any:
     return [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups]
 

@@ -274,3 +274,28 @@ def lbfgs_first_step(
         if iteration + 1 >= most or float(step.value) * largest <= flags["tolerance_change"]:
             break
     return current
+
+
+def asgd_average(case: Any, weights: Floats) -> tuple[Floats, Floats]:
+    """ASGD's average of the weights after each step, and its bound, shape ``(V·D,)``."""
+    u = case.format.unit_roundoff
+    average, error = weights[0], np.zeros(case.shape)
+    for count in range(1, case.steps):
+        share = 1 / max(1.0, count - float(case.flags["t0"]))
+        moved = (weights[count] - average) * share
+        # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
+        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
+        average = average + moved if share < 1 else weights[count]
+    return average.reshape(-1), 2 * error.reshape(-1)
+
+
+def muon_buffer(case: Any) -> tuple[Floats, Floats]:
+    """Muon's average of the gradients, and its bound, shape ``(V·D,)``."""
+    share, u = float(case.flags["momentum"]), case.format.unit_roundoff
+    average, error = np.zeros(case.shape), np.zeros(case.shape)
+    for gradient in case.due:
+        moved = (1 - share) * (gradient.value - average)
+        # A difference, a product with a share that is rounded, and a sum; its gradient is rounded, too.
+        error = error + gradient.error + 4 * u * (np.abs(gradient.value) + np.abs(average) + error)
+        average = average + moved
+    return average.reshape(-1), 2 * error.reshape(-1)

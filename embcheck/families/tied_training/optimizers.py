@@ -220,10 +220,10 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def refusals(case: Any, circumstances: frozenset[str]) -> tuple[str, ...]:
+def refusals(case: Any) -> tuple[str, ...]:
     """The messages (regular expressions) with which a release may refuse a case, given what holds of it."""
     return tuple(
         pattern
         for who, when, pattern in _REFUSALS
-        if who in ("*", case.optimizer) and circumstances.issuperset(when.split())
+        if who in ("*", case.optimizer) and case.circumstances.issuperset(when.split())
     )

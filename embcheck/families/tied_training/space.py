@@ -8,12 +8,15 @@ from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.format import FORMATS
+from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering_rows
-from embcheck.families.tied_training import between_steps, optimizers, schedules, training_steps
+from embcheck.families.lr_scheduler.programs import FUNCTIONS
+from embcheck.families.tied_training import optimizers, programs, training_steps
+from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
 from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
-from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET
+from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen
+from embcheck.families.tied_training.schedules import SCHEDULES
 
-assert "hooked" in training_steps.EVENTS, between_steps  # which registers it
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
 SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
@@ -22,10 +25,49 @@ LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 #: Events after which the model is another object, whose sums may run in another order.
 COPIES = frozenset({"copied", "pickled", "saved"})
 _REPLACING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved"}
+#: Events after which the state's tensors are copies, whose strides are not promised.
+RESTORING = _REPLACING | {"rewound"}
 #: Optimizers whose eps is no term of a denominator of each element.
 _ADDS_NO_EPS = frozenset({"Adafactor", "Muon"})
 #: Optimizers that sum over the parameter.
 _REDUCING = frozenset({"Adafactor", "Muon", "LBFGS"})
+
+
+def plan(case: TiedTrainingCase) -> Plan:
+    flags = chosen(case)
+    weight = {"weight": case.inputs["weight"]}
+    if case.twice:
+        options = {"tie": training_steps.TIES[case.tie], "together": case.twice == "once", "sparse": case.sparse}
+        return Plan(programs.list_twice, weight, {**options, "kind": case.optimizer, "flags": flags})
+    if case.refused:
+        return Plan(programs.construct, weight, {"kind": case.optimizer, "flags": flags})
+    zero, clip = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip]
+    steps = [
+        (k % case.turns, count, use, k == 1 or case.event in EVERY_STEP)
+        for k, (count, use) in enumerate(zip(case.passes, case.routes, strict=True))
+    ]
+    options = {
+        "tie": training_steps.TIES[case.tie],
+        "listing": training_steps.LISTINGS[case.listing],
+        "backward_pass": training_steps.LAPS[case.backward_pass],
+        "event": EVENTS[case.event],
+        "optimizer": (case.optimizer, flags, tuple(filter(None, [case.tensor_hyperparameters]))),
+        "schedule": _schedule(case),
+        "gradients": (zero, clip, case.clip.startswith("norm")),
+        "steps": tuple(steps),
+        "closure": case.closure,
+        "sparse": case.sparse,
+    }
+    return Plan(programs.train, case.inputs, options)
+
+
+def _schedule(case: TiedTrainingCase) -> tuple[Any, ...]:
+    """What makes the scheduler, if there is one: what its steps are given, its class and arguments, and a function."""
+    schedule = SCHEDULES[case.schedule]
+    if schedule is None:
+        return ()
+    function = [FUNCTIONS[schedule.function]] if schedule.function else []
+    return ((1.0,) if case.schedule == "plateau" else (), *schedule[:3], *function)
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase | None:
@@ -145,8 +187,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "listing": tuple(training_steps.LISTINGS),
     "backward_pass": tuple(training_steps.LAPS),
     "zero": tuple(training_steps.ZEROS),
-    "event": tuple(training_steps.EVENTS),
-    "schedule": tuple(schedules.SCHEDULES),
+    "event": tuple(EVENTS),
+    "schedule": tuple(SCHEDULES),
     "clip": tuple(training_steps.CLIPS),
     "closure": (False, True),
     "tensor_hyperparameters": ("", "lr", "betas"),
