@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.optimizer_state_dict.cases import BY_NAME, FROZEN, GROUPS, NAMES, OptimizerStateDictCase
-from embcheck.families.optimizer_state_dict.programs import advance, look, name, resume
+from embcheck.families.optimizer_state_dict.programs import resume
 from embcheck.families.optimizer_state_dict.state_dict_transfer import CARRIES, LOADS, SAVES
 from embcheck.families.tied_training.optimizers import KINDS
 from embcheck.families.tied_training.training_steps import TIES
@@ -20,37 +20,26 @@ BOXED = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax
 
 
 def plan(case: OptimizerStateDictCase) -> Plan:
-    asked: dict[str, Any] | None = None
-    if case.by_name:
-        asked = {"strict": not case.lacking}
-        asked |= {"flatten_optimizer_state_dict": True} if case.route == "flat" else {}
+    flat = {"flatten_optimizer_state_dict": True} if case.route == "flat" else {}
+    groups = tuple((names, {"lr": case.rate(names[0]) if names else 0.75}) for names in GROUPS[case.groups])
+    turn = -1 if case.turned else 1
+    others = tuple((names[::turn], {"lr": 8.0}) for names, _ in groups[::turn])
     options = {
         "tie": TIES[case.tie],
-        "kind": case.optimizer,
-        "flags": case.flags,
-        "own": case.own,
-        "groups": tuple((names, case.rate(names[0]) if names else 0.75) for names in GROUPS[case.groups]),
-        "turned": case.turned,
-        "tensor_hyperparameters": case.tensor_hyperparameters,
-        "steps": case.steps,
-        "idle": FROZEN[case.idle],
-        "frozen": FROZEN[case.frozen],
-        "graded": case.graded,
-        "warm": case.warm,
+        "giver": (case.optimizer, case.flags, groups),
+        "taker": (case.optimizer, case.own, others),
+        "boxed": case.tensor_hyperparameters,
         "scaled": case.scaled,
-        "asked": asked,
-        "save": SAVES[case.route],
-        "load": LOADS[case.route],
-        "carry": CARRIES[case.carried],
-        "apart": case.carried != "handed",
-        "advance": advance,
-        "look": look,
-        "name": name,
+        "steps": case.steps,
+        "halted": (FROZEN[case.idle], FROZEN[case.frozen], case.graded),
+        "warm": case.warm,
+        "transfer": (SAVES[case.route], LOADS[case.route], CARRIES[case.carried], case.carried != "handed"),
+        "asked": {"strict": not case.lacking, **flat} if case.by_name else None,
     }
     return Plan(resume, case.inputs(), options)
 
 
-def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase | None:
+def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
     """The case with flags that the optimizer has, and members that its groups have."""
     changes: dict[str, Any] = {}
     known = KINDS[case.optimizer].flags
@@ -133,7 +122,7 @@ def fixed_cases() -> Iterator[OptimizerStateDictCase]:
 def scope() -> Iterator[OptimizerStateDictCase]:
     """Every optimizer on every route, fresh and not; some states that were converted to checkpoints and back."""
     for seed, (kind, route, steps) in enumerate(itertools.product(KINDS, SAVES, (2, 0))):
-        yield from _fitted(OptimizerStateDictCase(kind, route, steps=steps, warm=seed % 3 == 0, seed=seed))
+        yield repair(OptimizerStateDictCase(kind, route, steps=steps, warm=seed % 3 == 0, seed=seed))
     for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), ("plain", "named", "flat")):
         yield OptimizerStateDictCase(kind, route, carried="converted", groups="two_groups")
     yield OptimizerStateDictCase("LBFGS", "whole", carried="converted", warm=True)
@@ -141,13 +130,7 @@ def scope() -> Iterator[OptimizerStateDictCase]:
     yield OptimizerStateDictCase("SGD", "named", rich=False, graded=True, carried="converted")
 
 
-def _fitted(case: OptimizerStateDictCase) -> Iterator[OptimizerStateDictCase]:
-    found = repair(case)
-    if found is not None:
-        yield found
-
-
-def draw(draws: stream.Stream) -> OptimizerStateDictCase | None:
+def draw(draws: stream.Stream) -> OptimizerStateDictCase:
     """A random case: each axis at another value half of the time."""
     chosen = {each: draws.choice(values) if draws.chance(2) else values[0] for each, values in AXES.items()}
     chosen |= {"optimizer": draws.choice(tuple(KINDS)), "route": draws.choice(tuple(SAVES))}

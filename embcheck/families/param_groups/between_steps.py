@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import into
+from embcheck.families.tied_training.between_steps import filed, loaded
 
 Tensor = torch.Tensor
 #: What comes before step 1: ``(optimizer, build) -> optimizer``.
@@ -27,21 +28,12 @@ def nothing(optimizer: Any, build: Callable[..., Any]) -> Any:
 
 @_break
 def reloaded(optimizer: Any, build: Callable[..., Any]) -> Any:
-    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
-    fresh.load_state_dict(optimizer.state_dict())
-    return fresh
+    return loaded(optimizer, optimizer.state_dict(), build)
 
 
 @_break
 def saved(optimizer: Any, build: Callable[..., Any]) -> Any:
-    import io
-
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
-    fresh.load_state_dict(torch.load(file, weights_only=True))
-    return fresh
+    return loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build)
 
 
 @_break
@@ -193,40 +185,27 @@ def ruled_twice(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
+def raises(kinds: tuple[type[Exception], ...], call: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except kinds:
+        return
+    raise AssertionError(f"{call} took {arguments}")
+
+
 @_break
 def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
-    state = optimizer.state_dict()
-    wrong = [
-        {"state": {}, "param_groups": state["param_groups"] * 2},
-        {"state": {}, "param_groups": [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]},
-    ]
-    for each in wrong:
-        try:
-            optimizer.load_state_dict(each)
-        except ValueError:
-            continue
-        raise AssertionError("a state of another size was loaded")
-    members = optimizer.param_groups[0]["params"]
+    state, members = optimizer.state_dict(), optimizer.param_groups[0]["params"]
+    longer = [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]
+    for groups in (state["param_groups"] * 2, longer):  # of another size
+        raises((ValueError,), optimizer.load_state_dict, {"state": {}, "param_groups": groups})
     product = members[0].detach().requires_grad_() * 2
-    wrong_lists: list[Any] = [members, set(), [1.0], [product]]
-    attempts: list[Any] = [{"params": wrong_list} for wrong_list in wrong_lists]
-    for attempt in [*attempts, members[:1]]:
-        try:
-            optimizer.add_param_group(attempt)
-        except (ValueError, TypeError):
-            continue
-        raise AssertionError("a wrong group was added")
-    for lone in members:
-        try:
-            build(lone)
-        except TypeError:
-            continue
-        raise AssertionError("a single tensor was taken for an iterable")
-    try:
-        build([])
-    except ValueError:
-        return optimizer
-    raise AssertionError("an optimizer of nothing was made")
+    for group in (*({"params": wrong} for wrong in (members, set(), [1.0], [product])), members[:1]):
+        raises((ValueError, TypeError), optimizer.add_param_group, group)
+    for lone in members:  # no iterable
+        raises((TypeError,), build, lone)
+    raises((ValueError,), build, [])
+    return optimizer
 
 
 @_break

@@ -168,11 +168,6 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         """Whether there is a gradient, by step and member."""
         return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
 
-    @cached_property
-    def frozen_members(self) -> tuple[int, ...]:
-        """Members that do not require grad, but get gradients by hand."""
-        return (0,) if self.frozen else ()
-
     def joins(self, member: int) -> int:
         """The step from which on a member is stepped."""
         place = next(k for k, (names, _) in enumerate(self.groups) if member in names)
