@@ -8,8 +8,7 @@ from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, OptimizerStateDictCase
-from embcheck.families.optimizer_state_dict.space import SPACE, plan
+from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, SPACE, OptimizerStateDictCase, plan
 from embcheck.families.tied_training.installed import lacking
 
 optimizer_state_dict = Family(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 
@@ -117,33 +117,18 @@ def update(scaler: Any, given: float | None, boxed: bool) -> None:
         scale.zero_()
 
 
-EXCESSES: dict[str, Callable[[Tensor], Tensor]] = {}
-
-
-@into(EXCESSES)
-def all_(found: Tensor) -> Tensor:
-    return found * float("inf")
-
-
-@into(EXCESSES)
-def negative(found: Tensor) -> Tensor:
-    return found * float("-inf")
-
-
-@into(EXCESSES)
-def undefined(found: Tensor) -> Tensor:
-    return found * float("nan")
-
-
-@into(EXCESSES)
-def one(found: Tensor) -> Tensor:
-    return found * torch.tensor([[1.0], [float("inf")], [1.0]])
-
-
-@into(EXCESSES)
-def sum_(found: Tensor) -> Tensor:
-    # The first row comes twice, and twice half of what float32 does not reach.
-    return found * 2.0**127
+#: By what the rows of a table, the first of which comes twice, get infinite gradients.
+EXCESSES: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "all": lambda found: found * float("inf"),
+        "negative": lambda found: found * float("-inf"),
+        "undefined": lambda found: found * float("nan"),
+        "one": lambda found: found * torch.tensor([[1.0], [float("inf")], [1.0]]),
+        # Twice half of what float32 does not reach.
+        "sum": lambda found: found * 2.0**127,
+    },
+    prefix="exceed_",
+)
 
 
 def accepted(call: Callable[..., Any], *given: Any, **flags: Any) -> bool:

@@ -10,51 +10,15 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
-
-#: Makes the argument of a scheduler that can be called, of the number of groups.
-FUNCTIONS: dict[str, Callable[[int], Any]] = {}
-_function = into(FUNCTIONS)
+from embcheck.core.registry import named
 
 
-@_function
-def inverse(groups: int) -> Any:
-    return lambda epoch: 1 / (1 + epoch)
-
-
-@_function
-def reciprocal(groups: int) -> Any:
-    return lambda cycle: 1 / cycle
-
-
-@_function
-def half(groups: int) -> Any:
-    return lambda epoch: 0.5
-
-
-@_function
-def power_and_line(groups: int) -> Any:
-    return [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups]
-
-
-@_function
-def half_and_line(groups: int) -> Any:
-    return [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups]
-
-
-@_function
-def listed(groups: int) -> Any:
-    return [1 / (1 + epoch) for epoch in range(256)].__getitem__
-
-
-@_function
 def partial(groups: int) -> Any:
     import functools
 
     return functools.partial(pow, 0.5)
 
 
-@_function
 def method(groups: int) -> Any:
     class Decay:
         def at(self, epoch: int) -> float:
@@ -63,7 +27,6 @@ def method(groups: int) -> Any:
     return Decay().at
 
 
-@_function
 def remembering(groups: int) -> Any:
     """Functions of the epoch that depend on which epochs they were called for, however often; they keep them."""
 
@@ -78,6 +41,23 @@ def remembering(groups: int) -> Any:
             return 1.0 + steps if self.rising else 1.0 / max(steps, 1)
 
     return [Remembering(rising) for rising in (False, True)][:groups]
+
+
+#: Makes the argument of a scheduler that can be called, of the number of groups.
+FUNCTIONS: dict[str, Callable[[int], Any]] = named(
+    {
+        "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
+        "reciprocal": lambda groups: lambda cycle: 1 / cycle,
+        "half": lambda groups: lambda epoch: 0.5,
+        "power_and_line": lambda groups: [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups],
+        "half_and_line": lambda groups: [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups],
+        "listed": lambda groups: [1 / (1 + epoch) for epoch in range(256)].__getitem__,
+        "partial": partial,
+        "method": method,
+        "remembering": remembering,
+    },
+    prefix="by_",
+)
 
 
 def make(

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 
 Tensor = torch.Tensor
 Tied = tuple[torch.nn.Module, str, str]
 Function = Callable[..., Any]
 
 TIES: dict[str, Function] = {}
-LISTINGS: dict[str, Function] = {}
 LAPS: dict[str, Function] = {}
 
 
@@ -96,43 +95,6 @@ def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 # -- listings ----------------------------------------------------------------------------------------------------
 
 
-@into(LISTINGS)
-def parameters(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.parameters())
-
-
-@into(LISTINGS)
-def listed(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(list(model.parameters()))
-
-
-@into(LISTINGS)
-def named(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.named_parameters())
-
-
-@into(LISTINGS)
-def from_head(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.get_submodule(top).parameters())
-
-
-@into(LISTINGS)
-def unique(build: Function, model: Any, table: str, top: str) -> Any:
-    pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
-    return build(list(dict.fromkeys(pair)))
-
-
-@into(LISTINGS)
-def one_group(build: Function, model: Any, table: str, top: str) -> Any:
-    return build([{"params": list(model.parameters())}])
-
-
-@into(LISTINGS)
-def bare_groups(build: Function, model: Any, table: str, top: str) -> Any:
-    return build([{"params": parameter} for parameter in model.parameters()])
-
-
-@into(LISTINGS)
 def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     weight, bias = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     if bias is None:
@@ -142,10 +104,30 @@ def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     return optimizer
 
 
-@into(LISTINGS)
 def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
     rate = build(model.parameters()).param_groups[0]["lr"]
     return build([{"params": [p], "lr": rate} for p in reversed(list(model.parameters()))], lr=1.0)
+
+
+def unique(build: Function, model: Any, table: str, top: str) -> Any:
+    pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
+    return build(list(dict.fromkeys(pair)))
+
+
+LISTINGS = named(
+    {
+        "parameters": lambda build, model, table, top: build(model.parameters()),
+        "listed": lambda build, model, table, top: build(list(model.parameters())),
+        "named": lambda build, model, table, top: build(model.named_parameters()),
+        "from_head": lambda build, model, table, top: build(model.get_submodule(top).parameters()),
+        "unique": unique,
+        "one_group": lambda build, model, table, top: build([{"params": list(model.parameters())}]),
+        "bare_groups": lambda build, model, table, top: build([{"params": p} for p in model.parameters()]),
+        "added_last": added_last,
+        "own_rate": own_rate,
+    },
+    prefix="list_",
+)
 
 
 # -- laps --------------------------------------------------------------------------------------------------------
