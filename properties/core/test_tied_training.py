@@ -54,27 +54,15 @@ def tied_pair_is_one_parameter(case: TiedTrainingCase, out: Outcome) -> Finding:
     source="nn.Module.named_parameters: remove_duplicate",
 )
 def tied_weight_is_listed_once(case: TiedTrainingCase, out: Outcome) -> Finding:
-    names = out.names.derived("len({}) >= 2")
-    return every(
-        same(out.listed, [1, 1]),
-        same(out.stored, out.names),
-        is_true(names, f"{len(out.names.raw)} names of the tied weight"),
-    )
+    several = is_true(out.names.derived("len({}) >= 2"), f"{len(out.names.raw)} names of the tied weight")
+    return every(same(out.listed, [1, 1]), same(out.stored, out.names), several)
 
 
-@law(
-    "An optimizer holds the tied weight once, with one state.",
-    source="torch.optim.Optimizer.state",
-)
+@law("An optimizer holds the tied weight once, with one state.", source="torch.optim.Optimizer.state")
 def optimizer_has_one_state_per_tied_weight(case: TiedTrainingCase, out: Outcome) -> Finding:
-    kind = KINDS[case.optimizer]
-    stateful = bool(kind.state or kind.counts or case.optimizer in ("Muon",))
-    acted = not all(case.missing[0 :: case.turns])
-    return every(
-        same(out.optimized, 1),
-        same(out.packed, out.unpacked),
-        same(out.slots, 1) if stateful and acted else UNASKED,
-    )
+    kind, acted = KINDS[case.optimizer], not all(case.missing[0 :: case.turns])
+    stateful = acted and (kind.state or kind.counts or case.optimizer == "Muon")
+    return every(same(out.optimized, 1), same(out.packed, out.unpacked), same(out.slots, 1) if stateful else UNASKED)
 
 
 @law(
@@ -94,10 +82,7 @@ def step_writes_only_parameters(case: TiedTrainingCase, out: Outcome) -> Finding
     return unwritten(out, "weight", "bias", "twin", "twin_bias", "grad")
 
 
-@law(
-    "step() returns None, or what its closure returned; the closure is called once.",
-    source="Optimizer.step: closure",
-)
+@law("step() returns None, or what its closure returned; the closure is called once.", source="Optimizer.step: closure")
 def step_returns_the_closures_loss(case: TiedTrainingCase, out: Outcome) -> Finding:
     calls = [1] * case.steps if case.optimizer != "LBFGS" else out.calls.raw
     return every(is_true(out.returned, "step() returned something else"), same(out.calls, calls))
@@ -150,8 +135,7 @@ def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcom
 )
 def tied_step_equals_untied_step(case: TiedTrainingCase, out: Outcome) -> Finding:
     return every(
-        identical(out.weights, out.twin_weights),
-        identical(out.biases, out.twin_biases) if case.bias else UNASKED,
+        identical(out.weights, out.twin_weights), identical(out.biases, out.twin_biases) if case.bias else UNASKED
     )
 
 
@@ -271,10 +255,8 @@ def optimizer_state_has_parameter_shape_and_dtype(case: TiedTrainingCase, out: O
         return HOLDS
     if case.optimizer == "Rprop" and case.layout not in ("contiguous", "offset"):
         return HOLDS  # its step sizes are made like the gradient, whose order a sparse path may change
-    wide = [axis for axis, length in enumerate(case.shape) if length > 1]
-    order = [view_of(case.shape, case.layout).strides[axis] for axis in wide]
-    laid = out.state_strides.derived(f"[[stride[axis] for axis in {wide}] for stride in {{}} if stride]")
-    return same(laid, [order] * len(laid.raw))
+    laid = out.state_strides.derived(f"[[stride[axis] for axis in {case.wide}] for stride in {{}} if stride]")
+    return same(laid, [[view_of(case.shape, case.layout).strides[axis] for axis in case.wide]] * len(laid.raw))
 
 
 def stays_still(case: TiedTrainingCase) -> bool:
@@ -287,7 +269,7 @@ def stays_still(case: TiedTrainingCase) -> bool:
     "Without weight decay, a row that never had a gradient does not move.",
     source="the algorithm boxes with g = 0",
     must_cover={"absent_row"},
-    when=lambda case: stays_still(case),
+    when=stays_still,
 )
 def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> Finding:
     gradient = np.stack([d.value for d in case.due])
@@ -306,7 +288,7 @@ def moves_present_rows_only(case: TiedTrainingCase) -> bool:
 @law(
     "A sparse step moves only rows in the gradient: SparseAdam always, SGD without decay and momentum.",
     source="SparseAdam: masked; SGD: theta - lr g",
-    when=lambda case: moves_present_rows_only(case),
+    when=moves_present_rows_only,
 )
 def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
     weights = out.weights.values

@@ -19,13 +19,7 @@ def lacking(out: Outcome) -> str | None:
     return "this release has no torch.nn.utils.get_total_norm" if absent else None
 
 
-clip_average_scale = Family(
-    "clip_average_scale",
-    SPACE,
-    plan,
-    cost=4.0,
-    not_applicable=lambda case, out: lacking(out),
-)
+clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_applicable=lambda case, out: lacking(out))
 law = clip_average_scale.law
 
 

@@ -11,13 +11,7 @@ from embcheck.core.result import Finding
 from embcheck.families.default_device_dtype.cases import AXES, SPACE, STEPPED, DefaultDeviceDtypeCase, plan
 from embcheck.families.tied_training.installed import lacking
 
-family = Family(
-    "default_device_dtype",
-    SPACE,
-    plan,
-    cost=4.0,
-    untaken=lacking,
-)
+family = Family("default_device_dtype", SPACE, plan, cost=4.0, untaken=lacking)
 law = family.law
 
 

@@ -9,12 +9,7 @@ from embcheck.core.result import UNASKED, Finding
 from embcheck.families.half_precision_accumulation.cases import SPACE, AccumulationCase, plan
 from embcheck.families.half_precision_accumulation.programs import GATHERED
 
-family = Family(
-    "half_precision_accumulation",
-    SPACE,
-    plan,
-    cost=4.0,
-)
+family = Family("half_precision_accumulation", SPACE, plan, cost=4.0)
 law = family.law
 
 

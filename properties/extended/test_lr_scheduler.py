@@ -52,8 +52,7 @@ def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Fin
 )
 def lr_scheduler_resumes_from_last_epoch(case: LRSchedulerCase, out: Outcome) -> Finding:
     return every(
-        near(case, out.returned, case.due[[case.resumed]]),
-        near(case, out.rates[case.rows], case.due[case.rows]),
+        near(case, out.returned, case.due[[case.resumed]]), near(case, out.rates[case.rows], case.due[case.rows])
     )
 
 
@@ -99,10 +98,7 @@ def lr_scheduler_keeps_other_hyperparameters(case: LRSchedulerCase, out: Outcome
     return same(out.others, [others] * (case.steps + 1))
 
 
-@law(
-    "get_last_lr() returns the learning rates of the param groups.",
-    source="LRScheduler.get_last_lr, last_epoch",
-)
+@law("get_last_lr() returns the learning rates of the param groups.", source="LRScheduler.get_last_lr, last_epoch")
 def get_last_lr_returns_param_group_learning_rates(case: LRSchedulerCase, out: Outcome) -> Finding:
     counts = case.epochs if not case.plan.startswith("chained") else out.epochs.raw
     if case.plan == "restarts_by_halves":

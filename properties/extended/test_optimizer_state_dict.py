@@ -28,10 +28,7 @@ law = optimizer_state_dict.law
     must_cover={"carried=handed", "carried=copied", "carried=filed"},
 )
 def loaded_optimizer_state_shares_no_memory(case: OptimizerStateDictCase, out: Outcome) -> Finding:
-    return every(
-        same(out.shared, 0),
-        is_true(out.giver_left, "stepping the one who loaded changed the one who gave"),
-    )
+    return every(same(out.shared, 0), is_true(out.giver_left, "stepping the one who loaded changed the one who gave"))
 
 
 @law(

@@ -17,14 +17,7 @@ from embcheck.families.tied_training.optimizers import KINDS
 MULTIPLE = 2.0
 
 
-param_groups = Family(
-    "param_groups",
-    SPACE,
-    plan,
-    cost=8.0,
-    stride=4,
-    untaken=lacking,
-)
+param_groups = Family("param_groups", SPACE, plan, cost=8.0, stride=4, untaken=lacking)
 law = param_groups.law
 
 

@@ -90,14 +90,7 @@ def averaged(
     import copy
 
     swa = torch.optim.swa_utils
-    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
-    layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
-    layer.words.weight = layer.weight
-    layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
-    if counter:  # such as a BatchNorm's num_batches_tracked
-        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-    if other:  # a parameter of another dtype, which holds the same numbers
-        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
+    layer = tied_layer(values.dtype, counter, other)
     layer.requires_grad_(not frozen)
     how: dict[str, Any] = {
         "equal": {},
@@ -145,6 +138,19 @@ def averaged(
         and len(list(model.module.parameters())) == (2 if other else 1),
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
+
+
+def tied_layer(dtype: torch.dtype, counter: bool, other: str) -> Any:
+    """A layer whose weight is a table's, too, with buffers, and with a parameter of another dtype that holds the same numbers."""
+    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=dtype)
+    layer.words = torch.nn.Embedding(1, 1, dtype=dtype)
+    layer.words.weight = layer.weight
+    layer.register_buffer("seen", torch.zeros(1, dtype=dtype))
+    if counter:  # such as a BatchNorm's num_batches_tracked
+        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    if other:
+        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
+    return layer
 
 
 def flattened(order: tuple[str, ...], twice: bool, joined: bool, **parts: Tensor) -> dict[str, Any]:

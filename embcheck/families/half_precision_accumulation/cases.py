@@ -56,10 +56,7 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
             turns = np.concatenate([np.arange(count) for count in self.counts])
             tokens = tokens[np.argsort(turns, kind="stable")]
         table = FORMATS[self.dtype].encode(np.ones((rows, self.embedding_dim)))
-        return {
-            "tokens": Input(tokens.astype(self.index_dtype), self.index_dtype),
-            "weight": Input(table, self.dtype),
-        }
+        return {"tokens": Input(tokens.astype(self.index_dtype), self.index_dtype), "weight": Input(table, self.dtype)}
 
     def facts(self) -> dict[str, Any]:
         """The axes and: largest (the largest count), several (rows of unequal counts), stops, half."""

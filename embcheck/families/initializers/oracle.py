@@ -8,8 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.format import Floats
-from embcheck.families.construction.cases import DELTA, Spread, normal_cumulative
+from embcheck.core.format import Floats, Format
+from embcheck.core.outcome import Field
+from embcheck.core.result import Difference, Finding, Holds
+from embcheck.families.construction.cases import (
+    DELTA,
+    Spread,
+    allowed_distance,
+    distance,
+    distance_in_torch,
+    normal_cumulative,
+)
 
 
 class Truncated(NamedTuple):
@@ -167,3 +176,32 @@ def allowed_square(n: int, spread: Spread, many: int = 1) -> float:
     if spread.uniform:
         return spread.scale**2 * math.sqrt(x / (2 * n))
     return 2 * spread.scale**2 * (math.sqrt(x / n) + x / n)
+
+
+def _range(spread: Spread | Truncated) -> tuple[float, float]:
+    if isinstance(spread, Truncated):
+        return spread.low, spread.high
+    reach = spread.scale if spread.uniform else math.inf
+    return spread.mean - reach, spread.mean + reach
+
+
+def drawn_from(
+    spread: Spread | Truncated, found: Field, fmt: Format, part: str = "", drawn: Floats | None = None
+) -> Finding:
+    """Whether numbers are within a distribution's range and near its cumulative function (Dvoretzky-Kiefer-Wolfowitz).
+
+    ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.
+    """
+    values = np.asarray(found.values if drawn is None else drawn, np.float64)
+    low, high = _range(spread)
+    slack = 2 * fmt.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
+    if values.min() < low - slack or values.max() > high + slack:
+        words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
+        beyond = found.derived(f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)")
+        return Difference("range", beyond.path, beyond.raw, 0.0, words)
+    far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
+    if far <= most:
+        return Holds(float(far / most))
+    words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
+    path = distance_in_torch(f"{found.path}{part}", values.size, spread)
+    return Difference("distribution", path, far, 0.0, words, most)

@@ -20,13 +20,7 @@ OTHERS: dict[str, Fill] = {}
 
 
 def filled(
-    fill: Fill,
-    call: tuple[Any, ...],
-    own_generator: bool,
-    trains: bool,
-    detached: bool,
-    seed: int,
-    weight: Tensor,
+    fill: Fill, call: tuple[Any, ...], own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor
 ) -> dict[str, Any]:
     import warnings
 

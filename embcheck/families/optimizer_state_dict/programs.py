@@ -33,48 +33,33 @@ def resume(
     asked: dict[str, Any] | None,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``halted`` are the members without a gradient before the state is read, those that are frozen then, and whether there
-    are gradients; ``transfer`` how the state is read, loaded and carried, and whether what is carried is a copy."""
-    import copy
-
+    """``halted`` are members without a gradient when the state is read, those that are frozen, and whether there are
+    gradients; ``transfer`` how it is read, loaded and carried, and whether that copies it."""
     save, load, carry, apart = transfer
     options = options_of(asked)
     if isinstance(options, str):
         return {"lacking": options}
-    first, table, _ = tie(fed["weight"].clone(), None, False)
-    first.add_module("side", torch.nn.Module())
-    first.side.weight = torch.nn.Parameter(fed["side"].clone())
-    models = [copy.deepcopy(first) for _ in range(1 if apart else 2)] + [first]
+    models = tied_models(tie, fed, 2 if apart else 3)
     pulls = list(zip(fed["pulls"], fed["side_pulls"], strict=True))
-
-    def start(made: Made, tied: bool) -> Run:
-        """A run of a tied model, or of two Parameters."""
-        model = models.pop() if tied else None
-        if model is None:
-            members = [torch.nn.Parameter(fed["weight"].clone()), torch.nn.Parameter(fed["side"].clone())]
-        else:
-            members = [model.get_submodule(table).weight, model.side.weight]
-        scale = 2.0 if made is taker else 4.0
-        scaler = (
-            torch.amp.GradScaler(fed["weight"].device.type, init_scale=scale, growth_interval=1) if scaled else None
-        )
-        return model, members, build(made, members, boxed and made is not taker), scaler
+    scale = 4.0 if scaled else 0.0
 
     def go(run: Run, first: int, count: int) -> Tensor:
-        idle = halted[0]
-        gone = [advance(run, pulls[k], idle if k < steps else ()) for k in range(first, first + count)]
+        gone = [advance(run, pulls[k], halted[0] if k < steps else ()) for k in range(first, first + count)]
         return torch.stack(gone) if gone else torch.zeros(0)
 
+    def read_one() -> tuple[Run, Any, dict[str, Any]]:
+        run = start(giver, models.pop(), fed, scale, boxed)
+        go(run, 0, steps)
+        halt(run, *halted)
+        return run, *watched(run, lambda: save(run[0], run[2], options))
+
     # One without ties goes on without a break.
-    straight = start(giver, False)
+    straight = start(giver, None, fed, scale, boxed)
     go(straight, 0, steps)
     seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
-    one = start(giver, True)
-    go(one, 0, steps)
-    halt(one, *halted)
-    saved, told = watched(one, lambda: save(one[0], one[2], options))
+    one, saved, told = read_one()
     seen |= told | {"model_names": list(saved["model"]), **name(one[0], saved["optimizer"])}
     if asked is not None and halted[1]:
         seen["trained_names"] = trained_names(one[0])
@@ -83,12 +68,8 @@ def resume(
     except ImportError:
         return {"lacking": "this release has nothing that carries a state so"}
     # A third one loads it and goes on.
-    other = start(taker, True)
-    with torch.no_grad():
-        for p in other[1]:
-            p.fill_(77.0)
-    if warm:
-        advance((*other[:3], None), pulls[-1], ())
+    other = start(taker, models.pop(), fed, scale / 2, False)
+    spoil(other, pulls[-1] if warm else None)
     halt(other, *halted[:2], False)
     seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
     if scaled:
@@ -96,18 +77,51 @@ def resume(
     seen |= compared(other, one)
     seen["resumed"] = go(other, steps, 2)
     seen["resumed_kinds"], seen["resumed_state"] = look(other)
-    kinds, values = look(one)
-    seen["giver_left"] = kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
+    seen["giver_left"] = unchanged(look(one), (seen["saved_kinds"], seen["saved_state"]))
     # The one that was read goes on too; or one like it, where the other may have moved what it holds.
-    if not apart:
-        one = start(giver, True)
-        go(one, 0, steps)
-        halt(one, *halted)
-        save(one[0], one[2], options)
+    one = one if apart else read_one()[0]
     one[0].requires_grad_(True)
     seen["read_on"] = go(one, steps, 2)
     seen["scales"] = [run[3].get_scale() for run in (straight, one, other)] if scaled else []
     return seen
+
+
+def tied_models(tie: Callable[..., Any], fed: dict[str, Tensor], count: int) -> list[tuple[Any, str]]:
+    """Copies of a tied model, which has another matrix, too, each with the path of the table; the original is the last."""
+    import copy
+
+    first, table, _ = tie(fed["weight"].clone(), None, False)
+    first.add_module("side", torch.nn.Module())
+    first.side.weight = torch.nn.Parameter(fed["side"].clone())
+    return [(copy.deepcopy(first), table) for _ in range(count - 1)] + [(first, table)]
+
+
+def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor], scale: float, boxed: bool) -> Run:
+    """A run of a tied model, or of two Parameters; its losses are scaled unless ``scale`` is zero."""
+    if tied is None:
+        members = [torch.nn.Parameter(fed["weight"].clone()), torch.nn.Parameter(fed["side"].clone())]
+    else:
+        members = [tied[0].get_submodule(tied[1]).weight, tied[0].side.weight]
+    kind, flags, groups = made
+    listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
+    for group in listed if boxed else ():
+        group["lr"] = torch.tensor(group["lr"])
+    device = fed["weight"].device.type
+    scaler = torch.amp.GradScaler(device, init_scale=scale, growth_interval=1) if scale else None
+    return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags), scaler
+
+
+def spoil(run: Run, pulls: tuple[Tensor, ...] | None) -> None:
+    """Gives other numbers to the members, and takes a step, if any, before a state is loaded."""
+    with torch.no_grad():
+        for p in run[1]:
+            p.fill_(77.0)
+    if pulls is not None:
+        advance((*run[:3], None), pulls, ())
+
+
+def unchanged(now: tuple[list[Any], Tensor], before: tuple[list[Any], Tensor]) -> bool:
+    return now[0] == before[0] and torch.equal(now[1], before[1])
 
 
 def compared(run: Run, giver: Run) -> dict[str, Any]:
@@ -136,14 +150,6 @@ def options_of(asked: dict[str, Any] | None) -> Any:
     return StateDictOptions(**asked)
 
 
-def build(made: Made, members: list[Any], boxed: bool) -> Any:
-    kind, flags, groups = made
-    listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
-    for group in listed if boxed else ():
-        group["lr"] = torch.tensor(group["lr"])
-    return getattr(torch.optim, kind)(listed, **flags)
-
-
 def halt(run: Run, idle: tuple[int, ...], frozen: tuple[int, ...], graded: bool) -> None:
     """Gives gradients, or takes them, and freezes members."""
     for m, p in enumerate(run[1]):
@@ -159,14 +165,12 @@ def watched(run: Run, read: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """A state that is read, and whether reading changed state, options or gradients, or called the step's hooks."""
     calls: list[Any] = []
     hook = run[2].register_step_pre_hook(lambda *given: calls.append(given))
-    kinds, values = look(run)
-    grads = [p.grad for p in run[1]]
+    before, grads = look(run), [p.grad for p in run[1]]
     saved = read()
-    found, state = look(run)
-    kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and kinds == found
+    found = look(run)
+    kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and unchanged(found, before)
     hook.remove()
-    told = {"saved_kinds": found, "saved_state": state, "read_kept": kept and torch.equal(values, state)}
-    return saved, told | {"hook_calls": len(calls)}
+    return saved, {"saved_kinds": found[0], "saved_state": found[1], "read_kept": kept, "hook_calls": len(calls)}
 
 
 def trained_names(model: Any) -> list[str]:

@@ -284,6 +284,11 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         }
 
     @property
+    def wide(self) -> list[int]:
+        """The axes of more than one element, of which alone strides say anything."""
+        return [axis for axis, length in enumerate(self.shape) if length > 1]
+
+    @property
     def _strides(self) -> tuple[int, ...]:
         return view_of(self.shape, self.layout).strides
 
@@ -299,12 +304,11 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @property
     def _one_order(self) -> bool:
         """Whether table and gradient are dense and in one order, as fused kernels take for granted."""
-        rows, width = self.shape
-        strides = [tuple(s for s, n in zip(one, self.shape, strict=True) if n > 1)
-                   for one in (self._strides, self._gradient_strides)]  # fmt: skip
-        row_major = tuple(s for s, n in zip((width, 1), self.shape, strict=True) if n > 1)
-        column_major = tuple(s for s, n in zip((1, rows), self.shape, strict=True) if n > 1)
-        return strides[0] == strides[1] and strides[0] in (row_major, column_major)
+        dense = ((self.shape[1], 1), (1, self.shape[0]))
+        table, gradient, *orders = [
+            [strides[axis] for axis in self.wide] for strides in (self._strides, self._gradient_strides, *dense)
+        ]
+        return table == gradient and table in orders
 
     def _flat(self, strides: tuple[int, ...]) -> bool:
         """Whether the gradient can be viewed as a vector."""
