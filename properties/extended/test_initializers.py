@@ -40,14 +40,8 @@ def draws_alike(case: InitializerCase) -> bool:
     "torch.nn.init functions that draw nothing fill exactly the documented values.",
     source="torch.nn.init: constant_, ones_, zeros_, eye_, dirac_; std = 0; gain = 0",
     when=lambda case: fills(case) and case.exact is not None,
-    must_cover={
-        "fill=eye",
-        "fill=dirac_of_two",
-        "fill=normal_fixed",
-        "fill=xavier_uniform_zero",
-        "layout=transposed",
-        "rank=0",
-    },
+    must_cover={"fill=eye", "fill=dirac_of_two", "fill=normal_fixed", "fill=xavier_uniform_zero"}
+    | {"layout=transposed", "rank=0"},
 )
 def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
     return same(out.values, case.exact)

@@ -77,15 +77,8 @@ def loaded_optimizer_state_equals_the_saved(case: OptimizerStateDictCase, out: O
 @law(
     "An optimizer's state_dict lists the tied weight once, under the first of its names.",
     source="Optimizer.state_dict: indices in the order of the groups; canonical names are those of named_parameters()",
-    must_cover={
-        "route=plain",
-        "route=named",
-        "route=flat",
-        "several_names",
-        "groups=two_groups",
-        "groups=alone",
-        "with_empty",
-    },
+    must_cover={"route=plain", "route=named", "route=flat", "several_names"}
+    | {"groups=two_groups", "groups=alone", "with_empty"},
 )
 def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     # What is fresh has no state: that reading it by name makes one is another law's matter.

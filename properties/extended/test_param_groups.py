@@ -28,20 +28,8 @@ def members(case: ParamGroupsCase) -> range:
 @law(
     "Each of several parameters follows the documented algorithm with its group's options.",
     source="torch.optim: the algorithm boxes; per-parameter options",
-    must_cover={
-        "several_groups",
-        "own_option",
-        "falsy_option",
-        "absent",
-        "held",
-        "frozen",
-        "scalar",
-        "mixed_dtypes",
-        "mix=turned",
-        "mix=lengths",
-        "crosswise",
-        "mix=matrices",
-    },
+    must_cover={"several_groups", "own_option", "falsy_option", "absent", "held", "frozen", "scalar", "mixed_dtypes"}
+    | {"mix=turned", "mix=lengths", "crosswise", "mix=matrices"},
 )
 def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Finding:
     findings = []

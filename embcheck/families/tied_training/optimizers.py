@@ -7,7 +7,7 @@ a release changes shows as a departure from the formula, because the defaults ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 #: The value of a flag that is not passed.
@@ -40,7 +40,6 @@ class Kind:
     takes: frozenset[str] = frozenset({"dense"})
     #: a row whose gradient is zero in every step so far does not move unless weight decay moves it
     still: bool = True
-    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 KINDS: dict[str, Kind] = {}
