@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
@@ -17,6 +14,7 @@ from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.optimizer_state_dict.programs import resume
 from embcheck.families.optimizer_state_dict.state_dict_transfer import CARRIES, LOADS, SAVES
+from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.optimizers import KINDS
 from embcheck.families.tied_training.training_steps import TIES
 
@@ -198,9 +196,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
 @lru_cache(maxsize=256)
 def _small(word: str, variant: int, shape: tuple[int, ...]) -> Input:
-    words = stream.words(stream.derive("resumption", word, variant), math.prod(shape))
-    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-    values = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)))).reshape(shape)
+    values = whole(shape, 3, "resumption", word, variant)
     return Input(FORMATS["float32"].encode(values), "float32")
 
 

@@ -10,33 +10,14 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 from embcheck.families.tied_training.between_steps import filed, loaded
 
 Tensor = torch.Tensor
 #: What comes before step 1: ``(optimizer, build) -> optimizer``.
 Break = Callable[[Any, Callable[..., Any]], Any]
 
-BREAKS: dict[str, Break] = {}
-_break = into(BREAKS)
 
-
-@_break
-def nothing(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return optimizer
-
-
-@_break
-def reloaded(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return loaded(optimizer, optimizer.state_dict(), build)
-
-
-@_break
-def saved(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build)
-
-
-@_break
 def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
     calls: list[str] = []
     right = optimizer.state_dict()
@@ -113,17 +94,6 @@ def differentiate(optimizer: Any, build: Callable[..., Any], whole: bool) -> Any
     return optimizer
 
 
-@_break
-def differentiated(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return differentiate(optimizer, build, False)
-
-
-@_break
-def differentiated_wholly(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return differentiate(optimizer, build, True)
-
-
-@_break
 def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
     import copy
 
@@ -131,7 +101,6 @@ def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
 def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
     """A count of steps that no narrow format holds comes back from a state_dict as it went, in the same dtype."""
     import copy
@@ -150,8 +119,7 @@ def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
-def named(optimizer: Any, build: Callable[..., Any]) -> Any:
+def names_loaded(optimizer: Any, build: Callable[..., Any]) -> Any:
     """The names of Parameters are those of the state that is loaded; a state without names leaves them."""
     groups = [group["params"] for group in optimizer.param_groups]
 
@@ -170,13 +138,11 @@ def named(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
 def shown(optimizer: Any, build: Callable[..., Any]) -> Any:
     repr(optimizer), optimizer.state_dict(), dict(optimizer.state), optimizer.__getstate__()
     return optimizer
 
 
-@_break
 def ruled_twice(optimizer: Any, build: Callable[..., Any]) -> Any:
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * 2
@@ -193,7 +159,6 @@ def raises(kinds: tuple[type[Exception], ...], call: Callable[..., Any], *argume
     raise AssertionError(f"{call} took {arguments}")
 
 
-@_break
 def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
     state, members = optimizer.state_dict(), optimizer.param_groups[0]["params"]
     longer = [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]
@@ -208,7 +173,6 @@ def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
 def beside_empty(optimizer: Any, build: Callable[..., Any]) -> Any:
     """Sparse gradients without a token move nothing, and keep nothing behind them from moving."""
     if type(optimizer) is not torch.optim.SparseAdam:
@@ -232,3 +196,23 @@ def beside_empty(optimizer: Any, build: Callable[..., Any]) -> Any:
         if found != wanted or alone == resting:
             raise AssertionError(f"beside an empty gradient parameters become {found}, alone {wanted}")
     return optimizer
+
+
+BREAKS: dict[str, Break] = named(
+    {
+        "nothing": lambda optimizer, build: optimizer,
+        "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
+        "saved": lambda optimizer, build: loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build),
+        "reloaded_through_hooks": reloaded_through_hooks,
+        "differentiated": lambda optimizer, build: differentiate(optimizer, build, False),
+        "differentiated_wholly": lambda optimizer, build: differentiate(optimizer, build, True),
+        "into_itself": into_itself,
+        "counted_far": counted_far,
+        "named": names_loaded,
+        "shown": shown,
+        "ruled_twice": ruled_twice,
+        "refused": refused,
+        "beside_empty": beside_empty,
+    },
+    prefix="interrupt_",
+)

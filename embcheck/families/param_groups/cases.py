@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.optimizers import KINDS
 
 
@@ -177,10 +176,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
-        words = stream.words(stream.derive("company", name, member, self.seed % 16), math.prod(shape))
-        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-        values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
-        return values
+        return whole(shape, most, "company", name, member, self.seed % 16)
 
     def format(self, member: int) -> Format:
         """The number format of a member."""

@@ -11,19 +11,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 from embcheck.families.tied_training.training_steps import Function, Tensor
 
-EVENTS: dict[str, Function] = {}
 EVERY_STEP = frozenset({"closure_failed", "reloaded_always", "evaluated", "moved", "frozen", "looked_at", "hooked"})
 
 
-@into(EVENTS)
-def nothing(**given: Any) -> Any:
-    return None
-
-
-@into(EVENTS)
 def stepped_by_nothing(model: Any, optimizer: Any, build: Function, table: str, **given: Any) -> Any:
     if optimizer.__class__.__name__ != "SparseAdam":
         return
@@ -40,7 +33,6 @@ def stepped_by_nothing(model: Any, optimizer: Any, build: Function, table: str, 
         other.step()
 
 
-@into(EVENTS)
 def closure_failed(k: int, optimizer: Any, **given: Any) -> Any:
     def failing() -> Any:
         raise (ArithmeticError if k % 2 else ValueError)("a batch that can't be read")
@@ -52,7 +44,6 @@ def closure_failed(k: int, optimizer: Any, **given: Any) -> Any:
     raise AssertionError("the closure's error was lost")
 
 
-@into(EVENTS)
 def rate_halved(optimizer: Any, **given: Any) -> Any:
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] / 2
@@ -65,17 +56,6 @@ def loaded(optimizer: Any, state: Any, build: Function) -> Any:
     return fresh
 
 
-@into(EVENTS)
-def reloaded(model: Any, optimizer: Any, **given: Any) -> Any:
-    return model, loaded(optimizer, optimizer.state_dict(), optimizer.__class__)
-
-
-@into(EVENTS)
-def reloaded_always(model: Any, optimizer: Any, build: Function, **given: Any) -> Any:
-    return model, loaded(optimizer, optimizer.state_dict(), build)
-
-
-@into(EVENTS)
 def reloaded_pickled(model: Any, optimizer: Any, **given: Any) -> Any:
     import pickle
 
@@ -91,7 +71,6 @@ def filed(value: Any, **flags: Any) -> Any:
     return torch.load(file, **flags)
 
 
-@into(EVENTS)
 def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
     kept = filed({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     with torch.no_grad():
@@ -101,7 +80,6 @@ def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
     return model, loaded(optimizer, kept["optimizer"], optimizer.__class__)
 
 
-@into(EVENTS)
 def rewound(model: Any, optimizer: Any, **given: Any) -> Any:
     import copy
 
@@ -119,26 +97,18 @@ def rewound(model: Any, optimizer: Any, **given: Any) -> Any:
     model.load_state_dict(values)
 
 
-@into(EVENTS)
 def copied(model: Any, optimizer: Any, **given: Any) -> Any:
     import copy
 
     return copy.deepcopy((model, optimizer))
 
 
-@into(EVENTS)
 def pickled(model: Any, optimizer: Any, **given: Any) -> Any:
     import pickle
 
     return pickle.loads(pickle.dumps((model, optimizer)))
 
 
-@into(EVENTS)
-def saved(model: Any, optimizer: Any, **given: Any) -> Any:
-    return filed((model, optimizer), weights_only=False)
-
-
-@into(EVENTS)
 def copy_trained(model: Any, **given: Any) -> Any:
     import copy
 
@@ -148,7 +118,6 @@ def copy_trained(model: Any, **given: Any) -> Any:
             parameter.fill_(77.0)
 
 
-@into(EVENTS)
 def model_reloaded(model: Any, **given: Any) -> Any:
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
@@ -157,7 +126,6 @@ def model_reloaded(model: Any, **given: Any) -> Any:
     model.load_state_dict(kept)
 
 
-@into(EVENTS)
 def evaluated(model: Any, table: str, indices: Tensor, **given: Any) -> Any:
     model.eval()
     with torch.no_grad():
@@ -165,22 +133,15 @@ def evaluated(model: Any, table: str, indices: Tensor, **given: Any) -> Any:
     model.train()
 
 
-@into(EVENTS)
 def moved(model: Any, optimizer: Any, table: str, **given: Any) -> Any:
     model.to("cpu").to(model.get_submodule(table).weight.dtype).requires_grad_(True)
     return model.apply(lambda module: None), optimizer
 
 
-@into(EVENTS)
 def frozen(k: int, model: Any, **given: Any) -> Any:
     model.requires_grad_(k != 1)
 
 
-# What these say of the steps is the case's matter.
-EVENTS |= dict.fromkeys(("skipped", "accumulated", "alternating"), nothing)
-
-
-@into(EVENTS)
 def group_added(model: Any, optimizer: Any, table: str, **given: Any) -> Any:
     weight = model.get_submodule(table).weight
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2, 2, dtype=weight.dtype))], "lr": 8.0})
@@ -191,12 +152,10 @@ def group_added(model: Any, optimizer: Any, table: str, **given: Any) -> Any:
     raise AssertionError("a parameter was accepted in a second group")
 
 
-@into(EVENTS)
 def looked_at(model: Any, optimizer: Any, **given: Any) -> Any:
     repr(optimizer), repr(model), optimizer.state_dict(), model.state_dict(), list(model.named_parameters())
 
 
-@into(EVENTS)
 def hooked(k: int, model: Any, optimizer: Any, **given: Any) -> Any:
     if k == 0:
         model.calls = calls = {"before": 0, "after": 0}
@@ -204,3 +163,40 @@ def hooked(k: int, model: Any, optimizer: Any, **given: Any) -> Any:
         optimizer.register_step_post_hook(lambda *_: calls.update(after=calls["after"] + 1))
     if model.calls != {"before": k, "after": k}:
         raise AssertionError(f"after {k} steps the step hooks were called {model.calls}")
+
+
+#: What "skipped", "accumulated" and "alternating" say of the steps is the case's matter.
+EVENTS: dict[str, Function] = named(
+    {
+        "nothing": lambda **given: None,
+        "stepped_by_nothing": stepped_by_nothing,
+        "closure_failed": closure_failed,
+        "rate_halved": rate_halved,
+        "reloaded": lambda model, optimizer, **given: (
+            model,
+            loaded(optimizer, optimizer.state_dict(), type(optimizer)),
+        ),
+        "reloaded_always": lambda model, optimizer, build, **given: (
+            model,
+            loaded(optimizer, optimizer.state_dict(), build),
+        ),
+        "reloaded_pickled": reloaded_pickled,
+        "reloaded_saved": reloaded_saved,
+        "rewound": rewound,
+        "copied": copied,
+        "pickled": pickled,
+        "saved": lambda model, optimizer, **given: filed((model, optimizer), weights_only=False),
+        "copy_trained": copy_trained,
+        "model_reloaded": model_reloaded,
+        "evaluated": evaluated,
+        "moved": moved,
+        "frozen": frozen,
+        "skipped": lambda **given: None,
+        "accumulated": lambda **given: None,
+        "alternating": lambda **given: None,
+        "group_added": group_added,
+        "looked_at": looked_at,
+        "hooked": hooked,
+    },
+    prefix="event_",
+)

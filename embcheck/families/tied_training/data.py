@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +32,14 @@ class Data(NamedTuple):
     bias: Floats
 
 
+def whole(shape: tuple[int, ...], most: int, *seed: object) -> Floats:
+    """Numbers ±1 … ±most, by a seed."""
+    words = stream.words(stream.derive(*seed), math.prod(shape))
+    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+    values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
+    return values
+
+
 @lru_cache(maxsize=2048)
 def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
     """Small whole numbers, so that all sums of them are exact."""
@@ -39,11 +48,7 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
     used = rows - 1 if rows > 1 and variant % 2 else rows
 
     def small(name: str, most: int, *size: int) -> Floats:
-        words = stream.words(stream.derive("tying", name, variant, *size), int(np.prod(size)))
-        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-        magnitude = 1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64)
-        values: Floats = (sign * magnitude).reshape(size)
-        return values
+        return whole(size, most, "tying", name, variant, *size)
 
     tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
     above = small("above", 2, steps, TOKENS, rows)
