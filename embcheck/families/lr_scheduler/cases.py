@@ -13,7 +13,7 @@ from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.lr_scheduler import programs
-from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Plateau
+from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Plateau, Scheduler, plateau
 
 #: Metrics that rise, fall, stay and jump.
 METRICS: dict[str, tuple[float, ...]] = {
@@ -23,13 +23,13 @@ METRICS: dict[str, tuple[float, ...]] = {
     "uneven": (4.0, 3.75, 3.0, 5.0, 5.0, 1.0, 1.0, 6.0, 0.0, 0.0, 0.0, 9.0),
     "negative": (-1.0, -1.5, -1.0, -4.0, -4.0, -4.0, -3.0),
 }
-#: The arguments of ReduceLROnPlateau; a tuple has a value for each group.
-PLATEAUS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-    "plateau": ((), {"factor": 0.5, "patience": 0}),
-    "plateau_patient": (("min", 0.5, 1, 0.5, "abs", 2, 0.125), {}),
-    "plateau_highest": ((), {"mode": "max", "factor": 0.25, "patience": 1, "threshold": 0.25}),
-    "plateau_highest_absolute": (("max", 0.5, 0, 1.5, "abs"), {"cooldown": 1, "eps": 0.2}),
-    "plateau_of_groups": ((), {"factor": 0.5, "patience": 0, "min_lr": (0.5, 0.0)}),
+#: Those whose rates depend on metrics.
+PLATEAUS = {
+    "plateau": plateau(factor=0.5, patience=0),
+    "plateau_patient": plateau("min", 0.5, 1, 0.5, "abs", 2, 0.125),
+    "plateau_highest": plateau(mode="max", factor=0.25, patience=1, threshold=0.25),
+    "plateau_highest_absolute": plateau("max", 0.5, 0, 1.5, "abs", cooldown=1, eps=0.2),
+    "plateau_of_groups": plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
 }
 #: Schedulers at the ends of what their arguments may be.
 CORNERS = (
@@ -133,7 +133,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
         if self.plan in PLATEAUS:
-            arguments, named = PLATEAUS[self.plan]
+            _, arguments, named, *_ = PLATEAUS[self.plan]
             return np.array(Plateau(*arguments, **named).rates(self.rates, [metric for (metric,) in self.given]))
         rate = SCHEDULERS[self.plan].rate
         return np.array([[rate(base, e, g) for g, base in enumerate(self.rates)] for e in self.epochs])
@@ -157,22 +157,6 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
             group |= {"betas": (self.momentum, second)} if self.optimizer == "AdamW" else {}
         return found
 
-    @property
-    def recipe(self) -> tuple[Any, ...]:
-        """The scheduler's class, its arguments for so many groups, and what makes one of them that can be called."""
-
-        def of_groups(value: Any) -> Any:
-            return list(value[: len(self.rates)]) if isinstance(value, tuple) else value
-
-        if self.plan in PLATEAUS:
-            kind, by, (arguments, named) = "ReduceLROnPlateau", "", PLATEAUS[self.plan]
-        else:
-            kind, arguments, named, *_, by, _ = SCHEDULERS[self.plan]
-        if kind not in ("SequentialLR", "ChainedScheduler"):  # which are made of others
-            arguments = tuple(map(of_groups, arguments))
-        function = (programs.FUNCTIONS[by],) if by else ()
-        return (kind, arguments, {name: of_groups(value) for name, value in named.items()}, *function)
-
     def facts(self) -> dict[str, Any]:
         """The axes and: two_groups, is_resumed, group_joins; of one made at a last epoch changes_there (the rate is
         another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
@@ -192,12 +176,27 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         }
 
 
+def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, tuple[Any, ...]]:
+    """What makes a scheduler of so many groups, and what it is given after the optimizer."""
+
+    def of_groups(value: Any) -> Any:
+        return list(value[:groups]) if isinstance(value, tuple) else value
+
+    kind, arguments, named, *_, function, _ = scheduler
+    make = programs.MAKES.get(kind, programs.make_by_function if function else programs.make)
+    if make is not programs.make_of_parts:
+        arguments = tuple(map(of_groups, arguments))
+    by = (programs.FUNCTIONS[function],) if function else ()
+    return make, (kind, arguments, {name: of_groups(value) for name, value in named.items()}, *by)
+
+
 def plan(case: LRSchedulerCase) -> Plan:
+    make, recipe = made_by(PLATEAUS.get(case.plan) or SCHEDULERS[case.plan], len(case.rates))
     sgd = case.optimizer == "SGD"
     of_state = programs.from_state_of_others if case.otherwise else programs.from_state
     options = {
-        "make": programs.make_by_halves if case.plan == "restarts_by_halves" else programs.make,
-        "recipe": case.recipe,
+        "make": make,
+        "recipe": recipe,
         "kind": case.optimizer,
         "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
         "groups": case.groups,

@@ -278,3 +278,8 @@ class Plateau(NamedTuple):
                 resting, bad = self.cooldown, 0
             found.append(list(rates))
         return found
+
+
+def plateau(*arguments: Any, **named: Any) -> Scheduler:
+    """A ReduceLROnPlateau, whose rates depend on more than the epoch."""
+    return made("ReduceLROnPlateau", lambda base, e, g: math.nan, *arguments, **named)

@@ -60,21 +60,29 @@ FUNCTIONS: dict[str, Callable[[int], Any]] = named(
 )
 
 
-def make(
-    optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any = None, **more: Any
+def make(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
+    return getattr(torch.optim.lr_scheduler, kind)(optimizer, *arguments, **named, **more)
+
+
+def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
+    return torch.optim.swa_utils.SWALR(optimizer, *arguments, **named, **more)
+
+
+def make_by_function(
+    optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any, **more: Any
 ) -> Any:
-    """A scheduler; those that it is made of are given in the same way."""
-    schedulers = torch.optim.lr_scheduler
+    word = "scale_fn" if kind == "CyclicLR" else "lr_lambda"
+    return make(optimizer, kind, arguments, {**named, word: function(len(optimizer.param_groups))}, **more)
+
+
+def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A scheduler of others, which are given in the same way; last come the milestones of a sequence."""
     if kind == "ChainedScheduler":
-        return schedulers.ChainedScheduler([make(optimizer, *part) for part in arguments])
-    if kind == "SequentialLR":
-        parts = [make(optimizer, *part) for part in arguments[:-1]]
-        return schedulers.SequentialLR(optimizer, parts, milestones=arguments[-1])
-    if function is not None:
-        word = "scale_fn" if kind == "CyclicLR" else "lr_lambda"
-        named = {**named, word: function(len(optimizer.param_groups))}
-    place: Any = torch.optim.swa_utils if kind == "SWALR" else schedulers
-    return getattr(place, kind)(optimizer, *arguments, **named, **more)
+        return torch.optim.lr_scheduler.ChainedScheduler([make_of_parts(optimizer, *part) for part in arguments])
+    if kind != "SequentialLR":
+        return make(optimizer, kind, arguments, named)
+    parts = [make_of_parts(optimizer, *part) for part in arguments[:-1]]
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
 
 
 def make_by_halves(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -86,6 +94,14 @@ def make_by_halves(optimizer: Any, kind: str, arguments: tuple[Any, ...], named:
             super().step(self.times / 2)
 
     return Halves(optimizer, *arguments, **named)
+
+
+#: What makes the schedulers that are made otherwise than of their class and arguments alone.
+MAKES = {
+    "SWALR": make_averaging,
+    "Halves": make_by_halves,
+    **dict.fromkeys(("SequentialLR", "ChainedScheduler"), make_of_parts),
+}
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training.training_steps import clear, clip_by
 
 Tensor = torch.Tensor
@@ -35,8 +34,8 @@ def train(
     """Takes ``steps``: of each which of several optimizers, how many backward passes, by which path, and whether the event
     comes before it.
 
-    ``optimizer`` is a class, flags, and which of these are tensors; ``schedule`` what the steps of a scheduler are given, its
-    class and arguments; ``gradients`` how they are cleared and clipped, and whether that scales them.
+    ``optimizer`` is a class, flags, and which of these are tensors; ``schedule`` what the steps of a scheduler are given,
+    what makes it, and what that is given; ``gradients`` how they are cleared and clipped, and whether that scales them.
     """
     kind, flags, boxed = optimizer
     zero, clip, scaled = gradients
@@ -53,7 +52,7 @@ def train(
     leaf.grad = fed.get("grad")
     log: list[dict[str, Any]] = []
     optimizers = [listing(build, model, table, top) for _ in range(1 + max(turn for turn, *_ in steps))]
-    schedulers = [make(each, *schedule[1:]) for each in optimizers if schedule]
+    schedulers = [schedule[1](each, *schedule[2:]) for each in optimizers if schedule]
     for k, (turn, count, use, eventful) in enumerate(steps):
         if eventful:
             given = {"model": model, "optimizer": optimizers[turn], "build": build, "table": table}

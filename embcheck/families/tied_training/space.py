@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering_rows
-from embcheck.families.lr_scheduler.programs import FUNCTIONS
+from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.tied_training import optimizers, programs, training_steps
 from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
 from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
@@ -63,12 +63,12 @@ def plan(case: TiedTrainingCase) -> Plan:
 
 
 def _schedule(case: TiedTrainingCase) -> tuple[Any, ...]:
-    """What makes the scheduler, if there is one: what its steps are given, its class and arguments, and a function."""
+    """What the steps of the scheduler are given, what makes it, and what that is given; empty if there is none."""
     schedule = SCHEDULES[case.schedule]
     if schedule is None:
         return ()
-    function = [FUNCTIONS[schedule.function]] if schedule.function else []
-    return ((1.0,) if case.schedule == "plateau" else (), *schedule[:3], *function)
+    make, recipe = made_by(schedule, 1)
+    return ((1.0,) if case.schedule == "plateau" else (), make, *recipe)
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
