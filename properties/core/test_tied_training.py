@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.comparison import every, identical, is_true, refuses, same, unwritten, within
-from embcheck.core.law import Family
+from embcheck.core.law import Condition, Family, Judgement
 from embcheck.core.layout import view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
@@ -33,7 +33,7 @@ tied_training = Family(
 )
 
 
-def law(sentence: str, when: Callable[[TiedTrainingCase], bool] = lambda case: True, **options: Any) -> Any:
+def law(sentence: str, when: Condition = lambda case: True, **options: Any) -> Callable[[Judgement], Judgement]:
     """A law of training, of which lists that name a parameter twice are none."""
     return tied_training.law(sentence, when=lambda case: not case.twice and when(case), **options)
 

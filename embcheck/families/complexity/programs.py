@@ -71,7 +71,9 @@ def bag_weighted(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any)
 CALLED: dict[str, Call] = named(
     {
         "functional": lambda weight, indices, **flags: F.embedding(indices, weight, **flags),
-        "module": lambda weight, indices, **flags: torch.nn.Embedding(*weight.shape, _weight=weight, **flags)(indices),
+        "module": lambda weight, indices, **flags: torch.nn.Embedding(
+            len(weight), weight.shape[1], _weight=weight, **flags
+        )(indices),
         "bag_sum": lambda weight, indices, offsets, **flags: F.embedding_bag(
             indices, weight, offsets, mode="sum", **flags
         ),
@@ -83,7 +85,7 @@ CALLED: dict[str, Call] = named(
         ),
         "bag_weighted": bag_weighted,
         "bag_module": lambda weight, indices, offsets, **flags: torch.nn.EmbeddingBag(
-            *weight.shape, _weight=weight, **flags
+            len(weight), weight.shape[1], _weight=weight, **flags
         )(indices, offsets),
         "one_hot": lambda weight, indices, **flags: F.one_hot(indices, len(weight)),
     }

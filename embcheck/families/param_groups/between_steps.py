@@ -165,7 +165,8 @@ def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
     for groups in (state["param_groups"] * 2, longer):  # of another size
         raises((ValueError,), optimizer.load_state_dict, {"state": {}, "param_groups": groups})
     product = members[0].detach().requires_grad_() * 2
-    for group in (*({"params": wrong} for wrong in (members, set(), [1.0], [product])), members[:1]):
+    wrong: list[Any] = [members, set(), [1.0], [product]]
+    for group in (*({"params": each} for each in wrong), members[:1]):
         raises((ValueError, TypeError), optimizer.add_param_group, group)
     for lone in members:  # no iterable
         raises((TypeError,), build, lone)

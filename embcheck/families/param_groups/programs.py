@@ -143,9 +143,7 @@ def in_rows(p: Tensor, values: Tensor) -> Tensor:
     return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
 
 
-def watch(
-    word: str, optimizer: Any, members: list[Tensor], before: list[Tensor], calls: list[str]
-) -> Callable[..., None]:
+def watch(word: str, optimizer: Any, members: list[Any], before: list[Tensor], calls: list[str]) -> Callable[..., None]:
     """A hook that notes which one it is, and whether the members moved."""
 
     def hook(caller: Any, arguments: Any, keywords: Any) -> None:
@@ -156,7 +154,7 @@ def watch(
     return hook
 
 
-def settled(optimizer: Any, members: list[Tensor]) -> dict[str, Any]:
+def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
     tensors = [
         (m, name, value)

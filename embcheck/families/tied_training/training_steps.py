@@ -39,7 +39,7 @@ def head_of(weight: Tensor, bias: Tensor | None) -> Any:
 
 @into(TIES)
 def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
+    model: Any = torch.nn.Module()
     model.embedding, model.head = embedding_of(weight, sparse), head_of(weight, bias)
     model.head.weight = model.embedding.weight
     return model, "embedding", "head"
@@ -47,7 +47,7 @@ def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> T
 
 @into(TIES)
 def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
+    model: Any = torch.nn.Module()
     model.head, model.embedding = head_of(weight, bias), embedding_of(weight.detach(), sparse)
     model.head.weight = torch.nn.Parameter(weight)
     model.embedding.weight = model.head.weight
@@ -66,7 +66,7 @@ def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 
 @into(TIES)
 def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
+    model: Any = torch.nn.Module()
     model.source, model.target = embedding_of(weight, sparse), embedding_of(weight.detach(), sparse)
     model.head = head_of(weight, bias)
     model.head.weight = model.target.weight = model.source.weight
@@ -75,7 +75,7 @@ def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 
 @into(TIES)
 def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
+    model: Any = torch.nn.Module()
     model.source = model.target = embedding_of(weight, sparse)
     model.head = head_of(weight, bias)
     model.head.weight = model.target.weight
@@ -84,7 +84,7 @@ def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied
 
 @into(TIES)
 def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Sequential(embedding_of(weight.detach(), sparse), head_of(weight, bias))
+    model: Any = torch.nn.Sequential(embedding_of(weight.detach(), sparse), head_of(weight, bias))
     model[1].weight = model[0].weight
     del model[1].weight
     model[0].weight = torch.nn.Parameter(weight)
