@@ -65,7 +65,7 @@ def make(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str,
 
 
 def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
-    return torch.optim.swa_utils.SWALR(optimizer, *arguments, **named, **more)
+    return getattr(torch.optim.swa_utils, kind)(optimizer, *arguments, **named, **more)
 
 
 def make_by_function(
