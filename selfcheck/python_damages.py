@@ -414,6 +414,8 @@ def _narrow(*dtypes: str) -> tuple[str, ...]:
 _CASTS = {"cast(bfloat16)": _narrow("bfloat16"), "cast(float32)": _narrow("float32", "float16", "bfloat16")}
 _KINDS = (*_VALUES, *_INPLACE, "leaf", "numbers", "mapping")
 _SKIPS = ("written", "Module.load_state_dict", "Module._apply", "Module.to", "AveragedModel.update_parameters")
+#: Modules that keep their Parameters; a copy's are new ones anyway.
+_KEEPING = (*_SKIPS[1:], "Module.train", "Module.requires_grad_", "Module.zero_grad", "Module.apply")
 _ORDERED = ("Module.state_dict", "Module.named_parameters", "Module.named_modules", "Module.named_buffers")
 _MODULES, _COPIES = ("module",), ("copy.deepcopy", "AveragedModel.__init__")
 
@@ -441,7 +443,7 @@ PYTHON_DAMAGES: Mapping[str, PythonDamage] = {
         PythonDamage("restride", _restride, (*_VALUES, "leaf", "module")),
         PythonDamage("untie", _of_module(_untie), _MODULES, ("tied",)),
         PythonDamage("tie", _of_module(_tie), _MODULES, ("parameters>=2",)),
-        PythonDamage("replace(last)", _of_module(_replace), _MODULES, ("parameters>=1",)),
+        PythonDamage("replace(last)", _of_module(_replace), _KEEPING, ("parameters>=1",)),
         PythonDamage("freeze(last)", _of_module(_freeze), _MODULES, ("parameters>=1",)),
         PythonDamage("drop(gradient)", _of_module(_without_gradient), _MODULES, ("grads>=1",)),
         PythonDamage("keep(gradient)", _of_module(_with_gradient), ("Module.zero_grad",), ("grads>=1",)),
