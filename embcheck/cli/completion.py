@@ -15,7 +15,7 @@ _PACKAGE = Path(__file__).parents[1]
 _LAW = re.compile(r"^@(?:\w+\.)?law\(.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
 _FAMILY = re.compile(r"^\w+ = Family\(\s*\"(\w+)\"", re.MULTILINE)
 _MODE = re.compile(r"^(?:@mode|@build_mode|add_mode)\(\s*\"(\w+)\"", re.MULTILINE)
-_CLAIM = re.compile(r"^@claim\(\s*\"([\w.]+)\"", re.MULTILINE)
+_CLAIM = re.compile(r"^@?claim\(\s*\"([\w.]+)\"", re.MULTILINE)
 
 
 def law_names() -> list[str]:
