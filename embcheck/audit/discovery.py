@@ -6,15 +6,14 @@ Found by itself: from getters, from names and types, and from what the forward p
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from embcheck.audit import hf
-from embcheck.audit.factory import Source, compiled, fresh, made
-from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.program import Consulted, Inputs, Model, answer, backward, named, partition, same
+from embcheck.audit.factory import Source, compiled, fresh, made, told
+from embcheck.audit.program import Consulted, Inputs, Model, answer, backward, named, same
 
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
@@ -57,9 +56,10 @@ class Facts:
     random: bool = False
     given: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it travels between processes."""
-        return asdict(self)
+    @property
+    def compares(self) -> bool:
+        """Whether the answers of two models with the same table can be compared."""
+        return self.exact and not self.forward and bool(self.table)
 
 
 def explored(source: Source, expect: str, variant: str) -> Facts:
@@ -152,7 +152,7 @@ def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
             logits = answer(model, inputs)
         facts.logits = logits.shape[-1] if logits.dim() else 0
     except Exception as error:
-        facts.forward = f"its forward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        facts.forward = f"its forward pass raises {told(error)}"
         products = _Products()
     getter = getattr(model, "get_output_embeddings", None)
     head: Any = getter() if callable(getter) else None
@@ -222,7 +222,4 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
         backward(one, inputs)
         facts.trains = True
     except Exception as error:
-        facts.untrained = f"its backward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
-
-
-__all__ = ["AS_BUILT", "Facts", "explored", "inputs_of", "partition"]
+        facts.untrained = f"its backward pass raises {told(error)}"

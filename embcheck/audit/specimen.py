@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -10,6 +12,7 @@ import torch
 
 Tensor = torch.Tensor
 S = TypeVar("S", bound="Specimen")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -136,11 +139,19 @@ class Planted:
 PLANTED: dict[str, Planted] = {}
 
 
-def planted(*kinds: str) -> Any:
-    """Registers a class with a fault; its docstring says which."""
+def planted(*kinds: str, method: str = "", base: type[Specimen] = Specimen) -> Callable[[F], F]:
+    """Registers a fault, whose docstring says what it does: a class, or a function that replaces a ``method`` of ``base``.
 
-    def register(cls: type[Specimen]) -> type[Specimen]:
+    The class that is made of a function has the function's name in capitals: ``head_is_a_copy`` gives HeadIsACopy.
+    """
+
+    def register(fault: F) -> F:
+        cls: Any = fault
+        if method:
+            name = fault.__name__.title().replace("_", "")
+            cls = type(name, (base,), {method: fault, "__doc__": fault.__doc__, "__module__": fault.__module__})
+            setattr(sys.modules[fault.__module__], name, cls)
         PLANTED[cls.__name__] = Planted(cls, (cls.__doc__ or "").strip(), kinds)
-        return cls
+        return fault
 
     return register

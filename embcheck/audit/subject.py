@@ -17,8 +17,8 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
-from embcheck.audit.program import Build, Inputs, Problems, uncompiled, vary
+from embcheck.audit.finding import ADVICE, Finding, NotApplicable, Result
+from embcheck.audit.program import Build, Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
 
@@ -44,11 +44,25 @@ class Subject:
         """
         for name, reason in wanted.items():
             value = getattr(self.facts, name)
-            if name in ("forward", "untrained") and value:
-                raise NotApplicable(value)
-            if name not in ("forward", "untrained") and (value is False or value in ("", None)):
-                raise NotApplicable(reason)
+            obstacle = name in ("forward", "untrained", "meta")
+            if bool(value) == obstacle:
+                raise NotApplicable(reason or value)
         return self.facts
+
+    def fresh(self) -> Model:
+        """A fresh model."""
+        return fresh(self.source, self.variant)
+
+    def learning(self, model: Model) -> Any:
+        """The weight of the model's table.
+
+        Raises:
+            NotApplicable: if it is frozen.
+        """
+        weight = named(model).get(self.facts.table)
+        if weight is None or not weight.requires_grad:
+            raise NotApplicable("the table is frozen")
+        return weight
 
     def builder(self, *, varied: bool = True) -> Build:
         """What builds a fresh model, from a seed of its own where one is given."""
@@ -65,12 +79,10 @@ class Subject:
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
-    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> list[Finding]:
+    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Result:
         """The same as findings, each with a script that was run."""
         found = self.problems(program, varied=varied, **options)
-        if not found:
-            return []
-        shown = []
+        shown: Result = []
         for kind, where, words in merged(found):
             text = self.script(program, varied, options, kind)
             confirmed = alone.SHOWS.get(exit_status(text))
@@ -197,6 +209,3 @@ def exit_status(text: str) -> int | None:
     """How a script ends, run in this process; None if it raises what it makes no status of."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
-
-
-__all__ = ["AS_BUILT", "Subject", "exit_status", "merged", "sources"]

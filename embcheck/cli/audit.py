@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embcheck.cli.recording import keep_failures
 from embcheck.cli.usage import refuse
 from embcheck.core.files import write_whole
 from embcheck.core.processes import own_temporary_files
@@ -163,19 +164,10 @@ def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
 
 def keep(done: Audit, folder: Path) -> None:
     """Writes the script of each finding."""
-    from importlib.metadata import version
-
     from embcheck.core.machine import seen
-    from embcheck.record.store import keep as store
 
-    made_by = {"torch": version("torch"), "machine": seen().to_dict()}
-    for verdict in done.verdicts():
-        for example in verdict.counterexamples:
-            try:
-                store(example, folder, source=done.source, expect=done.expect, **made_by)
-            except OSError as error:  # which costs these files, and nothing else
-                typer.echo(f"embcheck: failures can't be kept in {folder}: {error.strerror}", err=True)
-                return
+    found = [(example, seen()) for verdict in done.verdicts() for example in verdict.counterexamples]
+    keep_failures(found, folder, source=done.source, expect=done.expect)
 
 
 def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from embcheck.core.options import COLOURS, COMMAND, FORMS, options_of
 CONFIGURED = "embcheck.configured"
 
 
-@with_options
+@with_options()
 def run(
     context: typer.Context,
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,
