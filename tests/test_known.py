@@ -175,8 +175,8 @@ def test_the_command_prints_a_cause_in_models_with_its_script() -> None:
 def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     there = scripts()
     del there["cpu-meta-mix"]
-    monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: there)
-    monkeypatch.setattr("embcheck.known.recorded.SCRIPTS", tmp_path / "scripts")
+    monkeypatch.setattr("embcheck.cli.known.scripts", lambda: there)
+    monkeypatch.setattr("embcheck.cli.known.SCRIPTS", tmp_path / "scripts")
     code, output = invoked("known", "--write", str(tmp_path / "pages"))
     assert (code, "make it short" in output) == (0, True)
     (made,) = (tmp_path / "scripts").glob("*.py")

@@ -253,7 +253,7 @@ def test_a_failure_at_a_level_is_replayed_there(tmp_path: Path, monkeypatch: pyt
         replayed.append(record["device"])
         return "FIXED", ""
 
-    monkeypatch.setattr("embcheck.cli.main._replayed", fixed)
+    monkeypatch.setattr("embcheck.cli.replay._replayed", fixed)
     assert typer.testing.CliRunner().invoke(app, ["replay", "abc123", "--store", str(tmp_path)]).exit_code == 0
     assert (replayed, len(asked)) == (["cpu"], 1)
 

@@ -14,7 +14,7 @@ import embcheck
 from embcheck.audit import faults
 from embcheck.audit.specimen import PLANTED
 from embcheck.claims.appraisal import every_claim
-from embcheck.cli.main import app
+from embcheck.cli.main import COMMANDS, app
 from embcheck.core.item import PROFILES
 from embcheck.core.options import TIMES
 from embcheck.subject.collect import load_families
@@ -39,7 +39,7 @@ def test_run_and_test_are_one_line_each() -> None:
 
 
 def test_commands_exist() -> None:
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known = set(COMMANDS)
     named = r"(?:`|&& )embcheck ([a-z]+)"
     assert set(re.findall(named, README)) <= known
     assert set(re.findall(named, (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))) == known
@@ -66,7 +66,7 @@ def test_readme_documentation_and_help_say_the_same_times() -> None:
 
 
 def command_options(name: str) -> list[Any]:
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
     return [option for option in command.params if getattr(option, "help", None)]
 
 

@@ -210,7 +210,7 @@ class Line:
             return by_name[environment.torch]
 
         monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
-        monkeypatch.setattr("embcheck.releases.trial.try_script", try_script)
+        monkeypatch.setattr("embcheck.cli.since.try_script", try_script)
         (tmp_path / "failure.py").write_text("")
         self.arguments = ["since", str(tmp_path / "failure.py"), *by_name, "--cache", str(tmp_path)]
 

@@ -12,15 +12,22 @@ from embcheck.cli.completion import claim_names
 from embcheck.cli.parameters import with_options
 from embcheck.cli.recording import close_record, keep_failures, open_record
 from embcheck.cli.usage import INTERNAL, NOTHING, refuse
+from embcheck.core.facts import closest
+from embcheck.core.ledger import SHIPPED, load
+from embcheck.core.machine import here
 from embcheck.core.processes import own_temporary_files
+from embcheck.core.verdict import Counterexample
+from embcheck.engine.crashes.crash import confirmed
+from embcheck.record.record import Writer
 from embcheck.record.store import store_of
+from embcheck.report.claims import claims_report, closing, story_lines
+from embcheck.report.style import console
+from embcheck.report.terminal import failure
+from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
+from embcheck.subject.collect import load_families, statements
 
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
-    from embcheck.core.verdict import Counterexample
-    from embcheck.record.record import Writer
-    from embcheck.runner.run import Results
-
 Keyword = Annotated[
     str, typer.Option("-k", help="Only claims that contain this in id, words, title, source or verdict.")
 ]
@@ -32,13 +39,10 @@ Show = Annotated[str, typer.Option("--show", metavar="ID", help=_STORY, autocomp
 def claims(keyword: Keyword = "", show: Show = "", **given: Any) -> None:
     """Decides the claims of five tutorials: each holds, holds only under a condition, or is refuted."""
     from embcheck.claims.appraisal import chosen, every_claim, story
-    from embcheck.report.claims import story_lines
 
     if show:
         made = every_claim().get(show)
         if made is None:
-            from embcheck.core.facts import closest
-
             refuse(f"no claim {show!r}; {closest(show, every_claim()) or 'see `embcheck claims`'}")
         prepare()
         typer.echo("\n".join(story_lines(made, *story(made))))
@@ -65,11 +69,6 @@ def prepare() -> None:
 
 def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
     """Appraises the claims, prints them, and returns the exit code; the record is kept whatever ends it."""
-    from embcheck.core.machine import here
-    from embcheck.engine.crashes.crash import confirmed
-    from embcheck.report.claims import closing
-    from embcheck.runner.run import Results, Settings, environment, examples_of, exit_code
-
     prepare()
     found: list[Appraised] = []
     results, machine = Results(Settings(seed, report=report)), here()
@@ -104,9 +103,6 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
     import torch
 
     from embcheck.claims.appraisal import appraise
-    from embcheck.core.ledger import SHIPPED, load
-    from embcheck.core.machine import here
-    from embcheck.runner.run import Batch
 
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
     experiments, said = len({made.experiment for made in selected}), _statements()
@@ -127,16 +123,11 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
 
 def _statements() -> dict[str, Any]:
     """What the laws say, by name."""
-    from embcheck.subject.collect import load_families, statements
-
     return {statement.law: statement for statement in statements(load_families()["tutorial_claims"])}
 
 
 def _tell(found: list[Appraised], examples: list[Counterexample], store: Path | None) -> None:
     from embcheck.claims.appraisal import every_claim
-    from embcheck.report.claims import claims_report
-    from embcheck.report.style import console
-    from embcheck.report.terminal import failure
 
     out, order, laws = console(), list(every_claim()), _statements()
     found.sort(key=lambda one: order.index(one.claim.id))

@@ -18,12 +18,15 @@ from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.levels.level import BEST, Level, UnknownLevel, lacking, named
 from embcheck.engine.levels.sweep import AGREE, DECK, Request, Running, Swept, disagreements
 from embcheck.record.store import store_of
+from embcheck.report.failure import chosen
+from embcheck.report.levels import level_lines, level_table
+from embcheck.report.style import console
+from embcheck.report.terminal import failure
+from embcheck.runner.run import Results, environment, examples_of, exit_code
 
 
 def sweep(settings: Any, levels: str, *, family: str = "", keyword: str = "", workers: str = "auto") -> int:
     """Judges the deck at each level that there is here, prints what was proved and a table, and returns the exit code."""
-    from embcheck.report.style import console
-
     try:
         wanted = named(levels)
     except UnknownLevel as error:
@@ -82,11 +85,6 @@ def _swept(wanted: Sequence[Level], request: Request, workers: int) -> Iterator[
 
 def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> int:
     """Prints and keeps what came of the levels; the exit code."""
-    from embcheck.report.failure import chosen
-    from embcheck.report.levels import level_lines, level_table
-    from embcheck.report.terminal import failure
-    from embcheck.runner.run import Results, examples_of, exit_code
-
     best = swept[0]
     verdicts = [verdict for each in swept for verdict in each.verdicts]
     verdicts += [found for each in swept[1:] if each.values for found in disagreements(best, each)]
@@ -116,8 +114,6 @@ def _recorded(
     settings: Any, swept: Sequence[Swept], results: Any, settled: Sequence[Verdict], code: int, seconds: float
 ) -> int:
     """Writes the record, if one was asked for; the exit code."""
-    from embcheck.runner.run import environment
-
     writer = open_record(settings.report, settings, environment(swept[0].machine))
     if writer is not None:
         for statement in {law.law: law for each in swept for law in (*each.laws, AGREE)}.values():

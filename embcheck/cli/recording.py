@@ -6,22 +6,19 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from embcheck.cli.usage import INTERNAL, refuse
-
-if TYPE_CHECKING:
-    from embcheck.core.machine import Machine
-    from embcheck.core.verdict import Counterexample
-    from embcheck.record.record import Writer
+from embcheck.core.machine import Machine
+from embcheck.core.verdict import Counterexample
+from embcheck.record.record import Writer
+from embcheck.record.store import keep
 
 
 def open_record(report: Path | None, settings: Any, around: dict[str, Any]) -> Writer | None:
     """The record in a folder, its header written; None without a folder; one that can't be written is refused."""
-    from embcheck.record.record import Writer
-
     if report is None:
         return None
     try:
@@ -44,8 +41,6 @@ def close_record(writer: Writer | None, code: int) -> int:
 
 def keep_failures(found: Iterable[tuple[Counterexample, Machine]], store: Path, **more: Any) -> Path | None:
     """Keeps counterexamples with their scripts for ``embcheck replay``; None if that can't be written."""
-    from embcheck.record.store import keep
-
     try:
         for example, machine in found:
             keep(example, store, torch=version("torch"), machine=machine.to_dict(), **more)

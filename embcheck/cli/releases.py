@@ -7,20 +7,24 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from embcheck.cli.completion import mode_names, profile_names
 from embcheck.cli.usage import NOTHING, lacks, refuse
 from embcheck.core.files import write_whole
+from embcheck.core.verdict import Status
+from embcheck.engine.source import copy
+from embcheck.record.compare import Change, Key
+from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
-
-if TYPE_CHECKING:
-    from embcheck.record.compare import Change, Key
-    from embcheck.record.grid import Grid, Step
-    from embcheck.releases.cell import Cell, Selection
-    from embcheck.releases.environment import Cache, Release
+from embcheck.releases.cell import Cell, Selection, run_cell, write_line
+from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
+from embcheck.releases.trial import try_script
+from embcheck.report.matrix import show
+from embcheck.report.style import console
+from embcheck.runner.run import Settings, UsageError
 
 #: Changes of one step whose scripts are run.
 _TRIED = 12
@@ -70,9 +74,6 @@ def releases(
     Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
     last release violates one or could not be run, or a record lacks something.
     """
-    from embcheck.releases.cell import Selection
-    from embcheck.runner.run import Settings, UsageError
-
     try:
         Settings(seed, profile, modes=mode).checked()
     except UsageError as error:
@@ -101,8 +102,6 @@ def resources(
     asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool
 ) -> tuple[Cache, list[Release]]:
     """The cache and the releases that the command line names; bad ones are refused."""
-    from embcheck.releases.environment import Cache, Release, UnknownRelease
-
     try:
         held = Cache(cache, python)
         wanted = [Release(name, index) for name in asked or ()]
@@ -124,9 +123,6 @@ def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
 
 
 def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: str) -> list[Cell]:
-    from embcheck.engine.source import copy
-    from embcheck.releases.cell import run_cell, write_line
-
     # A copy, so that an edit in the checkout does not change what a long run compares.
     source = copy(cache.sources)
     return [run_cell(cache, release, selection, source, workers, write_line) for release in wanted]
@@ -135,10 +131,7 @@ def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: s
 def _on_ray(
     cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
 ) -> list[Cell]:
-    from embcheck.engine.source import copy
-    from embcheck.releases.cell import write_line
     from embcheck.releases.cluster import Cluster
-    from embcheck.releases.environment import ReleaseError
 
     # ray tells of dead nodes on the standard output, which is for what was asked for.
     with contextlib.redirect_stdout(sys.stderr):
@@ -157,10 +150,6 @@ def _on_ray(
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
-    from embcheck.record.grid import Grid
-    from embcheck.report.matrix import show
-    from embcheck.report.style import console
-
     grid = Grid(cells)
     trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
     out = console(width=max(140, 60 + 16 * len(cells)))
@@ -174,8 +163,6 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
 
 def exit_code_of(cells: list[Cell], grid: Grid) -> int:
     """1 if a step broke a law, the last release fails one, or a release has no whole record; else 0."""
-    from embcheck.core.verdict import Status
-
     broke = any(change.move.bad for step in grid.steps for change in step.changes)
     last = any(verdict.status >= Status.UNKNOWN for verdict in grid.settled[-1])
     lacking = any(cell.record is not None and not cell.record.complete for cell in cells)
@@ -184,8 +171,6 @@ def exit_code_of(cells: list[Cell], grid: Grid) -> int:
 
 def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
     """What the scripts of a step's changes say in the two releases: the change seen without embcheck."""
-    from embcheck.releases.trial import try_script
-
     by_name = {cell.name: cell for cell in cells}
     sides = [by_name[column.name] for column in (step.before, step.after)]
     told = {}
@@ -215,7 +200,6 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
                 if (cell.folder / STORE).is_dir():
                     shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
         if find_spec("jinja2") is not None:
-            from embcheck.record.grid import Run
             from embcheck.report.page import render
 
             columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]

@@ -16,6 +16,9 @@ from embcheck.cli.completion import profile_names
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
+from embcheck.report.style import bar, console
+from embcheck.runner.run import Settings, UsageError
+from embcheck.subject.collect import load_families
 
 #: How many drawn faults there are without options.
 DRAWN = 400
@@ -53,7 +56,6 @@ def selfcheck(
     to kill; every fault by hand is killed, every control survives, and every law kills one.  -k takes some of those by hand
     alone, --drawn so many drawn ones alone; with --fault each is killed.
     """
-    from embcheck.runner.run import Settings, UsageError
     from selfcheck.by_hand import selected
     from selfcheck.fault import load_faults
 
@@ -81,9 +83,6 @@ def _scored(
     profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None
 ) -> tuple[int, set[str]]:
     """Plants drawn faults, reports them, and returns the exit code with the laws that killed one."""
-    from embcheck.runner.run import Settings, UsageError
-    from embcheck.subject.collect import load_families
-
     load_families()  # which finds the checkout
     try:
         from selfcheck import report
@@ -114,8 +113,6 @@ def _scored(
 
 def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
     """What comes of work that tells what it is doing, with a progress bar for each thing where there is a terminal."""
-    from embcheck.report.style import bar, console
-
     with bar(console(stderr=True)) as followed:
         tasks: dict[str, Any] = {}
 
@@ -151,8 +148,6 @@ def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
 def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:
     """Plants the chosen faults, reports them, and returns the exit code; None for ``others``, the laws that killed a drawn
     fault, asks of no law that it kills one."""
-    from embcheck.report.style import console
-    from embcheck.subject.collect import load_families
     from selfcheck.by_hand import idle_laws, rechecked
     from selfcheck.by_hand import selfcheck as run_all
     from selfcheck.fault import load_faults
@@ -183,8 +178,6 @@ def _status(result: FaultResult) -> str:
 
 def _followed(out: Console, total: int, work: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
     """What a run returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
-    from embcheck.report.style import bar
-
     with bar(out) as followed:
         task = followed.add_task("faults", total=total)
 
@@ -200,8 +193,6 @@ def _followed(out: Console, total: int, work: Callable[[Callable[[int, int, Faul
 
 def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str], None]], set[str]]) -> set[str]:
     """What a second look at some laws gives, with a progress bar where there is a terminal."""
-    from embcheck.report.style import bar
-
     if not laws:
         return set()
     out.print(f"no fault was seen to violate {len(laws)} laws: each meets the faults of its family")
