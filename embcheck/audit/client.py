@@ -98,7 +98,6 @@ class Template:
         return self._process
 
     def close(self) -> None:
-        """Ends the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

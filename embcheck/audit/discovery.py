@@ -63,7 +63,6 @@ class Facts:
 
 
 def explored(source: Source, expect: str, variant: str) -> Facts:
-    """The facts of a freshly built model."""
     was_compiled = compiled(source)
     model, given = made(source, variant)
     model.eval()

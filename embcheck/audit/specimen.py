@@ -41,7 +41,6 @@ class Specimen(torch.nn.Module):
         self.tie_weights()
 
     def make_table(self) -> Any:
-        """The table of tokens."""
         return torch.nn.Embedding(self.config.vocab_size, self.config.width, padding_idx=self.config.padding_idx)
 
     def tie_weights(self) -> None:
@@ -56,7 +55,6 @@ class Specimen(torch.nn.Module):
         return self.head
 
     def look_up(self, input_ids: Tensor) -> Tensor:
-        """The rows of the ids."""
         rows: Tensor = self.table(input_ids)
         return rows
 
@@ -67,7 +65,6 @@ class Specimen(torch.nn.Module):
         return self.logits(inputs_embeds + torch.tanh(self.mix(self.norm(inputs_embeds))))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The head's answer."""
         out: Tensor = self.head(hidden)
         return out
 

@@ -21,6 +21,7 @@ from embcheck.audit.finding import ADVICE, Finding, NotApplicable, Result
 from embcheck.audit.program import Build, Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.record.totals import grouped
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024
@@ -50,7 +51,6 @@ class Subject:
         return self.facts
 
     def fresh(self) -> Model:
-        """A fresh model."""
         return fresh(self.source, self.variant)
 
     def learning(self, model: Model) -> Any:
@@ -158,11 +158,8 @@ def folder_of(module: str) -> str:
 
 def merged(problems: Problems) -> Problems:
     """One problem for each kind and place; many of one kind become one, for they have one cause."""
-    groups: dict[str, Problems] = {}
-    for problem in dict.fromkeys(problems):
-        groups.setdefault(problem[0], []).append(problem)
     shown: Problems = []
-    for kind, group in groups.items():
+    for kind, group in grouped(dict.fromkeys(problems), lambda problem: problem[0]).items():
         _, where, words = group[0]
         more = [place for _, place, _ in group[1:] if place not in ("", where)]
         shown.append((kind, where, words + (f"; so with {', '.join(more[:4])}" + (" …" if len(more) > 4 else "")

@@ -50,7 +50,6 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The program's name."""
         return self.program.__name__
 
     def cases(self) -> Iterator[ClaimCase]:
@@ -106,12 +105,10 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def numel(self) -> int:
-        """How many tokens there are."""
         return self.table.numel
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return self.table.format
 
     @property
@@ -121,7 +118,6 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def tokens(self) -> Ints:
-        """The tokens, shape ``shape``."""
         return self.table.tokens.reshape(self.shape)
 
     @property
@@ -148,7 +144,6 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def padding_row(self) -> int:
-        """The table's padding row."""
         row = self.table.padding_row
         if row is None:
             raise ValueError(f"{self.experiment} has no padding")

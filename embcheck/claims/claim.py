@@ -191,13 +191,11 @@ class Observations:
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def note(self, situation: str, true: bool, words: str) -> None:
-        """Notes a case."""
         count, first = self.seen.get((situation, true), (0, words))
         self.seen[situation, true] = (count + 1, first)
 
     @property
     def cases(self) -> int:
-        """How many cases there were."""
         return sum(count for count, _ in self.seen.values())
 
     @property

@@ -122,7 +122,6 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
 
 
 def _statements() -> dict[str, Any]:
-    """What the laws say, by name."""
     return {statement.law: statement for statement in statements(load_families()["tutorial_claims"])}
 
 

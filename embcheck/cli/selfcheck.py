@@ -16,7 +16,7 @@ from embcheck.cli.completion import profile_names
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
-from embcheck.report.style import bar, console
+from embcheck.report.style import bar, console, plain_table
 from embcheck.runner.run import Settings, UsageError
 from embcheck.subject.collect import load_families
 
@@ -203,13 +203,8 @@ def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str],
 
 def table_of(results: Iterable[FaultResult]) -> Table:
     """Who killed each fault, with which engine and mode, after how many cases and seconds."""
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("fault", "family", "killed by", "engine"):
-        table.add_column(name, no_wrap=True)
-    for name in ("cases", "s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("fault", "family", "killed by", "engine", numbers=("cases", "s"))
     for result in results:
         table.add_row(
             result.fault + (" (control)" if result.control else ""),

@@ -172,34 +172,34 @@ def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]
     return weight, lambda indices: weight[indices] + 1
 
 
-#: Name, what compiles with which backend, the cases, what one costs beside eager, the sentence after "torch.compile with".
-_MODES: tuple[tuple[str, Callable[..., Build], Backend, Any, float, str], ...] = (
-    ("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0,
-     'backend="eager": dynamo\'s graphs and guards, run as they are.'),
-    ("compile_guarded", compiled_second, dynamo_backend, lattice(8, 24, 8), 10.0,
-     'backend="eager", once the same call was compiled for a layer with other flags.'),
-    ("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0, 'backend="aot_eager": forward and backward recorded.'),
-    ("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,
-     'backend="aot_eager_decomp_partition": with inductor\'s decompositions and partitions.'),
-    ("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0, 'backend="eager", called without a graph.'),
-    ("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
-     'backend="aot_eager", called without a graph: no backward is recorded.'),
-    ("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0, 'backend="inductor" and dynamic shapes.'),
-    ("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
-     'backend="inductor" and dynamic shapes, called without a graph.'),
-    ("inductor_static", compiled_statically, inductor_backend, lattice(1, 3, 6), 200.0,
-     'backend="inductor", each size a constant.'),
-)  # fmt: skip
+def compile_mode(
+    name: str, compile_it: Callable[..., Build], backend: Backend, cases: Any, cost: float, words: str
+) -> None:
+    """Adds a mode; ``words`` are what its sentence says after "torch.compile with"."""
+    more: dict[str, Any] = {"lacking": no_compiler} if backend is inductor_backend else {}
+    if name.endswith("_no_grad"):
+        more["grad"] = False
+    elif backend is not dynamo_backend:
+        more["around"] = donating
+    cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
+    if compile_it is compiled_second:
+        cannot = cannot | dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
+    more |= recorded_on(cases, cannot, cost=cost)
+    add_mode(name, f"torch.compile with {words}", compile_it, backend, **more)
 
-for _name, _compile, _backend, _cases, _cost, _sentence in _MODES:
-    _more: dict[str, Any] = {"lacking": no_compiler} if _backend is inductor_backend else {}
-    if _name.endswith("_no_grad"):
-        _more["grad"] = False
-    elif _backend is not dynamo_backend:
-        _more["around"] = donating
-    if _name == "compile_guarded":
-        _cannot = _DYNAMO | dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
-    else:
-        _cannot = _DYNAMO if _backend is dynamo_backend else _CANNOT
-    _more |= recorded_on(_cases, _cannot, cost=_cost)
-    add_mode(_name, f"torch.compile with {_sentence}", _compile, _backend, **_more)
+
+compile_mode("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0,
+             'backend="eager": dynamo\'s graphs and guards, run as they are.')  # fmt: skip
+compile_mode("compile_guarded", compiled_second, dynamo_backend, lattice(8, 24, 8), 10.0,
+             'backend="eager", once the same call was compiled for a layer with other flags.')  # fmt: skip
+compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0, 'backend="aot_eager": forward and backward recorded.')  # fmt: skip
+compile_mode("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,
+             'backend="aot_eager_decomp_partition": with inductor\'s decompositions and partitions.')  # fmt: skip
+compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0, 'backend="eager", called without a graph.')  # fmt: skip
+compile_mode("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
+             'backend="aot_eager", called without a graph: no backward is recorded.')  # fmt: skip
+compile_mode("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0, 'backend="inductor" and dynamic shapes.')  # fmt: skip
+compile_mode("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
+             'backend="inductor" and dynamic shapes, called without a graph.')  # fmt: skip
+compile_mode("inductor_static", compiled_statically, inductor_backend, lattice(1, 3, 6), 200.0,
+             'backend="inductor", each size a constant.')  # fmt: skip

@@ -72,14 +72,11 @@ _PLACED = {
     "embedding_dim=0 & entry=linear": "a table without columns is not sharded by them",
 } | {f"entry={name}": "no sharding strategy is registered for it" for name in ("bag_sum", "bag_mean", "bag_max")}
 
-for _name, _words, _placement in (
-    ("replicate", "Replicate()", ("Replicate",)),
-    ("rows", "its rows sharded: Shard(0)", ("Shard", 0)),
-    ("columns", "its columns sharded: Shard(1)", ("Shard", 1)),
-):
-    _sentence = f"The table is a DTensor on one process, {_words}."
-    _more: dict[str, Any] = {"calls": TABLE, "rebuilds": True, "lacking": no_tensor, "cost": 6, "cannot": _PLACED}
-    add_mode(f"dtensor_{_name}", _sentence, placed, *_placement, **_more)
+_DTENSOR: dict[str, Any] = {"calls": TABLE, "rebuilds": True, "lacking": no_tensor, "cost": 6, "cannot": _PLACED}
+_ONE = "The table is a DTensor on one process"
+add_mode("dtensor_replicate", f"{_ONE}, Replicate().", placed, "Replicate", **_DTENSOR)
+add_mode("dtensor_rows", f"{_ONE}, its rows sharded: Shard(0).", placed, "Shard", 0, **_DTENSOR)
+add_mode("dtensor_columns", f"{_ONE}, its columns sharded: Shard(1).", placed, "Shard", 1, **_DTENSOR)
 
 #: What DistributedDataParallel can't do.
 _MODULE = MODULE | {

@@ -83,7 +83,6 @@ def recalled(build: Build, change: Callable[[Call], Call]) -> Build:
 
 
 def inside(build: Build, context: Callable[[], AbstractContextManager[Any]]) -> Build:
-    """Each call happens inside a context."""
 
     def change(call: Call) -> Call:
         def called(*given: Tensor | None) -> Tensor:

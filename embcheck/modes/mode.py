@@ -53,7 +53,6 @@ class Mode:
 
     @property
     def sentence(self) -> str:
-        """What it does, in words."""
         return " ".join((self.function.__doc__ or "").split())
 
     def reason(self, case: Any, family: Family) -> str | None:

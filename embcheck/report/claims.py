@@ -67,7 +67,6 @@ def outcome(found: Appraised) -> str:
 
 
 def claims_table(appraised: Iterable[Appraised]) -> Table:
-    """A row for each claim."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
     table.add_column("verdict", min_width=8)
     table.add_column("claim", ratio=3)

@@ -14,6 +14,7 @@ from embcheck.record.audited import AS_BUILT, FAMILY, Advice, Model, models
 from embcheck.record.grid import Column, Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
+from embcheck.record.totals import grouped
 from embcheck.report.mark import Mark
 
 #: So few findings are shown open.
@@ -48,7 +49,6 @@ class Found:
 
     @property
     def haystack(self) -> str:
-        """What the search looks in."""
         return f"{self.model.name} {self.example.law} {self.example.kind} {self.example.got}".lower()
 
 
@@ -112,9 +112,7 @@ class Shown:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """By law; a law that was asked of several variants has the worst of them."""
-        by_law: dict[str, list[Verdict]] = {}
-        for verdict in self.model.judged:
-            by_law.setdefault(verdict.law, []).append(verdict)
+        by_law = grouped(self.model.judged, lambda verdict: verdict.law)
         return {law: self._cell(verdicts) for law, verdicts in by_law.items()}
 
     def _cell(self, verdicts: list[Verdict]) -> Cell:
@@ -140,7 +138,6 @@ class Shown:
 
     @property
     def haystack(self) -> str:
-        """What the search looks in."""
         kinds = " ".join(found.example.kind for found in self.findings)
         return f"{self.name} {self.model.description} {self.model.unbuilt} {kinds}".lower()
 
@@ -182,10 +179,7 @@ class Audits:
     @cached_property
     def causes(self) -> list[Cause]:
         """Those of most models first."""
-        found: dict[str, list[Found]] = {}
-        for one in self.shown:
-            for finding in one.findings:
-                found.setdefault(finding.kind, []).append(finding)
+        found = grouped((each for one in self.shown for each in one.findings), lambda finding: finding.kind)
         return sorted((Cause(kind, every) for kind, every in found.items()), key=lambda cause: -cause.models)
 
     @property

@@ -24,9 +24,10 @@ from embcheck.core.cause import Cause, summed_up
 from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
-from embcheck.record.compare import Change, Key, Move
+from embcheck.record.compare import Key
 from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
+from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
 from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
@@ -270,9 +271,7 @@ def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Gr
 
 def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
     """A step's changes by what happened, with the evidence of each."""
-    moves: dict[Move, list[Change]] = {}
-    for change in step.changes:
-        moves.setdefault(change.move, []).append(change)
+    moves = grouped(step.changes, lambda change: change.move)
     return {
         "before": step.before.name,
         "after": step.after.name,
