@@ -192,13 +192,16 @@ compile_mode("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0
              'backend="eager": dynamo\'s graphs and guards, run as they are.')  # fmt: skip
 compile_mode("compile_guarded", compiled_second, dynamo_backend, lattice(8, 24, 8), 10.0,
              'backend="eager", once the same call was compiled for a layer with other flags.')  # fmt: skip
-compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0, 'backend="aot_eager": forward and backward recorded.')  # fmt: skip
+compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0,
+             'backend="aot_eager": forward and backward recorded.')  # fmt: skip
 compile_mode("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,
              'backend="aot_eager_decomp_partition": with inductor\'s decompositions and partitions.')  # fmt: skip
-compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0, 'backend="eager", called without a graph.')  # fmt: skip
+compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0,
+             'backend="eager", called without a graph.')  # fmt: skip
 compile_mode("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
              'backend="aot_eager", called without a graph: no backward is recorded.')  # fmt: skip
-compile_mode("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0, 'backend="inductor" and dynamic shapes.')  # fmt: skip
+compile_mode("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0,
+             'backend="inductor" and dynamic shapes.')  # fmt: skip
 compile_mode("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
              'backend="inductor" and dynamic shapes, called without a graph.')  # fmt: skip
 compile_mode("inductor_static", compiled_statically, inductor_backend, lattice(1, 3, 6), 200.0,
