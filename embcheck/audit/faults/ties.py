@@ -108,8 +108,7 @@ class HeadHoldsTheTable(Specimen):
 @planted("alias is lost", method="__setstate__")
 def pickle_unties(self: Specimen, state: dict[str, Any]) -> None:
     """Unpickling gives the head a Parameter of its own."""
-    restored: Any = super()
-    restored.__setstate__(state)
+    torch.nn.Module.__setstate__(self, state)
     self.head.weight = torch.nn.Parameter(self.head.weight.detach().clone())
 
 

@@ -9,7 +9,7 @@ import torch
 from embcheck.audit.discovery import Facts
 from embcheck.audit.factory import fresh, told
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law
-from embcheck.audit.program import Inputs, answer, call, named
+from embcheck.audit.program import Calls, Inputs, answer, call, named
 from embcheck.audit.program_state import moved_row, stepped, untouched
 from embcheck.audit.program_value import (
     a_step_shows,
@@ -82,28 +82,15 @@ def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
     return subject.findings(embeds_equal_ids, table=subject.facts.table)
 
 
-class _Lookups(torch.overrides.TorchFunctionMode):
-    """Which tables are asked for rows by the ids themselves, or by something else of their shape."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[int, torch.Tensor]] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") == "embedding" and isinstance(args[0], torch.Tensor):
-            self.asked.append((id(args[1]), args[0]))
-        return func(*args, **(kwargs or {}))
-
-
 def _other_readers(subject: Subject) -> str:
     """Tables besides that of the tokens whose ids change when the tokens do, so that rows can't replace the ids."""
     model = subject.fresh()
     ids = subject.inputs["input_ids"]
     seen = []
     for moved in (ids, ids.flip(1)):
-        with _Lookups() as lookups:
+        with Calls() as calls:
             answer(model, {**subject.inputs, "input_ids": moved})
-        seen.append(lookups.asked)
+        seen.append([(id(given[1]), given[0]) for name, given, _ in calls.made if name == "embedding"])
     table = id(model.get_input_embeddings().weight)
     tables = [(path, module) for path, module in model.named_modules() if isinstance(module, torch.nn.Embedding)]
     names = {id(module.weight): path for path, module in tables}
