@@ -7,11 +7,11 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import mode_names, profile_names
+from embcheck.cli.parameters import with_options
 from embcheck.cli.usage import NOTHING, lacks, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.verdict import Status
@@ -37,43 +37,37 @@ Index = Annotated[str, typer.Option("--index", help="A package index to install 
 Python = Annotated[str, typer.Option("--python", help="The Python of new environments: a version or a path.")]
 
 
+Asked = Annotated[
+    list[str] | None, typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters.")
+]
+On = Annotated[str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")]
+Address = Annotated[str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")]
+Shards = Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")]
+Every = Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")]
+Clean = Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")]
+
+
+@with_options("profile", "seed", "select", "mode", "ledger", "workers", "report")
 def releases(
-    asked: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters."),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option("--profile", help="quick, gate, full or deep: how much is run.", autocompletion=profile_names)
-    ] = "gate",
-    seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
-    keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",
-    mode: Annotated[
-        str, typer.Option("--mode", help="Modes: all, or names with commas between.", autocompletion=mode_names)
-    ] = "",
-    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, beside those shipped.")] = None,
-    workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
-    on: Annotated[
-        str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")
-    ] = "local",
-    address: Annotated[
-        str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")
-    ] = "",
-    shards: Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")] = 1,
+    asked: Asked = None,
+    on: On = "local",
+    address: Address = "",
+    shards: Shards = 1,
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Folder for the records, failures and the page.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")] = False,
+    every: Every = False,
+    prune: Prune = False,
+    clean: Clean = False,
+    **given: Any,
 ) -> None:
     """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
 
     Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
     last release violates one or could not be run, or a record lacks something.
     """
+    profile, seed, mode, workers = (given[name] for name in ("profile", "seed", "mode", "workers"))
     try:
         Settings(seed, profile, modes=mode).checked()
     except UsageError as error:
@@ -89,13 +83,15 @@ def releases(
         _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
     if not wanted:
         return
-    selection = Selection(profile, seed, keyword, mode, str(ledger.absolute()) if ledger else "")
-    cells = (
-        _cells(held, wanted, selection, workers)
-        if on == "local"
-        else _on_ray(held, wanted, selection, workers, shards, address)
-    )
-    _show(held, cells, report, every)
+    ledger = str(given["ledger"].absolute()) if given["ledger"] else ""
+    selection = Selection(profile, seed, given["select"], mode, ledger)
+    if on == "local":
+        # A copy, so that an edit in the checkout does not change what a long run compares.
+        source = copy(held.sources)
+        cells = [run_cell(held, release, selection, source, workers, write_line) for release in wanted]
+    else:
+        cells = _on_ray(held, wanted, selection, workers, shards, address)
+    _show(held, cells, given["report"], every)
 
 
 def resources(
@@ -120,12 +116,6 @@ def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
     if cells:
         for folder in (cache.cells, cache.sources, cache.folder / "trials"):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: str) -> list[Cell]:
-    # A copy, so that an edit in the checkout does not change what a long run compares.
-    source = copy(cache.sources)
-    return [run_cell(cache, release, selection, source, workers, write_line) for release in wanted]
 
 
 def _on_ray(
