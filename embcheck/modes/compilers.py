@@ -29,7 +29,7 @@ _DYNAMO = NO_TRANSFORMS | {"entry=swapped": "dynamo does not trace warnings.catc
 _CANNOT = _DYNAMO | {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
 
-def compiled(build: Build, backend: Backend, *, dynamic: bool = True) -> Build:
+def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
     import torch._functorch.config
 
     def run(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
