@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.audited import AS_BUILT, FAMILY, Advice, Model, models
@@ -19,57 +20,34 @@ from embcheck.report.mark import Mark
 
 #: So few findings are shown open.
 _OPEN = 3
+#: What came of a finding's script.
+_CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
 
 
-@dataclass(frozen=True)
-class Found:
-    """A finding with its model and the place of both on the page."""
+class Found(NamedTuple):
+    """A finding with its model and the place of both on the page; ``kind`` is the sort of its cause, without the place."""
 
     model: Shown
     example: Counterexample
     anchor: str
+    kind: str
+    confirmed: str
+    replay: str
+    haystack: str
 
     @property
     def advice(self) -> Advice:
         return Advice.of(self.example)
 
-    @property
-    def kind(self) -> str:
-        """What sort of cause it is, without the place."""
-        return self.example.kind.removesuffix(f": {self.example.path}")
 
-    @property
-    def confirmed(self) -> str:
-        words = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
-        return words[self.example.script_confirmed]
-
-    @property
-    def replay(self) -> str:
-        return replayed(self.example, self.model.store)
-
-    @property
-    def haystack(self) -> str:
-        return f"{self.model.name} {self.example.law} {self.example.kind} {self.example.got}".lower()
-
-
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """The findings of one kind: what they do and how they are repaired is the same for all."""
 
     kind: str
     findings: Sequence[Found]
-
-    @property
-    def advice(self) -> Advice:
-        return self.findings[0].advice
-
-    @property
-    def models(self) -> int:
-        return len({id(found.model) for found in self.findings})
-
-    @property
-    def laws(self) -> list[str]:
-        return list(dict.fromkeys(found.example.law for found in self.findings))
+    advice: Advice
+    models: int
+    laws: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -104,10 +82,13 @@ class Shown:
 
     @cached_property
     def findings(self) -> list[Found]:
-        return [
-            Found(self, example, f"finding-{self.anchor}-{number}")
-            for number, example in enumerate(self.model.findings, 1)
-        ]
+        return [self._found(number, example) for number, example in enumerate(self.model.findings, 1)]
+
+    def _found(self, number: int, example: Counterexample) -> Found:
+        kind, anchor = example.kind.removesuffix(f": {example.path}"), f"finding-{self.anchor}-{number}"
+        haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
+        confirmed = _CONFIRMED[example.script_confirmed]
+        return Found(self, example, anchor, kind, confirmed, replayed(example, self.store), haystack)
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
@@ -180,7 +161,12 @@ class Audits:
     def causes(self) -> list[Cause]:
         """Those of most models first."""
         found = grouped((each for one in self.shown for each in one.findings), lambda finding: finding.kind)
-        return sorted((Cause(kind, every) for kind, every in found.items()), key=lambda cause: -cause.models)
+        made = [
+            Cause(kind, each, each[0].advice, len({id(found.model) for found in each}),
+                  list(dict.fromkeys(found.example.law for found in each)))
+            for kind, each in found.items()
+        ]  # fmt: skip
+        return sorted(made, key=lambda cause: -cause.models)
 
     @property
     def findings(self) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -41,8 +42,7 @@ CLAIMS = "tutorial_claims"
 _NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One verdict among a law's details: where, what, on how many cases."""
 
     run: str
@@ -51,30 +51,18 @@ class Line:
     verdict: Verdict
     store: Path | None
 
-    @property
-    def worst(self) -> str:
-        return "exact" if self.verdict.worst is None else f"{self.verdict.worst:.2f}"
 
-    @property
-    def missing(self) -> list[str]:
-        return sorted(set(self.verdict.must_cover) - set(self.verdict.met))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A counterexample with the run that shows it."""
+class Shown(NamedTuple):
+    """A counterexample with the run that shows it; ``replay`` is empty where it was not kept."""
 
     run: str
     example: Counterexample
     agree: tuple[str, ...]
-    #: the command that shows it again; empty where it was not kept
     replay: str = ""
 
-    @property
-    def confirmed(self) -> str:
-        """Whether the script was run alone, and what came of it."""
-        words = {True: "run alone, it exits 1", False: "run alone, it exits 0: it needs what ran before it"}
-        return words.get(bool(self.example.script_confirmed), "") if self.example.script_confirmed is not None else ""
+
+#: What came of a script that was run alone.
+CONFIRMED = {True: "run alone, it exits 1", False: "run alone, it exits 0: it needs what ran before it", None: ""}
 
 
 @dataclass(frozen=True)
@@ -179,8 +167,7 @@ class Section:
         return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject} {words}".lower()
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The laws of a family."""
 
     name: str
@@ -249,6 +236,7 @@ def render(
         findings=_by_cause(ledger),
         tutorials=chapters(sections, lambda section: section.claim, lambda section: section.outcome),
         mark=Mark,
+        confirmed=CONFIRMED,
         claims=_kept(resting, lambda section: section.claim is None and section.row.family == CLAIMS),
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
         steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
