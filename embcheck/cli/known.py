@@ -88,7 +88,6 @@ def _list(found: Known) -> None:
 
 
 def _one(found: Known, cause: Cause) -> None:
-    typer.echo(f"{cause.name}\n{cause.title}\n")
     rows = {
         "api": cause.api,
         "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
@@ -97,7 +96,7 @@ def _one(found: Known, cause: Cause) -> None:
         "since": found.since(cause),
         "fixed": found.fixed(cause),
     }
-    _rows(rows)
+    _told(cause, rows)
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
@@ -105,7 +104,6 @@ def _one(found: Known, cause: Cause) -> None:
 
 
 def _one_of_models(cause: ModelCause) -> None:
-    typer.echo(f"{cause.name}\n{cause.title}\n")
     rows = {
         "api": cause.api,
         "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
@@ -115,11 +113,12 @@ def _one_of_models(cause: ModelCause) -> None:
         "mend": " ".join(cause.fix.split()),
         "seen": f"with transformers {cause.seen}",
     }
-    _rows(rows)
+    _told(cause, rows)
     typer.echo(f"\n{scripts(MODEL_SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
 
 
-def _rows(rows: Mapping[str, str]) -> None:
+def _told(cause: Cause | ModelCause, rows: Mapping[str, str]) -> None:
+    typer.echo(f"{cause.name}\n{cause.title}\n")
     for name, words in rows.items():
         if words:
             typer.echo(f"  {name:10} {words}")
