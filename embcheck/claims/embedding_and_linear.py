@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from embcheck.claims import starts
 from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import narrow
 from embcheck.claims.claim import claim
@@ -11,9 +12,6 @@ from embcheck.claims.conversions import as_linear
 from embcheck.claims.costs import elements_for_lookup
 from embcheck.claims.embedding_to_linear_conversion import with_bias
 from embcheck.claims.lookups import index_kinds, looked_up
-from embcheck.claims.starts import (
-    keywords,
-)
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
 from embcheck.core.comparison import every, identical, same
 from embcheck.core.outcome import Outcome
@@ -33,8 +31,7 @@ claim("linear.number_to_vector", "An embedding turns a number into a vector of a
 
 
 @claim("linear.vectors_improve", "Training gives a number a better vector.", f"{PAGE}:9,66",
-       "从而数字1会有一个更好的128维向量的表示", improved,
-       gloss="so that the number 1 gets a better representation as a 128-dimensional vector",
+       "从而数字1会有一个更好的128维向量的表示", improved, gloss="so that the number 1 gets a better representation as a 128-dimensional vector",
        fails=("not looked up",), otherwise="the number occurs in training",
        instead=lambda case, out: identical(out.after, out.before.bits),
        tells=lambda case, out: f"squared distance from the target {np.square(out.before.values - 1).sum():.3g} → "
@@ -118,7 +115,7 @@ def saves_one_hot(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.keywords", "The keywords are vocab_size and emb_size.", f"{PAGE}:45",
-       "torch.nn.Embedding(vocab_size=2,emb_size=2)", keywords, where=("vocab_size=, emb_size=",),
+       "torch.nn.Embedding(vocab_size=2,emb_size=2)", starts.keywords, where=("vocab_size=, emb_size=",),
        fails=("vocab_size=, emb_size=",), otherwise="a TypeError; they are num_embeddings and embedding_dim",
        instead=lambda case, out: same(out.failed, "TypeError"),
        tells=lambda case, out: out.failed.raw or "accepted")  # fmt: skip
@@ -127,7 +124,7 @@ def keywords_of_embedding(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("linear.positions", "The first argument is the number of words, the second the length of a vector.",
-      f"{PAGE}:46-47,77", "torch.nn.Embedding(vocab_size,emb_size)", keywords,
+      f"{PAGE}:46-47,77", "torch.nn.Embedding(vocab_size,emb_size)", starts.keywords,
       lambda case, out: keywords_of_embedding(case, out),
       where=("vocab_size, emb_size", "num_embeddings=, embedding_dim="))  # fmt: skip
 

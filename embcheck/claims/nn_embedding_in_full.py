@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from embcheck.claims import lookups, paddings
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.chance import BY_DISTANCE
 from embcheck.claims.claim import claim
 from embcheck.claims.conversions import layer_shapes
 from embcheck.claims.distributions import is_normal, measured, normal
 from embcheck.claims.drawing import density
-from embcheck.claims.lookups import (
-    edges,
-    looked_up,
-    renormed,
-    renormed_rows,
-    scaled_by_frequency,
-    sparse_gradient,
-)
-from embcheck.claims.paddings import (
-    padding_gradient,
-    padding_row_at_start,
-    padding_row_changed,
-    padding_trained,
-    with_padding_appended,
-)
 from embcheck.claims.starts import drawn
 from embcheck.claims.token_embedding import as_moved
 from embcheck.claims.trainings import stepped
@@ -40,7 +26,7 @@ PAGE = "nn-embedding-in-full.md"
 
 
 claim("full.lookup_table", "An embedding is an index or lookup table: a token's row takes its place.", f"{PAGE}:11,39",
-      "Embedding实际是一个索引表或查找表", looked_up,
+      "Embedding实际是一个索引表或查找表", lookups.looked_up,
       lambda case, out: identical(out.value, case.row_bits),
       gloss="Embedding is in fact an index table or lookup table")  # fmt: skip
 
@@ -60,11 +46,11 @@ def sizes(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("full.padding_no_gradient", "Entries at padding_idx do not contribute to the gradient.", f"{PAGE}:19",
-      "do not contribute to the gradient", padding_gradient,
+      "do not contribute to the gradient", paddings.padding_gradient,
       lambda case, out: same(out.lookup[1], 0), where=("lookup", "sparse lookup"))  # fmt: skip
 
 claim("full.padding_not_updated", "The vector at padding_idx is not updated in training: it remains a fixed pad.",
-      f"{PAGE}:19", 'it remains as a fixed "pad"', padding_trained,
+      f"{PAGE}:19", 'it remains as a fixed "pad"', paddings.padding_trained,
       lambda case, out: same(out.after, out.before.values),
       where=("SGD", "Adam", "filled row", "SGD with decay, zero row", "SGD with decay, filled row", "tied "
       "head", "max_norm, filled row"), fails=("SGD with decay, filled row", "tied head", "max_norm, filled row"),
@@ -73,23 +59,23 @@ claim("full.padding_not_updated", "The vector at padding_idx is not updated in t
       tells=lambda case, out: f"{out.before.values[0]:.3g}… becomes {out.after.values[0]:.3g}…")  # fmt: skip
 
 claim("full.padding_starts_zero", "A new table's vector at padding_idx is all zeros.", f"{PAGE}:19,27",
-      "will default to all zeros", padding_row_at_start,
+      "will default to all zeros", paddings.padding_row_at_start,
       lambda case, out: same(out.row, 0), where=("zero index", "middle index", "last index, negative"),
       tells=lambda case, out: f"largest element {abs(out.row.values).max():g}")  # fmt: skip
 
 claim("full.padding_can_be_set", "It can be set to another value, to be used as the padding vector.", f"{PAGE}:19",
-      "can be updated to another value to be used as the padding vector", padding_row_changed,
+      "can be updated to another value to be used as the padding vector", paddings.padding_row_changed,
       lambda case, out: every(same(out.value, case.weight[[0, 0]]), same(out.after, case.weight[0])))  # fmt: skip
 
 claim("full.padding_idx_defaults_to_zero", "padding_idx is by default 0 (as the phrase may be read).", f"{PAGE}:27",
-      "(初始化为0)", padding_row_at_start,
+      "(初始化为0)", paddings.padding_row_at_start,
       lambda case, out: same(out.default, "0"), gloss="(initialised to 0)", where=("zero index",),
       fails=("zero index",), otherwise="it is None: no row is padding",
       instead=lambda case, out: same(out.default, "None"),
       tells=lambda case, out: f"padding_idx is {out.default.raw}")  # fmt: skip
 
 claim("full.padding_is_not_related", "The network does not compute how padding relates to other symbols.", f"{PAGE}:27",
-      "就不会计算其与其它符号的相关性", with_padding_appended,
+      "就不会计算其与其它符号的相关性", paddings.with_padding_appended,
       lambda case, out: same(out.attention, 0), gloss="then its correlation with other symbols is not computed",
       where=("attended to, zero row",), fails=("attended to, zero row",),
       otherwise="its row enters attention like any other: only a mask keeps it out",
@@ -98,7 +84,7 @@ claim("full.padding_is_not_related", "The network does not compute how padding r
 
 
 @claim("full.max_norm", "Each vector with a norm above max_norm is renormalised to max_norm.", f"{PAGE}:20,28",
-       "each embedding vector with norm larger than :attr:`max_norm`is renormalized", renormed_rows,
+       "each embedding vector with norm larger than :attr:`max_norm`is renormalized", lookups.renormed_rows,
        fails=("not looked up",), otherwise="it is looked up: forward renormalises just those rows, in place",
        instead=lambda case, out: same(out.row, case.weight[-1]),
        tells=lambda case, out: f"max_norm {out.limit.raw:g}: norm {np.linalg.norm(case.weight[-1]):.4g} becomes "
@@ -115,7 +101,7 @@ def norm_is(case: ClaimCase, out: Outcome, limit: float) -> Finding:
 
 
 @claim("full.norm_type", "norm_type is the p of the norm, by default 2.", f"{PAGE}:21,29", "指定利用什么范数计算…默认为2范数",
-       renormed, gloss="specifies which norm is used for the computation … the default is the 2-norm",
+       lookups.renormed, gloss="specifies which norm is used for the computation … the default is the 2-norm",
        tells=lambda case, out: f"norm_type {out.norm_type.raw:g}: looked-up rows end with p-norms up to "
        f"{max(np.linalg.norm(row, out.norm_type.raw) for row in out.after.values[np.unique(case.tokens)]):.4g} of "
        f"1.5")  # fmt: skip
@@ -130,7 +116,7 @@ def norm_type(case: ClaimCase, out: Outcome) -> Finding:
 @claim("full.scale_grad_by_freq",
        "scale_grad_by_freq divides a row's gradient by how often it occurs in the batch; by default it does not.",
        f"{PAGE}:22,30", "scale gradients by the inverse of frequency ofthe words in the mini-batch",
-       scaled_by_frequency)  # fmt: skip
+       lookups.scaled_by_frequency)  # fmt: skip
 def scale_grad_by_freq(case: ClaimCase, out: Outcome) -> Finding:
     if case.situation == "default":
         return same(out.gradient, case.scattered)
@@ -144,13 +130,13 @@ def scale_grad_by_freq(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("full.sparse", "With sparse=True the weight's gradient is a sparse tensor; by default it is dense.",
-      f"{PAGE}:23,31", "gradient w.r.t. :attr:`weight` matrix will be a sparse tensor", sparse_gradient,
+      f"{PAGE}:23,31", "gradient w.r.t. :attr:`weight` matrix will be a sparse tensor", lookups.sparse_gradient,
       lambda case, out: every(same(out.sparse, case.situation == "sparse=True"), same(out.gradient, case.scattered)),
       tells=lambda case, out: f"is_sparse {out.sparse.raw}, equal to the sums")  # fmt: skip
 
 
-@claim("full.index_range", "With 5000 words the indices are 0 to 4999.", f"{PAGE}:25", "此时index为(0-4999)", edges,
-       gloss="then index is (0-4999)",
+@claim("full.index_range", "With 5000 words the indices are 0 to 4999.", f"{PAGE}:25", "此时index为(0-4999)",
+       lookups.edges, gloss="then index is (0-4999)",
        tells=lambda case, out: f"{case.num_embeddings} rows: {'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
 def index_range(case: ClaimCase, out: Outcome) -> Finding:
     inside = case.situation in ("first", "last")

@@ -94,8 +94,7 @@ claim("full.prediction_keeps", "Prediction does not change them.", f"{PAGE}:42",
       lambda case, out: same(out.after, case.weight), gloss="will no longer change in prediction",
       fails=("eval() with max_norm", "no_grad() with max_norm"),
       otherwise="max_norm is None: with it every forward writes, in eval() and no_grad() too",
-      instead=written_in_forward,
-      tells=rows_moved)  # fmt: skip
+      instead=written_in_forward, tells=rows_moved)  # fmt: skip
 
 
 def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
@@ -168,8 +167,7 @@ claim("full.hundred_predictions", "After 100 predictions the loaded weights are 
 @claim("full.eval_keeps", "It is eval() that keeps the weights from changing.", f"{PAGE}:45", "model=model.eval()",
        predicted, where=("still train()", "eval() with max_norm"), fails=("still train()", "eval() with max_norm"),
        otherwise="without eval() they stay too, and with it and max_norm they change",
-       instead=lambda case, out: eval_is_no_matter(case, out),
-       tells=rows_moved)  # fmt: skip
+       instead=lambda case, out: eval_is_no_matter(case, out), tells=rows_moved)  # fmt: skip
 def eval_keeps(case: ClaimCase, out: Outcome) -> Finding:
     kept = bool((out.after.values == case.weight).all())
     wanted = case.situation != "still train()"

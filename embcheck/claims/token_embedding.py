@@ -6,21 +6,11 @@ import math
 
 import numpy as np
 
+from embcheck.claims import paddings
 from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import zero_row
 from embcheck.claims.claim import claim
 from embcheck.claims.lookups import edges, looked_up
-from embcheck.claims.paddings import (
-    all_rows_trained,
-    inherited,
-    large_table,
-    masked,
-    padding_gradient,
-    padding_trained,
-    sequence_of_four,
-    token_embedding_made,
-    with_padding_appended,
-)
 from embcheck.claims.trainings import differentiated, stepped
 from embcheck.core.comparison import every, identical, is_false, is_true, same, within
 from embcheck.core.format import Floats
@@ -37,8 +27,7 @@ claim("token.learnable", "It maps token indices to vectors that are learnt.", f"
       stepped,
       lambda case, out: every(is_true(out.requires_grad, "not trainable"), same(out.after, case.weight - case.scattered)),
       gloss="implements a learnable mapping from token indices to high-dimensional vectors",
-      where=("backward and step",),
-      tells=rows_moved)  # fmt: skip
+      where=("backward and step",), tells=rows_moved)  # fmt: skip
 
 claim("token.discrete_to_continuous", "It turns discrete tokens into real vectors.", f"{PAGE}:31",
       "将离散的词元序列转换为连续的语义空间表示", looked_up,
@@ -47,12 +36,12 @@ claim("token.discrete_to_continuous", "It turns discrete tokens into real vector
       tells=lambda case, out: f"{case.tokens.shape} integers, {tuple(out.value.raw.shape)} of {out.value.dtype_name}")  # fmt: skip
 
 claim("token.inherits_lookup", "A subclass without a forward of its own looks up as nn.Embedding does.", f"{PAGE}:41",
-      "继承nn.Embedding的矩阵运算特性", inherited,
+      "继承nn.Embedding的矩阵运算特性", paddings.inherited,
       lambda case, out: every(is_true(out.module, "no nn.Embedding"), identical(out.value, case.row_bits)),
       gloss="inherits the matrix operations of nn.Embedding")  # fmt: skip
 
 claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable parameter.", f"{PAGE}:42", "固化填充索引为可训练参数",
-      token_embedding_made,
+      paddings.token_embedding_made,
       lambda case, out: same(out.parameters, ["weight", "padding_idx"]),
       gloss="fixes the padding index as a trainable parameter", fails=("",),
       otherwise="it is an int, in neither parameters() nor state_dict()",
@@ -63,20 +52,20 @@ claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable par
       f"{out.state.raw}")  # fmt: skip
 
 claim("token.rows_are_vocabulary", "vocab_size is the number of rows.", f"{PAGE}:46,65", "嵌入矩阵行数 = 词表大小",
-      token_embedding_made,
+      paddings.token_embedding_made,
       lambda case, out: same(out.shape, [case.num_embeddings, out.shape.raw[1]]),
       gloss="number of rows of the embedding matrix = size of the vocabulary",
       tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[0]} rows")  # fmt: skip
 
 claim("token.columns_are_width", "d_model is the number of columns.", f"{PAGE}:47,70", "嵌入矩阵列数 = 模型维度",
-      token_embedding_made,
+      paddings.token_embedding_made,
       lambda case, out: same(out.shape, [out.shape.raw[0], case.embedding_dim]),
       gloss="number of columns of the embedding matrix = dimension of the model",
       tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[1]} "
       f"columns")  # fmt: skip
 
 claim("token.elements", "With 10000 tokens and width 512 the weight has 5,120,000 elements.", f"{PAGE}:55-58",
-      "weight[10000,512]5,120,000", large_table,
+      "weight[10000,512]5,120,000", paddings.large_table,
       lambda case, out: every(same(out.shape, [10000, 512]), same(out.elements, 5_120_000)),
       tells=lambda case, out: f"{tuple(out.shape.raw)}: {out.elements.raw:,} elements")  # fmt: skip
 
@@ -89,7 +78,7 @@ def all_but_padding(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("token.all_trainable", "All of the weight's elements are trainable.", f"{PAGE}:58", "可训练的嵌入查询矩阵",
-      all_rows_trained,
+      paddings.all_rows_trained,
       lambda case, out: same(out.gradient, np.ones_like(case.weight)), gloss="a trainable embedding lookup matrix",
       fails=("padding_idx=1",), otherwise="there is no padding_idx: the padding row gets no gradient",
       instead=all_but_padding,
@@ -103,7 +92,7 @@ def row_itself(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("token.padding_idx_masks", "padding_idx marks positions for a dynamic mask.", f"{PAGE}:59,77", "实现动态序列掩码的关键参数",
-      masked,
+      paddings.masked,
       lambda case, out: same(out.value[-2:], 0),
       gloss="the key parameter that implements the dynamic masking of sequences", fails=("training", "eval", "no_grad"),
       otherwise="forward masks nothing: the padding row is returned as it is", instead=row_itself,
@@ -117,13 +106,13 @@ claim("token.vocabulary_is_limit", "vocab_size limits which tokens can be looked
       tells=lambda case, out: f"{case.num_embeddings} rows: {'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
 
 claim("token.lookup_gives_padding_no_gradient", "The gradient at padding_idx is suppressed.", f"{PAGE}:78",
-      "索引位置对应的梯度会被自动抑制", padding_gradient,
+      "索引位置对应的梯度会被自动抑制", paddings.padding_gradient,
       lambda case, out: same(out.lookup[1], 0),
       gloss="the gradient that belongs to the position of the index is suppressed automatically",
       where=("lookup", "sparse lookup"))  # fmt: skip
 
 claim("token.padding_gradient_always_zero", "The gradient of the padding row is always 0.", f"{PAGE}:104",
-      "padding_idx位置梯度始终为0", padding_gradient,
+      "padding_idx位置梯度始终为0", paddings.padding_gradient,
       lambda case, out: same(out.gradient[1], 0), gloss="the gradient at the position padding_idx is always 0",
       fails=("tied head", "penalty on the weight"),
       otherwise="the lookup is all that uses the table (no tied head, no penalty on the weight)",
@@ -138,7 +127,7 @@ def diluted(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.padding_has_no_influence", "padding_idx keeps padding from influencing the sentence's meaning.",
-       f"{PAGE}:79", "防止填充符影响模型语义理解", with_padding_appended,
+       f"{PAGE}:79", "防止填充符影响模型语义理解", paddings.with_padding_appended,
        gloss="keeps padding from affecting the model's understanding of meaning",
        fails=("summed, filled row", "averaged, zero row", "attended to, zero row"),
        otherwise="its row is zero and the model does nothing but add", instead=diluted,
@@ -152,7 +141,7 @@ def padding_has_no_influence(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.sequence", "[3, 28, 1, 0] gives rows 3 and 28, a zero row for the padding 1, and row 0.", f"{PAGE}:85-94",
-       "输入序列:[3, 28, 1, 0] (1为填充符)", sequence_of_four, gloss="input sequence: [3, 28, 1, 0] (1 is padding)",
+       "输入序列:[3, 28, 1, 0] (1为填充符)", paddings.sequence_of_four, gloss="input sequence: [3, 28, 1, 0] (1 is padding)",
        tells=lambda case, out: f"{tuple(out.value.raw.shape)}, third row {abs(out.value.values[2]).max():g}")  # fmt: skip
 def sequence(case: ClaimCase, out: Outcome) -> Finding:
     expected = case.weight[[3, 28, 1, 0]]
@@ -189,7 +178,7 @@ def at_most(out: Outcome, limit: float, case: ClaimCase) -> Finding:
 
 
 claim("token.padding_row_fixed_zero", "The padding row is a fixed vector of zeros.", f"{PAGE}:93", "填充符固定值",
-      padding_trained,
+      paddings.padding_trained,
       lambda case, out: every(same(out.before, 0), same(out.after, 0)), gloss="fixed value of padding",
       chance=zero_row(8),
       fails=("SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row"),
@@ -206,7 +195,7 @@ def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.scaling_aligns_dimensions", "Multiplying by √d_model aligns dimensions.", f"{PAGE}:98,134-137",
-       "维度对齐的数学技巧", sequence_of_four, gloss="a mathematical trick that aligns dimensions", fails=("",),
+       "维度对齐的数学技巧", paddings.sequence_of_four, gloss="a mathematical trick that aligns dimensions", fails=("",),
        otherwise="the shape is the same before and after; the values grow by √d_model", instead=only_scaled,
        tells=lambda case, out: f"d_model {case.embedding_dim}: {tuple(out.value.raw.shape)} before, "
        f"{tuple(out.scaled.raw.shape)} after, norm "
@@ -237,5 +226,4 @@ claim("token.backward_updates", "Backpropagation adjusts the table.", f"{PAGE}:1
       lambda case, out: same(out.after, case.weight - case.scattered),
       gloss="adjusts the embedding matrix by backpropagation", where=("backward alone", "backward and step"),
       fails=("backward alone",), otherwise="an optimizer steps afterwards",
-      instead=lambda case, out: same(out.after, case.weight),
-      tells=rows_moved)  # fmt: skip
+      instead=lambda case, out: same(out.after, case.weight), tells=rows_moved)  # fmt: skip

@@ -81,7 +81,7 @@ claim("token.autocast_halves", "Under autocast the lookup gives half precision."
       lambda case, out: same(out.made, "bfloat16"), gloss="automatically converted to half precision", fails=("",),
       otherwise="the rows stay float32; products after it (F.linear) are what autocast makes bfloat16",
       instead=lambda case, out: every(same(out.made, "float32"), identical(out.value, case.row_bits),
-                                      same(out.product, "bfloat16")),
+      same(out.product, "bfloat16")),
       tells=lambda case, out: f"lookup {out.made.raw}, linear {out.product.raw}")  # fmt: skip
 
 claim("token.training_skips_padding", "In training the computation of padding is skipped.", f"{PAGE}:147",

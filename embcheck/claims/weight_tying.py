@@ -65,7 +65,8 @@ claim("tying.no_transpose", "The head takes the embedding's weight as it is (oth
       where=("layer from D to V",))  # fmt: skip
 
 claim("tying.updates_together", "One assignment makes both weights update together.", f"{PAGE}:9",
-      "使用下面这行代码,二者权重会同步更新", trained_pair,
+      "使用下面这行代码,二者权重会同步更新",
+      trained_pair,
       lambda case, out: every(is_true(out.always, "they parted"), is_true(out.moved, "nothing moved")),
       gloss="with the line of code below the weights of both are updated in step", where=("tied",),
       tells=lambda case, out: f"400 steps of Adam: equal after each {out.always.raw}, moved {out.moved.raw}")  # fmt: skip
