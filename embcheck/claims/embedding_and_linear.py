@@ -31,7 +31,8 @@ claim("linear.number_to_vector", "An embedding turns a number into a vector of a
 
 
 @claim("linear.vectors_improve", "Training gives a number a better vector.", f"{PAGE}:9,66",
-       "从而数字1会有一个更好的128维向量的表示", improved, gloss="so that the number 1 gets a better representation as a 128-dimensional vector",
+       "从而数字1会有一个更好的128维向量的表示", improved,
+       gloss="so that the number 1 gets a better representation as a 128-dimensional vector",
        fails=("not looked up",), otherwise="the number occurs in training",
        instead=lambda case, out: identical(out.after, out.before.bits),
        tells=lambda case, out: f"squared distance from the target {np.square(out.before.values - 1).sum():.3g} → "
