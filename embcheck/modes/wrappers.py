@@ -129,12 +129,13 @@ def wrapped(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
     return Unwrap.apply(function(Wrap.apply(table), *held))  # type: ignore[no-any-return, no-untyped-call]
 
 
-@build_mode("function_mode", inside, calls=BOTH)
 class PassFunctions(TorchFunctionMode):
-    """Inside a torch.overrides.TorchFunctionMode that hands every function on."""
-
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return function(*args, **(kwargs or {}))
+
+
+_WORDS = "Inside a torch.overrides.TorchFunctionMode that hands every function on."
+add_mode("function_mode", _WORDS, inside, PassFunctions, calls=BOTH)
 
 
 class PassOperators(TorchDispatchMode):
