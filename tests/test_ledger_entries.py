@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from test_ledger import entry
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import within
-from embcheck.core.ledger import Ledger, LedgerError, check
+from embcheck.core.deck import small_of
+from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check
+from embcheck.core.ledger import read as read_ledger
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Difference, Unreachable
 from embcheck.engine.execute import read
@@ -39,12 +42,33 @@ def test_a_region_is_a_conjunction_over_facts(where: dict[str, Any], facts: dict
     assert entry(where=where).covers(facts) is covered
 
 
+def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
+    entries = read_ledger(SHIPPED)
+    for family in load_families().values():
+        concerning = [each for each in entries if any(each.speaks_of(law.name) for law in family.laws)]
+        small = itertools.islice(small_of(family.space), 0, 600, 13)
+        for case in [*small, *itertools.islice(family.space.product(), 0, 600, 13)]:
+            facts = case.facts()
+            for each in concerning:
+                assert each.covers_case(case) is each.covers(facts), (each.name, case)
+    for each in entries:  # of which most lie in no region: each witness lies in one
+        assert each.covers_case(each.case), each.name
+
+
 def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:
     narrow = entry(law="*_is_accepted", mode="vmap", device="cpu", kind="shape, raised *", where={"sparse": True})
     ledger = Ledger((narrow,))
-    right: list[Any] = ["lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), LookupCase(2, 2, sparse=True)]
+    right: list[Any] = [
+        "lookup_is_accepted",
+        "vmap",
+        "cpu",
+        differing("raised IndexError"),
+        LookupCase(2, 2, sparse=True),
+    ]
     assert ledger.find(*right) is narrow
-    for position, wrong in enumerate(("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))):
+    for position, wrong in enumerate(
+        ("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))
+    ):
         asked = [*right]
         asked[position] = wrong
         assert ledger.find(*asked) is None, wrong
@@ -134,7 +158,9 @@ def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
     laws = ["lookup_copies_rows", "lookup_is_accepted"]
     check([entry(law="lookup_*")], laws)
     check([entry(law="lokup_copies_rows")], None)
-    with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'lokup_copies_rows'; did you mean lookup_copies_rows"):
+    with pytest.raises(
+        LedgerError, match=r"^ledger entry n: no law 'lokup_copies_rows'; did you mean lookup_copies_rows"
+    ):
         check([entry(law="lokup_copies_rows")], laws)
     with pytest.raises(LedgerError, match=r"^ledger entry n: no law 'gone'; see `embcheck laws`$"):
         check([entry(law="gone")], laws)

@@ -55,12 +55,7 @@ class ForkServer:
         listener.listen()
         command = [sys.executable, "-m", "embcheck.runner.fork_server", str(listener.fileno())]
         self._process = subprocess.Popen(
-            command,
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            # The threads of a case that has several wait for the next one without using a processor.
-            env={"OMP_WAIT_POLICY": "passive", **os.environ},
+            command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         listener.close()
         client = Path(__file__).with_name("fork_client.py")
