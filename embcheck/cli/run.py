@@ -62,7 +62,7 @@ def run(
         if sys.platform.startswith("linux") and not (settings.subject or pytest_options):
             from embcheck.runner.fork_server import ForkServer
 
-            plugins.append(stack.enter_context(ForkServer()))
+            plugins.append(stack.enter_context(ForkServer(whole=not (given["select"] or given["law"]))))
         raise typer.Exit(_pytest(arguments, given, origins(context, path), plugins))
 
 

@@ -44,16 +44,21 @@ _IMPORTED = (
 )
 
 
-class ForkServer:
-    """The server of a run, as a plug-in of pytest: workers are its forks."""
+#: What a few cases of a whole run import besides: compilers, exports and derivatives forwards.
+_IMPORTED_BY_SOME = ("functorch.compile", "torch.export", "torch._decomp.decompositions_for_jvp")
 
-    def __init__(self) -> None:
+
+class ForkServer:
+    """The server of a run, as a plug-in of pytest: workers are its forks.  It imports less for one that is not ``whole``."""
+
+    def __init__(self, *, whole: bool = False) -> None:
         self._folder = RunFolder()
         path = self._folder.path / "server"
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen()
-        command = [sys.executable, "-m", "embcheck.runner.fork_server", str(listener.fileno())]
+        modules = (*_IMPORTED, *(_IMPORTED_BY_SOME if whole else ()))
+        command = [sys.executable, "-m", "embcheck.runner.fork_server", str(listener.fileno()), *modules]
         self._process = subprocess.Popen(
             command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
@@ -84,15 +89,16 @@ def python_of(config: Any) -> Sequence[str]:
     return next(servers, (sys.executable,))
 
 
-def serve(listener: socket.socket) -> None:
-    """Forks for each client, until it is told to end; the forks that are left then end with it."""
+def serve(listener: socket.socket, modules: Sequence[str]) -> None:
+    """Forks for each client, once it has imported the laws and modules, until it is told to end; the forks that are left then
+    end with it."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controlling process decides what becomes of an interrupted run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     from embcheck.subject.collect import load_families
 
     load_families()
-    for name in _IMPORTED:
+    for name in modules:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
@@ -180,4 +186,4 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
