@@ -158,7 +158,9 @@ class Ledger:
     entries: tuple[Entry, ...] = ()
     elsewhere: tuple[Entry, ...] = ()
     some_machines: tuple[Entry, ...] = ()
-    _concerned: dict[tuple[str, str, str], list[Entry]] = field(default_factory=dict, repr=False, compare=False)
+    _concerned: dict[tuple[str, str, str], list[Entry]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def on(self, machine: Machine) -> Ledger:
         """The ledger on a machine: entries that speak of such machines are in force too."""

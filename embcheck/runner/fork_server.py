@@ -140,8 +140,8 @@ def _become(connection: socket.socket, streams: list[int], size: int) -> NoRetur
     """Does in a fork what a client was asked for, to the end of the process."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    for changed in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(changed, signal.SIG_DFL)
     status = 1
     try:
         with connection.makefile("rb") as sent:
