@@ -300,7 +300,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        "properties/extended/test_functional_call.py",
+        "properties/core/test_default_init.py",
         *given,
     ]
     environment = {**os.environ, "NO_COLOR": "1"}
@@ -310,7 +310,7 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     told = done.stdout[done.stdout.index("= embcheck =") :].splitlines()
-    assert ("functional_call_is_accepted" in {line.split()[0] for line in told if line}) is laws
+    assert ("default_init_is_accepted" in {line.split()[0] for line in told if line}) is laws
     assert any(line.startswith("family ") for line in told) is families
     assert "exit code 0: every law holds, is known or not applicable" in told
 
