@@ -1,4 +1,4 @@
-"""The space of lives: every operation in every state that a stance makes, pairs of operations, long random histories."""
+"""Which cases of tie_preservation there are: operations in every state, pairs of them, long random histories."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from embcheck.core import stream
-from embcheck.core.comparison import same, within
-from embcheck.core.format import FORMATS, Floats
+from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
-from embcheck.core.outcome import Field
-from embcheck.core.result import Finding
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.tie_preservation import oracle, state_machine
+from embcheck.families.tie_preservation import state_machine
 from embcheck.families.tie_preservation.all_operations import BRIEF, OPERATIONS
-from embcheck.families.tie_preservation.cases import TiePreservationCase, exact
+from embcheck.families.tie_preservation.cases import TiePreservationCase
 from embcheck.families.tie_preservation.effects import UNFIT
-from embcheck.families.tie_preservation.programs import STRUCTURES, live, watch
+from embcheck.families.tie_preservation.programs import STRUCTURES, live
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
 
@@ -43,11 +38,9 @@ def plan(case: TiePreservationCase) -> Plan:
     structure = STRUCTURES[case.structure]
     options = {
         "build": structure.build,
-        "watch": watch,
         "acts": tuple(OPERATIONS[name].act for name in case.history),
         "watched": case.watched,
-        "embedding": structure.paths["E"][-1],
-        "head": structure.paths["H"][-1],
+        "places": (structure.paths["E"][-1], structure.paths["H"][-1]),
         "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
         "from_head": case.from_head,
     }
@@ -178,25 +171,6 @@ def newborn(draws: stream.Stream) -> TiePreservationCase:
 
 
 _DONE = frozenset({"prior", "first", "second", "watched"})
-
-
-def cells(state: oracle.State) -> list[oracle.Cell]:
-    """The Parameter of each name, in order of the names."""
-    return [state.cell(name) for name in state.names]
-
-
-def joined(arrays: list[Floats]) -> Floats:
-    """All elements, one after the other."""
-    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
-
-
-def values(got: Field, state: oracle.State) -> Finding:
-    """All parameters' values, but for what rounding may have done on the way."""
-    expected = joined([cell.values for cell in cells(state)])
-    if exact(state):
-        return same(got, expected)
-    off = [np.zeros_like(c.values) if c.memory.error is None else c.memory.error for c in cells(state)]
-    return within(got, expected, 2 * joined(off))
 
 
 SPACE = Space(
