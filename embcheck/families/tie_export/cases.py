@@ -90,10 +90,7 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return code.astype(np.float64).reshape(shape) - span // 2
 
     def inputs(self) -> dict[str, Input]:
-        fed = {
-            "weight": Input(self.weight.astype(np.float32), "float32"),
-            "tokens": Input(self.tokens, "int64"),
-        }
+        fed = {"weight": Input(self.weight.astype(np.float32), "float32"), "tokens": Input(self.tokens, "int64")}
         if self.what == "route":
             fed["upstream"] = Input(self.upstream.astype(np.float32), "float32")
         if self.bias:

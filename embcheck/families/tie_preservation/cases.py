@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -55,6 +56,11 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     def history(self) -> tuple[str, ...]:
         """The operations that happen, in order."""
         return tuple(name for name in (self.prior, self.first, self.second, *self.later) if name != "nothing")
+
+    def after(self, history: Sequence[str]) -> TiePreservationCase:
+        """The case with these operations, beside the one before them all."""
+        first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
+        return self.but(first=first, second=second, later=tuple(later))
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -193,8 +193,7 @@ REWRITING: dict[str, Entry] = {
         lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model))), swapping(forgets_gradients)
     ),
     "assigned_swapped": Entry(
-        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model), True)),
-        swapping(effects.empties),
+        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model), True)), swapping(effects.empties)
     ),
     "flattened": Entry(flattened, effects.flattens_each),
     "doubled": Entry(doubled, effects.doubles_in_place),

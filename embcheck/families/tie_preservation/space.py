@@ -26,12 +26,7 @@ PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
 
 #: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
 #: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
-STANCE = (
-    ("graded", "accumulated"),
-    ("pruned", "filled", "doubled"),
-    ("frozen", "embedding_frozen"),
-    ("evaluating",),
-)
+STANCE = (("graded", "accumulated"), ("pruned", "filled", "doubled"), ("frozen", "embedding_frozen"), ("evaluating",))
 
 
 def plan(case: TiePreservationCase) -> Plan:
@@ -47,7 +42,7 @@ def plan(case: TiePreservationCase) -> Plan:
     return Plan(live, case.inputs(), options)
 
 
-def repair(case: TiePreservationCase) -> TiePreservationCase | None:
+def repair(case: TiePreservationCase) -> TiePreservationCase:
     """The case with axes made to fit each other."""
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     if case.layout == "expanded":
@@ -65,17 +60,11 @@ def repair(case: TiePreservationCase) -> TiePreservationCase | None:
     return fitted
 
 
-def told(history: list[str]) -> dict[str, Any]:
-    """A history as axes of a case."""
-    first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
-    return {"first": first, "second": second, "later": tuple(later)}
-
-
 def without(case: TiePreservationCase, start: int, stop: int) -> TiePreservationCase:
     """A case without some operations of its history."""
     left = [*case.history[:start], *case.history[stop:]]
     prior = left.pop(0) if case.prior != "nothing" and start > 0 else "nothing"
-    return case.but(prior=prior, **told(left))
+    return case.but(prior=prior).after(left)
 
 
 def shorter(case: TiePreservationCase) -> Iterator[TiePreservationCase]:
@@ -95,7 +84,7 @@ def scope() -> Iterator[TiePreservationCase]:
         TiePreservationCase(
             3, 2, structures[(seed + seed // count) % len(structures)], padding_idx=paddings[(seed + seed // count) % 3],
             bias=bool(seed % 2), from_head=bool(seed % 4 < 2), seed=seed,
-        ).but(**told([*state, operation]))
+        ).after([*state, operation])
         for seed, (state, operation) in enumerate(itertools.product(states, BRIEF))
     )  # fmt: skip
     pairs = (
@@ -104,7 +93,7 @@ def scope() -> Iterator[TiePreservationCase]:
         )
         for seed, (first, second) in enumerate(itertools.product(BRIEF, BRIEF))
     )
-    return (case for case in map(repair, itertools.chain(alone, pairs)) if case is not None)
+    return map(repair, itertools.chain(alone, pairs))
 
 
 #: What is frozen, if anything, between the last pass and its end; and what clears gradients.
@@ -120,11 +109,10 @@ def fixed_cases() -> Iterator[TiePreservationCase]:
         for k, start in enumerate(range(0, len(names), 9)):
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
             case = TiePreservationCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
-            yield case.but(**told(names[start : start + 9]))
+            yield case.after(names[start : start + 9])
     for seed, (freeze, clear) in enumerate(itertools.product(FREEZING, CLEARING)):
-        yield TiePreservationCase(3, 2, "flat", bias=True, seed=seed).but(
-            **told(["graded", "accumulated", *freeze, clear])
-        )
+        case = TiePreservationCase(3, 2, "flat", bias=True, seed=seed)
+        yield case.after(["graded", "accumulated", *freeze, clear])
     for name, entry in OPERATIONS.items():
         if entry.slow:
             yield TiePreservationCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
@@ -155,19 +143,19 @@ def stance(draws: stream.Stream) -> list[str]:
     return [draws.choice(names) for names in STANCE if draws.chance(2)]
 
 
-def draw(draws: stream.Stream) -> TiePreservationCase | None:
+def draw(draws: stream.Stream) -> TiePreservationCase:
     """A random case: a state, two operations, and each other axis at its first value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     last = [draws.choice(BRIEF), draws.choice(BRIEF)]
     if draws.chance(2):
         chosen["prior"], last = "nothing", [*stance(draws), *last]
-    return repair(TiePreservationCase(**(chosen | told(last)), seed=draws.between(0, 255)))
+    return repair(TiePreservationCase(**chosen).after(last).but(seed=draws.between(0, 255)))
 
 
 def newborn(draws: stream.Stream) -> TiePreservationCase:
     """A random case in which a history begins: half of them in some state already."""
     case = TiePreservationCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE})
-    return repair(case.but(**told(stance(draws) if draws.chance(2) else []))) or TiePreservationCase()
+    return repair(case.after(stance(draws) if draws.chance(2) else []))
 
 
 _DONE = frozenset({"prior", "first", "second", "watched"})

@@ -81,8 +81,7 @@ class TiedModel(stateful.RuleBasedStateMachine):
     def teardown(self) -> None:
         """Hands the history over as a case."""
         if self.history:
-            first, second, *later = [*self.history, "nothing", "nothing"][: max(2, len(self.history))]
-            self.receive(self.case.but(first=first, second=second, later=tuple(later), watched=True))
+            self.receive(self.case.after(self.history).but(watched=True))
 
 
 @cache
