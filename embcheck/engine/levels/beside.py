@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -37,8 +36,8 @@ class Beside:
         asked = " ".join(f"{name}={value}" for name, value in self.level.environment.items())
         return f"not applicable: {self.absent}" if self.absent else asked
 
-    def start(self, items: Iterable[str], python: Sequence[str] = (sys.executable,)) -> None:
-        """Starts it, once, for those of its families of which every engine was selected; ``python`` is what runs it."""
+    def start(self, items: Iterable[str], python: Sequence[str] = ()) -> None:
+        """Starts it, once, for those of its families of which every engine was selected; ``python`` is what runs it, if not the interpreter."""
         if not self.due or self.absent or self._running is not None:
             return
         selected = {(PurePosixPath(path).stem, test.partition("[")[0]) for path, _, test in map(_parted, items)}

@@ -91,10 +91,10 @@ class Swept:
 class Running:
     """A level's process."""
 
-    def __init__(self, wanted: Level, request: Request, python: Sequence[str] = (sys.executable,)) -> None:
+    def __init__(self, wanted: Level, request: Request, python: Sequence[str] = ()) -> None:
         self.level = wanted
         self._process = subprocess.Popen(
-            [*python, "-m", "embcheck.engine.levels.process"],
+            [*(python or (sys.executable,)), "-m", "embcheck.engine.levels.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
