@@ -37,7 +37,8 @@ class Beside:
         return f"not applicable: {self.absent}" if self.absent else asked
 
     def start(self, items: Iterable[str], python: Sequence[str] = ()) -> None:
-        """Starts it, once, for those of its families of which every engine was selected; ``python`` is what runs it, if not the interpreter."""
+        """Starts it, once, for those of its families of which every engine was selected; ``python`` is what runs it, if that
+        is not the interpreter."""
         if not self.due or self.absent or self._running is not None:
             return
         selected = {(PurePosixPath(path).stem, test.partition("[")[0]) for path, _, test in map(_parted, items)}
