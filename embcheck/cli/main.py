@@ -22,6 +22,7 @@ from embcheck import __version__
 from embcheck.cli.usage import INTERNAL, USAGE, refuse
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.options import TABLE, options_of
+from embcheck.core.processes import wait_at_rest
 
 #: Each is a function in the module of `embcheck.cli` that has its name; the order is that of ``embcheck --help``.
 COMMANDS = (
@@ -94,6 +95,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where √ can't be printed, \\u221a can
             stream.reconfigure(errors="backslashreplace")
+    wait_at_rest()
     try:
         code = _code_of_app()
         sys.stdout.flush()
