@@ -218,7 +218,7 @@ def test_violation_exits_with_one_and_is_kept(
         torch.nn.init.uniform_(layer.weight, -0.01, 0.01)
 
     monkeypatch.setattr(torch.nn.Embedding, "reset_parameters", uniform)
-    monkeypatch.setattr("embcheck.engine.crashes.crash.confirmed", list)
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", list)
     done = command("claims", "-k", "full.normally_distributed", "--report", tmp_path / "out")
     assert done.code == 1
     assert "VIOLATED (stated: holds, seen: refuted)  full.normally_distributed" in done.out

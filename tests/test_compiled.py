@@ -171,5 +171,5 @@ def test_other_routes_give_saved_tensors_away() -> None:
             asked.append(torch._functorch.config.donated_buffer)
             return {}
 
-        compilers.aot_eager(program, **FAMILIES["gradient"].plan(case.but(route=route)).options)
+        MODES["aot_eager"].function(program, **FAMILIES["gradient"].plan(case.but(route=route)).options)
     assert asked == [True, False]

@@ -242,7 +242,7 @@ def test_a_failure_at_a_level_is_replayed_there(
         replayed.append(record["device"])
         return "FIXED", ""
 
-    monkeypatch.setattr("embcheck.cli.main._replayed", fixed)
+    monkeypatch.setattr("embcheck.cli.replay._replayed", fixed)
     assert command("replay", "abc123", "--store", tmp_path).code == 0
     assert (replayed, len(asked)) == (["cpu"], 1)
 
@@ -262,7 +262,7 @@ def beside(profile: str = "gate", alone: bool = True) -> Beside:
 
 def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(beside_module, "Running", lambda wanted, request: started.append(request))
+    monkeypatch.setattr(beside_module, "Running", lambda wanted, request, python: started.append(request))
     monkeypatch.setattr(beside_module, "lacking", lambda *given: "")
     for name in level(LOWEST).environment:
         monkeypatch.delenv(name, raising=False)
