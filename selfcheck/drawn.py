@@ -88,7 +88,7 @@ def faults(count: int, seed: int, site: str = "") -> list[Fault]:
     for _ in range(200 * count):
         if len(found) == count:
             break
-        fault = _draw(draws, len(found) % 3 + 1, site)
+        fault = draw(draws, len(found) % 3 + 1, site)
         if fault is not None:
             found[fault] = None
     if len(found) < count:
@@ -96,7 +96,7 @@ def faults(count: int, seed: int, site: str = "") -> list[Fault]:
     return list(found)
 
 
-def _draw(draws: Random, order: int, site: str) -> Fault | None:
+def draw(draws: Random, order: int, site: str) -> Fault | None:
     chosen = site or draws.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     condition = drawn(chosen, order, draws)
     damage = draws.choice(damages(chosen))

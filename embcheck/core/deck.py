@@ -30,12 +30,12 @@ _FIRST = ord("0")
 @dataclass(frozen=True)
 class Choice:
     """What is chosen of a family in a mode: positions among its landmarks and small cases, positions in the product of its
-    flags, rows of the cover, and positions in a stream of aimed cases."""
+    flags, rows of the cover, and aimed cases, each by the values of its axes."""
 
     small: tuple[int, ...] = ()
     product: tuple[int, ...] = ()
     rows: tuple[str, ...] = ()
-    aimed: tuple[int, ...] = ()
+    aimed: tuple[tuple[Any, ...], ...] = ()
 
     def small_cases(self, space: Space) -> Iterator[tuple[int, Any]]:
         """The landmarks and small cases, each with its position."""
@@ -45,7 +45,7 @@ class Choice:
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
         rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
-        aimed = (aimed_at(space, name, position) for position in self.aimed)
+        aimed = (space.repair(space.case_type(*values)) for values in self.aimed)
         return itertools.chain(space.product(self.product), filter(None, rows), filter(None, aimed))
 
 
@@ -54,8 +54,8 @@ def small_of(space: Space) -> Iterator[Any]:
     return itertools.chain(filter(None, map(space.repair, space.fixed_cases())), space.scope())
 
 
-def aimed_at(space: Space, name: str, position: int, seed: int | str = "deck") -> Any:
-    """The aimed case of a family at a position of a seed's stream, by default the decks' own; None if there is none."""
+def aimed_at(space: Space, name: str, position: int, seed: int) -> Any:
+    """The aimed case of a family at a position of a seed's stream; None if there is none."""
     if space.aim is None:
         return None
     case = space.aim(Wish(stream.Stream(stream.derive(seed, name, "aimed", position), 64)))
@@ -79,7 +79,12 @@ def chosen(family: Family, mode: str, tier: str) -> Choice | None:
         return None
     each = kept["modes"][mode]
     tiers = ["quick"] if tier == "quick" else ["quick", tier]
-    return Choice(*(tuple(where for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+    return Choice(*(tuple(_read(where) for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+
+
+def _read(where: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(_read, where)) if isinstance(where, list) else where
 
 
 _PARTS = ("small", "product", "rows", "aimed")
@@ -98,15 +103,25 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def keep_aimed(tiers: dict[str, dict[str, tuple[int, ...]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Replaces the aimed cases of each tier and family, in the family's first mode; what else was chosen stays."""
+def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT) -> None:
+    """Replaces the aimed cases of all families, by tier, each in its first mode; what else was chosen stays."""
     data = dict(_kept())
-    for tier, chosen_of in tiers.items():
-        for name, positions_of in chosen_of.items():
-            parts = data[name]["modes"][families[name].modes[0]][tier]
+    for name, kept in data.items():
+        for tier, chosen_of in tiers.items():
+            parts = kept["modes"][families[name].modes[0]][tier]
             parts.pop("aimed", None)
-            parts |= {"aimed": sorted(positions_of)} if positions_of else {}
+            parts |= {"aimed": sorted(map(_trimmed, chosen_of[name]), key=repr)} if name in chosen_of else {}
     _write(data, path)
+
+
+def _trimmed(case: Any) -> list[Any]:
+    """The values of a case's axes without those at the end that are as by default."""
+    values, defaults = list(case), type(case)._field_defaults
+    for name in reversed(type(case)._fields):
+        if name not in defaults or values[-1] != defaults[name]:
+            break
+        values.pop()
+    return values
 
 
 def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, Family], path: Path = KEPT) -> None:
