@@ -95,7 +95,9 @@ def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
 
 
 def test_what_is_unlike_the_first_is_kept() -> None:
-    first, other = (torch.sparse_coo_tensor([[0, 2]], torch.full((2, 3), value), (4, 3)) for value in (1.0, 2.0))
+    first, other = (
+        torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.full((2, 3), value), (4, 3)) for value in (1.0, 2.0)
+    )
     assert unlike("grads", [first, first.clone(), first]) == {}
     found = unlike("grads", [first, first, other])["grads"]
     assert torch.equal(found, other.to_dense()[None])
@@ -104,6 +106,7 @@ def test_what_is_unlike_the_first_is_kept() -> None:
 
 def test_a_users_layer_and_special_tables_have_single_calls() -> None:
     gradient, bag = load_families()["gradient"].space, load_families()["embedding_bag"].space
+    changes: dict[str, Any]
     for changes in ({"values": "special"}, {"entry": "one_hot_product"}):
         assert gradient.repair(DENSE.but(**changes)).route == "backward_call"
     assert gradient.repair(DENSE).route == "several"

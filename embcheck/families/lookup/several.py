@@ -58,8 +58,8 @@ def unlike(name: str, found: Sequence[Tensor]) -> dict[str, Tensor]:
 def several(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     # Calls of the same lookup whose tensors lie otherwise; each gives what the first one gives.
     table, start = leaf.detach(), leaf.shape[0] + leaf.shape[1] + indices.numel()
-    values, grads = [call(indices)], []
-    grads += torch.autograd.grad(values[0], leaf, upstream)
+    values = [call(indices)]
+    grads = [*torch.autograd.grad(values[0], leaf, upstream)]
     for turn, factor in enumerate(FACTORS[1:], start):
         sign, strides = 1 if (turn - start) % 2 else -1, [STRIDES[place] for place in TURNS[turn % 16]]
         tokens = ranked(indices.int() if turn // 4 % 2 else indices.long(), 1 + turn % 3)
