@@ -39,7 +39,7 @@ def banned(name: str) -> frozenset[str]:
 
 def test_no_family_law_or_module_has_a_banned_name() -> None:
     modules = [path.stem for top in ("embcheck", "properties", "selfcheck") for path in (ROOT / top).rglob("*.py")]
-    assert len(modules) > 400
+    assert len(modules) > 300
     assert [name for name in (*FAMILIES, *LAWS, *modules) if banned(name)] == []
 
 
@@ -50,7 +50,7 @@ def test_the_guard_of_names_can_fail() -> None:
 
 def test_every_law_says_one_thing_and_where_it_is_from() -> None:
     laws = [law for law in LAWS.values() if law.claim is None]
-    assert len(laws) > 400
+    assert len(laws) > 350
     assert [law.name for law in laws if len(law.sentence.split()) > MOST] == []
     assert [law.name for law in laws if not law.source] == []
 

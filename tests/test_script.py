@@ -19,6 +19,7 @@ from embcheck.engine.crashes.crash import confirmed
 from embcheck.engine.execute import run
 from embcheck.engine.script import complete, roots, script
 from embcheck.engine.script_simplifier.simplify import simplified
+from embcheck.families.conversion.cases import ConversionCase
 from embcheck.modes.mode import MODES, modes_of
 from embcheck.subject.collect import load_families
 
@@ -122,3 +123,11 @@ def test_the_script_guard_can_fail() -> None:
     assert foreign(text + "def f(a):\n    return a + math.pi + lost\n") == {"numpy", "embcheck", "lost"}
     with pytest.raises(SyntaxError):
         foreign("f(a=(,))")
+
+
+def test_a_lambda_of_a_table_is_printed_as_a_function() -> None:
+    family = load_families()["conversion"]
+    case = ConversionCase(3, 2, cut="clone", spelling="clone")
+    program = complete(family, MODES["eager"], family.laws[0], case, Difference("value", "value", 1, 2, "1, not 2"))
+    assert "def clone(w):\n    return w.clone()" in program
+    assert "def by_clone(w):\n    return w.T.clone()" in program

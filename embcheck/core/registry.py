@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,3 +16,14 @@ def into(registry: dict[str, Any]) -> Callable[[F], F]:
         return function
 
     return register
+
+
+def named(functions: Mapping[str, F], prefix: str = "") -> dict[str, F]:
+    """A registry written as a table: a script prints a lambda of it as a function named by its key.
+
+    The ``prefix`` of that name keeps the functions of two tables apart where one program takes from both.
+    """
+    for name, function in functions.items():
+        if function.__name__ == "<lambda>":
+            function.__name__ = function.__qualname__ = prefix + name
+    return dict(functions)

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from embcheck.core.law import Family, Law, Plan
@@ -208,8 +209,22 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _source(thing: Any) -> str:
-    """The source of a function or class, which Python has to look for."""
-    return textwrap.dedent(inspect.getsource(thing)).rstrip()
+    """The source of a function or class, which Python has to look for; of a lambda in a registry's table as a function's."""
+    code = getattr(thing, "__code__", None)
+    if code is None or code.co_name != "<lambda>":
+        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+    of_line = (
+        node
+        for node in ast.walk(_module_tree(code.co_filename))
+        if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno
+    )
+    found = next(of_line)  # the outermost: one entry of a table begins in a line
+    return f"def {thing.__name__}({ast.unparse(found.args)}):\n    return {ast.unparse(found.body)}"
+
+
+@functools.lru_cache(maxsize=64)
+def _module_tree(path: str) -> ast.Module:
+    return ast.parse(Path(path).read_text(encoding="utf-8"))
 
 
 def _call(plan: Plan, mode: Mode) -> str:

@@ -22,8 +22,7 @@ from embcheck.core.term_counts import as_if, often
 from embcheck.families.embedding_bag import oracle as bag_oracle
 from embcheck.families.embedding_bag import space as bag_space
 from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
-from embcheck.families.embedding_bag.invalid_calls import BAG_ERRORS
-from embcheck.families.embedding_bag.invalid_shapes import FATAL
+from embcheck.families.embedding_bag.invalid_calls import BAG_ERRORS, FATAL
 from embcheck.families.embedding_bag.kernel_paths import derived, is_fast
 from embcheck.families.embedding_bag.oracle import Expected
 from embcheck.families.embedding_bag.routes import BAG_TIMES

@@ -59,6 +59,16 @@ def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding
 
 
 @law(
+    "append() on a slice of a Sequential adds a module behind those of the slice.",
+    source="nn.Sequential.append: append a given module to the end",
+    must_cover={"nameless"},
+)
+def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    children = [child for _, child in case.children]
+    return same(out.sliced, [[*children[start:], case.root] for start in (0, 1)])
+
+
+@law(
     "apply() calls the function on children before their parents and returns the module.",
     source="nn.Module.apply: applied recursively to every submodule as well as self",
     must_cover={"shared_module"},

@@ -58,7 +58,11 @@ def scope() -> Iterator[ConstructionCase]:
     for make, act, padding, dtype in itertools.product(MAKES, ACTS, (None, 0, -1, 2), FORMATS):
         yield from _fitted(ConstructionCase(3, 2, padding, make=make, act=act, dtype=dtype, values="special"))
     for wrong, (k, dtype), (n, layout) in itertools.product(WRONG, enumerate(FORMATS), enumerate(LAYOUTS[:6])):
-        flags = {"scale_grad_by_freq": k % 2 == 1, "sparse": n % 2 == 1, "norm_type": (2.0, 1.0)[n // 2 % 2]}
+        flags: dict[str, Any] = {
+            "scale_grad_by_freq": k % 2 == 1,
+            "sparse": n % 2 == 1,
+            "norm_type": (2.0, 1.0)[n // 2 % 2],
+        }
         yield from _fitted(ConstructionCase(wrong=wrong, dtype=dtype, layout=layout, **flags))
 
 

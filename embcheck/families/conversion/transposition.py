@@ -9,13 +9,10 @@ from collections.abc import Callable
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 View = Callable[[Tensor], Tensor]
-
-SPELLINGS: dict[str, View] = {}
-CUTS: dict[str, View] = {}
 
 #: Cuts and spellings that copy always; ``contiguous`` copies unless the transposed table is contiguous already.
 COPYING = frozenset({"clone", "detach_clone", "clone_contiguous", "stack", "cat", "index_select"})
@@ -26,37 +23,6 @@ COMPACTING = frozenset({"contiguous", "clone_contiguous", "stack", "cat", "index
 # -- how it is cut from its graph ----------------------------------------------------------------------------------
 
 
-@into(CUTS)
-def none(w: Tensor) -> Tensor:
-    return w
-
-
-@into(CUTS)
-def detach(w: Tensor) -> Tensor:
-    return w.detach()
-
-
-@into(CUTS)
-def data(w: Tensor) -> Tensor:
-    return w.data
-
-
-@into(CUTS)
-def clone(w: Tensor) -> Tensor:
-    return w.clone()
-
-
-@into(CUTS)
-def detach_clone(w: Tensor) -> Tensor:
-    return w.detach().clone()
-
-
-@into(CUTS)
-def alias(w: Tensor) -> Tensor:
-    return torch.ops.aten.alias.default(w)  # type: ignore[no-any-return]
-
-
-@into(CUTS)
 def wrapped(w: Tensor) -> Tensor:
     made = torch.nn.Parameter(w)
     if made is w or made.data_ptr() != w.data_ptr() or made.stride() != w.stride() or made.grad_fn is not None:
@@ -66,174 +32,57 @@ def wrapped(w: Tensor) -> Tensor:
     return made
 
 
-@into(CUTS)
-def view_as(w: Tensor) -> Tensor:
-    return w.view_as(w)
+CUTS: dict[str, View] = named(
+    {
+        "none": lambda w: w,
+        "detach": lambda w: w.detach(),
+        "data": lambda w: w.data,
+        "clone": lambda w: w.clone(),
+        "detach_clone": lambda w: w.detach().clone(),
+        "alias": lambda w: torch.ops.aten.alias.default(w),
+        "wrapped": wrapped,
+        "view_as": lambda w: w.view_as(w),
+    }
+)
 
 
 # -- how it is transposed ------------------------------------------------------------------------------------------
 
-
-@into(SPELLINGS)
-def T(w: Tensor) -> Tensor:  # noqa: N802
-    return w.T
-
-
-@into(SPELLINGS)
-def t(w: Tensor) -> Tensor:
-    return w.t()
-
-
-@into(SPELLINGS)
-def mT(w: Tensor) -> Tensor:  # noqa: N802
-    return w.mT
-
-
-@into(SPELLINGS)
-def mH(w: Tensor) -> Tensor:  # noqa: N802
-    return w.mH
-
-
-@into(SPELLINGS)
-def H(w: Tensor) -> Tensor:  # noqa: N802
-    return w.H
-
-
-@into(SPELLINGS)
-def adjoint(w: Tensor) -> Tensor:
-    return w.adjoint()
-
-
-@into(SPELLINGS)
-def transpose(w: Tensor) -> Tensor:
-    return w.transpose(0, 1)
-
-
-@into(SPELLINGS)
-def transpose_negative(w: Tensor) -> Tensor:
-    return w.transpose(-2, -1)
-
-
-@into(SPELLINGS)
-def transpose_swapped(w: Tensor) -> Tensor:
-    return torch.transpose(w, 1, 0)
-
-
-@into(SPELLINGS)
-def torch_t(w: Tensor) -> Tensor:
-    return torch.t(w)
-
-
-@into(SPELLINGS)
-def swapaxes(w: Tensor) -> Tensor:
-    return w.swapaxes(0, 1)
-
-
-@into(SPELLINGS)
-def swapdims(w: Tensor) -> Tensor:
-    return torch.swapdims(w, -1, 0)
-
-
-@into(SPELLINGS)
-def permute(w: Tensor) -> Tensor:
-    return w.permute(1, 0)
-
-
-@into(SPELLINGS)
-def permute_negative(w: Tensor) -> Tensor:
-    return torch.permute(w, (-1, -2))
-
-
-@into(SPELLINGS)
-def movedim(w: Tensor) -> Tensor:
-    return w.movedim(0, 1)
-
-
-@into(SPELLINGS)
-def moveaxis(w: Tensor) -> Tensor:
-    return torch.moveaxis(w, -1, 0)
-
-
-@into(SPELLINGS)
-def einsum(w: Tensor) -> Tensor:
-    return torch.einsum("vd->dv", w)
-
-
-@into(SPELLINGS)
-def as_strided(w: Tensor) -> Tensor:
-    return w.as_strided((w.size(1), w.size(0)), (w.stride(1), w.stride(0)), w.storage_offset())
-
-
-@into(SPELLINGS)
-def batched(w: Tensor) -> Tensor:
-    return w.unsqueeze(0).mT.squeeze(0)
-
-
-@into(SPELLINGS)
-def data_T(w: Tensor) -> Tensor:  # noqa: N802
-    return w.data.T
-
-
-@into(SPELLINGS)
-def data_t(w: Tensor) -> Tensor:
-    return w.data.t()
-
-
-@into(SPELLINGS)
-def T_detach(w: Tensor) -> Tensor:  # noqa: N802
-    return w.T.detach()
-
-
-@into(SPELLINGS)
-def T_data(w: Tensor) -> Tensor:  # noqa: N802
-    return w.t().data
-
-
-@into(SPELLINGS)
-def T_slice(w: Tensor) -> Tensor:  # noqa: N802
-    return w.T[:]
-
-
-@into(SPELLINGS)
-def thrice(w: Tensor) -> Tensor:
-    return w.T.T.T
-
-
-@into(SPELLINGS)
-def contiguous(w: Tensor) -> Tensor:
-    return w.T.contiguous()
-
-
-@into(SPELLINGS)
-def clone_(w: Tensor) -> Tensor:
-    return w.T.clone()
-
-
-@into(SPELLINGS)
-def clone_contiguous(w: Tensor) -> Tensor:
-    return w.T.clone(memory_format=torch.contiguous_format)
-
-
-@into(SPELLINGS)
-def stack(w: Tensor) -> Tensor:
-    return torch.stack(w.unbind(0), 1)
-
-
-@into(SPELLINGS)
-def cat(w: Tensor) -> Tensor:
-    return torch.cat([w.T])
-
-
-@into(SPELLINGS)
-def index_select(w: Tensor) -> Tensor:
-    return w.T.index_select(1, torch.arange(w.size(0)))
-
-
-@into(SPELLINGS)
-def to_same(w: Tensor) -> Tensor:
-    return w.T.to(w.dtype)
-
-
-@into(SPELLINGS)
-def parameter(w: Tensor) -> Tensor:
-    return torch.nn.Parameter(w.T)
+SPELLINGS: dict[str, View] = named(
+    {
+        "T": lambda w: w.T,
+        "t": lambda w: w.t(),
+        "mT": lambda w: w.mT,
+        "mH": lambda w: w.mH,
+        "H": lambda w: w.H,
+        "adjoint": lambda w: w.adjoint(),
+        "transpose": lambda w: w.transpose(0, 1),
+        "transpose_negative": lambda w: w.transpose(-2, -1),
+        "transpose_swapped": lambda w: torch.transpose(w, 1, 0),
+        "torch_t": lambda w: torch.t(w),
+        "swapaxes": lambda w: w.swapaxes(0, 1),
+        "swapdims": lambda w: torch.swapdims(w, -1, 0),
+        "permute": lambda w: w.permute(1, 0),
+        "permute_negative": lambda w: torch.permute(w, (-1, -2)),
+        "movedim": lambda w: w.movedim(0, 1),
+        "moveaxis": lambda w: torch.moveaxis(w, -1, 0),
+        "einsum": lambda w: torch.einsum("vd->dv", w),
+        "as_strided": lambda w: w.as_strided((w.size(1), w.size(0)), (w.stride(1), w.stride(0)), w.storage_offset()),
+        "batched": lambda w: w.unsqueeze(0).mT.squeeze(0),
+        "data_T": lambda w: w.data.T,
+        "data_t": lambda w: w.data.t(),
+        "T_detach": lambda w: w.T.detach(),
+        "T_data": lambda w: w.t().data,
+        "T_slice": lambda w: w.T[:],
+        "thrice": lambda w: w.T.T.T,
+        "contiguous": lambda w: w.T.contiguous(),
+        "clone": lambda w: w.T.clone(),
+        "clone_contiguous": lambda w: w.T.clone(memory_format=torch.contiguous_format),
+        "stack": lambda w: torch.stack(w.unbind(0), 1),
+        "cat": lambda w: torch.cat([w.T]),
+        "index_select": lambda w: w.T.index_select(1, torch.arange(w.size(0))),
+        "to_same": lambda w: w.T.to(w.dtype),
+        "parameter": lambda w: torch.nn.Parameter(w.T),
+    },
+    prefix="by_",
+)

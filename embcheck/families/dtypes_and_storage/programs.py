@@ -13,15 +13,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 
 Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 
-ORIGINS: dict[str, Origin] = {}
 LOOKERS: dict[str, Callable[..., Callable[[Tensor], Tensor]]] = {}
-#: Tables that are none: those of another number of axes.
-MISSHAPEN: dict[str, Origin] = {}
 
 
 def looked_up(
@@ -67,40 +64,17 @@ def in_bytes(tensor: Tensor) -> Tensor:
     return (plain if plain.dim() else plain[None]).view(torch.uint8)
 
 
-_origin = into(ORIGINS)
-
-
-_misshapen = into(MISSHAPEN)
-
-
 _looker = into(LOOKERS)
 
 
 # -- where a tensor comes from -----------------------------------------------------------------------------------------
 
 
-@_origin
-def plain(given: Tensor) -> Tensor:
-    return given
-
-
-@_origin
-def parameter(given: Tensor) -> Tensor:
-    return torch.nn.Parameter(given, requires_grad=False)
-
-
-@_origin
-def subclass(given: Tensor) -> Tensor:
-    return given.as_subclass(type("Tagged", (torch.Tensor,), {}))
-
-
-@_origin
 def shared(given: Tensor) -> Tensor:
     found: Tensor = given.clone().share_memory_()
     return found
 
 
-@_origin
 def mapped(given: Tensor) -> Tensor:
     if not given.numel():
         return given
@@ -115,7 +89,6 @@ def mapped(given: Tensor) -> Tensor:
     return table
 
 
-@_origin
 def mapped_tall(given: Tensor) -> Tensor:
     # A sparse file of more than 2^31 bytes, whose last rows are the given ones.
     size, width = given.element_size(), given.shape[1]
@@ -129,7 +102,6 @@ def mapped_tall(given: Tensor) -> Tensor:
     return table
 
 
-@_origin
 def unpickled(given: Tensor) -> Tensor:
     file = io.BytesIO()
     torch.save(given.clone(), file)
@@ -138,13 +110,11 @@ def unpickled(given: Tensor) -> Tensor:
     return found
 
 
-@_origin
 def exchanged(given: Tensor) -> Tensor:
     found: Tensor = torch.from_dlpack(given.detach())  # type: ignore[attr-defined]
     return found
 
 
-@_origin
 def read_only(given: Tensor) -> Tensor:
     compact = given.contiguous()
     if not compact.numel():
@@ -153,75 +123,50 @@ def read_only(given: Tensor) -> Tensor:
     return torch.frombuffer(content, dtype=given.dtype).reshape(given.shape)
 
 
-@_origin
 def inferred(given: Tensor) -> Tensor:
     with torch.inference_mode():
         return given.clone()
 
 
-@_origin
 def channels_last(given: Tensor) -> Tensor:
     image = given.reshape(1, *(1,) * (2 - given.dim()), *given.shape, 1) if given.dim() < 3 else given
     turned = image.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3) if image.dim() == 4 else image
     return turned.reshape(given.shape) if given.dim() != 2 else turned[0, :, :, 0]
 
 
-@_origin
-def one_row(given: Tensor) -> Tensor:
-    return given[:1].expand(given.shape)
+ORIGINS: dict[str, Origin] = named(
+    {
+        "plain": lambda given: given,
+        "parameter": lambda given: torch.nn.Parameter(given, requires_grad=False),
+        "subclass": lambda given: given.as_subclass(type("Tagged", (torch.Tensor,), {})),
+        "shared": shared,
+        "mapped": mapped,
+        "mapped_tall": mapped_tall,
+        "unpickled": unpickled,
+        "exchanged": exchanged,
+        "read_only": read_only,
+        "inferred": inferred,
+        "channels_last": channels_last,
+        "one_row": lambda given: given[:1].expand(given.shape),
+        "one_column": lambda given: given[:, :1].expand(given.shape),
+        "tall": lambda given: given[:1].expand(2**31 + 9, given.shape[1]),
+        "overlapping": lambda given: given.as_strided(given.shape, (1, 1)),
+        "conjugate": lambda given: given.conj(),
+        "real_part": lambda given: torch.view_as_real(given)[..., 0],
+        "negated_imaginary": lambda given: given.conj().imag,
+    }
+)
 
 
-@_origin
-def one_column(given: Tensor) -> Tensor:
-    return given[:, :1].expand(given.shape)
-
-
-@_origin
-def tall(given: Tensor) -> Tensor:
-    return given[:1].expand(2**31 + 9, given.shape[1])
-
-
-@_origin
-def overlapping(given: Tensor) -> Tensor:
-    return given.as_strided(given.shape, (1, 1))
-
-
-@_origin
-def conjugate(given: Tensor) -> Tensor:
-    return given.conj()
-
-
-@_origin
-def real_part(given: Tensor) -> Tensor:
-    return torch.view_as_real(given)[..., 0]
-
-
-@_origin
-def negated_imaginary(given: Tensor) -> Tensor:
-    return given.conj().imag
-
-
-# -- tables that are none ------------------------------------------------------------------------------------------------
-
-
-@_misshapen
-def scalar(given: Tensor) -> Tensor:
-    return given.new_zeros(())
-
-
-@_misshapen
-def vector(given: Tensor) -> Tensor:
-    return given.new_zeros(max(1, given.shape[0]))
-
-
-@_misshapen
-def cube(given: Tensor) -> Tensor:
-    return given[None].expand(given.shape[0], *given.shape)
-
-
-@_misshapen
-def coordinates(given: Tensor) -> Tensor:
-    return given.unsqueeze(-1)
+#: Tensors that are no table, since they have another number of axes.
+MISSHAPEN: dict[str, Origin] = named(
+    {
+        "scalar": lambda given: given.new_zeros(()),
+        "vector": lambda given: given.new_zeros(max(1, given.shape[0])),
+        "cube": lambda given: given[None].expand(given.shape[0], *given.shape),
+        "coordinates": lambda given: given.unsqueeze(-1),
+    }
+)
 
 
 # -- lookups -----------------------------------------------------------------------------------------------------------

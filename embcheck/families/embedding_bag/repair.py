@@ -6,15 +6,12 @@ from typing import Any
 
 from embcheck.core.declaration import is_subject
 from embcheck.core.layout import GUARD
-from embcheck.families.embedding_bag import invalid_shapes as bag_misfit
 from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, BagCase
-from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES
+from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES, BY_ELEMENTS
 from embcheck.families.embedding_bag.kernel_paths import reads_beyond
 from embcheck.families.embedding_bag.offsets import WRONGLY_CUT
 from embcheck.families.embedding_bag.routes import BATCHED, REBUILT
 from embcheck.families.lookup import cases
-
-assert bag_misfit  # which adds to the mistakes
 
 #: Entries that call an operator by position, without the Python function before it.
 OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
@@ -117,7 +114,7 @@ def _mistaken(case: BagCase) -> BagCase:
     layout = "column_slice" if case.layout == "expanded" else case.layout
     if case.mistake in BAG_MISTAKES:
         width = max(width, 1)
-        on_meta = case.on_meta and case.mistake not in bag_misfit.BY_ELEMENTS
+        on_meta = case.on_meta and case.mistake not in BY_ELEMENTS
         return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake, on_meta=on_meta)
     kept: dict[str, Any] = {"numel": max(case.numel, 1), "batch": case.batch, "bags": case.bags}
     if case.mistake in OFFSET_MISTAKES:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -19,10 +20,7 @@ Call = Callable[[Module, Tensor, Tensor, Tensor | None], Tensor]
 
 #: The layer, made of the input and with the sizes of weight and bias.
 MADE: dict[str, Callable[[Tensor, Tensor, Tensor | None], Module]] = {}
-CALLS: dict[str, Call] = {}
 BETWEEN: dict[str, Callable[[Module], None]] = {}
-#: What must be refused.
-MISFITS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {}
 
 
 def affine(
@@ -169,55 +167,33 @@ def fused_without_a_scale(x: Tensor, weight: Tensor, bias: Tensor | None) -> Mod
     return torch.nn.utils.fusion.fuse_linear_bn_eval(layer.eval(), norm.eval()).train()
 
 
-@into(CALLS)
-def module(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return layer(x)  # type: ignore[no-any-return]
-
-
-@into(CALLS)
-def forward(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return layer.forward(x)  # type: ignore[no-any-return]
-
-
-@into(CALLS)
-def function(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.nn.functional.linear(x, weight, bias)
-
-
-@into(CALLS)
-def keywords(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.nn.functional.linear(bias=bias, weight=weight, input=x)
-
-
-@into(CALLS)
-def sequential(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.nn.Sequential(torch.nn.Identity(), layer)(x)  # type: ignore[no-any-return]
-
-
-@into(CALLS)
 def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return torch.func.functional_call(layer, given, (x,))  # type: ignore[no-any-return]
 
 
-@into(CALLS)
-def operator(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.aten.linear(x, weight, bias)  # type: ignore[no-any-return]
-
-
-@into(CALLS)
-def vector(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A weight without an axis of outputs, a bias without any."""
-    return torch.nn.functional.linear(x, weight[0], None if bias is None else bias[0])[..., None]
-
-
-@into(CALLS)
 def vector_in_vjp(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     def look(given: Tensor) -> Tensor:
-        return torch.nn.functional.linear(given, weight[0], None if bias is None else bias[0])
+        return F.linear(given, weight[0], None if bias is None else bias[0])
 
     value: Tensor = torch.func.vjp(look, x)[0]
     return value[..., None]
+
+
+CALLS: dict[str, Call] = named(
+    {
+        "module": lambda layer, x, weight, bias: layer(x),
+        "forward": lambda layer, x, weight, bias: layer.forward(x),
+        "function": lambda layer, x, weight, bias: F.linear(x, weight, bias),
+        "keywords": lambda layer, x, weight, bias: F.linear(bias=bias, weight=weight, input=x),
+        "sequential": lambda layer, x, weight, bias: torch.nn.Sequential(torch.nn.Identity(), layer)(x),
+        "functional_call": functional_call,
+        "operator": lambda layer, x, weight, bias: torch.ops.aten.linear(x, weight, bias),
+        # A weight without an axis of outputs, a bias without any.
+        "vector": lambda layer, x, weight, bias: F.linear(x, weight[0], None if bias is None else bias[0])[..., None],
+        "vector_in_vjp": vector_in_vjp,
+    }
+)
 
 
 @into(BETWEEN)
@@ -249,7 +225,7 @@ def doubled_behind_failures(layer: Module) -> None:
     regions += [lambda: torch.autocast("cpu", dtype=torch.bfloat16), lambda: torch.set_grad_enabled(False)]
     for region in regions:
         with contextlib.suppress(ArithmeticError), region(), region():
-            torch.nn.functional.linear(x, layer.weight, layer.bias)
+            F.linear(x, layer.weight, layer.bias)
             raise ArithmeticError
     with torch.no_grad():
         for part in layer.parameters():
@@ -261,59 +237,19 @@ def toggled(layer: Module) -> None:
     layer.train(not layer.training).train(not layer.training)
 
 
-# -- what must be refused ----------------------------------------------------------------------------------------------
-
-
-@into(MISFITS)
-def scalar_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x.sum(), weight[:, :1])
-
-
-@into(MISFITS)
-def wider_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(torch.cat([x, x[..., :1]], -1), weight, bias)
-
-
-@into(MISFITS)
-def narrower_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x[..., 1:], weight, bias)
-
-
-@into(MISFITS)
-def transposed_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x, weight.t(), bias)
-
-
-@into(MISFITS)
-def weight_of_rank_3(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x, weight[None], bias)
-
-
-@into(MISFITS)
-def longer_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x, weight, torch.cat([bias, bias[:1]]))
-
-
-@into(MISFITS)
-def shorter_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x, weight, bias[1:])
-
-
-@into(MISFITS)
-def integer_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x.long(), weight, bias)
-
-
-@into(MISFITS)
-def double_weight(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x.float(), weight.double(), None)
-
-
-@into(MISFITS)
-def double_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x.float(), weight.float(), bias.double())
-
-
-@into(MISFITS)
-def half_input(x: Tensor, weight: Tensor, bias: Tensor) -> Any:
-    return torch.nn.functional.linear(x.bfloat16(), weight.float(), None)
+#: What must be refused.
+MISFITS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = named(
+    {
+        "scalar_input": lambda x, weight, bias: F.linear(x.sum(), weight[:, :1]),
+        "wider_input": lambda x, weight, bias: F.linear(torch.cat([x, x[..., :1]], -1), weight, bias),
+        "narrower_input": lambda x, weight, bias: F.linear(x[..., 1:], weight, bias),
+        "transposed_weight": lambda x, weight, bias: F.linear(x, weight.t(), bias),
+        "weight_of_rank_3": lambda x, weight, bias: F.linear(x, weight[None], bias),
+        "longer_bias": lambda x, weight, bias: F.linear(x, weight, torch.cat([bias, bias[:1]])),
+        "shorter_bias": lambda x, weight, bias: F.linear(x, weight, bias[1:]),
+        "integer_input": lambda x, weight, bias: F.linear(x.long(), weight, bias),
+        "double_weight": lambda x, weight, bias: F.linear(x.float(), weight.double(), None),
+        "double_bias": lambda x, weight, bias: F.linear(x.float(), weight.float(), bias.double()),
+        "half_input": lambda x, weight, bias: F.linear(x.bfloat16(), weight.float(), None),
+    }
+)

@@ -1,7 +1,9 @@
-"""A call whose tensors lie on different devices as a case; knows no torch."""
+"""Calls whose tensors lie on different devices: the cases, and the program that runs each."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,11 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.mixed_devices.programs import CALLS, apart
 
+NAMES = ("input", "hidden", "weight", "offsets", "per_sample_weights", "bias", "upstream")
 #: The tensors that a call takes.
 _BAG = ("input", "weight", "offsets")
 TAKES: dict[str, tuple[str, ...]] = {
@@ -25,7 +31,7 @@ BAGS = ("batch", "bag", "bag_layer", "weighted_batch", "weighted_bag")
 PRODUCTS = ("linear", "linear_with_bias", "head", "projected", "projected_vector", "projected_in_batches")
 
 
-class _ApartAxes(NamedTuple):
+class _MixedDevicesAxes(NamedTuple):
     """The axes, simplest value first."""
 
     num_embeddings: int = 3
@@ -43,7 +49,7 @@ class _ApartAxes(NamedTuple):
     seed: int = 0
 
 
-class MixedDevicesCase(Axes, _ApartAxes):  # type: ignore[misc]
+class MixedDevicesCase(Axes, _MixedDevicesAxes):  # type: ignore[misc]
     """Tensors of a call, each on the device that is tested or on meta."""
 
     @property
@@ -60,11 +66,11 @@ class MixedDevicesCase(Axes, _ApartAxes):  # type: ignore[misc]
     def flags(self) -> dict[str, Any]:
         """The flags of the call."""
         mode = {"mode": self.mode} if self.call in BAGS else {}
-        return {**mode, "padding_idx": self.padding_idx}
+        return {**mode, "padding_idx": self.padding_idx} if self.call in (*BAGS, "lookup", "layer") else {}
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The sizes of what comes out."""
+        """The shape of the output."""
         if self.call == "projected_vector":
             return (1, self.num_embeddings)
         return (self.vectors, self.num_embeddings if self.call in PRODUCTS else self.embedding_dim)
@@ -101,3 +107,77 @@ class MixedDevicesCase(Axes, _ApartAxes):  # type: ignore[misc]
             "late": self.divided and self.learns,
             "padded": self.padding_idx is not None,
         }
+
+
+def plan(case: MixedDevicesCase) -> Plan:
+    return Plan(apart, case.inputs(), {"call": CALLS[case.call], "on_meta": case.on_meta, "flags": case.flags})
+
+
+def repair(case: MixedDevicesCase) -> MixedDevicesCase:
+    """The case with what its call takes."""
+    changes: dict[str, Any] = {}
+    if case.call not in BAGS or case.call.startswith("weighted"):
+        changes["mode"] = "sum"
+    if case.call not in (*BAGS, "lookup", "layer"):
+        changes["padding_idx"] = None
+    elif case.padding_idx is not None:
+        changes["padding_idx"] = max(min(case.padding_idx, case.num_embeddings - 1), -case.num_embeddings)
+    if case.call in ("gathered", "product"):
+        changes["index_dtype"] = "int64"
+    on_meta = tuple(name for name in NAMES if name in case.on_meta and name in case.takes)
+    if case.learns and 0 < len(on_meta) < len(case.takes) and on_meta != ("upstream",):
+        on_meta = TAKES[case.call]  # else the call is refused before there is a derivative
+    return case.but(**changes, on_meta=on_meta)
+
+
+def parts(call: str, learns: bool) -> list[tuple[str, ...]]:
+    """Every choice of what lies on meta; of the arguments all or none if what backward is given lies apart."""
+    taken = TAKES[call]
+    if learns:
+        return [(), taken, ("upstream",), (*taken, "upstream")]
+    return [chosen for size in range(len(taken) + 1) for chosen in itertools.combinations(taken, size)]
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 5),
+    "embedding_dim": (2, 1, 8),
+    "vectors": (2, 1, 5),
+    "call": tuple(CALLS),
+    "on_meta": (
+        (),
+        *((name,) for name in NAMES),
+        ("input", "hidden", "offsets"),
+        ("input", "hidden", "per_sample_weights"),
+        ("weight", "bias", "offsets"),
+        ("hidden", "bias", "offsets", "per_sample_weights"),
+        NAMES,
+    ),
+    "learns": (False, True),
+    "mode": ("sum", "mean", "max"),
+    "padding_idx": (None, 0, -1),
+    "dtype": ("float32", "float64", "float16", "bfloat16"),
+    "index_dtype": ("int64", "int32"),
+}
+
+
+def scope() -> Iterator[MixedDevicesCase]:
+    """Every call with every choice of what lies on meta, in every mode and dtype."""
+    taken = itertools.product(CALLS, (False, True), AXES["mode"], AXES["padding_idx"][:2], AXES["dtype"])
+    cases = (
+        MixedDevicesCase(
+            (3, 1, 5)[seed % 3], (2, 1, 8)[seed // 3 % 3], 2, call, on_meta, learns, mode, padding, dtype,
+            AXES["index_dtype"][seed // 4 % 2],
+        )
+        for seed, (call, learns, mode, padding, dtype) in enumerate(taken)
+        for on_meta in parts(call, learns)
+    )  # fmt: skip
+    return iter(dict.fromkeys(map(repair, cases)))
+
+
+def fixed_cases() -> Iterator[MixedDevicesCase]:
+    """Every call with every choice of what lies on meta, in every profile."""
+    for call, learns in itertools.product(CALLS, (False, True)):
+        yield from (MixedDevicesCase(call=call, on_meta=on_meta, learns=learns) for on_meta in parts(call, learns))
+
+
+SPACE = Space(MixedDevicesCase, AXES, repair, scope, fixed_cases, flags=("call", "on_meta", "learns"), strength=2)

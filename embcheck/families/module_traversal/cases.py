@@ -207,12 +207,14 @@ class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not persistent)."""
+        several_children, nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not
+        persistent)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
             **{name: value for name, value in self.axes.items() if name not in ("nodes", "frozen")},
             "frozen": bool(self.frozen),
+            "several_children": len(self.children) > 1,
             "shared_module": len(set(paths)) < len(paths),
             "shared_tensor": len(set(names)) < len(names),
             "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),

@@ -59,6 +59,8 @@ def membered(
     seen["named_modules_all"] = listed(model.named_modules(prefix=prefix, remove_duplicate=False))
     seen["children"] = plain(model.children())
     seen["named_children"] = listed(model.named_children())
+    slices: list[Any] = [torch.nn.Sequential(*model.children())[start:] for start in (0, 1)]
+    seen["sliced"] = [plain(part.append(model)) for part in slices]
     visited: list[Any] = []
     seen["applied_to_itself"] = model.apply(visited.append) is model
     seen["applied"] = plain(visited)

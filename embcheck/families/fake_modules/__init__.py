@@ -1,1 +1,0 @@
-"""Modules of fake and meta tensors."""

@@ -1,1 +1,0 @@
-"""torch.func.functional_call and its likes."""

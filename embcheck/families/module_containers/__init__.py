@@ -1,1 +1,0 @@
-"""ModuleList, ModuleDict, ParameterList and ParameterDict."""

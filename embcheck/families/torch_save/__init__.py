@@ -1,1 +1,0 @@
-"""torch.save and torch.load."""
