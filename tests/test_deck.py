@@ -101,7 +101,10 @@ def test_aimed_cases_are_what_was_written() -> None:
         assert choice is not None
         cases = list(Choice(aimed=choice.aimed).product_cases(family.space, name, 0))
         assert len(cases) == len(choice.aimed) == len({*cases}) > 0
-        assert [family.space.case_type(*values) for values in choice.aimed] == cases  # which fit as they are
+        assert [
+            deck.case_of(family.space.case_type, written) for written in choice.aimed
+        ] == cases  # which fit as they are
+        assert all(deck.case_of(type(case), deck.written_case(case)) == case for case in cases)
 
 
 def test_a_choice_of_nothing_has_no_cases() -> None:

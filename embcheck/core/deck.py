@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +30,7 @@ _FIRST = ord("0")
 @dataclass(frozen=True)
 class Choice:
     """What is chosen of a family in a mode: positions among its landmarks and small cases, positions in the product of its
-    flags, rows of the cover, and aimed cases, each by the values of its axes."""
+    flags, rows of the cover, and aimed cases, as `written_case` writes them."""
 
     small: tuple[int, ...] = ()
     product: tuple[int, ...] = ()
@@ -45,7 +45,7 @@ class Choice:
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
         rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
-        aimed = (space.repair(space.case_type(*values)) for values in self.aimed)
+        aimed = (space.repair(case_of(space.case_type, written)) for written in self.aimed)
         return itertools.chain(space.product(self.product), filter(None, rows), filter(None, aimed))
 
 
@@ -70,6 +70,20 @@ def written(row: Iterable[int]) -> str:
 def positions(row: str) -> list[int]:
     """What `written` wrote."""
     return [ord(character) - _FIRST for character in row]
+
+
+def written_case(case: Any) -> list[Any]:
+    """A case as JSON: a number whose bits say which axes are not as by default, and the values of those."""
+    defaults = case._field_defaults
+    told = [k for k, name in enumerate(case._fields) if name not in defaults or case[k] != defaults[name]]
+    return [sum(1 << k for k in told), *(case[k] for k in told)]
+
+
+def case_of(case_type: Any, written: Sequence[Any]) -> Any:
+    """The case that `written_case` wrote."""
+    told, *values = written
+    names = [name for k, name in enumerate(case_type._fields) if told >> k & 1]
+    return case_type(**dict(zip(names, values, strict=True)))
 
 
 def chosen(family: Family, mode: str, tier: str) -> Choice | None:
@@ -110,18 +124,8 @@ def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Famil
         for tier, chosen_of in tiers.items():
             parts = kept["modes"][families[name].modes[0]][tier]
             parts.pop("aimed", None)
-            parts |= {"aimed": sorted(map(_trimmed, chosen_of[name]), key=repr)} if name in chosen_of else {}
+            parts |= {"aimed": sorted(map(written_case, chosen_of[name]), key=repr)} if name in chosen_of else {}
     _write(data, path)
-
-
-def _trimmed(case: Any) -> list[Any]:
-    """The values of a case's axes without those at the end that are as by default."""
-    values, defaults = list(case), type(case)._field_defaults
-    for name in reversed(type(case)._fields):
-        if name not in defaults or values[-1] != defaults[name]:
-            break
-        values.pop()
-    return values
 
 
 def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, Family], path: Path = KEPT) -> None:
