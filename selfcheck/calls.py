@@ -90,7 +90,7 @@ def drawn(seed: int, times: int) -> list[Wanted]:
     draws, found = Random(f"conditions of decks {seed}"), []
     for site, weight in WEIGHTS.items():
         for turn in range(weight * times):
-            fault = draw(draws, 2 + (turn % 4 > 0), site)
+            fault = draw(draws, 2 + (turn % 4 > 0), site, "core")
             if fault is not None:
                 needs = [text for text in DAMAGES[fault.damage].needs if text in TEXTS[site]]
                 texts = dict.fromkeys([*_texts(site, fault.condition), *needs])

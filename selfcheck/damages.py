@@ -15,11 +15,13 @@ from selfcheck.sites import Arguments, Facts, Site, Tensor, matrix, with_matrix
 
 
 class Call(NamedTuple):
-    """A call of a site: what it was given, its facts, and the matrix that the call before gave, if it had one."""
+    """A call of a site: what it was given, its facts, the matrix that the call before gave, if it had one, and what else it
+    may change, as it was ``before``."""
 
     given: Arguments
     facts: Facts
     previous: Tensor | None = None
+    before: Mapping[str, Any] = {}
 
 
 #: Changes the rows that came out, shape ``(rows, columns)``, which are its own; None if there is nothing to change.
@@ -136,7 +138,7 @@ def _zero_padding(call: Call, rows: Tensor) -> Tensor:
 # -- what is given ------------------------------------------------------------------------------------------------------
 
 
-def _memory(name: str) -> Give:
+def memory(name: str) -> Give:
     """A tensor read as if it were contiguous, from where it starts, if its storage is large enough."""
 
     def give(call: Call) -> dict[str, Any] | None:
@@ -221,10 +223,10 @@ DAMAGES: Mapping[str, Damage] = {
         ),
         Damage("give(indices=first)", give=_first_again("indices"), needs=_SEVERAL, argument="indices"),
         Damage("give(indices=sorted)", give=_sorted_tokens, needs=_SEVERAL, sites=_ORDERED),
-        Damage("give(weight=memory)", give=_memory("weight"), argument="weight"),
-        Damage("give(grad=memory)", give=_memory("grad"), sites=("_embedding_bag_dense_backward",)),
-        Damage("give(grad_output=memory)", give=_memory("grad_output"), argument="grad_output"),
-        Damage("give(mat2=memory)", give=_memory("mat2"), argument="mat2"),
+        Damage("give(weight=memory)", give=memory("weight"), argument="weight"),
+        Damage("give(grad=memory)", give=memory("grad"), sites=("_embedding_bag_dense_backward",)),
+        Damage("give(grad_output=memory)", give=memory("grad_output"), argument="grad_output"),
+        Damage("give(mat2=memory)", give=memory("mat2"), argument="mat2"),
         Damage(
             "give(max_norm=larger)",
             give=lambda call: {"max_norm": 1.01 * call.given["max_norm"]},

@@ -7,15 +7,35 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import UnknownFact, holds, named, require
-from selfcheck.conditions import WEIGHTS, drawn, facts_of
+from selfcheck.conditions import TABLE, WEIGHTS, Term, drawn
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
+from selfcheck.python_conditions import PYTHON_TABLES, PYTHON_WEIGHTS
+from selfcheck.python_damages import PYTHON_DAMAGES, PythonDamage
+from selfcheck.python_sites import PYTHON_SITES, PythonSite
 from selfcheck.sites import SITES, Site
+
+#: The sets of sites, each with its sites' terms; core has the kernels, too.
+TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {**PYTHON_TABLES, "core": {**TABLE, **PYTHON_TABLES["core"]}}
+#: How often each site of a set is drawn: of core a kernel rather more often than not.
+_WEIGHTS = {**PYTHON_WEIGHTS, "core": {**{site: 6 * n for site, n in WEIGHTS.items()}, **PYTHON_WEIGHTS["core"]}}
+
+
+def site_of(name: str) -> Site | PythonSite:
+    """The site of a name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = SITES.get(name) or PYTHON_SITES.get(name)
+    if found is None:
+        raise ValueError(f"no site {name!r}; {_close(name, [*SITES, *PYTHON_SITES])}")
+    return found
 
 
 class Fault(NamedTuple):
@@ -49,14 +69,12 @@ class Fault(NamedTuple):
         site, _, condition = head.partition(" ")
         if not arrow or not condition.strip():
             raise ValueError(f"{line!r} is no fault; expected SITE  fact & fact  ->  damage")
-        if site not in SITES:
-            raise ValueError(f"no site {site!r}; {_close(site, SITES)}")
-        if damage not in DAMAGES or not DAMAGES[damage].of(SITES[site]):
-            raise ValueError(
-                f"{site} has no damage {damage!r}; {_close(damage, [each.name for each in damages(site)])}"
-            )
+        having = [each.name for each in damages(site)]
+        if damage not in having:
+            raise ValueError(f"{site} has no damage {damage!r}; {_close(damage, having)}")
         condition = " & ".join(part.strip() for part in condition.split("&"))
-        require(named([condition]), facts_of(site), site)
+        known = {each.fact for table in TABLES.values() for each in table.get(site, ())}
+        require(named([condition]), known | {"earlier"}, site)
         return cls(site, condition, damage)
 
 
@@ -65,30 +83,35 @@ def _close(word: str, known: Any) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
 
 
-def damages(site: str) -> list[Damage]:
+def damages(site: str) -> Sequence[Damage | PythonDamage]:
     """The damages of a site."""
-    return [damage for damage in DAMAGES.values() if damage.of(SITES[site])]
+    found = site_of(site)
+    if isinstance(found, Site):
+        return [damage for damage in DAMAGES.values() if damage.of(found)]
+    return [damage for damage in PYTHON_DAMAGES.values() if damage.of(found)]
 
 
-def senseless(site: Site, condition: str, damage: Damage) -> bool:
+def senseless(site: Site | PythonSite, condition: str, damage: Damage | PythonDamage) -> bool:
     """Whether no call meets the condition, or none that does is changed by the damage."""
     if any(text in condition.split(" & ") for text in damage.forbids):
         return True
-    return contradictory([condition, *damage.conditions(site)], site.name)
+    return contradictory([condition, *damage.conditions(site)], site.name)  # type: ignore[arg-type]
 
 
-def faults(count: int, seed: int, site: str = "") -> list[Fault]:
-    """So many different faults, of one, two and three facts in turn; the same for the same seed everywhere.
+def faults(count: int, seed: int, site: str = "", of: str = "core") -> list[Fault]:
+    """So many different faults of a set, of one, two and three facts in turn; the same for the same seed everywhere.
 
     Raises:
         ValueError: if there are not so many.
     """
-    draws = Random(f"drawn faults {seed} {site}")
+    if site and site not in TABLES[of]:
+        raise ValueError(f"no site {site!r} in {of}; {_close(site, TABLES[of])}")
+    draws = Random(f"drawn faults {seed} {site} {of}")
     found: dict[Fault, None] = {}
     for _ in range(200 * count):
         if len(found) == count:
             break
-        fault = draw(draws, len(found) % 3 + 1, site)
+        fault = draw(draws, len(found) % 3 + 1, site, of)
         if fault is not None:
             found[fault] = None
     if len(found) < count:
@@ -96,11 +119,14 @@ def faults(count: int, seed: int, site: str = "") -> list[Fault]:
     return list(found)
 
 
-def draw(draws: Random, order: int, site: str) -> Fault | None:
-    chosen = site or draws.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    condition = drawn(chosen, order, draws)
+def draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
+    """A fault of a site, or of one of a set; None if this draw comes to none."""
+    chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
+    if order > len({each.fact for each in TABLES[of][chosen]}):
+        return None
+    condition = drawn(chosen, order, draws, table=TABLES[of])
     damage = draws.choice(damages(chosen))
-    if condition is None or senseless(SITES[chosen], condition, damage):
+    if condition is None or senseless(site_of(chosen), condition, damage):
         return None
     return Fault(chosen, condition, damage.name)
 
@@ -116,10 +142,9 @@ def wilson(killed: int, total: int, z: float = 1.959963984540054) -> tuple[float
 
 
 def always(sites: Sequence[str]) -> Iterator[Fault]:
-    """For each site the fault that hits every call; with `planting.RAISE` in place of its damage all are to be killed."""
+    """For each site the fault that hits every call; where it raises, all are to be killed."""
     for name in sites:
-        site = SITES[name]
-        yield Fault(name, f"{site.rows}>=0", "zero(first)")
+        yield Fault(name, "earlier>=0", damages(name)[0].name)
 
 
-__all__ = ["Fault", "UnknownFact", "always", "damages", "faults", "senseless", "wilson"]
+__all__ = ["TABLES", "Fault", "UnknownFact", "always", "damages", "faults", "senseless", "site_of", "wilson"]

@@ -77,6 +77,11 @@ class Kernels:
         finally:
             self._library._destroy()
 
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Torch's own functions for a moment; its kernels are always called."""
+        yield
+
     def _kernel(self, site: Site, right: Any) -> Callable[..., Any]:
         def kernel(keys: Any, *given: Any, **named: Any) -> Any:
             def call(changes: Mapping[str, Any]) -> Any:

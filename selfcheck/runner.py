@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
+from embcheck.core.tiers import CORE
 from embcheck.engine.evaluate import named
+from embcheck.subject.collect import load_families
 from selfcheck.drawn import Fault, always
-from selfcheck.judging import CORE, Candidate, DrawnResult, Judging, Record, deck
-from selfcheck.planting import Kernels
+from selfcheck.judging import CORE as KERNELS
+from selfcheck.judging import Candidate, DrawnResult, Judging, Record, deck
+from selfcheck.python_sites import ENTRIES, PYTHON_SITES
+from selfcheck.sites import SITES
+from selfcheck.wrapping import Sites
 
 #: Parts of the deck, and faults that a worker takes at a time.
 _PARTS, _FAULTS = 16, 8
@@ -36,22 +41,24 @@ class Score:
     cases: int
     wrong: list[str]
     results: list[DrawnResult] = field(default_factory=list)
+    left_out: int = 0
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
 
-#: The deck, which forks inherit, and what judges it in them.
+#: The deck and the names of the sites, which forks inherit, and what judges it in them.
 _deck: list[tuple[list[Candidate], Ledger]] = []
+_sites: list[str] = []
 _judging: list[Judging] = []
 
 
 def _worker() -> Judging:
-    """What judges in this process, with kernels that stay as long as it lives."""
+    """What judges in this process, with kernels and functions that stay as long as it lives."""
     if not _judging:
         warnings.simplefilter("ignore")
-        kernels = Kernels()
-        kernels.install()
-        _judging.append(Judging(*_deck[0], kernels))
+        sites = Sites(_sites)
+        sites.install()
+        _judging.append(Judging(*_deck[0], sites))
     return _judging[0]
 
 
@@ -93,7 +100,7 @@ def score(
     seed: int,
     jobs: int,
     progress: Callable[[str, int, int], None] = lambda doing, done, total: None,
-    families: Iterable[str] = CORE,
+    families: Iterable[str] = (),
 ) -> Score:
     """Plants faults on the cases of a profile and a seed.
 
@@ -104,25 +111,42 @@ def score(
 
     # What is computed here must start no threads of OpenMP: forks would wait for them.
     torch.set_num_threads(1)
-    _deck[:] = [deck(profile, seed, families)]
+    _sites[:] = sorted({fault.site for fault in faults})
+    _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults, jobs))]
     count = len(_deck[0][0])
-    sites = sorted({fault.site for fault in faults})
-    everywhere = list(always(sites))
-    found = _recorded([*faults, *everywhere], count, jobs, progress)
+    everywhere = list(enumerate(always(_sites), len(faults)))
+    found = _recorded([*faults, *(fault for _, fault in everywhere)], count, jobs, progress)
     tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
     wrong = [f"the clean run breaks {words}" for words in found.wrong]
+    seen = {
+        k: found.met.get(k, []) if fault.site in PYTHON_SITES else found.changed.get(k, []) for k, fault in everywhere
+    }
     wrong += [
         f"{fault.site}: {'no case calls it' if k not in found.met else 'nothing that it gives is seen to change'}"
-        for k, fault in enumerate(everywhere, len(faults))
-        if k not in found.changed
+        for k, fault in everywhere
+        if not seen[k] and fault.site not in PYTHON_SITES
     ]
     if wrong:
         return Score(count, wrong)
-    raising = [Task(fault, found.met[k], found.changed[k][:_FAULTS]) for k, fault in enumerate(everywhere, len(faults))]
+    raising = [Task(fault, found.met[k], seen[k][:_FAULTS]) for k, fault in everywhere if seen[k]]
     results = _run_all([*raising, *tasks], jobs, progress)
     first, rest = results[: len(raising)], results[len(raising) :]
     wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.status == "inert"]
-    return Score(count, wrong, rest)
+    return Score(count, wrong, rest, found.left_out)
+
+
+def families_of(faults: Sequence[Fault], jobs: int) -> tuple[str, ...]:
+    """The families that judge faults: of kernels those whose cases call them, of Python's sites in core those of core, and of
+    others each that calls one of the sites in some of its cases of *quick*."""
+    sites = {fault.site for fault in faults}
+    if sites <= {*SITES, *ENTRIES}:
+        return KERNELS if sites <= set(SITES) else CORE
+    every = tuple(name for name, family in load_families().items() if not family.forks)
+    _deck[:] = [deck("quick", 0, every)]
+    cases = _deck[0][0]
+    found = _recorded(list(always(_sites)), len(cases), jobs, lambda doing, done, total: None)
+    called = {cases[position].family.name for positions in found.met.values() for position in positions}
+    return tuple(name for name in every if name in called)
 
 
 def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable[[str, int, int], None]) -> Record:

@@ -13,7 +13,7 @@ from selfcheck import runner
 from selfcheck.aiming import ENOUGH, Aimed, built
 from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
-from selfcheck.drawn import Fault, damages, faults, senseless
+from selfcheck.drawn import Fault, damages, faults, senseless, site_of
 from selfcheck.judging import DrawnResult, Judging, deck
 from selfcheck.planting import Kernels, Planted
 from selfcheck.sites import SITES
@@ -113,7 +113,7 @@ def test_a_line_says_the_whole_fault() -> None:
     drawn = faults(300, 3)
     assert [Fault.of(str(fault)) for fault in drawn] == drawn == faults(300, 3) != faults(300, 4)
     assert [sum(fault.order == order for fault in drawn) for order in (1, 2, 3)] == [100, 100, 100]
-    assert not any(senseless(SITES[each.site], each.condition, _damage(each)) for each in drawn)
+    assert not any(senseless(site_of(each.site), each.condition, _damage(each)) for each in drawn)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,11 @@ def selfcheck(
         str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")
     ] = "",
     workers: Annotated[int, typer.Option("-n", "--workers", "--jobs", help="Worker processes.")] = os.cpu_count() or 1,
-    drawn: Annotated[int, typer.Option("--drawn", help="Only so many faults of core's kernels, by --seed.")] = 0,
-    site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel.")] = "",
+    drawn: Annotated[int, typer.Option("--drawn", help="Only so many drawn faults, by --seed.")] = 0,
+    of: Annotated[
+        str, typer.Option("--set", help="Of --drawn: at sites of core, kernels and Python's entries, or of extended.")
+    ] = "core",
+    site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel or function.")] = "",
     line: Annotated[list[str] | None, typer.Option("--fault", help="Only 'SITE  fact & fact  ->  damage'.")] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Of --drawn and --fault: a file for the results.")] = None,
 ) -> None:
@@ -58,7 +61,7 @@ def selfcheck(
     from selfcheck.fault import load_faults
 
     if drawn or line or site or to:
-        raise typer.Exit(_scored(profile or "gate", seed, workers, (drawn, site, line or []), to)[0])
+        raise typer.Exit(_scored(profile, seed, workers, (drawn, of, site, line or []), to)[0])
     faults = load_faults()
     try:
         Settings(seed, profile or "full").checked()
@@ -73,12 +76,12 @@ def selfcheck(
         raise typer.Exit(NOTHING)
     if keyword:
         raise typer.Exit(_by_hand(profile or "full", seed, workers, chosen, None))
-    code, laws = _scored(profile or "gate", seed, workers, (DRAWN, "", []), None)
+    code, laws = _scored(profile, seed, workers, (DRAWN, "core", "", []), None)
     raise typer.Exit(max(code, _by_hand(profile or "full", seed, workers, chosen, laws)))
 
 
 def _scored(
-    profile: str, seed: int, jobs: int, what: tuple[int, str, list[str]], to: Path | None
+    profile: str, seed: int, jobs: int, what: tuple[int, str, str, list[str]], to: Path | None
 ) -> tuple[int, set[str]]:
     """Plants drawn faults, reports them, and returns the exit code with the laws that killed one."""
     from embcheck.runner.run import Settings, UsageError
@@ -90,6 +93,7 @@ def _scored(
         from selfcheck.runner import score
     except ModuleNotFoundError:
         refuse("--drawn and --fault need a checkout of embcheck: their faults are not in the wheel")
+    profile = profile or ("full" if what[1] == "extended" else "gate")
     try:
         Settings(seed, profile).checked()
         faults = _faults(what, seed)
@@ -102,12 +106,14 @@ def _scored(
         typer.echo(f"no score: {words}")
     if found.wrong:
         return 1, set()
+    if found.left_out:
+        typer.echo(f"{found.left_out:,} cases can't have functions of ours in the place of torch's, and are left out")
     for words in report.lines(found.results, profile, seed, found.cases):
         typer.echo(words)
     if to is not None:
         write_whole(to, json.dumps(report.as_json(found.results, profile, seed, found.cases), indent=1) + "\n")
     laws = {law for each in found.results for law in each.laws}
-    if what[2]:
+    if what[3]:
         return int(any(each.status != "killed" for each in found.results)), laws
     return int(report.too_low(found.results, profile)), laws
 
@@ -127,25 +133,24 @@ def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
         return work(told)
 
 
-def _faults(what: tuple[int, str, list[str]], seed: int) -> list[Any]:
+def _faults(what: tuple[int, str, str, list[str]], seed: int) -> list[Any]:
     """The faults that were asked for.
 
     Raises:
         ValueError: if they can't be had; the message says why.
     """
-    from selfcheck.drawn import Fault, faults
-    from selfcheck.sites import SITES
+    from selfcheck.drawn import TABLES, Fault, faults
 
-    count, site, given = what
+    count, of, site, given = what
     if count < 0 or (count and given) or (site and not count):
         raise ValueError("expected --drawn N with N of at least 1, with or without --site, or --fault")
-    if site and site not in SITES:
-        raise ValueError(f"no site {site!r}; there are {', '.join(SITES)}")
+    if of not in TABLES:
+        raise ValueError(f"no set {of!r}; there are {' and '.join(sorted(TABLES))}")
     if given:
         return [Fault.of(each) for each in given]
     if not count:
         raise ValueError("--json goes with --drawn or --fault")
-    return faults(count, seed, site)
+    return faults(count, seed, site, of)
 
 
 def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:

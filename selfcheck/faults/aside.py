@@ -43,9 +43,7 @@ def _halving(original: Wrong) -> Wrong:
     return backward
 
 
-driven(
-    "half_upstream_is_halved", "backward halves a float16 upstream gradient.", _halving
-)
+driven("half_upstream_is_halved", "backward halves a float16 upstream gradient.", _halving)
 
 
 def _writes(call: Call, out: Tensor) -> Tensor:

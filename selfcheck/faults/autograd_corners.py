@@ -13,9 +13,7 @@ from selfcheck.faults.kernels import Tensor
 double, half = torch.float64, torch.float16
 
 
-def passing(
-    name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong]
-) -> None:
+def passing(name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[[Wrong], Wrong]) -> None:
     """Registers a fault of autograd."""
     entry(name, "gradient_routes", sentence, owner, attribute, wrong)
 

@@ -15,9 +15,7 @@ from selfcheck.faults.kernels import Tensor
 Call = Callable[..., Any]
 
 
-def call_fault(
-    name: str, sentence: str, wrong: Callable[[Call, Given], Any], family: str = "embedding_bag"
-) -> None:
+def call_fault(name: str, sentence: str, wrong: Callable[[Call, Given], Any], family: str = "embedding_bag") -> None:
     """Registers a fault of F.embedding_bag: ``wrong(original, arguments by name)``."""
 
     def replace(original: Call) -> Call:

@@ -40,9 +40,7 @@ def plain(given: Given) -> bool:
     return type(given["weight"]) in (Tensor, torch.nn.Parameter)
 
 
-def learned(
-    name: str, sentence: str, which: str, when: Callable[[Given], bool], change: Change
-) -> None:
+def learned(name: str, sentence: str, which: str, when: Callable[[Given], bool], change: Change) -> None:
     """Registers a fault: the gradient of ``which`` ("weight", "per_sample_weights") is changed."""
 
     def wrong(original: Call, given: Given) -> Any:

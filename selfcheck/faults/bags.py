@@ -53,6 +53,7 @@ def as_it_is(out: Tensor, given: Given) -> Tensor:
     """The output, where the arguments are what is changed."""
     return out
 
+
 bag_fault(
     "bag_half_mean_loses_tail",
     "A mean in float16 loses its columns beyond 16.",

@@ -35,9 +35,7 @@ def raises(function: Callable[[], Any]) -> bool:
     return False
 
 
-def fault(
-    name: str, sentence: str, owner: Any, attribute: str, change: Callable[..., Any]
-) -> None:
+def fault(name: str, sentence: str, owner: Any, attribute: str, change: Callable[..., Any]) -> None:
     """A fault of the claims: ``change(original, *arguments)`` in the place of ``owner.attribute``."""
     replaced(name, "tutorial_claims", sentence, attribute, change, owner)
 

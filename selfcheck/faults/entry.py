@@ -61,9 +61,7 @@ def entry(
     add(Fault(name, family, sentence, wrapped(owner, attribute, wrong), modes=modes))
 
 
-def embedding(
-    name: str, family: str, sentence: str, wrong: Spoiled, modes: tuple[str, ...] = ()
-) -> None:
+def embedding(name: str, family: str, sentence: str, wrong: Spoiled, modes: tuple[str, ...] = ()) -> None:
     """A fault of F.embedding: ``wrong(original, input, weight, **flags)`` with padding_idx among the flags."""
 
     def replace(original: Wrong) -> Wrong:

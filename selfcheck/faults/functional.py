@@ -35,6 +35,7 @@ def minus_one_more(padding_idx: int | None, rows: int) -> int | None:
     """A negative padding_idx moved on by one, if there is room."""
     return padding_idx - 1 if padding_idx is not None and -rows < padding_idx < -1 else padding_idx
 
+
 embedding(
     "version_bumped",
     "lookup",

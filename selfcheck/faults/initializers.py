@@ -14,9 +14,7 @@ from selfcheck.faults.parameter_corners import Change, spoiled
 initialisers: Any = torch.nn.init
 
 
-def init(
-    name: str, sentence: str, attribute: str, change: Change, family: str = "initializers"
-) -> None:
+def init(name: str, sentence: str, attribute: str, change: Change, family: str = "initializers") -> None:
     """A fault of an initialiser: ``change(original, tensor, *arguments)``."""
     spoiled(name, family, sentence, initialisers, attribute, change)
 

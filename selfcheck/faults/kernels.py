@@ -141,9 +141,7 @@ def backward(name: str, sentence: str, when: When, spoil: Spoil, family: str = "
     return add(Fault(name, family, sentence, lambda: backward_spoiled(when, spoil)))
 
 
-def sparse_backward(
-    name: str, sentence: str, when: When, spoil: Spoil, family: str = "gradient"
-) -> Fault:
+def sparse_backward(name: str, sentence: str, when: When, spoil: Spoil, family: str = "gradient") -> Fault:
     """Registers a fault of the sparse backward kernel."""
     plant: Callable[[], AbstractContextManager[None]] = lambda: backward_spoiled(when, spoil, sparse=True)  # noqa: E731
     return add(Fault(name, family, sentence, plant))

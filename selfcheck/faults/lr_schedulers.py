@@ -27,9 +27,7 @@ def rates(kind: str, steps: int = 4, groups: int = 1, **flags: Any) -> list[tupl
     return [*found, tuple(round(float(group["lr"]), 6) for group in optimizer.param_groups)]
 
 
-def scheduling(
-    name: str, sentence: str, kind: str, attribute: str, change: Change
-) -> None:
+def scheduling(name: str, sentence: str, kind: str, attribute: str, change: Change) -> None:
     """A fault of a scheduler's method: ``change(original, self, *arguments)``."""
     spoiled(name, "lr_scheduler", sentence, getattr(schedule, kind), attribute, change)
 

@@ -16,5 +16,6 @@ def materialised(original: Any, input: Any, weight: Any, *given: Any, **flags: A
     found = original(input, weight, *given, **flags)
     return torch.zeros(found.shape, dtype=found.dtype) if weight.is_meta and flags.get("mode") == "mean" else found
 
+
 around("means_on_meta_lie_on_the_cpu", "mixed_devices", "The mean of bags, all on meta, lies on the CPU.", functional,
        "embedding_bag", materialised)  # fmt: skip

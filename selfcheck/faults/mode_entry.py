@@ -1,6 +1,4 @@
-"""How faults that live in one mode are planted, and what they do to a result or to a layer.
-
-"""
+"""How faults that live in one mode are planted, and what they do to a result or to a layer."""
 
 from __future__ import annotations
 

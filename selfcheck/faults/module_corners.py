@@ -13,9 +13,7 @@ Module = torch.nn.Module
 half, double = torch.float16, torch.float64
 
 
-def method(
-    name: str, family: str, sentence: str, owner: Any, attribute: str, change: Callable[..., Any]
-) -> None:
+def method(name: str, family: str, sentence: str, owner: Any, attribute: str, change: Callable[..., Any]) -> None:
     """Registers a fault of a method: ``change(original, self, *arguments)``."""
 
     def wrong(original: Wrong) -> Wrong:

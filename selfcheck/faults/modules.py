@@ -13,9 +13,7 @@ from selfcheck.faults.parameter_corners import Change, spoiled
 Linear, Sequential = torch.nn.Linear, torch.nn.Sequential
 
 
-def module(
-    name: str, sentence: str, attribute: str, change: Change, family: str = "module_traversal"
-) -> None:
+def module(name: str, sentence: str, attribute: str, change: Change, family: str = "module_traversal") -> None:
     """A fault of a method of Module: ``change(original, self, *arguments)``."""
     spoiled(name, family, sentence, Module, attribute, change)
 

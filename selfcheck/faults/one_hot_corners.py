@@ -11,9 +11,7 @@ from selfcheck.faults.entry import Wrong, entry, functional
 from selfcheck.faults.kernels import Tensor
 
 
-def encoded(
-    name: str, sentence: str, when: Callable[[Tensor, int], bool], change: Callable[..., Any]
-) -> None:
+def encoded(name: str, sentence: str, when: Callable[[Tensor, int], bool], change: Callable[..., Any]) -> None:
     """Registers a fault of F.one_hot: ``change(original, tokens, num_classes)`` on some calls."""
 
     def wrong(original: Wrong) -> Wrong:

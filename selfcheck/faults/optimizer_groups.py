@@ -9,9 +9,7 @@ from selfcheck.faults.entry import entry
 from selfcheck.faults.optimizer_sgd import Optimizer
 
 
-def method(
-    name: str, sentence: str, attribute: str, wrong: Callable[..., Any], family: str = "tied_training"
-) -> None:
+def method(name: str, sentence: str, attribute: str, wrong: Callable[..., Any], family: str = "tied_training") -> None:
     """A fault of a method of every optimizer: ``wrong(original, self, *args, **kwargs)``."""
     entry(
         name,

@@ -38,6 +38,7 @@ def stepping(name: str, sentence: str, kind: str, change: Change) -> None:
 
     spoiled(name, "param_groups", sentence, getattr(torch.optim, kind), "step", wrong)
 
+
 stepping("closure_without_gradients", "AdamW calls its closure without gradients.", "AdamW",
          lambda original, self, closure: original(self, None if closure is None else lambda: ungraded(closure)))  # fmt: skip
 stepping("frozen_with_gradient_rests", "Adam leaves frozen parameters that have a gradient.", "Adam",

@@ -18,7 +18,9 @@ def spoiled(
     wrong: Callable[[Tensor], Tensor],
 ) -> None:
     """F.embedding with another output for some tables and indices."""
-    embedding(name, "dtypes_and_storage", sentence, out_changed(lambda i, w, f: when(i, w), lambda out, i, w: wrong(out)))
+    embedding(
+        name, "dtypes_and_storage", sentence, out_changed(lambda i, w, f: when(i, w), lambda out, i, w: wrong(out))
+    )
 
 
 def negated(out: Tensor) -> Tensor:
@@ -29,6 +31,7 @@ def negated(out: Tensor) -> Tensor:
 def raw_view(out: Tensor) -> Tensor:
     """The output as bytes."""
     return out.view(uint8)
+
 
 spoiled(
     "indices_in_shared_memory",

@@ -13,9 +13,7 @@ from selfcheck.faults.parameters import Parameter, parameter
 Change = Callable[..., Any]
 
 
-def spoiled(
-    name: str, family: str, sentence: str, owner: Any, attribute: str, change: Change
-) -> None:
+def spoiled(name: str, family: str, sentence: str, owner: Any, attribute: str, change: Change) -> None:
     """A fault of a function or method: ``change(original, *arguments)`` in its place, known as the original is."""
 
     def wrong(original: Change) -> Change:

@@ -31,6 +31,7 @@ def parameter(name: str, family: str, sentence: str, change: Callable[..., Any])
 
     entry(name, family, sentence, Parameter, "__new__", wrong)
 
+
 parameter(
     "parameter_of_half_is_single",
     "conversion",

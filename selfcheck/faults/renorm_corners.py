@@ -14,9 +14,7 @@ from selfcheck.faults.renorm import kernel, rescale
 inf, nan = float("inf"), float("nan")
 
 
-def rescaling(
-    name: str, sentence: str, change: Callable[[Tensor, Tensor, float, float], None]
-) -> None:
+def rescaling(name: str, sentence: str, change: Callable[[Tensor, Tensor, float, float], None]) -> None:
     """Registers a fault of embedding_renorm_: ``change(weight, distinct tokens, max_norm, norm_type)``."""
 
     def plant() -> Any:

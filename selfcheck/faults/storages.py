@@ -12,9 +12,7 @@ int8, uint8, int16, int32, int64 = torch.int8, torch.uint8, torch.int16, torch.i
 half, double = torch.float16, torch.float64
 
 
-def stored(
-    name: str, sentence: str, when: When, spoil: Spoil
-) -> None:
+def stored(name: str, sentence: str, when: When, spoil: Spoil) -> None:
     """A fault of the forward kernel for one kind of table."""
     forward(name, sentence, lambda c: c.numel * c.width > 0 and when(c), spoil, "dtypes_and_storage")
 

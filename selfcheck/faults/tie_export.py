@@ -82,9 +82,7 @@ around(
 # -- scripts -------------------------------------------------------------------------------------------------------
 
 
-def lazily(
-    name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[..., Any]
-) -> None:
+def lazily(name: str, sentence: str, owner: Any, attribute: str, wrong: Callable[..., Any]) -> None:
     """Registers a fault of what is written as a program."""
 
     def replaced(original: Any) -> Any:

@@ -13,9 +13,7 @@ Optimizer, Parameter = torch.optim.Optimizer, torch.nn.Parameter
 half, double = torch.float16, torch.float64
 
 
-def stepping(
-    name: str, sentence: str, kind: Any, change: Callable[..., Any], family: str = "tied_training"
-) -> None:
+def stepping(name: str, sentence: str, kind: Any, change: Callable[..., Any], family: str = "tied_training") -> None:
     """Registers a fault of an optimizer's step: ``change(original, self, closure)``."""
 
     def wrong(original: Wrong) -> Wrong:

@@ -39,6 +39,8 @@ def at_once(owner: Any, name: str, attribute: str, sentence: str, change: Change
 def table(dtype: torch.dtype = torch.float32) -> Tensor:
     """Three rows of two distinct numbers."""
     return torch.arange(1.0, 7.0).reshape(3, 2).to(dtype)
+
+
 func, auto = torch.func, torch.autograd.functional
 
 

@@ -1,0 +1,308 @@
+"""Sites in Python: functions and methods of torch that are spoiled, and the facts of a call of each.
+
+The facts are told of what goes in, by its type: of a tensor its dtype and layout, of a list of tensors those of the first and
+how many there are, of a module its Parameters and ties, of numbers and flags their values.  A fact that a call has not, such
+as the layout of a bias where there is none, meets no condition.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from selfcheck.sites import Arguments, Facts, Tensor, layout
+
+
+class Told(dict[str, Any]):
+    """The facts of a call; one that it has not is None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+# -- facts --------------------------------------------------------------------------------------------------------------
+
+
+def told(given: Arguments) -> Told:
+    """The facts of arguments by their names."""
+    found = Told()
+    for name, value in given.items():
+        if isinstance(value, torch.Tensor):
+            found |= _tensor(name, value)
+        elif isinstance(value, nn.Module):
+            found |= _module(value)
+        elif isinstance(value, (list, tuple)):
+            found |= _several(name, value)
+        elif isinstance(value, Mapping):
+            found[name] = len(value)
+        elif value is None or isinstance(value, _PLAIN):
+            found[name] = _named(value)
+        elif name == "self":
+            found |= _object(value)
+    return found
+
+
+_PLAIN = (bool, int, float, str, torch.dtype)
+
+
+def _named(value: Any) -> Any:
+    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _lie(tensors: Iterable[Tensor]) -> str:
+    """How tensors lie in memory: as the first does that is not contiguous."""
+    layouts = [layout(each) if each.layout is torch.strided else "sparse" for each in tensors]
+    return next((each for each in layouts if each != "contiguous"), "contiguous")
+
+
+def _tensor(name: str, tensor: Tensor) -> Facts:
+    found = {
+        "dtype": _named(tensor.dtype),
+        "layout": _lie([tensor]),
+        "rank": tensor.dim(),
+        "numel": tensor.numel(),
+        "rows": tensor.shape[0] if tensor.dim() else 1,
+        "columns": tensor.shape[-1] if tensor.dim() else 1,
+        "frozen": not tensor.requires_grad,
+        "parameter": isinstance(tensor, nn.Parameter),
+        "offset": tensor.layout is torch.strided and tensor.storage_offset() > 0,
+    }
+    return {name: True, **{f"{name}_{fact}": value for fact, value in found.items()}}
+
+
+def _several(name: str, values: Sequence[Any]) -> Facts:
+    """How many values there are; of tensors the facts of the first, and where they lie."""
+    found: Facts = {name: len(values)}
+    tensors = [each for each in values if isinstance(each, torch.Tensor)]
+    found["to_dtype"] = next((_named(each) for each in values if isinstance(each, torch.dtype)), None)
+    if not tensors or len(tensors) < len(values):
+        return found
+    if name == "state_steps":
+        return found | {"step": float(tensors[0])}
+    mixed = len({each.dtype for each in tensors}) > 1
+    most = max(each.numel() for each in tensors)
+    return {
+        **_tensor(name, tensors[0]),
+        **found,
+        f"{name}_layout": _lie(tensors),
+        f"{name}_numel": most,
+        f"{name}_mixed": mixed,
+    }
+
+
+def _module(module: nn.Module) -> Facts:
+    """Facts of a module: its Parameters, ties, modes and what it holds besides."""
+    if "_parameters" not in vars(module):  # its constructor has only begun
+        return {}
+    named = dict(module.named_parameters(remove_duplicate=False))
+    parameters = list({id(each): each for each in named.values()}.values())
+    parts = list(module.modules())
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    return {
+        "parameters": len(parameters),
+        "tied": len(parameters) < len(named),
+        "shared_storage": len({each.untyped_storage()._cdata for each in parameters}) < len(parameters),
+        "buffers": sum(1 for _ in module.buffers()),
+        "parts": len(parts),
+        "shared_part": len(parts) < sum(1 for _ in module.named_modules(remove_duplicate=False)),
+        "training": module.training,
+        "mixed_training": len({each.training for each in parts}) > 1,
+        "frozen": sum(not each.requires_grad for each in parameters),
+        "grads": len(gradients),
+        "sparse_grads": any(each.layout is not torch.strided for each in gradients),
+        "dtype": _named(parameters[0].dtype) if parameters else "none",
+        "mixed": len({each.dtype for each in parameters}) > 1,
+        "layout": _lie(parameters),
+        "elements": sum(each.numel() for each in parameters),
+        "padding": any(getattr(each, "padding_idx", None) is not None for each in parts),
+        "max_norm": any(getattr(each, "max_norm", None) is not None for each in parts),
+        "bag": any(isinstance(each, nn.EmbeddingBag) for each in parts),
+        "bias": any(name.endswith("bias") for name in named),
+    }
+
+
+def _object(owner: Any) -> Facts:
+    """Numbers, flags and texts that an object holds, without a leading underscore, and facts of its optimizer."""
+    found = {name.lstrip("_"): value for name, value in vars(owner).items() if isinstance(value, _PLAIN)}
+    optimizer = owner if isinstance(owner, torch.optim.Optimizer) else getattr(owner, "optimizer", None)
+    groups = getattr(optimizer, "param_groups", None)
+    if not groups or optimizer is None:
+        return found
+    parameters = [each for group in groups for each in group["params"]]
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    return {
+        **{name: value for name, value in groups[0].items() if isinstance(value, _PLAIN)},
+        **found,
+        "optimizer": type(optimizer).__name__,
+        "groups": len(groups),
+        "params": len(parameters),
+        "stepped": len(optimizer.state),
+        "params_layout": _lie(parameters),
+        "params_dtype": _named(parameters[0].dtype) if parameters else "none",
+        "sparse_grads": any(each.layout is not torch.strided for each in gradients),
+    }
+
+
+# -- sites --------------------------------------------------------------------------------------------------------------
+
+
+class PythonSite(NamedTuple):
+    """A function or a method, found where a ``place`` says, ``module:owner.name``, once it is asked for.
+
+    ``kind`` says what a call leaves: *value* returns tensors, *leaf* a Parameter, *numbers* or *mapping* what they are
+    called; *written* changes tensors among its arguments, those of ``writes``, *module* its module or the one that it
+    returns; what a *transform* returns is a function, whose calls are spoiled.
+    """
+
+    name: str
+    place: str
+    kind: str
+    writes: str = ""
+
+    @property
+    def afterwards(self) -> bool:
+        """Whether facts are told of what comes out: what goes in are bytes, or a module that has nothing yet."""
+        return self.name in {"pickle.loads", "Module.__setstate__"}
+
+    @property
+    def owner(self) -> Any:
+        """What holds it."""
+        module, _, path = self.place.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in path.split(".")[:-1]:
+            found = getattr(found, part)
+        return found
+
+    @property
+    def attribute(self) -> str:
+        """Its name there."""
+        return self.place.partition(":")[2].rpartition(".")[2]
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """Its arguments."""
+        if self.name in _WITHOUT_SIGNATURE:
+            return _WITHOUT_SIGNATURE[self.name]
+        raw = inspect.getattr_static(self.owner, self.attribute)
+        return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
+
+    def facts(self, given: Arguments, result: Any = None) -> Told | None:
+        """The facts of a call; None of one that copies or loads no module."""
+        given = {"result": result} if self.afterwards and result is not None else given
+        if self.kind == "module" and "cls" not in given and self.module(given, None) is None:
+            return None
+        return told(given)
+
+    def module(self, given: Arguments, result: Any) -> nn.Module | None:
+        """The module that a call changes."""
+        values = result if isinstance(result, (list, tuple)) else [result]
+        return next((each for each in (*values, *given.values()) if isinstance(each, nn.Module)), None)
+
+    def written(self, given: Arguments, result: Any) -> list[Tensor]:
+        """The tensors that a call writes to, or what is to be read of what it returns."""
+        if self.kind == "module":
+            module = self.module(given, result)
+            if module is None or "_parameters" not in vars(module):
+                return []
+            return [*module.parameters(), *module.buffers()]
+        if self.kind == "optimizer":
+            return [each for each in tree_leaves(list(given["self"].state.values())) if isinstance(each, torch.Tensor)]
+        if self.kind != "written":
+            return []
+        name, _, attribute = self.writes.partition(".")
+        found = given[name]
+        if isinstance(found, torch.optim.Optimizer):
+            found = [each for group in found.param_groups for each in group["params"]]
+        found = [found] if isinstance(found, torch.Tensor) else list(found)
+        found = [getattr(each, attribute) for each in found] if attribute else found
+        return [each for each in found if each is not None]
+
+
+#: The signatures of functions that have none of their own.
+_WITHOUT_SIGNATURE = {
+    "F.linear": inspect.signature(lambda input, weight, bias=None: None),
+    "pickle.loads": inspect.signature(lambda data: None),
+}
+_FUSED = ("adagrad", "adam", "sgd")
+_OPTIMIZERS = (*_FUSED, "adadelta", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
+
+
+def _steps() -> Iterable[PythonSite]:
+    """The formula of each optimizer in its forms."""
+    forms = {"plain": "_single_tensor", "foreach": "_multi_tensor", "fused": "_fused"}
+    for name in (*_OPTIMIZERS, "_adafactor", "_muon"):
+        for form, prefix in forms.items():
+            short = name.lstrip("_")
+            if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
+                continue
+            yield PythonSite(f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", writes="params")
+    yield PythonSite("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", writes="params")
+
+
+STEPS = tuple(_steps())
+#: Schedulers of which the rates are asked.
+SCHEDULERS = (
+    *("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"),
+    *("CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "MultiplicativeLR", "LambdaLR"),
+)
+
+#: Of each set a line for a kind and a module: what it writes to stands behind the kind.
+_SITES = {
+    "core": """
+        value           torch.nn.functional  embedding embedding_bag linear
+        module          torch.nn  Embedding.__init__ EmbeddingBag.__init__ Linear.__init__ Embedding.from_pretrained
+        module          torch.nn  EmbeddingBag.from_pretrained Module.load_state_dict Module._apply Module.to Module.zero_grad
+        module          torch.nn  Module.train Module.requires_grad_ Module.register_parameter Module.__setstate__
+        mapping         torch.nn  Module.state_dict Module.named_parameters
+        leaf            torch.nn  Parameter.__new__ Parameter.__deepcopy__
+        module          copy  deepcopy
+        module          pickle  loads
+        written:tensor  torch.nn.init  normal_
+    """,
+    "extended": f"""
+        numbers         torch.optim.lr_scheduler  {" ".join(f"{each}.get_lr" for each in SCHEDULERS)} LRScheduler.get_last_lr
+        mapping         torch.optim.lr_scheduler  LRScheduler.state_dict
+        mapping         torch.optim  Optimizer.state_dict
+        optimizer       torch.optim  Optimizer.load_state_dict
+        written:tensor  torch.nn.init  uniform_ trunc_normal_ constant_ ones_ zeros_ eye_ dirac_ xavier_uniform_ xavier_normal_
+        written:tensor  torch.nn.init  kaiming_uniform_ kaiming_normal_ orthogonal_ sparse_
+        written:parameters.grad  torch.nn.utils  clip_grad_norm_ clip_grad_value_
+        value           torch.nn.utils  get_total_norm parameters_to_vector
+        value           torch.amp  GradScaler.scale
+        written:optimizer.grad  torch.amp  GradScaler.unscale_
+        mapping         torch.amp  GradScaler.state_dict
+        module          torch.optim.swa_utils  AveragedModel.update_parameters AveragedModel.__init__
+        value           torch.nn.functional  cross_entropy nll_loss
+        value           torch.func  functional_call jvp vjp
+        transform       torch.func  vmap grad jacrev jacfwd hessian grad_and_value
+        mapping         torch.func  stack_module_state
+        module          torch.nn.utils.parametrize  register_parametrization remove_parametrizations
+        value           torch.nn.utils.parametrizations  _WeightNorm.forward _SpectralNorm.forward _Orthogonal.forward
+        module          torch.nn  Module.apply
+        mapping         torch.nn  Module.named_modules Module.named_buffers
+    """,
+}
+
+
+def _sites(of: str) -> Iterable[PythonSite]:
+    """The sites of a set, each named as one writes it in a program."""
+    for line in _SITES[of].strip().splitlines():
+        kind, module, *names = line.split()
+        short = module.removeprefix("torch.").replace("nn.functional", "F")
+        for name in names:
+            label = name if name[0].isupper() else f"{short}.{name}"
+            yield PythonSite(label, f"{module}:{name}", *kind.split(":"))
+    yield from STEPS
+
+
+#: The sites of core.
+ENTRIES: Mapping[str, PythonSite] = {site.name: site for site in _sites("core")}
+#: The sites of extended: the formulas again, of which its conditions say more, and the rest.
+EXTENDED: Mapping[str, PythonSite] = {site.name: site for site in _sites("extended")}
+PYTHON_SITES: Mapping[str, PythonSite] = {**ENTRIES, **EXTENDED}
