@@ -102,6 +102,9 @@ def test_what_is_unlike_the_first_is_kept() -> None:
     found = unlike("grads", [first, first, other])["grads"]
     assert torch.equal(found, other.to_dense()[None])
     assert torch.equal(unlike("values", [torch.zeros(2), torch.ones(2)])["values"], torch.ones(1, 2))
+    strange = torch.tensor([float("nan"), float("inf")])
+    assert unlike("values", [strange, strange.clone()]) == {}
+    assert unlike("values", [strange, -strange])
 
 
 def test_a_users_layer_and_special_tables_have_single_calls() -> None:

@@ -43,10 +43,10 @@ def ranked(tokens: Tensor, rank: int) -> Tensor:
 
 
 def alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two values, or two gradients with their entries in the same order, are equal."""
+    """Whether two values, or two gradients with their entries in the same order, are equal; a NaN equals a NaN."""
     if not one.is_sparse:
-        return torch.equal(one, other)
-    return torch.equal(one._indices(), other._indices()) and torch.equal(one._values(), other._values())
+        return torch.allclose(one, other, 0.0, 0.0, equal_nan=True)
+    return torch.equal(one._indices(), other._indices()) and alike(one._values(), other._values())
 
 
 def unlike(name: str, found: Sequence[Tensor]) -> dict[str, Tensor]:
