@@ -5,21 +5,62 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import pytest
+from command import Command, Said
 
+from embcheck.cli.main import main
 from embcheck.core.item import PROFILES
 from embcheck.core.space import Space
 from embcheck.subject.collect import load_families
 
+HERE = Path(__file__).parent
+#: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
+#: xdist's runs each of these groups, or it would be made in each.
+GROUPS = (
+    ("accounting", "bench", "cli", "docs", "exit", "gate", "junit", "kept", "mode", "screen", "strategies", "subject"),
+    ("audit_factories", "crash", "processes"),
+    *(("completion",), ("known",), ("model_scripts",), ("stored_scripts",)),
+)
+
 #: Small cases of which one is left: bringing them to a layer takes longer than judging those that are chosen.
 _SMALL = 10
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Groups are kept together unless another distribution is asked for; xdist's own default does not know them."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    groups = {f"test_{name}": names[0] for names in GROUPS for name in names}
+    for item in items:
+        if item.path.parent == HERE and item.path.stem in groups:
+            item.add_marker(pytest.mark.xdist_group(groups[item.path.stem]))
 
 
 @pytest.fixture
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether what is otherwise sampled runs whole."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command of embcheck's in this process."""
+
+    def said(*words: object) -> Said:
+        monkeypatch.setattr("sys.argv", ["embcheck", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Said(ended.value.code, *capsys.readouterr())
+
+    return said
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from command import Command
 from warm import python
 
-from embcheck.cli.main import app
 from embcheck.core.accounting import Account, Selection, told_by_reason
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import Status, Verdict
@@ -94,11 +93,6 @@ def record(path: Path, shard: str = "", **footer: Any) -> Path:
     return path
 
 
-def exit_of(*arguments: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return done.exit_code, done.output
-
-
 LACKING = [
     ({"unaccounted": {"a/random": "SystemExit: 7"}}, "no verdict from a/random: SystemExit: 7"),
     ({"lost": ["a/random"]}, "no verdict from a/random: given up after repeated crashes"),
@@ -109,53 +103,46 @@ LACKING = [
 
 @pytest.mark.parametrize(("footer", "said"), LACKING)
 def test_merge_and_diff_fail_with_a_record_that_lacks_something(
-    tmp_path: Path, footer: dict[str, Any], said: str
+    tmp_path: Path, footer: dict[str, Any], said: str, command: Command
 ) -> None:
     whole, lacking = record(tmp_path / "whole", "1/2", cases=3), record(tmp_path / "lacking", "2/2", **footer)
-    code, told = exit_of("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
-    assert code == 1
-    assert said in " ".join(told.split())
+    done = command("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
+    assert (done.code, said in " ".join(done.out.split())) == (1, True)
     found = read(tmp_path / "merged.ndjson")
     assert not found.complete
     assert said in found.shortfall
     assert found.footer is not None
     assert found.footer["exit_code"] == 1
     for pair in ((whole, lacking), (lacking, whole)):
-        code, told = exit_of("diff", *pair)
-        assert code == 1
-        assert said in " ".join(told.split())
-    assert exit_of("diff", whole, whole)[0] == 0
+        done = command("diff", *pair)
+        assert (done.code, said in " ".join(done.out.split())) == (1, True)
+    assert command("diff", whole, whole).code == 0
+
+
+def shard(number: int, header: Any = (), footer: Any = (), **settings: str) -> Record:
+    """The record of one of two shards."""
+    ended = {"stopped": "finished", "exit_code": 0, **dict(footer)}
+    return Record({"settings": {"shard": f"{number}/2", **settings}, **dict(header)}, [HELD], ended)
 
 
 def test_shards_of_other_selections_are_no_shards_of_one_run() -> None:
-    one, other = (
-        Record({"settings": {"shard": f"{n}/2"}}, [HELD], {"stopped": "finished", "exit_code": 0, "selection": name})
-        for n, name in ((1, "a"), (2, "b"))
-    )
     with pytest.raises(ShardError, match="other selections"):
-        merged([one, other])
+        merged([shard(number, footer={"selection": f"{number}"}) for number in (1, 2)])
 
 
 def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
     """A kept failure that is not fixed, or a failed test that is no law, stands in no verdict."""
-    right = Record({"settings": {"shard": "1/2"}}, [HELD], {"stopped": "finished", "exit_code": 0})
     for footer, kept in (({"kept": {"c7f3a1": "FAILED"}}, {"c7f3a1": "FAILED"}), ({}, None)):
-        bad = Record({"settings": {"shard": "2/2"}}, [HELD], {"stopped": "finished", "exit_code": 1, **footer})
-        found = merged([right, bad]).footer or {}
+        found = merged([shard(1), shard(2, footer={"exit_code": 1, **footer})]).footer or {}
         assert (found["exit_code"], found.get("kept")) == (1, kept)
     for code in (0, 5):
-        other = Record({"settings": {"shard": "2/2"}}, [HELD], {"stopped": "finished", "exit_code": code})
-        assert (merged([right, other]).footer or {})["exit_code"] == 0
+        assert (merged([shard(1), shard(2, footer={"exit_code": code})]).footer or {})["exit_code"] == 0
 
 
 @pytest.mark.parametrize("name", ["seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"])
 def test_shards_of_other_settings_are_no_shards_of_one_run(name: str) -> None:
-    one, other = (
-        Record({"settings": {"shard": f"{n}/2", **more}}, [HELD], {"stopped": "finished", "exit_code": 0})
-        for n, more in ((1, {}), (2, {name: "another"}))
-    )
     with pytest.raises(ShardError, match=f"shards of different runs: {name} – and another"):
-        merged([one, other])
+        merged([shard(1), shard(2, **{name: "another"})])
 
 
 def test_shards_of_two_machines_name_both() -> None:
@@ -163,21 +150,18 @@ def test_shards_of_two_machines_name_both() -> None:
         {"cpu": "A", "isa": ["avx2", "amx_bf16"], "cores": 4, "gpu": ""},
         {"cpu": "B", "isa": ["avx2"], "cores": 2, "gpu": ""},
     ]
-    shards = [
-        Record({"settings": {"shard": f"{n}/2"}, "machine": machine}, [HELD], {"stopped": "finished", "exit_code": 0})
-        for n, machine in enumerate(machines, 1)
-    ]
+    shards = [shard(number, header={"machine": machine}) for number, machine in enumerate(machines, 1)]
     assert merged(shards).header["machine"] == {"cpu": "A or B", "isa": ["avx2"], "cores": 2, "gpu": ""}
     assert str(Machine.of(merged(shards).header["machine"])) == "A or B (avx2)"
 
 
-def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) -> None:
+def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path, command: Command) -> None:
     """An exception, SystemExit, a worker that dies between cases, a file of laws that can't be imported."""
     (tmp_path / "sabotage.py").write_text(SABOTAGE)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    command = ["-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", str(tmp_path)]
-    more = ["-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage"]
-    done = python(*command, *more, environment={**os.environ, "PYTHONPATH": path})
+    words = ("-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", tmp_path)
+    more = ("-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage")
+    done = python(*words, *more, environment={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 1, done.stdout + done.stderr
     unaccounted = read(tmp_path / "record.ndjson").unaccounted
     assert unaccounted["lookup/torch/eager/scope/0"] == "RuntimeError: the lost scope"
@@ -190,5 +174,5 @@ def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path) ->
         assert item in done.stdout
     unknown = [verdict for verdict in read(tmp_path / "record.ndjson").settled() if verdict.status == Status.UNKNOWN]
     assert any("it ended in SystemExit: 9" in reason for verdict in unknown for reason in verdict.reasons)
-    assert exit_of("merge", tmp_path, "-o", tmp_path / "merged.ndjson")[0] == 1
-    assert exit_of("diff", tmp_path, tmp_path)[0] == 1
+    assert command("merge", tmp_path, "-o", tmp_path / "merged.ndjson").code == 1
+    assert command("diff", tmp_path, tmp_path).code == 1

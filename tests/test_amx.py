@@ -35,7 +35,9 @@ pytestmark = pytest.mark.skipif(not hasattr(torch.library, "get_kernel"), reason
 
 AFFINE = LinearCase(33, 48, (32,), dtype="bfloat16", trains=(True, False, False))
 DENSE = ConversionCase(33, 17, shape=(17,), input="dense", values="small", input_layout="column_slice")
-LINEAR = LookupCase(2, 67, shape=(31,), layout="transposed", upstream_layout="swapped", entry="linear", route="preset_zeros")
+LINEAR = LookupCase(
+    2, 67, shape=(31,), layout="transposed", upstream_layout="swapped", entry="linear", route="preset_zeros"
+)
 #: What has NaN or infinity behind its rows, in gaps or in the next rows, and is multiplied in bfloat16; its family.
 CASES: dict[str, tuple[str, Any]] = {
     "gaps": ("linear", LinearCase(31, 8, (17,), dtype="bfloat16", input_layout="row_strided")),

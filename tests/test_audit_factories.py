@@ -29,6 +29,7 @@ from embcheck.core.machine import seen
 from embcheck.core.replay_state import ERROR, FIXED, fixed
 from embcheck.core.verdict import Status
 from embcheck.record.audited import models
+from embcheck.record.record import PAGE
 
 laws.load()
 
@@ -235,36 +236,39 @@ class Shared(torch.nn.Module):
 """
 
 
-def command(folder: Path, *arguments: str) -> tuple[int, str]:
-    done = warm.embcheck(*arguments, cwd=folder)
+def audit(folder: Path, *words: str) -> tuple[int, str]:
+    """A command in a folder: how it ended, and what it said."""
+    done = warm.embcheck(*words, cwd=folder)
     return done.returncode, done.stdout + done.stderr
 
 
 def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
     module = tmp_path / "shared_model.py"
     module.write_text(SHARED.format(weight="torch.nn.Parameter(self.table.weight.data)"))
-    code, told = command(tmp_path, "audit", "shared_model:Shared")
+    code, told = audit(tmp_path, "audit", "shared_model:Shared", "--report", "out")
     assert code == 1
-    (failure,) = re.findall(r"embcheck replay (\w+)", told)
-    assert command(tmp_path, "replay", failure, "--script")[1].startswith("# Shared, as built: ")
-    code, told = command(tmp_path, "replay", failure)
-    assert (code, told.split()[0]) == (1, "FAILED")
+    (printed,) = re.findall(r"embcheck (replay \w+ --store out)", told)
+    assert f"embcheck {printed}" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    words = printed.split()
+    assert audit(tmp_path, *words, "--script")[1].startswith("# Shared, as built: ")
+    code, told = audit(tmp_path, *words)
+    assert code == 1
+    assert "FAILED" in told
+    assert f"imports shared_model:Shared from {tmp_path}, as the record says" in told, "before it does"
     assert "head.weight and table.weight are two Parameters" in told
     module.write_text(SHARED.format(weight="self.table.weight"))
-    code, told = command(tmp_path, "replay", failure)
-    assert (code, told.split()[0]) == (0, "FIXED")
-    kept = json.loads((tmp_path / ".embcheck" / f"{failure}.json").read_text())
-    for fields, state, words in (
+    code, told = audit(tmp_path, *words)
+    assert (code, "FIXED" in told) == (0, True)
+    kept = json.loads((tmp_path / "out" / ".embcheck" / f"{words[1]}.json").read_text())
+    for fields, state, said in (
         ({"torch": "1.0"}, FIXED, f"by torch {torch.__version__}; it failed with 1.0"),
         ({"machine": {"arch": "another"}}, ERROR, "the law holds here, but it failed on another machine: arch another"),
     ):
-        said = fixed(kept | fields, seen())
-        assert said.state == state
-        assert words in said.words
+        found = fixed(kept | fields, seen())
+        assert (found.state, said in found.words) == (state, True)
     module.unlink()
-    code, told = command(tmp_path, "replay", failure)
-    assert (code, told.split()[0]) == (3, "ERROR")
-    assert "shared_model can't be imported" in told
+    code, told = audit(tmp_path, *words)
+    assert (code, "ERROR" in told, "shared_model can't be imported" in told) == (3, True, True)
 
 
 def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(tmp_path: Path) -> None:
@@ -281,7 +285,7 @@ def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_m
     assert said["any"]["notes"] == [
         "design choice: head.weight only starts as a copy of table.weight: the two are trained apart"
     ]
-    code, told = command(tmp_path, "audit", "copied_model:Shared")
+    code, told = audit(tmp_path, "audit", "copied_model:Shared")
     assert code == 1
     assert "VIOLATED" not in told
     line = " ".join(told.split())

@@ -82,7 +82,9 @@ def against(before: Wrong, after: Wrong, seed: int = 0) -> tuple[bool, Verdict, 
     baseline = Baseline(first(before))
     verdicts = run(after, baseline, seed)
     settled = settle(verdicts, ())
-    moves: list[Move] = [change.move for change in compare(baseline.record, Record({}, verdicts)) if change.move is not Move.RATIO]
+    moves: list[Move] = [
+        change.move for change in compare(baseline.record, Record({}, verdicts)) if change.move is not Move.RATIO
+    ]
     return settled[0].key in baseline.excused(verdicts, settled), settled[0], moves
 
 

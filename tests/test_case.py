@@ -126,7 +126,9 @@ def row_sums(case: LookupCase) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_gradients_stay_within_the_budget(dtype: str, pattern: str) -> None:
     for upstream, numel, rows in itertools.product(("code", "ones", "special"), (0, 1, 3, 65, 300, 5000), (1, 3, 300)):
-        case = cases.repair(LookupCase(rows, 3, pattern, (numel,), rows - 1, dtype=dtype, upstream=upstream, seed=numel))
+        case = cases.repair(
+            LookupCase(rows, 3, pattern, (numel,), rows - 1, dtype=dtype, upstream=upstream, seed=numel)
+        )
         assert case is not None
         sums = row_sums(case)
         assert not sums.size or sums.max() <= 2.0 ** (case.format.precision - 2)

@@ -44,13 +44,9 @@ def test_an_entry_has_the_reports_of_its_cause(tmp_path: Path) -> None:
     assert (entry.cause, entry.link) == ("lookup-odd", "pytorch#1: It is odd; pytorch#2: So it is")
     assert causes["lookup-odd"].reported == entry.link
     assert causes["lookup-odd"].searched == date(2026, 11, 23)
-
-
-def test_a_ledger_needs_no_causes(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.toml"
     path.write_text(ENTRY, encoding="utf-8")
     (entry,), causes = read_all(path)
-    assert (entry.cause, entry.link, causes) == ("", "", {})
+    assert (entry.cause, entry.link, causes) == ("", "", {}), "a ledger needs no causes"
 
 
 @pytest.mark.parametrize(

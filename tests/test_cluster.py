@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from command import Command
 
-from embcheck.cli.main import app
 from embcheck.core.machine import seen
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.source import copy
@@ -203,19 +202,16 @@ def test_what_a_node_finished_is_kept_here(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_what_can_not_be_done_is_told_in_one_line(
-    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    done = CliRunner().invoke(app, ["releases", sys.executable, "--cache", str(tmp_path), *arguments])
-    assert done.exit_code == 4
-    assert words in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = command("releases", sys.executable, "--cache", tmp_path, *arguments)
+    assert (done.code, done.err.count("\n")) == (4, 1)
+    assert words in done.err
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999999"])
-def test_an_address_where_nobody_answers_is_told_at_once(address: str, tmp_path: Path) -> None:
+def test_an_address_where_nobody_answers_is_told_at_once(address: str, tmp_path: Path, command: Command) -> None:
     pytest.importorskip("ray")
-    arguments = ["releases", sys.executable, "--cache", str(tmp_path), "--on", "ray", "--address", address]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 4
-    assert f"no ray cluster at {address}: " in done.stderr
+    done = command("releases", sys.executable, "--cache", tmp_path, "--on", "ray", "--address", address)
+    assert (done.code, f"no ray cluster at {address}: " in done.err) == (4, True)

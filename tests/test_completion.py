@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import Command
 
 from embcheck.claims.appraisal import every_claim
 from embcheck.cli import completion
-from embcheck.cli.main import main
 from embcheck.core.options import COMMAND, FORMS, options_of
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 
-ROOT = Path(__file__).parents[1]
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from embcheck.cli.main import main; main()"
+#: Answers each line, which has some variables, as a shell's command would that sets them; torch can't be imported.
+SERVER = """
+import json, os, sys
+sys.modules["torch"] = None
+from embcheck.cli.main import main
+for line in sys.stdin:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.environ.update(json.loads(line))
+        os.dup2(writing, 1)
+        main()
+    os.close(writing)
+    print(json.dumps([os.fdopen(reading).read(), os.wait()[1]]), flush=True)
+"""
+Asked = Callable[..., str]
 
 
-def asked(**variables: str) -> str:
-    """What embcheck prints for a shell that sets these variables; torch can't be imported."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    """What embcheck prints for a shell that sets some variables."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
 
+        def answer(**variables: str) -> str:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(f"{json.dumps(variables)}\n")
+            server.stdin.flush()
+            told, status = json.loads(server.stdout.readline())
+            assert status == 0
+            return str(told)
 
-def completed(*words: str) -> list[str]:
-    """What bash offers for the last word."""
-    line = " ".join(["embcheck", *words])
-    return asked(_EMBCHECK_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words))).split()
+        yield answer
 
 
 def test_every_name_is_offered() -> None:
@@ -47,50 +65,42 @@ def test_every_name_is_offered() -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("run", "--law", "padding_row_g"), ["padding_row_gets_no_gradient"]),
-        (("explain", "padding_row_g"), ["padding_row_gets_no_gradient"]),
-        (("run", "--profile", ""), [*options_of(COMMAND)["profile"].choices]),
-        (("selfcheck", "--profile", "q"), ["quick"]),
-        (("run", "--mode", "deepcopy,no_"), ["deepcopy,no_grad"]),
-        (("run", "--mode", "deepcopy,deep"), []),
-        (("run", "--format", ""), [*FORMS]),
-        (("claims", "--show", "tying.fewer"), ["tying.fewer_parameters"]),
-        (("run", "--update-l"), ["--update-ledger"]),
-        (("expl",), ["explain"]),
+        ("run --law padding_row_g", ["padding_row_gets_no_gradient"]),
+        ("explain padding_row_g", ["padding_row_gets_no_gradient"]),
+        ("run --profile ", [*options_of(COMMAND)["profile"].choices]),
+        ("selfcheck --profile q", ["quick"]),
+        ("run --mode deepcopy,no_", ["deepcopy,no_grad"]),
+        ("run --mode deepcopy,deep", []),
+        ("run --format ", [*FORMS]),
+        ("claims --show tying.fewer", ["tying.fewer_parameters"]),
+        ("run --update-l", ["--update-ledger"]),
+        ("expl", ["explain"]),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_shell_is_offered(words: tuple[str, ...], offered: list[str]) -> None:
-    assert completed(*words) == offered
+def test_a_shell_is_offered(words: str, offered: list[str], asked: Asked) -> None:
+    last = str(len(words.split(" ")))
+    told = asked(_EMBCHECK_COMPLETE="complete_bash", COMP_WORDS=f"embcheck {words}", COMP_CWORD=last)
+    assert told.split() == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_its_script(shell: str) -> None:
-    script = asked(_EMBCHECK_COMPLETE=f"source_{shell}")
-    assert f"_EMBCHECK_COMPLETE=complete_{shell}" in script
+def test_a_shell_gets_its_script(shell: str, asked: Asked) -> None:
+    assert f"_EMBCHECK_COMPLETE=complete_{shell}" in asked(_EMBCHECK_COMPLETE=f"source_{shell}")
 
 
-def test_a_shell_that_is_not_known_is_a_usage_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shell_that_is_not_known_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("csh", "/bin/csh"))
-    monkeypatch.setattr(sys, "argv", ["embcheck", "--show-completion"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 4
-    assert "csh" in capsys.readouterr().err
+    done = command("--show-completion")
+    assert (done.code, "csh" in done.err) == (4, True)
 
 
 def test_it_is_installed_for_the_shell_that_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
-    monkeypatch.setattr(sys, "argv", ["embcheck", "--install-completion"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
-    assert "bash completion installed" in capsys.readouterr().out
+    done = command("--install-completion")
+    assert (done.code, "bash completion installed" in done.out) == (0, True)
     (script,) = tmp_path.glob(".bash_completions/*")
     assert "_EMBCHECK_COMPLETE=complete_bash" in script.read_text()
     assert str(script) in (tmp_path / ".bashrc").read_text()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from warm import python
 
 from embcheck.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 #: What is told elsewhere, and not part of the site.
-TEXTS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.md"))]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.md"))]
+COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
 _BLOCK = re.compile(r"(<!-- compiled only[^\n]*-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,7 +31,7 @@ def test_the_code_of_the_pages_runs() -> None:
     for path in PAGES:
         code = "\n".join(code for run, code in blocks(path) if run)
         program.append(f"exec(compile({code!r}, {path.name!r}, 'exec'), {{'__name__': {path.stem!r}}})")
-    done = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True, check=False)
+    done = python("-c", "\n".join(program))
     assert done.returncode == 0, done.stderr
 
 
@@ -44,13 +44,17 @@ def test_what_is_not_run_compiles(path: Path) -> None:
 @pytest.mark.parametrize("path", [*PAGES, *TEXTS], ids=lambda path: path.stem)
 def test_commands_and_links_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     shell = "\n".join(re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL))
-    assert set(re.findall(r"`embcheck ([a-z]+)", text) + re.findall(r"\bembcheck ([a-z]+)", shell)) <= known
+    assert set(re.findall(r"`embcheck ([a-z]+)", text) + re.findall(r"\bembcheck ([a-z]+)", shell)) <= COMMANDS
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert target == "laws.md" or (path.parent / target).is_file(), target
+        assert target == "laws.md" or (path.parent / target).exists(), target
     for name in re.findall(r"(?<![.\w])((?:embcheck|ci|properties|tests)/[\w./-]*\w)", text):
         assert (ROOT / name).exists(), name
+
+
+def test_every_command_has_a_line_on_the_page_of_commands() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:`|&& )embcheck ([a-z]+)", page)) == COMMANDS
 
 
 def test_the_table_of_replay_names_a_test_for_each_state() -> None:
@@ -71,7 +75,7 @@ def test_the_table_of_replay_names_a_test_for_each_state() -> None:
 
 
 def test_issue_templates_have_a_name_and_say_what_they_are_for() -> None:
-    templates = [path.read_text(encoding="utf-8") for path in TEXTS[1:]]
+    templates = [path.read_text(encoding="utf-8") for path in TEXTS[2:]]
     assert len(templates) == 3
     for text in templates:
         assert re.match(r"---\nname: [^:\n]+\nabout: [^:\n]+\n---\n\n", text), text

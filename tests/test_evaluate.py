@@ -16,16 +16,7 @@ from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import (
-    HOLDS,
-    Difference,
-    Holds,
-    NotApplicable,
-    OracleFailed,
-    Raised,
-    Result,
-    Violated,
-)
+from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Raised, Result, Violated
 from embcheck.core.verdict import Status
 from embcheck.engine import run_item
 from embcheck.engine.evaluate import evaluate, named

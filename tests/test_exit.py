@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from command import Command
 from warm import embcheck, python
 
-from embcheck.cli import main
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
@@ -22,22 +22,10 @@ EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()
 VIOLATED = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
 
 
-def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
-    """The exit code of the command, in this process."""
-    monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    return ended.value.code
-
-
-@pytest.mark.parametrize(
-    "arguments", [("run", "-n", "²"), ("run", "--shard", "²/²"), ("releases", "2.13.0", "-n", "²"), ("run", "-n", "")]
-)
-def test_what_only_looks_like_a_number_is_refused(
-    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exit_of(monkeypatch, *arguments) == 4
-    assert capsys.readouterr().err.count("\n") == 1
+@pytest.mark.parametrize("words", ["run -n ²", "run --shard ²/²", "releases 2.13.0 -n ²", "run -n "])
+def test_what_only_looks_like_a_number_is_refused(words: str, command: Command) -> None:
+    done = command(*words.split(" "))
+    assert (done.code, done.err.count("\n")) == (4, 1)
     with pytest.raises(UsageError):
         shard_of("²/²")
 
@@ -52,25 +40,22 @@ def test_what_only_looks_like_a_number_is_refused(
     ],
 )
 def test_an_error_of_its_own_is_3_and_never_1(
-    error: BaseException,
-    code: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
     def fails(*arguments: object) -> None:
         raise error
 
     monkeypatch.setattr("embcheck.cli.diff.record_at", fails)
     monkeypatch.setattr("os.dup2", lambda *descriptors: None)
-    assert exit_of(monkeypatch, "diff", "a", "b") == code
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    done = command("diff", "a", "b")
+    assert done.code == code
+    assert said in done.err.splitlines()[-1]
 
 
-def test_an_output_without_mathematical_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_without_mathematical_signs(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
-    assert exit_of(monkeypatch, "laws") == 0
+    assert command("laws").code == 0
     assert rb"\u201c" in written.getvalue()
 
 
@@ -88,9 +73,7 @@ def test_an_output_that_nobody_reads_or_that_is_full() -> None:
         assert "No space left on device" in done.stderr
 
 
-def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(tmp_path: Path, command: Command) -> None:
     first = Writer(tmp_path / "record.ndjson")
     first.header()
     first.verdict(VIOLATED)
@@ -98,28 +81,19 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(
     done = embcheck("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path)
     assert done.returncode == 4
     assert "another run writes there now" in done.stdout + done.stderr
-    assert exit_of(monkeypatch, "merge", tmp_path, "-o", first.path) == 4
-    assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 4
-    assert "another run writes there now" in capsys.readouterr().err
+    assert command("merge", tmp_path, "-o", first.path).code == 4
+    claimed = command("claims", "-k", "linear.joined", "--report", tmp_path)
+    assert (claimed.code, "another run writes there now" in claimed.err) == (4, True)
     assert first.path.read_bytes() == before
 
 
-def test_a_baseline_that_is_no_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "record.ndjson").write_text('{"kind": "header", "format": 3}\n{"kind": "verdict"}\n')
-    done = embcheck("run", "-k", "no_such", "--baseline", tmp_path)
-    assert done.returncode == 4
-    assert "line 2: not a verdict: " in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, command: Command) -> None:
     whole = Writer(tmp_path / "record.ndjson")
     whole.header()
     whole.footer("finished", 0, cases=0, digest="")
     (tmp_path / "merged").symlink_to("/dev/full")
-    assert exit_of(monkeypatch, "merge", whole.path, "-o", tmp_path / "merged") == 3
+    assert command("merge", whole.path, "-o", tmp_path / "merged").code == 3
 
 
 def interrupted(*arguments: object) -> None:
@@ -153,10 +127,12 @@ def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
 
 
-def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupting_the_scripts_of_claims_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
     monkeypatch.setattr("embcheck.engine.crashes.crash.confirmed", interrupted)
     monkeypatch.setattr("embcheck.runner.run.examples_of", lambda verdicts: [EXAMPLE])
-    assert exit_of(monkeypatch, "claims", "-k", "linear.joined", "--report", tmp_path) == 2
+    assert command("claims", "-k", "linear.joined", "--report", tmp_path).code == 2
     assert read(tmp_path).complete
     assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"
 

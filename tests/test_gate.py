@@ -52,14 +52,6 @@ def test_a_baseline_excuses_what_is_old_and_shows_it(broken: Broken, tmp_path: P
     assert "lookup_output_has_documented_shape   holds → violated" in changed.stdout
 
 
-def test_a_baseline_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "record").write_text("{}")
-    for path, said in (("record", "the baseline is no record"), ("missing", "can't read the baseline")):
-        done = embcheck(*ONE, "--baseline", tmp_path / path)
-        assert done.returncode == 4
-        assert said in done.stdout + done.stderr
-
-
 def test_shards_have_the_cases_of_the_whole(tmp_path: Path) -> None:
     quick = ("run", "--profile", "quick", "-k", "padding and (scope or product)")
     assert embcheck(*quick, "--report", tmp_path / "whole", *HERE).returncode == 0

@@ -109,9 +109,6 @@ def test_the_header_waits_for_the_proof(tmp_path: Path) -> None:
     session.take(Batch("item", 1, [], (), Machine("another")))
     assert Machine.of(read(tmp_path / "record.ndjson").header["machine"]) == XEON
     assert session.results.notes == ["another process of this run proved another machine: another"]
-
-
-def test_a_batch_carries_it() -> None:
     assert Batch.from_json(Batch("item", 1, [], (), XEON).to_json()).machine == XEON
     assert Batch.from_json(Batch("item", 1, []).to_json()).machine is None
 

@@ -143,7 +143,9 @@ def free(entry: Entry, name: str) -> bool:
 
 def determined(found: Difference) -> bool:
     """Whether all elements are NaN or infinite already, as the kind of difference says: there is no second fault."""
-    return found.elements is not None and bool(found.elements.differ.all() and not np.isfinite(found.elements.got).any())
+    return found.elements is not None and bool(
+        found.elements.differ.all() and not np.isfinite(found.elements.got).any()
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import warm
 from test_screen import ended, run_of
 
 from embcheck.core.declaration import VARIABLE
@@ -75,6 +77,7 @@ def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> 
     config: Any = SimpleNamespace(config=SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2)))
     last_failed.LastFailed(made).pytest_collection(config)
     assert len(told) == len(ANSWERS)
+    assert because(1, kept=["a"]) == "1 kept failure not fixed (a)"
     assert (ended(made).code, made.because) == (1, "5 kept failures not fixed (bbbbbb, cccccc, dddddd and 2 more)")
     assert json.loads((store.parent / "record.ndjson").read_text().splitlines()[-1])["kept"] == made.kept
     assert document.of_session(made)["kept"] == made.kept
@@ -87,7 +90,6 @@ def test_without_anything_kept_nothing_changes(tmp_path: Path) -> None:
     made = run_of(tmp_path, families=("padding",))
     made.kept = last_failed.still(last_failed.retried(tmp_path / STORE))
     assert ended(made).code == 0
-    assert because(1, kept=["a"]) == "1 kept failure not fixed (a)"
 
 
 RECORD = {
@@ -96,13 +98,12 @@ RECORD = {
 }  # fmt: skip
 
 
-def test_replay_itself_is_asked(tmp_path: Path) -> None:
-    from importlib.metadata import version
-
+def test_replay_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command, env, **given: warm.python(*command[1:], environment=env))
     told = {"torch": version("torch"), "machine": here().to_dict()}
     for failure, more in (("aaaaaa", told), ("bbbbbb", {**told, "law": "no_such_law"})):
         (tmp_path / f"{failure}.json").write_text(json.dumps({**RECORD, "id": failure, **more}))
-    answers = {answer.failure: answer for answer in last_failed.retried(tmp_path)}
+    answers = {answer.failure: answer for answer in last_failed.retried(tmp_path, 1)}
     assert {failure: answer.state for failure, answer in answers.items()} == {"aaaaaa": "FIXED", "bbbbbb": "ERROR"}
     assert "no 'no_such_law'" in answers["bbbbbb"].words
     assert kept_in(tmp_path) == ["bbbbbb"]

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import Command
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from typer.testing import CliRunner
 
 from embcheck.cli.known import shipped_known
-from embcheck.cli.main import app
 from embcheck.core.cause import SEVERITIES, Cause
 from embcheck.core.ledger import Entry
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.engine.crashes import alone
 from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
@@ -130,70 +130,61 @@ def test_a_snippet_fails_where_its_cause_shows(name: str) -> None:
 # -- the commands ------------------------------------------------------------------------------------------------
 
 
-def invoked(*arguments: str) -> tuple[int, str]:
-    shown = CliRunner().invoke(app, arguments)
-    return shown.exit_code, shown.output
-
-
-def test_the_command_lists_causes_the_most_severe_first() -> None:
-    code, output = invoked("known")
-    assert code == 0
-    places = [output.index(f"\n{severity}\n") for severity in ("silent-wrong", "memory", "crash", "raises", "message")]
+def test_the_command_lists_causes_the_most_severe_first(command: Command) -> None:
+    done = command("known")
+    assert done.code == 0
+    places = [done.out.index(f"\n{name}\n") for name in ("silent-wrong", "memory", "crash", "raises", "message")]
     assert places == sorted(places)
-    assert output.startswith(f"{len(shipped()[1])} known causes (")
+    assert done.out.startswith(f"{len(shipped()[1])} known causes (")
 
 
-def test_the_command_prints_a_cause_with_its_script() -> None:
-    code, output = invoked("known", "jacfwd-negative-argnums")
-    assert code == 0
-    for words in ("torch.func.jacfwd", "silently wrong", "jacfwd-counts-arguments-from-the-front ("):
-        assert words in output
-    assert output.endswith(scripts()["jacfwd-negative-argnums"])
-    assert invoked("known", "jacfwd-counts-arguments-from-the-front") == (0, output)
-    code, output = invoked("known", "jacfwd-negative-argnum")
-    assert (code, "did you mean jacfwd-negative-argnums" in output) == (4, True)
+def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
+    entry, cause, models = (
+        "jacfwd-counts-arguments-from-the-front",
+        "jacfwd-negative-argnums",
+        "funnel-load-zeroes-padding-row",
+    )
+    told = model_causes()[models]
+    words = {
+        cause: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),
+        entry: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),
+        models: (told.title, f"silent-wrong: {SEVERITIES['silent-wrong']}", ", ".join(told.where), told.fix, told.seen),
+    }
+    texts = {cause: scripts()[cause], entry: scripts()[cause], models: scripts(MODEL_SCRIPTS)[models]}
+    for name, said in words.items():
+        done = command("known", name)
+        assert done.code == 0
+        assert [each for each in said if each not in done.out] == []
+        assert done.out.endswith(texts[name])
+    for name in (cause, models):
+        done = command("known", name[:-1])
+        assert (done.code, f"did you mean {name}" in done.err) == (4, True)
 
 
-def test_the_command_prints_a_cause_in_models_with_its_script() -> None:
-    name = "funnel-load-zeroes-padding-row"
-    cause = model_causes()[name]
-    code, output = invoked("known", name)
-    assert code == 0
-    for words in (
-        cause.title,
-        f"silent-wrong: {SEVERITIES['silent-wrong']}",
-        ", ".join(cause.where),
-        cause.fix,
-        cause.seen,
-    ):
-        assert words in output
-    assert output.endswith(scripts(MODEL_SCRIPTS)[name])
-    code, output = invoked("known", "funnel-load-zeroes-padding")
-    assert (code, f"did you mean {name}" in output) == (4, True)
-
-
-def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cause_without_a_script_gets_a_first_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
     there = scripts()
     del there["cpu-meta-mix"]
     monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: there)
     monkeypatch.setattr("embcheck.known.recorded.SCRIPTS", tmp_path / "scripts")
-    code, output = invoked("known", "--write", str(tmp_path / "pages"))
-    assert (code, "make it short" in output) == (0, True)
+    done = command("known", "--write", tmp_path / "pages")
+    assert (done.code, "make it short" in done.out + done.err) == (0, True)
     (made,) = (tmp_path / "scripts").glob("*.py")
     assert made.stem == "cpu-meta-mix"
-    assert exit_statuses([made.read_text(encoding="utf-8")]) == [1]
+    assert alone.status(str(made), 60.0) == 1
 
 
-def test_the_pages_can_be_written_elsewhere(tmp_path: Path) -> None:
+def test_the_pages_can_be_written_elsewhere(tmp_path: Path, command: Command) -> None:
     (tmp_path / "known").mkdir()
     (tmp_path / "known" / "old.md").write_text("# Old\n", encoding="utf-8")
     (tmp_path / "index.md").write_text("# Another's\n", encoding="utf-8")
-    assert invoked("known", "--write", str(tmp_path))[0] == 0
+    assert command("known", "--write", tmp_path).code == 0
     known = shipped_known()
     made = {f"known/{path}" for path in (*pages(known), *stored(known))}
     made |= {f"audit-findings/{path}" for path in model_pages(model_causes())}
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {*made, "index.md"}
-    assert invoked("known", "--anew")[0] == 4
+    assert command("known", "--anew").code == 4
 
 
 def test_the_causes_that_matter_have_a_text_each() -> None:
@@ -222,9 +213,11 @@ def test_an_issue_has_what_the_form_asks_for() -> None:
     ]
 
 
-def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_issue_command_files_nothing_and_says_where_it_belongs(
+    monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
     monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", lambda: "PyTorch version: here")
-    code, output = invoked("issue", "embedding_bag-offsets-unchecked")
-    assert code == 0
+    done = command("issue", "embedding_bag-offsets-unchecked")
+    assert done.code == 0
     for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
-        assert words in output
+        assert words in done.out + done.err

@@ -38,18 +38,22 @@ def at(finding: Finding, raw: Any) -> Any:
     return found.item() if isinstance(found, torch.Tensor) else found
 
 
-def test_same_accepts() -> None:
-    assert same(field(TABLE), [[0, 1, 2], [3, 4, 5]]) == HOLDS
-    assert same(field(torch.zeros(2)), np.array([-0.0, 0.0])) == HOLDS
-    assert same(field(torch.tensor([NAN, INF])), np.array([NAN, INF])) == HOLDS
-    assert same(field(torch.zeros(3, 2)), 0) == HOLDS
-    assert same(field(torch.zeros(0, 2)), np.ones((0, 2))) == HOLDS
-    assert same(field(torch.tensor(2.0)), 2) == HOLDS
-    assert same(field(torch.tensor([True, False])), np.array([True, False])) == HOLDS
-    assert same(field(torch.tensor([3, 4])), [3, 4]) == HOLDS
-    assert same(field(7), 7) == HOLDS
-    assert same(field((2, 3)), (2, 3)) == HOLDS
-    assert same(field(None), None) == HOLDS
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (TABLE, [[0, 1, 2], [3, 4, 5]]),
+        (torch.zeros(2), np.array([-0.0, 0.0])),
+        (torch.tensor([NAN, INF]), np.array([NAN, INF])),
+        (torch.zeros(3, 2), 0),
+        (torch.zeros(0, 2), np.ones((0, 2))),
+        (torch.tensor(2.0), 2),
+        (torch.tensor([True, False]), np.array([True, False])),
+        (torch.tensor([3, 4]), [3, 4]),
+        *((plain, plain) for plain in (7, (2, 3), None)),
+    ],
+)
+def test_same_accepts(raw: Any, expected: Any) -> None:
+    assert same(field(raw), expected) == HOLDS
 
 
 @pytest.mark.parametrize(
@@ -76,12 +80,9 @@ def test_same_refuses(raw: Any, expected: Any) -> None:
     assert "\n" not in found.words
 
 
-def test_same_wants_an_observation() -> None:
+def test_same_wants_an_observation_and_does_not_broadcast_shapes() -> None:
     with pytest.raises(TypeError, match="observation"):
         same(np.zeros(2), 0)
-
-
-def test_same_does_not_broadcast_shapes() -> None:
     found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
     assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
     assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
@@ -110,27 +111,31 @@ def test_identical_accepts_only_the_same_bits() -> None:
     assert different(identical(field(torch.tensor([0.0])), minus)).kind == "bits: zero"
 
 
-def test_identical_compares_integers_too() -> None:
+def test_identical_compares_integers_too_and_does_not_broadcast() -> None:
     assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) == HOLDS
     assert different(identical(field(torch.tensor([1, 2])), np.array([1, 3]))).got == 2
-
-
-def test_identical_does_not_broadcast() -> None:
     assert different(identical(field(TABLE), bits(TABLE)[0])).kind == "shape"
 
 
-def test_within_accepts_and_measures() -> None:
-    expected = np.array([1.0, 2.0])
-    assert within(field(torch.tensor([1.0, 2.0])), expected, 0.0) == HOLDS
-    assert within(field(torch.tensor([1.25, 2.0])), expected, 0.5) == Holds(0.5)
-    assert within(field(torch.tensor([1.25, 2.5])), expected, np.array([1.0, 0.5])) == Holds(1.0)
-    assert within(field(torch.tensor([NAN, 2.0])), np.array([NAN, 2.0]), 0.0) == HOLDS
-    assert within(field(torch.tensor([9.0, INF])), np.array([1.0, INF]), INF) == Holds(0.0, loose=True), "nothing was claimed"
+@pytest.mark.parametrize(
+    ("raw", "expected", "limit", "result"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0, HOLDS),
+        ([1.25, 2.0], [1.0, 2.0], 0.5, Holds(0.5)),
+        ([1.25, 2.5], [1.0, 2.0], np.array([1.0, 0.5]), Holds(1.0)),
+        ([NAN, 2.0], [NAN, 2.0], 0.0, HOLDS),
+        ([9.0, INF], [1.0, INF], INF, Holds(0.0, loose=True)),  # nothing was claimed
+    ],
+)
+def test_within_accepts_and_measures(raw: Any, expected: Any, limit: Any, result: Finding) -> None:
+    assert within(field(torch.tensor(raw)), np.array(expected), limit) == result
 
 
 def test_within_takes_infinity_where_the_bound_reaches_beyond_the_format() -> None:
     half = field(torch.tensor([1.0, -INF], dtype=torch.float16))
-    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == Holds(0.5), "from 65,520 on it is rounded up"
+    assert within(half, np.array([1.5, -65_000.0]), np.array([1.0, 520.0])) == Holds(0.5), (
+        "from 65,520 on it is rounded up"
+    )
     for expected, bound in ((-65_000.0, 519.0), (65_000.0, 520.0)):
         assert different(within(half, np.array([1.0, expected]), np.array([1.0, bound]))).kind == "bound: infinity"
 

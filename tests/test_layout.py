@@ -72,9 +72,6 @@ def test_each_layout_is_what_its_name_says() -> None:
     assert strides["strided"] == (6, 2)
     assert strides["expanded"] == (0, 0)
     assert view_of((4, 3), "offset").offset != view_of((4, 3), "contiguous").offset
-
-
-def test_unknown_layout_names_those_there_are() -> None:
     with pytest.raises(KeyError, match="contiguous, transposed"):
         view_of((2,), "diagonal")
 

@@ -10,19 +10,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from command import Command
 
-from embcheck.cli import main
 from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.typed import Malformed, built, visible
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
-from embcheck.record.record import FORMAT, Writer, read
+from embcheck.record.record import FORMAT, RecordError, Writer, read
 from embcheck.record.store import keep
 from embcheck.runner.run import Settings
 from embcheck.runner.session import Session
 
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "≠", id="c7f3a1")
+EXAMPLE = Counterexample(
+    "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "≠", id="c7f3a1"
+)
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
-HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13.0"}}
+HEADER: dict[str, Any] = {
+    "kind": "header",
+    "format": FORMAT,
+    "settings": {"seed": "0"},
+    "versions": {"torch": "2.13.0"},
+}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
 FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
 FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
@@ -62,6 +69,7 @@ LINES: list[tuple[Any, str]] = [
     (None, "expected an object"),
     ("text", "expected an object"),
     ({"kind": ["verdict"]}, "unknown kind"),
+    ({"a": 1}, "unknown kind None"),
     (HEADER, "unknown kind 'header'"),
     ({"kind": "verdict", "verdict": None}, "expected an object"),
     ({"kind": "verdict", "verdict": {}}, "law is missing"),
@@ -124,56 +132,58 @@ FILES: list[tuple[bytes, str]] = [
 ]
 
 
-def exit_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str]:
-    """The exit code of the command, in this process, and what it said of errors."""
-    monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, capsys.readouterr().err
+WHOLE = (HEADER, LAW, verdict(), FIGURE, FOOTER)
 
 
-def malformed() -> list[tuple[bytes, str]]:
-    whole = (HEADER, LAW, verdict(), FIGURE, FOOTER)
-    before = [
-        ("\n".join(json.dumps(line) for line in (first, *whole[1:], "")).encode(), said) for first, said in HEADERS
-    ]
-    after = [
-        ("\n".join(json.dumps(part) for part in (HEADER, line, FOOTER, "")).encode(), said) for line, said in LINES
-    ]
-    return [*before, *after, *FILES]
+def file_of(*lines: Any) -> bytes:
+    return "\n".join(json.dumps(line) for line in (*lines, "")).encode()
 
 
-@pytest.mark.parametrize(("content", "said"), malformed(), ids=[said for _, said in malformed()])
-def test_every_reader_refuses_it_with_one_line(
-    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+MALFORMED = [
+    *((file_of(first, *WHOLE[1:]), ", line 1: ", said) for first, said in HEADERS),
+    *((file_of(HEADER, line, FOOTER), ", line 2: ", said) for line, said in LINES),
+    *((content, "", said) for content, said in FILES),
+]
+
+
+@pytest.mark.parametrize(("content", "place", "said"), MALFORMED, ids=[said for *_, said in MALFORMED])
+def test_it_is_refused_with_one_line_that_names_the_place(
+    content: bytes, place: str, said: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "record.ndjson").write_bytes(content)
+    with pytest.raises(RecordError) as refused:
+        read(tmp_path)
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / 'record.ndjson'}{place}")
+    assert said in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("content", [MALFORMED[0][0], MALFORMED[len(HEADERS)][0], FILES[1][0], FILES[-1][0]])
+def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Command) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
     good = Writer(tmp_path / "good" / "record.ndjson")
     good.header()
     good.footer("finished", 0)
-    for arguments in (
+    for words in (
         ("report", tmp_path, "-o", tmp_path / "page.html"),
         ("diff", good.path, tmp_path),
         ("diff", tmp_path, good.path),
         ("merge", tmp_path, "-o", tmp_path / "merged"),
     ):
-        code, told = exit_of(capsys, monkeypatch, *arguments)
-        assert code == 4, told
-        assert said in told
-        assert told.count("\n") == 1
-        assert "record.ndjson" in told
+        done = command(*words)
+        assert (done.code, done.err.count("\n"), "record.ndjson" in done.err) == (4, 1, True), done.err
     assert not (tmp_path / "page.html").exists()
     # `run --baseline` and `pytest --embcheck-baseline`.
-    with pytest.raises(pytest.UsageError) as refused:
-        Session(SimpleNamespace(), Settings(baseline=tmp_path))  # type: ignore[arg-type]
-    assert said in str(refused.value)
+    for baseline, said in (
+        (tmp_path, r"the baseline is no record: .*record\.ndjson"),
+        (tmp_path / "none", "can't read the bas"),
+    ):
+        with pytest.raises(pytest.UsageError, match=said):
+            Session(SimpleNamespace(), Settings(baseline=baseline))  # type: ignore[arg-type]
 
 
-def test_whatever_is_well_formed_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> None:
     """The lines that are broken above are right as they are; with little in them, and with more than is known."""
     known = json.dumps({**HEADER, "machine": {"cpu": "x", "isa": ["avx2"], "quantum": 1}, "weather": ["fine"]})
     drawn = Figure("t", "x", "y", (Curve("c", (0.0, 1.0), (0.0, 1.0)),), Histogram("h", (0.0, 1.0), (1.0,)))
@@ -181,9 +191,9 @@ def test_whatever_is_well_formed_is_read(
     for name, some in (("whole", lines), ("short", [{"kind": "header", "format": 1}, verdict()])):
         (tmp_path / name).write_text("\n".join(map(json.dumps, some)) + "\n")
         assert read(tmp_path / name).settled() == [VERDICT]
-        code, told = exit_of(capsys, monkeypatch, "report", tmp_path / name, "-o", tmp_path / "page.html")
-        assert (code, told) == (0, "")
-    assert exit_of(capsys, monkeypatch, "diff", tmp_path / "whole", tmp_path / "whole") == (0, "")
+        done = command("report", tmp_path / name, "-o", tmp_path / "page.html")
+        assert (done.code, done.err) == (0, "")
+    assert command("diff", tmp_path / "whole", tmp_path / "whole").code == 0
 
 
 FAILURE = {"id": "c7f3a1", **dict.fromkeys(("law", "family", "subject", "mode", "device", "case", "kind"), "x")}
@@ -206,54 +216,40 @@ FAILURE = {"id": "c7f3a1", **dict.fromkeys(("law", "family", "subject", "mode", 
         (json.dumps({**FAILURE, "id": "000000"}).encode(), "the record of another failure"),
     ],
 )
-def test_a_kept_failure_that_is_none_is_refused(
-    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_failure_that_is_none_is_refused(content: bytes, said: str, tmp_path: Path, command: Command) -> None:
     (tmp_path / "c7f3a1.json").write_bytes(content)
-    code, told = exit_of(capsys, monkeypatch, "replay", "c7f3a1", "--store", tmp_path)
-    assert code == 4
-    assert said in told
-    assert told.count("\n") == 1
+    done = command("replay", "c7f3a1", "--store", tmp_path)
+    assert (done.code, done.err.count("\n")) == (4, 1)
+    assert said in done.err
 
 
 @pytest.mark.parametrize("failure", ["../secret", "..", "/etc/passwd", "C7F3A1", "c7f3a1.json", "c7f3a1\n", "", "é"])
 @pytest.mark.parametrize("more", [(), ("--script",)])
 def test_an_id_is_hexadecimal_digits_and_no_path(
-    failure: str,
-    more: tuple[str, ...],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    failure: str, more: tuple[str, ...], tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "secret.json").write_text(json.dumps({**FAILURE, "id": "../secret"}))
     (tmp_path / "secret.py").write_text("hidden")
     (tmp_path / "store").mkdir()
-    code, told = exit_of(capsys, monkeypatch, "replay", failure, "--store", tmp_path / "store", *more)
-    assert code == 4
-    assert "an id is hexadecimal digits" in told
+    done = command("replay", failure, "--store", tmp_path / "store", *more)
+    assert (done.code, "an id is hexadecimal digits" in done.err) == (4, True)
 
 
 @pytest.mark.parametrize("ending", [".json", ".py"])
-def test_a_link_out_of_the_store_is_not_followed(
-    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_out_of_the_store_is_not_followed(ending: str, tmp_path: Path, command: Command) -> None:
     store = tmp_path / "store"
     keep(EXAMPLE, store)
-    (tmp_path / "elsewhere").write_text((store / f"c7f3a1{ending}").read_text())
-    (store / f"c7f3a1{ending}").unlink()
+    (store / f"c7f3a1{ending}").rename(tmp_path / "elsewhere")
     (store / f"c7f3a1{ending}").symlink_to(tmp_path / "elsewhere")
-    code, told = exit_of(capsys, monkeypatch, "replay", "c7f3a1", "--store", store, "--script")
-    assert code == 4
-    assert "leads out of its store" in told
+    done = command("replay", "c7f3a1", "--store", store, "--script")
+    assert (done.code, "leads out of its store" in done.err) == (4, True)
 
 
 #: What a terminal obeys, or can't print.
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]")
 
 
-def test_what_a_record_says_never_reaches_the_terminal_as_a_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_record_says_never_reaches_the_terminal_as_a_command(tmp_path: Path, command: Command) -> None:
     hostile = "\x1b[2J\x9b31m\r\x07\u202e\ud800"
     changes = {"words": hostile, "case": hostile, "mode": hostile}
     broken = verdict(law=f"law{hostile}", reasons=[hostile], counterexamples=[{**asdict(EXAMPLE), **changes}])
@@ -263,17 +259,14 @@ def test_what_a_record_says_never_reaches_the_terminal_as_a_command(
     )
     (tmp_path / "empty").write_text('{"kind": "header", "format": 3}\n')
     (tmp_path / "c7f3a1.json").write_text(json.dumps({**FAILURE, "law": hostile, "case": hostile, "subject": "torch"}))
-    for arguments in (
+    for words in (
         ("diff", tmp_path / "empty", tmp_path / "record.ndjson"),
         ("report", tmp_path, "-o", tmp_path / "page.html"),
         ("merge", tmp_path, "-o", tmp_path / "merged"),
         ("replay", "c7f3a1", "--store", tmp_path),
     ):
-        monkeypatch.setattr("sys.argv", ["embcheck", *map(str, arguments)])
-        with pytest.raises(SystemExit):
-            main.main()
-        said = "".join(capsys.readouterr())
-        assert not STEERING.search(said), arguments
+        done = command(*words)
+        assert not STEERING.search(done.out + done.err), words
     assert not STEERING.search((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert visible(hostile) == r"\x1b[2J\x9b31m\r\x07\u202e\ud800"
     assert visible("√ é\n\t中") == "√ é\n\t中"

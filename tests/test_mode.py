@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from warm import python
 
 from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES, Item
@@ -117,7 +116,7 @@ def executed(family: Family, case: Any, execution: Execution = HERE) -> Outcome:
 
 
 #: Runs scripts one after the other and tells which of them did not end with 0.
-_RUNNER = """
+RUNNER = """
 import runpy, sys
 for path in sys.argv[1:]:
     try:
@@ -140,8 +139,7 @@ def test_scripts_run_without_embcheck(tmp_path: Path) -> None:
         assert "embcheck" not in text, name
         paths.append(tmp_path / f"{name}.py")
         paths[-1].write_text(text)
-    command = [sys.executable, "-I", "-c", _RUNNER, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python("-c", RUNNER, *paths)
     assert "/" not in done.stdout, done.stdout
     assert done.returncode == 0, done.stderr
 

@@ -76,7 +76,9 @@ def test_a_former_record_is_read() -> None:
     verdict = Verdict.from_dict(before.to_dict())
     assert (verdict.law, verdict.family) == ("sharded_gradient_is_the_global_sum", "dtensor")
     assert Verdict.from_dict(verdict.to_dict()) == verdict == replace(before, law=verdict.law, family="dtensor")
-    told = Statement.from_dict({"law": "apply_goes_upwards", "family": "membership", "sentence": "s", "implied_by": "x"})
+    told = Statement.from_dict(
+        {"law": "apply_goes_upwards", "family": "membership", "sentence": "s", "implied_by": "x"}
+    )
     assert (told.law, told.family, told.implied_by) == ("apply_is_post_order", "module_traversal", "x")
 
 

@@ -7,26 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_law import TABLE, at, field
 
 from embcheck.core.comparison import same
-from embcheck.core.outcome import Field, Missing, Outcome, Refused
-from embcheck.core.result import HOLDS, Difference, Finding
+from embcheck.core.outcome import Missing, Outcome, Refused
+from embcheck.core.result import HOLDS, Difference
 from embcheck.engine.execute import packed, read, unpacked
 from embcheck.modes.mode import MODES
-
-TABLE = torch.arange(6.0).reshape(2, 3)
-
-
-def field(raw: Any) -> Field:
-    return Outcome({"x": raw}, read).x
-
-
-def at(finding: Finding, raw: Any) -> Any:
-    """What stands where a difference says, for `seen` as a script has it."""
-    assert isinstance(finding, Difference)
-    found = eval(finding.path, {"seen": {"x": raw}})
-    return found.item() if isinstance(found, torch.Tensor) else found
-
 
 KEYS: list[Any] = [
     0, -1, (1, 2), slice(1, None), slice(0, 1), slice(None, None, 2), (slice(None), 1), (1, slice(0, 2)), ...,

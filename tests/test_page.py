@@ -57,54 +57,40 @@ class Reader(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
-    def anchors(self) -> list[str]:
-        """What links can lead to, each of them once."""
-        found = [attributes["id"] or "" for _, attributes in self.tags if attributes.get("id")]
-        assert len(found) == len(set(found))
-        return found
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
 
 
-def test_a_hostile_subject_is_shown_and_not_run() -> None:
-    page = Reader(render([Run("a", record("2.13.0", Status.VIOLATED, HOSTILE))]))
-    assert len(page.all("script")) == 1, "the page's own"
-    assert not page.all("img")
-    assert HOSTILE in "".join(page.text), "shown as text"
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+def read_safely(page: str) -> Reader:
+    """The page, which runs its own script alone, loads nothing, shows a hostile text as text, and links to what is there."""
+    found = Reader(page)
+    assert len(found.all("script")) == 1, "the page's own"
+    assert not found.all("img")
+    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE in "".join(found.text)
+    anchors = [attributes["id"] or "" for _, attributes in found.tags if attributes.get("id")]
+    assert len(anchors) == len(set(anchors))
+    assert {(link["href"] or "").removeprefix("#") for link in found.all("a")} <= set(anchors)
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert "@import" not in page
+    assert set(re.findall(r"url\((.)", page)) <= {"#"}, "a part of the page itself"
+    (policy,) = (a["content"] or "" for a in found.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "script-src 'sha256-" in policy
+    return found
 
 
 def test_figures_are_drawn_in_the_page_with_their_text_escaped() -> None:
     points = (0.0, 1.0, 2.0)
-    shown = record("2.13.0", Status.HOLDS)
+    shown = record("2.13.0", Status.VIOLATED, HOSTILE)
+    curves = Curve(HOSTILE, points, points, points, points), Curve("N(0, 1)", points, points)
     shown.figures["law"] = [
-        Figure(f"Loss {HOSTILE}", "step", "loss", (Curve(HOSTILE, points, points, points, points),)),
-        Figure(
-            "Values $x$", "value", "density", (Curve("N(0, 1)", points, points),), Histogram("v", points, (1.0, 2.0))
-        ),
+        Figure(f"Loss {HOSTILE}", "step", "loss", curves[:1]),
+        Figure("Values $x$", "value", "density", curves[1:], Histogram("v", points, (1.0, 2.0))),
     ]
-    page = Reader(render([Run("a", shown)]))
+    page = read_safely(render([Run("a", shown)]))
     assert len(page.all("svg")) == 2
-    assert len(page.all("script")) == 1, "the page's own"
     assert {"Values $x$", "N(0, 1)", "density", HOSTILE} <= {text.strip() for text in page.text}
-    assert page.anchors()
-
-
-def test_nothing_comes_from_elsewhere() -> None:
-    page = render([Run("a", record("2.13.0", Status.VIOLATED))])
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
-    assert "@import" not in page
-    assert "url(" not in page
-    policy = next(
-        a["content"] or "" for a in Reader(page).all("meta") if a.get("http-equiv") == "Content-Security-Policy"
-    )
-    assert policy.startswith("default-src 'none'")
-    assert "script-src 'sha256-" in policy
-
-
-def test_every_link_leads_somewhere() -> None:
-    page = Reader(render([Run("a", record("2.13.0", Status.VIOLATED)), Run("b", record("2.15.0", Status.HOLDS))]))
-    anchors = page.anchors()
-    for link in page.all("a"):
-        assert (link["href"] or "").removeprefix("#") in anchors
 
 
 def test_a_page_of_two_runs_tells_what_changed() -> None:
@@ -112,7 +98,7 @@ def test_a_page_of_two_runs_tells_what_changed() -> None:
         [Run("2.13.0", record("2.13.0", Status.VIOLATED)), Run("2.15.0", record("2.15.0", Status.HOLDS))],
         {0: {("law", "torch", "vmap", "cpu"): "2.13.0 fails, 2.15.0 right"}},
     )
-    text = "".join(Reader(page).text)
+    text = read_safely(page).words()
     for words in ("2.13.0 → 2.15.0", "violated → holds", "2.13.0 fails, 2.15.0 right", "One is one.", "c7", "Findings"):
         assert words in text
 
@@ -122,16 +108,14 @@ def test_what_is_incomplete_says_so(tmp_path: Path) -> None:
     writer.header()
     writer.verdict(Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS))
     page = Reader(render([Run("a", read(writer.path)), Run("b", None, "can't be installed: no such release")]))
-    text = "".join(page.text)
-    assert "incomplete: the run was cut off" in text
-    assert "can't be installed: no such release" in text
+    assert "incomplete: the run was cut off" in page.words()
+    assert "can't be installed: no such release" in page.words()
     assert len([a for _, a in page.tags if a.get("role") == "alert"]) == 2
 
 
 @pytest.mark.parametrize("status", list(Status))
 def test_every_verdict_has_a_word_and_a_sign(status: Status) -> None:
-    text = "".join(Reader(render([Run("a", record("2.13.0", status))])).text)
-    assert status.word in text
+    assert status.word in Reader(render([Run("a", record("2.13.0", status))])).words()
 
 
 # -- claims ------------------------------------------------------------------------------------------------------
@@ -148,7 +132,9 @@ CLAIMED = (
 
 def record_of_claims(*violated: str) -> Record:
     laws = {made.id: Statement(made.id, "tutorial_claims", made.sentence, claim=made) for made in CLAIMED}
-    laws["tutorial_claims_is_accepted"] = Statement("tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised.")
+    laws["tutorial_claims_is_accepted"] = Statement(
+        "tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised."
+    )
     verdicts = [
         Verdict(
             law, "tutorial_claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
@@ -167,11 +153,12 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
     page = render([Run("a", record_of_claims())])
     shown = claims_of(page)
     order = [
-        shown.index(words) for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "tutorial_claims_is_accepted")
+        shown.index(words)
+        for words in ("Early", "b.four", "Late", "a.three", "a.two", "a.one", "tutorial_claims_is_accepted")
     ]
     assert order == sorted(order)
     assert "a.one" not in page.partition('<section id="claims"')[0].partition('<section id="laws"')[2]
-    text = " ".join("".join(Reader(shown).text).split())
+    text = Reader(shown).words()
     for words in ("✗ 1 refuted ◐ 1 only if ✓ 1 holds", "晚 Late · late.md", f"一 {HOSTILE} one late.md:1", "x == 2 late.md:3",
                   "only if: it is two", "instead: it is three", "seen in a.two",
                   "chance of judging a right torch wrong: at most 3e-13 (3 cases, 1e-13 each): Hoeffding"):  # fmt: skip
@@ -183,12 +170,11 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
 
 def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() -> None:
     page = render([Run("a", record_of_claims("a.one"))])
-    parsed, shown = Reader(page), claims_of(page)
+    shown = claims_of(page)
     assert shown.index("a.one") < shown.index("a.three")
-    assert "! 1 otherwise than stated ✗ 1 refuted" in " ".join("".join(Reader(shown).text).split())
+    assert "! 1 otherwise than stated ✗ 1 refuted" in Reader(shown).words()
     assert [link["href"] for link in Reader(shown).all("a")] == ["#law-tutorial_claims-a-one"]
-    assert "law-tutorial_claims-a-one" in parsed.anchors()
-    assert len(parsed.all("script")) == 1, "the page's own"
+    read_safely(page)
 
 
 def test_a_record_without_claims_has_them_as_laws() -> None:
@@ -239,23 +225,18 @@ def audit_record(*verdicts: list[Verdict]) -> Record:
 
 def page_of_an_audit() -> str:
     bad = f"m:{HOSTILE}"
-    return render(
-        [
-            Run(
-                "a",
-                audit_record(
-                    audited("m:clean"),
-                    audited(bad, finding(bad, "the_tie", "flipped")),
-                    audited("m:slow", failure="no end after 60 s"),
-                    audited("hf:x:XForCausalLM", unbuilt="no tiny configuration works"),
-                ),
-            )
-        ]
+    verdicts = audit_record(
+        audited("m:clean"),
+        audited(bad, finding(bad, "the_tie", "flipped")),
+        audited("m:slow", failure="no end after 60 s"),
+        audited("hf:x:XForCausalLM", unbuilt="no tiny configuration works"),
     )
+    return render([Run("a", verdicts)])
 
 
 def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> None:
-    text = " ".join("".join(Reader(page_of_an_audit()).text).split())
+    page = read_safely(page_of_an_audit())
+    text = page.words()
     for words in (
         "1 finding in 4 audited models", "tie is missing 1 model", "head.weight", "two Parameters", "trained apart",
         "assign it", "other_law", "run: it exits 1", "✗ violatedflipped", "– n/a",
@@ -265,25 +246,11 @@ def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> No
         assert words in text, words
     assert "note: " not in text
     assert "Laws × modes" not in text, "there are no laws beside those of the audit"
-
-
-def test_an_audit_is_escaped_and_its_links_lead_somewhere() -> None:
-    page = Reader(page_of_an_audit())
-    assert len(page.all("script")) == 1
-    assert HOSTILE in "".join(page.text)
-    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    anchors = page.anchors()
-    for link in page.all("a"):
-        assert (link["href"] or "").removeprefix("#") in anchors
-    rows = [a for _, a in page.tags if "data-text" in a]
-    assert len(rows) == 1 + 4 + 4, "a finding, the rows of the grid, the models"
-    assert {row["data-status"] for row in rows} == {"violated", "unknown", "holds", "not-built"}
-
-
-def test_models_with_findings_come_first() -> None:
-    page = Reader(page_of_an_audit())
+    assert len([a for _, a in page.tags if "data-text" in a]) == 1 + 4 + 4, (
+        "a finding, the rows of the grid, the models"
+    )
     rows = [a["data-status"] for name, a in page.tags if name == "tr" and "data-text" in a]
-    assert rows == ["violated", "unknown", "holds", "not-built"]
+    assert rows == ["violated", "unknown", "holds", "not-built"], "models with findings come first"
 
 
 def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
@@ -294,7 +261,7 @@ def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
         Run("after", audit_record(audited("m:f"))),
     ]
     page = Reader(render(columns))
-    text = " ".join("".join(page.text).split())
+    text = page.words()
     for words in ("Laws × modes", "Models × laws", "before → after", "fixed", "violated → holds", "resizes · m:f"):
         assert words in text, words
     assert "2.13.0 → before" not in text

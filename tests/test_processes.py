@@ -7,24 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from warm import eventually, python
 
 from embcheck.core.machine import seen
 from embcheck.core.processes import RunFolder, keep_few_kernels, temporary_files_in
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
-
-
-def eventually(met: Callable[[], bool], seconds: float) -> bool:
-    """Whether something is so within some time."""
-    end = time.monotonic() + seconds
-    while not met() and time.monotonic() < end:
-        time.sleep(0.1)
-    return met()
 
 
 @pytest.fixture
@@ -113,8 +104,7 @@ before = resident()
 multiply(301)
 print(resident() - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 20.0
+    assert float(python("-c", program).stdout) < 20.0
 
 
 def descendants(pid: int) -> set[int]:
@@ -160,8 +150,8 @@ def test_of_a_killed_run_nothing_is_left(temporary: Path) -> None:
     words = ("run", "--profile", "full", "-n", "2", "-k", "(sharded or gradient) and scope")
     run = subprocess.Popen([sys.executable, "-m", "embcheck.cli.main", *words], stdout=subprocess.PIPE, cwd=temporary)
     try:
-        assert eventually(lambda: len(list(temporary.glob("embcheck-*/slot-*"))) == 2, 120)
-        assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "two workers, and one that forks"
+        assert eventually(lambda: len(list(temporary.glob("embcheck-*/slot-*"))) == 2)
+        assert eventually(lambda: len(descendants(run.pid)) >= 3), "two workers, and one that forks"
         started = descendants(run.pid)
     finally:
         run.send_signal(signal.SIGKILL)
@@ -190,8 +180,7 @@ before = resident()
 give_back_memory()
 print(before - resident())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 50_000_000
+    assert int(python("-c", program).stdout) > 50_000_000
 
 
 HUNTING = """
@@ -213,7 +202,4 @@ def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
         assert command.stdout is not None
         pid = int(command.stdout.readline())
         command.kill()
-    end = time.monotonic() + 20
-    while alive(pid):
-        assert time.monotonic() < end, "the worker goes on"
-        time.sleep(0.1)
+    assert eventually(lambda: not alive(pid), 20), "the worker goes on"

@@ -38,13 +38,6 @@ def test_run_and_test_are_one_line_each() -> None:
         assert "-c ci/constraints.txt" in first
 
 
-def test_commands_exist() -> None:
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    named = r"(?:`|&& )embcheck ([a-z]+)"
-    assert set(re.findall(named, README)) <= known
-    assert set(re.findall(named, (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))) == known
-
-
 def test_profiles_exist() -> None:
     assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
 
@@ -103,9 +96,3 @@ def test_only_the_exhaustive_scope_proves() -> None:
     for text in texts:
         for line in re.findall(r"[^.:]*\b(?:prov(?:e|es|ed|en)|proofs?)\b[^.]*", " ".join(text.split())):
             assert "scope" in line, line
-
-
-def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target

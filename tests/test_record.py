@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from embcheck.core.plot_data import Curve, Figure, Histogram
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record import schema
 from embcheck.record.record import FORMAT, Record, RecordError, Writer, read
+from embcheck.runner.run import environment
 
 EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
@@ -100,34 +105,6 @@ def test_a_cut_header_is_no_record(tmp_path: Path) -> None:
         read(path)
 
 
-VERDICT = json.dumps({"kind": "verdict", "verdict": VERDICTS[1].to_dict()})
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "words"),
-    [
-        (VERDICT + "\n", 1, "expected a header"),
-        ('{"kind": "header", "format": 99}\n', 1, f"format 1 or 2 or 3 or 4 or {FORMAT}"),
-        (HEADER + '\n{"kind": "verd\n' + VERDICT + "\n", 2, "not JSON"),
-        (HEADER + '\n{"kind": "gossip"}\n', 2, "unknown kind 'gossip'"),
-        (HEADER + '\n\n{"a": 1}\n', 3, "unknown kind None"),
-        (HEADER + "\n[1]\n", 2, "expected an object"),
-        (HEADER + "\n3\n", 2, "expected an object"),
-        (HEADER + '\n{"kind": "verdict"}\n', 2, "not a verdict"),
-        (HEADER + '\n{"kind": "verdict", "verdict": {"law": "x"}}\n', 2, "not a verdict"),
-        (HEADER + '\n{"kind": "verdict", "verdict": 3}\n', 2, "not a verdict"),
-        (HEADER + "\n" + VERDICT.replace("holds", "wins") + "\n", 2, "no status 'wins'"),
-    ],
-)
-def test_an_error_names_the_file_and_the_line(tmp_path: Path, text: str, line: int, words: str) -> None:
-    path = tmp_path / "record"
-    path.write_text(text)
-    with pytest.raises(RecordError, match=words) as caught:
-        read(path)
-    assert str(caught.value).startswith(f"{path}, line {line}: ")
-    assert "\n" not in str(caught.value)
-
-
 def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     with pytest.raises(RecordError, match="empty"):
@@ -170,3 +147,53 @@ def test_a_file_that_cannot_be_made_raises_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Writer(tmp_path / "file" / "record")
+
+
+# -- the published schema --------------------------------------------------------------------------------------------
+
+
+def check() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    return jsonschema.Draft202012Validator(schema.schema())
+
+
+def test_what_is_published_is_what_the_code_says() -> None:
+    published = schema.PUBLISHED.read_text(encoding="utf-8")
+    assert published == schema.text(), "run: python -m embcheck.record.schema"
+
+
+def test_a_record_obeys_it(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "record.ndjson")
+    writer.header(settings={"seed": "0"}, arguments=["run"], **environment())
+    writer.statement(Statement("law", "family", "One is one.", link="pytorch#1"))
+    writer.verdict(VERDICTS[0])
+    writer.footer(
+        "finished", 1, seconds=1.5, cases=3, digest="0f", laws={"violated": 1}, settled=[VERDICTS[0].to_dict()]
+    )
+    assert writer.broken is None
+    found = [json.loads(line) for line in writer.path.read_text().splitlines()]
+    assert [line["kind"] for line in found] == ["header", "law", "verdict", "footer"]
+    for line in found:
+        check().validate(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        {"kind": "remark"},
+        {"kind": "header", "format": 99},
+        {"kind": "footer", "exit_code": 0},
+        {"kind": "law", "law": {"law": "x"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "status": "wins"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "colour": "red"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "counterexamples": [{**asdict(EXAMPLE), "case": 3}]}},
+    ],
+)
+def test_what_is_no_line_is_refused(line: dict[str, Any]) -> None:
+    assert not check().is_valid(line)
+
+
+def test_a_type_without_a_schema_is_an_error() -> None:
+    with pytest.raises(TypeError, match="no schema for"):
+        schema.schema_of_type(set[int])

@@ -74,7 +74,9 @@ def test_most_entries_are_tried() -> None:
     assert all(entry.kind != "*" for entry in read(SHIPPED))
 
 
-@pytest.mark.parametrize("entry", [entry for entry in LEDGER.entries if entry.name in SHOWN], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [entry for entry in LEDGER.entries if entry.name in SHOWN], ids=lambda entry: entry.name
+)
 def test_a_second_fault_is_seen_in_a_region(entry: Entry) -> None:
     family, case = SHOWN[entry.name], entry.case
     mine = {law.name for law in family.laws if entry.speaks_of(law.name)}

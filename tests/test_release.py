@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from command import Command
 
-from embcheck.cli.main import app
 from embcheck.cli.releases import exit_code_of
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.exit_lines import OTHERWISE
@@ -25,29 +24,27 @@ from embcheck.releases.trial import Outcome, try_script
 HERE = Environment(Path(sys.executable), "2.13.0", "a build")
 
 
-@pytest.mark.parametrize("asked", ["2.x", "", "latest", "nightly", "/no/such/python"])
-def test_what_names_no_release_is_refused(asked: str) -> None:
-    with pytest.raises(UnknownRelease):
-        Release(asked)
-
-
-def test_old_releases_get_the_numpy_they_were_built_for() -> None:
-    assert Release("2.2.2").requirement == ["torch==2.2.2", "numpy<2"]
+def test_releases_by_name() -> None:
+    for asked in ("2.x", "", "latest", "nightly", "/no/such/python"):
+        with pytest.raises(UnknownRelease):
+            Release(asked)
+    assert Release("2.2.2").requirement == ["torch==2.2.2", "numpy<2"], "the numpy that it was built for"
     assert Release("2.4.1").requirement == ["torch==2.4.1", "numpy"]
     assert Release("nightly", "https://x").requirement[-2:] == ["torch", "numpy"]
     assert Release(sys.executable).interpreter == Path(sys.executable)
+    listed = ["2.10.0", "2.9.0", "2.9.1", "2.3.1", "2.4.1", "2.4.0", "2.11.0rc1", "nonsense", "2.9.1.post1"]
+    assert last_patches(listed) == ["2.4.1", "2.9.1.post1", "2.10.0"]
 
 
 def test_a_copy_of_the_code_runs_by_itself(tmp_path: Path) -> None:
     folder = copy(tmp_path)
     assert folder.name == digest()
     assert copy(tmp_path) == folder
-    assert {"embcheck/cli/main.py", "embcheck/properties/core/test_lookup.py", "embcheck/report/page.css"} <= set(contents())
-    command = [
-        sys.executable,
-        "-c",
-        "import embcheck.core.ledger; print(embcheck.__file__, embcheck.core.ledger.SHIPPED.is_file())",
-    ]
+    assert {"embcheck/cli/main.py", "embcheck/properties/core/test_lookup.py", "embcheck/report/page.css"} <= set(
+        contents()
+    )
+    program = "import embcheck.core.ledger; print(embcheck.__file__, embcheck.core.ledger.SHIPPED.is_file())"
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=HERE.variables(folder), capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(folder / "embcheck" / "__init__.py"), "True"]
 
@@ -86,14 +83,24 @@ def laboratory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Laboratory:
     return Laboratory(monkeypatch, tmp_path)
 
 
-def test_a_finished_cell_is_kept_and_another_selection_is_another_cell(laboratory: Laboratory) -> None:
+OTHER = ("x86_64", "another CPU")
+
+
+def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_asked_for(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = laboratory.cell(), laboratory.cell()
     assert (first.kept, second.kept, laboratory.runs) == (False, True, 1)
-    assert first.record is not None
-    assert second.record == first.record
+    assert first.folder is not None
+    assert second.record == first.record is not None
     for more in ({"seed": 1}, {"profile": "quick"}, {"keyword": "bag"}, {"modes": "all"}):
         assert not laboratory.cell(**more).kept
-    assert laboratory.runs == 5
+    record = first.folder / "record.ndjson"
+    record.write_text(record.read_text().splitlines()[0] + "\n")
+    assert [laboratory.cell().kept for _ in range(2)] == [False, True]
+    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
+    assert not laboratory.cell().kept
+    assert laboratory.runs == 7
 
 
 @pytest.mark.parametrize(("status", "stopped"), [(2, "interrupted"), (1, ""), (3, "finished"), (-11, "")])
@@ -198,54 +205,39 @@ def test_bisection_tries_few() -> None:
     assert len(outcomes) <= 12
 
 
-class Line:
-    """Stands in for the environments of a line of releases and for what a script says in each."""
+@pytest.mark.parametrize(
+    ("line", "options", "code", "told"),
+    [
+        ([RIGHT, RIGHT, FAILS, RIGHT, RIGHT], ("--every",), 0,
+         ("first fails in 2.2.0 (before it: 2.1.0)", "again right in 2.3.0 (before it: 2.2.0)")),
+        ([RIGHT, RIGHT, FAILS, RIGHT, RIGHT], (), 1,
+         ("nothing changes: right in 2 releases that could decide it",
+          "assumed: it changes at most once; 3 releases not tried (--every tries all)")),
+        ([RIGHT, DARK, FAILS], (), 0,
+         ("first fails in 2.2.0 (before it: 2.0.0)", "nothing is known of 1 release in which it can't run")),
+        ([DARK, DARK], ("--every",), 3, ()),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_line_of_releases(
+    line: list[Outcome], options: tuple[str, ...], code: int, told: tuple[str, ...], tmp_path: Path,
+    command: Command, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    tried: list[str] = []
+    by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(line)}
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *outcomes: Outcome) -> None:
-        self.tried: list[str] = []
-        by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(outcomes)}
+    def outcome_in(script: str, environment: Environment, folder: Path) -> Outcome:
+        tried.append(environment.torch)
+        return by_name[environment.torch]
 
-        def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
-            self.tried.append(environment.torch)
-            return by_name[environment.torch]
-
-        monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
-        monkeypatch.setattr("embcheck.releases.trial.try_script", try_script)
-        (tmp_path / "failure.py").write_text("")
-        self.arguments = ["since", str(tmp_path / "failure.py"), *by_name, "--cache", str(tmp_path)]
-
-    def since(self, *options: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, [*self.arguments, *options])
-        return done.exit_code, done.stdout
-
-
-def test_a_release_in_the_middle_that_alone_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    line = Line(monkeypatch, tmp_path, RIGHT, RIGHT, FAILS, RIGHT, RIGHT)
-    code, told = line.since("--every")
-    assert code == 0
-    assert "first fails in 2.2.0 (before it: 2.1.0)" in told
-    assert "again right in 2.3.0 (before it: 2.2.0)" in told
-    assert "nothing changes" not in told
-    assert "assumed" not in told
-    assert len(line.tried) == 5
-
-
-def test_bisection_says_what_it_assumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    code, told = Line(monkeypatch, tmp_path, RIGHT, RIGHT, FAILS, RIGHT, RIGHT).since()
-    assert code == 1
-    assert "nothing changes: right in 2 releases that could decide it" in told
-    assert "assumed: it changes at most once; 3 releases not tried (--every tries all)" in told
-    code, told = Line(monkeypatch, tmp_path, RIGHT, DARK, FAILS).since()
-    assert code == 0
-    assert "first fails in 2.2.0 (before it: 2.0.0)" in told
-    assert "nothing is known of 1 release in which it can't run" in told
-    assert "assumed" not in told
-    assert Line(monkeypatch, tmp_path, DARK, DARK).since("--every")[0] == 3
-
-
-def test_of_each_minor_release_the_last_patch() -> None:
-    listed = ["2.10.0", "2.9.0", "2.9.1", "2.3.1", "2.4.1", "2.4.0", "2.11.0rc1", "nonsense", "2.9.1.post1"]
-    assert last_patches(listed) == ["2.4.1", "2.9.1.post1", "2.10.0"]
+    monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
+    monkeypatch.setattr("embcheck.releases.trial.try_script", outcome_in)
+    (tmp_path / "failure.py").write_text("")
+    done = command("since", tmp_path / "failure.py", *by_name, "--cache", tmp_path, *options)
+    assert done.code == code
+    assert [words for words in told if words not in done.out] == []
+    for words in ("nothing changes", "assumed"):
+        assert (words in done.out) == any(each.startswith(words) for each in told)
+    assert len(tried) == (len(line) if options else 2 if code else 3)
 
 
 @pytest.mark.parametrize(
@@ -304,38 +296,19 @@ def test_a_python_that_hangs_is_no_release_and_is_not_kept(tmp_path: Path, monke
     assert not list((tmp_path / "cache").rglob("*"))
 
 
-OTHER = ("x86_64", "another CPU")
-
-
-def test_an_answer_of_another_machine_is_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_torn_or_of_another_machine_is_not_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = KILLED_ONCE.format("sys.exit(old)")
-    assert try_script(script, HERE, tmp_path) is RIGHT
-    assert try_script(script, HERE, tmp_path) is RIGHT
-    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
-    assert try_script(script, HERE, tmp_path) is FAILS, "it was run again"
-
-
-def test_a_cell_of_another_machine_is_not_reused(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [laboratory.cell().kept for _ in range(2)] == [False, True]
-    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
-    assert not laboratory.cell().kept
-
-
-def test_a_torn_answer_is_none(tmp_path: Path) -> None:
-    script = KILLED_ONCE.format("sys.exit(old)")
-    assert try_script(script, HERE, tmp_path) is RIGHT
+    assert [try_script(script, HERE, tmp_path) for _ in range(2)] == [RIGHT, RIGHT]
     (note,) = tmp_path.glob("*.json")
-    note.write_text(note.read_text()[:-9])
+    whole = note.read_text()
+    note.write_text(whole[:-9])
     assert try_script(script, HERE, tmp_path) is FAILS, "it was run again"
-
-
-def test_a_torn_cell_is_none(laboratory: Laboratory) -> None:
-    folder = laboratory.cell().folder
-    assert folder is not None
-    record = folder / "record.ndjson"
-    record.write_text(record.read_text().splitlines()[0] + "\n")
-    assert not laboratory.cell().kept
-    assert laboratory.cell().kept
+    note.write_text(whole)
+    assert try_script(script, HERE, tmp_path) is RIGHT
+    monkeypatch.setattr("embcheck.releases.kept.machine", lambda: OTHER)
+    assert try_script(script, HERE, tmp_path) is FAILS, "it was run again"
 
 
 def test_a_record_that_lacks_an_item_is_no_cell(laboratory: Laboratory) -> None:

@@ -35,7 +35,9 @@ def validator() -> Any:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> session.Session:
     """A run with two violations of one law and one of another, something unknown and something without a verdict."""
     monkeypatch.setattr(session, "confirmed", list)
-    other = replace(EXAMPLE, kind="raised IndexError", words="raised [IndexError](1)\x1b", id="0f0f0f", case="LookupCase()")
+    other = replace(
+        EXAMPLE, kind="raised IndexError", words="raised [IndexError](1)\x1b", id="0f0f0f", case="LookupCase()"
+    )
     both = replace(violated(), counterexamples=(EXAMPLE, other))
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
     stale = witness(1, Status.VIOLATED, "entry-1 is stale")

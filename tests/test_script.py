@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from warm import statuses
 
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample
-from embcheck.engine.crashes.alone import exit_status
-from embcheck.engine.crashes.crash import confirmed
+from embcheck.engine.crashes import alone, crash
 from embcheck.engine.execute import run
 from embcheck.engine.script import complete, roots, script
 from embcheck.engine.script_simplifier.simplify import simplified
@@ -64,15 +64,15 @@ def foreign(text: str) -> set[str]:
 
 
 def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
-    """For every family, mode and function that a program calls; for every value of every axis with ``--full``."""
+    """For every family, every mode and every function that a program calls; for every value of every axis with ``--full``."""
     found = Difference("value", 'seen["x"]', 1, 2, "words")
-    wrong, checked = {}, set()
+    wrong, checked, met = {}, set(), set[str]()
     for family in load_families().values():
-        modes, met = modes_of(family, "all"), set[str]()
+        modes = modes_of(family, "all")
         for position, case in enumerate(family.space.cover(1, 0)):
             mode = MODES[modes[position % len(modes)]]
             called = (f"{each.__module__}.{each.__qualname__}" for each in roots(family.plan(case), mode))
-            new = {mode.name, f"refused {family.refused(case)}", *called} - met
+            new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met
             if new or full:
                 met |= new
                 text = complete(family, mode, family.laws[0], case, found)
@@ -108,13 +108,16 @@ def test_a_script_does_what_was_executed(name: str, full: bool, capsys: pytest.C
 
 
 def status(text: str) -> int | None:
-    return exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
+    return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
 
 
-def test_only_a_script_that_ran_confirms() -> None:
+def test_only_a_script_that_ran_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In forks of this process; `test_known.py` runs scripts in the process that a run starts for them."""
+
+    monkeypatch.setattr(crash, "exit_statuses", statuses)
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
     example = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "words")
-    found = confirmed([replace(example, script=text) for text in scripts])
+    found = crash.confirmed([replace(example, script=text) for text in scripts])
     assert {example.script: example.script_confirmed for example in found} == scripts
 
 

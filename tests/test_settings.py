@@ -194,15 +194,8 @@ def watched() -> Iterator[None]:
 
 
 WATCHED = (
-    "lookup",
-    "padding",
-    "gradient",
-    "tied_training",
-    "one_hot",
-    "embedding_bag",
-    "max_norm",
-    "tutorial_claims",
-    "module_traversal",
+    *("lookup", "padding", "gradient", "tied_training", "one_hot", "embedding_bag", "max_norm"),
+    *("tutorial_claims", "module_traversal"),
 )
 
 

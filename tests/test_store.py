@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shlex
 import signal
@@ -13,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from warm import python
 
 from embcheck.core.files import Busy, opened_alone, write_whole
 from embcheck.core.verdict import Counterexample, Status, Verdict
@@ -111,23 +109,3 @@ def test_the_page_prints_the_command_where_the_failure_was_kept(family: str, tmp
     assert "see it again" not in render([shown])
     keep(EXAMPLE, store_of(tmp_path))
     assert f"<code>embcheck replay c7f3a1 --store {tmp_path}</code>" in render([shown])
-
-
-def test_an_audit_s_finding_is_replayed_as_printed(tmp_path: Path) -> None:
-    """And the replay says what it imports before it does."""
-    (tmp_path / "untied.py").write_text(
-        "import torch\n\nclass Model(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.embed = torch.nn.Embedding(11, 4)\n        self.head = torch.nn.Linear(4, 11, bias=False)\n\n"
-        "    def forward(self, ids):\n        return self.head(self.embed(ids))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{tmp_path}"}
-    command = ["-m", "embcheck", "audit", "untied:Model", "--expect", "tied", "--report", "out"]
-    done = python(*command, cwd=tmp_path, environment=environment)
-    assert done.returncode == 1, done.stderr
-    printed = next(line for line in done.stdout.splitlines() if line.strip().startswith("replay"))
-    words = shlex.split(printed.strip().removeprefix("replay").strip())
-    assert words[3:] == ["--store", "out"]
-    assert shlex.join(words) in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
-    done = python("-m", "embcheck", *words[1:], cwd=tmp_path, environment=environment)
-    assert (done.returncode, done.stdout[:6]) == (1, "FAILED"), done.stdout + done.stderr
-    assert f"imports untied:Model from {tmp_path}, as the record says" in done.stderr

@@ -11,6 +11,7 @@ from statistics import median
 
 import pytest
 import torch
+from test_model_scripts import imported
 from warm import scripts_alone
 
 from embcheck.core.ledger import SHIPPED, load
@@ -82,18 +83,7 @@ def test_a_script_needs_torch_alone_and_tells_its_difference_from_any_other(name
     text = TEXTS[name]
     found = ast.parse(text)
     assert text.startswith("# "), "what is wrong stands first"
-    imported = {
-        module.partition(".")[0]
-        for node in ast.walk(found)
-        for module in (
-            [each.name for each in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    assert "torch" in imported
-    assert imported - {"torch"} <= STANDARD
+    assert "torch" in imported(found)
+    assert imported(found) - {"torch"} <= STANDARD
     assert "sys.excepthook = " in text, "what nobody expects ends it with 2"
     assert "sys.exit(0 if" in lines_of(name)[-1]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from warm import python
 
 from embcheck import strategies
 from embcheck.core.facts import holds
@@ -72,15 +71,8 @@ def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
 
 def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
     facts = [each.facts() for each in drawn(EVERY["lookups"], 600)]
-    for condition in (
-        "numel>3072",
-        "num_embeddings>2000",
-        "embedding_dim>512",
-        "padding_hit",
-        "rank>=3",
-        "empty",
-        "last_row",
-    ):
+    sizes = ("numel>3072", "num_embeddings>2000", "embedding_dim>512", "rank>=3", "empty")
+    for condition in (*sizes, "padding_hit", "last_row"):
         assert any(holds(condition, each) for each in facts), condition
 
 
@@ -111,15 +103,11 @@ def test_a_padding_idx_is_any_that_a_table_takes() -> None:
 def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
     """A module with many numbers would change what integers() draws."""
     (tmp_path / "numbers_of_mine.py").write_text("\n".join(f"x{n} = {n * 7919}" for n in range(200)), encoding="utf-8")
-    program = "from tests.test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])"
-    root = str(Path(__file__).parent.parent)
+    program = "from test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])"
+    here = str(Path(__file__).parent)
     told = [
-        subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = [{root!r}, {str(tmp_path)!r}]\n{first}\n{program}"],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
+        python(
+            "-c", f"import sys; sys.path[:0] = [{here!r}, {str(tmp_path)!r}]\n{first}\n{program}", cwd=tmp_path
         ).stdout
         for first in ("", "import numbers_of_mine")
     ]
@@ -130,7 +118,6 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
 def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> None:
     module = tmp_path / "test_mine.py"
     module.write_text(WRONG, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", str(module)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", module, cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "drawn=LookupCase(num_embeddings=1, embedding_dim=1, shape=(8,))" in done.stdout, done.stdout

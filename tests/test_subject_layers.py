@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,47 +60,72 @@ class MasksPadding(Padded):
         return rows.masked_fill((indices == self.table.padding_idx).unsqueeze(-1), 0.0)
 
 
-@embcheck.declare(scale=math.sqrt)
-class TimesTheWidth(Table):
-    """Declares √d and multiplies by d."""
+def rows(layer: Table, indices: Tensor) -> Tensor:
+    return functional.embedding(indices, layer.weight)
+
+
+#: What layers return that have no padding, and one mistake.
+LOOKUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "Scaled": lambda self, indices: rows(self, indices) * math.sqrt(self.weight.shape[1]),
+    "TimesTheWidth": lambda self, indices: rows(self, indices) * self.weight.shape[1],
+    "ForgetsTheScaleInTheGradient": lambda self, indices: (
+        rows(self, indices) + (rows(self, indices) * (math.sqrt(self.weight.shape[1]) - 1)).detach()
+    ),
+    "Clamps": lambda self, indices: rows(self, indices.clamp(0, self.weight.shape[0] - 1)),
+    "LosesTheLastRow": lambda self, indices: rows(
+        self, torch.where(indices == len(self.weight) - 1, max(len(self.weight) - 2, 0), indices)
+    ),
+    "Half": lambda self, indices: rows(self, indices).half().to(self.weight.dtype),
+    "OffWhenEvaluated": lambda self, indices: rows(self, indices) + (not self.training),
+    "Detached": lambda self, indices: functional.embedding(indices, self.weight.detach()),
+    "FailsOnInt32": lambda self, indices: (
+        functional.one_hot(indices, len(self.weight)).to(self.weight.dtype) @ self.weight
+    ),
+}
+MADE = {name: type(name, (Table,), {"forward": forward}) for name, forward in LOOKUPS.items()}
+for name in ("TimesTheWidth", "ForgetsTheScaleInTheGradient"):
+    embcheck.declare(scale=math.sqrt)(MADE[name])
+
+
+class OffWhenCopied(Table):
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+
+class OffWhenServed(Table):
+    """Keeps a table for evaluation without gradients, which is stale once the weight has changed."""
+
+    kept: Tensor | None = None
+
+    def train(self, mode: bool = True) -> OffWhenServed:
+        self.kept = None
+        return super().train(mode)
 
     def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(indices) * self.weight.shape[1]
+        if self.training or torch.is_grad_enabled():
+            return super().forward(indices)
+        if self.kept is None:
+            self.kept = self.weight.detach().clone()
+        return functional.embedding(indices, self.kept)
 
 
-class Scaled(Table):
-    """Multiplies by √d and does not say so."""
-
-    def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(indices) * math.sqrt(self.weight.shape[1])
-
-
-class Clamps(Table):
-    def forward(self, indices: Tensor) -> Tensor:
-        return super().forward(indices.clamp(0, self.weight.shape[0] - 1))
-
-
-class LosesTheLastRow(Table):
-    """Off by one: the last row is never looked up."""
-
-    def forward(self, indices: Tensor) -> Tensor:
-        last = max(self.weight.shape[0] - 2, 0)
-        return super().forward(torch.where(indices == last + 1, torch.full_like(indices, last), indices))
-
-
-class Detached(Table):
-    def forward(self, indices: Tensor) -> Tensor:
-        return functional.embedding(indices, self.weight.detach())
-
-
-class DetachedWithMaxNorm(nn.Module):
+class IgnoresMaxNorm(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
+        super().__init__(num_embeddings, embedding_dim)
         self.max_norm = max_norm
 
+
+class DetachedWithMaxNorm(IgnoresMaxNorm):
     def forward(self, indices: Tensor) -> Tensor:
         return functional.embedding(indices, self.weight.detach(), max_norm=self.max_norm)
+
+
+class RescalesAllRows(IgnoresMaxNorm):
+    def forward(self, indices: Tensor) -> Tensor:
+        if self.max_norm is not None:
+            with torch.no_grad():
+                self.weight.renorm_(2, 0, self.max_norm)
+        return super().forward(indices)
 
 
 class CachedInEvaluation(Table):
@@ -113,27 +139,9 @@ class CachedInEvaluation(Table):
         return functional.embedding(indices, self.weight if self.kept is None else self.kept)
 
 
-class RescalesAllRows(nn.Module):
-    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
-        self.max_norm = max_norm
-
-    def forward(self, indices: Tensor) -> Tensor:
-        if self.max_norm is not None:
-            with torch.no_grad():
-                self.weight.renorm_(2, 0, self.max_norm)
-        return functional.embedding(indices, self.weight)
-
-
 class IgnoresFrequency(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, scale_grad_by_freq: bool = False) -> None:
         super().__init__(num_embeddings, embedding_dim)
-
-
-class FailsOnInt32(Table):
-    def forward(self, indices: Tensor) -> Tensor:
-        return (functional.one_hot(indices, self.weight.shape[0]).to(self.weight.dtype)) @ self.weight
 
 
 @embcheck.declare("tied", head="fc")
@@ -145,11 +153,35 @@ class CopiesTheWeight(nn.Module):
         self.fc.weight = nn.Parameter(self.embedding.weight.detach().clone())
 
 
+def linear_of(weight: Tensor, *, requires_grad: bool = True) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.weight = nn.Parameter(weight, requires_grad)
+    return linear
+
+
 @embcheck.declare("conversion")
 def copying(embedding: nn.Embedding) -> nn.Linear:
     """Copies where it is to be a view."""
-    linear = nn.Linear(embedding.num_embeddings, embedding.embedding_dim, bias=False)
-    linear.weight = nn.Parameter(embedding.weight.detach().t().clone(memory_format=torch.preserve_format))
+    return linear_of(embedding.weight.detach().t().clone(memory_format=torch.preserve_format))
+
+
+@embcheck.declare("conversion")
+def to_a_frozen_linear(embedding: nn.Embedding) -> nn.Linear:
+    return linear_of(embedding.weight.T, requires_grad=False)
+
+
+@embcheck.declare("conversion", copies=True)
+def copied(embedding: nn.Embedding) -> nn.Linear:
+    """Right: it says that it copies."""
+    return linear_of(embedding.weight.detach().t().clone(), requires_grad=embedding.weight.requires_grad)
+
+
+@embcheck.declare("conversion", copies=True)
+def without_padding(embedding: nn.Embedding) -> nn.Linear:
+    linear = copied(embedding)
+    if embedding.padding_idx is not None:
+        with torch.no_grad():
+            linear.weight[:, embedding.padding_idx] = 0
     return linear
 
 
@@ -218,22 +250,45 @@ class RaisesWhenCalled(Flagged):
 WRONG: list[tuple[Any, str, str]] = [
     (LearnsPadding, "padding_row_gets_no_gradient", "expected 0"),
     (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
-    (TimesTheWidth, "lookup_copies_rows", "received [ 2. -4.], 2 times row 0; 1.41421 times is declared, expected"),
-    (Scaled, "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp"),
-    (Clamps, "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
-    (LosesTheLastRow, "lookup_copies_rows", "token 1 received row 0; expected row 1"),
-    (Detached, "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table does"),
-    (DetachedWithMaxNorm, "max_norm_rescaling_is_not_differentiated", "the weight got no gradient: None after the backward pass"),
+    (
+        MADE["TimesTheWidth"],
+        "lookup_copies_rows",
+        "received [ 2. -4.], 2 times row 0; 1.41421 times is declared, expected",
+    ),
+    (
+        MADE["Scaled"],
+        "lookup_copies_rows",
+        "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp",
+    ),
+    (MADE["Clamps"], "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
+    (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),
+    (MADE["Half"], "lookup_copies_rows", ""),
+    (MADE["OffWhenEvaluated"], "lookup_copies_rows", ""),
+    (OffWhenCopied, "lookup_copies_rows", ""),
+    (MADE["ForgetsTheScaleInTheGradient"], "weight_gradient_sums_upstream_per_row", ""),
+    (
+        MADE["Detached"],
+        "lookup_output_requires_grad_iff_weight_does",
+        "the output requires no grad, where the table does",
+    ),
+    (
+        DetachedWithMaxNorm,
+        "max_norm_rescaling_is_not_differentiated",
+        "the weight got no gradient: None after the backward pass",
+    ),
     (
         CachedInEvaluation,
         "gradient_is_accepted",
         "your layer's table got no gradient: what the layer returned does not",
     ),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
+    (IgnoresMaxNorm, "rows_over_max_norm_are_rescaled", ""),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
-    (FailsOnInt32, "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
+    (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
     (CopiesTheWeight, "tied_pair_is_one_parameter", "the weights of embedding and head are two Parameters"),
     (copying, "converted_weight_shares_memory_iff_view", "left the source's as it was: they do not share memory"),
+    (to_a_frozen_linear, "converted_weight_is_a_leaf_parameter", ""),
+    (without_padding, "converted_weight_equals_transpose_bitwise", ""),
     (DividesByTheLongest, "bag_sum_and_mean_reduce_weighted_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
     (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),
@@ -252,10 +307,12 @@ def test_a_wrong_layer_is_refuted_and_told_why(layer: Any, law: str, words: str,
         example.words for verdict in caught.value.verdicts for example in verdict.counterexamples if verdict.law == law
     ]
     assert law in violated, text
+    assert layer.__name__ in text
+    assert "  case    " in text
     assert re.search(rf" · laws: {len(violated)} violated( ·|$)", text, re.MULTILINE), (
         "a law counts once, whatever the modes"
     )
     assert any(words in each for each in said), text
-    # Which entry of the ledger is nearest is told in that entry's words.
-    own = "\n".join(line for line in text.splitlines() if not line.startswith("  known?"))
+    # Which entry of the ledger is nearest is told in that entry's words, and a case in its own.
+    own = "\n".join(line for line in text.splitlines() if not line.startswith(("  known?", "  case ")))
     assert not [never for never in NEVER if never in own], text

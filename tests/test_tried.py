@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from command import Command
 
 from embcheck.cli.known import shipped_known
-from embcheck.cli.main import app
 from embcheck.known import tried
 from embcheck.known.issue import text
 from embcheck.known.matrix import RIGHT, UNKNOWN, WRONG, Column
@@ -73,12 +73,12 @@ def test_pages_and_issues_say_it() -> None:
     assert "Since: 2.13.0 (2.9.1 is right); Fixed: 2.15.0 (2.13.0 fails)" in text(told, cause, "")
 
 
-def test_the_command_tries_each_script_in_each_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_command_tries_each_script_in_each_release(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
     texts = {"a": "import sys\nsys.exit(1)\n", "b": "import sys\nsys.exit(0)\n"}
 
     def environment(self: Cache, release: Release) -> Environment:
-        import sys
-
         if release.asked == "2.9.1":
             raise ReleaseError("no such wheel")
         return Environment(Path(sys.executable), "2.13.0+cpu", "")
@@ -88,19 +88,14 @@ def test_the_command_tries_each_script_in_each_release(monkeypatch: pytest.Monke
     monkeypatch.setattr(tried, "KEPT", tmp_path / "tried.json")
     monkeypatch.setattr(tried.kept, "__defaults__", (tmp_path / "tried.json",))
     monkeypatch.setattr(tried.keep, "__defaults__", (tmp_path / "tried.json",))
-    arguments = ["since", "--known", "2.9.1", "2.13.0", "--cache", str(tmp_path / "cache")]
-    shown = CliRunner().invoke(app, arguments)
-    assert shown.exit_code == 0, shown.output
+    done = command("since", "--known", "2.9.1", "2.13.0", "--cache", tmp_path / "cache")
+    assert done.code == 0, done.err
     assert kept(tmp_path / "tried.json") == {
         "a": Tried(digest(texts["a"]), {"2.13.0": 1}),
         "b": Tried(digest(texts["b"]), {"2.13.0": 0}),
     }
     for words in ("2.9.1: no such wheel", "2.13.0: 1 fail, 1 are right of 2"):
-        assert words in shown.output
-    assert CliRunner().invoke(app, ["since", "--known", "2.9.1", "--cache", str(tmp_path / "cache")]).exit_code == 3
-
-
-def test_nothing_to_try_is_refused() -> None:
-    shown = CliRunner().invoke(app, ["since"])
-    assert shown.exit_code == 4
-    assert "--known tries every known bug" in shown.output
+        assert words in done.out + done.err
+    assert command("since", "--known", "2.9.1", "--cache", tmp_path / "cache").code == 3
+    done = command("since")
+    assert (done.code, "--known tries every known bug" in done.err) == (4, True), "there is nothing to try"

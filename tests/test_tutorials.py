@@ -80,7 +80,9 @@ def appraised(made: Claim, *, as_stated: bool = True) -> Appraised:
     for situation in made.where:
         seen.note(situation, situation not in made.fails, "seen")
     status = Status.HOLDS if as_stated else Status.VIOLATED
-    return Appraised(made, Verdict(made.law, "tutorial_claims", "torch", "eager", "all", status, cases=len(made.where)), seen)
+    return Appraised(
+        made, Verdict(made.law, "tutorial_claims", "torch", "eager", "all", status, cases=len(made.where)), seen
+    )
 
 
 def printed(*found: Appraised, terminal: bool = False) -> str:

@@ -19,7 +19,6 @@ from embcheck.core.result import Difference, Elements
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.common_facts import both, in_words, seen
 from embcheck.engine.run_item import run_item
-from embcheck.record.schema import PUBLISHED, text
 from embcheck.runner import session
 from embcheck.runner.run import Results, Settings, examples_of
 from embcheck.runner.update_ledger import entries, update
@@ -109,23 +108,18 @@ EXAMPLE = Counterexample(
 
 def test_what_takes_the_process_down_is_excluded_and_every_text_is_toml(tmp_path: Path) -> None:
     path = tmp_path / "known.toml"
+    assert path not in Settings(update_ledger=path).ledgers
     (made,) = entries([], [EXAMPLE], MEASURED)
     assert made["excluded"] is True
     assert (made["mode"], made["kind"]) == ("eager, vmap", "crash SIGSEGV")
     assert update(path, [], [EXAMPLE], MEASURED) == 1
+    assert Settings(update_ledger=path).ledgers[-1] == path, "a file that is there adds to the run's ledger"
     (entry,) = read(path)
     assert entry.excluded
     assert r"\x1b" in entry.reason
     assert update(path, [], [], MEASURED) == 0
     with pytest.raises(LedgerError, match="two entries are called"):
         update(path, [], [EXAMPLE], MEASURED)
-
-
-def test_a_file_that_is_there_adds_to_the_run_s_ledger(tmp_path: Path) -> None:
-    path = tmp_path / "known.toml"
-    assert path not in Settings(update_ledger=path).ledgers
-    path.write_text("")
-    assert Settings(update_ledger=path).ledgers[-1] == path
 
 
 @pytest.mark.parametrize("folder", ["", "no/such/file/"])
@@ -140,7 +134,3 @@ def test_a_session_says_what_it_wrote(tmp_path: Path, monkeypatch: pytest.Monkey
         f"the ledger {path} can't be updated: " if folder else f"1 entry written to {path}; the next run knows it with "
     )
     assert sum(note.startswith(told) for note in made.results.notes) == 1
-
-
-def test_the_schema_is_published() -> None:
-    assert PUBLISHED.read_text(encoding="utf-8") == text()

@@ -19,7 +19,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,6 +80,26 @@ def scripts_alone(
             return answer
 
         yield status
+
+
+def statuses(scripts: Sequence[str], *_: object) -> list[int | None]:
+    """How scripts end, each in a fork of this process; a run starts another, which imports torch: see `test_known.py`."""
+    status = importlib.import_module("embcheck.engine.crashes.alone").status
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        for number, text in enumerate(scripts):
+            path = Path(folder, f"{number}.py")
+            path.write_text(text, encoding="utf-8")
+            found.append(status(str(path), 60.0))
+    return found
+
+
+def eventually(met: Callable[[], bool], seconds: float = 600.0) -> bool:
+    """Whether something is so within some time, on a machine under load."""
+    end = time.monotonic() + seconds
+    while not (so := met()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return so
 
 
 def _text(file: IO[bytes]) -> str:
@@ -146,6 +167,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
         if planted.is_file():
             runpy.run_path(str(planted))
             break
+    vars(importlib.import_module("embcheck.engine.crashes.crash")).update(exit_statuses=statuses)
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)

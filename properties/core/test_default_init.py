@@ -13,13 +13,11 @@ from embcheck.families.construction.cases import (
     InitialCase,
     PaddingStepCase,
     allowed_correlation,
-    allowed_distance,
-    distance,
-    distance_in_torch,
     extremes,
 )
 from embcheck.families.default_init.programs import CONSTANTS, INITIALISERS
 from embcheck.families.default_init.space import INITIAL_SPACE, PADDING_TRAINING_SPACE, initial_plan, step_plan
+from embcheck.families.initializers.oracle import drawn_from
 
 # -- first values --------------------------------------------------------------------------------------------------
 
@@ -43,18 +41,7 @@ def embedding_init_follows_documented_distribution(case: InitialCase, out: Outco
     spread = case.spread
     if spread is None:
         return same(out.values, np.full(out.values.values.shape, CONSTANTS[case.name]))
-    if spread.uniform and np.abs(drawn - spread.mean).max() > spread.scale * (
-        1 + 2 * FORMATS[case.dtype].unit_roundoff
-    ):
-        path = f"({out.values.path} - {spread.mean!r}).abs().max().item() <= {spread.scale * 1.0000001!r}"
-        return Difference("range", path, False, True,
-                          f"a value lies outside [{spread.mean - spread.scale:g}, {spread.mean + spread.scale:g})")  # fmt: skip
-    far, most = distance(drawn, spread), allowed_distance(drawn.size, FORMATS[case.dtype])
-    if far <= most:
-        return Holds(float(far / most))
-    words = f"mean {drawn.mean():g}, deviation {drawn.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
-    path = distance_in_torch(f"{out.values.path}{rows_drawn(case)}", drawn.size, spread)
-    return Difference("distribution", path, far, 0.0, words, most)
+    return drawn_from(spread, out.values, FORMATS[case.dtype], rows_drawn(case), drawn)
 
 
 def rows_drawn(case: InitialCase) -> str:

@@ -1,4 +1,4 @@
-"""Passage: a tied model that is loaded, copied, traced, exported or compiled is the same tied model afterwards."""
+"""A tied model that is loaded, copied, traced, exported or compiled is the same tied model afterwards."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from embcheck.core.comparison import every, is_true, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.tie_export.cases import FACTORS, MODELS, PLAIN, TieExportCase
-from embcheck.families.tie_export.space import SPACE, plan
+from embcheck.families.tie_export.cases import FACTORS, MODELS, PLAIN, SPACE, TieExportCase, plan
 
-tie_export = Family(
-    "tie_export",
-    SPACE,
-    plan,
-    cost=40.0,
-)
+tie_export = Family("tie_export", SPACE, plan, cost=40.0)
 law = tie_export.law
 
 
@@ -50,14 +44,8 @@ def export_keeps_state_dict_names(case: TieExportCase, out: Outcome) -> Finding:
     "The model's own state_dict loads strictly afterwards and gives its outputs.",
     source="nn.Module.load_state_dict: strict",
     when=lambda case: on_a_route(case) and case.named,
-    must_cover={
-        "structure=shared",
-        "route=exported",
-        "route=unflattened",
-        "route=compiled",
-        "route=traced_saved",
-        "bias",
-    },
+    must_cover={"structure=shared", "bias"}
+    | {f"route={name}" for name in ("exported", "unflattened", "compiled", "traced_saved")},
 )
 def exported_model_loads_the_checkpoint(case: TieExportCase, out: Outcome) -> Finding:
     if out.refusal.raw:
@@ -104,11 +92,8 @@ def exported_gradients_reach_their_parameters(case: TieExportCase, out: Outcome)
 )
 def exported_model_trains_as_the_tied_model(case: TieExportCase, out: Outcome) -> Finding:
     weight, bias = case.stepped
-    weights = out.weights.values
-    return every(
-        same(out.stepped, case.value(weight, bias)),
-        same(out.weights, np.broadcast_to(weight, weights.shape)),
-    )
+    everywhere = np.broadcast_to(weight, out.weights.values.shape)
+    return every(same(out.stepped, case.value(weight, bias)), same(out.weights, everywhere))
 
 
 @law(

@@ -1,4 +1,4 @@
-"""Life: a tie survives every operation on a module, or breaks as documented."""
+"""A tie survives every operation on a module, or breaks as documented."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tie_preservation import oracle
-from embcheck.families.tie_preservation.cases import TiePreservationCase, exact
-from embcheck.families.tie_preservation.space import (
-    SPACE,
-    cells,
-    joined,
-    plan,
-    values,
-)
+from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tie_preservation.space import SPACE, plan
 
-tie_preservation = Family(
-    "tie_preservation",
-    SPACE,
-    plan,
-    cost=3.0,
-    stride=7,
-)
+tie_preservation = Family("tie_preservation", SPACE, plan, cost=3.0, stride=7)
 law = tie_preservation.law
 
 
 def is_exact(case: TiePreservationCase) -> bool:
-    return case.is_exact
+    """Whether no value was computed with rounding."""
+    return case.expected.exact
+
+
+def joined(arrays: list[Floats]) -> Floats:
+    """All elements, one after the other."""
+    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
+
+
+def values(got: Field, state: oracle.State) -> Finding:
+    """All parameters' values, but for what rounding may have done on the way."""
+    expected = joined([cell.values for cell in state.listed()])
+    if state.exact:
+        return same(got, expected)
+    memories = [cell.memory for cell in state.listed()]
+    return within(
+        got, expected, 2 * joined([np.zeros_like(m.values) if m.error is None else m.error for m in memories])
+    )
 
 
 class Glimpse:
@@ -46,22 +51,21 @@ class Glimpse:
         return self._trail.entry(self._step, name)
 
 
-Judgement = Callable[[oracle.State, Any], Finding]
-
-
-def throughout(case: TiePreservationCase, out: Outcome, judge: Judgement, at_the_end: bool = True) -> Finding:
+def throughout(
+    case: TiePreservationCase, out: Outcome, judge: Callable[[oracle.State, Any], Finding], at_the_end: bool = True
+) -> Finding:
     """A judgement after each operation of a watched history, and after the last one of any."""
-    worst: list[Finding] = []
-    for step in range(len(case.history) if case.watched else 0):
-        worst.append(judge(case.states[step + 1], Glimpse(out.trail, step)))
-        if isinstance(worst[-1], Difference):
-            return worst[-1]
-    return every(*worst, judge(case.expected, out)) if at_the_end else every(*worst)
+    found: list[Finding] = []
+    for step, state in enumerate(case.states[1:] if case.watched else ()):
+        found.append(judge(state, Glimpse(out.trail, step)))
+        if isinstance(found[-1], Difference):
+            return found[-1]
+    return every(*found, judge(case.expected, out)) if at_the_end else every(*found)
 
 
 def identities(state: oracle.State) -> list[int]:
     """For each name, the position of the first name of the same Parameter."""
-    return oracle.groups(cells(state))
+    return oracle.groups(state.listed())
 
 
 @law(
@@ -70,15 +74,11 @@ def identities(state: oracle.State) -> list[int]:
     must_cover={"tied", "copies", "structure=three_way", "structure=shared_module", "first=assigned", "operations>=8"},
 )
 def operation_preserves_parameter_identity(case: TiePreservationCase, out: Outcome) -> Finding:
-    return throughout(
-        case,
-        out,
-        lambda state, seen: every(
-            same(seen.names, list(state.names)),
-            same(seen.cells, identities(state)),
-            same(seen.count, len(set(identities(state)))),
-        ),
-    )
+    def judge(state: oracle.State, seen: Any) -> Finding:
+        wanted = identities(state)
+        return every(same(seen.names, list(state.names)), same(seen.cells, wanted), same(seen.count, len(set(wanted))))
+
+    return throughout(case, out, judge)
 
 
 @law("named_parameters() lists a tied Parameter once.", source="nn.Module.named_parameters")
@@ -107,12 +107,9 @@ def optimizer_has_one_slot_per_parameter(case: TiePreservationCase, out: Outcome
 )
 def operation_preserves_shared_memory(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        memory = oracle.groups([cell.memory for cell in cells(state)])
-        return every(
-            same(seen.memory, memory),
-            same(seen.keys, sorted(state.names)),
-            same(seen.state_memory, memory),
-        )
+        memory = oracle.groups([cell.memory for cell in state.listed()])
+        keys = same(seen.keys, sorted(state.names))
+        return every(same(seen.memory, memory), keys, same(seen.state_memory, memory))
 
     return throughout(case, out, judge)
 
@@ -123,9 +120,9 @@ def operation_preserves_shared_memory(case: TiePreservationCase, out: Outcome) -
 )
 def operation_preserves_values(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        if exact(state):
+        if state.exact:
             fmt = FORMATS[state.dtype]
-            return identical(seen.values, fmt.to_bits(fmt.encode(joined([cell.values for cell in cells(state)]))))
+            return identical(seen.values, fmt.to_bits(fmt.encode(joined([cell.values for cell in state.listed()]))))
         return values(seen.values, state)
 
     return throughout(case, out, judge)
@@ -138,7 +135,7 @@ def operation_preserves_values(case: TiePreservationCase, out: Outcome) -> Findi
 )
 def operation_preserves_parameter_metadata(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        expected = cells(state)
+        expected = state.listed()
         shapes = [cell.values.shape for cell in expected]
         if seen.shapes.raw != shapes:
             return same(seen.shapes, shapes)
@@ -171,7 +168,7 @@ def _of(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
 )
 def operation_preserves_gradients(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        expected = [cell.grad for cell in cells(state)]
+        expected = [cell.grad for cell in state.listed()]
         return every(
             same(seen.graded, [grad is not None for grad in expected]),
             same(seen.grads, [grad.tolist() for grad in expected if grad is not None]),
@@ -200,7 +197,7 @@ def operation_preserves_modules(case: TiePreservationCase, out: Outcome) -> Find
 )
 def operation_preserves_outputs(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        if not exact(state):
+        if not state.exact:
             return UNASKED
         rows = state.slots["E.weight"].values[case.lookup.tokens]
         return every(
@@ -218,7 +215,7 @@ def operation_preserves_outputs(case: TiePreservationCase, out: Outcome) -> Find
 )
 def tied_gradients_add(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        learned = [cell.grad for cell in cells(case.learn(state))]
+        learned = [cell.grad for cell in case.learn(state).listed()]
         return every(
             same(seen.collected, [grad is not None for grad in learned]),
             same(seen.collected_grads, joined([grad for grad in learned if grad is not None])),
@@ -262,7 +259,7 @@ def functional_call_replaces_every_tied_name(case: TiePreservationCase, out: Out
 def filled(state: oracle.State, slot: str, value: float) -> Floats:
     """What all names show once a slot's memory is filled."""
     written = state.slots[slot].memory
-    return joined([np.full_like(c.values, value) if c.memory is written else c.values for c in cells(state)])
+    return joined([np.full_like(c.values, value) if c.memory is written else c.values for c in state.listed()])
 
 
 @law(
@@ -273,15 +270,13 @@ def filled(state: oracle.State, slot: str, value: float) -> Floats:
 )
 def writes_appear_under_every_tied_name(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
-        if not exact(state):
+        if not state.exact:
             return UNASKED
-        return every(
-            same(seen.filled, filled(state, "E.weight", 7.0)), same(seen.filled_head, filled(state, "H.weight", 5.0))
-        )
+        head = same(seen.filled_head, filled(state, "H.weight", 5.0))
+        return every(same(seen.filled, filled(state, "E.weight", 7.0)), head)
 
-    return every(
-        throughout(case, out, judge, at_the_end=False), same(out.filled, filled(case.stepped, "E.weight", 7.0))
-    )
+    last = same(out.filled, filled(case.stepped, "E.weight", 7.0))
+    return every(throughout(case, out, judge, at_the_end=False), last)
 
 
 def keeps_apart(case: TiePreservationCase) -> bool:
@@ -302,7 +297,7 @@ def copy_leaves_the_original_unchanged(case: TiePreservationCase, out: Outcome) 
 @law(
     "What happens to the original does not change its copy.",
     source="copy.deepcopy; pickle; torch.save",
-    when=lambda case: case.copies and case.is_exact and keeps_apart(case),
+    when=lambda case: case.copies and is_exact(case) and keeps_apart(case),
     must_cover={"copies"},
 )
 def original_leaves_its_copy_unchanged(case: TiePreservationCase, out: Outcome) -> Finding:

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from embcheck.core.bound import Rounded
 from embcheck.core.comparison import every, identical, is_true, refuses, same, unwritten, within
-from embcheck.core.format import Floats
-from embcheck.core.law import Family, Plan
+from embcheck.core.law import Condition, Family, Judgement
 from embcheck.core.layout import view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tied_training import algorithms, oracle
-from embcheck.families.tied_training.cases import TiedTrainingCase
-from embcheck.families.tied_training.installed import lacking
-from embcheck.families.tied_training.optimizers import KINDS, chosen, refusals
-from embcheck.families.tied_training.programs import advance, construct, follow, list_twice, report, train
-from embcheck.families.tied_training.schedules import SCHEDULES
-from embcheck.families.tied_training.space import COPIES, SPACE
-from embcheck.families.tied_training.training_steps import CLIPS, EVENTS, LAPS, LISTINGS, TIES, ZEROS
+from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
+from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
+from embcheck.families.tied_training.optimizers import KINDS
+from embcheck.families.tied_training.space import COPIES, RESTORING, SPACE, plan
 
-
-def plan(case: TiedTrainingCase) -> Plan:
-    flags = chosen(case)
-    weight = {"weight": case.inputs["weight"]}
-    if case.twice:
-        options = {"tie": TIES[case.tie], "together": case.twice == "once", "kind": case.optimizer, "flags": flags}
-        return Plan(list_twice, weight, {**options, "sparse": case.sparse})
-    if case.refused:
-        return Plan(construct, weight, {"kind": case.optimizer, "flags": flags})
-    options = {
-        "tie": TIES[case.tie],
-        "listing": LISTINGS[case.listing],
-        "backward_pass": LAPS[case.backward_pass],
-        "event": EVENTS[case.event],
-        "clip": CLIPS[case.clip],
-        "zero": ZEROS[case.zero],
-        "schedule": SCHEDULES[case.schedule],
-        "advance": advance,
-        "follow": follow,
-        "report": report,
-        "kind": case.optimizer,
-        "flags": flags,
-        "tensor_hyperparameters": (case.tensor_hyperparameters,) if case.tensor_hyperparameters else (),
-        "passes": case.passes,
-        "uses": case.routes,
-        "turns": case.turns,
-        "closure": case.closure,
-        "sparse": case.sparse,
-        "observed": case.clip.startswith("norm"),
-        "refusals": refusals(case, case.circumstances),
-    }
-    return Plan(train, case.inputs, options)
-
-
-def not_applicable(case: TiedTrainingCase, out: Outcome) -> str | None:
-    """The message of a known refusal."""
-    return str(out.seen["refusal"]) if "refusal" in out else None
-
+#: Layouts whose strides a state tensor keeps (torch.preserve_format).
+DENSE = frozenset({"contiguous", "offset", "transposed"})
 
 tied_training = Family(
     "tied_training",
@@ -69,71 +28,46 @@ tied_training = Family(
     refused=lambda case: case.refused,
     cost=8.0,
     stride=2,
-    not_applicable=not_applicable,
+    not_applicable=refused_here,
     untaken=lacking,
 )
 
 
-#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
-#: one multiply-add) rounds at most twice as often as the box read from left to right.
-MULTIPLE = 2.0
-
-#: Layouts whose strides a state tensor keeps (torch.preserve_format).
-DENSE = frozenset({"contiguous", "offset", "transposed"})
-#: Events after which the state's tensors are copies, whose strides are not promised.
-RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
-
-
-def is_training(case: TiedTrainingCase) -> bool:
-    return not case.twice
+def law(sentence: str, when: Condition = lambda case: True, **options: Any) -> Callable[[Judgement], Judgement]:
+    """A law of training, of which lists that name a parameter twice are none."""
+    return tied_training.law(sentence, when=lambda case: not case.twice and when(case), **options)
 
 
 # -- one parameter -------------------------------------------------------------------------------------------------
 
 
-@tied_training.law(
+@law(
     "embedding.weight and head.weight are one Parameter before and after every step.",
     source="torch.nn.Module.__setattr__",
-    when=is_training,
 )
 def tied_pair_is_one_parameter(case: TiedTrainingCase, out: Outcome) -> Finding:
     return is_true(out.tied, "the weights of embedding and head are two Parameters")
 
 
-@tied_training.law(
+@law(
     "parameters() lists the tied weight once; state_dict() lists it under every name.",
     source="nn.Module.named_parameters: remove_duplicate",
-    when=is_training,
 )
 def tied_weight_is_listed_once(case: TiedTrainingCase, out: Outcome) -> Finding:
-    names = out.names.derived("len({}) >= 2")
-    return every(
-        same(out.listed, [1, 1]),
-        same(out.stored, out.names),
-        is_true(names, f"{len(out.names.raw)} names of the tied weight"),
-    )
+    several = is_true(out.names.derived("len({}) >= 2"), f"{len(out.names.raw)} names of the tied weight")
+    return every(same(out.listed, [1, 1]), same(out.stored, out.names), several)
 
 
-@tied_training.law(
-    "An optimizer holds the tied weight once, with one state.",
-    source="torch.optim.Optimizer.state",
-    when=is_training,
-)
+@law("An optimizer holds the tied weight once, with one state.", source="torch.optim.Optimizer.state")
 def optimizer_has_one_state_per_tied_weight(case: TiedTrainingCase, out: Outcome) -> Finding:
-    kind = KINDS[case.optimizer]
-    stateful = bool(kind.state or kind.counts or case.optimizer in ("Muon",))
-    acted = not all(case.missing[0 :: case.turns])
-    return every(
-        same(out.optimized, 1),
-        same(out.packed, out.unpacked),
-        same(out.slots, 1) if stateful and acted else UNASKED,
-    )
+    kind, acted = KINDS[case.optimizer], not all(case.missing[0 :: case.turns])
+    stateful = acted and (kind.state or kind.counts or case.optimizer == "Muon")
+    return every(same(out.optimized, 1), same(out.packed, out.unpacked), same(out.slots, 1) if stateful else UNASKED)
 
 
-@tied_training.law(
+@law(
     "A step keeps the Parameter object, its memory, strides, dtype, requires_grad and gradient.",
     source="torch.optim.Optimizer.step",
-    when=is_training,
 )
 def step_keeps_the_parameter_object(case: TiedTrainingCase, out: Outcome) -> Finding:
     return every(
@@ -143,18 +77,12 @@ def step_keeps_the_parameter_object(case: TiedTrainingCase, out: Outcome) -> Fin
     )
 
 
-@tied_training.law(
-    "A step writes the parameters, and no memory around them.", source="no side effects", when=is_training
-)
+@law("A step writes the parameters, and no memory around them.", source="no side effects")
 def step_writes_only_parameters(case: TiedTrainingCase, out: Outcome) -> Finding:
     return unwritten(out, "weight", "bias", "twin", "twin_bias", "grad")
 
 
-@tied_training.law(
-    "step() returns None, or what its closure returned; the closure is called once.",
-    source="Optimizer.step: closure",
-    when=is_training,
-)
+@law("step() returns None, or what its closure returned; the closure is called once.", source="Optimizer.step: closure")
 def step_returns_the_closures_loss(case: TiedTrainingCase, out: Outcome) -> Finding:
     calls = [1] * case.steps if case.optimizer != "LBFGS" else out.calls.raw
     return every(is_true(out.returned, "step() returned something else"), same(out.calls, calls))
@@ -163,29 +91,28 @@ def step_returns_the_closures_loss(case: TiedTrainingCase, out: Outcome) -> Find
 # -- the gradient --------------------------------------------------------------------------------------------------
 
 
-@tied_training.law(
+@law(
     "The tied weight's gradient is the sum over both paths: one_hot(i)ᵀ dY + dZᵀ H.",
     source="the chain rule; torch.autograd accumulates into one .grad",
     must_cover={"sparse_gradient", "several_steps", "absent_row", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
-    when=lambda case: is_training(case) and case.clip in ("unclipped", "loose"),
+    when=lambda case: case.clip in ("unclipped", "loose"),
 )
 def tied_gradient_is_the_sum_of_both_paths(case: TiedTrainingCase, out: Outcome) -> Finding:
     return same(out.grads, case.gradients[0])
 
 
-@tied_training.law(
+@law(
     "After zero_grad() a gradient is None, or zeros with set_to_none=False, until the next backward pass.",
     source="Optimizer.zero_grad: set_to_none",
-    when=is_training,
 )
 def zero_grad_clears_the_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
     return same(out.missing, case.missing)
 
 
-@tied_training.law(
+@law(
     "clip_grad_norm_ counts the tied gradient once; clip_grad_value_ clamps its elements.",
     source="torch.nn.utils.clip_grad_norm_",
-    when=lambda case: is_training(case) and case.clip != "unclipped",
+    when=lambda case: case.clip != "unclipped",
 )
 def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcome) -> Finding:
     values = np.stack([due.value for due in case.due])
@@ -201,23 +128,20 @@ def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcom
 # -- the step ------------------------------------------------------------------------------------------------------
 
 
-@tied_training.law(
+@law(
     "A step of the tied weight equals, bit for bit, an untied weight's step with the summed gradient.",
     source="tying: one parameter",
     must_cover={"event=reloaded_saved", "event=copied", "event=accumulated", "sparse_gradient", "several_steps"},
-    when=is_training,
 )
 def tied_step_equals_untied_step(case: TiedTrainingCase, out: Outcome) -> Finding:
     return every(
-        identical(out.weights, out.twin_weights),
-        identical(out.biases, out.twin_biases) if case.bias else UNASKED,
+        identical(out.weights, out.twin_weights), identical(out.biases, out.twin_biases) if case.bias else UNASKED
     )
 
 
-@tied_training.law(
+@law(
     "The optimizer state of the tied weight equals, bit for bit, that of an untied weight.",
     source="torch.optim.Optimizer.state_dict, load_state_dict",
-    when=is_training,
 )
 def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Finding:
     if out.state_values.raw is None or out.twin_state.raw is None:
@@ -226,20 +150,17 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
     return every(identical(out.state_values, out.twin_state), strides)
 
 
-@tied_training.law(
+@law(
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
     must_cover={"several_steps", "sparse_gradient"},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (
-        is_training(case)
-        and case.optimizer in oracle.FORMULAS
-        and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
+        case.optimizer in oracle.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
     ),
 )
 def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
-    values, errors = expected_weights(case)
-    return within(out.weights, values, errors)
+    return within(out.weights, *case.expected_weights)
 
 
 def bias_steps_alike(case: TiedTrainingCase) -> bool:
@@ -247,47 +168,17 @@ def bias_steps_alike(case: TiedTrainingCase) -> bool:
     known = case.optimizer in oracle.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
     apart = case.event == "group_added"
     every_time = "lookup" not in case.routes and not any(case.missing)
-    return case.bias and is_training(case) and known and every_time and not apart and case.clip[:4] != "norm"
+    return case.bias and known and every_time and not apart and case.clip[:4] != "norm"
 
 
-@tied_training.law(
+@law(
     "The bias in the same optimizer follows the documented algorithm too.",
     source="torch.optim: the algorithm boxes; foreach and fused steps take all parameters together",
     must_cover={"several_steps"},
     when=bias_steps_alike,
 )
 def bias_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
-    _, gradients = case.gradients
-    clipped = np.clip(gradients, -2.0, 2.0) if case.clip.startswith("value") else gradients
-    due = [Rounded(gradient, case.format) for gradient in clipped]
-    run = oracle.run(
-        case.optimizer,
-        case.flags,
-        case.data.bias,
-        due,
-        case.rates,
-        case.format,
-        case.turns,
-        bool(case.tensor_hyperparameters),
-    )
-    errors = MULTIPLE * np.nan_to_num(np.stack([w.error for w in run]), nan=np.inf)
-    return within(out.biases, np.stack([w.value for w in run]), errors)
-
-
-def expected_weights(case: TiedTrainingCase) -> tuple[Floats, Floats]:
-    """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
-    if case.optimizer == "SGD" and not case.clip.startswith("norm"):
-        plain = [None if gone else each.value for each, gone in zip(case.due, case.missing, strict=True)]
-        exact = oracle.exact_sgd(case.flags, case.data.weight, plain, case.rates, case.format, case.turns)
-        if exact is not None:
-            return np.stack(exact), np.zeros((case.steps, *case.shape))
-    run = case.by_the_formula
-    # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.  And 0·∞ is NaN:
-    # no bound.
-    multiple = MULTIPLE * (case.duplicates if case.is_sparse else 1)
-    errors = np.stack([np.broadcast_to(w.error, w.value.shape) for w in run])
-    with np.errstate(over="ignore"):
-        return np.stack([w.value for w in run]), multiple * np.nan_to_num(errors, nan=np.inf)
+    return within(out.biases, *case.expected_biases)
 
 
 def iterates_to_the_end(case: TiedTrainingCase) -> bool:
@@ -296,10 +187,10 @@ def iterates_to_the_end(case: TiedTrainingCase) -> bool:
     return case.faint or case.flags["max_iter"] == 1 or case.dtype not in ("float16", "bfloat16")
 
 
-@tied_training.law(
+@law(
     "The first step of LBFGS on a linear loss moves against the gradient.",
     source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
-    when=lambda case: is_training(case) and case.optimizer == "LBFGS" and iterates_to_the_end(case),
+    when=lambda case: case.optimizer == "LBFGS" and iterates_to_the_end(case),
     must_cover={"faint"},
 )
 def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
@@ -311,68 +202,43 @@ def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
 
 def is_plain(case: TiedTrainingCase) -> bool:
     """Whether what the optimizer keeps can be followed from step to step."""
-    return is_training(case) and case.event == "nothing" and not case.tensor_hyperparameters and not any(case.missing)
+    return case.event == "nothing" and not case.tensor_hyperparameters and not any(case.missing)
 
 
-def kept_state(out: Outcome, wanted: str) -> Any:
-    """The elements of a state tensor, in a row."""
-    place = 0
-    for name, _, shape in out.state.raw:
-        if name == wanted:
-            return out.state_values[place : place + math.prod(shape)]
-        place += math.prod(shape)
-    return out.state_values[:0]
-
-
-@tied_training.law(
+@law(
     "ASGD's average equals the parameter until t0, then moves towards it by 1/max(1, t − t0).",
     source="Polyak and Juditsky 1992; torch.optim.ASGD: t0",
     when=lambda case: is_plain(case) and case.optimizer == "ASGD" and case.dtype in ("float32", "float64"),
     must_cover={"several_steps"},
 )
 def asgd_average_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
-    weights, u = np.asarray(out.weights.values, np.float64), case.format.unit_roundoff
-    average, error = weights[0], np.zeros(case.shape)
-    for count in range(1, case.steps):
-        share = 1 / max(1.0, count - float(case.flags["t0"]))
-        moved = (weights[count] - average) * share
-        # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
-        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
-        average = average + moved if share < 1 else weights[count]
-    return within(kept_state(out, "ax"), average.reshape(-1), 2 * error.reshape(-1))
+    return within(kept_state(out, "ax"), *algorithms.asgd_average(case, np.asarray(out.weights.values, np.float64)))
 
 
-@tied_training.law(
+@law(
     "Muon's momentum buffer is momentum · b + (1 − momentum) · g in every dtype.",
     source="torch.optim.Muon: momentum",
     when=lambda case: is_plain(case) and case.optimizer == "Muon" and case.clip == "unclipped",
     must_cover={"several_steps"},
 )
 def muon_momentum_averages_gradients(case: TiedTrainingCase, out: Outcome) -> Finding:
-    share, u = float(case.flags["momentum"]), case.format.unit_roundoff
-    average, error = np.zeros(case.shape), np.zeros(case.shape)
-    for gradient in case.due:
-        moved = (1 - share) * (gradient.value - average)
-        # A difference, a product with a share that is rounded, and a sum; its gradient is rounded, too.
-        error = error + gradient.error + 4 * u * (np.abs(gradient.value) + np.abs(average) + error)
-        average = average + moved
-    return within(kept_state(out, "momentum_buffer"), average.reshape(-1), 2 * error.reshape(-1))
+    return within(kept_state(out, "momentum_buffer"), *algorithms.muon_buffer(case))
 
 
-@tied_training.law(
+@law(
     "The optimizer's step count grows by one for every step with a gradient.",
     source="torch.optim.Optimizer.state: step",
-    when=lambda case: is_training(case) and KINDS[case.optimizer].counts,
+    when=lambda case: KINDS[case.optimizer].counts,
 )
 def optimizer_state_counts_steps(case: TiedTrainingCase, out: Outcome) -> Finding:
     taken = [sum(not gone for gone in case.missing[turn :: case.turns]) for turn in range(case.turns)]
     return same(out.steps, [float(count) if count else None for count in taken])
 
 
-@tied_training.law(
+@law(
     "State tensors have the parameter's shape and dtype; the step count is a float32 scalar.",
     source="torch.optim.Optimizer.load_state_dict: the state follows the parameter",
-    when=lambda case: is_training(case) and bool(KINDS[case.optimizer].state),
+    when=lambda case: bool(KINDS[case.optimizer].state),
 )
 def optimizer_state_has_parameter_shape_and_dtype(case: TiedTrainingCase, out: Outcome) -> Finding:
     kept = {name: (dtype, shape) for name, dtype, shape in out.state.raw}
@@ -389,10 +255,8 @@ def optimizer_state_has_parameter_shape_and_dtype(case: TiedTrainingCase, out: O
         return HOLDS
     if case.optimizer == "Rprop" and case.layout not in ("contiguous", "offset"):
         return HOLDS  # its step sizes are made like the gradient, whose order a sparse path may change
-    wide = [axis for axis, length in enumerate(case.shape) if length > 1]
-    order = [view_of(case.shape, case.layout).strides[axis] for axis in wide]
-    laid = out.state_strides.derived(f"[[stride[axis] for axis in {wide}] for stride in {{}} if stride]")
-    return same(laid, [order] * len(laid.raw))
+    laid = out.state_strides.derived(f"[[stride[axis] for axis in {case.wide}] for stride in {{}} if stride]")
+    return same(laid, [[view_of(case.shape, case.layout).strides[axis] for axis in case.wide]] * len(laid.raw))
 
 
 def stays_still(case: TiedTrainingCase) -> bool:
@@ -401,11 +265,11 @@ def stays_still(case: TiedTrainingCase) -> bool:
     return KINDS[case.optimizer].still and not case.flags.get("weight_decay") and not overflows
 
 
-@tied_training.law(
+@law(
     "Without weight decay, a row that never had a gradient does not move.",
     source="the algorithm boxes with g = 0",
     must_cover={"absent_row"},
-    when=lambda case: is_training(case) and stays_still(case),
+    when=stays_still,
 )
 def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> Finding:
     gradient = np.stack([d.value for d in case.due])
@@ -421,10 +285,10 @@ def moves_present_rows_only(case: TiedTrainingCase) -> bool:
     return plain or case.optimizer == "SparseAdam"
 
 
-@tied_training.law(
+@law(
     "A sparse step moves only rows in the gradient: SparseAdam always, SGD without decay and momentum.",
     source="SparseAdam: masked; SGD: theta - lr g",
-    when=lambda case: is_training(case) and moves_present_rows_only(case),
+    when=moves_present_rows_only,
 )
 def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
     weights = out.weights.values
@@ -443,10 +307,9 @@ def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outco
     return Difference("moved", path, weights[step, row].tolist(), before[step, row].tolist(), words)
 
 
-@tied_training.law(
+@law(
     "Each step uses the learning rate that was set, scheduled or restored.",
     source="torch.optim.lr_scheduler; Optimizer.load_state_dict",
-    when=is_training,
 )
 def step_uses_the_scheduled_learning_rate(case: TiedTrainingCase, out: Outcome) -> Finding:
     # A schedule takes a handful of operations per step, in double or, for a rate that is a tensor, in single.

@@ -12,13 +12,14 @@ from embcheck.core.result import Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
 from embcheck.families.clip_average_scale.space import SPACE, plan
 
-clip_average_scale = Family(
-    "clip_average_scale",
-    SPACE,
-    plan,
-    cost=4.0,
-    not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
-)
+
+def lacking(out: Outcome) -> str | None:
+    """Why a norm could not be taken."""
+    absent = isinstance(out.error, AttributeError) and "'get_total_norm'" in str(out.error)
+    return "this release has no torch.nn.utils.get_total_norm" if absent else None
+
+
+clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_applicable=lambda case, out: lacking(out))
 law = clip_average_scale.law
 
 

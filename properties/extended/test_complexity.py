@@ -6,8 +6,7 @@ from embcheck.core.comparison import at_most, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.complexity.cases import BAGS, LOOKUPS, ComplexityCase
-from embcheck.families.complexity.space import SPACE, plan
+from embcheck.families.complexity.cases import BAGS, LOOKUPS, SPACE, ComplexityCase, plan
 
 #: Bytes of bookkeeping that may be taken for each token, bag or row, and in any case.
 _EACH, _ONCE = 64, 512

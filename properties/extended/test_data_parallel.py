@@ -1,4 +1,4 @@
-"""Parallel: a model with a tied head learns on several processes, in copies or in pieces, what it learns on one."""
+"""A model with a tied head learns on several processes, in copies or in pieces, what it learns on one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from embcheck.core.comparison import every, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.data_parallel.cases import DataParallelCase
+from embcheck.families.data_parallel.cases import SPACE, DataParallelCase, plan
 from embcheck.families.data_parallel.programs import SPREAD
-from embcheck.families.data_parallel.space import SPACE, plan
-from embcheck.families.dtensor.ranks import no_ranks, unmade
+from embcheck.families.dtensor.cases import no_ranks, unmade
 
-family = Family(
-    "data_parallel",
-    SPACE,
-    plan,
-    cost=800.0,
-    forks=True,
-    stride=3,
-    not_applicable=no_ranks,
-    untaken=unmade,
-)
+family = Family("data_parallel", SPACE, plan, cost=800.0, forks=True, stride=3, not_applicable=no_ranks, untaken=unmade)
 law = family.law
 
 
@@ -43,10 +33,8 @@ def distributed_training_equals_one_process(case: DataParallelCase, out: Outcome
     must_cover={"several", "head=tied", "head=own", "spread=fully_sharded"},
 )
 def distributed_model_keeps_tied_parameter(case: DataParallelCase, out: Outcome) -> Finding:
-    tied = case.head == "tied"
-    return every(
-        same(out.ties, [[tied, tied]] * case.ranks), same(out.counts, [[case.parameters, case.parameters]] * case.ranks)
-    )
+    ties, counts = [case.head == "tied"] * 2, [case.parameters] * 2
+    return every(same(out.ties, [ties] * case.ranks), same(out.counts, [counts] * case.ranks))
 
 
 test_scope, test_product, test_random = family.tests()

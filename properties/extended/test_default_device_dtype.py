@@ -8,17 +8,10 @@ from embcheck.core.comparison import every, identical, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.default_device_dtype.cases import DefaultDeviceDtypeCase
-from embcheck.families.default_device_dtype.space import AXES, SPACE, STEPPED, plan
+from embcheck.families.default_device_dtype.cases import AXES, SPACE, STEPPED, DefaultDeviceDtypeCase, plan
 from embcheck.families.tied_training.installed import lacking
 
-family = Family(
-    "default_device_dtype",
-    SPACE,
-    plan,
-    cost=4.0,
-    untaken=lacking,
-)
+family = Family("default_device_dtype", SPACE, plan, cost=4.0, untaken=lacking)
 law = family.law
 
 

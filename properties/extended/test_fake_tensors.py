@@ -1,5 +1,4 @@
-"""Shadow: with fake tensors, or on meta, where there is no memory, a call gives what has the sizes and dtypes of what
-it gives else."""
+"""Calls with fake and meta tensors give what has the shapes and dtypes of what real tensors give."""
 
 from __future__ import annotations
 
@@ -7,20 +6,14 @@ from embcheck.core.comparison import same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.fake_tensors.cases import FakeTensorCase
-from embcheck.families.fake_tensors.programs import SHADOWED
-from embcheck.families.fake_tensors.space import SPACE, plan
+from embcheck.families.fake_tensors.cases import SPACE, FakeTensorCase, plan
+from embcheck.families.fake_tensors.programs import CALLS
 
-family = Family(
-    "fake_tensors",
-    SPACE,
-    plan,
-    cost=20.0,
-)
+family = Family("fake_tensors", SPACE, plan, cost=20.0)
 law = family.law
 
 #: What both laws have to meet.
-EVERY = {f"call={name}" for name in SHADOWED} | {
+EVERY = {f"call={name}" for name in CALLS} | {
     "learns", "empty_bag", "single", "include_last_offset", "mode=max", "index_dtype=int32", "dtype=bfloat16",
 }  # fmt: skip
 

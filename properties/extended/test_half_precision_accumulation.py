@@ -6,16 +6,10 @@ from embcheck.core.comparison import every, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.half_precision_accumulation.cases import AccumulationCase
+from embcheck.families.half_precision_accumulation.cases import SPACE, AccumulationCase, plan
 from embcheck.families.half_precision_accumulation.programs import GATHERED
-from embcheck.families.half_precision_accumulation.space import SPACE, plan
 
-family = Family(
-    "half_precision_accumulation",
-    SPACE,
-    plan,
-    cost=4.0,
-)
+family = Family("half_precision_accumulation", SPACE, plan, cost=4.0)
 law = family.law
 
 

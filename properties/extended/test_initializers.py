@@ -11,25 +11,19 @@ from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
-from embcheck.families.construction.cases import Spread, allowed_distance, distance, distance_in_torch
-from embcheck.families.initializers.cases import (
+from embcheck.families.construction.cases import Spread
+from embcheck.families.initializers.cases import SPACE, InitializerCase, plan
+from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
     GAINS,
     ORTHOGONAL,
     SPARSITY,
-    InitializerCase,
-    Truncated,
     allowed_mean,
     allowed_square,
+    drawn_from,
 )
-from embcheck.families.initializers.space import SPACE, plan
 
-initializers = Family(
-    "initializers",
-    SPACE,
-    plan,
-    cost=8.0,
-)
+initializers = Family("initializers", SPACE, plan, cost=8.0)
 law = initializers.law
 
 
@@ -46,14 +40,8 @@ def draws_alike(case: InitializerCase) -> bool:
     "torch.nn.init functions that draw nothing fill exactly the documented values.",
     source="torch.nn.init: constant_, ones_, zeros_, eye_, dirac_; std = 0; gain = 0",
     when=lambda case: fills(case) and case.exact is not None,
-    must_cover={
-        "fill=eye",
-        "fill=dirac_of_two",
-        "fill=normal_fixed",
-        "fill=xavier_uniform_zero",
-        "layout=transposed",
-        "rank=0",
-    },
+    must_cover={"fill=eye", "fill=dirac_of_two", "fill=normal_fixed", "fill=xavier_uniform_zero"}
+    | {"layout=transposed", "rank=0"},
 )
 def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
     return same(out.values, case.exact)
@@ -66,29 +54,8 @@ def initializer_without_randomness_fills_exact_values(case: InitializerCase, out
     must_cover={f"fill={name}" for name in DISTRIBUTIONS} | {"many", "rank=3", "rank=4", "own_generator"},
 )
 def initializer_values_follow_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
-    values, spread = np.asarray(out.values.values, np.float64), case.distribution
-    assert spread is not None
-    low, high = _range(spread)
-    slack = 2 * case.format.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
-    if values.min() < low - slack or values.max() > high + slack:
-        words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
-        beyond = out.values.derived(
-            f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)"
-        )
-        return Difference("range", beyond.path, beyond.raw, 0.0, words)
-    far, most = distance(values, spread), allowed_distance(case.size, case.format)  # type: ignore[arg-type]
-    if far <= most:
-        return Holds(float(far / most))
-    words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
-    path = distance_in_torch(out.values.path, values.size, spread)
-    return Difference("distribution", path, far, 0.0, words, most)
-
-
-def _range(spread: Spread | Truncated) -> tuple[float, float]:
-    if isinstance(spread, Truncated):
-        return spread.low, spread.high
-    reach = spread.scale if spread.uniform else math.inf
-    return spread.mean - reach, spread.mean + reach
+    assert case.distribution is not None
+    return drawn_from(case.distribution, out.values, case.format)
 
 
 @law(

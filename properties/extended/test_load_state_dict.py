@@ -1,4 +1,4 @@
-"""Checkpoints: load_state_dict copies or assigns what fits, tells what is missing, and refuses what does not fit."""
+"""load_state_dict copies or assigns what fits, tells what is missing, and refuses what does not fit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from embcheck.core.comparison import every, is_true, refuses, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
-from embcheck.families.load_state_dict.cases import MISSHAPEN, SLOTS, LoadStateDictCase
-from embcheck.families.load_state_dict.space import SPACE, plan
+from embcheck.families.load_state_dict.cases import MISSHAPEN, SLOTS, SPACE, LoadStateDictCase, plan
 
-load_state_dict = Family(
-    "load_state_dict",
-    SPACE,
-    plan,
-    refused=lambda case: case.refused,
-    cost=4.0,
-)
+load_state_dict = Family("load_state_dict", SPACE, plan, refused=lambda case: case.refused, cost=4.0)
 law = load_state_dict.law
 
 

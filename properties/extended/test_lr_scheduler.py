@@ -10,28 +10,20 @@ from embcheck.core.comparison import every, same, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import Finding
-from embcheck.families.lr_scheduler.cases import (
-    MADE_LATE,
-    SECOND_BETAS,
-    LRSchedulerCase,
-)
-from embcheck.families.lr_scheduler.oracle import CYCLING_MOMENTUM, MOMENTA_OF_GROUPS
-from embcheck.families.lr_scheduler.schedulers import PLANS
-from embcheck.families.lr_scheduler.space import AXES, SPACE, plan
+from embcheck.families.lr_scheduler.cases import AXES, MADE_LATE, PLANS, SPACE, LRSchedulerCase, plan
 
 #: What torch can't make, and what it can make but has no state: no such case of theirs is judged.
 UNBORN = ("one_cycle_of_one_step", "one_cycle_three_of_one_step")
 #: What torch can hardly step to where it could be resumed.
 STUCK = (*UNBORN, "constant_frozen")
 STATELESS = (*UNBORN, "by_table", "multiplied_by_table", "cyclic_table", "sequential_then_chained")
-
-
-lr_scheduler = Family(
-    "lr_scheduler",
-    SPACE,
-    plan,
-    cost=6.0,
+#: What sets the momentum, too, in cycles that all have the documented phases.
+CYCLING_MOMENTUM = (
+    *("one_cycle", "one_cycle_three", "one_cycle_of_groups", "cyclic_halved", "cyclic_of_groups"),
+    *("cyclic_range_momentum", "cyclic_function_momentum"),
 )
+
+lr_scheduler = Family("lr_scheduler", SPACE, plan, cost=6.0)
 law = lr_scheduler.law
 
 
@@ -60,8 +52,7 @@ def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Fin
 )
 def lr_scheduler_resumes_from_last_epoch(case: LRSchedulerCase, out: Outcome) -> Finding:
     return every(
-        near(case, out.returned, case.due[[case.resumed]]),
-        near(case, out.rates[case.rows], case.due[case.rows]),
+        near(case, out.returned, case.due[[case.resumed]]), near(case, out.rates[case.rows], case.due[case.rows])
     )
 
 
@@ -88,7 +79,7 @@ def lr_scheduler_does_not_modify_loaded_state_dict(case: LRSchedulerCase, out: O
 @law(
     "Schedulers cycle momentum inversely to the learning rate with cycle_momentum=True, and otherwise leave it unchanged.",
     source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
-    must_cover={f"plan={name}" for name in ("one_cycle", "one_cycle_three", *CYCLING_MOMENTUM, *MOMENTA_OF_GROUPS)},
+    must_cover={f"plan={name}" for name in CYCLING_MOMENTUM},
 )
 def lr_scheduler_cycles_momentum_as_documented(case: LRSchedulerCase, out: Outcome) -> Finding:
     return near(case, out.momenta[case.rows], case.momenta[case.rows])
@@ -100,15 +91,14 @@ def lr_scheduler_cycles_momentum_as_documented(case: LRSchedulerCase, out: Outco
     must_cover={"optimizer=AdamW", "optimizer=SGD", "two_groups"},
 )
 def lr_scheduler_keeps_other_hyperparameters(case: LRSchedulerCase, out: Outcome) -> Finding:
-    seconds = SECOND_BETAS if case.optimizer == "AdamW" else None
-    betas = [(seconds[g],) if seconds else () for g in range(len(case.rates))]
-    return same(out.others, [[*map(list, map(dict.values, case.others)), betas]] * (case.steps + 1))
+    others = [
+        {name: value[1:] if name == "betas" else value for name, value in group.items() if name != "lr"}
+        for group in case.groups
+    ]
+    return same(out.others, [others] * (case.steps + 1))
 
 
-@law(
-    "get_last_lr() returns the learning rates of the param groups.",
-    source="LRScheduler.get_last_lr, last_epoch",
-)
+@law("get_last_lr() returns the learning rates of the param groups.", source="LRScheduler.get_last_lr, last_epoch")
 def get_last_lr_returns_param_group_learning_rates(case: LRSchedulerCase, out: Outcome) -> Finding:
     counts = case.epochs if not case.plan.startswith("chained") else out.epochs.raw
     if case.plan == "restarts_by_halves":

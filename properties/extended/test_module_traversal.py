@@ -1,23 +1,17 @@
-"""Membership: a module lists its parts in order, under every name, shared ones once, and its state holds them all."""
+"""A module lists its parts in order, under every name, shared ones once, and its state holds them all."""
 
 from __future__ import annotations
 
-import itertools
+from typing import Any
 
 from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.module_traversal.cases import DTYPES, ModuleTraversalCase, kind
-from embcheck.families.module_traversal.space import SPACE, plan
+from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
 
-module_traversal = Family(
-    "module_traversal",
-    SPACE,
-    plan,
-    cost=6.0,
-)
+module_traversal = Family("module_traversal", SPACE, plan, cost=6.0)
 law = module_traversal.law
 
 
@@ -32,14 +26,12 @@ def names(case: ModuleTraversalCase) -> list[str]:
     must_cover={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers", "tree=void"},
 )
 def module_lists_its_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    findings = []
-    for what, (word, recurse) in itertools.product(("parameters", "buffers"), (("deep", True), ("own", False))):
-        plain = [tensor for _, tensor in case.tensors(what, "", recurse, True)]
-        findings.append(same(getattr(out, f"{what}_{word}"), plain))
-        for once, removed in (("once", True), ("all", False)):
-            got = getattr(out, f"named_{what}_{word}_{once}")
-            findings.append(same(got, case.tensors(what, case.prefix, recurse, removed)))
-    return every(*findings)
+    def listings(what: str) -> list[Any]:
+        plain = [[tensor for _, tensor in case.tensors(what, "", deep, True)] for deep in (True, False)]
+        listed = [[case.tensors(what, case.prefix, deep, once) for once in (True, False)] for deep in (True, False)]
+        return [[one, *two] for one, two in zip(plain, listed, strict=True)]
+
+    return every(same(out.parameters, listings("parameters")), same(out.buffers, listings("buffers")))
 
 
 @law(
@@ -84,22 +76,16 @@ def apply_is_post_order(case: ModuleTraversalCase, out: Outcome) -> Finding:
 )
 def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Finding:
     wanted = case.state(case.prefix)
-    count = len(wanted)
-    grads = [tensor.startswith(("table", "p")) and tensor not in case.frozen for _, tensor in wanted]
-    findings = []
-    for word, kept in (("plain", False), ("kept", True)):
-        findings += [
-            same(getattr(out, f"state_{word}"), wanted),
-            same(getattr(out, f"state_{word}_same"), [kept] * count),
-            same(getattr(out, f"state_{word}_graph"), grads if kept else [False] * count),
-            same(getattr(out, f"state_{word}_kinds"), [case.described(tensor) for _, tensor in wanted]),
-            same(getattr(out, f"state_{word}_metadata"), sorted(set(case.metadata(case.prefix)))),
-            same(getattr(out, f"state_{word}_type"), "OrderedDict"),
-        ]
+    trains = [kind(tensor) == "parameters" and tensor not in case.frozen for _, tensor in wanted]
+    metadata = sorted(set(case.metadata(case.prefix)))
+    kinds = [case.described(tensor) for _, tensor in wanted]
+    states = [
+        ["OrderedDict", metadata, wanted, [(kept, kept and each) for each in trains], kinds] for kept in (False, True)
+    ]
     names = [name for name, _ in case.state("")]
     bare = [name for name, tensor in case.state("") if kind(tensor) == "parameters"]
     return every(
-        *findings,
+        same(out.states, states),
         same(out.without, bare),
         same(out.restored, names),
         same(out.simple, (names, "OrderedDict", sorted(set(case.metadata(""))))),
@@ -115,13 +101,10 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
     must_cover={"deep", "evaluating"},
 )
 def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    count = len(case.modules("", True))
-    return every(
-        same(out.modes, [not case.evaluating] * count),
-        is_true(out.mode_refused, "train() accepted what is no bool"),
-        same(out.modes_after, [not case.evaluating] * count),
-        same(out.flipped, [case.evaluating] * count),
-    )
+    modes = [
+        [mode] * len(case.modules("", True)) for mode in (not case.evaluating, not case.evaluating, case.evaluating)
+    ]
+    return same(out.modes, [*modes, [True] * 3])
 
 
 @law(
@@ -130,9 +113,7 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    count = len(names(case))
-    wanted = {"thawed": True, "frozen": False, "grads_kept": True, "zeroed": True, "forgotten": True}
-    return every(*(same(getattr(out, name), [value] * count) for name, value in wanted.items()))
+    return same(out.flags, [[value] * len(names(case)) for value in (True, False, True, True, True)])
 
 
 @law(

@@ -1,4 +1,4 @@
-"""Nested: a nested tensor of tokens is looked up, or summed, component by component, whatever lies between them."""
+"""A nested tensor of tokens is looked up, or summed, component by component, whatever lies between them."""
 
 from __future__ import annotations
 
@@ -6,47 +6,26 @@ from embcheck.core.comparison import every, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.nested_tensor.cases import NestedTensorCase
+from embcheck.families.nested_tensor.cases import SPACE, NestedTensorCase, plan
 from embcheck.families.nested_tensor.programs import no_backward
-from embcheck.families.nested_tensor.space import SPACE, plan
 
-family = Family(
-    "nested_tensor",
-    SPACE,
-    plan,
-    cost=12.0,
-    stride=3,
-    absent=no_backward(),
-)
+family = Family("nested_tensor", SPACE, plan, cost=12.0, stride=3, absent=no_backward())
 law = family.law
 
 
 @law(
     "A nested lookup or bag returns each component's rows, or their sum, mean or maximum.",
     source="F.embedding; F.embedding_bag: input; torch.nested: components",
-    must_cover={
-        "bag",
-        "holes",
-        "empty_component",
-        "padding_hit",
-        "weighted",
-        "columns=2",
-        "reduced=max",
-        "index_dtype=int32",
-    },
+    must_cover={"bag", "holes", "empty_component", "padding_hit", "weighted"}
+    | {"columns=2", "reduced=max", "index_dtype=int32"},
 )
 def nested_lookup_acts_on_each_component(case: NestedTensorCase, out: Outcome) -> Finding:
-    width = case.embedding_dim
+    width, alone = case.embedding_dim, case.reduced == "lookup"
     inner = (case.columns,) if case.columns else ()
-    alone = case.reduced == "lookup"
     shapes = [(length, *inner, width) for length in case.lengths] if alone else [(len(case.lengths), width)]
-    return every(
-        same(out.is_nested, alone),
-        same(out.shapes, shapes),
-        within(out.value, case.value, 4 * case.format.unit_roundoff * abs(case.value))
-        if case.reduced == "mean"
-        else same(out.value, case.value),
-    )
+    bound = 4 * case.format.unit_roundoff * abs(case.value)
+    value = within(out.value, case.value, bound) if case.reduced == "mean" else same(out.value, case.value)
+    return every(same(out.is_nested, alone), same(out.shapes, shapes), value)
 
 
 @law(

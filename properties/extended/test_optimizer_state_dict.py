@@ -8,8 +8,7 @@ from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, OptimizerStateDictCase
-from embcheck.families.optimizer_state_dict.space import SPACE, plan
+from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, SPACE, OptimizerStateDictCase, plan
 from embcheck.families.tied_training.installed import lacking
 
 optimizer_state_dict = Family(
@@ -29,10 +28,7 @@ law = optimizer_state_dict.law
     must_cover={"carried=handed", "carried=copied", "carried=filed"},
 )
 def loaded_optimizer_state_shares_no_memory(case: OptimizerStateDictCase, out: Outcome) -> Finding:
-    return every(
-        same(out.shared, 0),
-        is_true(out.giver_left, "stepping the one who loaded changed the one who gave"),
-    )
+    return every(same(out.shared, 0), is_true(out.giver_left, "stepping the one who loaded changed the one who gave"))
 
 
 @law(
@@ -81,15 +77,8 @@ def loaded_optimizer_state_equals_the_saved(case: OptimizerStateDictCase, out: O
 @law(
     "An optimizer's state_dict lists the tied weight once, under the first of its names.",
     source="Optimizer.state_dict: indices in the order of the groups; canonical names are those of named_parameters()",
-    must_cover={
-        "route=plain",
-        "route=named",
-        "route=flat",
-        "several_names",
-        "groups=two_groups",
-        "groups=alone",
-        "with_empty",
-    },
+    must_cover={"route=plain", "route=named", "route=flat", "several_names"}
+    | {"groups=two_groups", "groups=alone", "with_empty"},
 )
 def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     # What is fresh has no state: that reading it by name makes one is another law's matter.

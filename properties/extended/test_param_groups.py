@@ -17,14 +17,7 @@ from embcheck.families.tied_training.optimizers import KINDS
 MULTIPLE = 2.0
 
 
-param_groups = Family(
-    "param_groups",
-    SPACE,
-    plan,
-    cost=8.0,
-    stride=4,
-    untaken=lacking,
-)
+param_groups = Family("param_groups", SPACE, plan, cost=8.0, stride=4, untaken=lacking)
 law = param_groups.law
 
 
@@ -35,20 +28,8 @@ def members(case: ParamGroupsCase) -> range:
 @law(
     "Each of several parameters follows the documented algorithm with its group's options.",
     source="torch.optim: the algorithm boxes; per-parameter options",
-    must_cover={
-        "several_groups",
-        "own_option",
-        "falsy_option",
-        "absent",
-        "held",
-        "frozen",
-        "scalar",
-        "mixed_dtypes",
-        "mix=turned",
-        "mix=lengths",
-        "crosswise",
-        "mix=matrices",
-    },
+    must_cover={"several_groups", "own_option", "falsy_option", "absent", "held", "frozen", "scalar", "mixed_dtypes"}
+    | {"mix=turned", "mix=lengths", "crosswise", "mix=matrices"},
 )
 def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Finding:
     findings = []

@@ -1,4 +1,4 @@
-"""Leaf: a Parameter of a tensor is a leaf over its memory, and a module takes it as it is."""
+"""A Parameter of a tensor is a leaf over its memory, and a module takes it as it is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from embcheck.core.law import Family
 from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.parameter.cases import ParameterCase
-from embcheck.families.parameter.invalid_calls import WRONG
-from embcheck.families.parameter.space import SPACE, plan
+from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
+from embcheck.families.parameter.invalid_calls import ATTEMPTS, ERRORS
 
-parameter = Family(
-    "parameter",
-    SPACE,
-    plan,
-    refused=lambda case: case.wrong is not None,
-    cost=4.0,
-    stride=2,
-)
+parameter = Family("parameter", SPACE, plan, refused=lambda case: case.wrong is not None, cost=4.0, stride=2)
 law = parameter.law
+
+
+def same_strides(case: ParameterCase, got: Field, strides: tuple[int, ...]) -> Finding:
+    """Of axes that are longer than one, where there are elements."""
+    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
+    return same(got.derived(f"[{{}}[axis] for axis in {wide}]"), [strides[axis] for axis in wide])
 
 
 @law(
@@ -53,31 +51,19 @@ def parameter_requires_grad_as_given(case: ParameterCase, out: Outcome) -> Findi
 @law(
     "A Parameter has its tensor's memory, offset, shape, strides, dtype and bits.",
     source="torch.nn.Parameter: data",
-    must_cover={
-        "empty",
-        "rank=0",
-        "layout=expanded",
-        "layout=offset",
-        "layout=transposed",
-        "values=special",
-        "dtype=bfloat16",
-    },
+    must_cover={f"layout={name}" for name in ("expanded", "offset", "transposed")}
+    | {"empty", "rank=0", "values=special", "dtype=bfloat16"},
 )
 def parameter_has_its_tensors_storage(case: ParameterCase, out: Outcome) -> Finding:
-    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
     return every(
         same(out.places, [True] * case.times),
         is_true(out.shapes, "another shape or other strides than its tensor"),
         is_true(out.types, "another dtype, device or layout than its tensor"),
         same(out.leaf.meta("shape"), case.shape),
         same(out.leaf.meta("dtype"), case.dtype),
-        same(_strides(out.leaf.meta("stride"), wide), [case.strides[axis] for axis in wide]),
+        same_strides(case, out.leaf.meta("stride"), case.strides),
         identical(out.values, case.format.to_bits(case.stored)),
     )
-
-
-def _strides(got: Field, wide: list[int]) -> Field:
-    return got.derived(f"[{{}}[axis] for axis in {wide}]")
 
 
 @law(
@@ -92,16 +78,8 @@ def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> 
 @law(
     "A module registers an assigned Parameter as it is, in place of what had its name.",
     source="nn.Module.__setattr__, register_parameter",
-    must_cover={
-        "before=double",
-        "before=frozen",
-        "before=absent",
-        "place=registered",
-        "evaluating",
-        "place=deleted_first",
-        "before=a_module",
-        "before=a_buffer",
-    },
+    must_cover={f"before={name}" for name in ("double", "frozen", "absent", "a_module", "a_buffer")}
+    | {"place=registered", "place=deleted_first", "evaluating"},
 )
 def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
     return every(
@@ -136,18 +114,15 @@ def assigning_none_unregisters(case: ParameterCase, out: Outcome) -> Finding:
 )
 def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Finding:
     bits = case.format.to_bits(case.stored)
-    wide = [axis for axis, length in enumerate(case.shape) if length > 1 and 0 not in case.shape]
     copied = preserved_strides(case.strides, case.shape)
-    findings = [
-        same(_strides(out.saved_strides, wide), [case.strides[axis] for axis in wide]),
-        same(_strides(out.deepcopied_strides, wide), [copied[axis] for axis in wide])
-        if case.layout != "expanded"
-        else UNASKED,
-    ]
-    for name in ("deepcopied", "saved"):
-        findings.append(identical(getattr(out, name), bits))
-        findings.append(is_true(getattr(out, f"{name}_well"), "no Parameter, frozen otherwise, or in the same memory"))
-    return every(*findings)
+    return every(
+        identical(out.deepcopied, bits),
+        identical(out.saved, bits),
+        is_true(out.deepcopied_well, "the deep copy is no Parameter, frozen otherwise, or in the same memory"),
+        is_true(out.saved_well, "the saved one is no Parameter, frozen otherwise, or in the same memory"),
+        same_strides(case, out.saved_strides, case.strides),
+        same_strides(case, out.deepcopied_strides, copied) if case.layout != "expanded" else UNASKED,
+    )
 
 
 @law(
@@ -200,11 +175,11 @@ def parameter_writes_nothing_around(case: ParameterCase, out: Outcome) -> Findin
 @law(
     "An invalid name, a Tensor as a Parameter and integers that require grad raise and change nothing.",
     source="nn.Module.register_parameter, register_buffer, add_module, __setattr__; Tensor.requires_grad",
-    must_cover={f"wrong={name}" for name in WRONG},
+    must_cover={f"wrong={name}" for name in ATTEMPTS},
     refusal=True,
 )
 def invalid_parameters_raise(case: ParameterCase, out: Outcome) -> Finding:
-    return every(refuses(out, *WRONG[str(case.wrong)][1]), unwritten(out))
+    return every(refuses(out, *ERRORS[str(case.wrong)]), unwritten(out))
 
 
 test_scope, test_product, test_random = parameter.tests()

@@ -1,4 +1,4 @@
-"""Reparametrized: a weight that is normed, bounded, orthogonal, pruned or mapped is what its definition says; ties stay."""
+"""A weight that is normed, bounded, orthogonal, pruned or mapped is what its definition says; ties stay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ from embcheck.core.result import UNASKED, Difference, Finding, Holds, NotApplica
 from embcheck.families.parametrizations.cases import ParametrizationCase
 from embcheck.families.parametrizations.space import SPACE, plan
 
-parametrizations = Family(
-    "parametrizations",
-    SPACE,
-    plan,
-    cost=8.0,
-)
+parametrizations = Family("parametrizations", SPACE, plan, cost=8.0)
 law = parametrizations.law
 
 
@@ -35,12 +30,12 @@ def of(kind: str) -> Any:
 )
 def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Outcome) -> Finding:
     first, bound = case.normed(case.norms(case.weight), case.weight)
-    after = within(out.after, *case.normed(case.gains, case.directions)) if case.old or not case.frozen else UNASKED
+    weight = case.normed(case.gains, case.directions)
     return every(
         within(out.at_first, first, 2 * bound),
-        within(out.set, *case.normed(case.gains, case.directions)),
+        within(out.set, *weight),
         same(out.shapes, [case.gain_shape, case.shape]),
-        after,
+        within(out.after, *weight) if case.old or not case.frozen else UNASKED,
     )
 
 
@@ -69,24 +64,30 @@ def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, o
     return every(
         within(out.u, u, u_off),
         within(out.v, v, v_off),
-        within(out.set, weight, off) if told else UNASKED,
-        within(out.evaluated, weight, off) if told else UNASKED,
+        *(within(got, weight, off) for got in (out.set, out.evaluated) if told),
         is_true(out.resting, "u or v moved in evaluation mode"),
     )
+
+
+def orthogonality(case: ParametrizationCase) -> float:
+    """How far an orthogonal matrix of n columns at most may be from it.
+
+    Householder: Higham 2002, Theorem 19.4, with c = 8; exponential and Cayley map have a base to be multiplied by, and a skew
+    matrix of norm below 4, whose exponential is as well conditioned.
+    """
+    return 64 * max(case.shape) ** 2 * case.format.unit_roundoff
 
 
 def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
     """How far rows, or columns where they are fewer, are from orthonormal."""
     values: Floats = np.asarray(got.values, np.float64)
-    few = values if values.shape[0] <= values.shape[1] else values.T
-    # Householder: Higham 2002, Theorem 19.4, with c = 8; exponential and Cayley map have a base to be multiplied by,
-    # of n columns, and a skew matrix of norm below 4, whose exponential is as well conditioned.
-    longest = max(case.shape)
-    limit = 64 * longest**2 * case.format.unit_roundoff
+    wide = values.shape[0] <= values.shape[1]
+    few = values if wide else values.T
+    limit = orthogonality(case)
     off = float(np.abs(few @ few.T - np.eye(len(few))).max())
     if off <= limit:
         return Holds(float(off / limit))
-    rows = f"{got.path}.double()" if values.shape[0] <= values.shape[1] else f"{got.path}.double().T"
+    rows = f"{got.path}.double()" if wide else f"{got.path}.double().T"
     path = f"({rows} @ {rows}.T - torch.eye({len(few)})).abs().max().item()"
     return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
 
@@ -98,12 +99,8 @@ def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
     must_cover={"map=cayley", "map=householder", "wide", "square", "trivial"},
 )
 def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase, out: Outcome) -> Finding:
-    bound = 64 * max(case.shape) ** 2 * case.format.unit_roundoff
-    return every(
-        off_orthogonal(case, out.set),
-        off_orthogonal(case, out.stepped),
-        within(out.assigned, case.wanted, bound) if case.trivial else UNASKED,
-    )
+    assigned = within(out.assigned, case.wanted, orthogonality(case)) if case.trivial else UNASKED
+    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped), assigned)
 
 
 @law(
@@ -165,10 +162,11 @@ def pickling_parametrized_modules_raises(case: ParametrizationCase, out: Outcome
     "Each torch.nn.utils.prune method masks exactly the elements that its documentation names.",
     source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
     when=lambda case: case.kind == "pruned" and not case.by_chance,
-    must_cover={"several_prunings", "weighed", "pruning=share", "pruning=columns", "pruning=rows_twice", "pruning=of_two",
-             "pruning=custom_then_of_two", "pruning=of_two_twice",
-             "column_major"},
-)  # fmt: skip
+    must_cover={"several_prunings", "weighed", "column_major"}
+    | {
+        f"pruning={name}" for name in ("share", "columns", "rows_twice", "of_two", "custom_then_of_two", "of_two_twice")
+    },
+)
 def pruning_masks_documented_elements(case: ParametrizationCase, out: Outcome) -> Finding:
     mask = case.masks[-1]
     return every(
@@ -245,14 +243,12 @@ def parametrization_follows_module_training_mode(case: ParametrizationCase, out:
     must_cover={"frozen", "column_major", "kind=mapped", "kind=pruned", "kind=bounded", "side=head"},
 )
 def parametrization_keeps_original_parameter(case: ParametrizationCase, out: Outcome) -> Finding:
-    if case.kind == "normed":
-        old = case.old  # its gain and direction are new Parameters
-        names = ["weight_g", "weight_v"] if old else ["original0", "original1"]
+    if case.kind == "normed":  # its gain and direction are new Parameters
         return every(
-            same(out.names, names),
+            same(out.names, ["weight_g", "weight_v"] if case.old else ["original0", "original1"]),
             same(out.trains, [not case.frozen] * 2),
             is_true(out.other_kept, "the other side's weight changed"),
-            is_true(out.left, "no Parameter is left after removal") if old or not case.frozen else UNASKED,
+            is_true(out.left, "no Parameter is left after removal") if case.old or not case.frozen else UNASKED,
         )
     return every(
         is_true(out.kept, "the original is another Parameter, or the other side has another one"),

@@ -1,4 +1,4 @@
-"""Quantized: a table of eight or four bits looks up what the table does, within half a step of its rows."""
+"""A table of eight or four bits looks up what the table does, within half a step of its rows."""
 
 from __future__ import annotations
 
@@ -6,31 +6,16 @@ from embcheck.core.comparison import described, is_true, refuses, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.quantized_embedding.cases import MISTAKES, QuantizedCase
-from embcheck.families.quantized_embedding.space import SPACE, plan
+from embcheck.families.quantized_embedding.cases import MISTAKES, SPACE, QuantizedCase, plan
 
-narrow = Family(
-    "quantized_embedding",
-    SPACE,
-    plan,
-    refused=lambda case: case.refused,
-    cost=8.0,
-)
+narrow = Family("quantized_embedding", SPACE, plan, refused=lambda case: case.refused, cost=8.0)
 
 
 @narrow.law(
     "A quantized module returns the float module's output within half a quantization step per row.",
     source="torch.ao.nn.quantized.Embedding, EmbeddingBag: the same interface as torch.nn's",
-    must_cover={
-        "bits=8",
-        "bits=4",
-        "bag",
-        "layer=embedding",
-        "batch",
-        "weighted",
-        "index_dtype=int32",
-        "include_last_offset",
-    },
+    must_cover={"bits=8", "bits=4", "layer=embedding", "index_dtype=int32"}
+    | {"bag", "batch", "weighted", "include_last_offset"},
 )
 def quantized_output_is_within_half_a_step(case: QuantizedCase, out: Outcome) -> Finding:
     return within(out.value, *case.expected)

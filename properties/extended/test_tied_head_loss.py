@@ -12,7 +12,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.tied_head_loss import oracle
 from embcheck.families.tied_head_loss.cases import MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import JUDGES
+from embcheck.families.tied_head_loss.programs import LOSSES
 from embcheck.families.tied_head_loss.space import SPACE, plan
 
 #: Calls that came late, and whether they are here.
@@ -22,7 +22,7 @@ LATE = {
     # importing it takes long
     "in_pieces": Path(torch.__file__).with_name("distributed").joinpath("tensor", "_api.py").is_file(),
 }
-HERE = tuple(name for name in JUDGES if LATE.get(name, True))
+HERE = tuple(name for name in LOSSES if LATE.get(name, True))
 
 
 def lacking(out: Outcome) -> str | None:

@@ -10,131 +10,125 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 
 
+#: In which groups and optimizers a parameter stands beside the weight, whose gradients are finite.
+BESIDE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (("weight",),),
+    "before": (("other", "weight"),),
+    "after": (("weight", "other"),),
+    "ahead": (("other",), ("weight",)),
+    "behind": (("weight",), ("other",)),
+}
+
+
 def scaled(
-    kind: str,
-    flags: dict[str, Any],
-    growth: int,
-    initial: float,
-    bad: tuple[int, ...],
+    optimizer: tuple[str, dict[str, Any]],
+    how: dict[str, Any],
+    parts: tuple[tuple[str, ...], ...],
+    steps: tuple[tuple[bool, float | None], ...],
     exceed: Callable[[Tensor], Tensor],
-    given: dict[int, float],
-    tensor_hyperparameters: bool,
+    boxed: bool,
     unscaled_first: bool,
-    steps: int,
     sparse: bool,
-    beside: str,
-    enabled: bool,
     filled: bool,
     carried: str,
-    carry: Callable[..., Any],
-    accepted: Callable[..., bool],
-    misused: Callable[..., list[str]],
-    told: Callable[..., list[str]],
 ) -> dict[str, Any]:
-    weight, other = torch.nn.Parameter(torch.full((2, 1), 8.0)), torch.nn.Parameter(torch.full((2, 1), 8.0))
-    rows = torch.tensor([0, 1, 0])
-    shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
-    parts: Any = {
-        "": [[weight]],
-        "before": [[other, weight]],
-        "after": [[weight, other]],
-        "ahead": [[other], [weight]],
-        "behind": [[weight], [other]],
-    }
+    """``steps`` are whether gradients are infinite, and the scale that is given afterwards; ``how`` makes the scaler."""
+    members = {name: torch.nn.Parameter(torch.full((2, 1), 8.0)) for name in ("weight", "other")}
+    weight, other = members.values()
     optimizers = [
-        getattr(torch.optim, kind)([{"params": [member]} for member in part], **flags) for part in parts[beside]
+        getattr(torch.optim, optimizer[0])([{"params": [members[name]]} for name in part], **optimizer[1])
+        for part in parts
     ]
-    how: dict[str, Any] = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": growth, "enabled": enabled}
-    scaler = torch.amp.GradScaler("cpu", init_scale=initial, **how)
-    weights, others, scales, losses, taken = [], [], [], [], []
+    scaler = torch.amp.GradScaler("cpu", **how)
+    log: dict[str, list[Any]] = {"weights": [], "others": [], "scales": [], "losses": []}
+    taken: list[str] = []
     unscaled = True
-    for step in range(steps):
+    for step, (bad, given) in enumerate(steps):
         if carried and step % 2 == 0:
             scaler = carry(scaler, carried)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        found = torch.nn.functional.embedding(rows, weight, sparse=sparse)
-        loss = (exceed(found) if step in bad else found * shares if sparse else weight).sum()
-        larger = scaler.scale(loss)
-        losses.append(float(larger) / float(loss) if step not in bad else scaler.get_scale())
-        if beside:  # whose gradient is finite in every step
+        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse)
+        log["losses"].append(scaler.get_scale() if bad else float(larger) / float(loss))
+        if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
-        for optimizer in optimizers if unscaled_first else ():
-            scaler.unscale_(optimizer)
-            if enabled and accepted(scaler.unscale_, optimizer):
+        for each in optimizers if unscaled_first else ():
+            scaler.unscale_(each)
+            if how["enabled"] and accepted(scaler.unscale_, each):
                 taken.append("unscale_ after unscale_")
         if unscaled_first:
             ones = [p.grad.to_dense() for p in (weight, other) if p.grad is not None]
-            unscaled = unscaled and all(bool((grad == 1).all()) for grad in ones[step in bad :])
-        for optimizer in optimizers:
-            settings = torch.are_deterministic_algorithms_enabled()
-            try:
-                torch.use_deterministic_algorithms(settings or filled)  # which fills what is left empty with NaN
-                scaler.step(optimizer)
-            finally:
-                torch.use_deterministic_algorithms(settings)
-            if enabled and accepted(scaler.unscale_, optimizer):
-                taken.append("unscale_ after step")
-            if enabled and accepted(scaler.step, optimizer):
-                taken.append("step after step")
-        if step in given:
-            scale = torch.tensor(given[step]) if tensor_hyperparameters else given[step]
-            scaler.update(scale)
-            if isinstance(scale, Tensor):
-                scale.zero_()
-        else:
-            scaler.update()
-        weights.append(weight.detach().reshape(2).clone())
-        others.append(other.detach().reshape(2).clone())
-        scales.append(scaler.get_scale())
+            unscaled = unscaled and all(bool((grad == 1).all()) for grad in ones[bad:])
+        for each in optimizers:
+            stepped(scaler, each, filled)
+            if how["enabled"]:
+                taken += [
+                    f"{call.__name__} after step" for call in (scaler.unscale_, scaler.step) if accepted(call, each)
+                ]
+        update(scaler, given, boxed)
+        log["weights"].append(weight.detach().reshape(2).clone())
+        log["others"].append(other.detach().reshape(2).clone())
+        log["scales"].append(scaler.get_scale())
+    names = ("growth_factor", "backoff_factor", "growth_interval")
     return {
-        "weights": torch.stack(weights),
-        "others": torch.stack(others),
-        "scales": scales,
-        "losses": losses,
+        "weights": torch.stack(log["weights"]),
+        "others": torch.stack(log["others"]),
+        "scales": log["scales"],
+        "losses": log["losses"],
         "unscaled": unscaled,
-        "factors": [scaler.get_growth_factor(), scaler.get_backoff_factor(), scaler.get_growth_interval()]
-        if enabled
-        else [],
+        "factors": [getattr(scaler, f"get_{name}")() for name in names] if how["enabled"] else [],
         "untold": told(torch.amp.GradScaler("cpu", **how)) + told(scaler),
         "state": scaler.state_dict(),
-        "taken": taken + (misused(scaler, accepted) if enabled else []),
+        "taken": taken + (misused(scaler) if how["enabled"] else []),
     }
 
 
-EXCESSES: dict[str, Callable[[Tensor], Tensor]] = {}
+def losses_of(weight: Tensor, optimizers: list[Any], scaler: Any, exceed: Any, sparse: bool) -> tuple[Tensor, Any]:
+    """A loss whose gradient is one, or is made to exceed, and the scaled one."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
+    found = torch.nn.functional.embedding(torch.tensor([0, 1, 0]), weight, sparse=sparse)
+    loss = (exceed(found) if exceed is not None else found * shares if sparse else weight).sum()
+    return loss, scaler.scale(loss)
 
 
-@into(EXCESSES)
-def all_(found: Tensor) -> Tensor:
-    return found * float("inf")
+def stepped(scaler: Any, optimizer: Any, filled: bool) -> None:
+    settings = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(settings or filled)  # which fills what is left empty with NaN
+        scaler.step(optimizer)
+    finally:
+        torch.use_deterministic_algorithms(settings)
 
 
-@into(EXCESSES)
-def negative(found: Tensor) -> Tensor:
-    return found * float("-inf")
+def update(scaler: Any, given: float | None, boxed: bool) -> None:
+    """Adapts the scale, or sets it to what is given; a tensor that is written later is not kept."""
+    if given is None:
+        scaler.update()
+        return
+    scale = torch.tensor(given) if boxed else given
+    scaler.update(scale)
+    if isinstance(scale, Tensor):
+        scale.zero_()
 
 
-@into(EXCESSES)
-def undefined(found: Tensor) -> Tensor:
-    return found * float("nan")
-
-
-@into(EXCESSES)
-def one(found: Tensor) -> Tensor:
-    return found * torch.tensor([[1.0], [float("inf")], [1.0]])
-
-
-@into(EXCESSES)
-def sum_(found: Tensor) -> Tensor:
-    # The first row comes twice, and twice half of what float32 does not reach.
-    return found * 2.0**127
+#: By what the rows of a table, the first of which comes twice, get infinite gradients.
+EXCESSES: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "all": lambda found: found * float("inf"),
+        "negative": lambda found: found * float("-inf"),
+        "undefined": lambda found: found * float("nan"),
+        "one": lambda found: found * torch.tensor([[1.0], [float("inf")], [1.0]]),
+        # Twice half of what float32 does not reach.
+        "sum": lambda found: found * 2.0**127,
+    },
+    prefix="exceed_",
+)
 
 
 def accepted(call: Callable[..., Any], *given: Any, **flags: Any) -> bool:
@@ -157,7 +151,7 @@ def told(scaler: Any) -> list[str]:
     return missing
 
 
-def misused(scaler: Any, accepted: Callable[..., bool]) -> list[str]:
+def misused(scaler: Any) -> list[str]:
     """What a scaler takes that it is documented to refuse."""
     p = torch.nn.Parameter(torch.ones(2, 1, dtype=torch.float16))
     p.grad = torch.full_like(p, 8.0)

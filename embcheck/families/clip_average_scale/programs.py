@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,22 +13,40 @@ import torch
 Tensor = torch.Tensor
 
 
+def by_value(given: Any, grads: Any, limit: float, strict: bool, **flags: Any) -> Any:
+    return torch.nn.utils.clip_grad_value_(given, limit, foreach=flags["foreach"])
+
+
+def by_own_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, foreach: Any) -> Any:
+    if strict:
+        return torch.nn.utils.clip_grad_norm_(given, limit, kind, True, foreach)
+    return torch.nn.utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
+
+
+def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, foreach: Any) -> Any:
+    total = torch.nn.utils.get_total_norm(grads, kind, error_if_nonfinite=strict, foreach=foreach)
+    torch.nn.utils.clip_grads_with_norm_(given, limit, total, foreach=foreach)
+    return total
+
+
+def by_doubled_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, foreach: Any) -> Any:
+    total = torch.nn.utils.get_total_norm(grads, kind, error_if_nonfinite=strict, foreach=foreach)
+    torch.nn.utils.clip_grads_with_norm_(given, limit, total * 2, foreach=foreach)
+    return total
+
+
 def clipped(
-    limit: float,
-    kind: Any,
-    foreach: Any,
-    by_value: bool,
-    as_list: bool,
-    strict: bool,
+    clip: Callable[..., Any],
+    options: dict[str, Any],
+    listing: str,
     poison: float,
     sparse: bool,
     hollow: bool,
-    single: bool,
-    norm: str,
     frozen: bool,
     bare: Tensor,
     **grads: Tensor,
 ) -> dict[str, Any]:
+    """``listing`` is how the parameters are given: as a "list", as an "iterator" or as a "single" one."""
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
@@ -40,38 +59,22 @@ def clipped(
         members[-1].grad = torch.zeros_like(members[-1])
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
-    given: Any = [*members, torch.nn.Parameter(bare)] if as_list else iter([torch.nn.Parameter(bare), *members])
-    if single:
-        given = members[0] if members else torch.nn.Parameter(bare)
+    without: Any = torch.nn.Parameter(bare)
     kept = [p.grad for p in members]
-    total: Any
     before = [p.grad.clone() for p in members if p.grad is not None]
-
-    def clip(strict: bool) -> Any:
-        utils = torch.nn.utils
-        if norm == "own":
-            if strict:
-                return utils.clip_grad_norm_(given, limit, kind, True, foreach)
-            return utils.clip_grad_norm_(given, limit, norm_type=kind, foreach=foreach)
-        taken: Any = kept[0] if single and kept else list(kept) if as_list else iter(kept)
-        total = utils.get_total_norm(taken, kind, error_if_nonfinite=strict, foreach=foreach)
-        utils.clip_grads_with_norm_(given, limit, total * 2 if norm == "doubled" else total, foreach=foreach)
-        return total
-
-    if norm != "own" and not hasattr(torch.nn.utils, "get_total_norm"):
-        return {"lacking": "this release has no torch.nn.utils.get_total_norm"}
-    if strict and not by_value:
-        try:
-            total = clip(True)
-        except NotImplementedError:
+    given, taken = {
+        "list": ([*members, without], list(kept)),
+        "iterator": (iter([without, *members]), iter(kept)),
+        "single": (members[0] if members else without, kept[0] if kept else []),
+    }[listing]
+    try:
+        total = clip(given, taken, **options)
+    except RuntimeError as error:
+        if not options["strict"] or isinstance(error, NotImplementedError):
             raise
-        except RuntimeError:
-            pairs = [(a.to_dense().nan_to_num(), b.to_dense().nan_to_num()) for a, b in zip(kept, before, strict=True)]  # type: ignore[union-attr]
-            return {"refused": True, "same": all(torch.equal(a, b) for a, b in pairs)}
-    elif by_value:
-        total = torch.nn.utils.clip_grad_value_(given, limit, foreach=foreach)
-    else:
-        total = clip(False)
+        pairs: Any = zip(kept, before, strict=True)
+        same = all(torch.equal(a.to_dense().nan_to_num(), b.to_dense().nan_to_num()) for a, b in pairs)
+        return {"refused": True, "same": same}
     return {
         "refused": False,
         "none": total is None,
@@ -87,14 +90,7 @@ def averaged(
     import copy
 
     swa = torch.optim.swa_utils
-    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
-    layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
-    layer.words.weight = layer.weight
-    layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
-    if counter:  # such as a BatchNorm's num_batches_tracked
-        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-    if other:  # a parameter of another dtype, which holds the same numbers
-        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
+    layer = tied_layer(values.dtype, counter, other)
     layer.requires_grad_(not frozen)
     how: dict[str, Any] = {
         "equal": {},
@@ -142,6 +138,19 @@ def averaged(
         and len(list(model.module.parameters())) == (2 if other else 1),
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
+
+
+def tied_layer(dtype: torch.dtype, counter: bool, other: str) -> Any:
+    """A layer whose weight is a table's, too, with buffers, and with a parameter of another dtype that holds the same numbers."""
+    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=dtype)
+    layer.words = torch.nn.Embedding(1, 1, dtype=dtype)
+    layer.words.weight = layer.weight
+    layer.register_buffer("seen", torch.zeros(1, dtype=dtype))
+    if counter:  # such as a BatchNorm's num_batches_tracked
+        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    if other:
+        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
+    return layer
 
 
 def flattened(order: tuple[str, ...], twice: bool, joined: bool, **parts: Tensor) -> dict[str, Any]:

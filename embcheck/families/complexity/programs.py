@@ -12,18 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 #: Kineto tells the terminal of each start and stop, even when it is not asked for.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 Tensor = torch.Tensor
 Call = Callable[..., Tensor]
-
-CALLED: dict[str, Call] = {}
-
-_call = into(CALLED)
 
 
 def counted(function: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
@@ -66,48 +63,30 @@ def measure(
     return seen
 
 
-@_call
-def functional(weight: Tensor, indices: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.embedding(indices, weight, **flags)
-
-
-@_call
-def module(weight: Tensor, indices: Tensor, **flags: Any) -> Tensor:
-    rows, width = weight.shape
-    layer = torch.nn.Embedding(rows, width, _weight=weight, **flags)
-    out: Tensor = layer(indices)
-    return out
-
-
-@_call
-def bag_sum(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.embedding_bag(indices, weight, offsets, mode="sum", **flags)
-
-
-@_call
-def bag_mean(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.embedding_bag(indices, weight, offsets, mode="mean", **flags)
-
-
-@_call
-def bag_max(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.embedding_bag(indices, weight, offsets, mode="max", **flags)
-
-
-@_call
 def bag_weighted(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
     samples = torch.ones(indices.shape, dtype=weight.dtype)
-    return torch.nn.functional.embedding_bag(indices, weight, offsets, mode="sum", per_sample_weights=samples, **flags)
+    return F.embedding_bag(indices, weight, offsets, mode="sum", per_sample_weights=samples, **flags)
 
 
-@_call
-def bag_module(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    rows, width = weight.shape
-    layer = torch.nn.EmbeddingBag(rows, width, _weight=weight, **flags)
-    out: Tensor = layer(indices, offsets)
-    return out
-
-
-@_call
-def one_hot(weight: Tensor, indices: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.one_hot(indices, len(weight))
+CALLED: dict[str, Call] = named(
+    {
+        "functional": lambda weight, indices, **flags: F.embedding(indices, weight, **flags),
+        "module": lambda weight, indices, **flags: torch.nn.Embedding(
+            len(weight), weight.shape[1], _weight=weight, **flags
+        )(indices),
+        "bag_sum": lambda weight, indices, offsets, **flags: F.embedding_bag(
+            indices, weight, offsets, mode="sum", **flags
+        ),
+        "bag_mean": lambda weight, indices, offsets, **flags: F.embedding_bag(
+            indices, weight, offsets, mode="mean", **flags
+        ),
+        "bag_max": lambda weight, indices, offsets, **flags: F.embedding_bag(
+            indices, weight, offsets, mode="max", **flags
+        ),
+        "bag_weighted": bag_weighted,
+        "bag_module": lambda weight, indices, offsets, **flags: torch.nn.EmbeddingBag(
+            len(weight), weight.shape[1], _weight=weight, **flags
+        )(indices, offsets),
+        "one_hot": lambda weight, indices, **flags: F.one_hot(indices, len(weight)),
+    }
+)

@@ -1,7 +1,9 @@
-"""A model with a tied head on several processes, as a case; knows no torch."""
+"""A model with a tied head on several processes, as a case."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,14 +13,15 @@ import numpy.typing as npt
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats
+from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
+from embcheck.core.space import Space
+from embcheck.families.data_parallel.programs import SPREAD, parallel
 
 Tokens = npt.NDArray[np.int64]
 
 
-class _ParallelAxes(NamedTuple):
-    """The axes, simplest value first."""
-
+class _DataParallelAxes(NamedTuple):
     num_embeddings: int = 3
     embedding_dim: int = 2
     shape: tuple[int, ...] = (2,)
@@ -39,7 +42,7 @@ class _ParallelAxes(NamedTuple):
     seed: int = 0
 
 
-class DataParallelCase(Axes, _ParallelAxes):  # type: ignore[misc]
+class DataParallelCase(Axes, _DataParallelAxes):  # type: ignore[misc]
     """A model that all ranks train with the same tokens: what it learns does not depend on how many they are."""
 
     @cached_property
@@ -62,12 +65,10 @@ class DataParallelCase(Axes, _ParallelAxes):  # type: ignore[misc]
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient."""
-        return stream.small(
-            "upstream", self.seed, (*self.shape, self.num_embeddings if self.head else self.embedding_dim), 2
-        )
+        width = self.num_embeddings if self.head else self.embedding_dim
+        return stream.small("upstream", self.seed, (*self.shape, width), 2)
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = FORMATS[self.dtype]
         return {
             "table": Input(fmt.encode(self.table), self.dtype),
@@ -115,3 +116,83 @@ class DataParallelCase(Axes, _ParallelAxes):  # type: ignore[misc]
             "repeated": len(set(self.tokens.flat)) < self.tokens.size,
             "sparse_and_tied": self.sparse and self.head == "tied",
         }
+
+
+_GRAPHS: dict[str, dict[str, bool]] = {
+    "plain": {},
+    "unused": {"find_unused_parameters": True},
+    "static": {"static_graph": True},
+    "buckets": {"gradient_as_bucket_view": True},
+}
+
+
+def plan(case: DataParallelCase) -> Plan:
+    flags: dict[str, Any] = {"sparse": case.sparse, "padding_idx": case.padding_idx}
+    flags = {name: value for name, value in flags.items() if value is not None and value is not False}
+    options = {
+        "spread": SPREAD[case.spread],
+        "ranks": case.ranks,
+        "parts": {"head": case.head, "flags": flags, "unused": case.unused},
+        "further": _GRAPHS[case.graph],
+        "steps": case.steps,
+    }
+    return Plan(parallel, case.inputs(), options)
+
+
+def repair(case: DataParallelCase) -> DataParallelCase:
+    """The case with what fits: only data parallelism takes sparse gradients, and knows of graphs; each rank has a piece."""
+    changes: dict[str, Any] = {}
+    if case.spread == "parallelized":
+        changes["num_embeddings"] = max(case.num_embeddings, case.ranks)
+    if case.spread != "data_parallel":
+        changes |= {"sparse": False, "graph": "plain", "unused": ""}
+    elif case.unused and case.graph not in ("unused", "static"):
+        changes["graph"] = "unused"
+    if case.padding_idx is not None:
+        changes["padding_idx"] = min(case.padding_idx, case.num_embeddings - 1)
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 4, 1, 5),
+    "embedding_dim": (2, 1, 4),
+    "shape": ((2,), (4,), (2, 2), (1,)),
+    "ranks": (1, 2),
+    "spread": tuple(SPREAD),
+    "head": ("tied", "own", ""),
+    "sparse": (False, True),
+    "padding_idx": (None, 0, 1),
+    "unused": ("", "dense", "sparse"),
+    "graph": tuple(_GRAPHS),
+    "steps": (1, 2),
+    "dtype": ("float32", "float64"),
+}
+
+
+def scope() -> Iterator[DataParallelCase]:
+    """Every way to spread with every head; every graph with every gradient."""
+    chosen: list[dict[str, Any]] = [
+        {"spread": spread, "head": head, "ranks": ranks, "steps": 2}
+        for spread, head, ranks in itertools.product(SPREAD, AXES["head"], AXES["ranks"])
+    ]
+    chosen += [
+        {"graph": graph, "head": head, "sparse": sparse, "unused": unused, "steps": 2, "ranks": 1 + (graph == "static")}
+        for graph, head, sparse, unused in itertools.product(
+            _GRAPHS, ("own", "tied", ""), (False, True), AXES["unused"]
+        )
+    ]
+    for seed, fixed in enumerate(chosen):
+        yield repair(DataParallelCase(num_embeddings=3 + seed % 2, shape=(4,), seed=seed, **fixed))
+
+
+def fixed_cases() -> Iterator[DataParallelCase]:
+    """What every profile runs: each way to spread, with what it takes."""
+    for spread, head in itertools.product(SPREAD, ("own", "")):
+        yield DataParallelCase(num_embeddings=4, shape=(4,), ranks=2, spread=spread, head=head, padding_idx=1, steps=2)
+    yield DataParallelCase(ranks=2, steps=2)
+    yield DataParallelCase(ranks=2, spread="fully_sharded", steps=2)
+    yield DataParallelCase(head="", sparse=True, steps=2)
+    yield DataParallelCase(head="own", unused="dense", graph="unused", steps=2)
+
+
+SPACE = Space(DataParallelCase, AXES, repair, scope, fixed_cases, flags=("ranks", "spread"), strength=1)

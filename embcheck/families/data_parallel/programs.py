@@ -1,7 +1,4 @@
-"""Programs: a model with a tied head is trained by several processes, in copies or in pieces.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a model with a tied head is trained by several processes, in copies or in pieces."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
 from embcheck.families.dtensor.programs import on_ranks, whole
 
 Tensor = torch.Tensor
@@ -18,8 +14,6 @@ Tensor = torch.Tensor
 Module = Any
 #: Of a model, a mesh and further flags: the model that is called.
 Spread = Callable[[Module, Any, dict[str, Any]], Module]
-SPREAD: dict[str, Spread] = {}
-_spread = into(SPREAD)
 
 
 def model_of(table: Tensor, other: Tensor, head: str, flags: dict[str, Any], unused: str) -> Module:
@@ -41,19 +35,16 @@ def model_of(table: Tensor, other: Tensor, head: str, flags: dict[str, Any], unu
     return Model()
 
 
-@_spread
 def data_parallel(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     return torch.nn.parallel.DistributedDataParallel(model, **flags)
 
 
-@_spread
 def fully_sharded(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     from torch.distributed.fsdp import fully_shard
 
     return fully_shard(model, mesh=mesh)
 
 
-@_spread
 def distributed(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     from torch.distributed.tensor import Replicate, distribute_module, distribute_tensor
 
@@ -66,7 +57,6 @@ def distributed(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     return distribute_module(model, mesh, input_fn=given, output_fn=taken)
 
 
-@_spread
 def parallelized(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     from torch.distributed.tensor import Replicate
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
@@ -77,7 +67,6 @@ def parallelized(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     return parallelize_module(model, mesh, styles)
 
 
-@_spread
 def restored(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
     """Each rank has a model without memory, tied as that was which is saved, and loads it."""
     import copy
@@ -97,9 +86,7 @@ def restored(model: Module, mesh: Any, flags: dict[str, Any]) -> Module:
 def parallel(
     spread: Spread,
     ranks: int,
-    head: str,
-    flags: dict[str, Any],
-    unused: str,
+    parts: dict[str, Any],
     further: dict[str, Any],
     steps: int,
     table: Tensor,
@@ -110,10 +97,13 @@ def parallel(
     def work() -> dict[str, Any]:
         from torch.distributed.device_mesh import init_device_mesh
 
-        model = model_of(table, other, head, flags, unused)
+        model = model_of(table, other, **parts)
         call = spread(model, init_device_mesh("cpu", (ranks,)), further)
-        ties = [head == "tied" and model.words.weight is model.head.weight]
-        counts = [len(list(call.parameters()))]
+
+        def tied() -> bool:
+            return parts["head"] == "tied" and model.words.weight is model.head.weight
+
+        ties, counts = [tied()], [len(list(call.parameters()))]
         optimizer = torch.optim.SGD(call.parameters(), lr=0.5)
         values = []
         for _ in range(steps):
@@ -122,12 +112,17 @@ def parallel(
             value.backward(upstream)
             optimizer.step()
             values.append(whole(value.detach()))
-        ties.append(head == "tied" and model.words.weight is model.head.weight)
+        ties.append(tied())
         counts.append(len(list(call.parameters())))
-        parts = [model.words.weight, *([model.head.weight] if head else [])]
-        learnt = torch.stack([whole(part.detach()) for part in parts])
+        weights = [model.words.weight, *([model.head.weight] if parts["head"] else [])]
+        learnt = torch.stack([whole(weight.detach()) for weight in weights])
         return {"values": torch.stack(values), "learnt": learnt, "ties": ties, "counts": counts}
 
     answers = on_ranks(ranks, work)
     found: dict[str, Any] = {name: torch.stack([seen[name] for seen in answers]) for name in ("values", "learnt")}
     return found | {name: [seen[name] for seen in answers] for name in ("ties", "counts")}
+
+
+SPREAD: dict[str, Spread] = {
+    spread.__name__: spread for spread in (data_parallel, fully_sharded, distributed, parallelized, restored)
+}

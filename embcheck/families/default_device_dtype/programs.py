@@ -5,35 +5,20 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 Setting = Callable[[], AbstractContextManager[Any]]
-SETTINGS: dict[str, Setting] = {}
-_setting = into(SETTINGS)
-
-
-@_setting
-def nothing() -> AbstractContextManager[Any]:
-    import contextlib
-
-    return contextlib.nullcontext()
-
-
-@_setting
-def meta() -> AbstractContextManager[Any]:
-    return torch.device("meta")
 
 
 def of_dtype(dtype: torch.dtype) -> AbstractContextManager[Any]:
-    import contextlib
-
     @contextlib.contextmanager
     def region() -> Any:
         before = torch.get_default_dtype()
@@ -46,14 +31,15 @@ def of_dtype(dtype: torch.dtype) -> AbstractContextManager[Any]:
     return region()
 
 
-@_setting
-def double() -> AbstractContextManager[Any]:
-    return of_dtype(torch.float64)
-
-
-@_setting
-def half() -> AbstractContextManager[Any]:
-    return of_dtype(torch.float16)
+SETTINGS: dict[str, Setting] = named(
+    {
+        "nothing": lambda: contextlib.nullcontext(),
+        "meta": lambda: torch.device("meta"),
+        "double": lambda: of_dtype(torch.float64),
+        "half": lambda: of_dtype(torch.float16),
+    },
+    prefix="default_",
+)
 
 
 def elsewhere(

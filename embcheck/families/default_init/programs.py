@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
 
 Tensor = torch.Tensor
@@ -49,63 +50,30 @@ def default(weight: Tensor) -> None:
     """What the constructor draws is judged as it is."""
 
 
-def normal(weight: Tensor) -> Any:
-    return torch.nn.init.normal_(weight, 0.5, 0.25)
-
-
-def uniform(weight: Tensor) -> Any:
-    return torch.nn.init.uniform_(weight, -0.5, 1.0)
-
-
-def xavier_uniform(weight: Tensor) -> Any:
-    return torch.nn.init.xavier_uniform_(weight)
-
-
-def xavier_uniform_gain(weight: Tensor) -> Any:
-    return torch.nn.init.xavier_uniform_(weight, gain=3.0)
-
-
-def xavier_normal(weight: Tensor) -> Any:
-    return torch.nn.init.xavier_normal_(weight)
-
-
-def kaiming_uniform(weight: Tensor) -> Any:
-    return torch.nn.init.kaiming_uniform_(weight)
-
-
-def kaiming_uniform_fan_out(weight: Tensor) -> Any:
-    return torch.nn.init.kaiming_uniform_(weight, mode="fan_out", nonlinearity="linear")
-
-
-def kaiming_normal(weight: Tensor) -> Any:
-    return torch.nn.init.kaiming_normal_(weight, nonlinearity="relu")
-
-
-def kaiming_normal_fan_out(weight: Tensor) -> Any:
-    return torch.nn.init.kaiming_normal_(weight, mode="fan_out")
-
-
 def data_uniform(weight: Tensor) -> None:
     weight.data.uniform_(-0.125, 0.125)
 
 
-def zeros(weight: Tensor) -> Any:
-    return torch.nn.init.zeros_(weight)
-
-
-def ones(weight: Tensor) -> Any:
-    return torch.nn.init.ones_(weight)
-
-
-def constant(weight: Tensor) -> Any:
-    return torch.nn.init.constant_(weight, 0.375)
-
-
-INITIALISERS: dict[str, Callable[[Tensor], Any]] = {
-    function.__name__: function
-    for function in (default, normal, uniform, xavier_uniform, xavier_uniform_gain, xavier_normal, kaiming_uniform,
-                     kaiming_uniform_fan_out, kaiming_normal, kaiming_normal_fan_out, data_uniform, zeros, ones, constant)
-}  # fmt: skip
+INITIALISERS: dict[str, Callable[[Tensor], Any]] = named(
+    {
+        "default": default,
+        "normal": lambda weight: torch.nn.init.normal_(weight, 0.5, 0.25),
+        "uniform": lambda weight: torch.nn.init.uniform_(weight, -0.5, 1.0),
+        "xavier_uniform": lambda weight: torch.nn.init.xavier_uniform_(weight),
+        "xavier_uniform_gain": lambda weight: torch.nn.init.xavier_uniform_(weight, gain=3.0),
+        "xavier_normal": lambda weight: torch.nn.init.xavier_normal_(weight),
+        "kaiming_uniform": lambda weight: torch.nn.init.kaiming_uniform_(weight),
+        "kaiming_uniform_fan_out": lambda weight: torch.nn.init.kaiming_uniform_(
+            weight, mode="fan_out", nonlinearity="linear"
+        ),
+        "kaiming_normal": lambda weight: torch.nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+        "kaiming_normal_fan_out": lambda weight: torch.nn.init.kaiming_normal_(weight, mode="fan_out"),
+        "data_uniform": data_uniform,
+        "zeros": lambda weight: torch.nn.init.zeros_(weight),
+        "ones": lambda weight: torch.nn.init.ones_(weight),
+        "constant": lambda weight: torch.nn.init.constant_(weight, 0.375),
+    }
+)
 CONSTANTS = {"zeros": 0.0, "ones": 1.0, "constant": 0.375}
 
 

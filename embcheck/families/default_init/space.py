@@ -9,10 +9,7 @@ from typing import Any
 from embcheck.core.axes import Input
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.construction.cases import (
-    InitialCase,
-    PaddingStepCase,
-)
+from embcheck.families.construction.cases import InitialCase, PaddingStepCase
 from embcheck.families.default_init.programs import INITIALISERS, initialised, trained
 from embcheck.families.lookup.cases import padding_of
 

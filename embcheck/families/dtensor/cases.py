@@ -1,7 +1,9 @@
-"""A lookup in a table that several processes share, as a case; knows no torch."""
+"""A lookup in a table that several processes share, as a case."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,16 +13,32 @@ import numpy.typing as npt
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
+from embcheck.core.outcome import Outcome
+from embcheck.core.space import Space
+from embcheck.families.dtensor.programs import APART, MADE, USES, sharded
 
 Tokens = npt.NDArray[np.int64]
 #: What is added to a norm before something is divided by it (aten::embedding_renorm_).
 _EPSILON = 1e-7
 
 
-class _ShardedAxes(NamedTuple):
-    """The axes, simplest value first."""
+_PLACES = {"replicate": None, "rows": 0, "columns": 1}
+#: What a use makes of the rows that were looked up, and its adjoint: what arrives at these rows ``w`` of an upstream gradient.
+_MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats], Any]]] = {
+    "alone": (lambda rows: rows, lambda up, w: up),
+    "transposed": (lambda rows: np.swapaxes(rows, 0, -1), lambda up, w: np.swapaxes(up, 0, -1)),
+    "stacked": (lambda rows: np.stack([rows, rows]), lambda up, w: up[0] + up[1]),
+    "summed": (lambda rows: rows.sum(0), lambda up, w: np.broadcast_to(up, w.shape)),
+    "chosen": (lambda rows: rows[0], lambda up, w: np.concatenate([up[None], np.zeros_like(w[1:])])),
+    "flattened": (lambda rows: rows.reshape(-1), lambda up, w: up.reshape(w.shape)),
+    "unsqueezed": (lambda rows: rows[None], lambda up, w: up[0]),
+    "added": (lambda rows: np.maximum(rows, 0) + abs(rows), lambda up, w: up * ((w > 0) + np.sign(w))),
+}
 
+
+class _DTensorAxes(NamedTuple):
     num_embeddings: int = 3
     embedding_dim: int = 2
     shape: tuple[int, ...] = (2,)
@@ -41,12 +59,11 @@ class _ShardedAxes(NamedTuple):
     seed: int = 0
 
 
-class DTensorCase(Axes, _ShardedAxes):  # type: ignore[misc]
+class DTensorCase(Axes, _DTensorAxes):  # type: ignore[misc]
     """A table and tokens, each in one piece or in pieces; what is computed from them does not depend on that."""
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @property
@@ -95,7 +112,6 @@ class DTensorCase(Axes, _ShardedAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, self.used(self.left[self.tokens % self.num_embeddings]).shape)
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = self.format
         return {
             "table": Input(fmt.encode(self.weight), self.dtype),
@@ -106,48 +122,15 @@ class DTensorCase(Axes, _ShardedAxes):  # type: ignore[misc]
 
     def used(self, rows: Floats) -> Any:
         """What the use makes of the rows that were looked up."""
-        match self.use:
-            case "transposed":
-                return np.swapaxes(rows, 0, -1)
-            case "stacked":
-                return np.stack([rows, rows])
-            case "summed":
-                return rows.sum(0)
-            case "chosen":
-                return rows[0]
-            case "flattened":
-                return rows.reshape(-1)
-            case "unsqueezed":
-                return rows[None]
-            case "added":
-                return np.maximum(rows, 0) + abs(rows)
-            case "another":
-                return rows + self.left[self.others]
-            case "projected":
-                return rows @ self.left.T
-        return rows
+        if self.use == "another":
+            return rows + self.left[self.others]
+        return rows @ self.left.T if self.use == "projected" else _MATHEMATICS[self.use][0](rows)
 
     def arriving(self, upstream: Floats) -> Any:
         """What arrives at the rows that were looked up: the adjoint of the use."""
-        rows = self.left[self.tokens]
-        match self.use:
-            case "transposed":
-                return np.swapaxes(upstream, 0, -1)
-            case "stacked":
-                return upstream[0] + upstream[1]
-            case "summed":
-                return np.broadcast_to(upstream, rows.shape)
-            case "chosen":
-                return np.concatenate([upstream[None], np.zeros_like(rows[1:])])
-            case "flattened":
-                return upstream.reshape(rows.shape)
-            case "unsqueezed":
-                return upstream[0]
-            case "added":
-                return upstream * ((rows > 0) + np.sign(rows))
-            case "projected":
-                return upstream @ self.left
-        return upstream
+        if self.use == "projected":
+            return upstream @ self.left
+        return upstream if self.use == "another" else _MATHEMATICS[self.use][1](upstream, self.left[self.tokens])
 
     @cached_property
     def gradient(self) -> tuple[Floats, Floats]:
@@ -218,3 +201,119 @@ class DTensorCase(Axes, _ShardedAxes):  # type: ignore[misc]
             "renormed": self.out_of_range is None and bool((self.left != self.weight).any()),
             "refused": self.out_of_range is not None,
         }
+
+
+def plan(case: DTensorCase) -> Plan:
+    flags = {name: getattr(case, name) for name in ("padding_idx", "scale_grad_by_freq", "max_norm")}
+    options = {
+        "make": MADE[case.made],
+        "use": USES[case.use],
+        "ranks": case.ranks,
+        "place": _PLACES[case.table],
+        "tokens_place": case.axis,
+        "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
+    }
+    return Plan(sharded, case.inputs(), options)
+
+
+def repair(case: DTensorCase) -> DTensorCase:
+    """The case with what fits: styles give plain tensors, which have no uses of their own; renorm has no strategy."""
+    changes: dict[str, Any] = {}
+    if case.made in ("parallelized", "fully_sharded"):
+        changes |= {"use": "alone", "tokens_placed": "replicate"}
+        if case.made == "fully_sharded" or case.table == "replicate":
+            changes["table"] = "rows"
+    if case.made != "fully_sharded":
+        changes["max_norm"] = None
+    if case.out_of_range is not None:
+        changes |= {"use": "alone", "max_norm": None}
+    if not case.shape:
+        changes["tokens_placed"] = "replicate"
+        if case.use in ("transposed", "summed", "chosen"):
+            changes["use"] = "alone"
+    if case.use == "flattened":
+        # An axis that is split evenly can be flattened where it leads; for others DTensor asks for a redistribution.
+        if case.table == "columns" and (case.ranks == 1 or case.embedding_dim % case.ranks):
+            changes["table"] = "rows"
+        if case.tokens_placed == "last" or case.shape[:1] == (1,) or (case.shape and case.shape[0] % case.ranks):
+            changes["tokens_placed"] = "replicate"
+    if case.padding_idx is not None:
+        changes["padding_idx"] = max(-case.num_embeddings, min(case.padding_idx, case.num_embeddings - 1))
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 4, 5, 1, 8),
+    "embedding_dim": (2, 1, 4, 3),
+    "shape": ((2,), (4,), (2, 2), (1, 3), (), (5,), (2, 1, 2)),
+    "ranks": (1, 2, 3),
+    "table": tuple(_PLACES),
+    "tokens_placed": ("replicate", "first", "last"),
+    "made": tuple(MADE),
+    "use": tuple(USES),
+    "padding_idx": (None, 0, -1),
+    "scale_grad_by_freq": (False, True),
+    "max_norm": (None, 64.0, 1.0),
+    "out_of_range": (None, "V", "-1"),
+    "dtype": ("float32", "float64"),
+}
+
+
+def scope() -> Iterator[DTensorCase]:
+    """Every placement with every use on two ranks; each layer with each flag; strays."""
+    flags: tuple[dict[str, Any], ...] = (
+        {}, {"padding_idx": 0}, {"scale_grad_by_freq": True}, {"max_norm": 64.0}, {"max_norm": 1.0}, {"out_of_range": "V"},
+        {"out_of_range": "-1"}, {"padding_idx": -1, "scale_grad_by_freq": True},
+    )  # fmt: skip
+    table = {"num_embeddings": 4, "shape": (4,), "ranks": 2}
+    chosen = [
+        *({"table": place, "tokens_placed": tokens, "use": use}
+          for place, tokens, use in itertools.product(_PLACES, ("replicate", "first"), USES)),
+        *({"made": made, "table": place, **fixed} for made, place, fixed in itertools.product(MADE, _PLACES, flags)),
+        *({"tokens_placed": "first", "table": place, **fixed} for place, fixed in itertools.product(_PLACES, flags[:3])),
+        *({"use": use, "ranks": ranks, "table": "rows", "shape": (2,)} for use, ranks in itertools.product(USES, (1, 2))),
+    ]  # fmt: skip
+    return (repair(DTensorCase(**(table | {"seed": seed} | fixed))) for seed, fixed in enumerate(chosen))
+
+
+def fixed_cases() -> Iterator[DTensorCase]:
+    """What every profile runs: each layer in pieces, a tied head, padding, counts, and strays."""
+    two = DTensorCase(num_embeddings=5, shape=(4,), ranks=2)
+    yield two.but(use="projected", tokens_placed="first")
+    yield two.but(table="rows", padding_idx=int(two.tokens[0]))
+    yield two.but(num_embeddings=1, table="columns", scale_grad_by_freq=True)
+    yield two.but(table="rows", made="parallelized")
+    yield two.but(table="columns", made="parallelized")
+    yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
+    yield two.but(out_of_range="V")
+    yield two.but(table="columns", out_of_range="-1")
+    # Pieces of ⌈4/3⌉ rows, of which the last rank has none.
+    yield two.but(num_embeddings=4, ranks=3, table="rows", tokens_placed="first")
+    yield two.but(num_embeddings=4, ranks=3, table="rows", made="fully_sharded")
+    yield two.but(num_embeddings=4, ranks=3, table="rows", made="layer")
+
+
+def draw(draws: stream.Stream) -> DTensorCase:
+    """A random case, mostly without strays."""
+    drawn = {name: draws.choice(values) for name, values in AXES.items()}
+    if not draws.chance(4):
+        drawn["out_of_range"] = None
+    return repair(DTensorCase(**drawn, seed=draws.between(0, 255)))
+
+
+SPACE = Space(DTensorCase, AXES, repair, scope, fixed_cases, flags=("ranks", "table"), draw=draw, strength=1)
+
+
+def no_ranks(case: object, out: Outcome) -> str | None:
+    """Why an outcome can't be judged: forks can't use a device that is in use."""
+    return None if out.device == "cpu" else "ranks are forks, which can't use a device that this process uses"
+
+
+def unmade(out: Outcome) -> str | None:
+    """What this release or this machine lacks."""
+    text = str(out.error or "")
+    if text.startswith(APART):
+        return APART
+    if isinstance(out.error, ImportError) and "torch.distributed" in text:
+        return f"this release has none: {text.splitlines()[0][:80]}"
+    return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None

@@ -1,7 +1,4 @@
-"""Programs: lookups in tables that several processes share.  Each rank is a fork of this process.
-
-They import nothing but torch and the standard library, for their source is what a counterexample's script shows.
-"""
+"""Programs: lookups in tables that several processes share.  Each rank is a fork of this process."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: Of a mesh, the table, its placement and the layer's flags: the parameter, and the lookup of tokens that are placed.
@@ -32,9 +29,6 @@ Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 GRACE = 1.0
 #: How it begins where ranks make no process group.
 APART = "the ranks can't reach each other"
-
-
-# -- processes -----------------------------------------------------------------------------------------------------
 
 
 def on_ranks(count: int, work: Callable[[], Any]) -> list[Any]:
@@ -106,12 +100,6 @@ def gathered(pipes: list[Any], processes: list[Any]) -> list[tuple[Any, BaseExce
     return [answers[rank] for rank in sorted(answers)]
 
 
-# -- layers --------------------------------------------------------------------------------------------------------
-
-MADE: dict[str, Make] = {}
-_made = into(MADE)
-
-
 def spread(given: Tensor, mesh: Any, place: Any) -> Any:
     from torch.distributed.tensor import distribute_tensor
 
@@ -129,13 +117,11 @@ def layer_of(table: Tensor, flags: dict[str, Any]) -> Any:
     return torch.nn.Embedding(rows, width, _weight=table, dtype=table.dtype, **flags)
 
 
-@_made
 def distributed(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> tuple[Tensor, Callable[[Any], Tensor]]:
     leaf = spread(table, mesh, place).requires_grad_()
     return leaf, lambda tokens: torch.nn.functional.embedding(tokens, leaf, **flags)
 
 
-@_made
 def layer(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> tuple[Tensor, Callable[[Any], Tensor]]:
     """An nn.Embedding whose parameter is distributed."""
     made = layer_of(table, flags)
@@ -143,7 +129,6 @@ def layer(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> tuple[
     return made.weight, made
 
 
-@_made
 def parallelized(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> tuple[Tensor, Callable[[Any], Tensor]]:
     """An nn.Embedding in tensor parallelism, its rows or its columns in pieces; it takes and gives plain tensors."""
     from torch.distributed.tensor import Replicate
@@ -155,7 +140,6 @@ def parallelized(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) ->
     return made.weight, lambda tokens: made(whole(tokens))
 
 
-@_made
 def fully_sharded(
     mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]
 ) -> tuple[Tensor, Callable[[Any], Tensor]]:
@@ -167,66 +151,21 @@ def fully_sharded(
     return made[0].weight, lambda tokens: made(whole(tokens))
 
 
-# -- uses ----------------------------------------------------------------------------------------------------------
-
-USES: dict[str, Use] = {}
-_use = into(USES)
-
-
-@_use
-def alone(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows
-
-
-@_use
-def transposed(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows.transpose(0, -1)
-
-
-@_use
-def stacked(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return torch.stack([rows, rows])
-
-
-@_use
-def summed(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows.sum(0)
-
-
-@_use
-def chosen(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows[0]
-
-
-@_use
-def flattened(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows.flatten()
-
-
-@_use
-def unsqueezed(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    return rows.unsqueeze(0)
-
-
-@_use
-def added(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    """Used twice, as a residual connection does."""
-    return rows.relu() + rows.abs()
-
-
-@_use
-def another(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    """With a second lookup in the same table."""
-    return rows + another()
-
-
-@_use
-def projected(rows: Tensor, another: Callable[[], Tensor], table: Tensor) -> Tensor:
-    """Through a tied head."""
-    return torch.nn.functional.linear(rows, table)
-
-
-# -- program -------------------------------------------------------------------------------------------------------
+MADE: dict[str, Make] = {made.__name__: made for made in (distributed, layer, parallelized, fully_sharded)}
+USES: dict[str, Use] = named(
+    {
+        "alone": lambda rows, other, table: rows,
+        "transposed": lambda rows, other, table: rows.transpose(0, -1),
+        "stacked": lambda rows, other, table: torch.stack([rows, rows]),
+        "summed": lambda rows, other, table: rows.sum(0),
+        "chosen": lambda rows, other, table: rows[0],
+        "flattened": lambda rows, other, table: rows.flatten(),
+        "unsqueezed": lambda rows, other, table: rows.unsqueeze(0),
+        "added": lambda rows, other, table: rows.relu() + rows.abs(),  # as a residual connection does
+        "another": lambda rows, other, table: rows + other(),
+        "projected": lambda rows, other, table: torch.nn.functional.linear(rows, table),  # through a tied head
+    }
+)
 
 
 def sharded(

@@ -1,8 +1,5 @@
 """Programs: a call is made with tensors, and with two kinds that have no memory: fake ones, as a compiler makes them,
-and those on the device meta.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+and those on the device meta."""
 
 from __future__ import annotations
 
@@ -10,59 +7,51 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
-#: Of the table, the tokens, the offsets, further flags and whether the table learns: what comes out.
-Call = Callable[[Tensor, Tensor, Tensor, dict[str, Any], bool], Any]
-SHADOWED: dict[str, Call] = {}
-_call = into(SHADOWED)
+#: Of the table, the tokens, the offsets and flags: the output.
+Call = Callable[[Tensor, Tensor, Tensor, dict[str, Any]], Any]
 
 
-@_call
-def lookup(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any], learns: bool) -> Any:
-    return torch.nn.functional.embedding(tokens, table, flags["padding_idx"])
+def metadata(
+    call: Call, flags: dict[str, Any], learns: bool, table: Tensor, tokens: Tensor, offsets: Tensor
+) -> dict[str, Any]:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def told(table: Tensor, tokens: Tensor, offsets: Tensor) -> list[Any]:
+        found = call(table.detach().requires_grad_(learns), tokens, offsets, flags)
+        parts = found if isinstance(found, (tuple, list)) else [found]
+        return [(tuple(part.shape), str(part.dtype).removeprefix("torch."), part.requires_grad) for part in parts]
+
+    seen = {"real": told(table, tokens, offsets)}
+    with FakeTensorMode() as mode:
+        seen["fake"] = told(mode.from_tensor(table), mode.from_tensor(tokens), mode.from_tensor(offsets))
+    seen["meta"] = told(table.to("meta"), tokens.to("meta"), offsets.to("meta"))
+    return seen
 
 
-@_call
-def bag(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any], learns: bool) -> Any:
-    return torch.nn.functional.embedding_bag(tokens, table, offsets, **flags)
-
-
-@_call
-def whole_bag(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any], learns: bool) -> Any:
+def whole_bag(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any]) -> Any:
     """With what the kernel notes of each token and bag."""
     mode = ("sum", "mean", "max").index(flags["mode"])
     padding, last = flags["padding_idx"], flags["include_last_offset"]
     return torch.embedding_bag(table, tokens, offsets, False, mode, False, None, last, padding)
 
 
-@_call
-def projected(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any], learns: bool) -> Any:
-    return torch.nn.functional.linear(torch.nn.functional.embedding(tokens, table), table)
-
-
-@_call
-def learnt(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any], learns: bool) -> Any:
+def learnt(table: Tensor, tokens: Tensor, offsets: Tensor, flags: dict[str, Any]) -> Any:
     """The table's gradient."""
-    value = torch.nn.functional.embedding_bag(tokens, table, offsets, **flags)
+    value = F.embedding_bag(tokens, table, offsets, **flags)
     return torch.autograd.grad(value.sum(), table)
 
 
-def shadowed(
-    call: Call, flags: dict[str, Any], learns: bool, table: Tensor, tokens: Tensor, offsets: Tensor
-) -> dict[str, Any]:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    def told(given: tuple[Tensor, Tensor, Tensor]) -> list[Any]:
-        leaf = given[0].detach().requires_grad_(learns)
-        found = call(leaf, given[1], given[2], flags, learns)
-        parts = found if isinstance(found, (tuple, list)) else [found]
-        return [(tuple(part.shape), str(part.dtype).removeprefix("torch."), part.requires_grad) for part in parts]
-
-    seen = {"real": told((table, tokens, offsets))}
-    with FakeTensorMode() as mode:
-        seen["fake"] = told((mode.from_tensor(table), mode.from_tensor(tokens), mode.from_tensor(offsets)))
-    seen["meta"] = told((table.to("meta"), tokens.to("meta"), offsets.to("meta")))
-    return seen
+CALLS: dict[str, Call] = named(
+    {
+        "lookup": lambda table, tokens, offsets, flags: F.embedding(tokens, table, flags["padding_idx"]),
+        "bag": lambda table, tokens, offsets, flags: F.embedding_bag(tokens, table, offsets, **flags),
+        "whole_bag": whole_bag,
+        "projected": lambda table, tokens, offsets, flags: F.linear(F.embedding(tokens, table), table),
+        "learnt": learnt,
+    }
+)

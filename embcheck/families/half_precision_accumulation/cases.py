@@ -1,13 +1,18 @@
-"""Tokens that come so often that a narrow format can't count them, as a case; knows no torch."""
+"""Tokens that come so often that a narrow format can't count them: the cases that there are, and their program."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.half_precision_accumulation.programs import GATHERED, accumulated
 
 #: Calls that can give a sparse gradient.
 SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
@@ -51,10 +56,7 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
             turns = np.concatenate([np.arange(count) for count in self.counts])
             tokens = tokens[np.argsort(turns, kind="stable")]
         table = FORMATS[self.dtype].encode(np.ones((rows, self.embedding_dim)))
-        return {
-            "tokens": Input(tokens.astype(self.index_dtype), self.index_dtype),
-            "weight": Input(table, self.dtype),
-        }
+        return {"tokens": Input(tokens.astype(self.index_dtype), self.index_dtype), "weight": Input(table, self.dtype)}
 
     def facts(self) -> dict[str, Any]:
         """The axes and: largest (the largest count), several (rows of unequal counts), stops, half."""
@@ -65,3 +67,63 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
             "stops": self.stops,
             "half": self.dtype in ("float16", "bfloat16"),
         }
+
+
+#: On both sides of where bfloat16 and float16 stop to hold every integer, and beyond.
+COUNTS: tuple[tuple[int, ...], ...] = (
+    (300,), (255,), (256,), (257,), (2047,), (2048,), (2049,), (3000,), (1, 300), (257, 3, 255), (3000, 0, 300),
+    (256, 2049, 1, 300), (2048, 2047, 2049, 3000, 300, 257, 256, 255),
+)  # fmt: skip
+
+
+def plan(case: AccumulationCase) -> Plan:
+    return Plan(accumulated, case.inputs(), {"call": GATHERED[case.call], "sparse": case.sparse})
+
+
+def repair(case: AccumulationCase) -> AccumulationCase:
+    """The case with what its call takes."""
+    changes: dict[str, Any] = {}
+    if case.call not in SPARSE:
+        changes["sparse"] = False
+    if case.call in ("gathered", "product"):
+        changes["index_dtype"] = "int64"
+    if len(case.counts) == 1:
+        changes["mixed"] = False
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "counts": COUNTS,
+    "embedding_dim": (1, 2, 8, 33),
+    "call": tuple(GATHERED),
+    "sparse": (False, True),
+    "mixed": (False, True),
+    "dtype": ("bfloat16", "float16", "float32", "float64"),
+    "index_dtype": ("int64", "int32"),
+}
+
+
+def scope() -> Iterator[AccumulationCase]:
+    """Every call with every number of tokens in every dtype."""
+    seen = set()
+    chosen = itertools.product(COUNTS, GATHERED, (False, True), AXES["dtype"])
+    for seed, (counts, call, sparse, dtype) in enumerate(chosen):
+        width, index_dtype = AXES["embedding_dim"][seed // 4 % 4], AXES["index_dtype"][seed // 8 % 2]
+        case = repair(AccumulationCase(counts, width, call, sparse, seed % 3 == 1, dtype, index_dtype))
+        if case not in seen:
+            seen.add(case)
+            yield case
+
+
+def fixed_cases() -> Iterator[AccumulationCase]:
+    """Every call with rows of unequal counts, in half precision, in every profile."""
+    for call, dtype, mixed in itertools.product(GATHERED, ("bfloat16", "float16"), (False, True)):
+        for counts in ((300, 2049, 3000), (256, 255, 3)):
+            yield AccumulationCase(counts, 2, call, mixed=mixed, dtype=dtype)
+            if call in SPARSE:
+                yield AccumulationCase(counts, 2, call, True, mixed, dtype)
+
+
+SPACE = Space(
+    AccumulationCase, AXES, repair, scope, fixed_cases, flags=("call", "sparse", "dtype", "counts"), strength=2
+)

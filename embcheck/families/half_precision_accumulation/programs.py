@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
-#: Of the tokens, the table and whether the gradient is to be sparse: a row for each token, or one for all of them.
-GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = {}
-_gathered = into(GATHERED)
 
 
 def accumulated(
@@ -29,57 +27,25 @@ def accumulated(
     return {"gradient": gradient.to_dense(), "coalesced": gradient.coalesce().to_dense()}
 
 
-@_gathered
-def lookup(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return torch.nn.functional.embedding(tokens, weight, sparse=sparse)
-
-
-@_gathered
-def batch(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    """A bag of each token."""
-    return torch.nn.functional.embedding_bag(tokens[:, None], weight, mode="sum", sparse=sparse)
-
-
-@_gathered
-def mean_of_each(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return torch.nn.functional.embedding_bag(tokens, weight, torch.arange(len(tokens)), mode="mean", sparse=sparse)
-
-
-@_gathered
-def maximum_of_each(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return torch.nn.functional.embedding_bag(tokens[:, None], weight, mode="max")
-
-
-@_gathered
 def weighted(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
     samples = torch.ones(len(tokens), 1, dtype=weight.dtype)
-    return torch.nn.functional.embedding_bag(
-        tokens[:, None], weight, mode="sum", per_sample_weights=samples, sparse=sparse
-    )
+    return F.embedding_bag(tokens[:, None], weight, mode="sum", per_sample_weights=samples, sparse=sparse)
 
 
-@_gathered
-def one_bag(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    """All tokens in one bag."""
-    return torch.nn.functional.embedding_bag(tokens[None], weight, mode="sum", sparse=sparse)
-
-
-@_gathered
-def indexed(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return weight[tokens]
-
-
-@_gathered
-def selected(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return weight.index_select(0, tokens)
-
-
-@_gathered
-def gathered(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    return weight.gather(0, tokens[:, None].expand(-1, weight.shape[1]))
-
-
-@_gathered
-def product(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
-    """Of what is one-hot and the table."""
-    return torch.nn.functional.one_hot(tokens, len(weight)).to(weight.dtype) @ weight
+#: Of the tokens, the table and whether the gradient is to be sparse: a row for each token, or one for all of them.
+GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
+    {
+        "lookup": lambda tokens, weight, sparse: F.embedding(tokens, weight, sparse=sparse),
+        "batch": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="sum", sparse=sparse),
+        "mean_of_each": lambda tokens, weight, sparse: F.embedding_bag(
+            tokens, weight, torch.arange(len(tokens)), mode="mean", sparse=sparse
+        ),
+        "maximum_of_each": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="max"),
+        "weighted": weighted,
+        "one_bag": lambda tokens, weight, sparse: F.embedding_bag(tokens[None], weight, mode="sum", sparse=sparse),
+        "indexed": lambda tokens, weight, sparse: weight[tokens],
+        "selected": lambda tokens, weight, sparse: weight.index_select(0, tokens),
+        "gathered": lambda tokens, weight, sparse: weight.gather(0, tokens[:, None].expand(-1, weight.shape[1])),
+        "product": lambda tokens, weight, sparse: F.one_hot(tokens, len(weight)).to(weight.dtype) @ weight,
+    }
+)

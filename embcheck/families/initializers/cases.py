@@ -1,103 +1,52 @@
-"""A tensor that is filled, as a case, and the distribution or the numbers that should fill it; knows no torch."""
+"""A tensor that is filled by an initializer: the cases that there are, and the program that runs each."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
-from embcheck.families.construction.cases import DELTA, Spread, normal_cumulative
-
-
-class Truncated(NamedTuple):
-    """A normal distribution within [low, high]."""
-
-    mean: float
-    scale: float
-    low: float
-    high: float
-
-    def cumulative(self, values: Floats) -> Floats:
-        """P(X ≤ x) at each of ``values``."""
-        ends = normal_cumulative(np.array([(self.low - self.mean) / self.scale, (self.high - self.mean) / self.scale]))
-        inside = normal_cumulative((np.clip(values, self.low, self.high) - self.mean) / self.scale)
-        share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
-        return share
-
-    def cumulative_in_torch(self, values: str) -> str:
-        """The same as an expression of torch."""
-        low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
-        inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
-        return f"({inside} - {low!r}) / {high - low!r}"
-
-
-#: The gain of a nonlinearity, with the slope of leaky_relu.
-GAINS: dict[tuple[Any, ...], float] = {
-    ("linear",): 1.0, ("conv1d",): 1.0, ("conv2d",): 1.0, ("conv_transpose3d",): 1.0, ("sigmoid",): 1.0, ("tanh",): 5 / 3,
-    ("relu",): math.sqrt(2), ("selu",): 3 / 4, ("leaky_relu",): math.sqrt(2 / 1.0001), ("leaky_relu", None): math.sqrt(2 / 1.0001),
-    ("leaky_relu", 0): math.sqrt(2), ("leaky_relu", 2): math.sqrt(2 / 5),
-    ("leaky_relu", -0.5): math.sqrt(2 / 1.25), ("relu", 3.0): math.sqrt(2), ("tanh", 0): 5 / 3, ("linear", 0.0): 1.0,
-}  # fmt: skip
-
-
-def _uniform(low: float, high: float) -> Spread:
-    return Spread((low + high) / 2, (high - low) / 2, True)
-
-
-def _kaiming(gain: float, fan: float) -> float:
-    return gain / math.sqrt(fan)
-
-
-#: The distribution by fan_in and fan_out.
-Fans = Callable[[float, float], Spread | Truncated]
-DISTRIBUTIONS: dict[str, Fans] = {
-    "uniform": lambda i, o: _uniform(0.0, 1.0),
-    "uniform_wide": lambda i, o: _uniform(-3.0, 1.0),
-    "uniform_to_zero": lambda i, o: _uniform(-2.0, 0.0),
-    "normal": lambda i, o: Spread(0.0, 1.0, False),
-    "embedding": lambda i, o: Spread(0.0, 1.0, False),
-    "normal_moved": lambda i, o: Spread(-2.0, 0.5, False),
-    "xavier_uniform": lambda i, o: Spread(0.0, math.sqrt(6 / (i + o)), True),
-    "xavier_uniform_wide": lambda i, o: Spread(0.0, 4 * math.sqrt(6 / (i + o)), True),
-    "xavier_normal": lambda i, o: Spread(0.0, math.sqrt(2 / (i + o)), False),
-    "xavier_normal_wide": lambda i, o: Spread(0.0, 4 * math.sqrt(2 / (i + o)), False),
-    "kaiming_uniform": lambda i, o: Spread(0.0, math.sqrt(3) * _kaiming(math.sqrt(2), i), True),
-    "kaiming_uniform_steep": lambda i, o: Spread(0.0, math.sqrt(3) * _kaiming(math.sqrt(2 / 10), o), True),
-    "kaiming_uniform_tanh": lambda i, o: Spread(0.0, math.sqrt(3) * _kaiming(5 / 3, o), True),
-    "kaiming_uniform_linear": lambda i, o: Spread(0.0, math.sqrt(3) * _kaiming(1.0, i), True),
-    "kaiming_normal": lambda i, o: Spread(0.0, _kaiming(math.sqrt(2), i), False),
-    "kaiming_normal_steep": lambda i, o: Spread(0.0, _kaiming(math.sqrt(2 / 10), i), False),
-    "kaiming_normal_selu": lambda i, o: Spread(0.0, _kaiming(3 / 4, o), False),
-    "kaiming_normal_relu": lambda i, o: Spread(0.0, _kaiming(math.sqrt(2), o), False),
-    "truncated": lambda i, o: Truncated(0.0, 1.0, -2.0, 2.0),
-    "truncated_narrow": lambda i, o: Truncated(0.25, 1.0, -0.5, 0.75),
-    "truncated_beside": lambda i, o: Truncated(1.5, 1.0, -0.5, 0.5),
-    "truncated_moved": lambda i, o: Truncated(1.0, 0.5, -1.0, 3.0),
-    "linear_weight": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),
-    "linear_reset": lambda i, o: Spread(0.0, 1 / math.sqrt(i), True),
-    "linear_bias": lambda i, o: Spread(0.0, 0.5, True),
-    "truncated_fine": lambda i, o: Truncated(0.125, 0.0625, 0.0625, 0.1875),
-}
-CONSTANTS = {"normal_fixed": 0.75, "constant_zero": 0.0, "constant_negative": -2.5, "ones": 1.0, "zeros": 0.0,
-             "xavier_uniform_zero": 0.0}  # fmt: skip
-#: Those that need a matrix, at least a matrix, or a kernel of a convolution.
-MATRICES = frozenset(
-    {"eye", "sparse_half", "sparse_tenth", "linear_weight", "linear_reset", "linear_bias", "embedding"}
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS
+from embcheck.core.space import Space
+from embcheck.families.construction.cases import Spread
+from embcheck.families.initializers import programs
+from embcheck.families.initializers.oracle import (
+    DISTRIBUTIONS,
+    FANNED,
+    GAINS,
+    INITIALIZERS,
+    KERNELS,
+    MATRICES,
+    ORTHOGONAL,
+    SPARSITY,
+    WITHOUT_GENERATOR,
+    Truncated,
 )
-FANNED = frozenset(
-    {"orthogonal", "orthogonal_wide", *(name for name in [*DISTRIBUTIONS, *CONSTANTS] if name[:3] in ("xav", "kai"))}
+
+#: The initializers, in the order that chosen cases count by.
+FILLS = (
+    *("uniform", "uniform_wide", "uniform_to_zero", "normal", "normal_moved", "normal_fixed", "constant_zero"),
+    *("constant_negative", "ones", "zeros", "eye", "dirac", "dirac_of_two", "xavier_uniform", "xavier_uniform_wide"),
+    *("xavier_uniform_zero", "xavier_normal", "xavier_normal_wide", "kaiming_uniform", "kaiming_uniform_steep"),
+    *("kaiming_uniform_tanh", "kaiming_uniform_linear", "kaiming_normal", "kaiming_normal_steep"),
+    *("kaiming_normal_selu", "kaiming_normal_relu", "truncated", "truncated_narrow", "truncated_beside"),
+    *("truncated_moved", "orthogonal", "orthogonal_wide", "sparse_half", "sparse_tenth", "linear_weight"),
+    *("linear_bias", "linear_reset", "embedding", "truncated_fine", "orthogonal_firsts"),
 )
-KERNELS = frozenset({"dirac", "dirac_of_two"})
-SPARSITY = {"sparse_half": 0.5, "sparse_tenth": 0.1}
-ORTHOGONAL = {"orthogonal": 1.0, "orthogonal_wide": 3.0}
-#: Those that make their numbers with torch's own generator whatever they are given.
-WITHOUT_GENERATOR = frozenset({"linear_weight", "linear_reset", "linear_bias", "embedding", "eye", *KERNELS, "ones", "zeros",
-                               "constant_zero", "constant_negative"})  # fmt: skip
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (3, 2), (2, 3), (1, 1), (4, 4), (1, 5), (5, 1), (17, 9), (4, 2, 3), (4, 2, 2, 3), (2, 4, 1, 3, 2), (6, 3, 5), (3,), (),
+    (0,), (0, 3), (2, 0), (0, 0),
+)  # fmt: skip
+#: Enough numbers for statistics; the receptive field is 1, 9 and 4.
+MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
 
 
 class _FillingAxes(NamedTuple):
@@ -140,10 +89,9 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
     @property
     def exact(self) -> Floats | None:
         """The numbers, where nothing is drawn."""
-        made = np.zeros(self.shape)
-        if self.fill in CONSTANTS:
-            made = made + CONSTANTS[self.fill]
-        elif self.fill == "eye":
+        constant = INITIALIZERS[self.fill].constant
+        made = np.full(self.shape, constant or 0.0)
+        if self.fill == "eye":
             made = np.eye(self.shape[0], self.shape[1])
         elif self.fill in KERNELS:
             groups = 2 if self.fill == "dirac_of_two" else 1
@@ -152,7 +100,7 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
             for group in range(groups):
                 for channel in range(min(outputs, self.shape[1])):
                     made[(group * outputs + channel, channel, *middle)] = 1.0
-        else:
+        elif constant is None:
             return None
         return made
 
@@ -176,17 +124,77 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
         }
 
 
-def allowed_mean(n: int, spread: Spread, many: int = 1) -> float:
-    """How far the mean of n draws may be off, in each of so ``many`` samples:
+def plan(case: InitializerCase) -> Plan:
+    if case.gains:
+        return Plan(programs.gained, {}, {"names": tuple(GAINS)})
+    options = {name: getattr(case, name) for name in ("own_generator", "trains", "detached", "seed")}
+    function, arguments, named, *_ = INITIALIZERS[case.fill]
+    options["fill"] = programs.OTHERS.get(function, programs.fill_by)
+    options["call"] = (function, arguments, named)
+    return Plan(programs.filled, {"weight": case.weight_input()}, options)
 
-    Sub-Gaussian with σ, or with a uniform's half width (Hoeffding).
-    """
-    return spread.scale * math.sqrt(2 * math.log(2 * many / DELTA) / n)
+
+def repair(case: InitializerCase) -> InitializerCase:
+    """The case with a shape that its initializer takes."""
+    if case.gains:
+        return InitializerCase(gains=True)
+    shape, changes = case.shape, dict[str, Any]()
+    if case.fill in KERNELS and not (3 <= len(shape) <= 5 and shape[0] % 2 == 0):
+        changes["shape"] = (4, 2, 3)
+    elif case.fill in MATRICES and (len(shape) != 2 or 0 in shape):
+        changes["shape"] = (3, 2)
+    elif case.fill in FANNED and len(shape) < 2:
+        changes["shape"] = (2, 3)
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    if case.fill in ORTHOGONAL and case.dtype in ("float16", "bfloat16"):
+        changes["dtype"] = "float32"  # there is no QR decomposition of half precision
+    if case.fill in WITHOUT_GENERATOR:
+        changes["own_generator"] = False
+    return case.but(**changes)
 
 
-def allowed_square(n: int, spread: Spread, many: int = 1) -> float:
-    """How far the mean square about the mean may be off: χ² (Laurent and Massart 2000), or bounded (Hoeffding)."""
-    x = math.log(2 * many / DELTA)
-    if spread.uniform:
-        return spread.scale**2 * math.sqrt(x / (2 * n))
-    return 2 * spread.scale**2 * (math.sqrt(x / n) + x / n)
+AXES: dict[str, tuple[Any, ...]] = {
+    "fill": FILLS,
+    "shape": SHAPES,
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "own_generator": (False, True),
+    "trains": (True, False),
+    "detached": (False, True),
+}
+
+
+def scope() -> Iterator[InitializerCase]:
+    """Every initializer with every shape and every layout; enough numbers for statistics; the gains."""
+    yield InitializerCase(gains=True)
+    chosen = itertools.product(FILLS, SHAPES, ("contiguous", "transposed", "strided"))
+    for seed, (fill, shape, layout) in enumerate(chosen):
+        flags = bool(seed % 2), bool(seed % 3), seed % 4 == 1
+        yield repair(InitializerCase(fill, shape, tuple(FORMATS)[seed % 4], layout, *flags, seed=seed))
+
+
+def fixed_cases() -> Iterator[InitializerCase]:
+    """Statistics of each initializer; of those that a layer draws, enough to see a fiftieth."""
+    for seed, (fill, shape) in enumerate(itertools.product(DISTRIBUTIONS, MANY)):
+        dtype, layout = tuple(FORMATS)[seed % 4], ("contiguous", "transposed")[seed % 2]
+        yield repair(InitializerCase(fill, shape, dtype, layout, bool(seed % 3), seed=seed))
+    for seed, (fill, dtype) in enumerate(itertools.product(("normal", "embedding"), FORMATS)):
+        yield InitializerCase(fill, (513, 512), dtype, seed=seed)
+    yield InitializerCase("linear_weight", (512, 257), seed=1)
+    for fill in SPARSITY:
+        yield InitializerCase(fill, (40, 200), seed=2)
+    for seed, (fill, shape) in enumerate(itertools.product(ORTHOGONAL, ((4, 4), (2, 6), (6, 2), (3, 2, 5), (1, 4)))):
+        yield InitializerCase(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
+    yield InitializerCase(gains=True)
+    yield InitializerCase("orthogonal_firsts", (8, 16), own_generator=True, seed=3)
+    yield InitializerCase("orthogonal_firsts", (16, 8), "float64", seed=4)
+
+
+def draw(draws: stream.Stream) -> InitializerCase:
+    """A random case of little size."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    return repair(InitializerCase(**chosen, seed=draws.between(0, 1 << 16)))
+
+
+SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), draw=draw, strength=2)

@@ -14,12 +14,14 @@ from embcheck.core.registry import into
 from embcheck.families.construction.seeding import seeded
 
 Tensor = torch.Tensor
-#: Fills a tensor, with a generator or with torch's own.
-Fill = Callable[[Tensor, Any], Any]
-FILLS: dict[str, Fill] = {}
+#: Fills a tensor, with a generator or with torch's own: those that are no functions of torch.nn.init.
+Fill = Callable[..., Any]
+OTHERS: dict[str, Fill] = {}
 
 
-def filled(fill: Fill, own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor) -> dict[str, Any]:
+def filled(
+    fill: Fill, call: tuple[Any, ...], own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor
+) -> dict[str, Any]:
     import warnings
 
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -32,16 +34,16 @@ def filled(fill: Fill, own_generator: bool, trains: bool, detached: bool, seed: 
         part = target.detach()[...] if detached else target
         mark = (target.data_ptr(), target.stride(), target.dtype)
         version, state = target._version, torch.get_rng_state()
-        returned = fill(part, generator)
+        returned = fill(part, generator, *call)
         kept = (target.data_ptr(), target.stride(), target.dtype) == mark
         values = target.detach().clone()
         undisturbed = torch.equal(torch.get_rng_state(), state)
-        fill(part, generator)
+        fill(part, generator, *call)
         following = target.detach().clone()
         seeded(seed)
         if generator is not None:
             generator.manual_seed(seed)
-        fill(part, generator)
+        fill(part, generator, *call)
         again = target.detach().clone()
     return {
         "values": values,
@@ -67,195 +69,31 @@ def gained(names: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
     return {"gains": torch.tensor([float(gain) for gain in gains], dtype=torch.float64), "refused": refused}
 
 
-_fill = into(FILLS)
+def fill_by(t: Tensor, g: Any, function: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    given = [g if value == "generator" else value for value in arguments]
+    flags = {name: g if value == "generator" else value for name, value in named.items()}
+    return getattr(torch.nn.init, function)(t, *given, **flags)
+
+
+_fill = into(OTHERS)
 
 
 @_fill
-def uniform(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.uniform_(t, generator=g)
-
-
-@_fill
-def uniform_wide(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.uniform_(t, -3.0, 1.0, generator=g)
-
-
-@_fill
-def uniform_to_zero(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.uniform_(t, a=-2.0, b=0.0, generator=g)
-
-
-@_fill
-def normal(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.normal_(t, generator=g)
-
-
-@_fill
-def normal_moved(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.normal_(t, mean=-2.0, std=0.5, generator=g)
-
-
-@_fill
-def normal_fixed(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.normal_(t, 0.75, 0.0, generator=g)
-
-
-@_fill
-def constant_zero(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.constant_(t, 0)
-
-
-@_fill
-def constant_negative(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.constant_(t, val=-2.5)
-
-
-@_fill
-def ones(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.ones_(t)
-
-
-@_fill
-def zeros(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.zeros_(t)
-
-
-@_fill
-def eye(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.eye_(t)
-
-
-@_fill
-def dirac(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.dirac_(t)
-
-
-@_fill
-def dirac_of_two(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.dirac_(t, groups=2)
-
-
-@_fill
-def xavier_uniform(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.xavier_uniform_(t, generator=g)
-
-
-@_fill
-def xavier_uniform_wide(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.xavier_uniform_(t, 4.0, g)
-
-
-@_fill
-def xavier_uniform_zero(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.xavier_uniform_(t, gain=0.0, generator=g)
-
-
-@_fill
-def xavier_normal(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.xavier_normal_(t, generator=g)
-
-
-@_fill
-def xavier_normal_wide(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.xavier_normal_(t, gain=4.0, generator=g)
-
-
-@_fill
-def kaiming_uniform(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_uniform_(t, generator=g)
-
-
-@_fill
-def kaiming_uniform_steep(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_uniform_(t, a=3.0, mode="fan_out", generator=g)
-
-
-@_fill
-def kaiming_uniform_tanh(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_uniform_(t, mode="fan_out", nonlinearity="tanh", generator=g)
-
-
-@_fill
-def kaiming_uniform_linear(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_uniform_(t, 2.0, "fan_in", "linear", g)
-
-
-@_fill
-def kaiming_normal(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_normal_(t, generator=g)
-
-
-@_fill
-def kaiming_normal_steep(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_normal_(t, a=3.0, generator=g)
-
-
-@_fill
-def kaiming_normal_selu(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_normal_(t, mode="fan_out", nonlinearity="selu", generator=g)
-
-
-@_fill
-def kaiming_normal_relu(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.kaiming_normal_(t, 5.0, "fan_out", "relu", g)
-
-
-@_fill
-def truncated(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.trunc_normal_(t, generator=g)
-
-
-@_fill
-def truncated_narrow(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.trunc_normal_(t, mean=0.25, std=1.0, a=-0.5, b=0.75, generator=g)
-
-
-@_fill
-def truncated_beside(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.trunc_normal_(t, 1.5, 1.0, -0.5, 0.5, g)
-
-
-@_fill
-def truncated_moved(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.trunc_normal_(t, 1.0, 0.5, -1.0, 3.0, g)
-
-
-@_fill
-def orthogonal(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.orthogonal_(t, generator=g)
-
-
-@_fill
-def orthogonal_wide(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.orthogonal_(t, gain=3.0, generator=g)
-
-
-@_fill
-def sparse_half(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.sparse_(t, sparsity=0.5, generator=g)
-
-
-@_fill
-def sparse_tenth(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.sparse_(t, 0.1, 2.0, g)
-
-
-@_fill
-def linear_weight(t: Tensor, g: Any) -> Any:
+def linear_weight(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Linear(t.shape[1], t.shape[0], dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.weight)
 
 
 @_fill
-def linear_bias(t: Tensor, g: Any) -> Any:
+def linear_bias(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Linear(4, t.numel(), dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.bias.reshape(t.shape))
 
 
 @_fill
-def linear_reset(t: Tensor, g: Any) -> Any:
+def linear_reset(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Linear(t.shape[1], t.shape[0], bias=False, dtype=t.dtype)
     torch.nn.init.ones_(layer.weight)
     layer.reset_parameters()
@@ -264,19 +102,14 @@ def linear_reset(t: Tensor, g: Any) -> Any:
 
 
 @_fill
-def embedding(t: Tensor, g: Any) -> Any:
+def embedding(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.weight)
 
 
 @_fill
-def truncated_fine(t: Tensor, g: Any) -> Any:
-    return torch.nn.init.trunc_normal_(t, 0.125, 0.0625, 0.0625, 0.1875, g)
-
-
-@_fill
-def orthogonal_firsts(t: Tensor, g: Any) -> Any:
+def orthogonal_firsts(t: Tensor, g: Any, *call: Any) -> Any:
     """The first elements of as many unit vectors."""
     firsts = [torch.nn.init.orthogonal_(torch.empty(2, 1), generator=g)[0, 0] for _ in range(t.numel())]
     with torch.no_grad():

@@ -1,16 +1,22 @@
-"""A checkpoint that is loaded, as a case: what is wrong with it, and the module that should come of it; no torch."""
+"""A checkpoint that is loaded, as a case: what is wrong with it, and the module that should come of it."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats
-from embcheck.core.layout import view_of
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS, view_of
+from embcheck.core.space import Space
+from embcheck.families.load_state_dict.programs import EDITS, PRIORS, restored
 
 #: The module's parameters, then its buffers, in the order in which they are listed.
 SLOTS = ("words.weight", "deep.0.weight", "deep.0.bias", "mean", "count", "scratch")
@@ -31,9 +37,7 @@ NEIGHBOURS = (
 )  # fmt: skip
 
 
-class _CheckpointAxes(NamedTuple):
-    """The axes, simplest value first."""
-
+class _LoadStateDictAxes(NamedTuple):
     edited: str = "words.weight"
     edit: str = "fits"
     missing: tuple[str, ...] = ()
@@ -63,7 +67,7 @@ class _CheckpointAxes(NamedTuple):
     stored: str = "contiguous"
 
 
-class LoadStateDictCase(Axes, _CheckpointAxes):  # type: ignore[misc]
+class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     """A checkpoint for an embedding, a linear layer and three buffers."""
 
     @property
@@ -77,9 +81,18 @@ class LoadStateDictCase(Axes, _CheckpointAxes):  # type: ignore[misc]
         return False if self.passed in ("none", "strict") else bool(self.assign)
 
     @property
-    def order_of_keys(self) -> tuple[str, ...]:
-        """The checkpoint's keys in its own order."""
-        return KEYS if self.order == "kept" else KEYS[::-1]
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The slots that the checkpoint has, in its own order, and their names there."""
+        order = KEYS if self.order == "kept" else KEYS[::-1]
+        said = {"deep.0.weight": "deep.0.kernel"} if self.renamed else {}
+        return tuple((slot, said.get(slot, slot)) for slot in order if slot not in self.missing)
+
+    @property
+    def call(self) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+        """What load_state_dict is given beside the checkpoint, and whether gradients are off."""
+        keywords = {"strict": self.strict, "assign": self.assign} if self.passed == "keyword" else {}
+        count = {"all": 2, "strict": 1}.get(self.passed, 0)
+        return (self.strict, self.assign)[:count], keywords, self.no_grad
 
     @property
     def refused(self) -> bool:
@@ -128,13 +141,12 @@ class LoadStateDictCase(Axes, _CheckpointAxes):  # type: ignore[misc]
         if slot in self.missing or slot == "scratch":
             return own, self.start(slot)
         values, dtype = self.entry(slot), own
-        if slot == self.edited:
+        if slot == self.edited and slot != "count":
+            dtype = CASTS.get(self.edit, own)
             if self.edit == "expanded":
                 values = np.broadcast_to(values.flat[0], values.shape)
-            if self.edit in CASTS and slot != "count":
-                dtype = CASTS[self.edit]
         if slot == "count":
-            return (CASTS.get(self.edit, own) if self.assigns and slot == self.edited else own), values
+            return own, values
         held = FORMATS[dtype].decode(FORMATS[dtype].encode(values))
         final = dtype if self.assigns else own
         return final, FORMATS[final].decode(FORMATS[final].encode(held))
@@ -186,3 +198,97 @@ class LoadStateDictCase(Axes, _CheckpointAxes):  # type: ignore[misc]
             "noted": bool(self.note),
             "falsy_note": bool(self.note) and not self.note[0],
         }
+
+
+def plan(case: LoadStateDictCase) -> Plan:
+    options = {
+        "edit": EDITS[case.edit],
+        "prior": PRIORS[case.prior],
+        "checkpoint": {"keys": case.keys, "edited": case.edited, "extra": case.extra, "container": case.container},
+        "call": case.call,
+        "tied": case.tied,
+        "note": case.note,
+        "forgives": case.forgives,
+    }
+    return Plan(restored, case.inputs(), options)
+
+
+def repair(case: LoadStateDictCase) -> LoadStateDictCase:
+    """The case with an edit that its slot can have."""
+    changes: dict[str, Any] = {}
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    if case.edited == "mean" and case.edit in ("parameter", "frozen_parameter", "in_a_graph"):
+        changes["edit"] = "fits"  # a Parameter in a buffer's place becomes a Parameter
+    elif case.edited == "count" and case.edit not in ("listed", "absent"):
+        changes["edit"] = "fits"  # a vector of one number is loaded into a scalar, as old checkpoints have it
+    elif case.edit == "in_a_graph":
+        changes["no_grad"] = False
+    return case.but(**changes)
+
+
+MISSING = ((), *((key,) for key in KEYS), ("words.weight", "deep.0.bias"), KEYS)
+SURPLUS = ((), *((key,) for key in EXTRAS), ("extra", "words.extra"))
+NOTES: tuple[tuple[Any, ...], ...] = ((), (0,), (None,), (False,), ("",), ({},), ([],), ({"epoch": 0},))
+AXES: dict[str, tuple[Any, ...]] = {
+    "edited": KEYS,
+    "edit": tuple(EDITS),
+    "missing": MISSING,
+    "extra": (*SURPLUS, NEIGHBOURS),
+    "strict": (True, False, 0, 1),
+    "assign": (False, True, 0, 1),
+    "passed": ("keyword", "all", "strict", "none"),
+    "prior": tuple(PRIORS),
+    "container": ("dict", "ordered", "state"),
+    "order": ("kept", "reversed"),
+    "no_grad": (False, True),
+    "tied": (False, True),
+    "forgives": (False, True),
+    "renamed": (False, True),
+    "note": NOTES,
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "columns": (2, 3, 1),
+}
+
+
+def scope() -> Iterator[LoadStateDictCase]:
+    """Every edit of every entry, everything missing, everything unknown; strict or not, copied or assigned."""
+    return map(repair, _every())
+
+
+def _every() -> Iterator[LoadStateDictCase]:
+    both, priors = (True, False), tuple(PRIORS)
+    for seed, (key, edit, strict, assign) in enumerate(itertools.product(KEYS, EDITS, both, both)):
+        yield LoadStateDictCase(
+            key, edit, strict=strict, assign=assign, prior=priors[seed % 5], passed=("keyword", "all")[seed % 2],
+            tied=seed % 3 == 0, columns=2 + seed % 2, note=NOTES[seed % len(NOTES)], dtype=tuple(FORMATS)[seed % 7 % 4],
+            layout=("contiguous", "transposed", "offset")[seed % 5 % 3], seed=seed,
+        )  # fmt: skip
+    changed = itertools.product(MISSING, SURPLUS, both, both)
+    alike = itertools.product([()], [(extra,) for extra in NEIGHBOURS], both, both)
+    hooked = itertools.product(MISSING, SURPLUS[:3], both, both)
+    for name, kinds in (("changed", changed), ("alike", alike), ("hooked", hooked)):
+        for seed, (missing, extra, strict, assign) in enumerate(kinds):
+            case = LoadStateDictCase(missing=missing, extra=extra, strict=strict, assign=assign, tied=bool(seed % 2))
+            if name == "hooked":
+                yield case.but(forgives=True)
+            else:
+                yield case.but(seed=seed, prior=priors[seed % 5] if name == "changed" else "nothing")
+    for container, assign, tied, edit in itertools.product(AXES["container"], both, both, ("fits", "double")):
+        case = LoadStateDictCase("deep.0.weight", edit, assign=assign, container=container)
+        yield case.but(tied=tied, renamed=True)
+    layouts = ("transposed", "strided", "column_slice")
+    laid = itertools.product(SLOTS[:2], ("fits", "single", "double"), layouts, FORMATS)
+    for seed, (key, edit, stored, dtype) in enumerate(laid):
+        case = LoadStateDictCase(key, edit, assign=seed % 5 == 4, dtype=dtype, columns=2 + seed % 2, seed=seed)
+        yield case.but(stored=stored)
+
+
+def draw(draws: stream.Stream) -> LoadStateDictCase:
+    """A random case: each axis at its first value half of the time."""
+    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
+    return repair(LoadStateDictCase(**chosen, seed=draws.between(0, 255)))
+
+
+SPACE = Space(LoadStateDictCase, AXES, repair, scope, flags=("edit", "assign", "prior"), draw=draw, strength=2)

@@ -1,101 +1,138 @@
-"""Programs: a checkpoint, whole or with something wrong in it, is loaded into a module.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a checkpoint, whole or with something wrong in it, is loaded into a module."""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
 Edit = Callable[[Tensor], Any]
 
-EDITS: dict[str, Edit] = {}
-
 
 def restored(
-    keys: tuple[str, ...],
-    edited: str,
     edit: Edit,
-    missing: tuple[str, ...],
-    extra: tuple[str, ...],
-    container: str,
-    strict: Any,
-    assign: Any,
-    passed: str,
-    prior: str,
-    no_grad: bool,
+    prior: Callable[[Module], Any],
+    checkpoint: dict[str, Any],
+    call: tuple[tuple[Any, ...], dict[str, Any], bool],
     tied: bool,
     note: tuple[Any, ...],
     forgives: bool,
-    renamed: bool,
     weight: Tensor,
     bias: Tensor,
     **stored: Tensor,
 ) -> dict[str, Any]:
-    from collections import OrderedDict
+    model = model_of(weight, bias, tied)
+    prior(model)
+    noted: list[Any] = []
+    if note:
+        model.note = noting(note[0], noted)
+    state = state_of(model, edit, note, stored, **checkpoint)
+    keys, objects = list(state), list(state.values())
+    kept = [value.detach().clone() if isinstance(value, Tensor) else value for value in objects]
+    graphs, notes = graphs_of(objects), repr(getattr(state, "_metadata", None))
+    before = held(model)
+    marks = {name: (thing.data_ptr(), thing._version) for name, thing in before.items()}
+    values = {name: thing.detach().clone() for name, thing in before.items()}
+    said = dict(checkpoint["keys"])
+    told, prefixes = hooked(model, forgives, said.get("deep.0.weight") == "deep.0.kernel")
+    found = loaded(model, state, *call)
+    after = held(model)
+    inside = {name: state.get(said.get(name, name)) for name in after}
+    seen: dict[str, Any] = {
+        "names": list(after),
+        "same": [after[name] is before[name] for name in before],
+        "in_place": [after[name].data_ptr() == marks[name][0] for name in before],
+        "shares": [isinstance(v, Tensor) and after[name].data_ptr() == v.data_ptr() for name, v in inside.items()],
+        "is_entry": [after[name] is value for name, value in inside.items()],
+        "versions": [
+            after[name]._version > marks[name][1] or torch.equal(after[name].detach(), values[name]) for name in before
+        ],
+        "missing": list(found.missing_keys),
+        "unexpected": list(found.unexpected_keys),
+        "whole": "matched successfully" in repr(found),
+        "told": len(told) == 1 and told[0][0] is model and prefixes == ["deep.0."],
+        "keys": list(state) == keys and all(a is b for a, b in zip(state.values(), objects, strict=True)),
+        "entries": all(
+            not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
+        ),
+        "graphs": graphs_of(objects) == graphs,
+        "notes": repr(getattr(state, "_metadata", None)) == notes,
+        "modes": [module.training for module in model.modules()][:4],
+        "noted": len(noted) == 1 and noted[0] is note[0] if note else not noted,
+    }
+    return seen | described(list(after.values()))
 
-    model = torch.nn.Module()
-    model.words = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
-    model.deep = torch.nn.Sequential(torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype))
-    model.deep[0].bias = torch.nn.Parameter(bias)
+
+def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:
+    model = nn.Module()
+    model.words = nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    model.deep = nn.Sequential(nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype))
+    model.deep[0].bias = nn.Parameter(bias)
     if tied:
         model.deep[0].weight = model.words.weight
     model.register_buffer("mean", torch.zeros(2, dtype=weight.dtype))
     model.register_buffer("count", torch.tensor(3))
     model.register_buffer("scratch", torch.full((1,), 5.0), persistent=False)
-    if prior == "graded":
-        for p in model.parameters():
-            p.grad = torch.ones_like(p)
-    if prior == "frozen":
-        model.requires_grad_(False)
-    if prior == "half_frozen":
-        model.words.requires_grad_(False)
-    if prior == "evaluating":
-        model.eval()
+    return model
+
+
+def noting(note: Any, noted: list[Any]) -> Module:
+    """A module with a state of its own, and where it puts the one that it is given."""
+
+    class Noted(nn.Module):
+        def get_extra_state(self) -> Any:
+            return note
+
+        def set_extra_state(self, state: Any) -> None:
+            noted.append(state)
+
+    return Noted()
+
+
+def state_of(
+    model: Module,
+    edit: Edit,
+    note: tuple[Any, ...],
+    stored: dict[str, Tensor],
+    keys: tuple[tuple[str, str], ...],
+    edited: str,
+    extra: tuple[str, ...],
+    container: str,
+) -> Any:
+    """The checkpoint: for each slot of some the name that it has there."""
     slots = {"words.weight": stored["rows"], "deep.0.weight": stored["columns"], "deep.0.bias": stored["vector"],
              "mean": stored["pair"], "count": torch.tensor(11)}  # fmt: skip
-    said = {"deep.0.weight": "deep.0.kernel"} if renamed else {}
-    slots = {
-        said.get(key, key): edit(slots[key]) if key == edited else slots[key] for key in keys if key not in missing
-    }
-    slots |= {key: torch.ones(1) for key in extra}
-    noted: list[Any] = []
-    if note:
+    entries = {key: edit(slots[slot]) if slot == edited else slots[slot] for slot, key in keys}
+    entries |= {key: torch.ones(1) for key in extra}
+    entries |= {"note._extra_state": note[0]} if note else {}
+    if container == "dict":
+        return entries
+    state = model.state_dict() if container == "state" else collections.OrderedDict()
+    state.clear()
+    state.update(entries)
+    return state
 
-        class Noted(torch.nn.Module):
-            def get_extra_state(self) -> Any:
-                return note[0]
 
-            def set_extra_state(self, state: Any) -> None:
-                noted.append(state)
+def held(model: Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
 
-        model.note = Noted()
-        slots |= {"note._extra_state": note[0]}
-    state: Any = slots
-    if container != "dict":
-        state = model.state_dict() if container == "state" else OrderedDict()
-        state.clear()
-        state.update(slots)
-    objects = list(state.values())
-    kept = [value.detach().clone() if isinstance(value, Tensor) else value for value in objects]
-    graphs = [value.requires_grad if isinstance(value, Tensor) else None for value in objects]
-    notes = repr(getattr(state, "_metadata", None))
 
-    def look() -> dict[str, Any]:
-        return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+def graphs_of(values: list[Any]) -> list[bool | None]:
+    return [value.requires_grad if isinstance(value, Tensor) else None for value in values]
 
-    before = look()
-    marks = {name: (thing.data_ptr(), thing.requires_grad, thing._version) for name, thing in before.items()}
-    values = {name: thing.detach().clone() for name, thing in before.items()}
+
+def hooked(model: Module, forgives: bool, renamed: bool) -> tuple[list[Any], list[str]]:
+    """What the hooks of loading are told; one forgives what is missing and what is unknown, one changes a name."""
     told: list[Any] = []
+    prefixes: list[str] = []
     model.register_load_state_dict_post_hook(lambda module, found: told.append((module, found)))
     if forgives:
         model.register_load_state_dict_post_hook(lambda module, found: [keys.clear() for keys in found] and None)
@@ -106,135 +143,69 @@ def restored(
                 held[f"{prefix}0.weight"] = held.pop(f"{prefix}0.kernel")
 
         model.deep.register_load_state_dict_pre_hook(rename)
-    prefixes: list[str] = []
-    if hasattr(model, "register_load_state_dict_pre_hook"):  # the public name since torch 2.5
-        model.deep[0].register_load_state_dict_pre_hook(lambda module, state, prefix, *rest: prefixes.append(prefix))
-    else:
-        prefixes.append("deep.0.")
-    given = {"all": (strict, assign), "strict": (strict,), "none": ()}[passed] if passed != "keyword" else ()
+    model.deep[0].register_load_state_dict_pre_hook(lambda module, state, prefix, *rest: prefixes.append(prefix))
+    return told, prefixes
+
+
+def loaded(model: Module, state: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], no_grad: bool) -> Any:
+    """What load_state_dict returns; where it raises the module must be what it was."""
+    before = [(name, thing.requires_grad) for name, thing in held(model).items()]
     try:
         with torch.set_grad_enabled(not no_grad):
-            if passed == "keyword":
-                found = model.load_state_dict(state, strict=strict, assign=assign)
-            else:
-                found = model.load_state_dict(state, *given)
+            return model.load_state_dict(state, *arguments, **keywords)
     except RuntimeError:
-        after = look()
-        if list(after) != list(before) or any(p.requires_grad != marks[name][1] for name, p in after.items()):
+        if [(name, thing.requires_grad) for name, thing in held(model).items()] != before:
             raise AssertionError("a refused checkpoint left another module") from None
         raise
-    after = look()
-    inside = {name: state.get(said.get(name, name)) for name in after}
-    seen: dict[str, Any] = {
-        "names": list(after),
-        "same": [after[name] is before[name] for name in before],
-        "in_place": [after[name].data_ptr() == marks[name][0] for name in before],
-        "shares": [isinstance(v, Tensor) and after[name].data_ptr() == v.data_ptr() for name, v in inside.items()],
-        "is_entry": [after[name] is value for name, value in inside.items()],
-        "parameters": [type(after[name]) is torch.nn.Parameter for name in before],
-        "leaves": all(thing.is_leaf and thing.grad_fn is None for thing in after.values()),
-        "requires_grad": [thing.requires_grad for thing in after.values()],
-        "dtypes": [str(thing.dtype).removeprefix("torch.") for thing in after.values()],
-        "strides": [thing.stride() for thing in after.values()],
-        "graded": [thing.grad is not None for thing in after.values()],
-        "grads": all(thing.grad is None or bool((thing.grad == 1).all()) for thing in after.values()),
-        "versions": [
-            after[name]._version > marks[name][2] or torch.equal(after[name].detach(), values[name]) for name in before
-        ],
-        "missing": list(found.missing_keys),
-        "unexpected": list(found.unexpected_keys),
-        "whole": "matched successfully" in repr(found),
-        "told": len(told) == 1 and told[0][0] is model and prefixes == ["deep.0."],
-        "keys": list(state) == list(slots) and all(a is b for a, b in zip(state.values(), objects, strict=True)),
-        "entries": all(
-            not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
-        ),
-        "graphs": [v.requires_grad if isinstance(v, Tensor) else None for v in objects] == graphs,
-        "notes": repr(getattr(state, "_metadata", None)) == notes,
-        "modes": [module.training for module in model.modules()][:4],
-        "noted": len(noted) == 1 and noted[0] is note[0] if note else not noted,
+
+
+def described(things: list[Tensor]) -> dict[str, Any]:
+    return {
+        "parameters": [type(thing) is nn.Parameter for thing in things],
+        "leaves": all(thing.is_leaf and thing.grad_fn is None for thing in things),
+        "requires_grad": [thing.requires_grad for thing in things],
+        "strides": [thing.stride() for thing in things],
+        "graded": [thing.grad is not None for thing in things],
+        "grads": all(thing.grad is None or bool((thing.grad == 1).all()) for thing in things),
+        **{f"value{k}": thing.detach().clone() for k, thing in enumerate(things)},
     }
-    return seen | {f"value{k}": thing.detach().clone() for k, thing in enumerate(after.values())}
 
 
-_edit = into(EDITS)
+def graded(model: Module) -> None:
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
 
 
-@_edit
-def fits(value: Tensor) -> Any:
-    return value
-
-
-@_edit
-def turned(value: Tensor) -> Any:
-    return value.t().contiguous().t() if value.dim() == 2 else torch.stack([value, value], -1)[..., 0]
-
-
-@_edit
-def parameter(value: Tensor) -> Any:
-    return torch.nn.Parameter(value)
-
-
-@_edit
-def frozen_parameter(value: Tensor) -> Any:
-    return torch.nn.Parameter(value, requires_grad=False)
-
-
-@_edit
-def in_a_graph(value: Tensor) -> Any:
-    return value.detach().requires_grad_() * 1
-
-
-@_edit
-def double(value: Tensor) -> Any:
-    return value.double()
-
-
-@_edit
-def single(value: Tensor) -> Any:
-    return value.float()
-
-
-@_edit
-def short(value: Tensor) -> Any:
-    return value.bfloat16()
-
-
-@_edit
-def expanded(value: Tensor) -> Any:
-    return value.flatten()[:1].expand(value.shape)
-
-
-@_edit
-def taller(value: Tensor) -> Any:
-    return torch.cat([value, value])
-
-
-@_edit
-def flat(value: Tensor) -> Any:
-    return value.reshape(1, -1)
-
-
-@_edit
-def first(value: Tensor) -> Any:
-    return value[:1]
-
-
-@_edit
-def empty(value: Tensor) -> Any:
-    return value[:0]
-
-
-@_edit
-def scalar(value: Tensor) -> Any:
-    return value.flatten()[0]
-
-
-@_edit
-def listed(value: Tensor) -> Any:
-    return value.tolist()
-
-
-@_edit
-def absent(value: Tensor) -> Any:
-    return None
+#: In which state the module is.
+PRIORS: dict[str, Callable[[Module], Any]] = named(
+    {
+        "nothing": lambda model: None,
+        "graded": graded,
+        "frozen": lambda model: model.requires_grad_(False),
+        "half_frozen": lambda model: model.words.requires_grad_(False),
+        "evaluating": lambda model: model.eval(),
+    }
+)
+EDITS: dict[str, Edit] = named(
+    {
+        "fits": lambda value: value,
+        "turned": lambda value: (
+            value.t().contiguous().t() if value.dim() == 2 else torch.stack([value] * 2, -1)[..., 0]
+        ),
+        "parameter": lambda value: nn.Parameter(value),
+        "frozen_parameter": lambda value: nn.Parameter(value, requires_grad=False),
+        "in_a_graph": lambda value: value.detach().requires_grad_() * 1,
+        "double": lambda value: value.double(),
+        "single": lambda value: value.float(),
+        "short": lambda value: value.bfloat16(),
+        "expanded": lambda value: value.flatten()[:1].expand(value.shape),
+        "taller": lambda value: torch.cat([value, value]),
+        "flat": lambda value: value.reshape(1, -1),
+        "first": lambda value: value[:1],
+        "empty": lambda value: value[:0],
+        "scalar": lambda value: value.flatten()[0],
+        "listed": lambda value: value.tolist(),
+        "absent": lambda value: None,
+    },
+    "edit_",
+)

@@ -1,24 +1,19 @@
-"""Learning rates under a scheduler, as a case; knows no torch."""
+"""Learning rates under a scheduler: the cases that there are, and the program that runs each."""
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core.axes import Axes
 from embcheck.core.format import Floats
-from embcheck.families.lr_scheduler.oracle import (
-    CLOSED,
-    CYCLES,
-    CYCLING_MOMENTUM,
-    MOMENTA_OF_GROUPS,
-    ONE_CYCLES,
-    RESTARTS,
-    TOTALS,
-    phase,
-)
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.lr_scheduler import programs
+from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Plateau, Scheduler, plateau
 
 #: Metrics that rise, fall, stay and jump.
 METRICS: dict[str, tuple[float, ...]] = {
@@ -28,65 +23,48 @@ METRICS: dict[str, tuple[float, ...]] = {
     "uneven": (4.0, 3.75, 3.0, 5.0, 5.0, 1.0, 1.0, 6.0, 0.0, 0.0, 0.0, 9.0),
     "negative": (-1.0, -1.5, -1.0, -4.0, -4.0, -4.0, -3.0),
 }
-
-
-class Plateau(NamedTuple):
-    """ReduceLROnPlateau: its arguments, with the documented defaults."""
-
-    mode: str = "min"
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
-    threshold_mode: str = "rel"
-    cooldown: int = 0
-    min_lr: tuple[float, ...] = (0.0, 0.0)
-    eps: float = 1e-8
-
-    def better(self, metric: float, best: float) -> bool:
-        """Whether a metric is better than the best so far by more than the threshold."""
-        sign = 1.0 if self.mode == "max" else -1.0
-        if self.threshold_mode == "rel":
-            return sign * metric > sign * best * (1 + sign * self.threshold)
-        return sign * metric > sign * best + self.threshold
-
-    def rates(self, start: tuple[float, ...], metrics: list[float]) -> list[list[float]]:
-        """The rates at first and after each metric."""
-        best = -math.inf if self.mode == "max" else math.inf
-        rates, bad, resting, found = list(start), 0, 0, [list(start)]
-        for metric in metrics:
-            if self.better(metric, best):
-                best, bad = metric, 0
-            else:
-                bad += 1
-            if resting:
-                resting, bad = resting - 1, 0
-            if bad > self.patience:
-                lower = [max(rate * self.factor, least) for rate, least in zip(rates, self.min_lr, strict=False)]
-                rates = [new if old - new > self.eps else old for old, new in zip(rates, lower, strict=True)]
-                resting, bad = self.cooldown, 0
-            found.append(list(rates))
-        return found
-
-
+#: Those whose rates depend on metrics.
 PLATEAUS = {
-    "plateau": Plateau(factor=0.5, patience=0),
-    "plateau_patient": Plateau("min", 0.5, 1, 0.5, "abs", 2, (0.125, 0.125)),
-    "plateau_highest": Plateau("max", 0.25, 1, 0.25),
-    "plateau_highest_absolute": Plateau("max", 0.5, 0, 1.5, "abs", 1, eps=0.2),
-    "plateau_of_groups": Plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
+    "plateau": plateau(factor=0.5, patience=0),
+    "plateau_patient": plateau("min", 0.5, 1, 0.5, "abs", 2, 0.125),
+    "plateau_highest": plateau(mode="max", factor=0.25, patience=1, threshold=0.25),
+    "plateau_highest_absolute": plateau("max", 0.5, 0, 1.5, "abs", cooldown=1, eps=0.2),
+    "plateau_of_groups": plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
 }
+#: Schedulers at the ends of what their arguments may be.
+CORNERS = (
+    *("constant_of_none", "linear_of_none", "constant_frozen", "multi_step_at_once", "multi_step_never"),
+    *("cyclic_sawtooth", "sequential_without_warmup", "sequential_skipping", "sequential_cyclic", "restarts_thrice"),
+    *("one_cycle_of_one_step", "one_cycle_three_of_one_step", "one_cycle_climbing", "one_cycle_level"),
+    *("by_table", "multiplied_by_table", "cyclic_table", "by_partial", "by_method"),
+)
 #: Schedulers of schedulers of schedulers.
 NESTED = ("sequential_within", "chained_within", "chained_sequential", "sequential_then_chained")
+#: All of them, in the order that chosen cases count by.
+PLANS = (
+    *tuple(SCHEDULERS)[:17],
+    *("cyclic", "cyclic_halved", "cyclic_range", "cyclic_function", "one_cycle", "one_cycle_linear", "one_cycle_three"),
+    *("cyclic_of_groups", "one_cycle_of_groups", "sequential", "chained", "averaging", "averaging_cosine"),
+    *PLATEAUS,
+    *("step_each", "constant_once", "linear_once", "polynomial_once", "cosine_each", "restarts_each", "cyclic_each"),
+    *("averaging_once", "sequential_each", "chained_alone", "sequential_alone"),
+    *NESTED,
+    *("by_objects", "multiplied_by_objects", "cyclic_range_momentum", "cyclic_function_momentum"),
+    *("averaging_at_once", "averaging_at_once_linear"),
+    *CORNERS,
+)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
 FORMULAS = tuple(
     name
-    for name in CLOSED
+    for name in SCHEDULERS
     if not name.startswith(("sequential", "chained")) and not name.endswith(("by_objects", "by_halves"))
 )
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
 TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
+#: How often the loop that OneCycleLR documents steps it.
+TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
 #: At epoch 0 a first phase of one step is its start as well as its end, as is a warm-up of no steps.
 BOTH_AT_FIRST = ("linear_of_none", "one_cycle_of_one_step", "one_cycle_three_of_one_step")
 #: What else each group of either optimizer is given, and a schedule must leave.
@@ -129,22 +107,17 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     """The learning rates of one or two groups over some epochs."""
 
     @property
-    def fed(self) -> tuple[float, ...]:
-        """The metrics, where the scheduler takes any."""
-        return METRICS[self.metrics] if self.plan in PLATEAUS else ()
-
-    @property
     def epochs(self) -> list[int]:
         """The epoch at first and after each step."""
         return [0, *range(self.ahead or 1, (self.ahead or 1) + self.steps)]
 
     @property
-    def told(self) -> tuple[int, ...]:
-        """What each step is told, -1 for nothing; empty if none is told anything."""
-        told = [e if self.numbered and e % 3 != 1 else -1 for e in self.epochs[1:]]
-        if self.ahead:
-            told[0] = self.ahead
-        return tuple(told) if self.numbered or self.ahead else ()
+    def given(self) -> list[tuple[Any, ...]]:
+        """What each step is given: a metric, the epoch that it is told, or nothing."""
+        if self.plan in PLATEAUS:
+            return [(METRICS[self.metrics][step % len(METRICS[self.metrics])],) for step in range(self.steps)]
+        found: list[tuple[Any, ...]] = [(e,) if self.numbered and e % 3 != 1 else () for e in self.epochs[1:]]
+        return [(self.ahead,), *found[1:]] if self.ahead else found
 
     @property
     def beyond(self) -> bool:
@@ -160,26 +133,16 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
         if self.plan in PLATEAUS:
-            metrics = [self.fed[epoch % len(self.fed)] for epoch in range(self.steps)]
-            return np.array(PLATEAUS[self.plan].rates(self.rates, metrics))
-        closed = CLOSED[self.plan]
-        return np.array([[closed(rate, e, g) for g, rate in enumerate(self.rates)] for e in self.epochs])
+            _, arguments, named, *_ = PLATEAUS[self.plan]
+            return np.array(Plateau(*arguments, **named).rates(self.rates, [metric for (metric,) in self.given]))
+        rate = SCHEDULERS[self.plan].rate
+        return np.array([[rate(base, e, g) for g, base in enumerate(self.rates)] for e in self.epochs])
 
     @property
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
-        if self.plan in CYCLING_MOMENTUM:
-            start, end = CYCLING_MOMENTUM[self.plan]
-            values = [CYCLES[self.plan].at(e, start, end) for e in self.epochs]
-        elif self.plan in ONE_CYCLES and ONE_CYCLES[self.plan][2] is not None:
-            ends, _, between, anneal = ONE_CYCLES[self.plan]
-            values = [phase(ends, between or (), anneal, e) for e in self.epochs]
-        elif self.plan in MOMENTA_OF_GROUPS:
-            of = MOMENTA_OF_GROUPS[self.plan]
-            return np.array([[of(e, g) for g in range(len(self.rates))] for e in self.epochs])
-        else:
-            values = [self.momentum] * (self.steps + 1)
-        return np.repeat(np.array(values)[:, None], len(self.rates), axis=1)
+        of = SCHEDULERS[self.plan].momentum if self.plan in SCHEDULERS else None
+        return np.array([[of(e, g) if of else self.momentum for g in range(len(self.rates))] for e in self.epochs])
 
     @property
     def rounding(self) -> float:
@@ -187,16 +150,19 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         return 64.0 * (1 + self.epochs[-1]) * 2.0**-53
 
     @property
-    def others(self) -> list[dict[str, Any]]:
-        """What each group is given beside its rate and its momentum."""
-        return list(OTHERS[self.optimizer][: len(self.rates)])
+    def groups(self) -> list[dict[str, Any]]:
+        """What each group is given beside its parameter."""
+        found = [{"lr": rate, **other} for rate, other in zip(self.rates, OTHERS[self.optimizer], strict=False)]
+        for group, second in zip(found, SECOND_BETAS, strict=False):
+            group |= {"betas": (self.momentum, second)} if self.optimizer == "AdamW" else {}
+        return found
 
     def facts(self) -> dict[str, Any]:
         """The axes and: two_groups, is_resumed, group_joins; of one made at a last epoch changes_there (the rate is
         another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
         lasted as long as the first); is_told, beyond."""
         due, made = self.due, self.resumed if self.again == "last_epoch" else 0
-        first, times = RESTARTS.get(self.plan, (1, 1))
+        grows = self.plan in SCHEDULERS and SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
         return {
             **{name: value for name, value in self.axes.items() if name != "rates"},
             "two_groups": len(self.rates) > 1,
@@ -204,7 +170,106 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
             "group_joins": self.joined > 0,
             "changes_there": bool(made and (due[made] != due[made - 1]).any()),
             "changes_later": bool(made and (due[made + 1 :] != due[made]).any()),
-            "grown": bool(made and times > 1 and made >= 2 * first),
-            "is_told": bool(self.told),
+            "grown": bool(made and grows and made >= 2 * SCHEDULERS[self.plan].arguments[0]),
+            "is_told": self.plan not in PLATEAUS and (self.numbered or self.ahead > 0),
             "beyond": self.beyond,
         }
+
+
+def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, tuple[Any, ...]]:
+    """What makes a scheduler of so many groups, and what it is given after the optimizer."""
+
+    def of_groups(value: Any) -> Any:
+        return list(value[:groups]) if isinstance(value, tuple) else value
+
+    kind, arguments, named, *_, function, _ = scheduler
+    make = programs.MAKES.get(kind, programs.make_by_function if function else programs.make)
+    if make is not programs.make_of_parts:
+        arguments = tuple(map(of_groups, arguments))
+    by = (programs.FUNCTIONS[function],) if function else ()
+    return make, (kind, arguments, {name: of_groups(value) for name, value in named.items()}, *by)
+
+
+def plan(case: LRSchedulerCase) -> Plan:
+    make, recipe = made_by(PLATEAUS.get(case.plan) or SCHEDULERS[case.plan], len(case.rates))
+    sgd = case.optimizer == "SGD"
+    of_state = programs.from_state_of_others if case.otherwise else programs.from_state
+    options = {
+        "make": make,
+        "recipe": recipe,
+        "kind": case.optimizer,
+        "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
+        "groups": case.groups,
+        "tensor": case.tensor,
+        "resume": of_state if case.again == "state" else programs.from_last_epoch,
+        "resumed": case.resumed,
+        "joined": case.joined,
+        "given": case.given,
+    }
+    return Plan(programs.scheduled, {}, options)
+
+
+def repair(case: LRSchedulerCase) -> LRSchedulerCase:
+    """The case with as many epochs as its scheduler has."""
+    told = case.plan in TOLD
+    ahead = 0 if not told or (case.plan in TOTALS and case.ahead > 5) else case.ahead
+    steps = min(case.steps, TOTALS[case.plan] - max(ahead - 1, 0)) if case.plan in TOTALS else case.steps
+    resumed = case.resumed if case.resumed < steps else 0
+    changes: dict[str, Any] = {"steps": steps, "resumed": resumed, "ahead": ahead}
+    # A list of least rates is for as many groups as it has: another one is refused, as documented.  Of schedulers of
+    # schedulers nothing is said.
+    if resumed or case.joined >= steps or case.plan in ("plateau_of_groups", *NESTED, *CORNERS):
+        changes["joined"] = 0
+    if not resumed or case.plan not in MADE_LATE or ahead:
+        changes["again"] = "state"
+    if not resumed or changes.get("again", case.again) != "state":
+        changes["otherwise"] = False
+    if not told or changes.get("joined", case.joined):
+        changes |= {"numbered": False, "ahead": 0}
+    if case.plan not in PLATEAUS:
+        changes["metrics"] = "constant"
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "plan": PLANS,
+    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25)),
+    "momentum": (0.5, 0.75),
+    "steps": (8, 1, 2, 5, 17),
+    "resumed": (0, 1, 3, 4),
+    "joined": (0, 1, 3),
+    "metrics": tuple(METRICS),
+    "tensor": (False, True),
+    "optimizer": tuple(OTHERS),
+    "otherwise": (False, True),
+    "again": ("state", "last_epoch"),
+    "numbered": (False, True),
+    "ahead": (0, 3, 13, 40, 121),
+}
+
+
+def _scope() -> Iterator[LRSchedulerCase]:
+    for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
+        if seed < 3 or resumed in (0, 3):
+            yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, otherwise=resumed == 3)
+    for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
+        for steps, joined in ((1, 0), (5, 0), (5, 2)):
+            yield LRSchedulerCase(name, rates, steps=steps, joined=joined, optimizer=optimizer)
+    for name, resumed, rates, tensor in itertools.product(
+        MADE_LATE, AXES["resumed"], ((1.0,), (0.25, 2.0)), AXES["tensor"]
+    ):
+        yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, again="last_epoch", tensor=tensor)
+    for name, ahead, numbered in itertools.product(TOLD, AXES["ahead"], AXES["numbered"]):
+        yield LRSchedulerCase(name, (1.0, 0.25), steps=9, ahead=ahead, numbered=numbered)
+    for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
+        yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
+    for name, metrics in itertools.product(PLATEAUS, METRICS):
+        yield LRSchedulerCase(name, (1.0, 0.25), steps=17, metrics=metrics)
+
+
+def scope() -> Iterator[LRSchedulerCase]:
+    """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
+    return map(repair, _scope())
+
+
+SPACE = Space(LRSchedulerCase, AXES, repair, scope, flags=("plan", "tensor"), strength=2)

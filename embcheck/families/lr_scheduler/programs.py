@@ -1,4 +1,4 @@
-"""Program: learning rates under a scheduler of torch.optim.
+"""Program: the learning rates of an optimizer's groups under a scheduler that is made, stepped and resumed.
 
 It imports nothing but torch, for its source is what a counterexample's script shows.
 """
@@ -9,6 +9,99 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from embcheck.core.registry import named
+
+
+def partial(groups: int) -> Any:
+    import functools
+
+    return functools.partial(pow, 0.5)
+
+
+def method(groups: int) -> Any:
+    class Decay:
+        def at(self, epoch: int) -> float:
+            return 1 / (1 + epoch)
+
+    return Decay().at
+
+
+def remembering(groups: int) -> Any:
+    """Functions of the epoch that depend on which epochs they were called for, however often; they keep them."""
+
+    class Remembering:
+        def __init__(self, rising: bool) -> None:
+            self.rising = rising
+            self.met: dict[int, bool] = {}
+
+        def __call__(self, epoch: int) -> float:
+            self.met = {**self.met, epoch: True}  # a state that has the old one stays
+            steps = sum(each > 0 for each in self.met)
+            return 1.0 + steps if self.rising else 1.0 / max(steps, 1)
+
+    return [Remembering(rising) for rising in (False, True)][:groups]
+
+
+#: Makes the argument of a scheduler that can be called, of the number of groups.
+FUNCTIONS: dict[str, Callable[[int], Any]] = named(
+    {
+        "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
+        "reciprocal": lambda groups: lambda cycle: 1 / cycle,
+        "half": lambda groups: lambda epoch: 0.5,
+        "power_and_line": lambda groups: [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups],
+        "half_and_line": lambda groups: [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups],
+        "listed": lambda groups: [1 / (1 + epoch) for epoch in range(256)].__getitem__,
+        "partial": partial,
+        "method": method,
+        "remembering": remembering,
+    },
+    prefix="by_",
+)
+
+
+def make(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
+    return getattr(torch.optim.lr_scheduler, kind)(optimizer, *arguments, **named, **more)
+
+
+def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
+    return getattr(torch.optim.swa_utils, kind)(optimizer, *arguments, **named, **more)
+
+
+def make_by_function(
+    optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any, **more: Any
+) -> Any:
+    word = "scale_fn" if kind == "CyclicLR" else "lr_lambda"
+    return make(optimizer, kind, arguments, {**named, word: function(len(optimizer.param_groups))}, **more)
+
+
+def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A scheduler of others, which are given in the same way; last come the milestones of a sequence."""
+    if kind == "ChainedScheduler":
+        return torch.optim.lr_scheduler.ChainedScheduler([make_of_parts(optimizer, *part) for part in arguments])
+    if kind != "SequentialLR":
+        return make(optimizer, kind, arguments, named)
+    parts = [make_of_parts(optimizer, *part) for part in arguments[:-1]]
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
+
+
+def make_by_halves(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    class Halves(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts):
+        times = -1
+
+        def step(self, epoch: Any = None) -> None:
+            self.times += 1
+            super().step(self.times / 2)
+
+    return Halves(optimizer, *arguments, **named)
+
+
+#: What makes the schedulers that are made otherwise than of their class and arguments alone.
+MAKES = {
+    "SWALR": make_averaging,
+    "Halves": make_by_halves,
+    **dict.fromkeys(("SequentialLR", "ChainedScheduler"), make_of_parts),
+}
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -22,88 +115,99 @@ def alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def scheduled(
-    make: Callable[..., Any],
-    rates: tuple[float, ...],
-    momentum: float,
-    steps: int,
-    resumed: int,
-    last_epoch: int,
-    otherwise: bool,
-    joined: int,
-    metrics: tuple[float, ...],
-    told: tuple[int, ...],
-    tensor: bool,
-    seconds: tuple[float, ...],
-    others: list[dict[str, Any]],
-) -> dict[str, Any]:
+def from_state(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
+    """Optimizer and scheduler made anew from their states; the scheduler's, and an equal one that is not loaded."""
     import copy
 
-    def build() -> Any:
-        members = [torch.nn.Parameter(torch.ones(1)) for _ in rates]
-        lrs = [torch.tensor(rate, dtype=torch.float64) if tensor else rate for rate in rates]
-        groups = [{"params": [p], "lr": lr, **other} for p, lr, other in zip(members, lrs, others, strict=True)]
-        if not seconds:
-            return torch.optim.SGD(groups, lr=1.0, momentum=momentum)
-        for group, second in zip(groups, seconds, strict=False):
-            group["betas"] = (momentum, second)
-        return torch.optim.AdamW(groups, lr=1.0)
-
+    kept = copy.deepcopy(optimizer.state_dict())
+    states = [copy.deepcopy(scheduler.state_dict()) for _ in range(2)]
     optimizer = build()
     scheduler = make(optimizer)
-    found: dict[str, list[Any]] = {"rates": [], "momenta": [], "told": [], "epochs": [], "others": []}
-    loaded: list[Any] = []  # a state, and its equal that is not loaded
-    stays = True
-    returned: list[float] = []
+    scheduler.load_state_dict(states[0])
+    optimizer.load_state_dict(kept)
+    return optimizer, scheduler, states
 
-    def note() -> None:
-        own = optimizer.param_groups[: len(rates)]
-        found["rates"].append([float(group["lr"]) for group in own])
-        betas = [group.get("betas", (group.get("momentum"),)) for group in own]
-        found["momenta"].append([float(each[0]) for each in betas])
-        found["others"].append([[group[name] for name in other] for group, other in zip(own, others, strict=True)])
-        found["others"][-1].append([each[1:] for each in betas])
-        found["told"].append([float(rate) for rate in scheduler.get_last_lr()[: len(rates)]])
-        found["epochs"].append(getattr(scheduler, "last_epoch", -1))
 
-    note()
-    for epoch in range(steps):
+def from_state_of_others(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
+    """As if the new scheduler were built with other numbers, all of which are loaded."""
+
+    def other(optimizer: Any) -> Any:
+        made = make(optimizer)
+        for name in scheduler.state_dict():
+            if type(getattr(made, name, None)) in (int, float):
+                setattr(made, name, 77)
+        return made
+
+    return from_state(optimizer, scheduler, build, other, last_epoch)
+
+
+def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
+    import copy
+
+    kept = copy.deepcopy(optimizer.state_dict())
+    optimizer = build()
+    optimizer.load_state_dict(kept)
+    return optimizer, make(optimizer, last_epoch=last_epoch), []
+
+
+def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    own = optimizer.param_groups[: len(groups)]
+    return {
+        "rates": [float(group["lr"]) for group in own],
+        "momenta": [float(group.get("betas", (group.get("momentum"),))[0]) for group in own],
+        "told": [float(rate) for rate in scheduler.get_last_lr()[: len(groups)]],
+        "epochs": getattr(scheduler, "last_epoch", -1),
+        "others": [
+            {name: group[name][1:] if name == "betas" else group[name] for name in given if name != "lr"}
+            for group, given in zip(own, groups, strict=True)
+        ],
+    }
+
+
+def scheduled(
+    make: Callable[..., Any],
+    recipe: tuple[Any, ...],
+    kind: str,
+    defaults: dict[str, Any],
+    groups: list[dict[str, Any]],
+    tensor: bool,
+    resume: Callable[..., Any],
+    resumed: int,
+    joined: int,
+    given: list[tuple[Any, ...]],
+) -> dict[str, Any]:
+    def build() -> Any:
+        made = [{"params": [torch.nn.Parameter(torch.ones(1))], **group} for group in groups]
+        for group in made if tensor else ():
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
+        return getattr(torch.optim, kind)(made, **defaults)
+
+    def begin(optimizer: Any, **more: Any) -> Any:
+        return make(optimizer, *recipe, **more)
+
+    optimizer = build()
+    scheduler = begin(optimizer)
+    seen = [observe(optimizer, scheduler, groups)]
+    states: list[Any] = []
+    stays, returned = True, None
+    for epoch, arguments in enumerate(given):
         if resumed and epoch == resumed:
-            kept = copy.deepcopy(optimizer.state_dict())
-            if last_epoch >= 0:
-                optimizer = build()
-                optimizer.load_state_dict(kept)
-                scheduler = make(optimizer, last_epoch=last_epoch)
-            else:
-                loaded = [copy.deepcopy(scheduler.state_dict()) for _ in range(2)]
-                optimizer = build()
-                scheduler = make(optimizer)
-                if otherwise:  # as if it were built with other numbers, all of which are loaded
-                    for name in loaded[0]:
-                        if type(getattr(scheduler, name, None)) in (int, float):
-                            setattr(scheduler, name, 77)
-                scheduler.load_state_dict(loaded[0])
-                optimizer.load_state_dict(kept)
-            stays = not loaded or alike(*loaded)
-            returned = [float(group["lr"]) for group in optimizer.param_groups]
+            optimizer, scheduler, states = resume(optimizer, scheduler, build, begin, resumed - 1)
+            stays = not states or alike(*states)
+            returned = torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
         if joined and epoch == joined:
             late = torch.nn.Parameter(torch.ones(1))
             optimizer.add_param_group({"params": [late], "lr": torch.tensor(0.5) if tensor else 0.5})
         optimizer.step()
-        if metrics:
-            scheduler.step(metrics[epoch % len(metrics)])
-        elif told and told[epoch] >= 0:
-            scheduler.step(told[epoch])
-        else:
-            scheduler.step()
-        note()
+        scheduler.step(*arguments)
+        seen.append(observe(optimizer, scheduler, groups))
     return {
-        "rates": torch.tensor(found["rates"], dtype=torch.float64),
-        "momenta": torch.tensor(found["momenta"], dtype=torch.float64),
-        "told": torch.tensor(found["told"], dtype=torch.float64),
-        "epochs": found["epochs"],
-        "returned": torch.tensor([returned], dtype=torch.float64) if returned else None,
-        "stays": [stays, alike(*loaded)] if loaded else None,
-        "others": found["others"],
-        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups[: len(rates)]],
+        **{
+            name: torch.tensor([each[name] for each in seen], dtype=torch.float64)
+            for name in ("rates", "momenta", "told")
+        },
+        **{name: [each[name] for each in seen] for name in ("epochs", "others")},
+        "returned": returned,
+        "stays": [stays, alike(*states)] if states else None,
+        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups[: len(groups)]],
     }

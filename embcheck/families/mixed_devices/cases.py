@@ -32,8 +32,6 @@ PRODUCTS = ("linear", "linear_with_bias", "head", "projected", "projected_vector
 
 
 class _MixedDevicesAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: int = 3
     embedding_dim: int = 2
     #: how many tokens, bags or vectors there are

@@ -1,12 +1,13 @@
 """The parts of a module as a case: a tree whose nodes and tensors may be shared, and how each listing must come.
 
-Knows no torch.  A node is ``(name, kind, tensors, children)``; the last one is the model.  Tensors have a name of their
+A node is ``(name, kind, tensors, children)``; the last one is the model.  Tensors have a name of their
 own, which two slots may share: ``table…`` and ``p…`` are Parameters, others buffers; ``none`` and ``nobuffer`` are
 registered as None; a buffer whose name ends with ``scratch`` is not persistent, ``integers…`` holds integers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,9 +17,11 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
-from embcheck.core.layout import preserved_strides, view_of
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
+from embcheck.core.space import Space
+from embcheck.families.module_traversal.programs import CONVERSIONS, Node, traversed
 
-Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 Pairs = list[tuple[str, str]]
 
 _E: Node = ("e", "embedding", (("weight", "table"),), ())
@@ -63,7 +66,7 @@ DTYPES = {
 }  # fmt: skip
 
 
-class _MembershipAxes(NamedTuple):
+class _ModuleTraversalAxes(NamedTuple):
     """The axes, simplest value first; ``nodes`` are a tree of its own where ``tree`` names none."""
 
     tree: str = "pair"
@@ -81,7 +84,7 @@ class _MembershipAxes(NamedTuple):
     seed: int = 0
 
 
-class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
+class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     """A module with its parts."""
 
     @cached_property
@@ -108,23 +111,10 @@ class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
         ties = [
             1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
         ]
-        ends = [
-            65504.0,
-            65519.0,
-            65520.0,
-            3.38e38,
-            2.0**-24,
-            1.5 * 2.0**-24,
-            2.0**-25,
-            2.0**-26,
-            2.0**-126,
-            2.0**-133,
-            0.0,
-        ]
+        large, small = [65504.0, 65519.0, 65520.0, 3.38e38], [2.0**-24, 1.5 * 2.0**-24, 2.0**-25, 2.0**-26]
+        ends = [*large, *small, 2.0**-126, 2.0**-133, 0.0]
         found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
         return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
-
-    # -- what each listing should give -----------------------------------------------------------------------------
 
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""
@@ -147,11 +137,9 @@ class ModuleTraversalCase(Axes, _MembershipAxes):  # type: ignore[misc]
         found = []
         for path, node in self.modules(prefix, once) if recurse else [(prefix, self.root)]:
             for name, tensor in self.parts[node][2]:
-                if kind(tensor) != what or tensor in seen:
-                    continue
-                if once:
+                if kind(tensor) == what and not (once and tensor in seen):
                     seen.add(tensor)
-                found.append((f"{path}.{name}" if path else name, tensor))
+                    found.append((f"{path}.{name}" if path else name, tensor))
         return found
 
     @property
@@ -266,3 +254,57 @@ def grow(draws: stream.Stream) -> tuple[Node, ...]:
             used.append(node)
             wanted |= {child for _, child in node[3]}
     return tuple(reversed(used))
+
+
+PREFIXES = ("", "m", "m.", "a.b", "a.b.")
+
+
+def plan(case: ModuleTraversalCase) -> Plan:
+    options = {
+        "nodes": tuple(case.parts.values()),
+        "convert": CONVERSIONS[case.convert],
+        **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads")},
+    }
+    return Plan(traversed, {"table": case.weight, "digits": case.digits}, options)
+
+
+def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
+    """The case with a layout in which a table can be converted, and frozen tensors that are there."""
+    there = {tensor for _, _, tensors, _ in case.parts.values() for _, tensor in tensors}
+    changes: dict[str, Any] = {"frozen": tuple(name for name in case.frozen if name in there)}
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "tree": tuple(TREES),
+    "prefix": PREFIXES,
+    "evaluating": (False, True),
+    "frozen": ((), ("table",), ("p_bias", "p_scale")),
+    "convert": tuple(CONVERSIONS),
+    "swapped": (False, True),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "grads": ("", "dense", "sparse"),
+}
+
+
+def scope() -> Iterator[ModuleTraversalCase]:
+    """Every tree with every prefix and conversion, training or not; trees that grow at random."""
+    for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
+        yield ModuleTraversalCase(tree, prefix, evaluating)
+    for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
+        yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads)
+    for seed in range(64):
+        yield ModuleTraversalCase(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
+
+
+def draw(draws: stream.Stream) -> ModuleTraversalCase | None:
+    """A random tree, and each axis at any value."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    nodes = grow(draws) if draws.chance(2) else ()
+    return repair(ModuleTraversalCase(**chosen, nodes=nodes, seed=draws.between(0, 255)))
+
+
+SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)

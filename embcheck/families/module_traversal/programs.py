@@ -1,4 +1,4 @@
-"""Programs: what a module shows of its parts, and what becomes of a checkpoint that is loaded into it.
+"""Programs: what a module shows of its parts, and what becomes of them in a conversion.
 
 They import nothing but torch, for their source is what a counterexample's script shows.  A model is built from a
 *tree*: ``(kind, children or contents)``, whose nodes may be shared.
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -21,8 +21,7 @@ Module = Any
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
 
-def membered(
-    build: Callable[..., Module],
+def traversed(
     nodes: tuple[Node, ...],
     frozen: tuple[str, ...],
     evaluating: bool,
@@ -34,10 +33,28 @@ def membered(
     table: Tensor,
     digits: Tensor,
 ) -> dict[str, Any]:
-    model, made = build(nodes, frozen, dtype, table)
-    if evaluating:
-        model.eval()
+    model, made = built(nodes, frozen, dtype, table)
+    model.train(not evaluating)
     names = {id(thing): name for name, thing in made.items()}
+    seen = listings(model, names, prefix)
+    seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
+    seen |= state_forms(model, prefix) | {"modes": modes(model, evaluating), "flags": gradient_flags(model)}
+    seen["without"], seen["restored"] = emptied_for_a_while(model)
+    seen["idle"] = left_by_nothing(model, evaluating)
+    if grads:
+        given_gradients(model, grads == "sparse")
+    seen |= converted(model, convert, names) | moved(model) | rounded(convert, digits)
+    seen["hooks"], seen["swapped_gradients"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
+    seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, dtype, table)[0])
+    return seen
+
+
+def dtype_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
+    """What a module lists of its parts, each by its own name; and that the getters give the same."""
 
     def listed(pairs: Any) -> list[tuple[str, str]]:
         return [(name, names.get(id(thing), "?")) for name, thing in pairs]
@@ -45,123 +62,133 @@ def membered(
     def plain(things: Any) -> list[str]:
         return [names.get(id(thing), "?") for thing in things]
 
-    seen: dict[str, Any] = {}
-    for recurse in (True, False):
-        word = "deep" if recurse else "own"
-        seen[f"parameters_{word}"] = plain(model.parameters(recurse))
-        seen[f"buffers_{word}"] = plain(model.buffers(recurse))
-        for removed in (True, False):
-            once = "once" if removed else "all"
-            seen[f"named_parameters_{word}_{once}"] = listed(model.named_parameters(prefix, recurse, removed))
-            seen[f"named_buffers_{word}_{once}"] = listed(model.named_buffers(prefix, recurse, removed))
-    seen["modules"] = plain(model.modules())
-    seen["named_modules_once"] = listed(model.named_modules(prefix=prefix))
-    seen["named_modules_all"] = listed(model.named_modules(prefix=prefix, remove_duplicate=False))
-    seen["children"] = plain(model.children())
-    seen["named_children"] = listed(model.named_children())
+    def forms(of: Callable[[bool], Any], named_of: Callable[[str, bool, bool], Any]) -> list[list[Any]]:
+        """Deep or not: the things, and those under their names once and under all."""
+        return [
+            [plain(of(deep)), *(listed(named_of(prefix, deep, once)) for once in (True, False))]
+            for deep in (True, False)
+        ]
+
     slices: list[Any] = [torch.nn.Sequential(*model.children())[start:] for start in (0, 1)]
-    seen["sliced"] = [plain(part.append(model)) for part in slices]
     visited: list[Any] = []
-    seen["applied_to_itself"] = model.apply(visited.append) is model
-    seen["applied"] = plain(visited)
-    seen["modes"] = [module.training for module in model.modules()]
-    kept = {id(thing) for thing in made.values()}
-    for vars_kept in (False, True):
-        state = model.state_dict(prefix=prefix, keep_vars=vars_kept)
-        word = "kept" if vars_kept else "plain"
-        seen[f"state_{word}"] = [
-            (
-                name,
-                next(
-                    (
-                        n
-                        for n, t in made.items()
-                        if isinstance(t, Tensor) and (t.data_ptr(), t.shape) == (value.data_ptr(), value.shape)
-                    ),
-                    "?",
-                ),
-            )
-            for name, value in state.items()
-        ]
-        seen[f"state_{word}_same"] = [id(value) in kept for value in state.values()]
-        seen[f"state_{word}_graph"] = [value.requires_grad for value in state.values()]
-        seen[f"state_{word}_kinds"] = [
-            (str(value.dtype).removeprefix("torch."), tuple(value.shape), value.stride()) for value in state.values()
-        ]
-        seen[f"state_{word}_metadata"] = sorted(getattr(state, "_metadata", {"none": 0}))
-        seen[f"state_{word}_type"] = type(state).__name__
+    parameters = model.named_parameters(remove_duplicate=False)
+    buffers = model.named_buffers(remove_duplicate=False)
+    return {
+        "parameters": forms(model.parameters, model.named_parameters),
+        "buffers": forms(model.buffers, model.named_buffers),
+        "modules": plain(model.modules()),
+        "named_modules_once": listed(model.named_modules(prefix=prefix)),
+        "named_modules_all": listed(model.named_modules(prefix=prefix, remove_duplicate=False)),
+        "children": plain(model.children()),
+        "named_children": listed(model.named_children()),
+        "sliced": [plain(part.append(model)) for part in slices],
+        "applied_to_itself": model.apply(visited.append) is model,
+        "applied": plain(visited),
+        "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
+        and all(model.get_parameter(name) is parameter for name, parameter in parameters)
+        and all(model.get_buffer(name) is buffer for name, buffer in buffers),
+    }
+
+
+def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) -> list[Any]:
+    """What a state_dict holds: under each name which tensor, whether that itself, and its dtype, shape and strides."""
+    state = model.state_dict(prefix=prefix, keep_vars=kept)
+    things = {id(thing) for thing in made.values()}
+    places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
+    return [
+        type(state).__name__,
+        sorted(getattr(state, "_metadata", {"none": 0})),
+        [(name, places.get((value.data_ptr(), value.shape), "?")) for name, value in state.items()],
+        [(id(value) in things, value.requires_grad) for value in state.values()],
+        [(dtype_of(value), tuple(value.shape), value.stride()) for value in state.values()],
+    ]
+
+
+def state_forms(model: Module, prefix: str) -> dict[str, Any]:
+    """A state_dict without arguments, one into a given dict, and that of a copy."""
     simple = model.state_dict()
-    seen["simple"] = (list(simple), type(simple).__name__, sorted(getattr(simple, "_metadata", {"none": 0})))
-    seen["versions"] = all("version" in kept for kept in getattr(simple, "_metadata", {}).values())
+    metadata = getattr(simple, "_metadata", {"none": 0})
     own: dict[str, Any] = {"before": torch.zeros(1)}
-    seen["destination"] = model.state_dict(destination=own, prefix=prefix) is own
-    seen["destination_keys"] = list(own)
-    seen["copied_keys"] = list(copy.deepcopy(model).state_dict())
-    found = []
-    for name, module in model.named_modules():
-        found.append(model.get_submodule(name) is module)
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        found.append(model.get_parameter(name) is parameter)
-    for name, buffer in model.named_buffers(remove_duplicate=False):
-        found.append(model.get_buffer(name) is buffer)
-    seen["gets"] = all(found)
+    return {
+        "simple": (list(simple), type(simple).__name__, sorted(metadata)),
+        "versions": all("version" in kept for kept in getattr(simple, "_metadata", {}).values()),
+        "destination": model.state_dict(destination=own, prefix=prefix) is own,
+        "destination_keys": list(own),
+        "copied_keys": list(copy.deepcopy(model).state_dict()),
+    }
+
+
+def modes(model: Module, evaluating: bool) -> list[list[bool]]:
+    """The modes of all modules, also after train() was given what is no bool, and after it was given the other mode."""
+    told = [[module.training for module in model.modules()]]
     refused = []
     for wrong in (0, None, "eval"):
         try:
             model.train(wrong)
         except ValueError:
             refused.append(True)
-    seen["mode_refused"] = len(refused) == 3
-    seen["modes_after"] = [module.training for module in model.modules()]
-    seen["flipped"] = [module.training for module in model.train(evaluating).modules()]
+    told.append([module.training for module in model.modules()])
+    return [*told, [module.training for module in model.train(evaluating).modules()], refused]
+
+
+def gradient_flags(model: Module) -> list[list[bool]]:
+    """What requires_grad_ and zero_grad make of every Parameter."""
     one = torch.ones((), requires_grad=True)
     for p in model.parameters():
         p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
-    seen["thawed"] = [p.requires_grad for p in model.requires_grad_().parameters()]
-    seen["frozen"] = [p.requires_grad for p in model.requires_grad_(False).parameters()]
-    seen["grads_kept"] = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
+    thawed = [p.requires_grad for p in model.requires_grad_().parameters()]
+    trains = [p.requires_grad for p in model.requires_grad_(False).parameters()]
+    kept = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
     model.zero_grad(set_to_none=False)
-    seen["zeroed"] = [
-        p.grad is not None and not p.grad.any() and p.grad.grad_fn is None and not p.grad.requires_grad
-        for p in model.parameters()
-    ]
+    grads = [p.grad for p in model.parameters()]
+    zeroed = [g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads]
     model.zero_grad()
-    seen["forgotten"] = [p.grad is None for p in model.parameters()]
-    seen["without"], seen["restored"] = emptied_for_a_while(model)
-    seen["idle"] = left_by_nothing(model, evaluating)
-    if grads:
-        given_gradients(model, grads == "sparse")
-    seen["converted_itself"] = convert(model) is model
-    seen["converted_gradients"] = [
-        (str(p.grad.dtype).removeprefix("torch."), p.grad.is_sparse, bool((p.grad.to_dense() == 1).all()))
-        for p in model.parameters()
-        if p.grad is not None
-    ]
-    members = {"parameters": [*model.named_parameters()], "buffers": [*model.named_buffers()]}
-    for word, pairs in members.items():
-        seen[f"converted_{word}"] = [(name, str(thing.dtype).removeprefix("torch.")) for name, thing in pairs]
-    seen["converted_same"] = plain(model.parameters())
-    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    placed = {name: thing.data_ptr() for name, thing in everything}
-    seen["emptied_itself"] = model.to_empty(device="cpu", recurse=False) is model
-    everything = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    seen["emptied"] = sorted(name for name, thing in everything if thing.data_ptr() != placed[name])
+    return [thawed, trains, kept, zeroed, [p.grad is None for p in model.parameters()]]
+
+
+def converted(model: Module, convert: Callable[[Module], Module], names: dict[int, str]) -> dict[str, Any]:
+    """The dtypes of all tensors and gradients after a conversion."""
+    itself = convert(model) is model
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return {
+        "converted_itself": itself,
+        "converted_gradients": [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads],
+        "converted_parameters": [(name, dtype_of(thing)) for name, thing in model.named_parameters()],
+        "converted_buffers": [(name, dtype_of(thing)) for name, thing in model.named_buffers()],
+        "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],
+    }
+
+
+def moved(model: Module) -> dict[str, Any]:
+    """Which tensors to_empty() gives new memory, and which share_memory() moves."""
+
+    def places() -> dict[str, int]:
+        parameters = model.named_parameters(remove_duplicate=False)
+        return {name: t.data_ptr() for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))}
+
+    before = places()
+    itself = model.to_empty(device="cpu", recurse=False) is model
+    emptied = sorted(name for name, place in places().items() if place != before[name])
     try:
-        seen["shared_itself"] = model.share_memory() is model
+        shared = model.share_memory() is model
     except NotImplementedError:
-        seen["shared_itself"] = False
-    seen["shared"] = [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]]
-    seen["shared_gradients"] = [
-        p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None
-    ]
-    holder = torch.nn.Module()
+        shared = False
+    return {
+        "emptied_itself": itself,
+        "emptied": emptied,
+        "shared_itself": shared,
+        "shared": [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]],
+        "shared_gradients": [p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None],
+    }
+
+
+def rounded(convert: Callable[[Module], Module], digits: Tensor) -> dict[str, Any]:
+    """What a conversion makes of numbers, in a Parameter and in a buffer."""
+    holder: Module = torch.nn.Module()
     holder.digits = torch.nn.Parameter(digits)
     holder.register_buffer("rest", digits[1:].clone())
     convert(holder)
-    seen["rounded"], seen["rounded_buffer"] = holder.digits.detach(), holder.rest
-    seen["hooks"], seen["swapped_gradients"] = called_after(build(nodes, frozen, dtype, table)[0], convert, swapped)
-    seen["traced"], seen["traced_same"] = traced(build(nodes, frozen, dtype, table)[0])
-    return seen
+    return {"rounded": holder.digits.detach(), "rounded_buffer": holder.rest}
 
 
 def traced(model: Module) -> tuple[list[str], bool]:
@@ -242,7 +269,19 @@ def left_by_nothing(model: Module, evaluating: bool) -> bool:
     )
 
 
-def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: Tensor) -> tuple[Module, dict[str, Any]]:
+def tensor_of(name: str, dtype: torch.dtype, table: Tensor) -> Tensor:
+    if name.startswith("table"):
+        return torch.nn.Parameter(table if name == "table" else table.detach().clone())
+    if name.startswith("p_void"):
+        return torch.nn.Parameter(torch.zeros((0, len(name)), dtype=dtype))
+    if name.startswith("p"):
+        return torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=dtype))
+    if name.startswith("integers"):
+        return torch.tensor([1, 2])
+    return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.ones(2, dtype=dtype)
+
+
+def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: Tensor) -> tuple[Module, dict[str, Any]]:
     """The model whose nodes are given leaves first, and everything in it by its own name."""
     kind_of = {"module": torch.nn.Module, "sequential": torch.nn.Sequential, "list": torch.nn.ModuleList,
                "dict": torch.nn.ModuleDict}  # fmt: skip
@@ -251,18 +290,7 @@ def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
 
     def part(name: str) -> Any:
         if name not in made:
-            if name.startswith("table"):
-                made[name] = torch.nn.Parameter(table if name == "table" else table.detach().clone())
-            elif name.startswith("p_void"):
-                made[name] = torch.nn.Parameter(torch.zeros((0, len(name)), dtype=number))
-            elif name.startswith("p"):
-                made[name] = torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=number))
-            elif name.startswith("integers"):
-                made[name] = torch.tensor([1, 2])
-            elif name.startswith("scalar"):
-                made[name] = torch.tensor(0.5, dtype=number)
-            else:
-                made[name] = torch.ones(2, dtype=number)
+            made[name] = tensor_of(name, number, table)
             if name in frozen:
                 made[name].requires_grad_(False)
         return made[name]
@@ -289,57 +317,18 @@ def build(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
     return module, made
 
 
-CONVERSIONS: dict[str, Callable[[Module], Module]] = {}
-
-
-_into = into(CONVERSIONS)
-
-
-@_into
-def nothing(model: Module) -> Module:
-    return model
-
-
-@_into
-def double(model: Module) -> Module:
-    return model.double()
-
-
-@_into
-def float_(model: Module) -> Module:
-    return model.float()
-
-
-@_into
-def half(model: Module) -> Module:
-    return model.half()
-
-
-@_into
-def bfloat16(model: Module) -> Module:
-    return model.bfloat16()
-
-
-@_into
-def to_double(model: Module) -> Module:
-    return model.to(torch.float64)
-
-
-@_into
-def to_half_keyword(model: Module) -> Module:
-    return model.to(device="cpu", dtype=torch.float16)
-
-
-@_into
-def type_double(model: Module) -> Module:
-    return model.type(torch.float64)
-
-
-@_into
-def type_text(model: Module) -> Module:
-    return model.type("torch.FloatTensor")
-
-
-@_into
-def to_like(model: Module) -> Module:
-    return model.to(torch.zeros(1, dtype=torch.bfloat16))
+CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
+    {
+        "nothing": lambda model: model,
+        "double": lambda model: model.double(),
+        "float": lambda model: model.float(),
+        "half": lambda model: model.half(),
+        "bfloat16": lambda model: model.bfloat16(),
+        "to_double": lambda model: model.to(torch.float64),
+        "to_half_keyword": lambda model: model.to(device="cpu", dtype=torch.float16),
+        "type_double": lambda model: model.type(torch.float64),
+        "type_text": lambda model: model.type("torch.FloatTensor"),
+        "to_like": lambda model: model.to(torch.zeros(1, dtype=torch.bfloat16)),
+    },
+    "as_",
+)

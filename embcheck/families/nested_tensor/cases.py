@@ -1,7 +1,9 @@
-"""A lookup, or bags, of a nested tensor of tokens, as a case: components of several lengths; knows no torch."""
+"""A lookup, or bags, of a nested tensor of tokens, as a case: components of several lengths."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,14 +13,16 @@ import numpy.typing as npt
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS
 from embcheck.core.oracle import accumulate
+from embcheck.core.space import Space
+from embcheck.families.nested_tensor.programs import MADE, nested
 
 Tokens = npt.NDArray[np.int64]
 
 
-class _NestedAxes(NamedTuple):
-    """The axes, simplest value first."""
-
+class _NestedTensorAxes(NamedTuple):
     num_embeddings: int = 3
     embedding_dim: int = 2
     lengths: tuple[int, ...] = (2, 1)
@@ -39,12 +43,11 @@ class _NestedAxes(NamedTuple):
     seed: int = 0
 
 
-class NestedTensorCase(Axes, _NestedAxes):  # type: ignore[misc]
+class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
     """Tokens in components; what lies between these in memory belongs to none."""
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @property
@@ -55,10 +58,7 @@ class NestedTensorCase(Axes, _NestedAxes):  # type: ignore[misc]
     @cached_property
     def tokens(self) -> Tokens:
         """The tokens of all components, one after the other."""
-        found: Tokens = stream.below(stream.derive("tokens", self.seed), self.numel, self.num_embeddings).astype(
-            np.int64
-        )
-        return found
+        return stream.below(stream.derive("tokens", self.seed), self.numel, self.num_embeddings).astype(np.int64)
 
     @cached_property
     def owners(self) -> Tokens:
@@ -90,7 +90,6 @@ class NestedTensorCase(Axes, _NestedAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, (rows, self.embedding_dim))
 
     def inputs(self) -> dict[str, Input]:
-        """What is fed."""
         fmt = self.format
         fed = {
             "table": Input(fmt.encode(self.table), self.dtype, self.layout),
@@ -170,3 +169,79 @@ class NestedTensorCase(Axes, _NestedAxes):  # type: ignore[misc]
             "padding_hit": not self.kept.all(),
             "repeated": len(set(self.tokens.tolist())) < self.numel,
         }
+
+
+LENGTHS = ((2, 1), (1,), (0,), (3, 0, 2), (0, 4), (1, 1, 1), (4, 2, 0), (17, 3, 8), (0, 0))
+
+
+def plan(case: NestedTensorCase) -> Plan:
+    flags = {name: case.axes[name] for name in ("padding_idx", "sparse", "scale_grad_by_freq")}
+    options = {
+        "make": MADE[case.made],
+        "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
+        **{name: case.axes[name] for name in ("lengths", "columns", "reduced", "module")},
+    }
+    return Plan(nested, case.inputs(), options)
+
+
+def repair(case: NestedTensorCase) -> NestedTensorCase:
+    """The case with flags that fit what is done: a lookup takes no holes, a bag has no counts, a maximum is not sparse."""
+    changes: dict[str, Any] = {}
+    if case.reduced == "lookup":
+        changes |= {"made": "from_offsets"} if case.made in ("holes", "narrowed") else {}
+    else:
+        changes["columns"] = 0
+    if case.reduced != "sum":
+        changes["weighted"] = False
+    if case.reduced != "lookup" or case.sparse:
+        changes["scale_grad_by_freq"] = False
+    if case.reduced == "max":
+        changes["sparse"] = False
+    if case.layout == "expanded":
+        changes["layout"] = "column_slice"
+    if case.padding_idx is not None:
+        changes["padding_idx"] = max(-case.num_embeddings, min(case.padding_idx, case.num_embeddings - 1))
+    return case.but(**changes)
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 5, 300),
+    "embedding_dim": (2, 1, 8, 17),
+    "lengths": LENGTHS,
+    "columns": (0, 2, 1),
+    "reduced": ("lookup", "sum", "mean", "max"),
+    "made": tuple(MADE),
+    "module": (False, True),
+    "padding_idx": (None, 0, -1, 2),
+    "sparse": (False, True),
+    "scale_grad_by_freq": (False, True),
+    "weighted": (False, True),
+    "dtype": ("float32", "float64"),
+    "index_dtype": ("int64", "int32"),
+    "layout": LAYOUTS,
+}
+
+
+def scope() -> Iterator[NestedTensorCase]:
+    """Every way to make a nested tensor, of every lengths, for every reduction with each of its flags."""
+    flags: tuple[dict[str, Any], ...] = (
+        {}, {"padding_idx": 0}, {"sparse": True}, {"scale_grad_by_freq": True}, {"weighted": True},
+        {"padding_idx": -1, "sparse": True}, {"weighted": True, "padding_idx": 1},
+    )  # fmt: skip
+    combinations = itertools.product(AXES["reduced"], MADE, LENGTHS, flags)
+    for seed, (reduced, made, lengths, fixed) in enumerate(combinations):
+        case = NestedTensorCase(lengths=lengths, reduced=reduced, made=made, module=seed % 2 == 0, seed=seed)
+        yield repair(case.but(**fixed))
+
+
+def draw(draws: stream.Stream) -> NestedTensorCase:
+    """A random case: each axis at any value, of components of random lengths now and then."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    if draws.chance(2):
+        chosen["lengths"] = tuple(draws.between(0, 9) for _ in range(draws.between(1, 6)))
+    return repair(NestedTensorCase(**chosen, seed=draws.between(0, 255)))
+
+
+SPACE = Space(
+    NestedTensorCase, AXES, repair, scope, flags=("reduced", "made", "sparse", "padding_idx"), draw=draw, strength=2
+)

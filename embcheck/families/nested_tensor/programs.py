@@ -1,7 +1,4 @@
-"""Programs: lookups and bags of nested tensors of tokens.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: lookups and bags of nested tensors of tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: Of the values of all components, and their lengths, a nested tensor.
@@ -28,36 +25,10 @@ def no_backward() -> str:
     return "" if backward in JAGGED_OPS_TABLE else "this release's jagged nested tensors have no derivative of a lookup"
 
 
-MADE: dict[str, Make] = {}
-_made = into(MADE)
-
-
 def parts_of(values: Tensor, lengths: list[int]) -> list[Tensor]:
     return [part.clone() for part in values.split(lengths)]
 
 
-@_made
-def components(values: Tensor, lengths: list[int]) -> Tensor:
-    return torch.nested.nested_tensor(parts_of(values, lengths), layout=torch.jagged)
-
-
-@_made
-def as_nested(values: Tensor, lengths: list[int]) -> Tensor:
-    return torch.nested.as_nested_tensor(parts_of(values, lengths), layout=torch.jagged)
-
-
-@_made
-def from_offsets(values: Tensor, lengths: list[int]) -> Tensor:
-    ends = torch.tensor([0, *lengths]).cumsum(0)
-    return torch.nested.nested_tensor_from_jagged(values, ends)
-
-
-@_made
-def from_lengths(values: Tensor, lengths: list[int]) -> Tensor:
-    return torch.nested.nested_tensor_from_jagged(values, lengths=torch.tensor(lengths))
-
-
-@_made
 def holes(values: Tensor, lengths: list[int]) -> Tensor:
     """Behind each component lies one token more, which is of none."""
     wide = torch.cat([torch.cat([part, part.new_zeros((1, *part.shape[1:]))]) for part in parts_of(values, lengths)])
@@ -65,7 +36,6 @@ def holes(values: Tensor, lengths: list[int]) -> Tensor:
     return torch.nested.nested_tensor_from_jagged(wide, ends, lengths=torch.tensor(lengths))
 
 
-@_made
 def narrowed(values: Tensor, lengths: list[int]) -> Tensor:
     """The beginnings of the rows of a padded batch."""
     longest = max(lengths) + 1
@@ -73,6 +43,22 @@ def narrowed(values: Tensor, lengths: list[int]) -> Tensor:
     for row, part in zip(padded, parts_of(values, lengths), strict=True):
         row[: len(part)] = part
     return torch.nested.narrow(padded, 1, 0, torch.tensor(lengths), layout=torch.jagged)
+
+
+MADE: dict[str, Make] = named(
+    {
+        "components": lambda values, sizes: torch.nested.nested_tensor(parts_of(values, sizes), layout=torch.jagged),
+        "as_nested": lambda values, sizes: torch.nested.as_nested_tensor(parts_of(values, sizes), layout=torch.jagged),
+        "from_offsets": lambda values, sizes: torch.nested.nested_tensor_from_jagged(
+            values, torch.tensor([0, *sizes]).cumsum(0)
+        ),
+        "from_lengths": lambda values, sizes: torch.nested.nested_tensor_from_jagged(
+            values, lengths=torch.tensor(sizes)
+        ),
+        "holes": holes,
+        "narrowed": narrowed,
+    }
+)
 
 
 def alike(tokens: Tensor, values: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, list[int]]:
@@ -88,7 +74,6 @@ def alike(tokens: Tensor, values: Tensor, lengths: list[int]) -> tuple[Tensor, T
 
 def nested(
     make: Make,
-    alike: Callable[[Tensor, Tensor, list[int]], tuple[Tensor, Tensor, list[int]]],
     lengths: tuple[int, ...],
     columns: int,
     reduced: str,
@@ -105,22 +90,18 @@ def nested(
         given = make(tokens.reshape(-1, columns) if columns else tokens, sizes)
         samples, inner, starts = (None, None, []) if weights is None else alike(given, weights, sizes)
     leaf = table.detach().requires_grad_()
+    more = {} if reduced == "lookup" else {"mode": reduced}
+    sampled = {} if samples is None else {"per_sample_weights": samples}
     if module:
-        rows, width = table.shape
-        layer: Any = (
-            torch.nn.Embedding(rows, width, _weight=leaf, **flags)
-            if reduced == "lookup"
-            else torch.nn.EmbeddingBag(rows, width, _weight=leaf, mode=reduced, **flags)
-        )
+        kind: Any = torch.nn.Embedding if reduced == "lookup" else torch.nn.EmbeddingBag
+        layer = kind(table.shape[0], table.shape[1], _weight=leaf, **more, **flags)
         leaf = layer.weight
-        value = layer(given) if samples is None else layer(given, per_sample_weights=samples)
-    elif reduced == "lookup":
-        value = torch.nn.functional.embedding(given, leaf, **flags)
+        value = layer(given, **sampled)
     else:
-        value = torch.nn.functional.embedding_bag(given, leaf, mode=reduced, per_sample_weights=samples, **flags)
-    joined: Any = value
+        call: Any = torch.nn.functional.embedding if reduced == "lookup" else torch.nn.functional.embedding_bag
+        value = call(given, leaf, **more, **sampled, **flags)
     shapes = [tuple(part.shape) for part in (value.detach().unbind() if reduced == "lookup" else [value])]
-    flat = (joined.values() if reduced == "lookup" else value).reshape(-1, table.shape[1])
+    flat = (value.values() if reduced == "lookup" else value).reshape(-1, table.shape[1])
     (flat * upstream).sum().backward()
     seen = {
         "is_nested": value.is_nested,

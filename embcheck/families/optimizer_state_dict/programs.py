@@ -16,142 +16,178 @@ Tensor = torch.Tensor
 Run = tuple[Any, list[Any], Any, Any]
 
 
+#: A class of torch.optim, its flags, and the members and options of each group.
+Made = tuple[str, dict[str, Any], tuple[tuple[tuple[int, ...], dict[str, Any]], ...]]
+
+
 def resume(
     tie: Callable[..., Any],
-    kind: str,
-    flags: dict[str, Any],
-    own: dict[str, Any],
-    groups: tuple[tuple[tuple[int, ...], float], ...],
-    turned: bool,
-    tensor_hyperparameters: bool,
-    steps: int,
-    idle: tuple[int, ...],
-    frozen: tuple[int, ...],
-    graded: bool,
-    warm: bool,
+    giver: Made,
+    taker: Made,
+    boxed: bool,
     scaled: bool,
+    steps: int,
+    halted: tuple[tuple[int, ...], tuple[int, ...], bool],
+    warm: bool,
+    transfer: tuple[Any, ...],
     asked: dict[str, Any] | None,
-    save: Callable[..., Any],
-    load: Callable[..., None],
-    carry: Callable[[Any], Any],
-    apart: bool,
-    advance: Callable[..., Tensor],
-    look: Callable[..., Any],
-    name: Callable[..., dict[str, Any]],
-    weight: Tensor,
-    side: Tensor,
-    pulls: Tensor,
-    side_pulls: Tensor,
+    **fed: Tensor,
 ) -> dict[str, Any]:
-    options: Any = None
-    if asked is not None:
-        try:
-            from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-        except ImportError:
-            return {"lacking": "this build has no torch.distributed.checkpoint.state_dict"}
-        if not set(asked) <= set(StateDictOptions.__dataclass_fields__):
-            return {"lacking": f"StateDictOptions has not all of {', '.join(asked)}"}
-        options = StateDictOptions(**asked)
-
-    import copy
-
-    first, table, _ = tie(weight.clone(), None, False)
-    first.add_module("side", torch.nn.Module())
-    first.side.weight = torch.nn.Parameter(side.clone())
-    models = [copy.deepcopy(first) for _ in range(1 if apart else 2)] + [first]
-
-    def start(given: dict[str, Any], loads: bool, model: Any) -> Run:
-        if model is None:  # nothing is tied
-            members = [torch.nn.Parameter(weight.clone()), torch.nn.Parameter(side.clone())]
-        else:
-            members = [model.get_submodule(table).weight, model.side.weight]
-        listed = []
-        for names, rate in groups:
-            lr = 8.0 if loads else torch.tensor(rate) if tensor_hyperparameters else rate
-            order = names[::-1] if loads and turned else names
-            listed.append({"params": [members[m] for m in order], "lr": lr})
-        optimizer = getattr(torch.optim, kind)(listed[::-1] if loads and turned else listed, **given)
-        scale = 2.0 if loads else 4.0
-        scaler = torch.amp.GradScaler(weight.device.type, init_scale=scale, growth_interval=1) if scaled else None
-        return model, members, optimizer, scaler
+    """``halted`` are members without a gradient when the state is read, those that are frozen, and whether there are
+    gradients; ``transfer`` how it is read, loaded and carried, and whether that copies it."""
+    save, load, carry, apart = transfer
+    options = options_of(asked)
+    if isinstance(options, str):
+        return {"lacking": options}
+    models = tied_models(tie, fed, 2 if apart else 3)
+    pulls = list(zip(fed["pulls"], fed["side_pulls"], strict=True))
+    scale = 4.0 if scaled else 0.0
 
     def go(run: Run, first: int, count: int) -> Tensor:
-        gone = [advance(run, (pulls[k], side_pulls[k]), idle if k < steps else ()) for k in range(first, first + count)]
+        gone = [advance(run, pulls[k], halted[0] if k < steps else ()) for k in range(first, first + count)]
         return torch.stack(gone) if gone else torch.zeros(0)
 
-    def halt(run: Run, graded: bool) -> None:
-        for m, p in enumerate(run[1]):
-            if graded and p.grad is None and m not in idle:
-                p.grad = torch.ones_like(p)
-                p.grad = p.grad.to_sparse(1) if kind == "SparseAdam" else p.grad
-            if not graded:
-                p.grad = None
-            p.requires_grad_(m not in frozen)
+    def read_one() -> tuple[Run, Any, dict[str, Any]]:
+        run = start(giver, models.pop(), fed, scale, boxed)
+        go(run, 0, steps)
+        halt(run, *halted)
+        return run, *watched(run, lambda: save(run[0], run[2], options))
 
     # One without ties goes on without a break.
-    straight = start(flags, False, None)
+    straight = start(giver, None, fed, scale, boxed)
     go(straight, 0, steps)
     seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
-    giver = start(flags, False, models.pop())
-    go(giver, 0, steps)
-    halt(giver, graded)
-    calls: list[Any] = []
-    hook = giver[2].register_step_pre_hook(lambda *given: calls.append(given))
-    kinds, values = look(giver)
-    grads = [p.grad for p in giver[1]]
-    saved = save(giver[0], giver[2], options)
-    seen["saved_kinds"], seen["saved_state"] = look(giver)
-    kept = all(p.grad is g for p, g in zip(giver[1], grads, strict=True))
-    seen["read_kept"] = kept and kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
-    seen["hook_calls"] = len(calls)
-    hook.remove()
-    seen |= {"model_names": list(saved["model"]), **name(giver[0], saved["optimizer"])}
-    if asked is not None and frozen:
-        trained = StateDictOptions(ignore_frozen_params=True)
-        seen["trained_names"] = list(get_model_state_dict(giver[0], options=trained))
+    one, saved, told = read_one()
+    seen |= told | {"model_names": list(saved["model"]), **name(one[0], saved["optimizer"])}
+    if asked is not None and halted[1]:
+        seen["trained_names"] = trained_names(one[0])
     try:
         carried = carry(saved)
     except ImportError:
         return {"lacking": "this release has nothing that carries a state so"}
     # A third one loads it and goes on.
-    model, members, optimizer, scaler = taker = start(own, True, models.pop())
+    other = start(taker, models.pop(), fed, scale / 2, False)
+    spoil(other, pulls[-1] if warm else None)
+    halt(other, *halted[:2], False)
+    seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
+    if scaled:
+        other[3].load_state_dict(one[3].state_dict())
+    seen |= compared(other, one)
+    seen["resumed"] = go(other, steps, 2)
+    seen["resumed_kinds"], seen["resumed_state"] = look(other)
+    seen["giver_left"] = unchanged(look(one), (seen["saved_kinds"], seen["saved_state"]))
+    # The one that was read goes on too; or one like it, where the other may have moved what it holds.
+    one = one if apart else read_one()[0]
+    one[0].requires_grad_(True)
+    seen["read_on"] = go(one, steps, 2)
+    seen["scales"] = [run[3].get_scale() for run in (straight, one, other)] if scaled else []
+    return seen
+
+
+def tied_models(tie: Callable[..., Any], fed: dict[str, Tensor], count: int) -> list[tuple[Any, str]]:
+    """Copies of a tied model, which has another matrix, too, each with the path of the table; the original is the last."""
+    import copy
+
+    first, table, _ = tie(fed["weight"].clone(), None, False)
+    first.add_module("side", torch.nn.Module())
+    first.side.weight = torch.nn.Parameter(fed["side"].clone())
+    return [(copy.deepcopy(first), table) for _ in range(count - 1)] + [(first, table)]
+
+
+def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor], scale: float, boxed: bool) -> Run:
+    """A run of a tied model, or of two Parameters; its losses are scaled unless ``scale`` is zero."""
+    if tied is None:
+        members = [torch.nn.Parameter(fed["weight"].clone()), torch.nn.Parameter(fed["side"].clone())]
+    else:
+        members = [tied[0].get_submodule(tied[1]).weight, tied[0].side.weight]
+    kind, flags, groups = made
+    listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
+    for group in listed if boxed else ():
+        group["lr"] = torch.tensor(group["lr"])
+    device = fed["weight"].device.type
+    scaler = torch.amp.GradScaler(device, init_scale=scale, growth_interval=1) if scale else None
+    return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags), scaler
+
+
+def spoil(run: Run, pulls: tuple[Tensor, ...] | None) -> None:
+    """Gives other numbers to the members, and takes a step, if any, before a state is loaded."""
     with torch.no_grad():
-        for p in members:
+        for p in run[1]:
             p.fill_(77.0)
-    if warm:
-        advance((model, members, optimizer, None), (pulls[-1], side_pulls[-1]), ())
-    halt(taker, False)
+    if pulls is not None:
+        advance((*run[:3], None), pulls, ())
+
+
+def unchanged(now: tuple[list[Any], Tensor], before: tuple[list[Any], Tensor]) -> bool:
+    return now[0] == before[0] and torch.equal(now[1], before[1])
+
+
+def compared(run: Run, giver: Run) -> dict[str, Any]:
+    """What one that loaded a state holds, of whom, and whose memory it is; its members are no longer frozen."""
+    kinds, values = look(run)
+    mine, theirs = pointers(run), pointers(giver)
+    run[0].requires_grad_(True)
+    return {
+        "loaded_kinds": kinds,
+        "loaded_state": values,
+        "strays": sum(not any(key is p for p in run[1]) for key in run[2].state),
+        "shared": len(mine) - len(set(mine)) + len(set(mine) & set(theirs)),
+    }
+
+
+def options_of(asked: dict[str, Any] | None) -> Any:
+    """Options of torch.distributed.checkpoint.state_dict, or why there are none."""
+    if asked is None:
+        return None
+    try:
+        from torch.distributed.checkpoint.state_dict import StateDictOptions
+    except ImportError:
+        return "this build has no torch.distributed.checkpoint.state_dict"
+    if not set(asked) <= set(StateDictOptions.__dataclass_fields__):
+        return f"StateDictOptions has not all of {', '.join(asked)}"
+    return StateDictOptions(**asked)
+
+
+def halt(run: Run, idle: tuple[int, ...], frozen: tuple[int, ...], graded: bool) -> None:
+    """Gives gradients, or takes them, and freezes members."""
+    for m, p in enumerate(run[1]):
+        if graded and p.grad is None and m not in idle:
+            p.grad = torch.ones_like(p)
+            p.grad = p.grad.to_sparse(1) if run[2].__class__.__name__ == "SparseAdam" else p.grad
+        if not graded:
+            p.grad = None
+        p.requires_grad_(m not in frozen)
+
+
+def watched(run: Run, read: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """A state that is read, and whether reading changed state, options or gradients, or called the step's hooks."""
+    calls: list[Any] = []
+    hook = run[2].register_step_pre_hook(lambda *given: calls.append(given))
+    before, grads = look(run), [p.grad for p in run[1]]
+    saved = read()
+    found = look(run)
+    kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and unchanged(found, before)
+    hook.remove()
+    return saved, {"saved_kinds": found[0], "saved_state": found[1], "read_kept": kept, "hook_calls": len(calls)}
+
+
+def trained_names(model: Any) -> list[str]:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return list(get_model_state_dict(model, options=StateDictOptions(ignore_frozen_params=True)))
+
+
+def loaded(carried: Any, load: Callable[[], Any]) -> bool:
+    """Whether loading a state leaves it as it was."""
     before = [(path, value.clone() if isinstance(value, Tensor) else value) for path, value in leaves(carried)]
-    load(model, optimizer, carried, options)
+    load()
     given = leaves(carried)
-    seen["given_kept"] = [path for path, _ in given] == [path for path, _ in before] and all(
+    return [path for path, _ in given] == [path for path, _ in before] and all(
         torch.equal(value, old) if isinstance(value, Tensor) else value == old
         for (_, value), (_, old) in zip(given, before, strict=True)
     )
-    if scaler is not None:
-        scaler.load_state_dict(giver[3].state_dict())
-    seen["loaded_kinds"], seen["loaded_state"] = look(taker)
-    seen["strays"] = sum(not any(key is p for p in members) for key in optimizer.state)
-    mine, theirs = pointers(taker), pointers(giver)
-    seen["shared"] = len(mine) - len(set(mine)) + len(set(mine) & set(theirs))
-    model.requires_grad_(True)
-    seen["resumed"] = go(taker, steps, 2)
-    seen["resumed_kinds"], seen["resumed_state"] = look(taker)
-    kinds, values = look(giver)
-    seen["giver_left"] = kinds == seen["saved_kinds"] and torch.equal(values, seen["saved_state"])
-    # The one that was read goes on too; or one like it, where the other may have moved what it holds.
-    reader = giver
-    if not apart:
-        reader = start(flags, False, models.pop())
-        go(reader, 0, steps)
-        halt(reader, graded)
-        save(reader[0], reader[2], options)
-    reader[0].requires_grad_(True)
-    seen["read_on"] = go(reader, steps, 2)
-    seen["scales"] = [] if scaler is None else [straight[3].get_scale(), reader[3].get_scale(), scaler.get_scale()]
-    return seen
 
 
 def advance(run: Run, pulls: tuple[Tensor, ...], idle: tuple[int, ...]) -> Tensor:

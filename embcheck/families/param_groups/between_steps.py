@@ -10,41 +10,14 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
+from embcheck.families.tied_training.between_steps import filed, loaded
 
 Tensor = torch.Tensor
 #: What comes before step 1: ``(optimizer, build) -> optimizer``.
 Break = Callable[[Any, Callable[..., Any]], Any]
 
-BREAKS: dict[str, Break] = {}
-_break = into(BREAKS)
 
-
-@_break
-def nothing(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return optimizer
-
-
-@_break
-def reloaded(optimizer: Any, build: Callable[..., Any]) -> Any:
-    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
-    fresh.load_state_dict(optimizer.state_dict())
-    return fresh
-
-
-@_break
-def saved(optimizer: Any, build: Callable[..., Any]) -> Any:
-    import io
-
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
-    fresh.load_state_dict(torch.load(file, weights_only=True))
-    return fresh
-
-
-@_break
 def reloaded_through_hooks(optimizer: Any, build: Callable[..., Any]) -> Any:
     calls: list[str] = []
     right = optimizer.state_dict()
@@ -121,17 +94,6 @@ def differentiate(optimizer: Any, build: Callable[..., Any], whole: bool) -> Any
     return optimizer
 
 
-@_break
-def differentiated(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return differentiate(optimizer, build, False)
-
-
-@_break
-def differentiated_wholly(optimizer: Any, build: Callable[..., Any]) -> Any:
-    return differentiate(optimizer, build, True)
-
-
-@_break
 def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
     import copy
 
@@ -139,7 +101,6 @@ def into_itself(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
 def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
     """A count of steps that no narrow format holds comes back from a state_dict as it went, in the same dtype."""
     import copy
@@ -158,8 +119,7 @@ def counted_far(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
-def named(optimizer: Any, build: Callable[..., Any]) -> Any:
+def names_loaded(optimizer: Any, build: Callable[..., Any]) -> Any:
     """The names of Parameters are those of the state that is loaded; a state without names leaves them."""
     groups = [group["params"] for group in optimizer.param_groups]
 
@@ -178,13 +138,11 @@ def named(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
 def shown(optimizer: Any, build: Callable[..., Any]) -> Any:
     repr(optimizer), optimizer.state_dict(), dict(optimizer.state), optimizer.__getstate__()
     return optimizer
 
 
-@_break
 def ruled_twice(optimizer: Any, build: Callable[..., Any]) -> Any:
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * 2
@@ -193,43 +151,29 @@ def ruled_twice(optimizer: Any, build: Callable[..., Any]) -> Any:
     return optimizer
 
 
-@_break
-def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
-    state = optimizer.state_dict()
-    wrong = [
-        {"state": {}, "param_groups": state["param_groups"] * 2},
-        {"state": {}, "param_groups": [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]},
-    ]
-    for each in wrong:
-        try:
-            optimizer.load_state_dict(each)
-        except ValueError:
-            continue
-        raise AssertionError("a state of another size was loaded")
-    members = optimizer.param_groups[0]["params"]
-    product = members[0].detach().requires_grad_() * 2
-    wrong_lists: list[Any] = [members, set(), [1.0], [product]]
-    attempts: list[Any] = [{"params": wrong_list} for wrong_list in wrong_lists]
-    for attempt in [*attempts, members[:1]]:
-        try:
-            optimizer.add_param_group(attempt)
-        except (ValueError, TypeError):
-            continue
-        raise AssertionError("a wrong group was added")
-    for lone in members:
-        try:
-            build(lone)
-        except TypeError:
-            continue
-        raise AssertionError("a single tensor was taken for an iterable")
+def raises(kinds: tuple[type[Exception], ...], call: Callable[..., Any], *arguments: Any) -> None:
     try:
-        build([])
-    except ValueError:
-        return optimizer
-    raise AssertionError("an optimizer of nothing was made")
+        call(*arguments)
+    except kinds:
+        return
+    raise AssertionError(f"{call} took {arguments}")
 
 
-@_break
+def refused(optimizer: Any, build: Callable[..., Any]) -> Any:
+    state, members = optimizer.state_dict(), optimizer.param_groups[0]["params"]
+    longer = [{**group, "params": [*group["params"], 99]} for group in state["param_groups"]]
+    for groups in (state["param_groups"] * 2, longer):  # of another size
+        raises((ValueError,), optimizer.load_state_dict, {"state": {}, "param_groups": groups})
+    product = members[0].detach().requires_grad_() * 2
+    wrong: list[Any] = [members, set(), [1.0], [product]]
+    for group in (*({"params": each} for each in wrong), members[:1]):
+        raises((ValueError, TypeError), optimizer.add_param_group, group)
+    for lone in members:  # no iterable
+        raises((TypeError,), build, lone)
+    raises((ValueError,), build, [])
+    return optimizer
+
+
 def beside_empty(optimizer: Any, build: Callable[..., Any]) -> Any:
     """Sparse gradients without a token move nothing, and keep nothing behind them from moving."""
     if type(optimizer) is not torch.optim.SparseAdam:
@@ -253,3 +197,23 @@ def beside_empty(optimizer: Any, build: Callable[..., Any]) -> Any:
         if found != wanted or alone == resting:
             raise AssertionError(f"beside an empty gradient parameters become {found}, alone {wanted}")
     return optimizer
+
+
+BREAKS: dict[str, Break] = named(
+    {
+        "nothing": lambda optimizer, build: optimizer,
+        "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
+        "saved": lambda optimizer, build: loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build),
+        "reloaded_through_hooks": reloaded_through_hooks,
+        "differentiated": lambda optimizer, build: differentiate(optimizer, build, False),
+        "differentiated_wholly": lambda optimizer, build: differentiate(optimizer, build, True),
+        "into_itself": into_itself,
+        "counted_far": counted_far,
+        "named": names_loaded,
+        "shown": shown,
+        "ruled_twice": ruled_twice,
+        "refused": refused,
+        "beside_empty": beside_empty,
+    },
+    prefix="interrupt_",
+)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.optimizers import KINDS
 
 
@@ -67,8 +67,16 @@ COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "co
 PARTS = {"complex64": "float32", "complex128": "float64"}
 #: How the members are listed: which members make a group, and how many groups there are from the start.
 GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
-#: Which members lack a gradient in which steps.
-ABSENCES = ("none", "first_never", "first_at_first", "last_once", "all_once", "by_turns")
+#: Whether a member, of which there is a last one, lacks a gradient in a step.
+_LACKS: dict[str, Callable[[int, int, int], bool]] = {
+    "none": lambda member, step, last: False,
+    "first_never": lambda member, step, last: member == 0,
+    "first_at_first": lambda member, step, last: member == 0 and step == 0,
+    "last_once": lambda member, step, last: member == last and step == 1,
+    "all_once": lambda member, step, last: step == 1,
+    "by_turns": lambda member, step, last: (member + step) % 2 == 1,
+}
+ABSENCES = tuple(_LACKS)
 
 
 class _CompanyAxes(NamedTuple):
@@ -120,19 +128,16 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def groups(self) -> tuple[tuple[tuple[int, ...], dict[str, Any]], ...]:
         """The members of each group and its own options."""
         everyone = tuple(range(len(self.members)))
-        half = max(1, len(everyone) // 2)
-        match self.grouping:
-            case "together":
-                parts: tuple[tuple[int, ...], ...] = (everyone,)
-            case "each" | "late_each":
-                parts = tuple((m,) for m in everyone)
-            case "late":
-                parts = (everyone[:half], everyone[half:])
-            case "reversed":
-                parts = (everyone[::-1],)
-            case _:
-                parts = (everyone[1::2], everyone[0::2])
-        parts = tuple(part for part in parts if part)
+        half, alone = max(1, len(everyone) // 2), tuple((m,) for m in everyone)
+        parts: tuple[tuple[int, ...], ...] = {
+            "together": (everyone,),
+            "each": alone,
+            "late_each": alone,
+            "late": (everyone[:half], everyone[half:]),
+            "reversed": (everyone[::-1],),
+            "odd_and_even": (everyone[1::2], everyone[0::2]),
+        }[self.grouping]
+        parts = tuple(filter(None, parts))
         owner = 0 if self.owner == "first" else len(parts) - 1
         return tuple((part, dict(self.own) if k == owner else {}) for k, part in enumerate(parts))
 
@@ -148,30 +153,12 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def has_gradient(self, step: int, member: int) -> bool:
         """Whether a member has a gradient in a step."""
-        last = len(self.members) - 1
-        match self.absence:
-            case "first_never":
-                return member != 0
-            case "first_at_first":
-                return not (member == 0 and step == 0)
-            case "last_once":
-                return not (member == last and step == 1)
-            case "all_once":
-                return step != 1
-            case "by_turns":
-                return (member + step) % 2 == 0
-            case _:
-                return True
+        return not _LACKS[self.absence](member, step, len(self.members) - 1)
 
     @cached_property
     def given(self) -> tuple[tuple[bool, ...], ...]:
         """Whether there is a gradient, by step and member."""
         return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
-
-    @cached_property
-    def frozen_members(self) -> tuple[int, ...]:
-        """Members that do not require grad, but get gradients by hand."""
-        return (0,) if self.frozen else ()
 
     def joins(self, member: int) -> int:
         """The step from which on a member is stepped."""
@@ -189,10 +176,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
-        words = stream.words(stream.derive("company", name, member, self.seed % 16), math.prod(shape))
-        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-        values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
-        return values
+        return whole(shape, most, "company", name, member, self.seed % 16)
 
     def format(self, member: int) -> Format:
         """The number format of a member."""

@@ -5,124 +5,118 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 Tensor = torch.Tensor
+Function = Callable[..., Any]
 
 
 def accompany(
-    kind: str,
-    flags: dict[str, Any],
-    groups: tuple[tuple[tuple[int, ...], dict[str, Any]], ...],
-    late: int,
+    optimizer: tuple[str, dict[str, Any]],
+    groups: tuple[tuple[tuple[int, ...], dict[str, Any], int], ...],
     given: tuple[tuple[bool, ...], ...],
     frozen: tuple[int, ...],
     held: bool,
-    crosswise: bool,
-    sparse: bool,
-    interrupt: Callable[[Any, Callable[..., Any]], Any],
+    gradient: Function,
+    interrupt: Function,
     closure: str,
     hooked: bool,
-    watch: Callable[..., Callable[..., None]],
-    alone: Callable[..., dict[str, Any]],
-    settled: Callable[..., dict[str, Any]],
     **fed: Tensor,
 ) -> dict[str, Any]:
+    """``groups`` are members, options of their own, and the step from which on they are stepped."""
+    kind, flags = optimizer
+
     def build(members: Any, **changes: Any) -> Any:
         return getattr(torch.optim, kind)(members, **{**flags, **changes})
 
-    count = len(given[0])
-    members = [torch.nn.Parameter(fed[f"weight{m}"], requires_grad=m not in frozen) for m in range(count)]
+    members = [torch.nn.Parameter(fed[f"weight{m}"], requires_grad=m not in frozen) for m in range(len(given[0]))]
     starts = [p.detach().clone() for p in members]
-    listed = [{"params": [members[m] for m in names], **own} for names, own in groups]
-    calls: list[str] = []
-    common: list[str] = []
-    optimizer = build(listed[:late])
-    values: list[list[Tensor]] = [[] for _ in members]
-    kept = moved = returned = True
-    modes = []
-    for k, gradients in enumerate(given):
+    listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
+    stepped, values = build(listed), [list[Tensor]() for _ in members]
+    notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": [], "calls": [], "common": []}
+    for k, has in enumerate(given):
         if k == 1:
-            for group in listed[late:]:
-                lone = group["params"] if len(group["params"]) > 1 else group["params"][0]
-                optimizer.add_param_group({**group, "params": lone})
-            optimizer = interrupt(optimizer, build)
-        if held:
-            for p in members:
-                if k == 1 and p.grad is not None:
-                    p.grad = p.grad * torch.ones((), dtype=p.dtype, requires_grad=True)  # as create_graph leaves it
-            standing = [p.grad for p in members]
-            optimizer.zero_grad(set_to_none=False)
-            kept = kept and all(
-                p.grad is g and (g is None or not (g.any() or g.requires_grad or g.grad_fn is not None))
-                for p, g in zip(members, standing, strict=True)
-            )
-        else:
-            optimizer.zero_grad()
+            for names, own, joins in groups:
+                late = [members[m] for m in names]
+                if joins:
+                    stepped.add_param_group({**own, "params": late if len(late) > 1 else late[0]})
+            stepped = interrupt(stepped, build)
+        clear(stepped, members, held, k, notes)
         for m, p in enumerate(members):
-            if gradients[m]:
-                fresh = room(p, crosswise).copy_(fed[f"gradient{m}"][k])
-                fresh = fresh.to_sparse(1) if sparse and fresh.dim() > 1 else fresh
-                if p.grad is None:
-                    p.grad = fresh
-                else:
-                    p.grad.add_(fresh)
-            elif held:
-                p.grad = None
-        before = [p.detach().clone() for p in members]
-        grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
-        marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
-        versions = [p._version for p in members]
-        handles = contextlib.ExitStack()
-        loss = {"": None, "none": None, "tensor": torch.ones(()), "zeros": torch.zeros(()), "zero": 0.0, "one": 1.5}[
-            closure
-        ]
-
-        def compute(before: Any = before, loss: Any = loss) -> Any:
-            modes.append(torch.is_grad_enabled())
-            modes.append(all(torch.equal(p, b) for p, b in zip(members, before, strict=True)))
-            return loss
-
-        with handles, torch.no_grad():
-            if hooked:
-                from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
-                handles.enter_context(
-                    register_optimizer_step_pre_hook(watch("pre", optimizer, members, before, common))
-                )
-                handles.enter_context(
-                    register_optimizer_step_post_hook(watch("post", optimizer, members, before, common))
-                )
-                handles.enter_context(optimizer.register_step_pre_hook(watch("pre", optimizer, members, before, calls)))
-                handles.enter_context(
-                    optimizer.register_step_post_hook(watch("post", optimizer, members, before, calls))
-                )
-            result = optimizer.step(compute) if closure else optimizer.step()
-        returned = returned and (result is loss if closure else result is None)
-        for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
-            kept = (
-                kept
-                and p.grad is grad
-                and (grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense()))
-            )
-            kept = kept and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
-            moved = moved and (p._version > version or torch.equal(p.detach(), old))
+            fresh = gradient(p, fed[f"gradient{m}"][k]) if has[m] else None
+            if fresh is not None and p.grad is not None:
+                p.grad.add_(fresh)
+            elif fresh is not None or held:
+                p.grad = fresh
+        step(stepped, members, closure, hooked, notes)
         for m, p in enumerate(members):
             values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
-    seen |= {"kept": kept, "moved": moved, "returned": returned, "modes": modes}
-    seen |= {"calls": calls, "common": common}
-    seen |= settled(optimizer, members)
-    for m, start in enumerate(starts):
-        place, own = next((i, own) for i, (names, own) in enumerate(groups) if m in names)
-        joins = 1 if place >= late else 0
-        pairs = [(k, fed[f"gradient{m}"][k] if has[m] else None) for k, has in enumerate(given)]
-        seen |= alone(m, build, own, fed[f"weight{m}"], start, pairs, joins, crosswise, sparse)
+    seen |= notes | settled(stepped, members)
+    for names, own, joins in groups:
+        for m in names:
+            gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
+            seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], starts[m], gradients, joins, gradient)
     return seen
+
+
+def clear(optimizer: Any, members: list[Any], held: bool, k: int, notes: dict[str, Any]) -> None:
+    """Clears the gradients; those that are ``held`` must be the same tensors afterwards, of zeros and without a graph."""
+    if not held:
+        optimizer.zero_grad()
+        return
+    for p in members:
+        if k == 1 and p.grad is not None:
+            p.grad = p.grad * torch.ones((), dtype=p.dtype, requires_grad=True)  # as create_graph leaves it
+    standing = [p.grad for p in members]
+    optimizer.zero_grad(set_to_none=False)
+    notes["kept"] &= all(
+        p.grad is g and (g is None or not (g.any() or g.requires_grad or g.grad_fn is not None))
+        for p, g in zip(members, standing, strict=True)
+    )
+
+
+def step(optimizer: Any, members: list[Any], closure: str, hooked: bool, notes: dict[str, Any]) -> None:
+    """Takes a step and notes what it called, returned and changed beside the values."""
+    import contextlib
+
+    before = [p.detach().clone() for p in members]
+    grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
+    marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
+    versions = [p._version for p in members]
+    losses = {"none": None, "tensor": torch.ones(()), "zeros": torch.zeros(()), "zero": 0.0, "one": 1.5}
+    loss: Any = losses.get(closure)
+
+    def compute() -> Any:
+        notes["modes"] += [torch.is_grad_enabled()]
+        notes["modes"] += [all(torch.equal(p, b) for p, b in zip(members, before, strict=True))]
+        return loss
+
+    with contextlib.ExitStack() as handles, torch.no_grad():
+        for register, word, calls in hooks(optimizer, notes) if hooked else ():
+            handles.enter_context(register(watch(word, optimizer, members, before, calls)))
+        result = optimizer.step(compute) if closure else optimizer.step()
+    notes["returned"] &= result is loss
+    for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
+        stands = grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense())
+        now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
+        notes["kept"] &= p.grad is grad and stands and mark == now
+        notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
+
+
+def hooks(optimizer: Any, notes: dict[str, Any]) -> list[tuple[Function, str, list[str]]]:
+    """What registers a hook, before the step or after it, and where its calls are noted: global ones and the optimizer's."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+    return [
+        (register_optimizer_step_pre_hook, "pre", notes["common"]),
+        (register_optimizer_step_post_hook, "post", notes["common"]),
+        (optimizer.register_step_pre_hook, "pre", notes["calls"]),
+        (optimizer.register_step_post_hook, "post", notes["calls"]),
+    ]
 
 
 def numbers(p: Tensor) -> Tensor:
@@ -131,16 +125,25 @@ def numbers(p: Tensor) -> Tensor:
     return torch.view_as_real(found) if found.is_complex() else found
 
 
-def room(p: Tensor, crosswise: bool) -> Tensor:
-    """Memory for a gradient: as its parameter lies, or with the last two axes in the other order."""
-    if not crosswise or p.dim() < 2:
-        return torch.empty_like(p)
-    return torch.empty(p.mT.shape, dtype=p.dtype).mT if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+def alike(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient that lies as its parameter does."""
+    return torch.empty_like(p).copy_(values)
 
 
-def watch(
-    word: str, optimizer: Any, members: list[Tensor], before: list[Tensor], calls: list[str]
-) -> Callable[..., None]:
+def crosswise(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient whose last two axes lie in the other order."""
+    if p.dim() < 2:
+        return alike(p, values)
+    room = torch.empty(p.mT.shape, dtype=p.dtype).mT if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
+    return room.copy_(values)
+
+
+def in_rows(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient of a matrix that names the rows that it has."""
+    return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
+
+
+def watch(word: str, optimizer: Any, members: list[Any], before: list[Tensor], calls: list[str]) -> Callable[..., None]:
     """A hook that notes which one it is, and whether the members moved."""
 
     def hook(caller: Any, arguments: Any, keywords: Any) -> None:
@@ -151,7 +154,7 @@ def watch(
     return hook
 
 
-def settled(optimizer: Any, members: list[Tensor]) -> dict[str, Any]:
+def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
     tensors = [
         (m, name, value)
@@ -182,24 +185,20 @@ def settled(optimizer: Any, members: list[Tensor]) -> dict[str, Any]:
 
 
 def alone(
-    m: int,
-    build: Callable[..., Any],
+    build: Function,
     own: dict[str, Any],
     like: Tensor,
     start: Tensor,
-    pairs: list[tuple[int, Tensor | None]],
+    gradients: list[Tensor | None],
     joins: int,
-    crosswise: bool,
-    sparse: bool,
-) -> dict[str, Any]:
+    gradient: Function,
+) -> Tensor:
     p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
     optimizer = build([{"params": [p], **own}])
     steps = []
-    for k, gradient in pairs:
+    for k, values in enumerate(gradients):
         if k >= joins:
-            p.grad = None if gradient is None else room(p, crosswise).copy_(gradient)
-            if p.grad is not None and sparse and p.dim() > 1:
-                p.grad = p.grad.to_sparse(1)
+            p.grad = None if values is None else gradient(p, values)
             optimizer.step()
         steps.append(numbers(p))
-    return {f"alone{m}": torch.stack(steps)}
+    return torch.stack(steps)

@@ -9,9 +9,9 @@ from typing import Any
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
+from embcheck.families.param_groups import programs
 from embcheck.families.param_groups.between_steps import BREAKS
 from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
-from embcheck.families.param_groups.programs import accompany, alone, settled, watch
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -52,23 +52,17 @@ CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 
 def plan(case: ParamGroupsCase) -> Plan:
     options = {
-        "kind": case.optimizer,
-        "flags": case.asked,
-        "groups": case.groups,
-        "late": case.late,
+        "optimizer": (case.optimizer, case.asked),
+        "groups": tuple((names, own, int(place >= case.late)) for place, (names, own) in enumerate(case.groups)),
         "given": case.given,
-        "frozen": case.frozen_members,
+        "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
-        "crosswise": case.crosswise,
-        "sparse": case.sparse,
+        "gradient": programs.in_rows if case.sparse else programs.crosswise if case.crosswise else programs.alike,
         "interrupt": BREAKS[case.interrupt],
         "closure": case.closure,
         "hooked": case.hooked,
-        "watch": watch,
-        "alone": alone,
-        "settled": settled,
     }
-    return Plan(accompany, case.inputs(), options)
+    return Plan(programs.accompany, case.inputs(), options)
 
 
 def _one_order(case: ParamGroupsCase) -> bool:
@@ -76,7 +70,7 @@ def _one_order(case: ParamGroupsCase) -> bool:
     return case.mix not in ("layouts", "turned", "squares") and not case.crosswise
 
 
-def repair(case: ParamGroupsCase) -> ParamGroupsCase | None:
+def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     """The case with flags that the optimizer has, in ranges that it accepts."""
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
@@ -112,10 +106,7 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase | None:
 def fixed_cases() -> Iterator[ParamGroupsCase]:
     """What an optimizer keeps, over steps of which some have no gradient."""
     for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
-        yield from filter(
-            None, [repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))]
-        )
-
+        yield repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))
     for interrupt in BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from begun_late()
@@ -123,7 +114,7 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
     yield from laid_out()
     yield ParamGroupsCase("SparseAdam", interrupt="beside_empty")
     for mix, adjusted in itertools.product(("matrices", "columnless"), KINDS["Muon"].flags["adjust_lr_fn"]):
-        yield from filter(None, [repair(ParamGroupsCase("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))])
+        yield repair(ParamGroupsCase("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))
 
 
 def begun_late() -> Iterator[ParamGroupsCase]:
@@ -136,17 +127,16 @@ def begun_late() -> Iterator[ParamGroupsCase]:
             up = (*flags, ("maximize", True))
             late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
             turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
-            yield from filter(None, map(repair, (late, turns)))
+            yield from map(repair, (late, turns))
 
 
 def laid_out() -> Iterator[ParamGroupsCase]:
     """Squares and others whose gradients lie in the other order, and every length of a vector's rest."""
     for name, path in itertools.product(OPTIMIZERS, PATHS):
         if path in ("", *KINDS[name].flags):
-            fitted = [ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2)]
+            yield repair(ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2))
             if path != "fused":
-                fitted.append(ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
-            yield from filter(None, map(repair, fitted))
+                yield repair(ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
 
 
 #: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
@@ -162,65 +152,50 @@ def switched() -> Iterator[ParamGroupsCase]:
             continue
         beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
         flags = ((flag, True), *beside)
-        fitted = [ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8)] if flag != "maximize" else []
+        if flag != "maximize":
+            yield repair(ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8))
         for seed, mix in enumerate(("vectors", "pair")):
             climbing = (("maximize", True), *flags)
-            fitted.append(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
-        yield from filter(None, map(repair, fitted))
+            yield repair(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
 
 
 def scope() -> Iterator[ParamGroupsCase]:
     """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
-    fitted: list[ParamGroupsCase] = []
+    return map(repair, itertools.chain(_together(), _own_options(), complexes(), scattered()))
+
+
+def _together() -> Iterator[ParamGroupsCase]:
     for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, COMMON, PATHS)):
-        for held, frozen in ((False, False), (True, bool(seed % 2))):
-            rich = RICH.get(name, ()) if held else ()
-            fitted.append(
-                ParamGroupsCase(name, mix, path=path, flags=rich, held=held, frozen=frozen, faint=frozen, seed=seed)
-            )
+        yield ParamGroupsCase(name, mix, path=path, seed=seed)
+        kept: dict[str, Any] = {"held": True, "frozen": bool(seed % 2), "faint": bool(seed % 2)}
+        yield ParamGroupsCase(name, mix, path=path, flags=RICH.get(name, ()), **kept, seed=seed)
     for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
-        rich = RICH.get(name, ()) if seed % 2 else ()
-        fitted.append(
-            ParamGroupsCase(
-                name, "pair" if seed % 3 else "ranks", grouping, absence, path, rich, steps=3 + seed % 2, seed=seed
-            )
-        )
+        rich, mix = RICH.get(name, ()) if seed % 2 else (), "pair" if seed % 3 else "ranks"
+        yield ParamGroupsCase(name, mix, grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
     for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, BREAKS, GROUPINGS)):
         rich = RICH.get(name, ()) if seed % 2 else ()
-        axes: dict[str, Any] = {
-            "interrupt": interrupt,
-            "flags": rich,
-            "closure": CLOSURES[seed % 6],
-            "hooked": True,
-            "seed": seed,
-        }
-        fitted.append(ParamGroupsCase(name, "pair", grouping, own=OWN[seed % 3], **axes))
+        axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
+        yield ParamGroupsCase(name, "pair", grouping, flags=rich, own=OWN[seed % 3], **axes)
     for name, path in itertools.product(OPTIMIZERS, PATHS):
         eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
-        fitted.append(
-            ParamGroupsCase(
-                name, "pair", path=path, flags=(("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5)), steps=4
-            )
-        )
+        flags = (("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5))
+        yield ParamGroupsCase(name, "pair", path=path, flags=flags, steps=4)
+
+
+def _own_options() -> Iterator[ParamGroupsCase]:
     for name in OPTIMIZERS:
         steps = 7 if name == "RAdam" else 3  # of which five are not rectified
         for flag, values in KINDS[name].flags.items():
-            for seed, (value, other) in enumerate(
-                itertools.product(values, values) if flag not in _OF_THE_PATH else ()
-            ):
+            pairs = itertools.product(values, values) if flag not in _OF_THE_PATH else ()
+            for seed, (value, other) in enumerate(pairs):
                 # The group's own value beside another one for everybody: a falsy value is a value.
                 options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
-                fitted.append(ParamGroupsCase(name, "pair", "each", **options, seed=seed))
+                yield ParamGroupsCase(name, "pair", "each", **options, seed=seed)
                 # And beside the default of a group that comes later.
-                owner = ("last", "first")[seed % 2]
-                fitted.append(ParamGroupsCase(name, "pair", "late", **options, owner=owner, seed=seed))
+                yield ParamGroupsCase(name, "pair", "late", **options, owner=("last", "first")[seed % 2], seed=seed)
             for seed, value in enumerate(values):
-                fitted.append(
-                    ParamGroupsCase(name, "ranks", flags=((flag, value),), held=bool(seed % 2), steps=6, seed=seed)
-                )
-    fitted.extend(complexes())
-    fitted.extend(scattered())
-    return (case for case in map(repair, fitted) if case is not None)
+                held = bool(seed % 2)
+                yield ParamGroupsCase(name, "ranks", flags=((flag, value),), held=held, steps=6, seed=seed)
 
 
 def _flagged(name: str) -> list[tuple[tuple[str, Any], ...]]:
@@ -236,9 +211,8 @@ def complexes() -> Iterator[ParamGroupsCase]:
             continue
         for seed, flags in enumerate([(), RICH.get(name, ()), *_flagged(name)]):
             absence = ABSENCES[seed % len(ABSENCES)]
-            yield ParamGroupsCase(
-                name, "complexes", ("together", "each")[seed % 2], absence, path, flags, steps=4, seed=seed
-            )
+            grouping = ("together", "each")[seed % 2]
+            yield ParamGroupsCase(name, "complexes", grouping, absence, path, flags, steps=4, seed=seed)
 
 
 def scattered() -> Iterator[ParamGroupsCase]:
@@ -271,7 +245,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def draw(draws: stream.Stream) -> ParamGroupsCase | None:
+def draw(draws: stream.Stream) -> ParamGroupsCase:
     """A random case: each axis and each flag at another value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     chosen["optimizer"] = draws.choice(OPTIMIZERS)

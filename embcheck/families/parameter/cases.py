@@ -1,8 +1,10 @@
-"""A Parameter that is made of a tensor, as a case; knows no torch."""
+"""Parameters of tensors of every kind, put into modules: the cases, and the program that runs each."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,7 +13,12 @@ import numpy as np
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
-from embcheck.core.layout import view_of
+from embcheck.core.law import Plan
+from embcheck.core.layout import LAYOUTS, view_of
+from embcheck.core.space import Space
+from embcheck.families.parameter.creation import BEFORE, MAKINGS, ORIGINS, OTHERS, OWNERS, PLACES, UNDER
+from embcheck.families.parameter.invalid_calls import ATTEMPTS, wrongly
+from embcheck.families.parameter.programs import observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (
@@ -20,9 +27,7 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 
 
-class _LeafAxes(NamedTuple):
-    """The axes, simplest value first."""
-
+class _ParameterAxes(NamedTuple):
     shape: tuple[int, ...] = (2, 3)
     origin: str = "plain"
     make: str = "keyword"
@@ -43,12 +48,11 @@ class _LeafAxes(NamedTuple):
     seed: int = 0
 
 
-class ParameterCase(Axes, _LeafAxes):  # type: ignore[misc]
+class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
     """A Parameter of a tensor of ``shape``."""
 
     @property
     def format(self) -> Format:
-        """The number format."""
         return FORMATS[self.dtype]
 
     @cached_property
@@ -79,11 +83,10 @@ class ParameterCase(Axes, _LeafAxes):  # type: ignore[misc]
     @property
     def names(self) -> list[str]:
         """The module's parameters afterwards: a slot keeps its place unless it was deleted or is new."""
-        moved = self.before in ("absent", "a_module", "a_buffer", "a_number") or self.place == "deleted_first"
+        moved = self.before in ("absent", *OTHERS) or self.place == "deleted_first"
         return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
         upstream = Input(self.format.encode(self.upstream), self.dtype)
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
@@ -97,3 +100,76 @@ class ParameterCase(Axes, _LeafAxes):  # type: ignore[misc]
             "elements": size,
             "refused": self.wrong is not None,
         }
+
+
+def plan(case: ParameterCase) -> Plan:
+    fed = case.inputs()
+    if case.wrong is not None:
+        return Plan(wrongly, {"data": fed["data"]}, {"attempt": ATTEMPTS[case.wrong]})
+    options = {
+        "making": (ORIGINS[case.origin], MAKINGS[case.make], UNDER[case.under]),
+        "placing": (OWNERS[case.owner], BEFORE[case.before], PLACES[case.place]),
+        **{name: case.axes[name] for name in ("requires_grad", "slot", "evaluating", "times")},
+    }
+    return Plan(observations, fed, options)
+
+
+def repair(case: ParameterCase) -> ParameterCase | None:
+    """The case; what is attempted wrongly has simple axes otherwise."""
+    if case.wrong is not None:
+        return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
+    if case.before in OTHERS and case.place in ("registered", "in_the_dict"):
+        return case.but(place="assigned")  # what is there already is refused, or hides what is put into the dictionary
+    return case
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "shape": SHAPES,
+    "origin": tuple(ORIGINS),
+    "make": tuple(MAKINGS),
+    "requires_grad": (True, False),
+    "under": tuple(UNDER),
+    "times": (1, 2, 3, 5),
+    "place": tuple(PLACES),
+    "owner": tuple(OWNERS),
+    "slot": ("weight", "bias", "embeddings"),
+    "before": tuple(BEFORE),
+    "evaluating": (False, True),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "values": ("small", "special"),
+}
+
+
+def scope() -> Iterator[ParameterCase]:
+    """Every shape in every layout and dtype of every origin; every place; everything that must be refused."""
+    origins = tuple(ORIGINS)
+    for seed, (shape, layout, dtype) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMATS)):
+        yield ParameterCase(
+            shape, origins[seed % len(origins)], dtype=dtype, layout=layout, requires_grad=bool(seed % 3), seed=seed
+        )
+    for seed, (origin, make, under, grad) in enumerate(itertools.product(ORIGINS, MAKINGS, UNDER, (True, False))):
+        layout = ("contiguous", "transposed", "offset")[seed % 3]
+        yield ParameterCase(
+            (2, 3), origin, make, grad, under, times=1 + seed % 3, layout=layout, values="special", seed=seed
+        )
+    owned = itertools.product(PLACES, AXES["before"], OWNERS, (True, False), (False, True))
+    for seed, (place, before, owner, grad, mode) in enumerate(owned):
+        axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
+        if not (before in OTHERS and place in ("registered", "in_the_dict")):
+            yield ParameterCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
+    for wrong, shape in itertools.product(ATTEMPTS, ((), (0,))):
+        yield ParameterCase(shape, wrong=wrong)
+
+
+def fixed_cases() -> Iterator[ParameterCase]:
+    """Everything that must be refused, in every profile."""
+    for wrong in ATTEMPTS:
+        yield ParameterCase((2, 3), wrong=wrong)
+    for before in OTHERS:
+        yield ParameterCase((2, 3), before=before)
+
+
+SPACE = Space(
+    ParameterCase, AXES, repair, scope, fixed_cases, flags=("origin", "under", "requires_grad", "dtype"), strength=2
+)

@@ -1,7 +1,4 @@
-"""Programs: a Parameter is made of a tensor, and put into a module.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a Parameter is made of a tensor, and put into a module."""
 
 from __future__ import annotations
 
@@ -15,25 +12,19 @@ Tensor = torch.Tensor
 Module = Any
 
 
-def leafed(
-    origin: Callable[[Tensor], Tensor],
-    make: Callable[[Tensor, bool], Tensor],
-    under: Callable[[Callable[[], Any]], Any],
-    place: Callable[[Module, str, Tensor], None],
-    owner: Callable[[], Module],
+def observations(
+    making: tuple[Callable[..., Any], ...],
+    placing: tuple[Callable[..., Any], ...],
     requires_grad: bool,
     slot: str,
-    slot_before: str,
     evaluating: bool,
     times: int,
     data: Tensor,
     upstream: Tensor,
 ) -> dict[str, Any]:
-    import copy
-    import io
-
+    origin, make, under = making
     source = origin(data)
-    marks = (source.requires_grad, source.is_leaf, source.grad_fn, source._version, source.grad, source._base is None)
+    marks = marks_of(source)
     made = [under(lambda: make(source, requires_grad)) for _ in range(times)]
     leaf = made[-1]
     seen: dict[str, Any] = {
@@ -47,11 +38,34 @@ def leafed(
         "shapes": all(p.shape == source.shape and p.stride() == source.stride() for p in made),
         "types": all(p.dtype == source.dtype and p.device == source.device and p.layout == source.layout for p in made),
         "views": any(p._is_view() for p in made),
-        "source_kept": marks
-        == (source.requires_grad, source.is_leaf, source.grad_fn, source._version, source.grad, source._base is None),
+        "source_kept": marks == marks_of(source),
         "shown": repr(leaf).startswith("Parameter containing:\ntensor("),
         "values": leaf.detach().clone(),
+        "marked": of_a_subclass(data, requires_grad),
     }
+    module, found = put_into_a_module(leaf, placing, under, slot, evaluating, data)
+    seen |= found
+    seen["still"] = leaf.requires_grad == requires_grad and leaf.grad is None and leaf.is_leaf
+    seen |= copied(leaf)
+    seen |= {"told": told_by_files(leaf), **copied_gradients(leaf, upstream)}
+    if leaf.requires_grad:
+        for _ in range(2):
+            leaf.backward(upstream) if leaf.dim() == 0 else (leaf * upstream).sum().backward()
+    seen |= {
+        "graded": leaf.grad is not None,
+        "own_grad": leaf.grad,
+        "others_graded": any(p.grad is not None for p in made[:-1]) or source.grad is not marks[-1],
+    }
+    return seen | written(source, leaf) | taken_out(module, slot, leaf)
+
+
+def marks_of(source: Tensor) -> tuple[Any, ...]:
+    base = source._base is None
+    return source.requires_grad, source.is_leaf, source.grad_fn, source._version, base, source.grad
+
+
+def of_a_subclass(data: Tensor, requires_grad: bool) -> bool:
+    """Whether a Parameter of a subclass's tensor is a leaf Parameter of that class in its memory."""
 
     class Marked(torch.Tensor):
         pass
@@ -60,7 +74,7 @@ def leafed(
     marked: Any = torch.nn.Parameter(tagged, requires_grad=requires_grad)
     holder: Module = torch.nn.Module()
     holder.marked = marked
-    seen["marked"] = (
+    return (
         type(marked) is Marked
         and isinstance(marked, torch.nn.Parameter)
         and not isinstance(tagged, torch.nn.Parameter)
@@ -69,54 +83,86 @@ def leafed(
         and marked.data_ptr() == data.data_ptr()
         and next(holder.parameters()) is marked
     )
-    # -- into a module
+
+
+def put_into_a_module(
+    leaf: Tensor,
+    placing: tuple[Callable[..., Any], ...],
+    under: Callable[[Callable[[], Any]], Any],
+    slot: str,
+    evaluating: bool,
+    data: Tensor,
+) -> tuple[Module, dict[str, Any]]:
+    owner, prepare, place = placing
     module = owner()
     module.first = torch.nn.Parameter(torch.zeros(1))
-    before = {
-        "none": None,
-        "alike": torch.nn.Parameter(torch.zeros_like(data)),
-        "double": torch.nn.Parameter(torch.zeros(data.shape, dtype=torch.float64)),
-        "frozen": torch.nn.Parameter(torch.zeros_like(data), requires_grad=False),
-        "other_shape": torch.nn.Parameter(torch.zeros(7)),
-    }.get(slot_before)
-    others: dict[str, Any] = {"a_module": torch.nn.Linear(1, 1), "a_number": 3}
-    if slot_before in others:
-        setattr(module, slot, others[slot_before])
-    elif slot_before == "a_buffer":
-        module.register_buffer(slot, torch.zeros(1))
-    elif slot_before != "absent":
-        module.register_parameter(slot, before)
-    if before is not None and before.requires_grad:
+    prepare(module, slot, data)
+    before = module._parameters.get(slot)
+    trained = before is not None and before.requires_grad
+    if before is not None and trained:
         before.grad = torch.ones_like(before)
     module.last = torch.nn.Parameter(torch.zeros(1))
     module.train(not evaluating)
     under(lambda: place(module, slot, leaf))
-    state = module.state_dict()
-    listed = dict(module.named_parameters())
-    seen |= {
+    state, listed = module.state_dict(), dict(module.named_parameters())
+    kept = before is None or (before.requires_grad == trained and not bool(before.any()))
+    if before is not None and trained:
+        kept = kept and before.grad is not None and torch.equal(before.grad, torch.ones_like(before))
+    return module, {
         "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf,
         "names": list(listed),
         "keys": list(state),
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
-        "still": leaf.requires_grad == requires_grad and leaf.grad is None and leaf.is_leaf,
-        "replaced_kept": before is None
-        or (
-            (
-                not before.requires_grad
-                or (before.grad is not None and torch.equal(before.grad, torch.ones_like(before)))
-            )
-            and before.requires_grad == (slot_before != "frozen")
-            and not bool(before.any())
-        ),
+        "replaced_kept": kept,
         "mode_kept": module.training is not evaluating,
         "alone": slot not in {*module.__dict__, *module._modules, *module._buffers},
     }
-    # -- its copies
+
+
+def written(source: Tensor, leaf: Tensor) -> dict[str, Any]:
+    """What a Parameter shows of a write to its tensor, and the other way round."""
+    version, old = leaf._version, source._version
+    steps = zip(source.stride(), source.shape, strict=True)
+    one = source.numel() > 0 and any(step == 0 and length > 1 for step, length in steps)
+
+    def elements(tensor: Tensor) -> Tensor:
+        # Of an expanded tensor there is one element in memory.
+        return tensor.as_strided((1,), (1,), tensor.storage_offset()) if one else tensor
+
+    with torch.no_grad():
+        elements(source).mul_(2)
+        counted = leaf._version > version and source._version > old
+        doubled = leaf.detach().clone()
+        elements(leaf).zero_()
+        return {"counted": counted, "doubled": doubled, "zeroed": source.detach().clone()}
+
+
+def taken_out(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
+    """What a module shows once the Parameter was taken out in each of three ways."""
+    setattr(module, slot, None)
+    seen: dict[str, Any] = {
+        "out": getattr(module, slot) is None and slot in module._parameters and slot not in module.state_dict(),
+        "names_out": [name for name, _ in module.named_parameters()],
+    }
+    setattr(module, slot, leaf)
+    module.register_parameter(slot, None)
+    seen["registered_out"] = getattr(module, slot) is None and slot in module._parameters
+    setattr(module, slot, leaf)
+    delattr(module, slot)
+    there = hasattr(module, slot) or slot in module._parameters or slot in module.state_dict()
+    return seen | {"deleted_out": not there}
+
+
+def copied(leaf: Tensor) -> dict[str, Any]:
+    """A deep copy and a saved one, and whether they are Parameters like the other in memory of their own."""
+    import copy
+    import io
+
     file = io.BytesIO()
     torch.save(leaf, file)
     file.seek(0)
-    copies = {"deepcopied": copy.deepcopy(leaf), "saved": torch.load(file, weights_only=True)}
-    for name, other in copies.items():
+    seen: dict[str, Any] = {}
+    for name, other in (("deepcopied", copy.deepcopy(leaf)), ("saved", torch.load(file, weights_only=True))):
         seen[name] = other.detach().clone()
         seen[f"{name}_well"] = (
             type(other) is torch.nn.Parameter
@@ -126,44 +172,32 @@ def leafed(
             and (not leaf.numel() or other.data_ptr() != leaf.data_ptr())
         )
         seen[f"{name}_strides"] = other.stride()
-    seen |= fastened(leaf, upstream)
-    # -- its gradient, and what writes to it show
-    if leaf.requires_grad:
-        for _ in range(2):
-            leaf.backward(upstream) if leaf.dim() == 0 else (leaf * upstream).sum().backward()
-    seen |= {
-        "graded": leaf.grad is not None,
-        "own_grad": leaf.grad,
-        "others_graded": any(p.grad is not None for p in made[:-1]) or source.grad is not marks[4],
-    }
-    version, old = leaf._version, source._version
-    one = source.numel() > 0 and any(
-        step == 0 and length > 1 for step, length in zip(source.stride(), source.shape, strict=True)
-    )
-    with torch.no_grad():
-        # Of an expanded tensor there is one element in memory.
-        (source.as_strided((1,), (1,), source.storage_offset()) if one else source).mul_(2)
-        seen["counted"] = leaf._version > version and source._version > old
-        seen["doubled"] = leaf.detach().clone()
-        (leaf.as_strided((1,), (1,), leaf.storage_offset()) if one else leaf).zero_()
-        seen["zeroed"] = source.detach().clone()
-    # -- and out again
-    setattr(module, slot, None)
-    seen["out"] = getattr(module, slot) is None and slot in module._parameters and slot not in module.state_dict()
-    seen["names_out"] = [name for name, _ in module.named_parameters()]
-    setattr(module, slot, leaf)
-    module.register_parameter(slot, None)
-    seen["registered_out"] = getattr(module, slot) is None and slot in module._parameters
-    setattr(module, slot, leaf)
-    delattr(module, slot)
-    seen["deleted_out"] = (
-        not hasattr(module, slot) and slot not in module._parameters and slot not in module.state_dict()
-    )
     return seen
 
 
-def fastened(leaf: Tensor, upstream: Tensor) -> dict[str, Any]:
-    """What is fastened to a tensor goes along: attributes into a file, gradients of every layout into a deep copy."""
+def told_by_files(leaf: Tensor) -> bool:
+    """Whether a Parameter that is loaded, or unpickled, has its attributes and is frozen if it was."""
+    import io
+    import pickle
+
+    marked: Any = leaf
+    marked.decays, marked.name_of_mine = False, "table"  # falsy, and not
+    file = io.BytesIO()
+    torch.save(marked, file)
+    pickled = pickle.dumps(marked)
+    del marked.decays, marked.name_of_mine
+    file.seek(0)
+    return all(
+        getattr(p, "decays", None) is False
+        and getattr(p, "name_of_mine", None) == "table"
+        and type(p) is torch.nn.Parameter
+        and p.requires_grad == leaf.requires_grad
+        for p in (torch.load(file, weights_only=True), pickle.loads(pickled))
+    )
+
+
+def copied_gradients(leaf: Tensor, upstream: Tensor) -> dict[str, Any]:
+    """Whether gradients of every layout come along into a deep copy, a conversion and a file."""
     import copy
     import pickle
 
@@ -179,31 +213,7 @@ def fastened(leaf: Tensor, upstream: Tensor) -> dict[str, Any]:
         other = copy.deepcopy(plain)
         kept = other.requires_grad and other.is_leaf and alike(other.grad, grad)
         copied.append(kept and converted_along(leaf, grad))
-    filed = [alike(pickle.loads(pickle.dumps(grad)), grad) for grad in grads]
-    return {"told": told_by_files(leaf), "copied_grads": copied, "filed_grads": filed}
-
-
-def told_by_files(leaf: Tensor) -> bool:
-    """Whether a Parameter that is loaded, or unpickled, has its attributes and is frozen if it was."""
-    import io
-    import pickle
-
-    marked: Any = leaf
-    marked.decays, marked.name_of_mine = False, "table"  # falsy, and not
-    files: list[Any] = [io.BytesIO(), io.BytesIO()]
-    torch.save(marked, files[0])
-    pickle.dump(marked, files[1])
-    del marked.decays, marked.name_of_mine
-    for file in files:
-        file.seek(0)
-    read = [torch.load(files[0], weights_only=True), pickle.load(files[1])]
-    return all(
-        getattr(p, "decays", None) is False
-        and getattr(p, "name_of_mine", None) == "table"
-        and type(p) is torch.nn.Parameter
-        and p.requires_grad == leaf.requires_grad
-        for p in read
-    )
+    return {"copied_grads": copied, "filed_grads": [alike(pickle.loads(pickle.dumps(grad)), grad) for grad in grads]}
 
 
 def alike(found: Tensor | None, grad: Tensor) -> bool:

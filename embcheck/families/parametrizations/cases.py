@@ -1,4 +1,4 @@
-"""A weight that depends on other tensors, as a case: its norm, its rows, its mask or its image; knows no torch."""
+"""A weight that depends on other tensors, as a case: its norm, its rows, its mask or its image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
-from embcheck.families.parametrizations.prunings import PRUNINGS, counted
+from embcheck.families.parametrizations.prunings import PRUNINGS, counted, without_least
 
 
-class _ReparametrizedAxes(NamedTuple):
+class _ParametrizationAxes(NamedTuple):
     """The axes, simplest value first; each kind looks at its own."""
 
     kind: str = "normed"
@@ -43,12 +43,11 @@ class _ReparametrizedAxes(NamedTuple):
     seed: int = 0
 
 
-class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
+class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
     """One side of a tied pair whose weight is made of something else."""
 
     @property
     def format(self) -> Format:
-        """The number format."""
         return FORMATS[self.dtype]
 
     def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:
@@ -80,8 +79,6 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         code = stream.below(stream.derive("upstream", self.seed), math.prod(self.shape), 5).astype(np.float64)
         return (code - 2).reshape(self.shape)
 
-    # -- norms ---------------------------------------------------------------------------------------------------------
-
     @property
     def others(self) -> int | None:
         """The axis along which a norm is taken; None for all."""
@@ -107,12 +104,9 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     @cached_property
     def gains(self) -> Floats:
         """What is put in the place of the gains."""
-        found = np.abs(self._mixed("gains", self.gain_shape))
-        if self.signs == "negative":
-            return -found
-        if self.signs == "zero":
-            return np.where(found == 1, 0.0, found)
-        return found if self.signs == "positive" else self._mixed("gains", self.gain_shape)
+        mixed = self._mixed("gains", self.gain_shape)
+        size = np.abs(mixed)
+        return {"positive": size, "negative": -size, "zero": np.where(size == 1, 0.0, size), "mixed": mixed}[self.signs]
 
     def normed(self, gains: Floats, directions: Floats) -> tuple[Floats, Floats]:
         """g v / ‖v‖ and its bound: a norm of n squares, a root, a quotient, a product."""
@@ -129,8 +123,6 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         direction = self.gains / norm * (up - v * along / norm**2)
         bound = (4 * self.terms + 64) * u * np.abs(self.gains / norm) * (np.abs(up) + np.abs(v) * size / norm**2)
         return (gain, gain_bound), (direction, bound)
-
-    # -- the spectral norm ---------------------------------------------------------------------------------------------
 
     @property
     def matrix(self) -> Floats:
@@ -153,9 +145,8 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         for _ in range(0 if self.evaluating else self.iterations):
             if self.old:
                 v, ev = self._half(self.matrix.T, u, eu)
-                u, eu = self._half(self.matrix, v, ev)
-            else:
-                u, eu = self._half(self.matrix, v, ev)
+            u, eu = self._half(self.matrix, v, ev)
+            if not self.old:
                 v, ev = self._half(self.matrix.T, u, eu)
         return (u, np.array(eu)), (v, np.array(ev))
 
@@ -163,9 +154,8 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         """Mx/‖Mx‖, and the norm of its error: what was off before grows by 2‖M‖/‖Mx‖ at most."""
         product = matrix @ given
         length = float(np.sqrt((product**2).sum()))
-        own = (
-            (len(given) + 2) * self.format.unit_roundoff * float(np.sqrt(((np.abs(matrix) @ np.abs(given)) ** 2).sum()))
-        )
+        size = float(np.linalg.norm(np.abs(matrix) @ np.abs(given)))
+        own = (len(given) + 2) * self.format.unit_roundoff * size
         if length <= own:
             return product, math.inf  # within rounding of zero, which has no direction
         grown = 2 * (float(np.linalg.norm(matrix, 2)) * error + own) / length
@@ -180,8 +170,6 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         value = self.weight / sigma
         share = off / slack if slack > 0 else math.inf
         return value, np.abs(value) * (share + 4 * self.format.unit_roundoff)
-
-    # -- masks ---------------------------------------------------------------------------------------------------------
 
     @cached_property
     def masks(self) -> list[Floats]:
@@ -198,29 +186,29 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
 
     def _cut(self, name: str, options: dict[str, Any], mask: Floats, beside: Floats) -> tuple[Floats, Floats]:
         """The mask, and that of the weight beside it, which only global pruning cuts."""
-        scores = self.importance if self.weighed else self.weight * mask
         cut = mask.copy()
         if name == "custom_from_mask":
             cut[self.importance <= 2] = 0
         elif name == "l1_unstructured":
-            kept = np.flatnonzero(mask.reshape(-1) == 1)
-            least = kept[np.argsort(np.abs(scores.reshape(-1)[kept]), kind="stable")]
-            cut.reshape(-1)[least[: counted(options["amount"], len(kept))]] = 0
+            without_least(cut.reshape(-1), np.abs(self._scores(mask)).reshape(-1), options["amount"])
         elif name == "global_unstructured":
             # Beside it is a weight of other magnitudes; the least go of what is left of both.
             every = np.concatenate([np.abs(self.weight).reshape(-1), self.importance.reshape(-1) + 0.5])
-            masks = np.concatenate([mask.reshape(-1), beside.reshape(-1)])
-            kept = np.flatnonzero(masks == 1)
-            least = kept[np.argsort(every[kept], kind="stable")]
-            masks[least[: counted(options["amount"], len(kept))]] = 0
-            return masks[: cut.size].reshape(self.shape), masks[cut.size :].reshape(self.shape)
+            both = without_least(np.concatenate([mask.reshape(-1), beside.reshape(-1)]), every, options["amount"])
+            cut, beside = both.reshape(2, *self.shape)
         elif name == "ln_structured":
-            dim = options["dim"] % 2
-            kept = np.flatnonzero(mask.sum(1 - dim) != 0)
-            norms = np.linalg.norm(scores, options["n"], 1 - dim)[kept]
-            least = kept[np.argsort(norms, kind="stable")][: counted(options["amount"], len(kept))]
-            cut[(least,) if dim == 0 else (slice(None), least)] = 0
+            left = (mask.sum(1 - options["dim"] % 2, keepdims=True) != 0).astype(np.float64)
+            without_least(left.reshape(-1), self._slices(options, mask), options["amount"])
+            cut *= left
         return cut, beside
+
+    def _scores(self, mask: Floats) -> Floats:
+        return self.importance if self.weighed else self.weight * mask
+
+    def _slices(self, options: dict[str, Any], mask: Floats) -> Floats:
+        """The norms of rows or columns."""
+        found: Floats = np.linalg.norm(self._scores(mask), options["n"], 1 - options["dim"] % 2)
+        return found
 
     @property
     def by_chance(self) -> bool:
@@ -239,25 +227,19 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     def overcut(self) -> bool:
         """Whether more are to go than are left, which is refused."""
         for (name, options), (mask, beside) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
-            if name == "ln_structured" and options["amount"] > (mask.sum(1 - options["dim"] % 2) != 0).sum():
-                return True
-            left = {
-                "l1_unstructured": mask.sum(),
-                "random_unstructured": mask.sum(),
-                "global_unstructured": mask.sum() + beside.sum(),
-            }
-            if name in left and isinstance(options["amount"], int) and options["amount"] > left[name]:
+            left = mask.sum() + (beside.sum() if name == "global_unstructured" else 0)
+            if name == "ln_structured":
+                left = (mask.sum(1 - options["dim"] % 2) != 0).sum()
+            if name != "random_structured" and isinstance(options.get("amount"), int) and options["amount"] > left:
                 return True
         return False
 
     @property
     def tied_scores(self) -> bool:
         """Whether two rows or columns have one norm, so that either may go."""
-        for (name, options), mask in zip(PRUNINGS[self.pruning], [np.ones(self.shape), *self.masks], strict=False):
+        for (name, options), (mask, _) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
             if name == "ln_structured":
-                dim = options["dim"] % 2
-                scores = self.importance if self.weighed else self.weight * mask
-                norms = np.linalg.norm(scores, options["n"], 1 - dim)
+                norms = self._slices(options, mask)
                 if len(set(np.round(norms, 6))) < len(norms):
                     return True
         return False
@@ -266,13 +248,9 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
     def _strided_scores(self) -> bool:
         """Whether the first pruning, or a global one, looks at a weight that view(-1) does not take."""
         (name, options), *later = PRUNINGS[self.pruning]
-        looks = name in ("global_unstructured", "random_unstructured") or (
-            name == "l1_unstructured" and options["amount"] != 0 and not self.weighed
-        )
-        looks = looks or any(name == "global_unstructured" for name, _ in later)
+        looks = name in ("global_unstructured", "random_unstructured") or "global_unstructured" in dict(later)
+        looks = looks or (name == "l1_unstructured" and options["amount"] != 0 and not self.weighed)
         return looks and self.layout == "transposed" and min(self.shape) > 1
-
-    # -- images --------------------------------------------------------------------------------------------------------
 
     def mapped(self, values: Floats) -> Floats:
         """f of an original: 2x, and after two links 2x + 1."""
@@ -282,35 +260,27 @@ class ParametrizationCase(Axes, _ReparametrizedAxes):  # type: ignore[misc]
         """The original of an image."""
         return (values - (self.links == 2)) / 2
 
-    # -- what is fed ---------------------------------------------------------------------------------------------------
-
     @property
     def wanted(self) -> Floats:
         """A matrix with orthogonal rows or columns: ones with signs, at shifted places."""
-        found = np.zeros(self.shape)
-        few = min(self.shape)
+        few, many = sorted(self.shape)
+        found = np.zeros((few, many))
         for k in range(few):
-            place = (k, (k + 1) % self.shape[1]) if self.shape[0] <= self.shape[1] else ((k + 1) % self.shape[0], k)
-            found[place] = (-1.0) ** (k + self.seed)
-        return found
-
-    def fed(self, values: Floats, layout: str = "contiguous") -> Input:
-        """A tensor of these values."""
-        return Input(self.format.encode(values), self.dtype, layout)
+            found[k, (k + 1) % many] = (-1.0) ** (k + self.seed)
+        return found if self.shape == (few, many) else found.T
 
     def inputs(self) -> dict[str, Input]:
         """The tensors of this kind."""
-        fed = {"weight": self.fed(self.weight, self.layout)}
-        if self.kind != "bounded":
-            fed["upstream"] = self.fed(self.upstream)
-        extra: dict[str, dict[str, Floats]] = {
+        further: dict[str, dict[str, Floats]] = {
             "normed": {"gains": self.gains, "directions": self.directions},
             "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
             "orthogonalized": {"wanted": self.wanted},
             "pruned": {"importance": self.importance},
             "mapped": {"values": self.directions},
         }
-        return fed | {name: self.fed(values) for name, values in extra[self.kind].items()}
+        upstream = {"upstream": self.upstream} if self.kind != "bounded" else {}
+        fed = {name: Input(self.format.encode(v), self.dtype) for name, v in (upstream | further[self.kind]).items()}
+        return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:
         """The axes and: wide, square, triangular (by Householder's map, the default of what is not square),

@@ -1,4 +1,4 @@
-"""Programs: a tied weight is made to depend on other tensors: normed, orthogonal, pruned, or mapped by a function.
+"""Programs: a tied weight is made to depend on other tensors: normed, orthogonal or pruned.
 
 They import nothing but torch, for their source is what a counterexample's script shows.  Each acts on one side of a
 tied pair, ``(layer, other)``, and tells the weight that the layer then uses, how it is kept, and what is left of it.
@@ -6,10 +6,14 @@ tied pair, ``(layer, other)``, and tells the weight that the layer then uses, ho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import warnings
 from typing import Any
 
 import torch
+import torch.nn.utils.parametrize
+import torch.nn.utils.prune
+from torch.nn import utils
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -33,71 +37,60 @@ def used(layer: Module) -> Tensor:
     return images.t()
 
 
-def copied_value(layer: Module, used: Callable[[Module], Tensor]) -> Tensor | None:
-    """What a deep copy of a layer uses as its weight; nothing if it can't be copied."""
-    import copy
+def now(layer: Module) -> Tensor:
+    """The same, as numbers that stay."""
+    return used(layer).detach().clone()
 
+
+def learned(layer: Module, upstream: Tensor) -> Tensor:
+    """The same, once it was passed back."""
+    found = used(layer)
+    if found.requires_grad:
+        (found * upstream).sum().backward()
+    return found.detach().clone()
+
+
+def copied_value(layer: Module) -> Tensor | None:
+    """What a deep copy of a layer uses as its weight; nothing if it can't be copied."""
     try:
-        return used(copy.deepcopy(layer)).detach().clone()
+        return now(copy.deepcopy(layer))
     except RuntimeError:
         return None
 
 
 def normed(
-    sides: Callable[..., tuple[Module, Module]],
-    used: Callable[[Module], Tensor],
-    side: str,
-    old: bool,
-    dim: Any,
-    frozen: bool,
-    weight: Tensor,
-    gains: Tensor,
-    directions: Tensor,
-    upstream: Tensor,
+    side: str, old: bool, dim: Any, frozen: bool, weight: Tensor, gains: Tensor, directions: Tensor, upstream: Tensor
 ) -> dict[str, Any]:
-    import warnings
-
-    from torch.nn.utils import parametrize
-
-    tools = torch.nn.utils
     layer, other = sides(weight, side, frozen)
     before = layer.weight
     if old:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is deprecated
-            tools.weight_norm(layer, dim=dim)
+            utils.weight_norm(layer, dim=dim)
         gain, direction = layer.weight_g, layer.weight_v
     else:
-        tools.parametrizations.weight_norm(layer, dim=dim)
+        utils.parametrizations.weight_norm(layer, dim=dim)
         gain, direction = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
     seen: dict[str, Any] = {
         "names": sorted(name.rpartition(".")[2] for name, _ in layer.named_parameters()),
         "shapes": [tuple(gain.shape), tuple(direction.shape)],
         "trains": [gain.requires_grad, direction.requires_grad],
-        "at_first": used(layer).detach().clone(),
+        "at_first": now(layer),
         "other_kept": other.weight is before and bool((other.weight == weight).all()),
     }
     with torch.no_grad():
         gain.copy_(gains)
         direction.copy_(directions)
-    found = used(layer)
-    seen["set"] = found.detach().clone()
-    seen["copied"] = copied_value(layer, used)
-    if found.requires_grad:
-        (found * upstream).sum().backward()
+    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream)}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
-        tools.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
-        seen["left"] = type(layer.weight) is torch.nn.Parameter and [n for n, _ in layer.named_parameters()] == [
-            "weight"
-        ]
-        seen["after"] = used(layer).detach().clone()
+        utils.remove_weight_norm(layer) if old else utils.parametrize.remove_parametrizations(layer, "weight")
+        names = [name for name, _ in layer.named_parameters()]
+        seen |= {"left": type(layer.weight) is torch.nn.Parameter and names == ["weight"], "after": now(layer)}
     return seen
 
 
 def bounded(
-    sides: Callable[..., tuple[Module, Module]],
-    used: Callable[[Module], Tensor],
     side: str,
     old: bool,
     frozen: bool,
@@ -108,15 +101,13 @@ def bounded(
     left: Tensor,
     right: Tensor,
 ) -> dict[str, Any]:
-    tools = torch.nn.utils
     layer, other = sides(weight, side, frozen)
     before = layer.weight
-    asked = {"n_power_iterations": iterations, "dim": dim}
     if old:
-        tools.spectral_norm(layer, **asked)
+        utils.spectral_norm(layer, n_power_iterations=iterations, dim=dim)
         original, u, v = layer.weight_orig, layer.weight_u, layer.weight_v
     else:
-        tools.parametrizations.spectral_norm(layer, **asked)
+        utils.parametrizations.spectral_norm(layer, n_power_iterations=iterations, dim=dim)
         inner = layer.parametrizations.weight
         original, u, v = inner.original, inner[0]._u, inner[0]._v
     u.copy_(left)
@@ -125,57 +116,41 @@ def bounded(
     seen: dict[str, Any] = {
         "kept": original is before and other.weight is before,
         "trains": original.requires_grad,
-        "set": used(layer).detach().clone(),
+        "set": now(layer),
         "u": u.clone(),
         "v": v.clone(),
     }
     layer.eval()
-    seen["evaluated"] = used(layer).detach().clone()
-    seen["copied"] = copied_value(layer, used)
-    seen["resting"] = torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])
-    return seen
+    seen |= {"evaluated": now(layer), "copied": copied_value(layer)}
+    return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
 
 
 def orthogonalized(
-    sides: Callable[..., tuple[Module, Module]],
-    used: Callable[[Module], Tensor],
-    side: str,
-    kind: str | None,
-    trivial: bool,
-    frozen: bool,
-    weight: Tensor,
-    upstream: Tensor,
-    wanted: Tensor,
+    side: str, kind: str | None, trivial: bool, frozen: bool, weight: Tensor, upstream: Tensor, wanted: Tensor
 ) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, other = sides(weight, side, frozen)
         before = layer.weight
-        torch.nn.utils.parametrizations.orthogonal(layer, orthogonal_map=kind, use_trivialization=trivial)
+        utils.parametrizations.orthogonal(layer, orthogonal_map=kind, use_trivialization=trivial)
         original = layer.parametrizations.weight.original
-        found = used(layer)
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
             "trains": original.requires_grad,
-            "set": found.detach().clone(),
+            "set": learned(layer, upstream),
         }
-        if found.requires_grad:
-            (found * upstream).sum().backward()
+        if original.grad is not None:
             torch.optim.SGD([original], lr=0.125).step()
-        seen["stepped"] = used(layer).detach().clone()
+        seen["stepped"] = now(layer)
         with torch.no_grad():
             original.mul_(0.9375)  # as weight decay does
-        seen["decayed"] = used(layer).detach().clone()
-        seen["assigned"] = None
+        seen["decayed"] = now(layer)
         if trivial:
             layer.weight = wanted
-            seen["assigned"] = used(layer).detach().clone()
-        return seen
+        return seen | {"assigned": now(layer) if trivial else None}
 
 
 def pruned(
-    sides: Callable[..., tuple[Module, Module]],
-    used: Callable[[Module], Tensor],
     side: str,
     cuts: tuple[tuple[str, dict[str, Any]], ...],
     weighed: bool,
@@ -184,8 +159,7 @@ def pruned(
     importance: Tensor,
     upstream: Tensor,
 ) -> dict[str, Any]:
-    from torch.nn.utils import prune
-
+    prune = utils.prune
     layer, other = sides(weight, side, frozen)
     before = layer.weight
     fresh = prune.is_pruned(layer)
@@ -203,27 +177,23 @@ def pruned(
                 prune.global_unstructured([(layer, "weight"), (beside, "weight")], prune.L1Unstructured, **given)
             same = name == "global_unstructured" or getattr(prune, name)(layer, "weight", **given) is layer
             masks.append(layer.weight_mask.clone())
-    found = used(layer)
     seen: dict[str, Any] = {
         "told": [fresh, prune.is_pruned(layer), same],
         "masks": torch.stack(masks),
-        "set": found.detach().clone(),
         "original": layer.weight_orig.detach().clone(),
         "kept": layer.weight_orig is before and other.weight is before,
         "trains": layer.weight_orig.requires_grad,
         "names": [[name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]],
         "hooks": len(layer._forward_pre_hooks),
-        "copied": copied_value(layer, used),
+        "set": learned(layer, upstream),
+        "copied": copied_value(layer),
+        "grad": layer.weight_orig.grad,
     }
-    if found.requires_grad:
-        (found * upstream).sum().backward()
-    seen["grad"] = layer.weight_orig.grad
     with torch.no_grad():
         layer.weight_orig.mul_(-2)  # as a step would, after the last forward
     prune.remove(layer, "weight")
-    seen |= {
+    return seen | {
         "removed": layer.weight is before and other.weight is before and not prune.is_pruned(layer),
         "clean": not layer._forward_pre_hooks and [name for name, _ in layer.named_buffers()] == [],
-        "after": used(layer).detach().clone(),
+        "after": now(layer),
     }
-    return seen

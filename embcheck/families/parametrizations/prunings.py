@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from embcheck.core.format import Floats
+
 #: What is done with a weight, and by which options of which function; ``amount`` is a count or a share of what is left.
 PRUNINGS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "identity": (("identity", {}),),
@@ -36,3 +40,10 @@ PRUNINGS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 def counted(amount: float, left: int) -> int:
     """How many go: a count, but no more than are left, or a share, rounded."""
     return min(amount, left) if isinstance(amount, int) else round(amount * left)
+
+
+def without_least(mask: Floats, scores: Floats, amount: float) -> Floats:
+    """The mask, in which those of the least scores of what is left become 0."""
+    kept = np.flatnonzero(mask == 1)
+    mask[kept[np.argsort(scores[kept], kind="stable")][: counted(amount, len(kept))]] = 0
+    return mask

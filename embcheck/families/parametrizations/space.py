@@ -1,4 +1,4 @@
-"""The space of reparametrized layers: every kind with each of its options, in every format."""
+"""Which cases of parametrizations there are: every kind with each of its options, in every format."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.parametrizations.cases import ParametrizationCase
-from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized, pruned, sides, used
+from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized, pruned
 from embcheck.families.parametrizations.prunings import PRUNINGS
-from embcheck.families.parametrizations.register_parametrization import chain, mapped
+from embcheck.families.parametrizations.register_parametrization import mapped
 
+#: The program of each kind, and the axes that are its options.
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
     "orthogonalized": (orthogonalized, ("trivial",)),
     "pruned": (pruned, ("weighed",)),
-    "mapped": (mapped, ("inverse", "links", "leave", "copied", "passing", "evaluating")),
+    "mapped": (mapped, ("leave", "copied", "passing", "evaluating")),
 }
+#: The axes of a kind that are none.
+_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}, "mapped": {"links", "inverse"}}
 
 
 def plan(case: ParametrizationCase) -> Plan:
     program, own = PROGRAMS[case.kind]
-    options = {name: case.axes[name] for name in (*own, "side", "frozen")} | {"sides": sides, "used": used}
-    if case.kind == "orthogonalized":
-        options["kind"] = case.map
-    if case.kind == "pruned":
-        options["cuts"] = PRUNINGS[case.pruning]
-    if case.kind == "mapped":
-        options["chain"] = chain
-    return Plan(program, case.inputs(), options)
+    further: dict[str, dict[str, Any]] = {
+        "orthogonalized": {"kind": case.map},
+        "pruned": {"cuts": PRUNINGS[case.pruning]},
+        "mapped": {"chain": (case.links, case.inverse)},
+    }
+    options = {name: case.axes[name] for name in (*own, "side", "frozen")}
+    return Plan(program, case.inputs(), options | further.get(case.kind, {}))
 
 
 #: Axes that some kinds have.
@@ -40,11 +41,9 @@ _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
     *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied", "passing"),
 )
-#: Those of a kind that are not options of its program.
-_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}}
 
 
-def repair(case: ParametrizationCase) -> ParametrizationCase | None:
+def repair(case: ParametrizationCase) -> ParametrizationCase:
     """The case with the axes that its kind has."""
     known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
@@ -100,19 +99,10 @@ def scope() -> Iterator[ParametrizationCase]:
                 kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
                 layout=AXES["layout"][seed % 3], passing=(0, 1, 0, 160)[seed % 4], seed=seed,
             ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
-            fitted = repair(case)
-            if fitted is not None:
-                yield fitted
+            yield repair(case)
     for shape, side, links, inverse in itertools.product(SHAPES[:3], AXES["side"], (1, 2), (False, True)):
         seed += 1
         yield ParametrizationCase("mapped", shape, side, links=links, inverse=inverse, evaluating=True, seed=seed)
 
 
-def draw(draws: stream.Stream) -> ParametrizationCase | None:
-    """A random case: each axis at any value."""
-    return repair(
-        ParametrizationCase(**{name: draws.choice(values) for name, values in AXES.items()}, seed=draws.between(0, 255))
-    )
-
-
-SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), draw=draw, strength=2)
+SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), strength=2)

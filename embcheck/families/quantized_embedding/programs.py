@@ -1,7 +1,4 @@
-"""Programs: a layer is quantized, copied and called.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a layer is quantized, copied and called."""
 
 from __future__ import annotations
 
@@ -16,15 +13,11 @@ import torch
 import torch.ao.nn.quantized
 import torch.ao.quantization
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
-
-MADE: dict[str, Callable[[Module, Any], Module]] = {}
-AFTER: dict[str, Callable[[Module], Module]] = {}
-made, after = into(MADE), into(AFTER)
 
 
 def quantized(
@@ -53,14 +46,12 @@ def quantized(
     return {"value": value, "as_before": torch.equal(narrow(*given), value)}
 
 
-@made
 def from_float(plain: Module, config: Any) -> Module:
     plain.qconfig = config
     narrow: Any = torch.ao.nn.quantized
     return getattr(narrow, type(plain).__name__).from_float(plain)
 
 
-@made
 def converted(plain: Module, config: Any) -> Module:
     quantization: Any = torch.ao.quantization
     model = torch.nn.Sequential(plain)
@@ -68,24 +59,19 @@ def converted(plain: Module, config: Any) -> Module:
     return quantization.convert(quantization.prepare(model))[0]
 
 
-@after
-def nothing(layer: Module) -> Module:
-    return layer
-
-
-@after
-def deepcopied(layer: Module) -> Module:
-    return copy.deepcopy(layer)
-
-
-@after
-def pickled(layer: Module) -> Module:
-    return pickle.loads(pickle.dumps(layer))
-
-
-@after
 def saved(layer: Module) -> Module:
     memory = io.BytesIO()
     torch.save(layer, memory)
     memory.seek(0)
     return torch.load(memory, weights_only=False)
+
+
+MADE: dict[str, Callable[[Module, Any], Module]] = {"from_float": from_float, "converted": converted}
+AFTER: dict[str, Callable[[Module], Module]] = named(
+    {
+        "nothing": lambda layer: layer,
+        "deepcopied": lambda layer: copy.deepcopy(layer),
+        "pickled": lambda layer: pickle.loads(pickle.dumps(layer)),
+        "saved": saved,
+    }
+)

@@ -1,10 +1,9 @@
-"""A tied model on a route as a case, and what it must be afterwards: all in integers and halves of them, which are exact.
-
-Knows no torch.
-"""
+"""A tied model on a route as a case, and what it must be afterwards: all in integers and halves of them, which are exact."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,13 @@ import numpy as np
 from embcheck.core import oracle, stream
 from embcheck.core.axes import Axes, Input, cached_property
 from embcheck.core.format import Floats
+from embcheck.core.law import Plan
+from embcheck.core.space import Space
+from embcheck.families.tie_export.programs import PARAMETRIZATIONS, STRUCTURES, parametrized, passed, stacked
+from embcheck.families.tie_export.routes import GRAPHS, PASSAGES, SCRIPTS, SLOW
+
+ROUTES = {**PASSAGES, **GRAPHS, **SCRIPTS, **SLOW}
+DEVICES = ("cpu", "meta")
 
 #: What each structure calls its modules that have the weight, and how often its embedding is added.
 NAMES = {
@@ -25,16 +31,8 @@ PREFIXES = {"compiled": "_orig_mod.", "compiled_copied": "_orig_mod."}
 SAME = (
     *("loaded", "assigned", "assigned_saved", "assigned_variables", "assigned_saved_variables", "in_shared_memory"),
     *("parametrized_and_back", "pruned_of_nothing", "symbolic", "symbolic_again", "symbolic_transformed"),
-    *(
-        "symbolic_scripted",
-        "scripted",
-        "scripted_assigned",
-        "traced",
-        "exported",
-        "exported_strictly",
-        "exported_again",
-    ),
-    *("exported_decomposed", "compiled", "compiled_in_place"),
+    *("symbolic_scripted", "scripted", "scripted_assigned", "traced", "exported", "exported_strictly"),
+    *("exported_again", "exported_decomposed", "compiled", "compiled_in_place"),
 )
 #: What a parametrization makes of the weight, where that is exact.
 FACTORS = {"doubled": 2.0, "halved": 1.0}
@@ -44,9 +42,7 @@ PLAIN = ("doubled", "normed_spectrally")
 MODELS = (1, -2, 3)
 
 
-class _PassageAxes(NamedTuple):
-    """The axes, simplest value first."""
-
+class _TieExportAxes(NamedTuple):
     #: what happens: the model passes a "route", its head is "parametrized", or there is an "ensemble" of it
     what: str = "route"
     route: str = "loaded"
@@ -60,7 +56,7 @@ class _PassageAxes(NamedTuple):
     seed: int = 0
 
 
-class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
+class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
     """An embedding and a head with one weight, on a route."""
 
     @cached_property
@@ -94,18 +90,12 @@ class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
         return code.astype(np.float64).reshape(shape) - span // 2
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
-        fed = {
-            "weight": Input(self.weight.astype(np.float32), "float32"),
-            "tokens": Input(self.tokens, "int64"),
-        }
+        fed = {"weight": Input(self.weight.astype(np.float32), "float32"), "tokens": Input(self.tokens, "int64")}
         if self.what == "route":
             fed["upstream"] = Input(self.upstream.astype(np.float32), "float32")
         if self.bias:
             fed["bias"] = Input(self.bias_values.astype(np.float32), "float32")
         return fed
-
-    # -- what should come of it ------------------------------------------------------------------------------------
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -140,7 +130,7 @@ class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
 
     def value(self, weight: Floats, bias: Floats) -> Floats:
         """The outputs of a model, shape (N, V)."""
-        found: Floats = NAMES[self.structure][1] * weight[self.tokens] @ weight.T + bias
+        found: Floats = self.looked_up * weight[self.tokens] @ weight.T + bias
         return found
 
     @cached_property
@@ -148,7 +138,7 @@ class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
         """The gradient of the weight: what the head gets, and what is looked up unless it is padding."""
         if self.frozen:
             return np.zeros_like(self.weight)
-        times = NAMES[self.structure][1]
+        times = self.looked_up
         kept = self.tokens != (-1 if self.padding_idx is None else self.padding_idx)
         back = times * self.upstream @ self.weight
         found: Floats = self.upstream.T @ (times * self.weight[self.tokens])
@@ -163,3 +153,75 @@ class TieExportCase(Axes, _PassageAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: copies (the model has Parameters of its own), named (every name is due), padded."""
         return {**self.axes, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
+
+
+def plan(case: TieExportCase) -> Plan:
+    options: dict[str, Any] = {
+        "structure": STRUCTURES[case.structure],
+        "padding": case.padding_idx,
+        "frozen": case.frozen,
+    }
+    if case.what == "parametrized":
+        return Plan(parametrized, case.inputs(), options | {"parametrization": PARAMETRIZATIONS[case.route]})
+    if case.what == "ensemble":
+        return Plan(stacked, case.inputs(), options | {"device": case.route})
+    return Plan(passed, case.inputs(), options | {"passage": ROUTES[case.route], "prefix": case.prefix})
+
+
+def repair(case: TieExportCase) -> TieExportCase | None:
+    """The case with a route of its kind, and a padding row that is there; norms need rows that are not zero."""
+    kinds: dict[str, tuple[str, ...]] = {"parametrized": tuple(PARAMETRIZATIONS), "ensemble": DEVICES}
+    routes = kinds.get(case.what, tuple(ROUTES))
+    if case.route not in routes:
+        case = case.but(route=routes[0])
+    if case.padding_idx is not None and case.padding_idx >= case.rows:
+        case = case.but(padding_idx=case.rows - 1)
+    if case.route == "orthogonal" and case.width > case.rows:
+        case = case.but(width=case.rows)
+    return case
+
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "what": ("route",),
+    "route": tuple(PASSAGES),
+    "structure": tuple(STRUCTURES),
+    "bias": (False, True),
+    "padding_idx": (None, 1, 0),
+    "frozen": (False, True),
+    "rows": (4, 3, 1, 6),
+    "width": (3, 1, 2),
+    "length": (3, 1, 5),
+}
+
+
+def scope() -> Iterator[TieExportCase]:
+    """Every route with every structure, of which some have a bias, a padding row or a weight that is frozen; slow ones
+    with few."""
+    return filter(None, map(repair, _every()))
+
+
+def _every() -> Iterator[TieExportCase]:
+    kinds = itertools.product(STRUCTURES, AXES["bias"], (None, 1), AXES["frozen"])
+    for seed, (structure, bias, padding, frozen) in enumerate(kinds):
+        for route in PASSAGES:
+            yield TieExportCase("route", route, structure, bias, padding, frozen, seed=seed)
+        for route in PARAMETRIZATIONS:
+            yield TieExportCase("parametrized", route, structure, bias, padding, frozen, seed=seed)
+        for device in DEVICES:
+            yield TieExportCase("ensemble", device, structure, bias, padding, frozen, seed=seed)
+    for k, (seed, structure) in itertools.product(range(4), enumerate(STRUCTURES)):
+        some = TieExportCase(
+            "route", "", structure, k % 2 == 1, (None, 1)[(k + seed) % 2], (k, seed) == (3, 0), seed=seed
+        )
+        yield from (some.but(route=route) for route in GRAPHS if k < 3)
+        yield from (some.but(route=route) for route in SCRIPTS if k in (seed, 3))
+    for seed, route in enumerate(SLOW):
+        plain = TieExportCase("route", route, bias=seed % 2 == 0, seed=seed)
+        yield plain
+        if route in ("exported", "exported_strictly", "unflattened", "unflattened_copied", "compiled"):
+            yield plain.but(structure="head_first", bias=not plain.bias, padding_idx=1)
+    yield TieExportCase("route", "unflattened", "shared", True)
+    yield TieExportCase("route", "compiled_in_place", "shared", True)
+
+
+SPACE = Space(TieExportCase, AXES, repair, scope, flags=("structure", "bias"), strength=2)

@@ -1,7 +1,4 @@
-"""Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble."""
 
 from __future__ import annotations
 
@@ -11,14 +8,11 @@ from typing import Any
 import torch
 import torch.nn.utils.parametrize
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
-
-# -- what is built -------------------------------------------------------------------------------------------------
-
 
 # Their forward has no annotations: those that are text (postponed) fx writes into its code as they are.
 
@@ -63,25 +57,13 @@ class Shared(torch.nn.Module):
         return self.head(self.source(tokens) + self.target(tokens))
 
 
-STRUCTURES: dict[str, Callable[..., Module]] = {}
-
-
-_structure = into(STRUCTURES)
-
-
-@_structure
-def flat(*sizes: Any) -> Module:
-    return Flat(*sizes)
-
-
-@_structure
-def head_first(*sizes: Any) -> Module:
-    return HeadFirst(*sizes)
-
-
-@_structure
-def shared(*sizes: Any) -> Module:
-    return Shared(*sizes)
+STRUCTURES: dict[str, Callable[..., Module]] = named(
+    {
+        "flat": lambda *sizes: Flat(*sizes),
+        "head_first": lambda *sizes: HeadFirst(*sizes),
+        "shared": lambda *sizes: Shared(*sizes),
+    }
+)
 
 
 def filled(
@@ -104,9 +86,6 @@ def blank(model: Module, device: str) -> Module:
     other = type(model)(rows, width, model.head.bias is not None, padding, device)
     other.head.weight.requires_grad_(model.head.weight.requires_grad)
     return other
-
-
-# -- through a route -----------------------------------------------------------------------------------------------
 
 
 def passed(
@@ -163,9 +142,6 @@ def passed(
     return seen
 
 
-# -- with a parametrized head --------------------------------------------------------------------------------------
-
-
 class Doubling(torch.nn.Module):
     """A parametrization: twice the original tensor."""
 
@@ -183,33 +159,19 @@ class Halving(torch.nn.Module):
         return 2 * weight
 
 
-PARAMETRIZATIONS: dict[str, Callable[[Module], Any]] = {}
-_parametrization = into(PARAMETRIZATIONS)
+def registered(head: Module, parametrization: Module) -> None:
+    torch.nn.utils.parametrize.register_parametrization(head, "weight", parametrization)
 
 
-@_parametrization
-def doubled(head: Module) -> None:
-    torch.nn.utils.parametrize.register_parametrization(head, "weight", Doubling())
-
-
-@_parametrization
-def halved(head: Module) -> None:
-    torch.nn.utils.parametrize.register_parametrization(head, "weight", Halving())
-
-
-@_parametrization
-def orthogonal(head: Module) -> None:
-    torch.nn.utils.parametrizations.orthogonal(head)
-
-
-@_parametrization
-def normed(head: Module) -> None:
-    torch.nn.utils.parametrizations.weight_norm(head)
-
-
-@_parametrization
-def normed_spectrally(head: Module) -> None:
-    torch.nn.utils.parametrizations.spectral_norm(head)
+PARAMETRIZATIONS: dict[str, Callable[[Module], Any]] = named(
+    {
+        "doubled": lambda head: registered(head, Doubling()),
+        "halved": lambda head: registered(head, Halving()),
+        "orthogonal": lambda head: torch.nn.utils.parametrizations.orthogonal(head),
+        "normed": lambda head: torch.nn.utils.parametrizations.weight_norm(head),
+        "normed_spectrally": lambda head: torch.nn.utils.parametrizations.spectral_norm(head),
+    }
+)
 
 
 def parametrized(
@@ -228,9 +190,6 @@ def parametrized(
     with torch.no_grad():
         rows, product = table(torch.arange(len(weight))).clone(), model.head.weight.clone()
     return {"rows": rows, "product": product, "original": kept is table.weight}
-
-
-# -- as an ensemble ------------------------------------------------------------------------------------------------
 
 
 def stacked(

@@ -18,106 +18,46 @@ import torch.fx
 import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
 
 Passage = Callable[[Module, Tensor], Module]
-PASSAGES: dict[str, Passage] = {}
-GRAPHS: dict[str, Passage] = {}
-SCRIPTS: dict[str, Passage] = {}
-SLOW: dict[str, Passage] = {}
+
+
+def stored(save: Callable[..., Any], load: Callable[..., Any], thing: Any, **options: Any) -> Any:
+    """What is saved of a thing, loaded again."""
+    buffer = io.BytesIO()
+    save(thing, buffer)
+    buffer.seek(0)
+    return load(buffer, **options)
 
 
 def reloaded(thing: Any, **options: Any) -> Any:
-    """What torch.save writes of a thing, read again."""
-    buffer = io.BytesIO()
-    torch.save(thing, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, **options)
+    return stored(torch.save, torch.load, thing, **options)
 
 
-# -- state dicts ---------------------------------------------------------------------------------------------------
-
-_passes = into(PASSAGES)
-
-
-@_passes
-def loaded(model: Module, tokens: Tensor) -> Module:
-    model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+def loading(model: Module, state: dict[str, Tensor], assign: bool = False) -> Module:
+    model.load_state_dict(state, assign=assign)
     return model
 
 
-@_passes
-def assigned(model: Module, tokens: Tensor) -> Module:
-    model.load_state_dict(model.state_dict(), assign=True)
-    return model
-
-
-@_passes
-def assigned_saved(model: Module, tokens: Tensor) -> Module:
-    model.load_state_dict(reloaded(model.state_dict(), weights_only=True), assign=True)
-    return model
-
-
-@_passes
-def assigned_variables(model: Module, tokens: Tensor) -> Module:
-    model.load_state_dict(copy.deepcopy(model).state_dict(keep_vars=True), assign=True)
-    return model
-
-
-@_passes
-def assigned_saved_variables(model: Module, tokens: Tensor) -> Module:
-    model.load_state_dict(reloaded(model.state_dict(keep_vars=True), weights_only=True), assign=True)
-    return model
-
-
-# -- built without memory ------------------------------------------------------------------------------------------
-
-
-@_passes
-def meta_assigned(model: Module, tokens: Tensor) -> Module:
-    other = blank(model, "meta")
-    other.load_state_dict(copy.deepcopy(model).state_dict(), assign=True)
-    return other
-
-
-@_passes
-def meta_assigned_variables(model: Module, tokens: Tensor) -> Module:
-    other = blank(model, "meta")
-    other.load_state_dict(copy.deepcopy(model).state_dict(keep_vars=True), assign=True)
-    return other
-
-
-@_passes
-def meta_assigned_swapping(model: Module, tokens: Tensor) -> Module:
-    other = blank(model, "meta")
+def swapping(act: Callable[[], Module]) -> Module:
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        other.load_state_dict(copy.deepcopy(model).state_dict(), assign=True)
+        return act()
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
-    return other
 
 
-@_passes
-def meta_emptied(model: Module, tokens: Tensor) -> Module:
-    other = blank(model, "meta").to_empty(device="cpu")
-    other.load_state_dict(model.state_dict())
-    return other
+def emptied(model: Module) -> Module:
+    return loading(blank(model, "meta").to_empty(device="cpu"), model.state_dict())
 
 
-@_passes
-def meta_emptied_swapping(model: Module, tokens: Tensor) -> Module:
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        other = blank(model, "meta").to_empty(device="cpu")
-        other.load_state_dict(model.state_dict())
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-    return other
+def variables(model: Module) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = copy.deepcopy(model).state_dict(keep_vars=True)
+    return state
 
 
-@_passes
 def made_without_initialisation(model: Module, tokens: Tensor) -> Module:
     rows, width = model.head.weight.shape
     padding = next(module.padding_idx for module in model.children() if isinstance(module, torch.nn.Embedding))
@@ -125,68 +65,49 @@ def made_without_initialisation(model: Module, tokens: Tensor) -> Module:
     other = torch.nn.utils.skip_init(type(model), rows, width, biased, padding, device="cpu")
     for name, parameter in other.named_parameters():  # of a weight there is one, unless the tie is lost
         parameter.requires_grad_(name.endswith("bias") or model.head.weight.requires_grad)
-    other.load_state_dict(model.state_dict())
-    return other
+    return loading(other, model.state_dict())
 
 
-# -- there and back ------------------------------------------------------------------------------------------------
-
-
-@_passes
-def in_shared_memory(model: Module, tokens: Tensor) -> Module:
-    return model.share_memory()
-
-
-@_passes
 def parametrized_and_back(model: Module, tokens: Tensor) -> Module:
     torch.nn.utils.parametrize.register_parametrization(model.head, "weight", Doubling())
     torch.nn.utils.parametrize.remove_parametrizations(model.head, "weight", leave_parametrized=False)
     return model
 
 
-@_passes
 def pruned_of_nothing(model: Module, tokens: Tensor) -> Module:
     torch.nn.utils.prune.identity(model.head, "weight")
     torch.nn.utils.prune.remove(model.head, "weight")
     return model
 
 
-# -- graphs --------------------------------------------------------------------------------------------------------
+PASSAGES: dict[str, Passage] = named(
+    {
+        "loaded": lambda model, _: loading(model, {name: v.clone() for name, v in model.state_dict().items()}),
+        "assigned": lambda model, _: loading(model, model.state_dict(), True),
+        "assigned_saved": lambda model, _: loading(model, reloaded(model.state_dict(), weights_only=True), True),
+        "assigned_variables": lambda model, _: loading(model, variables(model), True),
+        "assigned_saved_variables": lambda model, _: loading(
+            model, reloaded(model.state_dict(keep_vars=True), weights_only=True), True
+        ),
+        "meta_assigned": lambda model, _: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True),
+        "meta_assigned_variables": lambda model, _: loading(blank(model, "meta"), variables(model), True),
+        "meta_assigned_swapping": lambda model, _: swapping(
+            lambda: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True)
+        ),
+        "meta_emptied": lambda model, _: emptied(model),
+        "meta_emptied_swapping": lambda model, _: swapping(lambda: emptied(model)),
+        "made_without_initialisation": made_without_initialisation,
+        "in_shared_memory": lambda model, _: model.share_memory(),
+        "parametrized_and_back": parametrized_and_back,
+        "pruned_of_nothing": pruned_of_nothing,
+    }
+)
 
-_graph = into(GRAPHS)
 
-
-@_graph
-def symbolic(model: Module, tokens: Tensor) -> Module:
+def graph(model: Module) -> Module:
     return torch.fx.symbolic_trace(model)
 
 
-@_graph
-def symbolic_again(model: Module, tokens: Tensor) -> Module:
-    return torch.fx.symbolic_trace(torch.fx.symbolic_trace(model))
-
-
-@_graph
-def symbolic_transformed(model: Module, tokens: Tensor) -> Module:
-    return torch.fx.Transformer(torch.fx.symbolic_trace(model)).transform()
-
-
-@_graph
-def symbolic_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(torch.fx.symbolic_trace(model))
-
-
-@_graph
-def symbolic_pickled(model: Module, tokens: Tensor) -> Module:
-    return pickle.loads(pickle.dumps(torch.fx.symbolic_trace(model)))
-
-
-@_graph
-def symbolic_saved(model: Module, tokens: Tensor) -> Module:
-    return reloaded(torch.fx.symbolic_trace(model), weights_only=False)
-
-
-@_graph
 def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
     import importlib.util
     import pathlib
@@ -195,139 +116,82 @@ def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.fx.symbolic_trace(model).to_folder(folder, "Passed")
+        graph(model).to_folder(folder, "Passed")
         found: Any = importlib.util.spec_from_file_location("passed", pathlib.Path(folder, "module.py"))
         module = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
         return module.Passed()
 
 
-@_graph
-def symbolic_scripted(model: Module, tokens: Tensor) -> Module:
-    return torch.jit.script(torch.fx.symbolic_trace(model))
+GRAPHS: dict[str, Passage] = named(
+    {
+        "symbolic": lambda model, _: graph(model),
+        "symbolic_again": lambda model, _: graph(graph(model)),
+        "symbolic_transformed": lambda model, _: torch.fx.Transformer(graph(model)).transform(),
+        "symbolic_copied": lambda model, _: copy.deepcopy(graph(model)),
+        "symbolic_pickled": lambda model, _: pickle.loads(pickle.dumps(graph(model))),
+        "symbolic_saved": lambda model, _: reloaded(graph(model), weights_only=False),
+        "symbolic_in_folder": symbolic_in_folder,
+        "symbolic_scripted": lambda model, _: torch.jit.script(graph(model)),
+    }
+)
 
 
-# -- scripts and traces --------------------------------------------------------------------------------------------
-
-_script = into(SCRIPTS)
-
-
-def kept(script: Any) -> Any:
-    """What torch.jit.save writes of a script, read again."""
-    buffer = io.BytesIO()
-    torch.jit.save(script, buffer)
-    buffer.seek(0)
-    return torch.jit.load(buffer)
+def reread(script: Any) -> Any:
+    return stored(torch.jit.save, torch.jit.load, script)
 
 
-@_script
-def scripted(model: Module, tokens: Tensor) -> Module:
-    return torch.jit.script(model)
+SCRIPTS: dict[str, Passage] = named(
+    {
+        "scripted": lambda model, _: torch.jit.script(model),
+        "scripted_saved": lambda model, _: reread(torch.jit.script(model)),
+        "scripted_copied": lambda model, _: copy.deepcopy(torch.jit.script(model)),
+        "scripted_saved_copied": lambda model, _: copy.deepcopy(reread(torch.jit.script(model))),
+        "scripted_assigned": lambda model, _: loading(torch.jit.script(model), variables(model), True),
+        "traced": lambda model, tokens: torch.jit.trace(model, tokens),
+        "traced_saved": lambda model, tokens: reread(torch.jit.trace(model, tokens)),
+        "traced_copied": lambda model, tokens: copy.deepcopy(torch.jit.trace(model, tokens)),
+    }
+)
 
 
-@_script
-def scripted_saved(model: Module, tokens: Tensor) -> Module:
-    return kept(torch.jit.script(model))
+def program(model: Module, tokens: Tensor, strict: bool = False) -> Any:
+    if strict:
+        torch._dynamo.reset()
+    return torch.export.export(model, (tokens,), strict=strict)
 
 
-@_script
-def scripted_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(torch.jit.script(model))
-
-
-@_script
-def scripted_saved_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(kept(torch.jit.script(model)))
-
-
-@_script
-def scripted_assigned(model: Module, tokens: Tensor) -> Module:
-    script: Any = torch.jit.script(model)
-    script.load_state_dict(copy.deepcopy(model).state_dict(keep_vars=True), assign=True)
-    return script
-
-
-@_script
-def traced(model: Module, tokens: Tensor) -> Module:
-    return torch.jit.trace(model, tokens)
-
-
-@_script
-def traced_saved(model: Module, tokens: Tensor) -> Module:
-    return kept(torch.jit.trace(model, tokens))
-
-
-@_script
-def traced_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(torch.jit.trace(model, tokens))
-
-
-# -- exported and compiled -----------------------------------------------------------------------------------------
-
-_slow = into(SLOW)
-
-
-@_slow
-def exported(model: Module, tokens: Tensor) -> Module:
-    return torch.export.export(model, (tokens,), strict=False).module()
-
-
-@_slow
-def exported_strictly(model: Module, tokens: Tensor) -> Module:
-    torch._dynamo.reset()
-    return torch.export.export(model, (tokens,), strict=True).module()
-
-
-@_slow
-def exported_again(model: Module, tokens: Tensor) -> Module:
-    module = torch.export.export(model, (tokens,), strict=False).module()
-    return torch.export.export(module, (tokens,), strict=False).module()
-
-
-@_slow
-def exported_decomposed(model: Module, tokens: Tensor) -> Module:
-    return torch.export.export(model, (tokens,), strict=False).run_decompositions().module()
-
-
-@_slow
-def exported_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(torch.export.export(model, (tokens,), strict=False).module())
-
-
-@_slow
-def exported_saved(model: Module, tokens: Tensor) -> Module:
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(model, (tokens,), strict=False), buffer)
-    buffer.seek(0)
-    return torch.export.load(buffer).module()
-
-
-@_slow
-def unflattened(model: Module, tokens: Tensor) -> Module:
-    return torch.export.unflatten(torch.export.export(model, (tokens,), strict=False))
-
-
-@_slow
-def unflattened_copied(model: Module, tokens: Tensor) -> Module:
-    return copy.deepcopy(torch.export.unflatten(torch.export.export(model, (tokens,), strict=False)))
-
-
-@_slow
 def compiled(model: Module, tokens: Tensor) -> Module:
     torch._dynamo.reset()
     return torch.compile(model, backend="eager")
 
 
-@_slow
 def compiled_in_place(model: Module, tokens: Tensor) -> Module:
     torch._dynamo.reset()
     model.compile(backend="eager")
     return model
 
 
-@_slow
 def compiled_copied(model: Module, tokens: Tensor) -> Module:
-    torch._dynamo.reset()
-    whole: Any = torch.compile(model, backend="eager")
+    whole = compiled(model, tokens)
     whole(tokens)
     return copy.deepcopy(whole)
+
+
+SLOW: dict[str, Passage] = named(
+    {
+        "exported": lambda model, tokens: program(model, tokens).module(),
+        "exported_strictly": lambda model, tokens: program(model, tokens, True).module(),
+        "exported_again": lambda model, tokens: program(program(model, tokens).module(), tokens).module(),
+        "exported_decomposed": lambda model, tokens: program(model, tokens).run_decompositions().module(),
+        "exported_copied": lambda model, tokens: copy.deepcopy(program(model, tokens).module()),
+        "exported_saved": lambda model, tokens: stored(
+            torch.export.save, torch.export.load, program(model, tokens)
+        ).module(),
+        "unflattened": lambda model, tokens: torch.export.unflatten(program(model, tokens)),
+        "unflattened_copied": lambda model, tokens: copy.deepcopy(torch.export.unflatten(program(model, tokens))),
+        "compiled": compiled,
+        "compiled_in_place": compiled_in_place,
+        "compiled_copied": compiled_copied,
+    }
+)

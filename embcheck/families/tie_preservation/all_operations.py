@@ -1,11 +1,14 @@
-"""All operations of a life, in the order of their modules."""
+"""All operations on a tied model, in the order in which they are enumerated."""
 
 from __future__ import annotations
 
-from embcheck.families.tie_preservation import copies, executions, rewriting, training
-from embcheck.families.tie_preservation.operations import OPERATIONS
+from embcheck.core.registry import named
+from embcheck.families.tie_preservation.executions import EXECUTING
+from embcheck.families.tie_preservation.operations import COPYING, LEAVING, Entry
+from embcheck.families.tie_preservation.rewriting import BREAKING, REWRITING, TYING
+from embcheck.families.tie_preservation.training import TRAINING
 
-__all__ = ["BRIEF", "OPERATIONS", "copies", "executions", "rewriting", "training"]
-
+OPERATIONS: dict[str, Entry] = {**LEAVING, **COPYING, **EXECUTING, **BREAKING, **TYING, **REWRITING, **TRAINING}
+named({name: entry.act for name, entry in OPERATIONS.items()})
 #: Those that are enumerated; the others are so slow that only some of the long histories have them.
 BRIEF: tuple[str, ...] = tuple(name for name, entry in OPERATIONS.items() if not entry.slow)

@@ -1,8 +1,9 @@
-"""The case of a tied model's life: what is built, what happens to it, and the state that should come of it."""
+"""A tied model to which operations happen, as a case: what is built, what happens, and the state that should come of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from embcheck.core import oracle, stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.format import FORMATS, Floats
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.families.tie_preservation import oracle as tie
 from embcheck.families.tie_preservation.all_operations import OPERATIONS
@@ -19,11 +20,12 @@ from embcheck.families.tie_preservation.programs import STRUCTURES
 
 #: Rows of the head's input.
 _HIDDEN = 3
+#: What effects note that is a fact.
+NOTED = ("normed_copied", "normed_frozen", "flattened_strided", "sparse_vector", "clipped_nothing", "replaced_twice",
+         "tie_loaded")  # fmt: skip
 
 
-class _LifeAxes(NamedTuple):
-    """The axes of a life, simplest value first."""
-
+class _TiePreservationAxes(NamedTuple):
     num_embeddings: int = 3
     embedding_dim: int = 2
     structure: str = "flat"
@@ -47,13 +49,18 @@ class _LifeAxes(NamedTuple):
     seed: int = 0
 
 
-class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
+class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     """An embedding and a head with one weight, after some operations."""
 
     @property
     def history(self) -> tuple[str, ...]:
         """The operations that happen, in order."""
         return tuple(name for name in (self.prior, self.first, self.second, *self.later) if name != "nothing")
+
+    def after(self, history: Sequence[str]) -> TiePreservationCase:
+        """The case with these operations, beside the one before them all."""
+        first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
+        return self.but(first=first, second=second, later=tuple(later))
 
     @cached_property
     def lookup(self) -> LookupCase:
@@ -84,7 +91,6 @@ class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
         return np.arange(1.0, self.num_embeddings + 1)
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed."""
         lookup, fmt = self.lookup, FORMATS[self.dtype]
         fed = {
             "weight": Input(lookup.weight_stored, self.dtype, self.layout),
@@ -97,32 +103,27 @@ class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
             fed["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
         return fed
 
-    # -- what should come of it --------------------------------------------------------------------------------
-
     def born(self) -> tie.State:
         """The model as it is built."""
         shape = (self.num_embeddings, self.embedding_dim)
         strides = view_of(shape, self.layout).strides
         weight = tie.Cell(tie.Memory(self.lookup.weight_values, inside=True), strides)
 
-        def own(values: Floats, requires_grad: bool = True) -> tie.Cell:
-            return tie.Cell(tie.Memory(values.copy()), preserved_strides(strides[: values.ndim], values.shape), requires_grad)
+        def own(values: Floats, requires_grad: bool = True, inside: bool = False) -> tie.Cell:
+            kept = preserved_strides(strides[: values.ndim], values.shape)
+            return tie.Cell(tie.Memory(values.copy(), inside=inside), kept, requires_grad)
 
+        paths = STRUCTURES[self.structure].paths
         slots: dict[str, tie.Cell] = {}
-        for kind in STRUCTURES[self.structure].paths:
-            match kind:
-                case "N":
-                    slots["N.weight"], slots["N.bias"] = own(np.ones(shape[1])), own(np.zeros(shape[1]))
-                case "O":
-                    slots["O.weight"] = own(weight.values, False)
-                case _:
-                    slots[f"{kind}.weight"] = weight
+        for kind in paths:
+            if kind == "N":
+                slots |= {"N.weight": own(np.ones(shape[1])), "N.bias": own(np.zeros(shape[1]))}
+            else:
+                slots[f"{kind}.weight"] = own(weight.values, False) if kind == "O" else weight
         if self.structure == "untied":
             slots["E.weight"] = own(weight.values)
         if self.bias:
-            slots["H.bias"] = own(self.bias_values)
-            slots["H.bias"].memory.inside = True
-        paths = STRUCTURES[self.structure].paths
+            slots["H.bias"] = own(self.bias_values, inside=True)
         names = {f"{path}.{slot[2:]}": slot for slot in slots for path in paths[slot[0]]}
         return tie.State(slots, dict(sorted(names.items())), self.dtype, padding_row=self.lookup.padding_row)
 
@@ -131,23 +132,13 @@ class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
         """The model as it is built and after each operation; not to be written to."""
         grown = [self.born()]
         for name in self.history:
-            grown.append(OPERATIONS[name].effect(grown[-1].copy(), "E.weight", "H.weight"))
+            grown.append(OPERATIONS[name].after(grown[-1]))
         return grown
 
     @property
     def expected(self) -> tie.State:
         """The model after all operations; not to be written to."""
         return self.states[-1]
-
-    @property
-    def format(self) -> Format:
-        """The number format of the model after all operations."""
-        return FORMATS[self.expected.dtype]
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether no value was computed with rounding."""
-        return exact(self.expected)
 
     def logits(self, state: tie.State, rows: Floats, weight: Floats | None = None) -> oracle.Expected:
         """rows @ Wᵀ + b, shape (N, V); W is the head's own unless it is given."""
@@ -213,22 +204,11 @@ class TiePreservationCase(Axes, _LifeAxes):  # type: ignore[misc]
             "padding_hit": lookup["padding_hit"],
             "rank": len(self.shape),
             "padded": self.padding_idx is not None,
-            "normed_copied": "normed_copied" in state.noted,
-            "normed_frozen": "normed_frozen" in state.noted,
-            "flattened_strided": "flattened_strided" in state.noted,
-            "sparse_vector": "sparse_vector" in state.noted,
-            "clipped_nothing": "clipped_nothing" in state.noted,
-            "replaced_twice": "replaced_twice" in state.noted,
+            **{name: name in state.noted for name in NOTED},
             "parametrized": "parametrized" in self.history,
-            "tie_loaded": "tie_loaded" in state.noted,
             "copies": self.copies,
             "operations": len(self.history),
         }
-
-
-def exact(state: tie.State) -> bool:
-    """Whether no value of a state was computed with rounding."""
-    return all(cell.memory.error is None for cell in state.cells())
 
 
 def _small(name: str, seed: int, shape: tuple[int, ...], span: int) -> Floats:

@@ -1,31 +1,200 @@
-"""Effects: what each operation of `torch.nn` does to the slots, cells and memory of the oracle beside this module.
+"""Effects: what each operation does to the slots, cells and memory of the oracle beside this module.
 
-Each docstring names the operation; where an operation is documented to break a tie, its effect breaks it.
+Where an operation is documented to break a tie, its effect breaks it.  Rates of optimizers are such that a first step on a
+gradient of ones moves each element by a power of two, exactly: with betas (1/2, 3/4) the moments are 1/2 and 1/4, and so are
+their corrections.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from embcheck.core.layout import preserved_strides
 from embcheck.families.tie_preservation.oracle import Cell, State
 
-#: What an operation does to (state, embedding's slot, head's slot); returns the state of what the operation returns.
-Effect = Callable[[State, str, str], State]
-
-
+#: What an operation does to a state, in place, or the state of the module that it returns.
+Effect = Callable[[State], State | None]
 #: What an effect notes when an operation means nothing in that state: no history has it there.
 UNFIT = frozenset({"normed_zero_row", "swapped_exported", "overwrote_one_gradient"})
+EMBEDDING, HEAD, BIAS = "E.weight", "H.weight", "H.bias"
 
 
 def renewed(cell: Cell, grad: bool = False, strides: tuple[int, ...] | None = None) -> Cell:
     """Another Parameter with memory of its own."""
-    memory = cell.memory.copy()
     kept = cell.grad.copy() if grad and cell.grad is not None else None
-    return Cell(memory, strides or preserved_strides(cell.strides, cell.values.shape), cell.requires_grad, kept)
+    strides = strides or preserved_strides(cell.strides, cell.values.shape)
+    return Cell(cell.memory.copy(), strides, cell.requires_grad, kept)
+
+
+def aliased(cell: Cell) -> Cell:
+    """Another Parameter over the same memory."""
+    return Cell(cell.memory, cell.strides, cell.requires_grad)
+
+
+def in_turn(*effects: Effect) -> Effect:
+    """One effect after the other."""
+
+    def effect(state: State) -> None:
+        for each in effects:
+            each(state)
+
+    return effect
+
+
+def unchanged(state: State) -> None:
+    """The tie survives and nothing else happens."""
+
+
+def sets(**values: Any) -> Effect:
+    """Each Parameter gets these attributes."""
+
+    def effect(state: State) -> None:
+        for cell in state.cells():
+            for name, value in values.items():
+                setattr(cell, name, value)
+
+    return effect
+
+
+def sets_training(training: bool) -> Effect:
+    """Module.train, Module.eval."""
+
+    def effect(state: State) -> None:
+        state.training = training
+
+    return effect
+
+
+def freezes_embedding(state: State) -> None:
+    """The embedding's weight alone, and whatever is the same Parameter."""
+    state.slots[EMBEDDING].requires_grad = False
+
+
+#: zero_grad(set_to_none=True).
+forgets_gradients = sets(grad=None)
+
+
+def zeroes_gradients(state: State) -> None:
+    """zero_grad(set_to_none=False): none stays none."""
+    for cell in state.cells():
+        cell.grad = None if cell.grad is None else np.zeros_like(cell.grad)
+
+
+def gains_gradients(state: State) -> None:
+    """A gradient of ones in every Parameter that requires one."""
+    for cell in state.cells():
+        cell.grad = np.ones_like(cell.values) if cell.requires_grad else cell.grad
+
+
+#: The same, and none in the others.
+regains_gradients = in_turn(forgets_gradients, gains_gradients)
+
+
+def clips_gradients(state: State) -> None:
+    """clip_grad_value_ with 1/2, after `regains_gradients`."""
+    regains_gradients(state)
+    if not any(cell.requires_grad for cell in state.cells()):
+        state.noted.add("clipped_nothing")
+    for cell in state.cells():
+        cell.grad = None if cell.grad is None else cell.grad / 2
+
+
+def accumulates(state: State) -> None:
+    """Two backward passes of the sum of all rows and of the logits of ones, beside what was there."""
+    table = np.ones_like(state.slots[EMBEDDING].values)
+    if state.padding_row is not None:
+        table[state.padding_row] = 0.0
+    ones = {slot: np.ones_like(state.slots[slot].values) for slot in (HEAD, BIAS) if slot in state.slots}
+    for slot, gradient in ({EMBEDDING: table} | ones).items():
+        cell = state.slots[slot]
+        if cell.requires_grad:
+            cell.grad = 2 * gradient if cell.grad is None else cell.grad + 2 * gradient
+
+
+def is_called_by_name(state: State) -> None:
+    """torch.func.functional_call with another table under one of its names: nothing is left of it."""
+    if sum(slot == EMBEDDING for slot in state.names.values()) > 1:
+        state.noted.add("replaced_twice")
+
+
+def is_exported(state: State) -> None:
+    """torch.export.export: nothing but weak references to the Parameters is left."""
+    state.noted.add("exported")
+
+
+def is_loaded(state: State) -> None:
+    """torch.export.save and load of the exported model."""
+    tied = state.slots[EMBEDDING] is state.slots[HEAD]
+    state.noted |= {"exported", "tie_loaded"} if tied else {"exported"}
+
+
+def swapping(result: Effect) -> Effect:
+    """An operation by torch.utils.swap_tensors, which refuses tensors with weak references: an export leaves some."""
+
+    def effect(state: State) -> State | None:
+        if "exported" in state.noted:
+            state.noted.add("swapped_exported")
+        return result(state)
+
+    return effect
+
+
+def _copied(state: State, cells: dict[Cell, Cell]) -> State:
+    slots = {slot: cells[cell] for slot, cell in state.slots.items()}
+    return replace(state, slots=slots, noted=set(state.noted))
+
+
+def copies_each(state: State) -> State:
+    """copy.deepcopy: one new Parameter for each, with memory of its own and no gradient."""
+    return _copied(state, {cell: renewed(cell) for cell in state.cells()})
+
+
+def _note_pickling(state: State) -> None:
+    if "normed" in state.noted:
+        state.noted.add("normed_copied")
+
+
+def pickles_each(state: State) -> State:
+    """pickle: one new Parameter for each, with a storage of its own, strides as they were."""
+    _note_pickling(state)
+    return _copied(state, {c: Cell(c.memory.whole(), c.strides, c.requires_grad) for c in state.cells()})
+
+
+def stored_cells(state: State) -> dict[Cell, Cell]:
+    """What torch.save writes: views of one storage stay views of one storage."""
+    memories = {cell.memory: cell.memory.whole() for cell in state.cells()}
+    return {c: Cell(memories[c.memory], c.strides, c.requires_grad) for c in state.cells()}
+
+
+def stores(state: State) -> State:
+    """torch.save and torch.load of the module: identities and shared storages survive."""
+    _note_pickling(state)
+    return _copied(state, stored_cells(state))
+
+
+def moves_by(*rates: float) -> Effect:
+    """Optimizer steps on gradients of ones: each trainable Parameter moves once by each rate; no gradient is left."""
+    return moves_about(0, *rates)
+
+
+def moves_about(ulps: int, *rates: float) -> Effect:
+    """As `moves_by`, but what it moves by is rounded, in so many operations."""
+
+    def effect(state: State) -> None:
+        forgets_gradients(state)
+        for rate, cell in itertools.product(rates, state.cells()):
+            if cell.requires_grad:
+                memory = cell.memory
+                if ulps:
+                    memory.widen(ulps * state.roundoff * (np.abs(memory.values) + rate))
+                memory.become(state.rounded(cell.values - rate), state.roundoff)
+
+    return effect
 
 
 def note_flattening(state: State) -> None:
@@ -41,125 +210,18 @@ def _is_flat(cell: Cell) -> bool:
     return all(strides[a] == shape[b] * strides[b] for a, b in itertools.pairwise(axes))
 
 
-def _copied(state: State, cells: dict[Cell, Cell]) -> State:
-    slots = {slot: cells[cell] for slot, cell in state.slots.items()}
-    return State(slots, state.names, state.dtype, state.training, state.padding_row, set(state.noted))
+def note_sparse_vector(state: State) -> None:
+    """Notes a vector for SparseAdam: it has no dense dimension then, and with one element it is coalesced."""
+    if any(c.requires_grad and c.memory.inside and c.values.shape == (1,) for c in state.cells()):
+        state.noted.add("sparse_vector")
 
 
-# -- the same module, unchanged ------------------------------------------------------------------------------------
+def steps(state: State) -> None:
+    """SGD with a rate of 1: each Parameter that has a gradient steps once, though two may share their memory.
 
-
-def unchanged(state: State, embedding: str, head: str) -> State:
-    """The tie survives and nothing else happens."""
-    return state
-
-
-def is_called_by_name(state: State, embedding: str, head: str) -> State:
-    """torch.func.functional_call with another table under one of its names: nothing is left of it."""
-    if sum(slot == embedding for slot in state.names.values()) > 1:
-        state.noted.add("replaced_twice")
-    return state
-
-
-def is_loaded(state: State, embedding: str, head: str) -> State:
-    """torch.export.save and load of the exported model."""
-    state.noted.add("exported")
-    if state.slots[embedding] is state.slots[head]:
-        state.noted.add("tie_loaded")
-    return state
-
-
-def is_exported(state: State, embedding: str, head: str) -> State:
-    """torch.export.export: nothing but weak references to the Parameters is left."""
-    state.noted.add("exported")
-    return state
-
-
-def ends_training(state: State, embedding: str, head: str) -> State:
-    """Module.eval."""
-    state.training = False
-    return state
-
-
-def starts_training(state: State, embedding: str, head: str) -> State:
-    """Module.train."""
-    state.training = True
-    return state
-
-
-def freezes(state: State, embedding: str, head: str) -> State:
-    """Module.requires_grad_(False)."""
+    One that was frozen after its gradient came still has it, and moves: freezing stops gradients, not optimizers.
+    """
+    gains_gradients(state)
     for cell in state.cells():
-        cell.requires_grad = False
-    return state
-
-
-def thaws(state: State, embedding: str, head: str) -> State:
-    """Module.requires_grad_(True)."""
-    for cell in state.cells():
-        cell.requires_grad = True
-    return state
-
-
-def freezes_embedding(state: State, embedding: str, head: str) -> State:
-    """The embedding's weight alone, and whatever is the same Parameter."""
-    state.slots[embedding].requires_grad = False
-    return state
-
-
-def forgets_gradients(state: State, embedding: str, head: str) -> State:
-    """zero_grad(set_to_none=True)."""
-    for cell in state.cells():
-        cell.grad = None
-    return state
-
-
-def zeroes_gradients(state: State, embedding: str, head: str) -> State:
-    """zero_grad(set_to_none=False): none stays none."""
-    for cell in state.cells():
-        cell.grad = None if cell.grad is None else np.zeros_like(cell.grad)
-    return state
-
-
-def gains_gradients(state: State, embedding: str, head: str) -> State:
-    """A gradient of ones in every Parameter that requires one."""
-    for cell in state.cells():
-        if cell.requires_grad:
-            cell.grad = np.ones_like(cell.values)
-    return state
-
-
-# -- copies: other Parameters, tied among themselves ---------------------------------------------------------------
-
-
-def copies_each(state: State, embedding: str, head: str) -> State:
-    """copy.deepcopy: one new Parameter for each, with memory of its own and no gradient."""
-    return _copied(state, {cell: renewed(cell) for cell in state.cells()})
-
-
-def _note_pickling(state: State) -> None:
-    if "normed" in state.noted:
-        state.noted.add("normed_copied")
-
-
-def pickles_each(state: State, embedding: str, head: str) -> State:
-    """pickle: one new Parameter for each, with a storage of its own, strides as they were."""
-    _note_pickling(state)
-    return _copied(state, {c: Cell(c.memory.whole(), c.strides, c.requires_grad) for c in state.cells()})
-
-
-def stored_cells(state: State) -> dict[Cell, Cell]:
-    """What torch.save writes: views of one storage stay views of one storage."""
-    memories = {cell.memory: cell.memory.whole() for cell in state.cells()}
-    return {c: Cell(memories[c.memory], c.strides, c.requires_grad) for c in state.cells()}
-
-
-def stores(state: State, embedding: str, head: str) -> State:
-    """torch.save and torch.load of the module: identities and shared storages survive."""
-    _note_pickling(state)
-    return _copied(state, stored_cells(state))
-
-
-def is_shared(state: State, embedding: str, head: str) -> State:
-    """copy.copy: another module that holds the same submodules and Parameters."""
-    return state
+        if cell.grad is not None:
+            cell.memory.become(state.rounded(cell.values - cell.grad), state.roundoff)

@@ -1,14 +1,14 @@
 """Which parameters are one: a model of modules, Parameters and memory, and what each operation does to it.
 
 A *slot* is a place in a module (``head.weight``), a *cell* a Parameter object, a *memory* the storage that a cell
-views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The module `effects` says what
-an operation of `torch.nn` does to the three, and so do `rewriting_effects` and `training_effects`.  Knows numpy only.
+views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The modules `effects` and
+`rewriting_effects` say what an operation of `torch.nn` does to the three.  Knows numpy only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Memory:
     def whole(self) -> Memory:
         """Another storage with the same values in the same place: what lies around them comes along."""
         return Memory(self.values, self.error, self.inside)
+
+    def widen(self, off: Floats) -> None:
+        """The values may be off by so much more."""
+        self.error = off if self.error is None else self.error + off
 
     def scale(self, factor: float) -> None:
         """Multiplies by a power of two."""
@@ -81,16 +85,21 @@ class State:
         """The distinct Parameters, in the order of the slots."""
         return list(dict.fromkeys(self.slots.values()))
 
-    def cell(self, name: str) -> Cell:
-        """The Parameter of that name."""
-        return self.slots[self.names[name]]
+    def listed(self) -> list[Cell]:
+        """The Parameter of each name, in order of the names."""
+        return [self.slots[slot] for slot in self.names.values()]
+
+    @property
+    def exact(self) -> bool:
+        """Whether no value was computed with rounding."""
+        return all(cell.memory.error is None for cell in self.cells())
 
     def copy(self) -> State:
         """The same state in other objects: what happens to one does not show in the other."""
-        memories = {m: m.whole() for m in (cell.memory for cell in self.slots.values())}
+        memories = {cell.memory: cell.memory.whole() for cell in self.slots.values()}
         cells = {c: Cell(memories[c.memory], c.strides, c.requires_grad, c.grad) for c in self.slots.values()}
         slots = {slot: cells[cell] for slot, cell in self.slots.items()}
-        return State(slots, self.names, self.dtype, self.training, self.padding_row, set(self.noted))
+        return replace(self, slots=slots, noted=set(self.noted))
 
     @property
     def roundoff(self) -> float:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.utils.parametrize
-import torch.nn.utils.prune
-import torch.optim.swa_utils
+
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -22,122 +21,143 @@ Operation = Callable[[Module, Module, Module], Module]
 
 def live(
     build: Callable[..., Module],
-    watch: Callable[..., dict[str, Any]],
     acts: tuple[Operation, ...],
     watched: bool,
-    embedding: str,
-    head: str,
+    places: tuple[str, str],
     flags: dict[str, Any],
     from_head: bool,
     weight: Tensor,
-    indices: Tensor,
-    hidden: Tensor,
-    upstream: Tensor,
-    upstream_head: Tensor,
     bias: Tensor | None = None,
+    **given: Tensor,
 ) -> dict[str, Any]:
     model = build(weight, bias, flags, from_head)
     modules = [(path, type(module).__name__, module.extra_repr()) for path, module in model.named_modules()]
-    left: list[Any] = []
+    left: list[tuple[Module, dict[str, Any]]] = []
     trail: list[dict[str, Any]] = []
+    table, out = map(model.get_submodule, places)
     for act in acts:
-        after = act(model, model.get_submodule(embedding), model.get_submodule(head))
+        after = act(model, table, out)
         if after is not model:
             left.append((model, observe(model)))
         model = after
+        table, out = map(model.get_submodule, places)
         if watched:
-            table, out = model.get_submodule(embedding), model.get_submodule(head)
-            trail.append(watch(model, table, out, indices, hidden, upstream, upstream_head))
-            trail[-1]["left_alone"] = all(same_view(observe(old), kept) for old, kept in left)
+            trail.append(watch(model, table, out, given) | {"left_alone": unchanged(left)})
     seen = observe(model)
-    seen["trail"] = trail
-    seen["same_module"] = not left
-    seen["kept"] = modules == [(path, kind, said) for path, kind, _, said in seen["modules"]]
-    table, out = model.get_submodule(embedding), model.get_submodule(head)
-    dtype = out.weight.dtype
-    model.zero_grad()
-    seen["grads_gone"] = all(p.grad is None for p in model.parameters())
-    found, logits = table(indices), out(hidden.to(dtype))
-    seen |= {"found": found.detach().clone(), "logits": logits.detach().clone()}
-    pairs = [(found, upstream.to(dtype)), (logits, upstream_head.to(dtype))]
-    pairs = [pair for pair in pairs if pair[0].requires_grad]
-    if pairs:
-        torch.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    named = sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
-    grads = [p.grad.to_dense().reshape(-1) for _, p in named if p.grad is not None]
     seen |= {
-        "collected": [p.grad is not None for _, p in named],
-        "collected_grads": torch.cat(grads) if grads else torch.zeros(0, dtype=dtype),
+        "trail": trail,
+        "same_module": not left,
+        "kept": modules == [(path, kind, said) for path, kind, _, said in seen["modules"]],
+        **learned(model, table, out, given),
+        **called(table, out, given["indices"]),
     }
-    if grads:
+    named = listed(model)
+    with torch.no_grad():
+        table.weight.fill_(7.0)
+        seen |= {"filled": joined(named), "left_alone": unchanged(left)}
+        for old, _ in left:
+            for parameter in old.parameters():
+                parameter.fill_(9.0)
+    return seen | {"filled_there": joined(named)}
+
+
+def listed(model: Module) -> list[tuple[str, Tensor]]:
+    """The Parameters under all of their names, sorted."""
+    return sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
+
+
+def joined(named: list[tuple[str, Tensor]]) -> Tensor:
+    return torch.cat([parameter.detach().reshape(-1) for _, parameter in named])
+
+
+def collected(grads: list[Tensor | None], dtype: torch.dtype) -> dict[str, Any]:
+    """Which Parameters have a gradient, and these."""
+    parts = [grad.to_dense().reshape(-1) for grad in grads if grad is not None]
+    return {
+        "collected": [grad is not None for grad in grads],
+        "collected_grads": torch.cat(parts) if parts else torch.zeros(0, dtype=dtype),
+    }
+
+
+def outputs(table: Module, out: Module, given: dict[str, Tensor]) -> tuple[dict[str, Any], list[Tensor], list[Tensor]]:
+    """What the embedding and the head give, those of it that have a graph, and what arrives at them."""
+    dtype = out.weight.dtype
+    found, logits = table(given["indices"]), out(given["hidden"].to(dtype))
+    pairs = [(found, given["upstream"].to(dtype)), (logits, given["upstream_head"].to(dtype))]
+    pairs = [pair for pair in pairs if pair[0].requires_grad]
+    seen = {"found": found.detach().clone(), "logits": logits.detach().clone()}
+    return seen, [end for end, _ in pairs], [sent for _, sent in pairs]
+
+
+def learned(model: Module, table: Module, out: Module, given: dict[str, Tensor]) -> dict[str, Any]:
+    """What a model gives, what it learns of that, and what a step makes of it."""
+    model.zero_grad()
+    gone = all(p.grad is None for p in model.parameters())
+    seen, ends, sent = outputs(table, out, given)
+    if ends:
+        torch.autograd.backward(ends, sent)
+    named = listed(model)
+    grads = [p.grad for _, p in named]
+    seen |= {"grads_gone": gone, **collected(grads, out.weight.dtype)}
+    if any(grad is not None for grad in grads):
         torch.optim.SGD(model.parameters(), lr=0.5).step()
-    seen["stepped"] = torch.cat([p.detach().reshape(-1) for _, p in named])
-    doubled = {"0.weight": torch.ones_like(out.weight)}
-    chain = torch.nn.Sequential(table, out)
-    call = torch.func.functional_call
-    seen["replaced"] = call(chain, doubled, (indices,)).detach()
-    seen["replaced_by_head"] = call(chain, {"1.weight": doubled["0.weight"]}, (indices,)).detach()
-    seen["replaced_alone"] = call(chain, doubled, (indices,), tie_weights=False).detach()
+    return seen | {"stepped": joined(named)}
+
+
+def called(table: Module, out: Module, indices: Tensor) -> dict[str, Any]:
+    """What the two give as one model that is called with ones for its weight; and what functional_call must refuse."""
+    chain, call = torch.nn.Sequential(table, out), torch.func.functional_call
+    ones = torch.ones_like(out.weight)
+    doubled = {"0.weight": ones}
     everything = dict(chain.named_parameters(remove_duplicate=False))
+    plain = chain(indices)
     taken: list[Any] = []
     given: Any
-    plain = chain(indices)
     for given in (everything, {}, {**everything, "nobody": out.weight}):
         try:
             strictly = call(chain, given, (indices,), tie_weights=False, strict=True)
             taken.append(torch.equal(strictly, plain))
         except RuntimeError:
             taken.append(None)
-    seen["strict"] = taken == [True, None, None]
-    seen["refuses_repeats"] = False
+    refuses_repeats = False
     try:
         call(chain, (doubled, doubled), (indices,))
     except ValueError:
-        seen["refuses_repeats"] = True
-    with torch.no_grad():
-        table.weight.fill_(7.0)
-    seen["filled"] = torch.cat([p.detach().reshape(-1) for _, p in named])
-    seen["left_alone"] = all(same_view(observe(old), kept) for old, kept in left)
-    with torch.no_grad():
-        for old, _ in left:
-            for parameter in old.parameters():
-                parameter.fill_(9.0)
-    seen["filled_there"] = torch.cat([p.detach().reshape(-1) for _, p in named])
-    return seen
+        refuses_repeats = True
+    return {
+        "replaced": call(chain, doubled, (indices,)).detach(),
+        "replaced_by_head": call(chain, {"1.weight": ones}, (indices,)).detach(),
+        "replaced_alone": call(chain, doubled, (indices,), tie_weights=False).detach(),
+        "strict": taken == [True, None, None],
+        "refuses_repeats": refuses_repeats,
+    }
 
 
-def watch(
-    model: Module, table: Module, out: Module, indices: Tensor, hidden: Tensor, upstream: Tensor, upstream_head: Tensor
-) -> dict[str, Any]:
+def watch(model: Module, table: Module, out: Module, given: dict[str, Tensor]) -> dict[str, Any]:
     """What a module shows of itself and how it behaves, all of which is taken back."""
     seen = observe(model)
-    named = sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
-    dtype = out.weight.dtype
+    named = listed(model)
     slots = torch.optim.SGD(model.parameters(), lr=0.5).param_groups[0]["params"]
     seen["slots"] = [[id(p) for _, p in named].index(id(slot)) for slot in slots]
-    found, logits = table(indices), out(hidden.to(dtype))
-    seen |= {"found": found.detach().clone(), "logits": logits.detach().clone()}
-    pairs = [(found, upstream.to(dtype)), (logits, upstream_head.to(dtype))]
-    pairs = [pair for pair in pairs if pair[0].requires_grad]
+    found, ends, sent = outputs(table, out, given)
     trained = {id(p): p for _, p in named if p.requires_grad}
-    grads = {}
-    if pairs:
-        ends, sent = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    grads: dict[int, Tensor | None] = {}
+    if ends:
         found_grads = torch.autograd.grad(ends, list(trained.values()), sent, allow_unused=True)
         grads = dict(zip(trained, found_grads, strict=True))
-    reached = [grads.get(id(p)) for _, p in named]
-    parts = [grad.to_dense().reshape(-1) for grad in reached if grad is not None]
-    seen |= {
-        "collected": [grad is not None for grad in reached],
-        "collected_grads": torch.cat(parts) if parts else torch.zeros(0, dtype=dtype),
-    }
+    seen |= found | collected([grads.get(id(p)) for _, p in named], out.weight.dtype)
     with torch.no_grad():
         for name, side, value in (("filled", table.weight, 7.0), ("filled_head", out.weight, 5.0)):
             kept = side.detach().clone()
             side.fill_(value)
-            seen[name] = torch.cat([p.detach().reshape(-1) for _, p in named])
+            seen[name] = joined(named)
             side.copy_(kept)
     return seen
+
+
+def unchanged(left: list[tuple[Module, dict[str, Any]]]) -> bool:
+    """Whether the modules that were left behind show what they did."""
+    return all(same_view(observe(old), kept) for old, kept in left)
 
 
 def same_view(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -148,11 +168,11 @@ def same_view(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def observe(model: Module) -> dict[str, Any]:
     """What a module shows of itself; tensors are copies, so two observations can be compared."""
-    named = sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
+    named = listed(model)
     cells = [id(p) for _, p in named]
     memory = [p.data_ptr() for _, p in named]
     state = model.state_dict()
-    listed = [state[name].data_ptr() for name, _ in named if name in state]
+    kept = [state[name].data_ptr() for name, _ in named if name in state]
     return {
         "names": [name for name, _ in named],
         "cells": [cells.index(cell) for cell in cells],
@@ -165,19 +185,16 @@ def observe(model: Module) -> dict[str, Any]:
         "graded": [p.grad is not None for _, p in named],
         "grads": [p.grad.to_dense().tolist() for _, p in named if p.grad is not None],
         "hooks": sum(len(p._backward_hooks or ()) for _, p in named),
-        "values": torch.cat([p.detach().reshape(-1) for _, p in named]),
+        "values": joined(named),
         "versions": [p._version for _, p in named],
         "unique": sorted(cells.index(id(p)) for _, p in model.named_parameters()),
         "count": len(list(model.parameters())),
         "keys": sorted(state),
-        "state_memory": [memory.index(pointer) if pointer in memory else -1 for pointer in listed],
+        "state_memory": [memory.index(pointer) if pointer in memory else -1 for pointer in kept],
         "modes": [m.training for m in model.modules()],
         "modules": [(path, type(m).__name__, m.training, m.extra_repr()) for path, m in model.named_modules()],
         "module_hooks": sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()),
     }
-
-
-# -- how a model is built -------------------------------------------------------------------------------------------
 
 
 class Structure(NamedTuple):
@@ -203,72 +220,74 @@ def pair(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: 
     return embedding, head
 
 
-def flat(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
+def flat(embedding: Module, head: Module) -> Module:
     return torch.nn.ModuleDict({"embedding": embedding, "head": head})
 
 
-def head_first(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
+def head_first(embedding: Module, head: Module) -> Module:
     return torch.nn.ModuleDict({"a_head": head, "embedding": embedding})
 
 
-def sequential(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
-    return torch.nn.Sequential(embedding, head)
-
-
-def module_list(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
+def module_list(embedding: Module, head: Module) -> Module:
     return torch.nn.ModuleList([torch.nn.Identity(), embedding, torch.nn.Dropout(0.5), head])
 
 
-def nested(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
+def shared_module(embedding: Module, head: Module) -> Module:
+    return torch.nn.ModuleDict({"encoder": embedding, "decoder": embedding, "head": head})
+
+
+def nested(embedding: Module, head: Module) -> Module:
     decoder = torch.nn.ModuleDict({"out": head})
     return torch.nn.ModuleDict({"encoder": torch.nn.Sequential(embedding), "decoder": decoder})
 
 
-def three_way(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
-    third = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype)
+def three_way(embedding: Module, head: Module) -> Module:
+    third = torch.nn.Embedding(head.weight.shape[0], head.weight.shape[1], dtype=head.weight.dtype)
     third.weight = head.weight
     return torch.nn.ModuleDict({"embedding": embedding, "head": head, "third": third})
 
 
-def shared_module(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
-    return torch.nn.ModuleDict({"encoder": embedding, "decoder": embedding, "head": head})
-
-
-def untied(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
+def untied(embedding: Module, head: Module) -> Module:
     embedding.weight = torch.nn.Parameter(embedding.weight.detach().clone())
-    return torch.nn.ModuleDict({"embedding": embedding, "head": head})
+    return flat(embedding, head)
 
 
-def with_norm(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
-    norm = torch.nn.LayerNorm(weight.shape[1], dtype=weight.dtype)
+def with_norm(embedding: Module, head: Module) -> Module:
+    norm = torch.nn.LayerNorm(head.weight.shape[1], dtype=head.weight.dtype)
     return torch.nn.ModuleDict({"embedding": embedding, "norm": norm, "head": head})
 
 
-def one_frozen(weight: Tensor, bias: Tensor | None, flags: dict[str, Any], from_head: bool) -> Module:
-    embedding, head = pair(weight, bias, flags, from_head)
-    other = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone(), _freeze=True)
+def one_frozen(embedding: Module, head: Module) -> Module:
+    other = torch.nn.Embedding.from_pretrained(head.weight.detach().clone())
     return torch.nn.ModuleDict({"embedding": embedding, "head": head, "other": other})
 
 
+#: Of the weight, the bias, the embedding's flags and whether the weight was made for the head: a model.
+BUILDERS: dict[str, Callable[..., Module]] = named(
+    {
+        "flat": lambda *given: flat(*pair(*given)),
+        "head_first": lambda *given: head_first(*pair(*given)),
+        "sequential": lambda *given: torch.nn.Sequential(*pair(*given)),
+        "module_list": lambda *given: module_list(*pair(*given)),
+        "nested": lambda *given: nested(*pair(*given)),
+        "three_way": lambda *given: three_way(*pair(*given)),
+        "shared_module": lambda *given: shared_module(*pair(*given)),
+        "untied": lambda *given: untied(*pair(*given)),
+        "with_norm": lambda *given: with_norm(*pair(*given)),
+        "one_frozen": lambda *given: one_frozen(*pair(*given)),
+    },
+    "built_",
+)
 #: Where each structure has its embedding, its head and its other modules.
-STRUCTURES: dict[str, Structure] = {
-    "flat": Structure(flat, {"E": ("embedding",), "H": ("head",)}),
-    "head_first": Structure(head_first, {"E": ("embedding",), "H": ("a_head",)}),
-    "sequential": Structure(sequential, {"E": ("0",), "H": ("1",)}),
-    "module_list": Structure(module_list, {"E": ("1",), "H": ("3",)}),
-    "nested": Structure(nested, {"E": ("encoder.0",), "H": ("decoder.out",)}),
-    "three_way": Structure(three_way, {"E": ("embedding",), "H": ("head",), "T": ("third",)}),
-    "shared_module": Structure(shared_module, {"E": ("encoder", "decoder"), "H": ("head",)}),
-    "untied": Structure(untied, {"E": ("embedding",), "H": ("head",)}),
-    "with_norm": Structure(with_norm, {"E": ("embedding",), "N": ("norm",), "H": ("head",)}),
-    "one_frozen": Structure(one_frozen, {"E": ("embedding",), "H": ("head",), "O": ("other",)}),
+PATHS: dict[str, dict[str, tuple[str, ...]]] = {
+    **{name: {"E": ("embedding",), "H": ("head",)} for name in BUILDERS},
+    "head_first": {"E": ("embedding",), "H": ("a_head",)},
+    "sequential": {"E": ("0",), "H": ("1",)},
+    "module_list": {"E": ("1",), "H": ("3",)},
+    "nested": {"E": ("encoder.0",), "H": ("decoder.out",)},
+    "three_way": {"E": ("embedding",), "H": ("head",), "T": ("third",)},
+    "shared_module": {"E": ("encoder", "decoder"), "H": ("head",)},
+    "with_norm": {"E": ("embedding",), "N": ("norm",), "H": ("head",)},
+    "one_frozen": {"E": ("embedding",), "H": ("head",), "O": ("other",)},
 }
+STRUCTURES: dict[str, Structure] = {name: Structure(build, PATHS[name]) for name, build in BUILDERS.items()}

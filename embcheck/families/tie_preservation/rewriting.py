@@ -1,63 +1,69 @@
-"""Operations that break a tie, make it again, or give the Parameters other memory or values.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Operations that break a tie, make it again, or give the Parameters other memory or values."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable
 
 import torch
 import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
-from embcheck.families.tie_preservation import effects, rewriting_effects
-from embcheck.families.tie_preservation.operations import Module, does
+from embcheck.families.tie_preservation import rewriting_effects as effects
+from embcheck.families.tie_preservation.effects import (
+    EMBEDDING,
+    HEAD,
+    aliased,
+    forgets_gradients,
+    renewed,
+    steps,
+    swapping,
+)
+from embcheck.families.tie_preservation.operations import Entry, Module, after, stored
 
-# -- the tie breaks ----------------------------------------------------------------------------------------------------
+Tensor = torch.Tensor
 
 
-@does(rewriting_effects.assigns_views)
-def assigned(model: Module, embedding: Module, head: Module) -> Module:
-    model.load_state_dict(model.state_dict(), assign=True)
+def loading(model: Module, state: dict[str, Tensor], assign: bool = False) -> Module:
+    model.load_state_dict(state, assign=assign)
     return model
 
 
-@does(rewriting_effects.assigns_copies)
-def assigned_clones(model: Module, embedding: Module, head: Module) -> Module:
-    clones = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(clones, assign=True)
+def clones(model: Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def under(setting: Callable[[bool], None], act: Callable[[], Module]) -> Module:
+    setting(True)
+    try:
+        return act()
+    finally:
+        setting(False)
+
+
+def swapping_parameters(act: Callable[[], Module]) -> Module:
+    return under(torch.__future__.set_swap_module_params_on_conversion, act)
+
+
+def double_overwriting(model: Module, embedding: Module, head: Module) -> Module:
+    return under(torch.__future__.set_overwrite_module_params_on_conversion, lambda: model.double())
+
+
+def without_memory(model: Module, empty: Callable[[Module], Module], assign: bool = False) -> Module:
+    """The model once it had no memory, with its own values."""
+    model.zero_grad()
+    kept = clones(model)
+    return loading(empty(model), kept, assign)
+
+
+def tied(model: Module, side: Module, weight: Tensor) -> Module:
+    side.weight = weight
     return model
 
 
-@does(rewriting_effects.assigns_stored)
-def assigned_saved(model: Module, embedding: Module, head: Module) -> Module:
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    buffer.seek(0)
-    model.load_state_dict(torch.load(buffer, weights_only=True), assign=True)
-    return model
+def parameter_of(weight: Tensor, trains: bool) -> Tensor:
+    return torch.nn.Parameter(weight, trains)
 
 
-@does(rewriting_effects.assigns_head)
-def assigned_head(model: Module, embedding: Module, head: Module) -> Module:
-    head.load_state_dict(head.state_dict(), assign=True)
-    return model
-
-
-@does(rewriting_effects.reassigns)
-def reassigned(model: Module, embedding: Module, head: Module) -> Module:
-    embedding.weight = torch.nn.Parameter(embedding.weight.detach().clone(), embedding.weight.requires_grad)
-    return model
-
-
-@does(rewriting_effects.aliases)
-def aliased(model: Module, embedding: Module, head: Module) -> Module:
-    embedding.weight = torch.nn.Parameter(head.weight, head.weight.requires_grad)
-    return model
-
-
-@does(rewriting_effects.norms_head)
 def normed(model: Module, embedding: Module, head: Module) -> Module:
     normed = torch.nn.utils.parametrizations.weight_norm(head)
     if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
@@ -66,55 +72,6 @@ def normed(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(rewriting_effects.casts_overwriting)
-def double_overwriting(model: Module, embedding: Module, head: Module) -> Module:
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    try:
-        return model.double()
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(False)
-
-
-@does(rewriting_effects.passes_meta)
-def through_meta(model: Module, embedding: Module, head: Module) -> Module:
-    model.zero_grad()
-    kept = {name: value.clone() for name, value in model.state_dict().items()}
-    model.to("meta").to_empty(device="cpu")
-    model.load_state_dict(kept)
-    return model
-
-
-@does(rewriting_effects.passes_meta)
-def meta_assigned(model: Module, embedding: Module, head: Module) -> Module:
-    model.zero_grad()
-    kept = {name: value.clone() for name, value in model.state_dict().items()}
-    model.to("meta")
-    model.load_state_dict(kept, assign=True)
-    return model
-
-
-# -- the tie is made again ---------------------------------------------------------------------------------------------
-
-
-@does(rewriting_effects.ties_head)
-def retied(model: Module, embedding: Module, head: Module) -> Module:
-    head.weight = embedding.weight
-    return model
-
-
-@does(rewriting_effects.ties_embedding)
-def retied_back(model: Module, embedding: Module, head: Module) -> Module:
-    embedding.weight = head.weight
-    return model
-
-
-@does(rewriting_effects.ties_embedding)
-def registered(model: Module, embedding: Module, head: Module) -> Module:
-    embedding.register_parameter("weight", head.weight)
-    return model
-
-
-@does(rewriting_effects.resizes)
 def resized(model: Module, embedding: Module, head: Module) -> Module:
     (rows, width), trains = embedding.weight.shape, embedding.weight.requires_grad
     for size in (rows + 2, rows):
@@ -133,105 +90,23 @@ def resized(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-# -- the same Parameters, other memory or values -----------------------------------------------------------------------
-
-
-@does(rewriting_effects.casts("float64"))
-def as_double(model: Module, embedding: Module, head: Module) -> Module:
-    return model.double()
-
-
-@does(rewriting_effects.casts("float32"))
-def as_float(model: Module, embedding: Module, head: Module) -> Module:
-    return model.float()
-
-
-@does(rewriting_effects.casts("float16"))
-def as_half(model: Module, embedding: Module, head: Module) -> Module:
-    return model.half()
-
-
-@does(rewriting_effects.casts("bfloat16"))
-def as_bfloat16(model: Module, embedding: Module, head: Module) -> Module:
-    return model.bfloat16()
-
-
-@does(rewriting_effects.casts("float64"))
-def to_float64(model: Module, embedding: Module, head: Module) -> Module:
-    return model.to(torch.float64)
-
-
-@does(rewriting_effects.swapping(rewriting_effects.casts("float64")))
-def double_swapped(model: Module, embedding: Module, head: Module) -> Module:
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        return model.double()
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-
-
-@does(rewriting_effects.empties)
-def emptied(model: Module, embedding: Module, head: Module) -> Module:
-    model.zero_grad()
-    kept = {name: value.clone() for name, value in model.state_dict().items()}
-    model.to_empty(device="cpu")
-    model.load_state_dict(kept)
-    return model
-
-
-@does(rewriting_effects.swapping(effects.forgets_gradients))
-def loaded_swapped(model: Module, embedding: Module, head: Module) -> Module:
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
-        return model
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-
-
-@does(rewriting_effects.swapping(rewriting_effects.empties))
-def assigned_swapped(model: Module, embedding: Module, head: Module) -> Module:
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
-        return model
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-
-
-@does(rewriting_effects.flattens_each)
 def flattened(model: Module, embedding: Module, head: Module) -> Module:
     vector = torch.nn.utils.parameters_to_vector(model.parameters())
     torch.nn.utils.vector_to_parameters(vector, model.parameters())
     return model
 
 
-@does(rewriting_effects.doubles_in_place)
 def doubled(model: Module, embedding: Module, head: Module) -> Module:
     with torch.no_grad():
         embedding.weight.mul_(2)
     return model
 
 
-@does(rewriting_effects.doubles_in_place)
-def doubled_data(model: Module, embedding: Module, head: Module) -> Module:
-    embedding.weight.data.mul_(2)
-    return model
-
-
-@does(rewriting_effects.doubles_data)
 def data_assigned(model: Module, embedding: Module, head: Module) -> Module:
     embedding.weight.data = 2 * embedding.weight.data
     return model
 
 
-@does(rewriting_effects.fills_head)
-def filled(model: Module, embedding: Module, head: Module) -> Module:
-    torch.nn.init.constant_(head.weight, 3.0)
-    return model
-
-
-@does(rewriting_effects.swapping(rewriting_effects.swaps_doubled))
 def swapped(model: Module, embedding: Module, head: Module) -> Module:
     doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
     doubled.mark = [1]  # type: ignore[attr-defined]
@@ -242,7 +117,6 @@ def swapped(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(rewriting_effects.prunes)
 def pruned(model: Module, embedding: Module, head: Module) -> Module:
     mask = torch.ones_like(embedding.weight)
     mask[0, 0] = 0
@@ -251,10 +125,82 @@ def pruned(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-@does(rewriting_effects.steps)
 def stepped(model: Module, embedding: Module, head: Module) -> Module:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.ones_like(parameter)
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     return model
+
+
+BREAKING: dict[str, Entry] = {
+    "assigned": Entry(lambda model, e, h: loading(model, model.state_dict(), True), effects.replaces(aliased)),
+    "assigned_clones": Entry(lambda model, e, h: loading(model, clones(model), True), effects.replaces(renewed)),
+    "assigned_saved": Entry(
+        lambda model, e, h: loading(model, stored(model.state_dict(), weights_only=True), True), effects.assigns_stored
+    ),
+    "assigned_head": Entry(
+        lambda model, e, h: after(model, h.load_state_dict(h.state_dict(), assign=True)), effects.assigns_head
+    ),
+    "reassigned": Entry(
+        lambda model, e, h: tied(model, e, parameter_of(e.weight.detach().clone(), e.weight.requires_grad)),
+        effects.puts(EMBEDDING, lambda state: renewed(state.slots[EMBEDDING])),
+    ),
+    "aliased": Entry(
+        lambda model, e, h: tied(model, e, parameter_of(h.weight, h.weight.requires_grad)),
+        effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
+    ),
+    "normed": Entry(normed, effects.norms_head),
+    "double_overwriting": Entry(double_overwriting, effects.casts_overwriting),
+    "through_meta": Entry(
+        lambda model, e, h: without_memory(model, lambda model: model.to("meta").to_empty(device="cpu")),
+        effects.replaces(renewed),
+    ),
+    "meta_assigned": Entry(
+        lambda model, e, h: without_memory(model, lambda model: model.to("meta"), assign=True),
+        effects.replaces(renewed),
+    ),
+}
+
+TYING: dict[str, Entry] = {
+    "retied": Entry(
+        lambda model, e, h: tied(model, h, e.weight), effects.puts(HEAD, lambda state: state.slots[EMBEDDING])
+    ),
+    "retied_back": Entry(
+        lambda model, e, h: tied(model, e, h.weight), effects.puts(EMBEDDING, lambda state: state.slots[HEAD])
+    ),
+    "registered": Entry(
+        lambda model, e, h: after(model, e.register_parameter("weight", h.weight)),
+        effects.puts(EMBEDDING, lambda state: state.slots[HEAD]),
+    ),
+    "resized": Entry(resized, effects.resizes),
+}
+
+#: The same Parameters have other memory or values.
+REWRITING: dict[str, Entry] = {
+    "as_double": Entry(lambda model, e, h: model.double(), effects.casts("float64")),
+    "as_float": Entry(lambda model, e, h: model.float(), effects.casts("float32")),
+    "as_half": Entry(lambda model, e, h: model.half(), effects.casts("float16")),
+    "as_bfloat16": Entry(lambda model, e, h: model.bfloat16(), effects.casts("bfloat16")),
+    "to_float64": Entry(lambda model, e, h: model.to(torch.float64), effects.casts("float64")),
+    "double_swapped": Entry(
+        lambda model, e, h: swapping_parameters(lambda: model.double()), swapping(effects.casts("float64"))
+    ),
+    "emptied": Entry(
+        lambda model, e, h: without_memory(model, lambda model: model.to_empty(device="cpu")), effects.empties
+    ),
+    "loaded_swapped": Entry(
+        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model))), swapping(forgets_gradients)
+    ),
+    "assigned_swapped": Entry(
+        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model), True)), swapping(effects.empties)
+    ),
+    "flattened": Entry(flattened, effects.flattens_each),
+    "doubled": Entry(doubled, effects.doubles_in_place),
+    "doubled_data": Entry(lambda model, e, h: after(model, e.weight.data.mul_(2)), effects.doubles_in_place),
+    "data_assigned": Entry(data_assigned, effects.doubles_data),
+    "filled": Entry(lambda model, e, h: after(model, torch.nn.init.constant_(h.weight, 3.0)), effects.fills_head),
+    "swapped": Entry(swapped, swapping(effects.swaps_doubled)),
+    "pruned": Entry(pruned, effects.prunes),
+    "stepped": Entry(stepped, steps),
+}

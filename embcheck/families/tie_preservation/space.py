@@ -1,4 +1,4 @@
-"""The space of lives: every operation in every state that a stance makes, pairs of operations, long random histories."""
+"""Which cases of tie_preservation there are: operations in every state, pairs of them, long random histories."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from embcheck.core import stream
-from embcheck.core.comparison import same, within
-from embcheck.core.format import FORMATS, Floats
+from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
-from embcheck.core.outcome import Field
-from embcheck.core.result import Finding
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.tie_preservation import oracle, state_machine
+from embcheck.families.tie_preservation import state_machine
 from embcheck.families.tie_preservation.all_operations import BRIEF, OPERATIONS
-from embcheck.families.tie_preservation.cases import TiePreservationCase, exact
+from embcheck.families.tie_preservation.cases import TiePreservationCase
 from embcheck.families.tie_preservation.effects import UNFIT
-from embcheck.families.tie_preservation.programs import STRUCTURES, live, watch
+from embcheck.families.tie_preservation.programs import STRUCTURES, live
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
 
@@ -31,30 +26,23 @@ PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
 
 #: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
 #: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
-STANCE = (
-    ("graded", "accumulated"),
-    ("pruned", "filled", "doubled"),
-    ("frozen", "embedding_frozen"),
-    ("evaluating",),
-)
+STANCE = (("graded", "accumulated"), ("pruned", "filled", "doubled"), ("frozen", "embedding_frozen"), ("evaluating",))
 
 
 def plan(case: TiePreservationCase) -> Plan:
     structure = STRUCTURES[case.structure]
     options = {
         "build": structure.build,
-        "watch": watch,
         "acts": tuple(OPERATIONS[name].act for name in case.history),
         "watched": case.watched,
-        "embedding": structure.paths["E"][-1],
-        "head": structure.paths["H"][-1],
+        "places": (structure.paths["E"][-1], structure.paths["H"][-1]),
         "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
         "from_head": case.from_head,
     }
     return Plan(live, case.inputs(), options)
 
 
-def repair(case: TiePreservationCase) -> TiePreservationCase | None:
+def repair(case: TiePreservationCase) -> TiePreservationCase:
     """The case with axes made to fit each other."""
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     if case.layout == "expanded":
@@ -72,17 +60,11 @@ def repair(case: TiePreservationCase) -> TiePreservationCase | None:
     return fitted
 
 
-def told(history: list[str]) -> dict[str, Any]:
-    """A history as axes of a case."""
-    first, second, *later = [*history, "nothing", "nothing"][: max(2, len(history))]
-    return {"first": first, "second": second, "later": tuple(later)}
-
-
 def without(case: TiePreservationCase, start: int, stop: int) -> TiePreservationCase:
     """A case without some operations of its history."""
     left = [*case.history[:start], *case.history[stop:]]
     prior = left.pop(0) if case.prior != "nothing" and start > 0 else "nothing"
-    return case.but(prior=prior, **told(left))
+    return case.but(prior=prior).after(left)
 
 
 def shorter(case: TiePreservationCase) -> Iterator[TiePreservationCase]:
@@ -102,7 +84,7 @@ def scope() -> Iterator[TiePreservationCase]:
         TiePreservationCase(
             3, 2, structures[(seed + seed // count) % len(structures)], padding_idx=paddings[(seed + seed // count) % 3],
             bias=bool(seed % 2), from_head=bool(seed % 4 < 2), seed=seed,
-        ).but(**told([*state, operation]))
+        ).after([*state, operation])
         for seed, (state, operation) in enumerate(itertools.product(states, BRIEF))
     )  # fmt: skip
     pairs = (
@@ -111,7 +93,7 @@ def scope() -> Iterator[TiePreservationCase]:
         )
         for seed, (first, second) in enumerate(itertools.product(BRIEF, BRIEF))
     )
-    return (case for case in map(repair, itertools.chain(alone, pairs)) if case is not None)
+    return map(repair, itertools.chain(alone, pairs))
 
 
 #: What is frozen, if anything, between the last pass and its end; and what clears gradients.
@@ -127,11 +109,10 @@ def fixed_cases() -> Iterator[TiePreservationCase]:
         for k, start in enumerate(range(0, len(names), 9)):
             structure = list(STRUCTURES)[(k + turn) % len(STRUCTURES)]
             case = TiePreservationCase(3, 2, structure, watched=True, bias=bool(k % 2), seed=k)
-            yield case.but(**told(names[start : start + 9]))
+            yield case.after(names[start : start + 9])
     for seed, (freeze, clear) in enumerate(itertools.product(FREEZING, CLEARING)):
-        yield TiePreservationCase(3, 2, "flat", bias=True, seed=seed).but(
-            **told(["graded", "accumulated", *freeze, clear])
-        )
+        case = TiePreservationCase(3, 2, "flat", bias=True, seed=seed)
+        yield case.after(["graded", "accumulated", *freeze, clear])
     for name, entry in OPERATIONS.items():
         if entry.slow:
             yield TiePreservationCase(3, 2, "flat", first=name, bias=True, padding_idx=0)
@@ -162,41 +143,22 @@ def stance(draws: stream.Stream) -> list[str]:
     return [draws.choice(names) for names in STANCE if draws.chance(2)]
 
 
-def draw(draws: stream.Stream) -> TiePreservationCase | None:
+def draw(draws: stream.Stream) -> TiePreservationCase:
     """A random case: a state, two operations, and each other axis at its first value half of the time."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     last = [draws.choice(BRIEF), draws.choice(BRIEF)]
     if draws.chance(2):
         chosen["prior"], last = "nothing", [*stance(draws), *last]
-    return repair(TiePreservationCase(**(chosen | told(last)), seed=draws.between(0, 255)))
+    return repair(TiePreservationCase(**chosen).after(last).but(seed=draws.between(0, 255)))
 
 
 def newborn(draws: stream.Stream) -> TiePreservationCase:
     """A random case in which a history begins: half of them in some state already."""
     case = TiePreservationCase(**{name: draws.choice(AXES[name]) for name in AXES if name not in _DONE})
-    return repair(case.but(**told(stance(draws) if draws.chance(2) else []))) or TiePreservationCase()
+    return repair(case.after(stance(draws) if draws.chance(2) else []))
 
 
 _DONE = frozenset({"prior", "first", "second", "watched"})
-
-
-def cells(state: oracle.State) -> list[oracle.Cell]:
-    """The Parameter of each name, in order of the names."""
-    return [state.cell(name) for name in state.names]
-
-
-def joined(arrays: list[Floats]) -> Floats:
-    """All elements, one after the other."""
-    return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
-
-
-def values(got: Field, state: oracle.State) -> Finding:
-    """All parameters' values, but for what rounding may have done on the way."""
-    expected = joined([cell.values for cell in cells(state)])
-    if exact(state):
-        return same(got, expected)
-    off = [np.zeros_like(c.values) if c.memory.error is None else c.memory.error for c in cells(state)]
-    return within(got, expected, 2 * joined(off))
 
 
 SPACE = Space(

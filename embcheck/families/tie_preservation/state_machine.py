@@ -1,4 +1,4 @@
-"""The life of tied weights as a state machine: every operation is a rule, and every history of rules is a case.
+"""Operations on tied weights as a state machine: every operation is a rule, and every history of rules is a case.
 
 The machine walks on the oracle's model alone, so that a rule can ask what the operations before it made of the tie; what torch
 makes of the same history, and whether the laws hold after each of its operations, is judged on the case.  So a history that fails
@@ -34,7 +34,7 @@ Birth = Callable[[stream.Stream], Any]
 Receive = Callable[[Any], None]
 
 
-class Life(stateful.RuleBasedStateMachine):
+class TiedModel(stateful.RuleBasedStateMachine):
     """A tied model to which operations happen.  `rules` adds a rule for each."""
 
     def __init__(self, birth: Birth, receive: Receive, patient: bool) -> None:
@@ -69,7 +69,7 @@ class Life(stateful.RuleBasedStateMachine):
         self.history.append(name)
 
     def _after(self, name: str) -> Any:
-        return OPERATIONS[name].effect(self.state.copy(), "E.weight", "H.weight")
+        return OPERATIONS[name].after(self.state)
 
     @stateful.invariant()
     def gradients_fit_their_parameters(self) -> None:
@@ -81,32 +81,31 @@ class Life(stateful.RuleBasedStateMachine):
     def teardown(self) -> None:
         """Hands the history over as a case."""
         if self.history:
-            first, second, *later = [*self.history, "nothing", "nothing"][: max(2, len(self.history))]
-            self.receive(self.case.but(first=first, second=second, later=tuple(later), watched=True))
+            self.receive(self.case.after(self.history).but(watched=True))
 
 
 @cache
-def rules() -> type[Life]:
+def rules() -> type[TiedModel]:
     """The machine with one rule for each operation; made once, for Hypothesis keeps each class of machines for ever."""
     made = {}
     for name in OPERATIONS:
 
-        def happens(self: Life, name: str = name) -> None:
+        def happens(self: TiedModel, name: str = name) -> None:
             self.happen(name)
 
-        def may(self: Life, name: str = name) -> bool:
+        def may(self: TiedModel, name: str = name) -> bool:
             return self.means_something(name)
 
         happens.__name__ = happens.__qualname__ = name
         made[f"rule_{name}"] = stateful.precondition(may)(stateful.rule()(happens))
-    return type("LifeOfTiedWeights", (Life,), made)
+    return type("TiedModelWithRules", (TiedModel,), made)
 
 
 def histories(birth: Birth, receive: Receive, count: int, seed: int, patient: bool) -> None:
     """Has ``count`` histories of up to `STEPS` operations received as cases; ``patient`` ones have slow operations."""
 
     @hypothesis.seed(seed)
-    def machine() -> Life:
+    def machine() -> TiedModel:
         return rules()(birth, receive, patient)
 
     settings = hypothesis.settings(

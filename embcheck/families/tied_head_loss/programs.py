@@ -15,10 +15,10 @@ import torch.distributed
 from embcheck.core.registry import into
 
 Tensor = torch.Tensor
-#: Of the rows that were looked up, table, bias, targets, the classes' weights and the flags: the loss.
-Judge = Callable[[Tensor, Tensor, Any, Tensor, Any, dict[str, Any]], Tensor]
-JUDGES: dict[str, Judge] = {}
-_judge = into(JUDGES)
+#: Of the rows that were looked up, table, bias and targets, and the classes' weights among the flags: the loss.
+Loss = Callable[..., Tensor]
+LOSSES: dict[str, Loss] = {}
+_loss = into(LOSSES)
 
 
 def plainly() -> Any:
@@ -33,7 +33,7 @@ def in_parallel() -> Any:
 
 
 def predicted(
-    judge: Judge,
+    loss: Loss,
     context: Callable[[], Any],
     padding_idx: int | None,
     flags: dict[str, Any],
@@ -41,22 +41,22 @@ def predicted(
     tokens: Tensor,
     targets: Tensor,
     upstream: Tensor,
-    bias: Tensor | None = None,
-    class_weights: Tensor | None = None,
-    mask: Tensor | None = None,
+    **fed: Tensor,
 ) -> dict[str, Any]:
+    """``fed`` are a bias, the classes' weights and a mask of the rows, where there are any."""
     table = weight.detach().requires_grad_()
-    offset = None if bias is None else bias.detach().requires_grad_()
+    bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
+    rows = hidden * fed["mask"] if "mask" in fed else hidden
     with context():
-        value = judge(hidden if mask is None else hidden * mask, table, offset, targets, class_weights, flags)
+        value = loss(rows, table, bias, targets, weight=fed.get("class_weights"), **flags)
         value.backward(upstream)
     return {
         "value": value,
         "weight_grad": table.grad,
         "hidden_grad": hidden.grad,
-        "bias_grad": None if offset is None else offset.grad,
+        "bias_grad": None if bias is None else bias.grad,
     }
 
 
@@ -73,123 +73,87 @@ def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
     return loss.reshape(hidden.shape[:-1]) if loss.dim() and hidden.dim() > 2 else loss
 
 
-def of_logits(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, loss: Callable[[Tensor, Tensor], Any]
-) -> Tensor:
+def of_logits(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, loss: Callable[..., Any]) -> Tensor:
     """A loss of what the head scores, in one batch."""
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
     return shaped(loss(logits, wanted), hidden)
 
 
-def of_linear(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
-    """The loss that scores by itself."""
-    rows, wanted = flat(hidden, targets)
-    judge: Any = torch.nn.functional
-    return shaped(
-        judge.linear_cross_entropy(rows, table, wanted, linear_bias=bias, weight=class_weights, **flags), hidden
-    )
+@_loss
+def cross_entropy(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+    return of_logits(hidden, table, bias, targets, lambda z, t: torch.nn.functional.cross_entropy(z, t, **flags))
 
 
-@_judge
-def cross_entropy(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
-    return of_logits(
-        hidden, table, bias, targets, lambda z, t: torch.nn.functional.cross_entropy(z, t, class_weights, **flags)
-    )
+@_loss
+def module(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+    return of_logits(hidden, table, bias, targets, torch.nn.CrossEntropyLoss(**flags))
 
 
-@_judge
-def module(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
-    return of_logits(hidden, table, bias, targets, torch.nn.CrossEntropyLoss(class_weights, **flags))
-
-
-@_judge
-def likelihood(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def likelihood(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        return torch.nn.functional.nll_loss(
-            torch.nn.functional.log_softmax(logits, dim=-1), wanted, class_weights, **flags
-        )
+        return torch.nn.functional.nll_loss(torch.nn.functional.log_softmax(logits, dim=-1), wanted, **flags)
 
     return of_logits(hidden, table, bias, targets, loss)
 
 
-@_judge
-def likelihood_modules(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
-    soft, judge = torch.nn.LogSoftmax(dim=-1), torch.nn.NLLLoss(class_weights, **flags)
-    return of_logits(hidden, table, bias, targets, lambda z, t: judge(soft(z), t))
+@_loss
+def likelihood_modules(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+    soft, loss = torch.nn.LogSoftmax(dim=-1), torch.nn.NLLLoss(**flags)
+    return of_logits(hidden, table, bias, targets, lambda z, t: loss(soft(z), t))
 
 
-@_judge
-def spatial(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def spatial(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """Classes in the second axis, as for an image: (batch, classes, length)."""
     logits = torch.nn.functional.linear(hidden, table, bias).movedim(-1, 1)
     wanted = targets.movedim(-1, 1) if targets.dim() == hidden.dim() else targets
-    return torch.nn.functional.cross_entropy(logits, wanted, class_weights, **flags)
+    return torch.nn.functional.cross_entropy(logits, wanted, **flags)
 
 
-@_judge
-def linear(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
-    return of_linear(hidden, table, bias, targets, class_weights, flags)
+@_loss
+def linear(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+    """The loss that scores by itself."""
+    rows, wanted = flat(hidden, targets)
+    functional: Any = torch.nn.functional
+    return shaped(functional.linear_cross_entropy(rows, table, wanted, linear_bias=bias, **flags), hidden)
 
 
-@_judge
-def chunked(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def chunked(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """Two tokens at a time, or 64 of many: each chunk costs as much as a small batch."""
     modules: Any = torch.nn
     options = modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
-    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
+    return linear(hidden, table, bias, targets, options=options, **flags)
 
 
-@_judge
-def chunked_by_default(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def chunked_by_default(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     modules: Any = torch.nn
     options = modules.LinearCrossEntropyOptions()
-    return of_linear(hidden, table, bias, targets, class_weights, flags | {"options": options})
+    return linear(hidden, table, bias, targets, options=options, **flags)
 
 
-@_judge
-def mapped(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def mapped(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """Each token for itself, by vmap."""
-    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, **flags))
     return of_logits(hidden, table, bias, targets, each)
 
 
-@_judge
-def mapped_batches(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def mapped_batches(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """What lies along the first axis for itself, by vmap; the sum of those losses."""
     logits = torch.nn.functional.linear(hidden, table, bias)
     whole = targets.dim() == logits.dim()
     rows, wanted = logits.flatten(1, -2), targets.flatten(1, -2) if whole else targets.flatten(1)
-    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, class_weights, **flags))
+    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, **flags))
     found: Tensor = each(rows, wanted)
     return found.reshape(hidden.shape[:-1]) if flags["reduction"] == "none" else found.sum()
 
 
-@_judge
-def in_pieces(
-    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, class_weights: Any, flags: dict[str, Any]
-) -> Tensor:
+@_loss
+def in_pieces(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """The classes are in pieces, of which this process has them all."""
     from torch.distributed.tensor import DTensor, Shard
 
@@ -200,7 +164,7 @@ def in_pieces(
 
     def loss(logits: Tensor, wanted: Tensor) -> Any:
         spread: Any = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
-        found: Any = torch.nn.functional.cross_entropy(spread, wanted, class_weights, **flags)
+        found: Any = torch.nn.functional.cross_entropy(spread, wanted, **flags)
         return found.full_tensor()
 
     return of_logits(hidden, table, bias, targets, loss)

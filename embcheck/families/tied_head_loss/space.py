@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import JUDGES, in_parallel, plainly, predicted
+from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, plainly, predicted
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "likelihood_modules", "in_pieces")
@@ -18,7 +18,7 @@ LIKELIHOODS = ("likelihood", "likelihood_modules", "in_pieces")
 
 def plan(case: TiedHeadLossCase) -> Plan:
     options = {
-        "judge": JUDGES[case.call],
+        "loss": LOSSES[case.call],
         "context": in_parallel if case.call == "in_pieces" else plainly,
         "padding_idx": case.padding_idx,
         "flags": case.flags(),
@@ -38,13 +38,8 @@ def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
     if case.call == "mapped":
         changes |= {"reduction": "none"} | ({} if case.shape else {"shape": (3,)})
     if case.mistake is not None:
-        changes |= {
-            "targets": "index",
-            "ignored": "nothing",
-            "ignore": "default",
-            "weighted": False,
-            "label_smoothing": 0.0,
-        }
+        changes |= {"targets": "index", "ignored": "nothing", "ignore": "default"}
+        changes |= {"weighted": False, "label_smoothing": 0.0}
         changes |= {"barred": False} | ({} if case.call in ("spatial", "mapped_batches") else {"shape": (3,)})
         unheard = case.call in LIKELIHOODS and case.mistake.startswith("smoothing")
         # Distributed tensors write to the log what fails for them.
@@ -74,7 +69,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (4, 3, 1, 7, 33),
     "embedding_dim": (2, 1, 5, 0),
     "shape": ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,)),
-    "call": tuple(JUDGES),
+    "call": tuple(LOSSES),
     "targets": ("index", "probability"),
     "reduction": ("mean", "sum", "none"),
     "ignored": IGNORED,
@@ -94,7 +89,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 def scope() -> Iterator[TiedHeadLossCase]:
     """Every call with every reduction, choice of targets and flags; every mistake."""
     flags = itertools.product(IGNORED, (False, True), (0.0, 0.25))
-    chosen = itertools.product(JUDGES, ("mean", "sum", "none"), ("index", "probability"), flags)
+    chosen = itertools.product(LOSSES, ("mean", "sum", "none"), ("index", "probability"), flags)
     seen = set()
     for seed, (call, reduction, targets, (ignored, weighted, smoothing)) in enumerate(chosen):
         case = TiedHeadLossCase(
@@ -106,7 +101,7 @@ def scope() -> Iterator[TiedHeadLossCase]:
         if fitted is not None and fitted not in seen:
             seen.add(fitted)
             yield fitted
-    for call, mistake, reduction in itertools.product(JUDGES, MISTAKES, ("mean", "none")):
+    for call, mistake, reduction in itertools.product(LOSSES, MISTAKES, ("mean", "none")):
         yield from filter(None, [repair(TiedHeadLossCase(call=call, mistake=mistake, reduction=reduction))])
 
 
@@ -117,14 +112,14 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
 
 
 def _landmarks() -> Iterator[TiedHeadLossCase]:
-    for seed, (call, reduction) in enumerate(itertools.product(JUDGES, ("mean", "sum", "none"))):
+    for seed, (call, reduction) in enumerate(itertools.product(LOSSES, ("mean", "sum", "none"))):
         base = TiedHeadLossCase(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
         yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))
         yield from (base.but(barred=True), base.but(poisoned=True, shape=(3, 4)))
         yield TiedHeadLossCase(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed)
-    for call in JUDGES:
+    for call in LOSSES:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
-    for call, dtype in itertools.product(JUDGES, ("float16", "bfloat16")):
+    for call, dtype in itertools.product(LOSSES, ("float16", "bfloat16")):
         if call not in ("mapped", "spatial", "mapped_batches"):
             yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):

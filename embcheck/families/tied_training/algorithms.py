@@ -19,6 +19,8 @@ from embcheck.families.tied_training.oracle import (
     average,
     decayed,
     formula,
+    moments,
+    penalized,
     product,
     representation,
     shrunk,
@@ -42,12 +44,8 @@ def sgd(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -
 @formula("Adam")
 def adam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
-    if flags.get("decoupled_weight_decay"):
-        weight, g = shrunk(memory, weight, lr), gradient
-    else:
-        g = decayed(memory, weight, gradient)
-    m = average(memory, "m", beta1, g)
-    v = average(memory, "v", beta2, g * g)
+    weight, g = penalized(memory, weight, gradient, lr)
+    m, v = moments(memory, g)
     if flags["amsgrad"]:
         v = memory["max"] = memory["max"].maximum(v)
     root = v.sqrt() / memory.scalar(math.sqrt(1 - beta2**t), beta2**t)
@@ -108,13 +106,9 @@ def rmsprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: in
 @formula("NAdam")
 def nadam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
-    if flags["decoupled_weight_decay"]:
-        weight, g = shrunk(memory, weight, lr), gradient
-    else:
-        g = decayed(memory, weight, gradient)
+    weight, g = penalized(memory, weight, gradient, lr)
     mus = [beta1 * (1 - 0.96 ** (i * flags["momentum_decay"]) / 2) for i in range(1, t + 2)]
-    m = average(memory, "m", beta1, g)
-    v = average(memory, "v", beta2, g * g)
+    m, v = moments(memory, g)
     denominator = (v / memory.scalar(1 - beta2**t, beta2**t)).sqrt() + memory.number(flags["eps"])
     # The product of the μ is kept in float32, whatever the parameter's dtype.
     past = math.prod(mus[:-1])
@@ -128,12 +122,8 @@ def nadam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int)
 @formula("RAdam")
 def radam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
-    if flags["decoupled_weight_decay"]:
-        weight, g = shrunk(memory, weight, lr), gradient
-    else:
-        g = decayed(memory, weight, gradient)
-    m = average(memory, "m", beta1, g)
-    v = average(memory, "v", beta2, g * g)
+    weight, g = penalized(memory, weight, gradient, lr)
+    m, v = moments(memory, g)
     step = memory.scalar(lr) * (m / memory.scalar(1 - beta1**t, beta1**t))
     limit = 2 / (1 - beta2) - 1
     rho = limit - 2 * t * beta2**t / (1 - beta2**t)
@@ -274,3 +264,28 @@ def lbfgs_first_step(
         if iteration + 1 >= most or float(step.value) * largest <= flags["tolerance_change"]:
             break
     return current
+
+
+def asgd_average(case: Any, weights: Floats) -> tuple[Floats, Floats]:
+    """ASGD's average of the weights after each step, and its bound, shape ``(V·D,)``."""
+    u = case.format.unit_roundoff
+    average, error = weights[0], np.zeros(case.shape)
+    for count in range(1, case.steps):
+        share = 1 / max(1.0, count - float(case.flags["t0"]))
+        moved = (weights[count] - average) * share
+        # A difference, a product and a sum, by foreach with a share of one too; the share is kept in float32.
+        error = (1 - share) * error + 4 * u * (np.abs(weights[count]) + np.abs(average)) + 2**-24 * np.abs(moved)
+        average = average + moved if share < 1 else weights[count]
+    return average.reshape(-1), 2 * error.reshape(-1)
+
+
+def muon_buffer(case: Any) -> tuple[Floats, Floats]:
+    """Muon's average of the gradients, and its bound, shape ``(V·D,)``."""
+    share, u = float(case.flags["momentum"]), case.format.unit_roundoff
+    average, error = np.zeros(case.shape), np.zeros(case.shape)
+    for gradient in case.due:
+        moved = (1 - share) * (gradient.value - average)
+        # A difference, a product with a share that is rounded, and a sum; its gradient is rounded, too.
+        error = error + gradient.error + 4 * u * (np.abs(gradient.value) + np.abs(average) + error)
+        average = average + moved
+    return average.reshape(-1), 2 * error.reshape(-1)

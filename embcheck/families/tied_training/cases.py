@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,16 +14,16 @@ from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import view_of
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
-from embcheck.families.tied_training.data import Data, fed_data, paths, rough_data
-from embcheck.families.tied_training.learning_rates import RATES
+from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, rough_data
 from embcheck.families.tied_training.optimizers import UNSET
-
-#: How often the parameter is looked up in each tie.
-_LOOKUPS = {"three_way": 2}
+from embcheck.families.tied_training.schedules import SCHEDULES
 
 #: Events that leave the second step without a gradient.
 WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
 
+#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
+#: one multiply-add) rounds at most twice as often as the box read from left to right.
+MULTIPLE = 2.0
 #: By what faint gradients are smaller than others.
 FAINT = 2.0**-12
 
@@ -90,6 +91,13 @@ class _TyingAxes(NamedTuple):
     seed: int = 0
 
 
+def bounded(run: list[Rounded], multiple: float) -> tuple[Floats, Floats]:
+    """Values and so many times their bounds; 0·∞ is NaN: no bound."""
+    errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in run])
+    with np.errstate(over="ignore"):
+        return np.stack([each.value for each in run]), multiple * np.nan_to_num(errors, nan=np.inf)
+
+
 class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
 
@@ -131,7 +139,7 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     def duplicates(self) -> int:
         """How often one row may occur in a sparse gradient."""
         most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
-        return most * _LOOKUPS.get(self.tie, 1) * max(self.passes)
+        return most * LOOKUPS.get(self.tie, 1) * max(self.passes)
 
     @property
     def turns(self) -> int:
@@ -144,7 +152,7 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
         Zero where there is none (`missing`).  Sums of small integers: exact in every format and order.
         """
-        weight, bias = _gradients(self)
+        weight, bias = gradients_of(self)
         return (weight * FAINT, bias * FAINT) if self.faint else (weight, bias)
 
     @cached_property
@@ -165,16 +173,30 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         due = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)]
         if self.is_sparse and self.optimizer == "SparseAdam":
             due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
-        return oracle.run(
-            self.optimizer,
-            self.flags,
-            self.data.weight,
-            due,
-            self.rates,
-            self.format,
-            self.turns,
-            bool(self.tensor_hyperparameters),
-        )
+        return self.run(self.data.weight, due)
+
+    def run(self, start: Floats, due: Sequence[Rounded | None]) -> list[Rounded]:
+        """The values of a parameter after each step, by the gradients that are due (None: no gradient)."""
+        single = bool(self.tensor_hyperparameters)
+        return oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single)
+
+    @property
+    def expected_weights(self) -> tuple[Floats, Floats]:
+        """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
+        if self.optimizer == "SGD" and not self.clip.startswith("norm"):
+            plain = [None if gone else each.value for each, gone in zip(self.due, self.missing, strict=True)]
+            exact = oracle.exact_sgd(self.flags, self.data.weight, plain, self.rates, self.format, self.turns)
+            if exact is not None:
+                return np.stack(exact), np.zeros((self.steps, *self.shape))
+        # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.
+        return bounded(self.by_the_formula, MULTIPLE * (self.duplicates if self.is_sparse else 1))
+
+    @property
+    def expected_biases(self) -> tuple[Floats, Floats]:
+        """The biases after each step and their bound, shape ``(steps, V)`` each."""
+        _, gradients = self.gradients
+        clipped = np.clip(gradients, -2.0, 2.0) if self.clip.startswith("value") else gradients
+        return bounded(self.run(self.data.bias, [Rounded(each, self.format) for each in clipped]), MULTIPLE)
 
     @cached_property
     def norms(self) -> list[Rounded]:
@@ -213,7 +235,8 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         first = float(self.flags["lr"])
         if self.event == "rate_halved":
             return [first if k < 1 else first / 2 for k in range(self.steps)]
-        return [first * factor for factor in RATES[self.schedule][: self.steps]]
+        schedule = SCHEDULES[self.schedule]
+        return [schedule.rate(first, k, 0) if schedule else first for k in range(self.steps)]
 
     @property
     def refused(self) -> bool:
@@ -261,6 +284,11 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         }
 
     @property
+    def wide(self) -> list[int]:
+        """The axes of more than one element, of which alone strides say anything."""
+        return [axis for axis, length in enumerate(self.shape) if length > 1]
+
+    @property
     def _strides(self) -> tuple[int, ...]:
         return view_of(self.shape, self.layout).strides
 
@@ -276,12 +304,11 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @property
     def _one_order(self) -> bool:
         """Whether table and gradient are dense and in one order, as fused kernels take for granted."""
-        rows, width = self.shape
-        strides = [tuple(s for s, n in zip(one, self.shape, strict=True) if n > 1)
-                   for one in (self._strides, self._gradient_strides)]  # fmt: skip
-        row_major = tuple(s for s, n in zip((width, 1), self.shape, strict=True) if n > 1)
-        column_major = tuple(s for s, n in zip((1, rows), self.shape, strict=True) if n > 1)
-        return strides[0] == strides[1] and strides[0] in (row_major, column_major)
+        dense = ((self.shape[1], 1), (1, self.shape[0]))
+        table, gradient, *orders = [
+            [strides[axis] for axis in self.wide] for strides in (self._strides, self._gradient_strides, *dense)
+        ]
+        return table == gradient and table in orders
 
     def _flat(self, strides: tuple[int, ...]) -> bool:
         """Whether the gradient can be viewed as a vector."""
@@ -311,25 +338,3 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
             fed |= {"bias": Input(bias, self.dtype), "twin_bias": Input(bias, self.dtype)}
             fed["summed_bias"] = Input(fmt.encode(summed_bias), self.dtype)
         return fed
-
-
-def _gradients(case: TiedTrainingCase) -> tuple[Floats, Floats]:
-    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
-    if case.backward_pass == "composed":
-        data = case.data
-        one_hot = (data.tokens[0][:, None] == np.arange(case.shape[0])).astype(np.float64)
-        score = one_hot.T @ (data.above[0] @ data.weight) + data.above[0].T @ data.weight[data.tokens[0]]
-        return score[None], bias[:1]
-    through = {"both": (1, 1), "lookup": (1, 0), "head": (0, 1)}
-    parts = np.array([through[route] for route in case.routes], np.float64) * np.array(case.passes)[:, None]
-    weight = parts[:, :1, None] * _LOOKUPS.get(case.tie, 1) * lookup + parts[:, 1:, None] * head
-    bias = parts[:, 1:] * bias
-    # Adding 0.0 makes a plus of the minus zeros that a product with 0 leaves.
-    return (np.cumsum(weight, 0), np.cumsum(bias, 0)) if case.zero == "never" else (weight + 0.0, bias + 0.0)
-
-
-def present(gradient: Rounded, tokens: Any) -> Rounded:
-    """A sparse gradient: NaN where no row is materialized."""
-    absent = np.ones((len(gradient.value), 1), np.bool_)
-    absent[tokens] = False
-    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)

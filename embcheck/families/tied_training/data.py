@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
+from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
 
 Ints = npt.NDArray[np.int64]
 
 #: Tokens that are looked up, and hidden states that the head sees, in each step.
 TOKENS = 3
+#: How often the parameter is looked up in each tie.
+LOOKUPS = {"three_way": 2}
 
 
 class Data(NamedTuple):
@@ -28,6 +32,14 @@ class Data(NamedTuple):
     bias: Floats
 
 
+def whole(shape: tuple[int, ...], most: int, *seed: object) -> Floats:
+    """Numbers ±1 … ±most, by a seed."""
+    words = stream.words(stream.derive(*seed), math.prod(shape))
+    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
+    values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
+    return values
+
+
 @lru_cache(maxsize=2048)
 def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
     """Small whole numbers, so that all sums of them are exact."""
@@ -36,11 +48,7 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
     used = rows - 1 if rows > 1 and variant % 2 else rows
 
     def small(name: str, most: int, *size: int) -> Floats:
-        words = stream.words(stream.derive("tying", name, variant, *size), int(np.prod(size)))
-        sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-        magnitude = 1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64)
-        values: Floats = (sign * magnitude).reshape(size)
-        return values
+        return whole(size, most, "tying", name, variant, *size)
 
     tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
     above = small("above", 2, steps, TOKENS, rows)
@@ -66,3 +74,26 @@ def paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Flo
     lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
     head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
     return lookup, head, data.above.sum(1)
+
+
+def gradients_of(case: Any) -> tuple[Floats, Floats]:
+    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
+    """dL/dW and dL/db of a case's steps; zero where there is none."""
+    if case.backward_pass == "composed":
+        data = case.data
+        one_hot = (data.tokens[0][:, None] == np.arange(case.shape[0])).astype(np.float64)
+        score = one_hot.T @ (data.above[0] @ data.weight) + data.above[0].T @ data.weight[data.tokens[0]]
+        return score[None], bias[:1]
+    through = {"both": (1, 1), "lookup": (1, 0), "head": (0, 1)}
+    parts = np.array([through[route] for route in case.routes], np.float64) * np.array(case.passes)[:, None]
+    weight = parts[:, :1, None] * LOOKUPS.get(case.tie, 1) * lookup + parts[:, 1:, None] * head
+    bias = parts[:, 1:] * bias
+    # Adding 0.0 makes a plus of the minus zeros that a product with 0 leaves.
+    return (np.cumsum(weight, 0), np.cumsum(bias, 0)) if case.zero == "never" else (weight + 0.0, bias + 0.0)
+
+
+def present(gradient: Rounded, tokens: Any) -> Rounded:
+    """A sparse gradient: NaN where no row is materialized."""
+    absent = np.ones((len(gradient.value), 1), np.bool_)
+    absent[tokens] = False
+    return Rounded(np.where(absent, np.nan, gradient.value), gradient.fmt)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from functools import cache
+from typing import Any
 
 import torch
 
-from embcheck.core.outcome import Outcome
+from embcheck.core.outcome import Field, Outcome
+from embcheck.families.tied_training.optimizers import refusals
 
 _NO_OPTIMIZER = re.compile(r"module 'torch\.optim' has no attribute '(\w+)'")
 _NO_FLAG = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
@@ -45,3 +48,19 @@ def _takes_names() -> bool:
     except TypeError:
         return False
     return True
+
+
+def refused_here(case: Any, out: Outcome) -> str | None:
+    """The message with which this release refuses what no documented range forbids."""
+    text = str(out.error or "")
+    return text if text and any(re.search(pattern, text) for pattern in refusals(case)) else None
+
+
+def kept_state(out: Outcome, wanted: str) -> Field:
+    """The elements of a tensor that an optimizer keeps, in a row."""
+    place = 0
+    for name, _, shape in out.state.raw:
+        if name == wanted:
+            return out.state_values[place : place + math.prod(shape)]
+        place += math.prod(shape)
+    return out.state_values[:0]

@@ -7,7 +7,7 @@ a release changes shows as a departure from the formula, because the defaults ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 #: The value of a flag that is not passed.
@@ -40,7 +40,6 @@ class Kind:
     takes: frozenset[str] = frozenset({"dense"})
     #: a row whose gradient is zero in every step so far does not move unless weight decay moves it
     still: bool = True
-    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 KINDS: dict[str, Kind] = {}
@@ -220,10 +219,10 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def refusals(case: Any, circumstances: frozenset[str]) -> tuple[str, ...]:
+def refusals(case: Any) -> tuple[str, ...]:
     """The messages (regular expressions) with which a release may refuse a case, given what holds of it."""
     return tuple(
         pattern
         for who, when, pattern in _REFUSALS
-        if who in ("*", case.optimizer) and circumstances.issuperset(when.split())
+        if who in ("*", case.optimizer) and case.circumstances.issuperset(when.split())
     )

@@ -147,6 +147,19 @@ def shrunk(memory: Memory, weight: Rounded, lr: float) -> Rounded:
     return weight * memory.scalar(1 - lr * decay) if decay else weight
 
 
+def penalized(memory: Memory, weight: Rounded, gradient: Rounded, lr: float) -> tuple[Rounded, Rounded]:
+    """Weight and gradient after weight decay, decoupled or not."""
+    if memory.flags.get("decoupled_weight_decay"):
+        return shrunk(memory, weight, lr), gradient
+    return weight, decayed(memory, weight, gradient)
+
+
+def moments(memory: Memory, gradient: Rounded) -> tuple[Rounded, Rounded]:
+    """The running averages of the gradient and of its square."""
+    beta1, beta2 = memory.flags["betas"]
+    return average(memory, "m", beta1, gradient), average(memory, "v", beta2, gradient * gradient)
+
+
 def average(memory: Memory, name: str, beta: float, new: Rounded) -> Rounded:
     """β·old + (1 − β)·new, kept under ``name``.
 

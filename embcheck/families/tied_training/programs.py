@@ -12,89 +12,67 @@ from typing import Any
 
 import torch
 
+from embcheck.families.tied_training.training_steps import clear, clip_by
+
 Tensor = torch.Tensor
+Function = Callable[..., Any]
 
 
 def train(
-    tie: Callable[..., Any],
-    listing: Callable[..., Any],
-    backward_pass: Callable[..., Tensor],
-    event: Callable[..., Any],
-    clip: Callable[..., Any],
-    zero: Callable[..., None],
-    schedule: Callable[..., Any],
-    advance: Callable[..., Any],
-    follow: Callable[..., dict[str, Any]],
-    report: Callable[..., dict[str, Any]],
-    kind: str,
-    flags: dict[str, Any],
-    tensor_hyperparameters: tuple[str, ...],
-    passes: tuple[int, ...],
-    uses: tuple[str, ...],
-    turns: int,
+    tie: Function,
+    listing: Function,
+    backward_pass: Function,
+    event: Function,
+    optimizer: tuple[str, dict[str, Any], tuple[str, ...]],
+    schedule: tuple[Any, ...],
+    gradients: tuple[tuple[Any, ...], tuple[Any, ...], bool],
+    steps: tuple[tuple[int, int, str, bool], ...],
     closure: bool,
     sparse: bool,
-    observed: bool,
-    refusals: tuple[str, ...],
-    weight: Tensor,
-    twin: Tensor,
-    indices: Tensor,
-    hidden: Tensor,
-    below: Tensor,
-    above: Tensor,
-    summed: Tensor,
-    grad: Tensor | None = None,
-    bias: Tensor | None = None,
-    twin_bias: Tensor | None = None,
-    summed_bias: Tensor | None = None,
+    **fed: Tensor,
 ) -> dict[str, Any]:
-    import re
+    """Takes ``steps``: of each which of several optimizers, how many backward passes, by which path, and whether the event
+    comes before it.
+
+    ``optimizer`` is a class, flags, and which of these are tensors; ``schedule`` what the steps of a scheduler are given,
+    what makes it, and what that is given; ``gradients`` how they are cleared and clipped, and whether that scales them.
+    """
+    kind, flags, boxed = optimizer
+    zero, clip, scaled = gradients
 
     def build(groups: Any, **changes: Any) -> Any:
         boxes = {
             name: tuple(torch.tensor(beta) for beta in flags[name]) if name == "betas" else torch.tensor(flags[name])
-            for name in tensor_hyperparameters
+            for name in boxed
         }
         return getattr(torch.optim, kind)(groups, **{**flags, **boxes, **changes})
 
-    model, table, top = tie(weight, bias, sparse)
+    model, table, top = tie(fed["weight"], fed.get("bias"), sparse)
     leaf = first = model.get_submodule(table).weight
-    leaf.grad = grad
+    leaf.grad = fed.get("grad")
     log: list[dict[str, Any]] = []
-    try:
-        optimizers = [listing(build, model, table, top) for _ in range(turns)]
-        schedulers = [schedule(optimizer) for optimizer in optimizers]
-        for k, count in enumerate(passes):
-            turn = k % turns
-            model, optimizer = event(k, model, optimizers[turn], build, table, indices)
-            optimizers[turn] = optimizer
-            data = (indices[k], hidden[k], below[k], above[k], uses[k])
-            log.append(advance(model, table, top, optimizer, backward_pass, clip, zero, closure, count, data))
-            if schedulers[turn] is not None:
-                schedulers[turn]()
-        leaf, other = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
-        seen = {
-            "weights": torch.stack([entry["weight"] for entry in log]),
-            "grads": torch.stack([torch.zeros_like(leaf) if e["grad"] is None else e["grad"] for e in log]).detach(),
-            "missing": [entry["grad"] is None for entry in log],
-            "biases": None if other is None else torch.stack([entry["bias"] for entry in log]),
-            "rates": [[float(rate) for rate in entry["rates"]] for entry in log],
-            "norm": None if log[-1]["norm"] is None else log[-1]["norm"].reshape(1),
-            "tied": all(entry["tied"] for entry in log),
-            "kept": all(entry["kept"] for entry in log),
-            "calls": [len(entry["losses"]) for entry in log],
-            "returned": all(entry["returned"] for entry in log),
-            "in_place": leaf is not first or leaf.data_ptr() == weight.data_ptr(),
-            "same": leaf is first,
-            **report(model, leaf, optimizers),
-        }
-        pairs = [(leaf, twin)] if other is None else [(leaf, twin), (other, twin_bias)]
-        expected = [entry["grad"] for entry in log] if observed else summed
-        return seen | follow(build, optimizers, pairs, log, expected, summed_bias, sparse, closure, observed)
-    except Exception as error:
-        if any(re.search(pattern, str(error)) for pattern in refusals):
-            return {"refusal": str(error)}
-        raise
+    optimizers = [listing(build, model, table, top) for _ in range(1 + max(turn for turn, *_ in steps))]
+    schedulers = [schedule[1](each, *schedule[2:]) for each in optimizers if schedule]
+    for k, (turn, count, use, eventful) in enumerate(steps):
+        if eventful:
+            given = {"model": model, "optimizer": optimizers[turn], "build": build, "table": table}
+            found = event(k=k, indices=fed["indices"], **given)
+            model, optimizers[turn] = found or (model, optimizers[turn])
+        data = [*(fed[name][k] for name in ("indices", "hidden", "below", "above")), use]
+        passes = [(backward_pass, data)] * count
+        log.append(advance(model, table, top, optimizers[turn], passes, zero, clip, closure))
+        if schedule:
+            schedulers[turn].step(*schedule[0])
+    leaf = model.get_submodule(table).weight
+    seen = {
+        "in_place": leaf is not first or leaf.data_ptr() == fed["weight"].data_ptr(),
+        "same": leaf is first,
+        **logged(log, leaf),
+        **report(model, leaf, optimizers),
+    }
+    pairs = [(leaf, fed["twin"])]
+    pairs += [(model.get_submodule(top).bias, fed["twin_bias"])] if "bias" in fed else []
+    return seen | follow(build, optimizers, pairs, log, due(log, scaled, fed), closure)
 
 
 def advance(
@@ -102,28 +80,25 @@ def advance(
     table: str,
     top: str,
     optimizer: Any,
-    backward_pass: Callable[..., Tensor],
-    clip: Callable[..., Any],
-    zero: Callable[..., None],
+    passes: list[tuple[Function, list[Any]]],
+    zero: tuple[Any, ...],
+    clip: tuple[Any, ...],
     closure: bool,
-    count: int,
-    data: tuple[Any, ...],
 ) -> dict[str, Any]:
     leaf, other = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     parameters = [leaf] if other is None else [leaf, other]
     rates = [group["lr"] for group in optimizer.param_groups]
-    entry: dict[str, Any] = {"norm": None}
+    entry: dict[str, Any] = {"losses": []}
     entry["rates"] = [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
     loss = torch.zeros(())
-    entry["losses"] = []
 
     def compute() -> Tensor:
         nonlocal loss
-        zero(model, optimizer)
-        for _ in range(count):
+        clear(model, optimizer, *zero)
+        for backward_pass, data in passes:
             loss = backward_pass(model, *data)
         entry["losses"].append(loss.detach().clone())
-        entry["norm"] = clip(list(model.parameters()))
+        entry["norm"] = clip_by(list(model.parameters()), *clip)
         entry["grads"] = [None if p.grad is None else p.grad.detach().clone() for p in parameters]
         return loss
 
@@ -131,47 +106,70 @@ def advance(
         with torch.no_grad():
             result = optimizer.step(compute)
         entry["returned"] = isinstance(result, Tensor) and (optimizer.__class__.__name__ == "LBFGS" or result is loss)
-        held, entry["kept"] = [p.grad for p in parameters], True
+        entry["kept"] = True
     else:
         compute()
-        held = [p.grad for p in parameters]
-        marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad) for p in parameters]
-        # With differentiable=True a leaf that requires grad can't be updated in place.
-        frozen = any(group.get("differentiable") for group in optimizer.param_groups)
-        for p in parameters:
-            p.requires_grad_(p.requires_grad and not frozen)
-        entry["returned"] = optimizer.step() is None
-        for p, mark in zip(parameters, marks, strict=True):
-            p.requires_grad_(mark[3])
-        entry["kept"] = all(
-            p.grad is g
-            and (b is None or torch.equal(b.to_dense() if b.is_sparse else b, g.to_dense() if g.is_sparse else g))
-            and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad)
-            and p.is_leaf
-            for p, g, b, mark in zip(parameters, held, entry["grads"], marks, strict=True)
-        )
-    grad, bias_grad = held[0], entry["grads"][-1]
+        entry |= step(optimizer, parameters, entry["grads"])
+    held, first = [p.grad for p in parameters], entry["grads"][0]
     entry["tied"] = model.get_submodule(top).weight is leaf and model.get_submodule(table).weight is leaf
-    first = entry["grads"][0]
     entry["grad"] = first.to_dense() if first is not None and first.is_sparse else first
-    entry["strides"] = None if grad is None or grad.is_sparse else grad.stride()
+    entry["strides"] = None if held[0] is None or held[0].is_sparse else held[0].stride()
     entry["missing"] = [g is None for g in held]
     entry["weight"], entry["laid"] = leaf.detach().clone(), leaf.stride()
     entry["bias"] = None if other is None else other.detach().clone()
-    entry["bias_grad"] = None if other is None else bias_grad
     return entry
 
 
+def step(optimizer: Any, parameters: list[Any], before: list[Any]) -> dict[str, Any]:
+    """Takes a step, and says whether it returned nothing and kept gradients, memory, strides, dtypes and flags."""
+    held = [p.grad for p in parameters]
+    marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad) for p in parameters]
+    # With differentiable=True a leaf that requires grad can't be updated in place.
+    frozen = any(group.get("differentiable") for group in optimizer.param_groups)
+    for p in parameters:
+        p.requires_grad_(p.requires_grad and not frozen)
+    returned = optimizer.step() is None
+    for p, mark in zip(parameters, marks, strict=True):
+        p.requires_grad_(mark[3])
+    kept = all(
+        p.grad is g
+        and (b is None or torch.equal(b.to_dense(), g.to_dense()))
+        and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad)
+        and p.is_leaf
+        for p, g, b, mark in zip(parameters, held, before, marks, strict=True)
+    )
+    return {"returned": returned, "kept": kept}
+
+
+def logged(log: list[dict[str, Any]], leaf: Tensor) -> dict[str, Any]:
+    """What was noted of all steps together."""
+    last = log[-1]
+    return {
+        "weights": torch.stack([entry["weight"] for entry in log]),
+        "grads": torch.stack([torch.zeros_like(leaf) if e["grad"] is None else e["grad"] for e in log]).detach(),
+        "missing": [entry["grad"] is None for entry in log],
+        "biases": None if last["bias"] is None else torch.stack([entry["bias"] for entry in log]),
+        "rates": [[float(rate) for rate in entry["rates"]] for entry in log],
+        "norm": None if last["norm"] is None else last["norm"].reshape(1),
+        "calls": [len(entry["losses"]) for entry in log],
+        **{name: all(entry[name] for entry in log) for name in ("tied", "kept", "returned")},
+    }
+
+
+def due(log: list[dict[str, Any]], scaled: bool, fed: dict[str, Tensor]) -> list[tuple[Any, Any]]:
+    """The gradients of weight and bias in each step: as computed by hand, or as observed where they were scaled."""
+    if scaled:
+        return [(entry["grad"], entry["grads"][-1]) for entry in log]
+    return [(fed["summed"][k], fed["summed_bias"][k] if "bias" in fed else None) for k in range(len(log))]
+
+
 def follow(
-    build: Callable[..., Any],
+    build: Function,
     optimizers: list[Any],
     pairs: list[tuple[Tensor, Tensor]],
     log: list[dict[str, Any]],
-    expected: Any,
-    expected_bias: Tensor | None,
-    sparse: bool,
+    gradients: list[tuple[Any, Any]],
     closure: bool,
-    observed: bool,
 ) -> dict[str, Any]:
     twins = {id(tied): torch.nn.Parameter(alone) for tied, alone in pairs}
     both = list(twins.values())
@@ -179,25 +177,23 @@ def follow(
     known = [[twins[id(p)] for p in parameters if id(p) in twins] for parameters in shown]
     alone = [build([{"params": parameters} for parameters in known if parameters]) for _ in optimizers]
     weights, biases = [], []
-    for k, entry in enumerate(log):
-        optimizer = alone[k % len(alone)]
+    for k, (entry, (gradient, bias_gradient)) in enumerate(zip(log, gradients, strict=True)):
+        optimizer, weight, bias = alone[k % len(alone)], both[0], both[-1]
         for group, rate in zip(optimizer.param_groups, entry["rates"], strict=False):
             group["lr"] = rate
-        both[0].grad = None
-        if both[0].stride() != entry["laid"]:
+        for p in both:
+            p.grad = None
+        if weight.stride() != entry["laid"]:
             # A copy of a table that was not dense in memory is, and is stepped by another kernel.
-            both[0].data = both[0].new_empty_strided(both[0].shape, entry["laid"]).copy_(both[0].data)
-        if not entry["missing"][0]:
-            if sparse and entry["strides"] is None:
-                # The observed one: the order in which its duplicates are added decides how the sum is rounded.
-                both[0].grad = entry["grads"][0].clone()
-            else:
-                # The same strides, since a vectorised kernel may round unlike its scalar tail.
-                both[0].grad = expected[k].new_empty_strided(both[0].shape, entry["strides"]).copy_(expected[k])
-        if len(both) > 1:
-            both[1].grad = None
-            if not entry["missing"][1]:
-                both[1].grad = (entry["bias_grad"] if observed else expected_bias[k]).clone()  # type: ignore[index]
+            weight.data = weight.new_empty_strided(weight.shape, entry["laid"]).copy_(weight.data)
+        if not entry["missing"][0] and entry["strides"] is None:
+            # The observed one: the order in which its duplicates are added decides how the sum is rounded.
+            weight.grad = entry["grads"][0].clone()
+        elif not entry["missing"][0]:
+            # The same strides, since a vectorised kernel may round unlike its scalar tail.
+            weight.grad = gradient.new_empty_strided(weight.shape, entry["strides"]).copy_(gradient)
+        if len(both) > 1 and not entry["missing"][1]:
+            bias.grad = bias_gradient.clone()
         frozen = any(group.get("differentiable") for group in optimizer.param_groups)
         for p in both:
             p.requires_grad_(not frozen)
@@ -207,10 +203,9 @@ def follow(
             optimizer.step(lambda losses=losses: losses.pop() if losses[1:] else losses[0])
         else:
             optimizer.step()
-        weights.append(both[0].detach().clone())
-        biases.append(both[-1].detach().clone())
-    state = alone[0].state.get(both[0], {})
-    kept = [value for value in state.values() if isinstance(value, Tensor) and not value.is_sparse]
+        weights.append(weight.detach().clone())
+        biases.append(bias.detach().clone())
+    kept = kept_tensors(alone[0], both[0]).values()
     return {
         "twin_weights": torch.stack(weights),
         "twin_biases": torch.stack(biases) if len(both) > 1 else None,
@@ -219,10 +214,15 @@ def follow(
     }
 
 
+def kept_tensors(optimizer: Any, parameter: Tensor) -> dict[str, Tensor]:
+    """The dense tensors that an optimizer keeps of a parameter."""
+    state = optimizer.state.get(parameter, {})
+    return {name: value for name, value in state.items() if isinstance(value, Tensor) and not value.is_sparse}
+
+
 def report(model: Any, leaf: Tensor, optimizers: list[Any]) -> dict[str, Any]:
     optimizer = optimizers[0]
-    state = optimizer.state.get(leaf, {})
-    kept = {name: value for name, value in state.items() if isinstance(value, Tensor) and not value.is_sparse}
+    kept = kept_tensors(optimizer, leaf)
     values, packed = model.state_dict(), optimizer.state_dict()
     names = [name for name, p in model.named_parameters(remove_duplicate=False) if p is leaf]
     return {
@@ -240,9 +240,7 @@ def report(model: Any, leaf: Tensor, optimizers: list[Any]) -> dict[str, Any]:
     }
 
 
-def list_twice(
-    tie: Callable[..., Any], together: bool, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool
-) -> dict[str, Any]:
+def list_twice(tie: Function, together: bool, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool) -> Any:
     import warnings
 
     model, table, top = tie(weight, None, sparse)

@@ -1,91 +1,26 @@
-"""Learning-rate schedules of a run: functions that import nothing but torch; each gives what is called after a step."""
+"""Learning-rate schedules of a run: what each is made with, and the rates that its documentation says; knows no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made, part
 
-import torch
-
-from embcheck.core.registry import into
-from embcheck.families.tied_training.training_steps import Function
-
-SCHEDULES: dict[str, Function] = {}
-
-
-@into(SCHEDULES)
-def constant(optimizer: Any) -> Any:
-    return None
-
-
-@into(SCHEDULES)
-def step_lr(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5).step
-
-
-@into(SCHEDULES)
-def step_lr_two(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.25).step
-
-
-@into(SCHEDULES)
-def multi_step(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], 0.5).step
-
-
-@into(SCHEDULES)
-def constant_lr(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 2).step
-
-
-@into(SCHEDULES)
-def linear(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 2).step
-
-
-@into(SCHEDULES)
-def exponential(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5).step
-
-
-@into(SCHEDULES)
-def polynomial(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.PolynomialLR(optimizer, 4, 1.0).step
-
-
-@into(SCHEDULES)
-def cosine(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4).step
-
-
-@into(SCHEDULES)
-def warm_restarts(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2).step
-
-
-@into(SCHEDULES)
-def harmonic(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (k + 1)).step
-
-
-@into(SCHEDULES)
-def multiplicative(optimizer: Any) -> Any:
-    return torch.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda k: 0.5).step
-
-
-@into(SCHEDULES)
-def plateau(optimizer: Any) -> Any:
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-    return lambda: scheduler.step(1.0)
-
-
-@into(SCHEDULES)
-def sequential(optimizer: Any) -> Any:
-    rates = torch.optim.lr_scheduler
-    parts = [rates.ConstantLR(optimizer, 0.5, 8), rates.ExponentialLR(optimizer, 0.5)]
-    return rates.SequentialLR(optimizer, parts, [2]).step
-
-
-@into(SCHEDULES)
-def chained(optimizer: Any) -> Any:
-    rates = torch.optim.lr_scheduler
-    return rates.ChainedScheduler([rates.ConstantLR(optimizer, 0.5, 2), rates.ExponentialLR(optimizer, 0.5)]).step
+#: The rate of an epoch is here a multiple of the first one's.
+SCHEDULES: dict[str, Scheduler | None] = {
+    "constant": None,
+    "step_lr": made("StepLR", lambda base, k, g: base * 0.5**k, 1, 0.5),
+    "step_lr_two": made("StepLR", lambda base, k, g: base * 0.25 ** (k // 2), step_size=2, gamma=0.25),
+    "multi_step": made("MultiStepLR", lambda base, k, g: base * 0.5 ** ((k >= 1) + (k >= 3)), [1, 3], 0.5),
+    "constant_lr": made("ConstantLR", lambda base, k, g: base * (0.5 if k < 2 else 1.0), 0.5, 2),
+    "linear": made("LinearLR", lambda base, k, g: base * (0.5 + 0.25 * min(k, 2)), 0.5, 1.0, 2),
+    "exponential": made("ExponentialLR", lambda base, k, g: base * 0.5**k, 0.5),
+    "polynomial": made("PolynomialLR", lambda base, k, g: base * max(0.0, 1 - k / 4), 4, 1.0),
+    "cosine": made("CosineAnnealingLR", lambda base, k, g: cosine(base, 0.0, k / 4), 4),
+    "warm_restarts": made("CosineAnnealingWarmRestarts", lambda base, k, g: cosine(base, 0.0, k % 2 / 2), 2),
+    "harmonic": made("LambdaLR", lambda base, k, g: base / (k + 1), by="inverse"),
+    "multiplicative": made("MultiplicativeLR", lambda base, k, g: base * 0.5**k, by="half"),
+    "plateau": made("ReduceLROnPlateau", lambda base, k, g: base * 0.5 ** max(0, k - 1), factor=0.5, patience=0),
+    "sequential": made("SequentialLR", lambda base, k, g: base * (0.5 if k < 2 else 0.5 ** (k - 2)),
+                       part("ConstantLR", 0.5, 8), part("ExponentialLR", 0.5), [2]),
+    "chained": made("ChainedScheduler", lambda base, k, g: base * (0.5 if k < 2 else 1.0) * 0.5**k,
+                    part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.5)),
+}  # fmt: skip

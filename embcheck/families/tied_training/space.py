@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.format import FORMATS
+from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering_rows
-from embcheck.families.tied_training import between_steps, optimizers, schedules, training_steps
+from embcheck.families.lr_scheduler.cases import made_by
+from embcheck.families.tied_training import optimizers, programs, training_steps
+from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
 from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
-from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET
+from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen
+from embcheck.families.tied_training.schedules import SCHEDULES
 
-assert "hooked" in training_steps.EVENTS, between_steps  # which registers it
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
 SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
@@ -21,14 +24,54 @@ LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 
 #: Events after which the model is another object, whose sums may run in another order.
 COPIES = frozenset({"copied", "pickled", "saved"})
-_REPLACING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved"}
+#: Events after which the state's tensors are copies, whose strides are not promised.
+RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
+#: Ways to clear gradients that leave the tensor there.
+KEPT_GRADIENTS = ("to_zeros", "model_to_zeros", "never")
 #: Optimizers whose eps is no term of a denominator of each element.
 _ADDS_NO_EPS = frozenset({"Adafactor", "Muon"})
 #: Optimizers that sum over the parameter.
 _REDUCING = frozenset({"Adafactor", "Muon", "LBFGS"})
 
 
-def repair(case: TiedTrainingCase) -> TiedTrainingCase | None:
+def plan(case: TiedTrainingCase) -> Plan:
+    flags = chosen(case)
+    weight = {"weight": case.inputs["weight"]}
+    if case.twice:
+        options = {"tie": training_steps.TIES[case.tie], "together": case.twice == "once", "sparse": case.sparse}
+        return Plan(programs.list_twice, weight, {**options, "kind": case.optimizer, "flags": flags})
+    if case.refused:
+        return Plan(programs.construct, weight, {"kind": case.optimizer, "flags": flags})
+    zero, clip = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip]
+    steps = [
+        (k % case.turns, count, use, k == 1 or case.event in EVERY_STEP)
+        for k, (count, use) in enumerate(zip(case.passes, case.routes, strict=True))
+    ]
+    options = {
+        "tie": training_steps.TIES[case.tie],
+        "listing": training_steps.LISTINGS[case.listing],
+        "backward_pass": training_steps.LAPS[case.backward_pass],
+        "event": EVENTS[case.event],
+        "optimizer": (case.optimizer, flags, tuple(filter(None, [case.tensor_hyperparameters]))),
+        "schedule": _schedule(case),
+        "gradients": (zero, clip, case.clip.startswith("norm")),
+        "steps": tuple(steps),
+        "closure": case.closure,
+        "sparse": case.sparse,
+    }
+    return Plan(programs.train, case.inputs, options)
+
+
+def _schedule(case: TiedTrainingCase) -> tuple[Any, ...]:
+    """What the steps of the scheduler are given, what makes it, and what that is given; empty if there is none."""
+    schedule = SCHEDULES[case.schedule]
+    if schedule is None:
+        return ()
+    make, recipe = made_by(schedule, 1)
+    return ((1.0,) if case.schedule == "plateau" else (), make, *recipe)
+
+
+def repair(case: TiedTrainingCase) -> TiedTrainingCase:
     """The case with axes made to fit each other, without which a row of them would mean nothing."""
     kind = KINDS[case.optimizer]
     changes: dict[str, Any] = {name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET}
@@ -37,98 +80,86 @@ def repair(case: TiedTrainingCase) -> TiedTrainingCase | None:
         if value != UNSET and repr(value) not in {repr(v) for v in values} and repr(value) in _KNOWN[name]:
             changes[name] = values[len(repr(value)) % len(values)]
     case = case.but(**changes) if changes else case
-    if case.twice or (optimizers.invalid(case) and not _meant(case)):
-        case = _valid(case)
-    return _fitted(case)
+    # A seed of -1 is that of invalid flags from the enumeration of refusals, and not from an unlucky row.
+    rules = _VALID if case.twice or (optimizers.invalid(case) and case.seed != -1) else ()
+    for applies, fitting in (*rules, *_FITTING):
+        if applies(case):
+            case = case.but(**fitting)
+    return case
 
 
 #: Every value of an axis as it prints: what is not among them was put there on purpose.
 _KNOWN = {name: frozenset(map(repr, values)) for name, values in FLAGS.items()}
 
-
-def _meant(case: TiedTrainingCase) -> bool:
-    """Whether invalid flags come from the enumeration of refusals and not from an unlucky row."""
-    return case.seed == -1
-
-
-def _valid(case: TiedTrainingCase) -> TiedTrainingCase:
-    changes: dict[str, Any] = {}
-    if case.optimizer == "SGD" and case.nesterov is True:
-        changes |= {"momentum": 0.5, "dampening": UNSET}
-    if case.fused is True:
-        changes |= {"foreach": UNSET if case.foreach is True else case.foreach}
-        changes |= {"differentiable": UNSET if case.differentiable is True else case.differentiable}
-    return case.but(**changes)
+Rule = tuple[Callable[[TiedTrainingCase], Any], dict[str, Any]]
+#: What makes flags valid.
+_VALID: tuple[Rule, ...] = (
+    (lambda c: c.optimizer == "SGD" and c.nesterov is True, {"momentum": 0.5, "dampening": UNSET}),
+    (lambda c: c.fused is True and c.foreach is True, {"foreach": UNSET}),
+    (lambda c: c.fused is True and c.differentiable is True, {"differentiable": UNSET}),
+)
 
 
-def _fitted(case: TiedTrainingCase) -> TiedTrainingCase | None:
-    changes: dict[str, Any] = {}
+def _sums_rows(case: TiedTrainingCase) -> bool:
+    """Whether the optimizer takes the sparse gradient of a lookup."""
+    return case.sparse and "sparse" in KINDS[case.optimizer].takes
 
-    def fit(**wanted: Any) -> None:
-        nonlocal case
-        case = case.but(**wanted)
 
-    if case.optimizer == "SparseAdam":
-        fit(sparse=True)
-    if case.sparse and "sparse" in KINDS[case.optimizer].takes:
-        fit(uses="lookup", bias=False)
-        fit(backward_pass="pair" if case.backward_pass == "composed" else case.backward_pass)
-    elif case.sparse and case.uses == "turns":
-        fit(uses="lookup")
-    if case.optimizer == "Muon":
-        fit(bias=False, ns_steps=1 if case.ns_steps == UNSET and case.seed % 4 else case.ns_steps)  # five: no bound
-    if case.optimizer == "LBFGS":
-        fit(closure=True, backward_pass="joint", clip="unclipped")
-        fit(event=case.event if case.event not in WITHOUT_GRADIENT else "nothing")
-        fit(zero="to_none" if case.zero == "never" else case.zero)
-        fit(max_iter=1 if case.max_iter == UNSET and (case.seed + 1) % 8 else case.max_iter)  # 20 evaluations are slow
-        fit(listing="listed" if case.listing in ("bare_groups", "own_rate", "added_last") else case.listing)
-        fit(event="nothing" if case.event in ("group_added", "accumulated", "alternating") else case.event)
-    if case.backward_pass == "composed":
-        fits = case.shape[0] <= 9 and case.shape[1] <= 8 and case.tie != "three_way" and case.optimizer != "LBFGS"
-        fit(steps=1, uses="both") if fits else fit(backward_pass="pair")
-    if case.steps == 1:
-        fit(event="nothing" if case.event in WITHOUT_GRADIENT | {"accumulated", "alternating"} else case.event)
-    if case.uses == "turns" and case.steps == 1:
-        fit(uses="both")
-    if case.is_sparse:
-        fit(grad_layout="fresh", clip="unclipped")
-        clears = {"never": "by_hand"}
-        if case.event in WITHOUT_GRADIENT:  # in which a cleared gradient has no rows
-            clears |= {"to_zeros": "to_none", "model_to_zeros": "model_to_none"}
-        fit(zero=clears.get(case.zero, case.zero))
-    if case.zero == "never" and (case.event in WITHOUT_GRADIENT | COPIES or case.clip != "unclipped"):
-        fit(zero="to_none")  # a copy of a Parameter has no gradient to go on with
-    if case.event == "frozen":
-        fit(zero="to_none", grad_layout="fresh", closure=False)
-    if case.grad_layout != "fresh" and case.zero not in ("to_zeros", "model_to_zeros", "never"):
-        fit(zero="to_zeros")
-    if case.event in _REPLACING | {"alternating", "rate_halved", "rewound", "hooked"} and case.schedule != "constant":
-        fit(schedule="constant") if case.event != "hooked" else None
-    if case.optimizer in _REDUCING and case.event in COPIES:
-        fit(layout="contiguous")  # a copy may lie otherwise in memory, and a sum in another order rounds otherwise
-    if case.event == "rewound":
-        fit(grad_layout="fresh", zero="to_none")
-    if case.event == "group_added":
-        fit(listing="one_group" if case.listing == "named" else case.listing, schedule="constant")
-    if case.listing in ("own_rate", "added_last") and case.event in ("reloaded_always",):
-        fit(event="nothing")
-    if case.differentiable is True:
-        fit(closure=False, foreach=UNSET if case.foreach is True and case.seed % 8 else case.foreach)
-    if case.tensor_hyperparameters == "betas" and case.optimizer not in ("Adam", "AdamW"):
-        fit(tensor_hyperparameters="lr")
-    if case.tensor_hyperparameters and case.optimizer == "Muon":
-        fit(tensor_hyperparameters="")
-    if ("lr" in case.tensor_hyperparameters and case.lr == UNSET) or (
-        case.tensor_hyperparameters and isinstance(case.lr, int)
-    ):
-        fit(lr=0.5)
-    if case.tensor_hyperparameters == "betas":
-        fit(betas=(0.5, 0.75) if case.betas == UNSET else case.betas)
-    adds_eps = "eps" in KINDS[case.optimizer].flags and case.optimizer not in _ADDS_NO_EPS
-    if case.dtype == "float16" and case.eps == UNSET and adds_eps:
-        fit(eps=2.0**-6)  # the default underflows in half precision: a row of zeros would be 0/0
-    return case.but(**changes)
+def _composes(case: TiedTrainingCase) -> bool:
+    """Whether the head of the looked-up rows has integers that are small enough, each path once."""
+    return case.shape[0] <= 9 and case.shape[1] <= 8 and case.tie != "three_way" and case.optimizer != "LBFGS"
+
+
+#: What fits axes to each other, one rule after another: where it applies, and the values that it gives.
+_FITTING: tuple[Rule, ...] = (
+    (lambda c: c.optimizer == "SparseAdam", {"sparse": True}),
+    (lambda c: _sums_rows(c), {"uses": "lookup", "bias": False}),
+    (lambda c: _sums_rows(c) and c.backward_pass == "composed", {"backward_pass": "pair"}),
+    (lambda c: c.sparse and not _sums_rows(c) and c.uses == "turns", {"uses": "lookup"}),
+    (lambda c: c.optimizer == "Muon", {"bias": False}),
+    (lambda c: c.optimizer == "Muon" and c.ns_steps == UNSET and c.seed % 4, {"ns_steps": 1}),  # of five: no bound
+    (lambda c: c.optimizer == "LBFGS", {"closure": True, "backward_pass": "joint", "clip": "unclipped"}),
+    (lambda c: c.optimizer == "LBFGS" and c.event in WITHOUT_GRADIENT, {"event": "nothing"}),
+    (lambda c: c.optimizer == "LBFGS" and c.zero == "never", {"zero": "to_none"}),
+    # 20 evaluations are slow.
+    (lambda c: c.optimizer == "LBFGS" and c.max_iter == UNSET and (c.seed + 1) % 8, {"max_iter": 1}),
+    (lambda c: c.optimizer == "LBFGS" and c.listing in ("bare_groups", "own_rate", "added_last"), {"listing": "listed"}),
+    (lambda c: c.optimizer == "LBFGS" and c.event in ("group_added", "accumulated", "alternating"), {"event": "nothing"}),
+    (lambda c: c.backward_pass == "composed" and _composes(c), {"steps": 1, "uses": "both"}),
+    (lambda c: c.backward_pass == "composed" and not _composes(c), {"backward_pass": "pair"}),
+    (lambda c: c.steps == 1 and c.event in WITHOUT_GRADIENT | {"accumulated", "alternating"}, {"event": "nothing"}),
+    (lambda c: c.steps == 1 and c.uses == "turns", {"uses": "both"}),
+    (lambda c: c.is_sparse, {"grad_layout": "fresh", "clip": "unclipped"}),
+    (lambda c: c.is_sparse and c.zero == "never", {"zero": "by_hand"}),
+    # In which a cleared gradient has no rows.
+    (lambda c: c.is_sparse and c.event in WITHOUT_GRADIENT and c.zero == "to_zeros", {"zero": "to_none"}),
+    (lambda c: c.is_sparse and c.event in WITHOUT_GRADIENT and c.zero == "model_to_zeros", {"zero": "model_to_none"}),
+    # A copy of a Parameter has no gradient to go on with.
+    (lambda c: c.zero == "never" and c.event in WITHOUT_GRADIENT | COPIES, {"zero": "to_none"}),
+    (lambda c: c.zero == "never" and c.clip != "unclipped", {"zero": "to_none"}),
+    (lambda c: c.event == "frozen", {"zero": "to_none", "grad_layout": "fresh", "closure": False}),
+    (lambda c: c.grad_layout != "fresh" and c.zero not in KEPT_GRADIENTS, {"zero": "to_zeros"}),
+    (lambda c: c.event in RESTORING | {"alternating", "rate_halved"}, {"schedule": "constant"}),
+    # A copy may lie otherwise in memory, and a sum in another order rounds otherwise.
+    (lambda c: c.optimizer in _REDUCING and c.event in COPIES, {"layout": "contiguous"}),
+    (lambda c: c.event == "rewound", {"grad_layout": "fresh", "zero": "to_none"}),
+    (lambda c: c.event == "group_added", {"schedule": "constant"}),
+    (lambda c: c.event == "group_added" and c.listing == "named", {"listing": "one_group"}),
+    (lambda c: c.listing in ("own_rate", "added_last") and c.event == "reloaded_always", {"event": "nothing"}),
+    (lambda c: c.differentiable is True, {"closure": False}),
+    (lambda c: c.differentiable is True and c.foreach is True and c.seed % 8, {"foreach": UNSET}),
+    (lambda c: c.tensor_hyperparameters == "betas" and c.optimizer not in ("Adam", "AdamW"), {"tensor_hyperparameters": "lr"}),
+    (lambda c: c.tensor_hyperparameters and c.optimizer == "Muon", {"tensor_hyperparameters": ""}),
+    (lambda c: "lr" in c.tensor_hyperparameters and c.lr == UNSET, {"lr": 0.5}),
+    (lambda c: c.tensor_hyperparameters and isinstance(c.lr, int), {"lr": 0.5}),
+    (lambda c: c.tensor_hyperparameters == "betas" and c.betas == UNSET, {"betas": (0.5, 0.75)}),
+    # The default underflows in half precision: a row of zeros would be 0/0.
+    (lambda c: c.dtype == "float16" and c.eps == UNSET and _adds_eps(c.optimizer), {"eps": 2.0**-6}),
+)  # fmt: skip
+
+
+def _adds_eps(name: str) -> bool:
+    return "eps" in KINDS[name].flags and name not in _ADDS_NO_EPS
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -145,8 +176,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "listing": tuple(training_steps.LISTINGS),
     "backward_pass": tuple(training_steps.LAPS),
     "zero": tuple(training_steps.ZEROS),
-    "event": tuple(training_steps.EVENTS),
-    "schedule": tuple(schedules.SCHEDULES),
+    "event": tuple(EVENTS),
+    "schedule": tuple(SCHEDULES),
     "clip": tuple(training_steps.CLIPS),
     "closure": (False, True),
     "tensor_hyperparameters": ("", "lr", "betas"),
@@ -156,22 +187,10 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 def scope() -> Iterator[TiedTrainingCase]:
     """Every optimizer with every event, tie, listing, schedule and dtype, then a three-wise cover of its own flags."""
-    for name in KINDS:
-        for axis in (
-            "event",
-            "schedule",
-            "tie",
-            "listing",
-            "backward_pass",
-            "zero",
-            "clip",
-            "dtype",
-            "layout",
-            "grad_layout",
-        ):
-            for position, value in enumerate(AXES[axis]):
-                for bias in (False, True):
-                    yield from _some(TiedTrainingCase(name, steps=3, bias=bias, seed=position).but(**{axis: value}))
+    alone = ("event", "schedule", "tie", "listing", "backward_pass", "zero", "clip", "dtype", "layout", "grad_layout")
+    for name, axis in itertools.product(KINDS, alone):
+        for (position, value), bias in itertools.product(enumerate(AXES[axis]), (False, True)):
+            yield repair(TiedTrainingCase(name, steps=3, bias=bias, seed=position).but(**{axis: value}))
     for name, kind in KINDS.items():
         axes: dict[str, tuple[Any, ...]] = {"bias": (False, True), "uses": ("both", "lookup")}
         axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items()}
@@ -180,16 +199,16 @@ def scope() -> Iterator[TiedTrainingCase]:
         rows = covering_rows([len(values) for values in choices], 3, stream.derive("flags", name)).tolist()
         for position, row in enumerate(rows):
             chosen: dict[str, Any] = {axis: values[k] for axis, values, k in zip(axes, choices, row, strict=True)}
-            yield from _some(TiedTrainingCase(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
+            yield repair(TiedTrainingCase(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
     for steps, betas in itertools.product((6, 7, 8), (UNSET, (0.5, 0.99))):
         for flag in ("foreach", "differentiable", "decoupled_weight_decay", "maximize"):
             # With an eps that shows: only the rectified steps, from the sixth on, add it.
             case = TiedTrainingCase("RAdam", steps=steps, betas=betas, eps=2.0**-6, weight_decay=0.25)
-            yield from _some(case.but(**{flag: True}))
+            yield repair(case.but(**{flag: True}))
     for name, kind in KINDS.items():
         if "capturable" in kind.flags:  # refused on the CPU, by every path
             for foreach in (UNSET, True, False):
-                yield from _some(TiedTrainingCase(name, steps=2, foreach=foreach, capturable=True))
+                yield repair(TiedTrainingCase(name, steps=2, foreach=foreach, capturable=True))
     yield from _gone_on()
 
 
@@ -202,7 +221,7 @@ def _gone_on() -> Iterator[TiedTrainingCase]:
             rows = covering_rows([len(values) for values in axes.values()], 2, stream.derive(value, name)).tolist()
             for position, row in enumerate(rows):
                 chosen = {flag: values[k] for (flag, values), k in zip(axes.items(), row, strict=True)}
-                yield from _some(TiedTrainingCase(name, steps=4, seed=position).but(**chosen, **{axis: value}))
+                yield repair(TiedTrainingCase(name, steps=4, seed=position).but(**chosen, **{axis: value}))
 
 
 def fixed_cases() -> Iterator[TiedTrainingCase]:
@@ -216,22 +235,22 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
     yield from _shaped()
     for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
         # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
-        yield from _some(TiedTrainingCase("LBFGS", steps=2, dtype=dtype, max_iter=max_iter, bias=bias, faint=True))
+        yield repair(TiedTrainingCase("LBFGS", steps=2, dtype=dtype, max_iter=max_iter, bias=bias, faint=True))
     paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
     for name, kind in KINDS.items():
         single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
         ways = [way for way in paths if way[0] in kind.flags]
         for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
             pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
-            yield from _some(TiedTrainingCase(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
+            yield repair(TiedTrainingCase(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
     for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "rewound", "copied")):
         # As it is by default: an option of zero would hide what else is forgotten on the way.
-        yield from _some(TiedTrainingCase(name, steps=3, dtype=dtype, event=event))
+        yield repair(TiedTrainingCase(name, steps=3, dtype=dtype, event=event))
     for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
-        if "eps" in kind.flags and name not in _ADDS_NO_EPS and path in ("", *kind.flags):
+        if _adds_eps(name) and path in ("", *kind.flags):
             # The default in half precision, where it is zero, and rows that no token names.
             chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
-            yield from _some(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
+            yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
 
 
 def _shaped() -> Iterator[TiedTrainingCase]:
@@ -242,26 +261,16 @@ def _shaped() -> Iterator[TiedTrainingCase]:
             own = [(flag, value) for flag, values in KINDS[name].flags.items() for value in values]
             own = [(flag, value) for flag, value in own if flag in ("adjust_lr_fn", "nesterov", "d", "eps", "foreach")]
             for flag, value in own:
-                yield from _some(TiedTrainingCase(name, shape, 2, seed=seed).but(**{flag: value}))
-        yield from _some(
-            TiedTrainingCase("SGD", shape, 2, layout="transposed", foreach=True, zero="to_zeros", seed=seed)
-        )
+                yield repair(TiedTrainingCase(name, shape, 2, seed=seed).but(**{flag: value}))
+        yield repair(TiedTrainingCase("SGD", shape, 2, layout="transposed", foreach=True, zero="to_zeros", seed=seed))
         for dtype, nesterov in itertools.product(FORMATS, (True, False)):
-            yield from _some(
-                TiedTrainingCase("Muon", shape, 3, dtype=dtype, nesterov=nesterov, momentum=0.5, seed=seed)
-            )
+            yield repair(TiedTrainingCase("Muon", shape, 3, dtype=dtype, nesterov=nesterov, momentum=0.5, seed=seed))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The first value and the last that is false where something else might be meant by it (0.0, False, None)."""
     false = [value for value in values[1:] if not value]
     return values[0], *(false[-1:] or values[1:2])
-
-
-def _some(case: TiedTrainingCase) -> Iterator[TiedTrainingCase]:
-    fitted = repair(case)
-    if fitted is not None:
-        yield fitted
 
 
 def _refusals() -> Iterator[TiedTrainingCase]:
@@ -286,7 +295,7 @@ def _refusals() -> Iterator[TiedTrainingCase]:
         yield TiedTrainingCase("SGD", nesterov=True, momentum=momentum, dampening=dampening, seed=-1)
 
 
-def draw(draws: stream.Stream) -> TiedTrainingCase | None:
+def draw(draws: stream.Stream) -> TiedTrainingCase:
     """A random case: a few axes away from their simplest values, and each of the optimizer's flags half the time."""
     name = draws.choice(AXES["optimizer"])
     chosen: dict[str, Any] = {"optimizer": name, "steps": draws.between(1, 8 if draws.chance(8) else 4)}

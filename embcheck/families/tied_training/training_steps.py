@@ -1,149 +1,100 @@
-"""What happens when a tied pair is trained: ties, listings, laps, events, clips, schedules and ways to clear gradients.
+"""What happens when a tied pair is trained: ties, listings, laps, clips and ways to clear gradients.
 
 Plain functions that import nothing but torch.  A *tie* ``(weight, bias, sparse) -> (model, path of the embedding,
 path of the head)`` says how the parameter is shared; a *listing* how the optimizer gets to know it; a *lap* runs one
-backward pass and returns the loss; an *event* ``(k, model, optimizer, build, table, indices) -> (model, optimizer)``
-comes before step k.
+backward pass and returns the loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 
 Tensor = torch.Tensor
 Tied = tuple[torch.nn.Module, str, str]
 Function = Callable[..., Any]
-F = TypeVar("F", bound=Function)
 
 TIES: dict[str, Function] = {}
-LISTINGS: dict[str, Function] = {}
 LAPS: dict[str, Function] = {}
-EVENTS: dict[str, Function] = {}
-CLIPS: dict[str, Function] = {}
-ZEROS: dict[str, Function] = {}
 
 
 # -- ties --------------------------------------------------------------------------------------------------------
 
 
+def embedding_of(weight: Tensor, sparse: bool) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
+
+
+def head_of(weight: Tensor, bias: Tensor | None) -> Any:
+    """A head with a bias and a weight that is none yet."""
+    head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
+    if bias is not None:
+        head.bias = torch.nn.Parameter(bias)
+    return head
+
+
 @into(TIES)
 def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
-    model.embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
-    model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
+    model: Any = torch.nn.Module()
+    model.embedding, model.head = embedding_of(weight, sparse), head_of(weight, bias)
     model.head.weight = model.embedding.weight
-    if bias is not None:
-        model.head.bias = torch.nn.Parameter(bias)
     return model, "embedding", "head"
 
 
 @into(TIES)
 def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
-    model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
+    model: Any = torch.nn.Module()
+    model.head, model.embedding = head_of(weight, bias), embedding_of(weight.detach(), sparse)
     model.head.weight = torch.nn.Parameter(weight)
-    if bias is not None:
-        model.head.bias = torch.nn.Parameter(bias)
-    model.embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
     model.embedding.weight = model.head.weight
     return model, "embedding", "head"
 
 
 @into(TIES)
 def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
+    head, embedding = head_of(weight, bias), embedding_of(weight.detach(), sparse)
     encoder = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ModuleDict({"words": embedding}))
     model = torch.nn.ModuleDict({"encoder": encoder, "decoder": torch.nn.ModuleList([torch.nn.Dropout(0.0), head])})
     embedding.weight = torch.nn.Parameter(weight)
     head.register_parameter("weight", model.get_parameter("encoder.1.words.weight"))
-    if bias is not None:
-        head.register_parameter("bias", torch.nn.Parameter(bias))
     return model, "encoder.1.words", "decoder.1"
 
 
 @into(TIES)
 def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
-    model.source = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
-    model.target = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach())
-    model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
+    model: Any = torch.nn.Module()
+    model.source, model.target = embedding_of(weight, sparse), embedding_of(weight.detach(), sparse)
+    model.head = head_of(weight, bias)
     model.head.weight = model.target.weight = model.source.weight
-    if bias is not None:
-        model.head.bias = torch.nn.Parameter(bias)
     return model, "source", "head"
 
 
 @into(TIES)
 def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Module()
-    model.source = model.target = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
-    model.head = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype)
+    model: Any = torch.nn.Module()
+    model.source = model.target = embedding_of(weight, sparse)
+    model.head = head_of(weight, bias)
     model.head.weight = model.target.weight
-    if bias is not None:
-        model.head.bias = torch.nn.Parameter(bias)
     return model, "target", "head"
 
 
 @into(TIES)
 def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model = torch.nn.Sequential()
-    model.add_module("0", torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight.detach()))
-    model.append(torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta", weight.dtype))
+    model: Any = torch.nn.Sequential(embedding_of(weight.detach(), sparse), head_of(weight, bias))
     model[1].weight = model[0].weight
     del model[1].weight
     model[0].weight = torch.nn.Parameter(weight)
     model[1].weight = model[0].weight
-    if bias is not None:
-        model[1].bias = torch.nn.Parameter(bias)
     return model, "0", "1"
 
 
 # -- listings ----------------------------------------------------------------------------------------------------
 
 
-@into(LISTINGS)
-def parameters(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.parameters())
-
-
-@into(LISTINGS)
-def listed(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(list(model.parameters()))
-
-
-@into(LISTINGS)
-def named(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.named_parameters())
-
-
-@into(LISTINGS)
-def from_head(build: Function, model: Any, table: str, top: str) -> Any:
-    return build(model.get_submodule(top).parameters())
-
-
-@into(LISTINGS)
-def unique(build: Function, model: Any, table: str, top: str) -> Any:
-    pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
-    return build(list(dict.fromkeys(pair)))
-
-
-@into(LISTINGS)
-def one_group(build: Function, model: Any, table: str, top: str) -> Any:
-    return build([{"params": list(model.parameters())}])
-
-
-@into(LISTINGS)
-def bare_groups(build: Function, model: Any, table: str, top: str) -> Any:
-    return build([{"params": parameter} for parameter in model.parameters()])
-
-
-@into(LISTINGS)
 def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     weight, bias = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     if bias is None:
@@ -153,10 +104,30 @@ def added_last(build: Function, model: Any, table: str, top: str) -> Any:
     return optimizer
 
 
-@into(LISTINGS)
 def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
     rate = build(model.parameters()).param_groups[0]["lr"]
     return build([{"params": [p], "lr": rate} for p in reversed(list(model.parameters()))], lr=1.0)
+
+
+def unique(build: Function, model: Any, table: str, top: str) -> Any:
+    pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
+    return build(list(dict.fromkeys(pair)))
+
+
+LISTINGS = named(
+    {
+        "parameters": lambda build, model, table, top: build(model.parameters()),
+        "listed": lambda build, model, table, top: build(list(model.parameters())),
+        "named": lambda build, model, table, top: build(model.named_parameters()),
+        "from_head": lambda build, model, table, top: build(model.get_submodule(top).parameters()),
+        "unique": unique,
+        "one_group": lambda build, model, table, top: build([{"params": list(model.parameters())}]),
+        "bare_groups": lambda build, model, table, top: build([{"params": p} for p in model.parameters()]),
+        "added_last": added_last,
+        "own_rate": own_rate,
+    },
+    prefix="list_",
+)
 
 
 # -- laps --------------------------------------------------------------------------------------------------------
@@ -196,28 +167,24 @@ def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
     return loss
 
 
+def one_by_one(pairs: list[tuple[Any, Tensor, Tensor]]) -> Any:
+    value = torch.zeros(())
+    for module, given, upstream in pairs:
+        value = module(given)
+        value.backward(upstream)
+    return value.detach().sum()
+
+
 @into(LAPS)
 def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    value = torch.zeros(())
-    for m in tables(model) if use != "head" else []:
-        value = m(indices)
-        value.backward(below)
-    for m in heads(model) if use != "lookup" else []:
-        value = m(hidden)
-        value.backward(above)
-    return value.detach().sum()
+    lookups = [(m, indices, below) for m in tables(model) if use != "head"]
+    return one_by_one(lookups + [(m, hidden, above) for m in heads(model) if use != "lookup"])
 
 
 @into(LAPS)
 def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    value = torch.zeros(())
-    for m in reversed(heads(model)) if use != "lookup" else []:
-        value = m(hidden)
-        value.backward(above)
-    for m in tables(model) if use != "head" else []:
-        value = m(indices)
-        value.backward(below)
-    return value.detach().sum()
+    products = [(m, hidden, above) for m in reversed(heads(model)) if use != "lookup"]
+    return one_by_one(products + [(m, indices, below) for m in tables(model) if use != "head"])
 
 
 @into(LAPS)
@@ -227,78 +194,40 @@ def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: 
     return score.detach().sum()
 
 
-# -- clearing gradients ------------------------------------------------------------------------------------------
+# -- clearing and clipping gradients -----------------------------------------------------------------------------
+
+#: Whose zero_grad is called, and with which flags.
+ZEROS: dict[str, tuple[str, dict[str, Any]]] = {
+    "to_none": ("optimizer", {}),
+    "to_zeros": ("optimizer", {"set_to_none": False}),
+    "model_to_none": ("model", {}),
+    "model_to_zeros": ("model", {"set_to_none": False}),
+    "by_hand": ("nobody", {}),
+    "never": ("", {}),
+}
+#: A function of torch.nn.utils, and its arguments after the parameters.
+CLIPS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+    "unclipped": ("", (), {}),
+    "value": ("clip_grad_value_", (2.0,), {}),
+    "value_plain": ("clip_grad_value_", (2.0,), {"foreach": False}),
+    "loose": ("clip_grad_norm_", (2.0**14,), {}),
+    "norm": ("clip_grad_norm_", (0.5,), {}),
+    "norm_plain": ("clip_grad_norm_", (0.5,), {"foreach": False}),
+    "norm_one": ("clip_grad_norm_", (0.5,), {"norm_type": 1}),
+    "norm_largest": ("clip_grad_norm_", (0.5,), {"norm_type": float("inf")}),
+}
 
 
-@into(ZEROS)
-def to_none(model: Any, optimizer: Any) -> None:
-    optimizer.zero_grad()
+def clear(model: Any, optimizer: Any, whose: str, flags: dict[str, Any]) -> None:
+    if whose == "nobody":
+        for parameter in model.parameters():
+            parameter.grad = None
+    elif whose:
+        (model if whose == "model" else optimizer).zero_grad(**flags)
 
 
-@into(ZEROS)
-def to_zeros(model: Any, optimizer: Any) -> None:
-    optimizer.zero_grad(set_to_none=False)
-
-
-@into(ZEROS)
-def model_to_none(model: Any, optimizer: Any) -> None:
-    model.zero_grad()
-
-
-@into(ZEROS)
-def model_to_zeros(model: Any, optimizer: Any) -> None:
-    model.zero_grad(set_to_none=False)
-
-
-@into(ZEROS)
-def by_hand(model: Any, optimizer: Any) -> None:
-    for parameter in model.parameters():
-        parameter.grad = None
-
-
-@into(ZEROS)
-def never(model: Any, optimizer: Any) -> None:
-    pass
-
-
-# -- clips -------------------------------------------------------------------------------------------------------
-
-
-@into(CLIPS)
-def unclipped(parameters: list[Tensor]) -> Any:
-    return None
-
-
-@into(CLIPS)
-def value(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_value_(parameters, 2.0)
-
-
-@into(CLIPS)
-def value_plain(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_value_(parameters, 2.0, foreach=False)
-
-
-@into(CLIPS)
-def loose(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_norm_(parameters, 2.0**14)
-
-
-@into(CLIPS)
-def norm(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_norm_(parameters, 0.5)
-
-
-@into(CLIPS)
-def norm_plain(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_norm_(iter(parameters), 0.5, foreach=False)
-
-
-@into(CLIPS)
-def norm_one(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_norm_(parameters, 0.5, norm_type=1)
-
-
-@into(CLIPS)
-def norm_largest(parameters: list[Tensor]) -> Any:
-    return torch.nn.utils.clip_grad_norm_(parameters, 0.5, norm_type=float("inf"))
+def clip_by(parameters: list[Tensor], function: str, arguments: tuple[Any, ...], flags: dict[str, Any]) -> Any:
+    if not function:
+        return None
+    given = iter(parameters) if "foreach" in flags and function == "clip_grad_norm_" else parameters
+    return getattr(torch.nn.utils, function)(given, *arguments, **flags)

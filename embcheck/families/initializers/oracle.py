@@ -1,0 +1,207 @@
+"""Initializers of torch.nn.init as a table: what each is called with, and the numbers that it gives.  Knows no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embcheck.core.format import Floats, Format
+from embcheck.core.outcome import Field
+from embcheck.core.result import Difference, Finding, Holds
+from embcheck.families.construction.cases import (
+    DELTA,
+    Spread,
+    allowed_distance,
+    distance,
+    distance_in_torch,
+    normal_cumulative,
+)
+
+
+class Truncated(NamedTuple):
+    """A normal distribution within [low, high]."""
+
+    mean: float
+    scale: float
+    low: float
+    high: float
+
+    def cumulative(self, values: Floats) -> Floats:
+        """P(X ≤ x) at each of ``values``."""
+        ends = normal_cumulative(np.array([(self.low - self.mean) / self.scale, (self.high - self.mean) / self.scale]))
+        inside = normal_cumulative((np.clip(values, self.low, self.high) - self.mean) / self.scale)
+        share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
+        return share
+
+    def cumulative_in_torch(self, values: str) -> str:
+        """The same as an expression of torch."""
+        low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
+        inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
+        return f"({inside} - {low!r}) / {high - low!r}"
+
+
+#: The distribution by fan_in and fan_out.
+Fans = Callable[[float, float], Spread | Truncated]
+
+
+class Initializer(NamedTuple):
+    """A function of torch.nn.init, or one that is named so in the programs, its arguments after the tensor, and what is due:
+    a distribution, a constant, or neither.  Where the generator goes stands "generator"."""
+
+    function: str
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    fans: Fans | None = None
+    constant: float | None = None
+
+
+def _of(function: str, due: Fans | Spread | Truncated | float | None, *arguments: Any, **named: Any) -> Initializer:
+    """One that draws is given the generator by name, if its arguments don't have it."""
+    if isinstance(due, float):
+        return Initializer(function, arguments, named, constant=due)
+    if "generator" not in arguments:
+        named["generator"] = "generator"
+    return Initializer(function, arguments, named, (lambda i, o: due) if isinstance(due, (Spread, Truncated)) else due)
+
+
+def _alone(function: str, due: Fans | Spread | float | None = None, *arguments: Any, **named: Any) -> Initializer:
+    """One that takes no generator."""
+    made = _of(function, due, *arguments, **named)
+    return made._replace(named=named)
+
+
+def _uniform(low: float, high: float) -> Spread:
+    return Spread((low + high) / 2, (high - low) / 2, True)
+
+
+def _xavier_uniform(gain: float) -> Fans:
+    return lambda i, o: Spread(0.0, gain * math.sqrt(6 / (i + o)), True)
+
+
+def _xavier_normal(gain: float) -> Fans:
+    return lambda i, o: Spread(0.0, gain * math.sqrt(2 / (i + o)), False)
+
+
+def _kaiming_uniform(gain: float, *, out: bool = False) -> Fans:
+    return lambda i, o: Spread(0.0, math.sqrt(3) * (gain / math.sqrt(o if out else i)), True)
+
+
+def _kaiming_normal(gain: float, *, out: bool = False) -> Fans:
+    return lambda i, o: Spread(0.0, gain / math.sqrt(o if out else i), False)
+
+
+def _of_linear(fan_in: float, fan_out: float) -> Spread:
+    return Spread(0.0, 1 / math.sqrt(fan_in), True)
+
+
+_STEEP, _TANH, _RELU = math.sqrt(2 / 10), 5 / 3, math.sqrt(2)
+INITIALIZERS: dict[str, Initializer] = {
+    "uniform": _of("uniform_", _uniform(0.0, 1.0)),
+    "uniform_wide": _of("uniform_", _uniform(-3.0, 1.0), -3.0, 1.0),
+    "uniform_to_zero": _of("uniform_", _uniform(-2.0, 0.0), a=-2.0, b=0.0),
+    "normal": _of("normal_", Spread(0.0, 1.0, False)),
+    "embedding": _alone("embedding", Spread(0.0, 1.0, False)),
+    "normal_moved": _of("normal_", Spread(-2.0, 0.5, False), mean=-2.0, std=0.5),
+    "xavier_uniform": _of("xavier_uniform_", _xavier_uniform(1.0)),
+    "xavier_uniform_wide": _of("xavier_uniform_", _xavier_uniform(4.0), 4.0, "generator"),
+    "xavier_normal": _of("xavier_normal_", _xavier_normal(1.0)),
+    "xavier_normal_wide": _of("xavier_normal_", _xavier_normal(4.0), gain=4.0),
+    "kaiming_uniform": _of("kaiming_uniform_", _kaiming_uniform(_RELU)),
+    "kaiming_uniform_steep": _of("kaiming_uniform_", _kaiming_uniform(_STEEP, out=True), a=3.0, mode="fan_out"),
+    "kaiming_uniform_tanh": _of("kaiming_uniform_", _kaiming_uniform(_TANH, out=True), mode="fan_out", nonlinearity="tanh"),
+    "kaiming_uniform_linear": _of("kaiming_uniform_", _kaiming_uniform(1.0), 2.0, "fan_in", "linear", "generator"),
+    "kaiming_normal": _of("kaiming_normal_", _kaiming_normal(_RELU)),
+    "kaiming_normal_steep": _of("kaiming_normal_", _kaiming_normal(_STEEP), a=3.0),
+    "kaiming_normal_selu": _of("kaiming_normal_", _kaiming_normal(3 / 4, out=True), mode="fan_out", nonlinearity="selu"),
+    "kaiming_normal_relu": _of("kaiming_normal_", _kaiming_normal(_RELU, out=True), 5.0, "fan_out", "relu", "generator"),
+    "truncated": _of("trunc_normal_", Truncated(0.0, 1.0, -2.0, 2.0)),
+    "truncated_narrow": _of("trunc_normal_", Truncated(0.25, 1.0, -0.5, 0.75), mean=0.25, std=1.0, a=-0.5, b=0.75),
+    "truncated_beside": _of("trunc_normal_", Truncated(1.5, 1.0, -0.5, 0.5), 1.5, 1.0, -0.5, 0.5, "generator"),
+    "truncated_moved": _of("trunc_normal_", Truncated(1.0, 0.5, -1.0, 3.0), 1.0, 0.5, -1.0, 3.0, "generator"),
+    "linear_weight": _alone("linear_weight", _of_linear),
+    "linear_reset": _alone("linear_reset", _of_linear),
+    "linear_bias": _alone("linear_bias", Spread(0.0, 0.5, True)),
+    "truncated_fine": _of("trunc_normal_", Truncated(0.125, 0.0625, 0.0625, 0.1875), 0.125, 0.0625, 0.0625, 0.1875, "generator"),
+    # Nothing is drawn.
+    "normal_fixed": _of("normal_", 0.75, 0.75, 0.0, generator="generator"),
+    "constant_zero": _alone("constant_", 0.0, 0),
+    "constant_negative": _alone("constant_", -2.5, val=-2.5),
+    "ones": _alone("ones_", 1.0),
+    "zeros": _alone("zeros_", 0.0),
+    "xavier_uniform_zero": _of("xavier_uniform_", 0.0, gain=0.0, generator="generator"),
+    # What is due is no constant, and each number not drawn for itself.
+    "eye": _alone("eye_"),
+    "dirac": _alone("dirac_"),
+    "dirac_of_two": _alone("dirac_", groups=2),
+    "orthogonal": _of("orthogonal_", None),
+    "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
+    "orthogonal_firsts": _of("orthogonal_firsts", None),
+    "sparse_half": _of("sparse_", None, sparsity=0.5),
+    "sparse_tenth": _of("sparse_", None, 0.1, 2.0, "generator"),
+}  # fmt: skip
+DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
+SPARSITY = {"sparse_half": 0.5, "sparse_tenth": 0.1}
+ORTHOGONAL = {"orthogonal": 1.0, "orthogonal_wide": 3.0}
+#: Those that need a matrix, at least a matrix, or a kernel of a convolution.
+MATRICES = frozenset({"eye", *SPARSITY, "linear_weight", "linear_reset", "linear_bias", "embedding"})
+FANNED = frozenset(name for name in INITIALIZERS if name.startswith(("xavier", "kaiming")) or name in ORTHOGONAL)
+KERNELS = frozenset({"dirac", "dirac_of_two"})
+#: Those that make their numbers with torch's own generator whatever they are given.
+WITHOUT_GENERATOR = frozenset(
+    name for name, made in INITIALIZERS.items() if "generator" not in (*made.arguments, *made.named)
+)
+#: The gain of a nonlinearity, with the slope of leaky_relu.
+GAINS: dict[tuple[Any, ...], float] = {
+    ("linear",): 1.0, ("conv1d",): 1.0, ("conv2d",): 1.0, ("conv_transpose3d",): 1.0, ("sigmoid",): 1.0, ("tanh",): 5 / 3,
+    ("relu",): math.sqrt(2), ("selu",): 3 / 4, ("leaky_relu",): math.sqrt(2 / 1.0001), ("leaky_relu", None): math.sqrt(2 / 1.0001),
+    ("leaky_relu", 0): math.sqrt(2), ("leaky_relu", 2): math.sqrt(2 / 5),
+    ("leaky_relu", -0.5): math.sqrt(2 / 1.25), ("relu", 3.0): math.sqrt(2), ("tanh", 0): 5 / 3, ("linear", 0.0): 1.0,
+}  # fmt: skip
+
+
+def allowed_mean(n: int, spread: Spread, many: int = 1) -> float:
+    """How far the mean of n draws may be off, in each of so ``many`` samples:
+
+    Sub-Gaussian with σ, or with a uniform's half width (Hoeffding).
+    """
+    return spread.scale * math.sqrt(2 * math.log(2 * many / DELTA) / n)
+
+
+def allowed_square(n: int, spread: Spread, many: int = 1) -> float:
+    """How far the mean square about the mean may be off: χ² (Laurent and Massart 2000), or bounded (Hoeffding)."""
+    x = math.log(2 * many / DELTA)
+    if spread.uniform:
+        return spread.scale**2 * math.sqrt(x / (2 * n))
+    return 2 * spread.scale**2 * (math.sqrt(x / n) + x / n)
+
+
+def _range(spread: Spread | Truncated) -> tuple[float, float]:
+    if isinstance(spread, Truncated):
+        return spread.low, spread.high
+    reach = spread.scale if spread.uniform else math.inf
+    return spread.mean - reach, spread.mean + reach
+
+
+def drawn_from(
+    spread: Spread | Truncated, found: Field, fmt: Format, part: str = "", drawn: Floats | None = None
+) -> Finding:
+    """Whether numbers are within a distribution's range and near its cumulative function (Dvoretzky-Kiefer-Wolfowitz).
+
+    ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.
+    """
+    values = np.asarray(found.values if drawn is None else drawn, np.float64)
+    low, high = _range(spread)
+    slack = 2 * fmt.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
+    if values.min() < low - slack or values.max() > high + slack:
+        words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
+        beyond = found.derived(f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)")
+        return Difference("range", beyond.path, beyond.raw, 0.0, words)
+    far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
+    if far <= most:
+        return Holds(float(far / most))
+    words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
+    path = distance_in_torch(f"{found.path}{part}", values.size, spread)
+    return Difference("distribution", path, far, 0.0, words, most)

@@ -1,0 +1,17 @@
+"""What the fixture ``command`` gives: a command of embcheck's in this process, as its console script runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Said(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
