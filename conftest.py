@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from embcheck.core.processes import wait_at_rest
+
+wait_at_rest()
 sys.path.insert(0, str(Path(__file__).parent))
 
 

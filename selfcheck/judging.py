@@ -107,7 +107,7 @@ class Candidates:
         if (name, mode) not in self._tallies:
             self._tallies[name, mode] = Tallies(self.families[name], MODES[mode], self.ledger)
         tallies = self._tallies[name, mode]
-        if tallies.excluded and tallies.excuse(case.facts()) is not None:
+        if tallies.excluded and tallies.excuse(case) is not None:
             return None
         return Candidate(self.families[name], MODES[mode], [each.law for each in tallies.each], case)
 

@@ -121,7 +121,7 @@ def _runs(name: str, position: int) -> bool:
     """Whether the ledger lets the case be executed."""
     _, places, tallies = _pool_of(name)
     judge = tallies[places[position].mode]
-    return not judge.excluded or judge.excuse(places[position].case.facts()) is None
+    return not judge.excluded or judge.excuse(places[position].case) is None
 
 
 def measure(name: str) -> Measured:

@@ -100,6 +100,8 @@ _TEXTS: Mapping[str, str] = {
     "F.nll_loss": _LOSS,
     "func.functional_call": f"{_MODULE}, 3 tie_weights yes no, 2 strict yes, 2 parameter_and_buffer_dicts 1 >1",
     "func.vmap": f"3 in_dims 0 1 >1, 3 out_dims 0 1 -1, 3 args 1 2 >2, {_tensor('args')}, 2 chunk_size >=1, {_EARLIER}",
+    "func.stack_module_state": f"3 models 1 2 3 >3, {_EARLIER}",
+    **dict.fromkeys(("func.vjp", "func.jvp"), f"3 primals 1 2 >2, {_tensor('primals')}, 2 has_aux yes no, {_EARLIER}"),
     "func": _JACOBIANS,
     "nn.utils.parametrize.register_parametrization": f"{_TENSOR_NAME}, 2 unsafe yes",
     "nn.utils.parametrize.remove_parametrizations": f"{_TENSOR_NAME}, 3 leave_parametrized yes no",

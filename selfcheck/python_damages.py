@@ -25,6 +25,10 @@ _VALUES, _INPLACE = ("value", "transform"), ("written", "module", "optimizer")
 _ALL, _NAMES = 99, ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
 
 
+_OF_ORDER = frozenset({"shift", "swap", "stale", "ulp(last)"})
+_OF_SEVERAL = frozenset({"shift", "swap", "repeat(first)"})
+
+
 class PythonDamage(NamedTuple):
     """A damage by its name, at sites of some kinds or names, or that take an ``argument``.
 
@@ -44,11 +48,14 @@ class PythonDamage(NamedTuple):
         """Whether a site has this damage."""
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
+        if self.name in _OF_ORDER and site.name.startswith("nn.init."):
+            return False  # random values in another order are as good, and constants are the same
         return site.kind in self.at or site.name in self.at
 
     def conditions(self, site: PythonSite) -> list[str]:
         """What a call must meet for the damage to change anything."""
-        return list(self.needs)
+        several = site.kind == "numbers" and self.name in _OF_SEVERAL
+        return [*self.needs, *(["groups>=2"] if several else [])]
 
     def given(self, call: Call) -> dict[str, Any]:
         """The arguments that a call is made with instead of its own; none where nothing changes."""
@@ -102,7 +109,7 @@ def tensor_of(site: PythonSite, call: Call, result: Any) -> Tensor | None:
         numbers = [result] if isinstance(result, (int, float)) else list(result)
         plain = all(type(each) in {int, float} for each in numbers)
         return torch.tensor(numbers, dtype=torch.float64) if plain else None
-    place, leaves, _ = _last([value for _, value in _pairs(result)] if site.kind == "mapping" else result)
+    place, leaves, _ = _last(_values(_pairs(result)) if site.kind == "mapping" else result)
     return None if place < 0 else leaves[place]
 
 
@@ -118,7 +125,10 @@ def _put(site: PythonSite, result: Any, tensor: Tensor, values: Tensor) -> Any:
     changed = tensor.clone()
     changed.data.copy_(values)
     if site.kind == "mapping":
-        return _as(result, [(name, changed if value is tensor else value) for name, value in _pairs(result)])
+        pairs = _pairs(result)
+        return _as(
+            result, [(name, value) for (name, _), value in zip(pairs, _with_last(_values(pairs), changed), strict=True)]
+        )
     return _with_last(result, changed)
 
 
@@ -296,6 +306,10 @@ def _share(module: nn.Module, names: Names, call: Call) -> Plan | None:
     return _renamed(names[-1:], _new(names[-1][2], theirs[-1].data))
 
 
+def _values(pairs: Pairs) -> list[Any]:
+    return [value for _, value in pairs]
+
+
 def _pairs(result: Any) -> Pairs:
     """The names and values of a dictionary, or the pairs that they are already."""
     if isinstance(result, tuple):  # dictionaries, of which the first is spoiled
@@ -332,7 +346,8 @@ def _swapped(pairs: Pairs) -> Pairs | None:
 
 def _cloned(pairs: Pairs) -> Pairs | None:
     tensors = [k for k, (_, value) in enumerate(pairs) if isinstance(value, torch.Tensor)]
-    return [(name, value.detach().clone() if k in tensors[-1:] else value) for k, (name, value) in enumerate(pairs)]
+    cloned = [(name, value.detach().clone() if k in tensors[-1:] else value) for k, (name, value) in enumerate(pairs)]
+    return cloned if tensors else None
 
 
 def _forgotten(site: PythonSite, call: Call, result: Any) -> Plan | None:
@@ -377,7 +392,7 @@ def _gives() -> list[PythonDamage]:
     found = [
         PythonDamage(
             f"give({name}={word})",
-            needs=(f"{name}>0",) if word in {"zero", "double"} else (),
+            needs=(f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov"),
             forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"),
             argument=name,
             change=change,
@@ -399,6 +414,9 @@ def _narrow(*dtypes: str) -> tuple[str, ...]:
 _CASTS = {"cast(bfloat16)": _narrow("bfloat16"), "cast(float32)": _narrow("float32", "float16", "bfloat16")}
 _KINDS = (*_VALUES, *_INPLACE, "leaf", "numbers", "mapping")
 _SKIPS = ("written", "Module.load_state_dict", "Module._apply", "Module.to", "AveragedModel.update_parameters")
+#: Modules that keep their Parameters; a copy's are new ones anyway.
+_KEEPING = (*_SKIPS[1:], "Module.train", "Module.requires_grad_", "Module.zero_grad", "Module.apply")
+_ORDERED = ("Module.state_dict", "Module.named_parameters", "Module.named_modules", "Module.named_buffers")
 _MODULES, _COPIES = ("module",), ("copy.deepcopy", "AveragedModel.__init__")
 
 
@@ -425,7 +443,7 @@ PYTHON_DAMAGES: Mapping[str, PythonDamage] = {
         PythonDamage("restride", _restride, (*_VALUES, "leaf", "module")),
         PythonDamage("untie", _of_module(_untie), _MODULES, ("tied",)),
         PythonDamage("tie", _of_module(_tie), _MODULES, ("parameters>=2",)),
-        PythonDamage("replace(last)", _of_module(_replace), _MODULES, ("parameters>=1",)),
+        PythonDamage("replace(last)", _of_module(_replace), _KEEPING, ("parameters>=1",)),
         PythonDamage("freeze(last)", _of_module(_freeze), _MODULES, ("parameters>=1",)),
         PythonDamage("drop(gradient)", _of_module(_without_gradient), _MODULES, ("grads>=1",)),
         PythonDamage("keep(gradient)", _of_module(_with_gradient), ("Module.zero_grad",), ("grads>=1",)),
@@ -439,7 +457,7 @@ PYTHON_DAMAGES: Mapping[str, PythonDamage] = {
         PythonDamage("drop(last)", _mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
         PythonDamage("drop(first)", _mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
         PythonDamage("repeat(last)", _mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),
-        PythonDamage("reverse", _mapping(2, lambda pairs: pairs[::-1]), ("mapping",)),
+        PythonDamage("reverse", _mapping(2, lambda pairs: pairs[::-1]), _ORDERED),
         PythonDamage("swap(values)", _mapping(2, _swapped), ("mapping",)),
         PythonDamage("clone(last)", _mapping(1, _cloned), ("mapping",)),
         PythonDamage("drop(state)", _forgotten, ("optimizer",)),

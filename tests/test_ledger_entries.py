@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from test_ledger import entry
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import within
-from embcheck.core.ledger import Ledger, LedgerError, check
+from embcheck.core.deck import small_of
+from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check
+from embcheck.core.ledger import read as read_ledger
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Difference, Unreachable
 from embcheck.engine.execute import read
@@ -37,6 +40,19 @@ from embcheck.subject.collect import load_families
 )
 def test_a_region_is_a_conjunction_over_facts(where: dict[str, Any], facts: dict[str, Any], covered: bool) -> None:
     assert entry(where=where).covers(facts) is covered
+
+
+def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
+    entries = read_ledger(SHIPPED)
+    for family in load_families().values():
+        concerning = [each for each in entries if any(each.speaks_of(law.name) for law in family.laws)]
+        small = itertools.islice(small_of(family.space), 0, 600, 13)
+        for case in [*small, *itertools.islice(family.space.product(), 0, 600, 13)]:
+            facts = case.facts()
+            for each in concerning:
+                assert each.covers_case(case) is each.covers(facts), (each.name, case)
+    for each in entries:  # of which most lie in no region: each witness lies in one
+        assert each.covers_case(each.case), each.name
 
 
 def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:

@@ -262,7 +262,7 @@ def beside(profile: str = "gate", alone: bool = True) -> Beside:
 
 def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(beside_module, "Running", lambda wanted, request: started.append(request))
+    monkeypatch.setattr(beside_module, "Running", lambda wanted, request, python: started.append(request))
     monkeypatch.setattr(beside_module, "lacking", lambda *given: "")
     for name in level(LOWEST).environment:
         monkeypatch.delenv(name, raising=False)

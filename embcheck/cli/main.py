@@ -35,6 +35,7 @@ from embcheck.cli.since import since
 from embcheck.cli.usage import INTERNAL, USAGE, Store, refuse
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.options import TABLE, options_of
+from embcheck.core.processes import wait_at_rest
 from embcheck.record.store import STORE
 
 app = typer.Typer(
@@ -186,6 +187,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where √ can't be printed, \\u221a can
             stream.reconfigure(errors="backslashreplace")
+    wait_at_rest()
     try:
         code = _code_of_app()
         sys.stdout.flush()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,17 +56,24 @@ def run(
         *(pytest_options or []),
     ]
     path: Path | None = context.meta.get(CONFIGURED)
-    raise typer.Exit(_pytest(arguments, given, origins(context, path)))
+    with contextlib.ExitStack() as stack:
+        plugins = []
+        # A subject's own imports may start threads, which no fork has.
+        if sys.platform.startswith("linux") and not (settings.subject or pytest_options):
+            from embcheck.runner.fork_server import ForkServer
+
+            plugins.append(stack.enter_context(ForkServer(whole=not (given["select"] or given["law"]))))
+        raise typer.Exit(_pytest(arguments, given, origins(context, path), plugins))
 
 
-def _pytest(arguments: list[str], given: dict[str, Any], told: list[str]) -> int:
+def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugins: list[Any]) -> int:
     import pytest
 
     from embcheck.report.progress import Progress
 
     verbosity = -1 if given["quiet"] else given["verbose"]
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
-    return int(pytest.main(arguments, plugins=[follower]))
+    return int(pytest.main(arguments, plugins=[follower, *plugins]))
 
 
 def _sweep(settings: Any, given: dict[str, Any], pytest_options: list[str] | None) -> int:

@@ -249,7 +249,7 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
     body = code & np.uint64((1 << 53) - 1)
     match values:
         case "fingerprint":
-            return sign * (1 + (body % np.uint64(fmt.largest_integer)).astype(np.float64))
+            return sign * (1 + (body & np.uint64(fmt.largest_integer - 1)).astype(np.float64))
         case "small":
             return sign * (1 + (body % np.uint64(3)).astype(np.float64))
         case "rare":

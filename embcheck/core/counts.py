@@ -109,7 +109,7 @@ class Counts(NamedTuple):
 
 
 def _shuffle(seed: int, name: str, count: int) -> Ints:
-    return np.argsort(stream.words(stream.derive("counted", name, seed), count), kind="stable").astype(np.int64)
+    return stream.order(stream.derive("counted", name, seed), count)
 
 
 def _equal(counts: Ints, places: Ints, left: int, most: int) -> Ints:

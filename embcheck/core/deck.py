@@ -40,7 +40,8 @@ class Choice:
     def small_cases(self, space: Space) -> Iterator[tuple[int, Any]]:
         """The landmarks and small cases, each with its position."""
         wanted = set(self.small)
-        return (each for each in enumerate(small_of(space)) if each[0] in wanted)
+        reached = itertools.islice(small_of(space), max(wanted, default=-1) + 1)
+        return (each for each in enumerate(reached) if each[0] in wanted)
 
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""

@@ -119,6 +119,11 @@ class Entry:
         """Whether a case with these facts lies in the region."""
         return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
 
+    def covers_case(self, case: Axes) -> bool:
+        """Whether a case lies in the region; what follows from its axes is computed only where these may lie there."""
+        axes = ((getattr(case, name), wanted) for name, wanted in self.where.items() if name in case._fields)
+        return all(_may_be(axis, wanted) for axis, wanted in axes) and self.covers(case.facts())
+
 
 @lru_cache(maxsize=1 << 14)
 def _fits(name: str, patterns: str) -> bool:
@@ -137,6 +142,12 @@ def _among(fact: Any, wanted: Any) -> bool:
     return any(type(fact) is type(value) and fact == value for value in values)
 
 
+def _may_be(axis: Any, wanted: Any) -> bool:
+    """Whether the fact of an axis' name may be what is wanted: it is the axis, or of another type."""
+    values = wanted if isinstance(wanted, list) else [wanted]
+    return any(type(axis) is not type(value) or axis == value for value in values)
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The entries that are in force for one torch release, and those that speak of others only.
@@ -147,6 +158,9 @@ class Ledger:
     entries: tuple[Entry, ...] = ()
     elsewhere: tuple[Entry, ...] = ()
     some_machines: tuple[Entry, ...] = ()
+    _concerned: dict[tuple[str, str, str], list[Entry]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def on(self, machine: Machine) -> Ledger:
         """The ledger on a machine: entries that speak of such machines are in force too."""
@@ -156,9 +170,11 @@ class Ledger:
 
     def find(self, law: str, mode: str, device: str, found: Difference, case: Axes) -> Entry | None:
         """The first entry that excuses a difference on a case; it says nothing of the `Difference.others`."""
-        concerned = [entry for entry in self.entries if entry.concerns(law, mode, device)]
-        facts = case.facts() if concerned else {}
-        return next((entry for entry in concerned if entry.covers(facts) and entry.excuses(found, case)), None)
+        concerned = self._concerned.get((law, mode, device))
+        if concerned is None:
+            concerned = [entry for entry in self.entries if entry.concerns(law, mode, device)]
+            self._concerned[law, mode, device] = concerned
+        return next((entry for entry in concerned if entry.covers_case(case) and entry.excuses(found, case)), None)
 
     def excuses(
         self, law: str, mode: str, device: str, found: Difference, case: Axes

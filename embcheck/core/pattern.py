@@ -89,8 +89,7 @@ def descending(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
 @_pattern
 def permutation(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     """Every row once, in some order, before any row comes again."""
-    order = np.argsort(stream.words(stream.derive("permutation", seed), max(rows, 1)), kind="stable")
-    return np.resize(order.astype(np.int64), numel)
+    return np.resize(stream.order(stream.derive("permutation", seed), max(rows, 1)), numel)
 
 
 @_pattern

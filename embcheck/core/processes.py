@@ -40,6 +40,14 @@ def keep_few_kernels() -> None:
         os.environ.setdefault(name, "64")
 
 
+def wait_at_rest() -> None:
+    """Has the threads of a kernel that has several wait for the next one without using a processor.
+
+    By default they spin, which takes longer than what most cases compute.  OpenMP looks at this variable as torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def give_back_memory() -> None:
     """Hands free memory in the middle of the heap back to the system, which glibc does not by itself.
 

@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MASK = (1 << 64) - 1
+_GAMMA, _FIRST, _SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_30, _27, _31 = map(np.uint64, (30, 27, 31))
 
 
 def words(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """``count`` 64-bit words of the stream that ``seed`` names, shape ``(count,)``."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed & _MASK) + np.arange(1, count + 1, dtype=np.uint64) * _GAMMA
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+    """``count`` 64-bit words of the stream that ``seed`` names, all different, shape ``(count,)``."""
+    z = np.arange(1, count + 1, dtype=np.uint64)
+    z *= _GAMMA
+    z += np.uint64(seed & _MASK)
+    z ^= z >> _30
+    z *= _FIRST
+    z ^= z >> _27
+    z *= _SECOND
+    z ^= z >> _31
+    return z
+
+
+def order(seed: int, count: int) -> npt.NDArray[np.int64]:
+    """The positions of ``count`` things in an order that only ``seed`` decides: that of its words."""
+    return words(seed, count).argsort()
 
 
 def below(seed: int, count: int, bound: int) -> npt.NDArray[np.int64]:
@@ -81,5 +91,4 @@ class Stream:
 
 def shuffled(seed: int, values: Sequence[T]) -> list[T]:
     """``values`` in an order that only ``seed`` decides."""
-    order: Any = np.argsort(words(seed, len(values)), kind="stable")
-    return [values[k] for k in order.tolist()]
+    return [values[k] for k in order(seed, len(values)).tolist()]

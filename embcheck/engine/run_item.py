@@ -37,7 +37,7 @@ def feed(tallies: Tallies, drawn: Iterable[Any], probe: Probe | None) -> None:
         return
     left = iter(drawn)
     while chunk := list(itertools.islice(left, DECK)):
-        excused = [tallies.excuse(case.facts()) is not None for case in chunk]
+        excused = [tallies.excuse(case) is not None for case in chunk]
         symptoms = iter(probe([case for case, known in zip(chunk, excused, strict=True) if not known]))
         for case, known in zip(chunk, excused, strict=True):
             symptom = None if known else next(symptoms, "not tried")

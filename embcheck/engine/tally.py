@@ -123,8 +123,7 @@ class Tallies:
     def __call__(self, case: Any) -> None:
         """Executes one case and counts what comes of every law."""
         self._note(case)
-        facts = case.facts() if self.excluded else None
-        entry = self.excuse(facts) if facts else None
+        entry = self.excuse(case)
         if entry is not None:
             self.accept.excuse(entry)
             return
@@ -138,6 +137,7 @@ class Tallies:
             self._count(self.accept, case, first)  # it is about the case, whichever law is asked
             return
         told = self.cases < _ALL_TOLD or self.cases % 8 == 0
+        facts: Mapping[str, Any] = {}
         for tally, result in zip(self._asked, results, strict=True):
             if not self._count(tally, case, result):
                 continue
@@ -154,9 +154,9 @@ class Tallies:
         self._name = named(case)
         self.digest += int.from_bytes(hashlib.blake2b(self._name, digest_size=8).digest(), "little")
 
-    def excuse(self, facts: Mapping[str, Any]) -> Entry | None:
-        """The ledger's entry for which a case with these facts must not be executed at all, if there is one."""
-        return next((entry for entry in self.excluded if entry.covers(facts)), None)
+    def excuse(self, case: Any) -> Entry | None:
+        """The ledger's entry for which a case must not be executed at all, if there is one."""
+        return next((entry for entry in self.excluded if entry.covers_case(case)), None)
 
     def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
         why = self.before(self._name) if self.before is not None else None
@@ -259,7 +259,7 @@ class Tallies:
         It is noted before it runs, for a smaller case may crash where a larger one did not; after a crash it is tried
         elsewhere first.
         """
-        entry = self.excuse(case.facts())
+        entry = self.excuse(case)
         if entry is not None:
             return [Unreachable(f"the ledger's entry {entry.name} forbids to execute it")] * len(laws)
         why = self.before(named(case)) if self.before is not None else None

@@ -32,6 +32,7 @@ from embcheck.record.ending import because, verdict_line
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import Totals, by_word
+from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
 
@@ -122,7 +123,7 @@ class Session:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        self.beside.start(ids)
+        self.beside.start(ids, python_of(self.config))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         if not self.config.option.collectonly:

@@ -144,16 +144,12 @@ def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcom
 def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
     after, before = case.scales
-    losses = [
-        scale if step in case.bad else loss
-        for step, (scale, loss) in enumerate(zip(before, out.losses.raw, strict=True))
-    ]
     weights, others = case.weights(case.bad), case.weights(() if case.beside in ("ahead", "behind") else case.bad)
     return every(
         same(out.scales, after),
         within(out.weights, *weights),
         within(out.others, *others) if case.beside else same(out.others, 8.0),
-        same(out.losses, losses),
+        same(out.losses, before),
         is_true(out.unscaled, "a gradient was not unscaled"),
     )
 

@@ -133,8 +133,7 @@ def _answer(request: dict[str, Any]) -> Any:
         excluded = ledger.excludes([law.name for law in family.laws], mode.name, "cpu")
 
         def alike(smaller: Any) -> bool:
-            facts = smaller.facts()
-            known = any(entry.covers(facts) for entry in excluded)
+            known = any(entry.covers_case(smaller) for entry in excluded)
             return not known and symptom(family, mode, [smaller], limit) == found
 
         case, tried = reduce_case(case, family.space, alike, seconds=request["seconds"])

@@ -47,8 +47,13 @@ class Watch(threading.Thread):
 
 
 def _is_mine(pid: int) -> bool:
-    """Whether a process is this one's child: its number may have been given to another."""
+    """Whether a process is this one's child, or one of its fork server's: its number may have been given to another."""
     try:
-        return int((PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid()
+        parent = _parent(pid)
+        return os.getpid() in (parent, _parent(parent))
     except OSError:
         return not PROC.exists()
+
+
+def _parent(pid: int) -> int:
+    return int((PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from embcheck.core.item import ENGINES
@@ -36,14 +36,15 @@ class Beside:
         asked = " ".join(f"{name}={value}" for name, value in self.level.environment.items())
         return f"not applicable: {self.absent}" if self.absent else asked
 
-    def start(self, items: Iterable[str]) -> None:
-        """Starts it, once, for those of its families of which every engine was selected."""
+    def start(self, items: Iterable[str], python: Sequence[str] = ()) -> None:
+        """Starts it, once, for those of its families of which every engine was selected; ``python`` is what runs it, if that
+        is not the interpreter."""
         if not self.due or self.absent or self._running is not None:
             return
         selected = {(PurePosixPath(path).stem, test.partition("[")[0]) for path, _, test in map(_parted, items)}
         whole = [name for name in DECK if {(f"test_{name}", f"test_{engine}") for engine in ENGINES} <= selected]
         if whole:
-            self._running = Running(self.level, self._request.of(whole))
+            self._running = Running(self.level, self._request.of(whole), python)
 
     def result(self) -> Swept | None:
         """What it told, once it has come to its end; None if there was none."""

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -91,10 +91,10 @@ class Swept:
 class Running:
     """A level's process."""
 
-    def __init__(self, wanted: Level, request: Request) -> None:
+    def __init__(self, wanted: Level, request: Request, python: Sequence[str] = ()) -> None:
         self.level = wanted
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "embcheck.engine.levels.process"],
+            [*(python or (sys.executable,)), "-m", "embcheck.engine.levels.process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, cached_property
 from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import shared

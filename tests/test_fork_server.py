@@ -1,0 +1,81 @@
+"""One start of torch for all processes of a run: the server's forks do what processes of their own would do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from embcheck.runner import fork_client
+from embcheck.runner.fork_server import ForkServer
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a run has a fork server on Linux alone")
+
+TOLD = """
+import json, os, sys
+told = [os.getpid(), os.getppid(), "torch._dynamo" in sys.modules, os.getcwd(), os.environ.get("GIVEN"), sys.stdin.read()]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with ForkServer() as started:
+        yield started
+
+
+def asked(python: Sequence[str], program: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [*python, "-u", "-c", program]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **more}, input="read", capture_output=True, text=True, check=False
+    )
+
+
+def test_a_fork_has_imported_torch_and_has_its_clients_streams_folder_and_environment(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    first, second = (json.loads(asked(server.python, TOLD, tmp_path, GIVEN=name).stdout) for name in "ab")
+    assert first[2:] == [True, str(tmp_path), "a", "read"]
+    assert second[2:] == [True, str(tmp_path), "b", "read"]
+    assert first[0] != second[0]
+    assert first[1] == second[1] != os.getpid()
+
+
+def test_what_ends_a_fork_ends_no_other(server: ForkServer, tmp_path: Path) -> None:
+    assert asked(server.python, "import os; os.abort()", tmp_path).stdout == ""
+    assert "Traceback" in asked(server.python, "1 / 0", tmp_path).stderr
+    assert json.loads(asked(server.python, TOLD, tmp_path).stdout)[2]
+
+
+def test_a_fork_ends_as_a_process_does(server: ForkServer, tmp_path: Path) -> None:
+    program = "import atexit, threading, time\natexit.register(print, 'end')\n"
+    program += "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()"
+    assert asked(server.python, program, tmp_path).stdout == "thread\nend\n"
+
+
+def test_without_a_server_the_client_is_the_process_that_was_asked_for(tmp_path: Path) -> None:
+    python = (sys.executable, "-I", "-S", fork_client.__file__, str(tmp_path / "none"))
+    told = json.loads(asked(python, TOLD, tmp_path, GIVEN="a").stdout)
+    assert told[2:] == [False, str(tmp_path), "a", "read"]
+
+
+def test_forks_end_with_their_server(tmp_path: Path) -> None:
+    with ForkServer() as server:
+        command = [*server.python, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert client.stdout is not None
+        fork = int(client.stdout.readline())
+        os.kill(fork, 0)
+    assert client.wait(60) in (0, -signal.SIGPIPE)
+    client.stdout.close()
+    end = time.monotonic() + 60
+    while Path(f"/proc/{fork}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{fork}").exists()
