@@ -41,7 +41,6 @@ def lookups(draw: Draw) -> tuple[Array, Array, Array, bool, bool]:
 def weight_gradient(
     weight: Array, indices: Array, upstream: Array, scaled: bool, sparse: bool, padding: int | None = None
 ) -> Array:
-    """dW as torch computes it."""
     table = torch.from_numpy(weight.copy()).requires_grad_()
     value = torch.nn.functional.embedding(
         torch.from_numpy(indices.copy()), table, padding_idx=padding, scale_grad_by_freq=scaled, sparse=sparse

@@ -102,7 +102,6 @@ class Cell:
         self._found: Iterator[Any] = iter(())
 
     def take(self, wanted: int) -> Taken:
-        """Draws and judges about ``wanted`` cases."""
         tallies = Tallies(self.family, MODES["eager"], Ledger(()))
         taken: list[LookupCase] = []
         seconds = 0.0

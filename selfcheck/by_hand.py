@@ -7,7 +7,6 @@ anything.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,9 +14,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, suppress
 from datetime import date
 from functools import cache
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
@@ -39,10 +41,10 @@ LIMIT = 900.0
 # -- in worker processes -----------------------------------------------------------------------------------------
 
 
-def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tuple[str, ...]) -> FaultResult:
+def _in_worker(name: str, profile_name: str, seed: int, limit: float) -> FaultResult:
     """Runs in a worker: runs one fault."""
     try:
-        return _fault_runner(profile_name, seed, only).run(load_faults()[name], limit / 2)
+        return _fault_runner(profile_name, seed).run(load_faults()[name], limit / 2)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
@@ -50,18 +52,18 @@ def _in_worker(name: str, profile_name: str, seed: int, limit: float, only: tupl
 
 def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
     """Runs in a worker: whether some fault of a family violates a law of it."""
-    runner = _fault_runner(profile_name, seed, (family,))
-    told = set(law.split("_"))
-    candidates = sorted(
-        (f for f in load_faults().values() if f.family == family and not (f.control or f.fatal or f.modes)),
-        key=lambda fault: -len(told & {*fault.name.split("_"), *fault.sentence.lower().split()}),
-    )
+    runner = _fault_runner(profile_name, seed)
+    candidates = [
+        fault
+        for fault in load_faults().values()
+        if family in (fault.family, *fault.also) and not (fault.control or fault.modes)
+    ]
     end = used() + limit
     return any(runner.violates(fault, law, end) for fault in candidates if used() < end)
 
 
 @cache
-def _fault_runner(profile_name: str, seed: int, only: tuple[str, ...]) -> FaultRunner:
+def _fault_runner(profile_name: str, seed: int) -> FaultRunner:
     """The fault runner of this process, made once."""
     import warnings
 
@@ -71,9 +73,8 @@ def _fault_runner(profile_name: str, seed: int, only: tuple[str, ...]) -> FaultR
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    families = {name: family for name, family in load_families().items() if not only or name in only}
     ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    return FaultRunner(families, PROFILES[profile_name], seed, ledger)
+    return FaultRunner(load_families(), PROFILES[profile_name], seed, ledger)
 
 
 def selfcheck(
@@ -84,7 +85,6 @@ def selfcheck(
     progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
     *,
     limit: float = LIMIT,
-    families: tuple[str, ...] = (),
 ) -> list[FaultResult]:
     """Runs the faults of these names in ``jobs`` worker processes; results come in the order of the names.
 
@@ -97,14 +97,15 @@ def selfcheck(
     def ran(worker: Worker, name: str) -> None:
         started = time.perf_counter()
         try:
-            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, families)
+            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit)
         except (BrokenProcessPool, Hangs) as error:
-            result = _lost(name, time.perf_counter() - started, str(error) if isinstance(error, Hangs) else "")
+            words = f"hung: {error}" if isinstance(error, Hangs) else "ended the process"
+            result = FaultResult(name, load_faults()[name].family, words, seconds=time.perf_counter() - started)
         with lock:
             results[name] = result
             progress(len(results), len(wanted), result)
 
-    _in_slots(jobs, wanted, ran)
+    in_slots(jobs, wanted, ran)
     return [results[name] for name in wanted]
 
 
@@ -127,45 +128,36 @@ def rechecked(
     found = set()
 
     def met(worker: Worker, law: str) -> None:
-        with contextlib.suppress(BrokenProcessPool, Hangs):
+        with suppress(BrokenProcessPool, Hangs):
             if worker.asked(2 * limit + 1, _violated_in_worker, law, home[law], profile_name, seed, limit):
                 found.add(law)
         progress(law)
 
-    _in_slots(jobs, list(laws), met)
+    in_slots(jobs, list(laws), met)
     return found
 
 
-def _in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
+def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
     """Has work done for each name, in the order of the names, by as many worker processes as there are jobs.
 
     Raises:
-        BaseException: the first that the work raises; no other name is begun then.
+        BaseException: the first that the work raises; what was not begun is not done then.
     """
-    waiting, lock = iter(names), threading.Lock()
-    raised: list[BaseException] = []
+    workers: SimpleQueue[Worker] = SimpleQueue()
 
-    def slot() -> None:
-        worker = Worker()
+    def one(name: str) -> None:
+        worker = workers.get()
         try:
-            while not raised:
-                with lock:
-                    name = next(waiting, None)
-                if name is None:
-                    return
-                work(worker, name)
-        except BaseException as error:
-            raised.append(error)
+            work(worker, name)
         finally:
-            worker.close()
+            workers.put(worker)
 
-    threads = [threading.Thread(target=slot) for _ in range(max(1, min(jobs, len(names))))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
+    with ThreadPoolExecutor(max(1, min(jobs, len(names)))) as threads, ExitStack() as stack:
+        for _ in range(threads._max_workers):
+            workers.put(stack.enter_context(closing(Worker())))
+        stack.callback(threads.shutdown, cancel_futures=True)
+        for _ in threads.map(one, names):
+            pass
 
 
 class Worker:
@@ -197,18 +189,6 @@ class Worker:
     def close(self) -> None:
         """Ends the process."""
         self._pool.shutdown()
-
-
-def _lost(name: str, spent: float, hangs: str) -> FaultResult:
-    """What became of a fault that took its worker with it; ``hangs`` says in words that it was ended."""
-    fault = load_faults()[name]
-    if hangs:
-        return FaultResult(name, fault.family, f"hung: {hangs}", seconds=spent)
-    if fault.fatal:
-        return FaultResult(
-            name, fault.family, "killed", laws=(f"{fault.family}_is_accepted",), engine="crash", seconds=spent
-        )
-    return FaultResult(name, fault.family, "ended the process", seconds=spent)
 
 
 def _pool() -> concurrent.futures.ProcessPoolExecutor:
@@ -244,14 +224,15 @@ def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
         raise ValueError(str(error)) from error
 
     def matches(fault: Fault) -> bool:
-        return expression.evaluate(lambda word, /, **_: word in fault.name or word == fault.family)
+        return expression.evaluate(lambda word, /, **_: word in fault.name or word in (fault.family, *fault.also))
 
     return [name for name, fault in faults.items() if matches(fault)]
 
 
 def idle_laws(results: Sequence[FaultResult], families: Mapping[str, Family]) -> list[str]:
     """Laws that killed nothing, among the families that some fault belongs to; advisory and implied laws are left out."""
-    covered = {result.family for result in results if not result.control}
+    faults = load_faults()
+    covered = {name for each in results if not each.control for name in (each.family, *faults[each.fault].also)}
     useful = {law for result in results for law in result.laws}
     return [
         law.name

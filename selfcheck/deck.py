@@ -26,7 +26,7 @@ from embcheck.core.machine import here
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import reach, runner
-from selfcheck.by_hand import Worker, _in_slots
+from selfcheck.by_hand import Worker, in_slots
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
@@ -82,12 +82,10 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
         measured[name] = worker.asked(600.0, measure, name)
         _say(f"{name}: {sum(s for s in measured[name].seconds if s != float('inf')):.1f} s")
 
-    _in_slots(jobs, names, clean)
+    in_slots(jobs, names, clean)
     found, ran = Matrix(), dict[str, dict[int, frozenset[str]]]()
     every = load_faults()
-    wanted = [
-        f for f in every.values() if f.family in names and not (f.control or f.fatal or f.modes) and takes_part(f.name)
-    ]
+    wanted = [f for f in every.values() if f.family in names and not (f.control or f.modes) and takes_part(f.name)]
 
     def run(worker: Worker, name: str) -> None:
         try:
@@ -97,7 +95,7 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
         if len(ran) % 20 == 0:
             _say(f"{len(ran)} of {len(wanted)} faults")
 
-    _in_slots(jobs, [fault.name for fault in sorted(wanted, key=lambda f: f.family)], run)
+    in_slots(jobs, [fault.name for fault in sorted(wanted, key=lambda f: f.family)], run)
     for name, kills in sorted(ran.items()):
         for position, laws in kills.items():
             key = every[name].family, position

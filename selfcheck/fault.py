@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 Plant = Callable[[], AbstractContextManager[None]]
 Applies = Callable[[], bool]
@@ -24,10 +21,9 @@ Applies = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Fault:
-    """A wrong implementation; ``family`` names the laws that meet it first.
+    """A wrong implementation; laws of ``family`` and of each further one in ``also`` must see it.
 
-    It lives in ``modes``, by default in the family's own.  A ``fatal`` one takes the process down, which a run reports
-    as the verdict about the case: to die of it is to see it.
+    It lives in ``modes``, by default in the family's own.
     ``control`` marks machinery without a fault, ``applies`` tells whether this release has what the fault spoils.
     """
 
@@ -38,7 +34,7 @@ class Fault:
     control: bool = False
     applies: Applies = lambda: True
     modes: tuple[str, ...] = ()
-    fatal: bool = False
+    also: tuple[str, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {}
@@ -54,24 +50,6 @@ def add(found: Fault) -> Fault:
         raise ValueError(f"there are two faults {found.name!r}")
     FAULTS[found.name] = found
     return found
-
-
-def fault(
-    family: str,
-    *,
-    control: bool = False,
-    applies: Applies = lambda: True,
-    modes: tuple[str, ...] = (),
-) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
-    """Registers the decorated generator as a fault: it plants, yields and restores; its docstring is the sentence."""
-
-    def register(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
-        sentence = " ".join((function.__doc__ or "").split())
-        plant = contextmanager(function)
-        add(Fault(function.__name__, family, sentence, plant, control, applies, modes))
-        return function
-
-    return register
 
 
 def load_faults() -> dict[str, Fault]:
@@ -106,21 +84,3 @@ def patched(owner: Any, **replacements: Any) -> Iterator[None]:
                 delattr(owner, name)
             else:
                 setattr(owner, name, value)
-
-
-@contextmanager
-def dispatched(kernels: Mapping[str, Callable[..., Any]], key: str = "CPU") -> Iterator[None]:
-    """ATen operators with another kernel for a dispatch key.
-
-    A kernel must not call its own operator: that would come back to it.
-    """
-    library = torch.library.Library("aten", "IMPL")
-    try:
-        with warnings.catch_warnings():
-            # That a kernel is replaced is the point.
-            warnings.simplefilter("ignore")
-            for name, kernel in kernels.items():
-                library.impl(name, kernel, key)
-        yield
-    finally:
-        library._destroy()

@@ -6,13 +6,12 @@ that what torch itself gets wrong, every time or now and then, kills nothing.
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from embcheck.core import stream
@@ -34,8 +33,6 @@ from selfcheck.fault import Fault
 _AFTER_KILL = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _REPEATS = 3
-#: Families that meet their own faults alone: what a call costs tells of any kernel that is planted, right or wrong.
-_ALONE = frozenset({"complexity"})
 #: How many cases a control has to survive, and a law is given to meet a fault.
 _CONTROL = 2000
 
@@ -52,7 +49,6 @@ class FaultResult:
     status: str
     control: bool = False
     laws: tuple[str, ...] = ()
-    killers: str = ""
     engine: str = ""
     mode: str = ""
     cases: int = 0
@@ -150,21 +146,24 @@ class FaultRunner:
     profile: Profile
     seed: int
     ledger: Ledger
-    _kept: dict[tuple[str, tuple[str, ...]], list[tuple[Item, Any]]] = field(default_factory=dict)
-    _words: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = field(default_factory=dict)
+    _kept: dict[tuple[str, tuple[str, ...], str], list[tuple[Item, Any]]] = field(default_factory=dict)
 
-    def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> list[tuple[Item, Any]]:
-        """Every case of the family's items, shuffled, so that a fault meets each engine and mode early on.
+    def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> Iterator[tuple[Item, Any]]:
+        """Every case of the family's items: first those that *quick* runs, for they were chosen for what they tell, and only
+        if more are asked for the profile's others."""
+        quick = self._shuffled(family, modes, PROFILES["quick"])
+        yield from quick
+        met = {(item.mode, named(case)) for item, case in quick}
+        for item, case in self._shuffled(family, modes, self.profile):
+            if (item.mode, named(case)) not in met:
+                yield item, case
 
-        Those that quick runs, too, come first: they were chosen for what they tell.
-        """
-        key = family.name, modes
+    def _shuffled(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
+        """Cases in an order by which a fault meets each engine and mode early on."""
+        key = family.name, modes, profile.name
         if key not in self._kept:
-            covering_first = {(item.mode, named(case)) for item, case in self.every(family, modes, PROFILES["quick"])}
-            found = stream.shuffled(
-                stream.derive(self.seed, "quarry", family.name), self.every(family, modes, self.profile)
-            )
-            self._kept[key] = sorted(found, key=lambda each: (each[0].mode, named(each[1])) not in covering_first)
+            every = self.every(family, modes, profile)
+            self._kept[key] = stream.shuffled(stream.derive(self.seed, "quarry", family.name), every)
         return self._kept[key]
 
     def every(self, family: Family, modes: tuple[str, ...], profile: Profile) -> list[tuple[Item, Any]]:
@@ -183,50 +182,34 @@ class FaultRunner:
         return list(collector.cases)
 
     def run(self, fault: Fault, seconds: float) -> FaultResult:
-        """Plants a fault and lets its own family's laws meet it first, then the others', for so many seconds of CPU time."""
+        """Plants a fault and lets the laws of each of its families meet it, for so many seconds of CPU time in all."""
         started, end = time.perf_counter(), used() + seconds
         if not fault.applies():
             return FaultResult(fault.name, fault.family, "not applicable", fault.control)
-        own = [self.families[fault.family]] if fault.family in self.families else []
-        others = [family for name, family in self.families.items() if name not in {fault.family, *_ALONE}]
-        judged = 0
-        # A control has to survive all that it meets, so it meets its own family's laws alone.
-        for family in own if fault.control else own + others:
-            candidates = self.candidates(family, fault.modes if family.name == fault.family else ())
-            candidates = candidates[:_CONTROL] if fault.control else self._likely_first(fault, family, candidates)
+        result = FaultResult(fault.name, fault.family, "survived", fault.control)
+        for name in (fault.family, *fault.also):
+            family = self.families[name]
+            candidates = islice(self.candidates(family, fault.modes), _CONTROL if fault.control else None)
             with Planted(fault) as planted:
-                found, count = self._meet(family, candidates, planted, end)
-            judged += count
-            if found is not None:
-                result = _killed(fault, found[0], found[1], judged)
+                found, judged = self._meet(family, candidates, planted, end)
+            if found is None:
+                words = "" if fault.control else f"no law of {name} sees it"
+                result = replace(result, status="survived", cases=result.cases + judged, example=words)
                 break
-        else:
-            result = FaultResult(fault.name, fault.family, "survived", fault.control, cases=judged)
-        spent = time.perf_counter() - started
-        return FaultResult(**{**vars(result), "seconds": spent})
-
-    def _likely_first(self, fault: Fault, family: Family, candidates: list[tuple[Item, Any]]) -> list[tuple[Item, Any]]:
-        """The same cases, every other one by how many words of the fault's name it speaks of: they are met sooner."""
-        if family.name != fault.family:
-            return candidates
-        key = family.name, fault.modes
-        if key not in self._words:
-            self._words[key] = [_words(case) for _, case in candidates]
-        told, words = frozenset(fault.name.split("_")), self._words[key]
-        near = sorted(range(len(candidates)), key=lambda k: -len(told & words[k]))
-        order = dict.fromkeys(itertools.chain.from_iterable(zip(near, range(len(candidates)), strict=True)))
-        return [candidates[k] for k in order]
+            result = _killed(result, *found, judged)
+        return replace(result, seconds=time.perf_counter() - started)
 
     def violates(self, fault: Fault, law: str, end: float) -> bool:
         """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
         if not fault.applies():
             return False
-        family = self.families[fault.family]
-        applies = next(each.when for each in family.laws if each.name == law)
-        candidates = [each for each in self._likely_first(fault, family, self.candidates(family)) if applies(each[1])]
+        family, applies = next(
+            (family, each.when) for family in self.families.values() for each in family.laws if each.name == law
+        )
+        candidates = (each for each in self.candidates(family) if applies(each[1]))
         with Planted(fault) as planted:
             by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
-            for count, (item, case) in enumerate(candidates[:_CONTROL], 1):
+            for count, (item, case) in enumerate(islice(candidates, _CONTROL), 1):
                 by_mode[item.mode](type(case)(*case))
                 if law in by_mode[item.mode].laws:
                     return True
@@ -235,54 +218,38 @@ class FaultRunner:
         return False
 
     def _meet(
-        self, family: Family, candidates: list[tuple[Item, Any]], planted: Planted, end: float
+        self, family: Family, candidates: Iterator[tuple[Item, Any]], planted: Planted, end: float
     ) -> tuple[tuple[Item, dict[str, str]] | None, int]:
         """Has cases judged until a law is violated, and a few more: the killing item with all laws, and the count."""
-        modes = {*family.modes, *(item.mode for item, _ in candidates)}
-        by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in sorted(modes)}
+        by_mode: dict[str, PlantedTallies] = {}
         killer: Item | None = None
-        killed_after = left = 0
+        count = killed_after = 0
         for count, (item, case) in enumerate(candidates, 1):
-            planted_tallies = by_mode[item.mode]
+            if item.mode not in by_mode:
+                by_mode[item.mode] = PlantedTallies(family, item.mode, self.ledger, planted)
             # A copy, since a case keeps what it once expanded to.
-            planted_tallies(type(case)(*case))
-            if killer is None and planted_tallies.laws:
-                killer, killed_after, left = item, count, _AFTER_KILL
-            elif killer is not None:
-                left -= 1
-                if not left:
-                    break
-            elif count % 64 == 0 and used() > end:
-                return None, count
+            by_mode[item.mode](type(case)(*case))
+            if killer is None and by_mode[item.mode].laws:
+                killer, killed_after = item, count
+            if killer is not None and count == killed_after + _AFTER_KILL:
+                break
+            if killer is None and count % 64 == 0 and used() > end:
+                break
         if killer is None:
-            return None, len(candidates)
+            return None, count
         laws = dict(by_mode[killer.mode].laws)
         for planted_tallies in by_mode.values():
             laws |= planted_tallies.laws
         return (killer, laws), killed_after
 
 
-def _words(case: Any) -> frozenset[str]:
-    """The words of a case: its texts, such as an optimizer's name, and the names of axes that are not as usual."""
-    found: set[str] = set()
-    for name, value in case.axes.items():
-        if isinstance(value, str):
-            found.update(re.findall("[a-z]+", value.lower()))
-        elif value is not False and value != case._field_defaults.get(name):
-            found.update(name.split("_"))
-    return frozenset(found)
-
-
-def _killed(fault: Fault, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
-    return FaultResult(
-        fault=fault.name,
-        family=fault.family,
+def _killed(before: FaultResult, item: Item, laws: dict[str, str], judged: int) -> FaultResult:
+    return replace(
+        before,
         status="killed",
-        control=fault.control,
-        laws=tuple(laws),
-        killers=item.family,
+        laws=(*before.laws, *laws),
         engine=item.engine,
         mode=item.mode,
-        cases=judged,
+        cases=before.cases + judged,
         example=next(iter(laws.values())),
     )

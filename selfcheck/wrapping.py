@@ -18,9 +18,10 @@ from torch.jit._builtins import _find_builtin, _register_builtin
 from selfcheck.damages import Call
 from selfcheck.fault import patched
 from selfcheck.planting import Kernels, Planted
-from selfcheck.python_damages import PYTHON_DAMAGES, Plan, PythonDamage, snapshot, tensor_of
+from selfcheck.python_damages import PYTHON_DAMAGES, PythonDamage
 from selfcheck.python_sites import PYTHON_SITES, PythonSite, Told
 from selfcheck.sites import matrix
+from selfcheck.tensor_plans import Plan, snapshot, tensor_of
 
 _ANY = inspect.signature(lambda *args, **kwargs: None)
 

@@ -113,7 +113,7 @@ def test_same_seed_same_output() -> None:
 
 def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
     made = CLAIMS["token.default_uniform"]
-    with FAULTS["claimed_first_values_are_uniform"].plant():
+    with FAULTS["a_new_table_is_drawn_from_u_1_d_1_d"].plant():
         ((one,),) = [group for group, _ in appraise([made], 0, Ledger())]
         title, _, _, line, *_ = appraised(made)
     assert one.verdict.status == Status.VIOLATED
@@ -124,7 +124,7 @@ def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
 
 
 def test_a_program_that_raises_leaves_its_claims_undecided() -> None:
-    with FAULTS["claimed_lookup_is_cut_off"].plant():
+    with FAULTS["a_lookup_s_output_is_detached"].plant():
         ((one,),) = [group for group, _ in appraise([CLAIMS["full.sparse"]], 0, Ledger())]
     assert one.verdict.status == Status.UNKNOWN
     assert "raised RuntimeError" in one.reason
@@ -218,7 +218,7 @@ def test_violation_exits_with_one_and_is_kept(
         torch.nn.init.uniform_(layer.weight, -0.01, 0.01)
 
     monkeypatch.setattr(torch.nn.Embedding, "reset_parameters", uniform)
-    monkeypatch.setattr("embcheck.engine.crashes.crash.confirmed", list)
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", list)
     done = command("claims", "-k", "full.normally_distributed", "--report", tmp_path / "out")
     assert done.code == 1
     assert "VIOLATED (stated: holds, seen: refuted)  full.normally_distributed" in done.out

@@ -61,7 +61,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("run --sed 1", "No such option"),
         ("run --seed one", "Invalid value for '--seed'"),
         ("replay 000000", "no failure '000000'"),
-        ("selfcheck -k renorm_darws", "close are renorm_draws"),
+        ("selfcheck -k state_has_scartch", "close are state_has_scratch"),
     ],
 )
 def test_bad_input_gets_one_clear_line(words: str, said: str, command: Command) -> None:
@@ -219,7 +219,7 @@ def test_same_seed_same_cases_on_any_number_of_workers(tmp_path: Path) -> None:
 
 
 def test_selfcheck_tells_who_killed_a_fault() -> None:
-    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "renorm_draws")
+    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "gradient_is_scaled")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "renorm_draws  max_norm" in done.stdout
+    assert "the_gradient_is_scaled_as_the_rows_were  max_norm" in done.stdout
     assert "1 of 1 faults killed" in done.stdout

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 from warm import python
 
-from embcheck.cli.main import app
+from embcheck.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 #: What is told elsewhere, and not part of the site.
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.md"))]
-COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+COMMANDS = set(main.COMMANDS)
 _BLOCK = re.compile(r"(<!-- compiled only[^\n]*-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

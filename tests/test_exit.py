@@ -130,8 +130,8 @@ def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.
 def test_interrupting_the_scripts_of_claims_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    monkeypatch.setattr("embcheck.engine.crashes.crash.confirmed", interrupted)
-    monkeypatch.setattr("embcheck.runner.run.examples_of", lambda verdicts: [EXAMPLE])
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", interrupted)
+    monkeypatch.setattr("embcheck.cli.claims.examples_of", lambda verdicts: [EXAMPLE])
     assert command("claims", "-k", "linear.joined", "--report", tmp_path).code == 2
     assert read(tmp_path).complete
     assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"

@@ -24,8 +24,9 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+from selfcheck.damages import Call
 from selfcheck.fault import patched
-from selfcheck.faults.kernels import Call, backward_spoiled
+from selfcheck.forms import spoiled as kernel_spoiled
 
 Tensor = torch.Tensor
 functional = torch.nn.functional
@@ -51,16 +52,17 @@ def arrived(row: int, *positions: int) -> AbstractContextManager[None]:
     """A backward pass that adds the gradient of these tokens to a row; a negative position, less one, takes it away."""
 
     def damage(call: Call, gradient: Tensor) -> Tensor:
-        sent = call.given.reshape(-1, call.given.shape[-1])
+        upstream = call.given["grad_output"]
+        sent = upstream.reshape(-1, upstream.shape[-1])
         for position in positions:
             gradient[row] += sent[position] if position >= 0 else -sent[-1 - position]
         return gradient
 
-    return backward_spoiled(lambda call: True, damage)
+    return kernel_spoiled("embedding_dense_backward", damage)
 
 
 def damaged(damage: Callable[[Call, Tensor], Tensor]) -> AbstractContextManager[None]:
-    return backward_spoiled(lambda call: True, damage)
+    return kernel_spoiled("embedding_dense_backward", damage)
 
 
 #: Rows 0, 1, 0, 2 in a table of four, of three columns.
@@ -100,7 +102,7 @@ def test_a_gradient_that_was_divided_says_whose_share_it_is() -> None:
     case = SCATTERED.but(scale_grad_by_freq=True)
 
     def lost(call: Call, gradient: Tensor) -> Tensor:
-        gradient[0] -= call.given[0] / 2
+        gradient[0] -= call.given["grad_output"][0] / 2
         return gradient
 
     assert "as if the gradient of token 0 had arrived never, not once" in told(

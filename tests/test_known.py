@@ -166,8 +166,8 @@ def test_a_cause_without_a_script_gets_a_first_one(
 ) -> None:
     there = scripts()
     del there["cpu-meta-mix"]
-    monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: there)
-    monkeypatch.setattr("embcheck.known.recorded.SCRIPTS", tmp_path / "scripts")
+    monkeypatch.setattr("embcheck.cli.known.scripts", lambda: there)
+    monkeypatch.setattr("embcheck.cli.known.SCRIPTS", tmp_path / "scripts")
     done = command("known", "--write", tmp_path / "pages")
     assert (done.code, "make it short" in done.out + done.err) == (0, True)
     (made,) = (tmp_path / "scripts").glob("*.py")

@@ -242,7 +242,7 @@ def test_a_failure_at_a_level_is_replayed_there(
         replayed.append(record["device"])
         return "FIXED", ""
 
-    monkeypatch.setattr("embcheck.cli.main._replayed", fixed)
+    monkeypatch.setattr("embcheck.cli.replay._replayed", fixed)
     assert command("replay", "abc123", "--store", tmp_path).code == 0
     assert (replayed, len(asked)) == (["cpu"], 1)
 

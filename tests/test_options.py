@@ -56,7 +56,7 @@ def test_names_are_given_once_and_every_place_has_a_default() -> None:
 
 def run_command() -> Any:
     """The command as typer made it."""
-    return typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
+    return typer.main.get_command(app).get_command(None, "run")  # type: ignore[attr-defined]
 
 
 def test_the_command_line_has_the_table_and_nothing_else() -> None:

@@ -59,7 +59,7 @@ def test_readme_documentation_and_help_say_the_same_times() -> None:
 
 
 def command_options(name: str) -> list[Any]:
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
     return [option for option in command.params if getattr(option, "help", None)]
 
 

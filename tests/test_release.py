@@ -230,7 +230,7 @@ def test_what_is_said_of_a_line_of_releases(
         return by_name[environment.torch]
 
     monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
-    monkeypatch.setattr("embcheck.releases.trial.try_script", outcome_in)
+    monkeypatch.setattr("embcheck.cli.since.try_script", outcome_in)
     (tmp_path / "failure.py").write_text("")
     done = command("since", tmp_path / "failure.py", *by_name, "--cache", tmp_path, *options)
     assert done.code == code

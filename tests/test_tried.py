@@ -84,7 +84,7 @@ def test_the_command_tries_each_script_in_each_release(
         return Environment(Path(sys.executable), "2.13.0+cpu", "")
 
     monkeypatch.setattr(Cache, "environment", environment)
-    monkeypatch.setattr("embcheck.known.recorded.scripts", lambda: texts)
+    monkeypatch.setattr("embcheck.cli.since.scripts", lambda: texts)
     monkeypatch.setattr(tried, "KEPT", tmp_path / "tried.json")
     monkeypatch.setattr(tried.kept, "__defaults__", (tmp_path / "tried.json",))
     monkeypatch.setattr(tried.keep, "__defaults__", (tmp_path / "tried.json",))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import select
 import subprocess
 import sys
-import threading
 from typing import Any, NamedTuple
 
 from embcheck.engine.crashes.patience import IDLE, Hangs, Patience
@@ -41,7 +40,6 @@ class Template:
         """``limit``: seconds of CPU time that a law may take."""
         self.limit, self.idle = limit, idle
         self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.Queue[str] = queue.Queue()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request, one answer; a factory whose import hangs is told as what it is."""
@@ -50,7 +48,7 @@ class Template:
         try:
             process.stdin.write(json.dumps({"limit": self.limit, **request}) + "\n")
             process.stdin.flush()
-            line = self._answer(process.pid)
+            line = self._answer(process)
         except Hangs as error:
             self.close()
             return {"lost": f"it can't be imported: {error}"}
@@ -62,19 +60,18 @@ class Template:
             return {"lost": f"the process that imports it died (exit {code})"}
         return json.loads(line)  # type: ignore[no-any-return]
 
-    def _answer(self, pid: int) -> str:
+    def _answer(self, process: subprocess.Popen[str]) -> str:
         """The next line that the template writes; empty if it died.
 
         Raises:
             Hangs: if an import does; laws the template itself ends.
         """
-        patience = Patience(pid, 2 * self.limit + 30, self.idle)
-        while True:
-            try:
-                return self._lines.get(timeout=0.5)
-            except queue.Empty:
-                if patience.over:
-                    raise Hangs(patience.limit) from None
+        assert process.stdout is not None
+        patience = Patience(process.pid, 2 * self.limit + 30, self.idle)
+        while not select.select([process.stdout], [], [], 0.5)[0]:
+            if patience.over:
+                raise Hangs(patience.limit)
+        return process.stdout.readline()
 
     def prepare(self, source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Listed]]:
         """The sources that are meant (``--hf all`` means many), and the laws in the order in which they are judged.
@@ -90,7 +87,6 @@ class Template:
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
-            self._lines = queue.Queue()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "embcheck.audit.template"],
                 stdin=subprocess.PIPE,
@@ -99,19 +95,10 @@ class Template:
                 env=os.environ | _ONE_THREAD,
                 text=True,
             )
-            threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
         return self._process
 
     def close(self) -> None:
-        """Ends the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _forward(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
-    lines.put("")

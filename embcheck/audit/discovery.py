@@ -6,15 +6,14 @@ Found by itself: from getters, from names and types, and from what the forward p
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from embcheck.audit import hf
-from embcheck.audit.factory import Source, compiled, fresh, made
-from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.program import Consulted, Inputs, Model, answer, backward, named, partition, same
+from embcheck.audit.factory import Source, compiled, fresh, made, told
+from embcheck.audit.program import Calls, Inputs, Model, answer, backward, base_of, named, same
 
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
@@ -57,13 +56,13 @@ class Facts:
     random: bool = False
     given: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it travels between processes."""
-        return asdict(self)
+    @property
+    def compares(self) -> bool:
+        """Whether the answers of two models with the same table can be compared."""
+        return self.exact and not self.forward and bool(self.table)
 
 
 def explored(source: Source, expect: str, variant: str) -> Facts:
-    """The facts of a freshly built model."""
     was_compiled = compiled(source)
     model, given = made(source, variant)
     model.eval()
@@ -128,32 +127,17 @@ def _is_table(thing: Any) -> bool:
     return isinstance(thing, torch.nn.Module) and isinstance(weight, torch.Tensor) and weight.dim() == 2
 
 
-class _Products(Consulted):
-    """Which Parameter made the product whose output has a given width last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[tuple[Any, int]] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = super().__torch_function__(func, types, args, kwargs)
-        if getattr(func, "__name__", "") in ("linear", "matmul", "__matmul__", "mm") and len(args) > 1:
-            weight = args[1]._base if isinstance(args[1], torch.Tensor) and args[1]._base is not None else args[1]
-            if isinstance(weight, torch.nn.Parameter) and isinstance(out, torch.Tensor):
-                self.made.append((weight, out.shape[-1]))
-        return out
-
-
 def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
     """The weight whose product with the hidden states are the logits."""
     names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
+    calls = Calls()
     try:
-        with _Products() as products:
+        with calls:
             logits = answer(model, inputs)
         facts.logits = logits.shape[-1] if logits.dim() else 0
     except Exception as error:
-        facts.forward = f"its forward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        products = _Products()
+        facts.forward = f"its forward pass raises {told(error)}"
+        calls.made.clear()
     getter = getattr(model, "get_output_embeddings", None)
     head: Any = getter() if callable(getter) else None
     if isinstance(getattr(head, "weight", None), torch.Tensor):
@@ -161,8 +145,10 @@ def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
         own = f"{path}.weight"
         facts.head = own if own in named(model) else names.get(id(head.weight), "")
         return
-    for weight, width in reversed(products.made):
-        if width == facts.logits and id(weight) in names and facts.rows in weight.shape:
+    for name, given, out in reversed(calls.made):
+        weight = base_of(given[1])
+        made = name in ("linear", "matmul", "__matmul__", "mm") and out.shape[-1] == facts.logits
+        if made and id(weight) in names and facts.rows in weight.shape:
             facts.head = names[id(weight)]
             return
     for path, module in model.named_modules():
@@ -222,7 +208,4 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
         backward(one, inputs)
         facts.trains = True
     except Exception as error:
-        facts.untrained = f"its backward pass raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
-
-
-__all__ = ["AS_BUILT", "Facts", "explored", "inputs_of", "partition"]
+        facts.untrained = f"its backward pass raises {told(error)}"

@@ -53,7 +53,6 @@ def imported(source: Source) -> Callable[[], Any]:
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
@@ -86,7 +85,6 @@ def compiled(source: Source) -> bool:
 
 
 def has_memory(parameter: torch.Tensor) -> bool:
-    """Whether a parameter has elements in memory."""
     return parameter.numel() > 0 and parameter.device.type != "meta"
 
 

@@ -7,7 +7,7 @@ or raises `NotApplicable`.  Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 #: The variants of a model: as its factory builds it, and with the tie of its configuration the other way round.
@@ -42,10 +42,6 @@ class Finding:
         """What is one root cause."""
         return f"{self.kind}: {self.where}" if self.where else self.kind
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready form."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Note:
@@ -54,20 +50,22 @@ class Note:
     words: str
 
 
+Result = list[Finding | Note]
+Judge = Callable[[Any], Result]
+
+
 @dataclass(frozen=True)
 class AuditLaw:
     """A law of the audit: its sentence, the function that judges, and the variants of a model that it is asked of."""
 
     name: str
     sentence: str
-    judge: Callable[[Any], list[Finding | Note]]
+    judge: Judge
     variants: tuple[str, ...] = (AS_BUILT,)
 
 
 #: In the order in which they are judged: of two laws with one root cause the first reports it.
 LAWS: dict[str, AuditLaw] = {}
-
-Judge = Callable[[Any], list[Finding | Note]]
 
 
 def audit_law(sentence: str, *, variants: tuple[str, ...] = (AS_BUILT,)) -> Callable[[Judge], Judge]:

@@ -90,7 +90,6 @@ class Keeper:
 
 
 def statements(laws: list[Listed]) -> list[Statement]:
-    """What the laws of the audit say."""
     return [*(Statement(law.name, FAMILY, law.sentence) for law in laws), BUILT]
 
 

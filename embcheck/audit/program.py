@@ -206,36 +206,52 @@ def one_memory_one_parameter(build: Build, inputs: Inputs) -> Problems:
     return problems
 
 
-class Consulted(torch.overrides.TorchFunctionMode):
-    """Collects the Parameters that lookups and products read during a forward pass."""
+class Calls(torch.overrides.TorchFunctionMode):
+    """Records lookups and products during a forward pass: the operator's name, its arguments and what it gives."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weights: dict[int, Any] = {}
-        self.names: dict[int, str] = {}
+        self.made: list[tuple[str, list[Any], Any]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for given in (*args, *(kwargs or {}).values()):
-            base = given._base if isinstance(given, torch.Tensor) and given._base is not None else given
-            if isinstance(base, torch.nn.Parameter):
-                name = getattr(func, "__name__", str(func))
-                if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
-                    self.weights[id(base)] = base
-                    self.names.setdefault(id(base), name)
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
+            self.made.append((name, [*args, *(kwargs or {}).values()], out))
+        return out
+
+
+def base_of(tensor: Any) -> Any:
+    """What a tensor is a view of, or itself."""
+    return tensor._base if isinstance(tensor, torch.Tensor) and tensor._base is not None else tensor
 
 
 def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
     """Every Parameter that the forward pass reads is among the model's parameters."""
     model = build()
-    with Consulted() as consulted:
+    with Calls() as calls:
         answer(model, inputs)
     known = {id(p) for p in (*model.parameters(), *model.buffers())}
+    read: dict[int, tuple[str, Any]] = {}
+    for name, given, _ in calls.made:
+        for weight in map(base_of, given):
+            if isinstance(weight, torch.nn.Parameter) and id(weight) not in known:
+                read.setdefault(id(weight), (name, weight))
+    words = "reads a Parameter of shape"
     return [
-        ("not among the parameters", "", f"{consulted.names[key]} reads a Parameter of shape {tuple(weight.shape)} that "
-         "the model does not list")
-        for key, weight in consulted.weights.items() if key not in known
-    ]  # fmt: skip
+        ("not among the parameters", "", f"{name} {words} {tuple(weight.shape)} that the model does not list")
+        for name, weight in read.values()
+    ]
+
+
+def follow(twin: Model, other: Model, inputs: Inputs, table: str) -> bool:
+    """Whether a change of the table changes two models alike."""
+    with torch.no_grad():
+        for changed in (twin, other):
+            weight = named(changed)[table]
+            weight += wave(weight, 5.3)
+            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
+    return same(answer(twin, inputs), answer(other, inputs))
 
 
 # -- copies --------------------------------------------------------------------------------------------------------
@@ -265,13 +281,7 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trai
             problems.append(("memory is shared", name, f"{how} leaves {name} in the original's memory"))
     if before is None or problems:
         return problems
-    other = build()
-    with torch.no_grad():
-        for changed in (twin, other):
-            weight = named(changed)[table]
-            weight += wave(weight, 5.3)
-            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
-    if not same(answer(twin, inputs), answer(other, inputs)):
+    if not follow(twin, build(), inputs, table):
         problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
     if not same(answer(model, inputs), before):
         problems.append(("original moves", table, f"after {how} a change of the copy's {table} moves the original"))
@@ -297,12 +307,11 @@ def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
         stayed = [n for n in moved if n in named(model) and named(model)[n].dtype != dtype]
         problems += [("cast is partial", n, f"{name} leaves {n} in {named(model)[n].dtype}") for n in stayed]
     kinds = {p.dtype for p in build().parameters() if p.is_floating_point()}
-    if exact and not problems and len(kinds) == 1:
-        there, fresh = build().double().to(kinds.pop()), build()
-        with torch.no_grad():
-            for changed in (there, fresh):
-                weight = named(changed)[table]
-                weight += wave(weight, 5.3)
-        if not same(answer(there, inputs), answer(fresh, inputs)):
-            problems.append(("copy does not follow", table, f"after double() and back a change of {table} is not seen"))
+    if (
+        exact
+        and not problems
+        and len(kinds) == 1
+        and not follow(build().double().to(kinds.pop()), build(), inputs, table)
+    ):
+        problems.append(("copy does not follow", table, f"after double() and back a change of {table} is not seen"))
     return problems

@@ -124,22 +124,3 @@ def rows_asked(name: str, place: int, given: list[Any]) -> torch.Tensor | None:
         return None
     whole = isinstance(ids, torch.Tensor) and ids.dtype in (torch.int8, torch.int16, torch.int32, torch.int64)
     return ids.long() if whole else None
-
-
-class Products(torch.overrides.TorchFunctionMode):
-    """Collects the matrices with which lookups and products are made, except Parameters that are trained."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.matrices: list[tuple[str, torch.Tensor]] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = [*args, *(kwargs or {}).values()]
-        name = getattr(func, "__name__", "")
-        if name in ("embedding", "linear", "matmul", "__matmul__", "mm") and len(given) > 1:
-            matrix = given[1]
-            if isinstance(matrix, torch.Tensor):
-                matrix = matrix if matrix._base is None else matrix._base
-                if matrix.dim() == 2 and not isinstance(matrix, torch.nn.Parameter):
-                    self.matrices.append((name, matrix.detach().clone()))
-        return func(*args, **(kwargs or {}))

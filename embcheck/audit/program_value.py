@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from embcheck.audit.program import Build, Inputs, Model, Problems, answer, backward, call, named, same, wave
-from embcheck.audit.program_uses import Products, Uses
+from embcheck.audit.program import (
+    Build,
+    Calls,
+    Inputs,
+    Model,
+    Problems,
+    answer,
+    backward,
+    base_of,
+    call,
+    named,
+    same,
+    wave,
+)
+from embcheck.audit.program_uses import Uses
 
 
 def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
@@ -168,12 +181,15 @@ def a_step_shows(build: Build, inputs: Inputs, table: str) -> Problems:
     with torch.no_grad():
         weight += wave(weight, 5.3)
     model.eval()
-    with Products() as products:
+    with Calls() as calls:
         answer(model, inputs)
-    for name, matrix in products.matrices:
+    for name, given, _ in calls.made:
+        matrix = base_of(given[1])
+        if isinstance(matrix, torch.nn.Parameter) or matrix.dim() != 2 or not matrix.is_floating_point():
+            continue
         was = before.to(matrix.dtype)
-        if matrix.is_floating_point() and (same(matrix, was) or same(matrix.T, was)):
-            held = [n for n, buffer in model.named_buffers() if same(buffer, matrix)]
+        if same(matrix.detach(), was) or same(matrix.detach().T, was):
+            held = [n for n, buffer in model.named_buffers() if same(buffer, matrix.detach())]
             what = f"the buffer {held[0]}" if held else "a tensor that is no parameter"
             words = f"after a step of {table}, {name} computes with {what}, which is what {table} was before"
             return [("copy stays behind", table, words)]

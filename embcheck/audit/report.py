@@ -14,7 +14,7 @@ from embcheck.audit.session import Audit, status
 from embcheck.core.verdict import Status
 from embcheck.record.audited import Model
 from embcheck.record.store import replay_command
-from embcheck.report.style import STYLE
+from embcheck.report.style import STYLE, plain_table
 
 
 def show(audit: Audit, out: Console, store: Path, *, table: bool = True) -> None:
@@ -38,10 +38,8 @@ def title(audit: Audit) -> str:
 
 
 def law_table(audit: Audit) -> Table:
-    """A row for each law and variant."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("law", "verdict", "remark"):
-        table.add_column(name, no_wrap=name != "remark")
+    table = plain_table("law", "verdict")
+    table.add_column("remark")
     for one in audit.judged:
         standing = status(one)
         name = one.law + (f" ({_turned(audit)})" if one.variant == FLIPPED else "")

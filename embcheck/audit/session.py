@@ -152,17 +152,21 @@ def again(template: Template, failure: dict[str, Any]) -> Judged:
     return _judged(template, law, source, _facts(answer), variant)
 
 
+#: What an answer without facts says, how that is told, and whether nobody knows if there is a model.
+_NO_FACTS = (
+    ("lost", "", Lost),
+    ("ended", "it can't be built: ", Lost),
+    ("unbuilt", "", Unbuilt),
+    ("error", "looking at it failed: ", Unbuilt),
+)
+
+
 def _facts(answer: dict[str, Any]) -> dict[str, Any]:
-    if "facts" in answer:
-        facts: dict[str, Any] = answer["facts"]
-        return facts
-    for key, words in (("lost", "{}"), ("ended", "it can't be built: {}")):
-        if key in answer:
-            raise Lost(words.format(answer[key]))
-    for key, words in (("unbuilt", "{}"), ("error", "looking at it failed: {}")):
-        if key in answer:
-            raise Unbuilt(words.format(answer[key]))
-    raise Unbuilt("no answer")
+    for key, words, kind in _NO_FACTS:
+        if "facts" not in answer and key in answer:
+            raise kind(words + answer[key])
+    facts: dict[str, Any] = answer["facts"]
+    return facts
 
 
 def _judged(template: Template, law: Listed, source: dict[str, Any], facts: dict[str, Any], variant: str) -> Judged:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -10,6 +12,7 @@ import torch
 
 Tensor = torch.Tensor
 S = TypeVar("S", bound="Specimen")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -38,7 +41,6 @@ class Specimen(torch.nn.Module):
         self.tie_weights()
 
     def make_table(self) -> Any:
-        """The table of tokens."""
         return torch.nn.Embedding(self.config.vocab_size, self.config.width, padding_idx=self.config.padding_idx)
 
     def tie_weights(self) -> None:
@@ -53,7 +55,6 @@ class Specimen(torch.nn.Module):
         return self.head
 
     def look_up(self, input_ids: Tensor) -> Tensor:
-        """The rows of the ids."""
         rows: Tensor = self.table(input_ids)
         return rows
 
@@ -64,7 +65,6 @@ class Specimen(torch.nn.Module):
         return self.logits(inputs_embeds + torch.tanh(self.mix(self.norm(inputs_embeds))))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The head's answer."""
         out: Tensor = self.head(hidden)
         return out
 
@@ -136,11 +136,19 @@ class Planted:
 PLANTED: dict[str, Planted] = {}
 
 
-def planted(*kinds: str) -> Any:
-    """Registers a class with a fault; its docstring says which."""
+def planted(*kinds: str, method: str = "", base: type[Specimen] = Specimen) -> Callable[[F], F]:
+    """Registers a fault, whose docstring says what it does: a class, or a function that replaces a ``method`` of ``base``.
 
-    def register(cls: type[Specimen]) -> type[Specimen]:
+    The class that is made of a function has the function's name in capitals: ``head_is_a_copy`` gives HeadIsACopy.
+    """
+
+    def register(fault: F) -> F:
+        cls: Any = fault
+        if method:
+            name = fault.__name__.title().replace("_", "")
+            cls = type(name, (base,), {method: fault, "__doc__": fault.__doc__, "__module__": fault.__module__})
+            setattr(sys.modules[fault.__module__], name, cls)
         PLANTED[cls.__name__] = Planted(cls, (cls.__doc__ or "").strip(), kinds)
-        return cls
+        return fault
 
     return register

@@ -17,10 +17,11 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import ADVICE, AS_BUILT, Finding, NotApplicable
-from embcheck.audit.program import Build, Inputs, Problems, uncompiled, vary
+from embcheck.audit.finding import ADVICE, Finding, NotApplicable, Result
+from embcheck.audit.program import Build, Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.record.totals import grouped
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024
@@ -44,11 +45,24 @@ class Subject:
         """
         for name, reason in wanted.items():
             value = getattr(self.facts, name)
-            if name in ("forward", "untrained") and value:
-                raise NotApplicable(value)
-            if name not in ("forward", "untrained") and (value is False or value in ("", None)):
-                raise NotApplicable(reason)
+            obstacle = name in ("forward", "untrained", "meta")
+            if bool(value) == obstacle:
+                raise NotApplicable(reason or value)
         return self.facts
+
+    def fresh(self) -> Model:
+        return fresh(self.source, self.variant)
+
+    def learning(self, model: Model) -> Any:
+        """The weight of the model's table.
+
+        Raises:
+            NotApplicable: if it is frozen.
+        """
+        weight = named(model).get(self.facts.table)
+        if weight is None or not weight.requires_grad:
+            raise NotApplicable("the table is frozen")
+        return weight
 
     def builder(self, *, varied: bool = True) -> Build:
         """What builds a fresh model, from a seed of its own where one is given."""
@@ -65,12 +79,10 @@ class Subject:
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
-    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> list[Finding]:
+    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Result:
         """The same as findings, each with a script that was run."""
         found = self.problems(program, varied=varied, **options)
-        if not found:
-            return []
-        shown = []
+        shown: Result = []
         for kind, where, words in merged(found):
             text = self.script(program, varied, options, kind)
             confirmed = alone.SHOWS.get(exit_status(text))
@@ -146,11 +158,8 @@ def folder_of(module: str) -> str:
 
 def merged(problems: Problems) -> Problems:
     """One problem for each kind and place; many of one kind become one, for they have one cause."""
-    groups: dict[str, Problems] = {}
-    for problem in dict.fromkeys(problems):
-        groups.setdefault(problem[0], []).append(problem)
     shown: Problems = []
-    for kind, group in groups.items():
+    for kind, group in grouped(dict.fromkeys(problems), lambda problem: problem[0]).items():
         _, where, words = group[0]
         more = [place for _, place, _ in group[1:] if place not in ("", where)]
         shown.append((kind, where, words + (f"; so with {', '.join(more[:4])}" + (" …" if len(more) > 4 else "")
@@ -197,6 +206,3 @@ def exit_status(text: str) -> int | None:
     """How a script ends, run in this process; None if it raises what it makes no status of."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
-
-
-__all__ = ["AS_BUILT", "Subject", "exit_status", "merged", "sources"]

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ def _facts(request: Request) -> dict[str, Any]:
         except Exception as error:
             raise FactoryError(f"no tiny configuration works: {told(error)}") from error
     facts = explored(source, request["expect"], request.get("variant", AS_BUILT))
-    return {"facts": facts.to_dict(), "source": source}
+    return {"facts": asdict(facts), "source": source}
 
 
 def _judged(request: Request) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _judged(request: Request) -> dict[str, Any]:
     subject = Subject(request["source"], facts, request.get("variant", AS_BUILT))
     said = LAWS[request["law"]].judge(subject)
     return {
-        "findings": [one.to_dict() for one in said if not isinstance(one, Note)],
+        "findings": [asdict(one) for one in said if not isinstance(one, Note)],
         "notes": [one.words for one in said if isinstance(one, Note)],
     }
 

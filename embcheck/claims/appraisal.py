@@ -17,6 +17,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item
+from embcheck.record.totals import grouped
 from embcheck.subject.collect import load_families
 
 #: All enumerated cases, and a deck of random ones for each experiment.
@@ -58,9 +59,7 @@ def words_of(told: Claimed) -> tuple[str, ...]:
 
 def appraise(claims: Iterable[Claim], seed: int, ledger: Ledger) -> Iterator[tuple[list[Appraised], Verdict]]:
     """Runs the experiments that the claims need; for each yields its claims and the verdict that nothing was raised."""
-    groups: dict[str, list[Claim]] = {}
-    for made in claims:
-        groups.setdefault(made.experiment, []).append(made)
+    groups = grouped(claims, lambda made: made.experiment)
     whole = load_families()["tutorial_claims"]
     for name, group in groups.items():
         notes = {made.law: Observations() for made in group}

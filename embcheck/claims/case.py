@@ -20,6 +20,7 @@ from embcheck.core.axes import Axes
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import Array, Floats, Format
 from embcheck.core.law import Plan
+from embcheck.core.outcome import Outcome
 from embcheck.core.space import Space
 
 Program = Callable[..., Mapping[str, Any]]
@@ -49,7 +50,6 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """The program's name."""
         return self.program.__name__
 
     def cases(self) -> Iterator[ClaimCase]:
@@ -105,12 +105,10 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def numel(self) -> int:
-        """How many tokens there are."""
         return self.table.numel
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return self.table.format
 
     @property
@@ -120,7 +118,6 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def tokens(self) -> Ints:
-        """The tokens, shape ``shape``."""
         return self.table.tokens.reshape(self.shape)
 
     @property
@@ -147,11 +144,15 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @property
     def padding_row(self) -> int:
-        """The table's padding row."""
         row = self.table.padding_row
         if row is None:
             raise ValueError(f"{self.experiment} has no padding")
         return row
+
+
+def rows_moved(case: ClaimCase, out: Outcome) -> str:
+    """How many rows of the table are no longer what they were, in words."""
+    return f"{(out.after.values != case.weight).any(1).sum()} of {case.num_embeddings} rows moved"
 
 
 def plan(case: ClaimCase) -> Plan:

@@ -1,13 +1,12 @@
 """Claims: what a tutorial says of an embedding, and a check that decides whether torch agrees.
 
-    @claim("token.default_uniform", "The table is drawn from U(−√(1/d), √(1/d)).", "token-embedding.md:125",
-           "默认采用均匀分布", drawn, gloss="by default a uniform distribution is used", chance=BETWEEN_TWO,
-           where=("Embedding",), fails=("Embedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal)
-    def default_uniform(case, out):
-        return distributed(out.values, uniform(case))
+    claim("token.default_uniform", "The table is drawn from U(−√(1/d), √(1/d)).", "token-embedding.md:125",
+          "默认采用均匀分布", drawn, lambda case, out: distributed(out.values, uniform(case)),
+          gloss="by default a uniform distribution is used", chance=BETWEEN_TWO,
+          where=("Embedding",), fails=("Embedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal)
 
-The decorated function is the claim itself, judged like a law: it holds where it is true of what torch did,
-a `Difference` where it is not.  In the situations that ``fails`` names it must come out false, and ``instead`` says
+The function is the claim itself and is judged like a law: it holds where the claim is true of what torch did, and is a
+`Difference` where it is not.  In the situations that ``fails`` names the claim must come out false, and ``instead`` says
 what is true there.  A claim that comes out otherwise than stated is a violated law.
 """
 
@@ -62,9 +61,8 @@ class Claim:
     def __post_init__(self) -> None:
         unknown = {*self.where, *self.fails} - set(EXPERIMENTS[self.experiment].situations)
         if unknown or not set(self.fails) <= set(self.where):
-            raise ValueError(
-                f"{self.id}: situations of where and fails do not fit those of {self.experiment}: {unknown}"
-            )
+            words = "situations of where and fails do not fit those of"
+            raise ValueError(f"{self.id}: {words} {self.experiment}: {unknown}")
         if bool(self.fails) != (self.instead is not None) or bool(self.fails) != bool(self.otherwise):
             raise ValueError(f"{self.id}: what fails somewhere needs the condition and what is true there instead")
         if bool(self.gloss) != any("一" <= sign <= "鿿" for sign in self.phrase):
@@ -84,19 +82,9 @@ class Claim:
     def recorded(self) -> Claimed:
         """The claim as a record keeps it."""
         file, _, lines = self.source.partition(":")
-        chance, because = (self.chance.bound, self.chance.because) if self.chance is not None else (None, "")
-        return Claimed(
-            self.id,
-            self.sentence,
-            TUTORIALS[file],
-            lines,
-            self.phrase,
-            self.gloss,
-            self.verdict,
-            self.otherwise,
-            chance,
-            because,
-        )
+        chance = (self.chance.bound, self.chance.because) if self.chance is not None else (None, "")
+        said = (self.phrase, self.gloss, self.verdict, self.otherwise)
+        return Claimed(self.id, self.sentence, TUTORIALS[file], lines, *said, *chance)
 
     @property
     def law_sentence(self) -> str:
@@ -151,17 +139,14 @@ def claim(
     source: str,
     phrase: str,
     experiment: Program,
+    claimed: Judgement | None = None,
     *,
     where: tuple[str, ...] = (),
-    fails: tuple[str, ...] = (),
-    otherwise: str = "",
-    instead: Judgement | None = None,
-    tells: Telling | None = None,
-    draws: Drawing | None = None,
-    gloss: str = "",
-    chance: Chance | None = None,
+    **facts: Any,
 ) -> Callable[[Judgement], Judgement]:
-    """Registers the decorated function as a claim; ``where`` is by default every situation of its experiment.
+    """Registers a claim, with further fields of `Claim`; as a decorator where ``claimed`` is more than an expression.
+
+    ``where`` is by default every situation of the experiment.
 
     Raises:
         ValueError: if the id is taken, or what the claim says of situations does not fit.
@@ -172,11 +157,11 @@ def claim(
 
     def register(claimed: Judgement) -> Judgement:
         places = where or EXPERIMENTS[name].situations
-        CLAIMS[id] = Claim(
-            id, sentence, source, phrase, name, claimed, places, fails, otherwise, instead, tells, draws, gloss, chance
-        )
+        CLAIMS[id] = Claim(id, sentence, source, phrase, name, claimed, places, **facts)
         return claimed
 
+    if claimed is not None:
+        register(claimed)
     return register
 
 
@@ -206,13 +191,11 @@ class Observations:
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def note(self, situation: str, true: bool, words: str) -> None:
-        """Notes a case."""
         count, first = self.seen.get((situation, true), (0, words))
         self.seen[situation, true] = (count + 1, first)
 
     @property
     def cases(self) -> int:
-        """How many cases there were."""
         return sum(count for count, _ in self.seen.values())
 
     @property

@@ -16,7 +16,6 @@ from embcheck.families.construction.cases import DELTA, Spread, allowed_distance
 
 
 def normal(case: ClaimCase) -> Spread:
-    """N(0, 1)."""
     return Spread(0.0, 1.0, False)
 
 

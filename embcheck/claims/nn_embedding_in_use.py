@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.claims.case import ClaimCase
+from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import NONE
 from embcheck.claims.claim import claim
 from embcheck.claims.distributions import numbers
@@ -24,7 +24,8 @@ PAGE = "nn-embedding-in-full.md"
 
 @claim("full.two_sentences", "Embedding(100, 6) turns 2 sentences of 4 words into 2×4×6 numbers.", f"{PAGE}:34-37",
        "假如你有2句话,每句话有四个词,那么你想对每个词使用6个维度表达", two_sentences,
-       gloss="suppose you have 2 sentences of four words each and want to express each word in 6 dimensions", chance=NONE,
+       gloss="suppose you have 2 sentences of four words each and want to express each word in 6 dimensions",
+       chance=NONE,
        tells=lambda case, out: f"shape {tuple(out.value.raw.shape)}")  # fmt: skip
 def two_sentences_of_four(case: ClaimCase, out: Outcome) -> Finding:
     rows = out.weight.bits[np.array([[1, 2, 4, 5], [4, 3, 2, 3]])]
@@ -34,8 +35,7 @@ def two_sentences_of_four(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("full.equal_tokens_equal_rows", "Equal words get equal vectors, wherever they stand.", f"{PAGE}:37,39",
-       "[[1, 2, 4, 5],[4, 3, 2, 3]]", two_sentences,
-       chance=NONE)  # fmt: skip
+       "[[1, 2, 4, 5],[4, 3, 2, 3]]", two_sentences, chance=NONE)  # fmt: skip
 def equal_tokens_equal_rows(case: ClaimCase, out: Outcome) -> Finding:
     bits = out.value.bits
     return every(
@@ -45,32 +45,22 @@ def equal_tokens_equal_rows(case: ClaimCase, out: Outcome) -> Finding:
     )
 
 
-def longest_index(case: ClaimCase, out: Outcome) -> Finding:
-    """The largest index must be less than the number of rows; the length does not matter."""
-    return same(out.accepted, case.situation == "few rows, long sentence")
+claim("full.rows_exceed_length", "There must be more rows than a sentence has words.", f"{PAGE}:39", "行必须超过输入句子词语长度",
+      sentence_lengths,
+      lambda case, out: same(out.accepted, out.rows.raw > out.length.raw),
+      gloss="the rows must exceed the length of the input sentence in words",
+      fails=("few rows, long sentence", "many rows, short sentence, large index"),
+      otherwise="the rows must exceed the largest index, whatever the length",
+      instead=lambda case, out: same(out.accepted, case.situation == "few rows, long sentence"),
+      tells=lambda case, out: f"{out.rows.raw} rows, {out.length.raw} words: "
+      f"{'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
 
 
-@claim("full.rows_exceed_length", "There must be more rows than a sentence has words.", f"{PAGE}:39",
-       "行必须超过输入句子词语长度", sentence_lengths,
-       gloss="the rows must exceed the length of the input sentence in words",
-       fails=("few rows, long sentence", "many rows, short sentence, large index"),
-       otherwise="the rows must exceed the largest index, whatever the length", instead=longest_index,
-       tells=lambda case, out: f"{out.rows.raw} rows, {out.length.raw} words: "
-       f"{'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
-def rows_exceed_length(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.accepted, out.rows.raw > out.length.raw)
-
-
-def refused_integers(case: ClaimCase, out: Outcome) -> Finding:
-    """Narrow integers are no indices."""
-    return is_false(out.accepted, "accepted")
-
-
-@claim("full.integer_indices", "Words are coded as integers.", f"{PAGE}:39", "句子每个词使用整数编码成索引",
-       index_kinds,
+@claim("full.integer_indices", "Words are coded as integers.", f"{PAGE}:39", "句子每个词使用整数编码成索引", index_kinds,
        gloss="each word of the sentence is encoded as an index by an integer",
        where=("int64", "int32", "float32", "int16", "uint8"), fails=("int16", "uint8"),
-       otherwise="of int64 or int32: others are refused, as real numbers are", instead=refused_integers,
+       otherwise="of int64 or int32: others are refused, as real numbers are",
+       instead=lambda case, out: is_false(out.accepted, "accepted"),
        tells=lambda case, out: "accepted" if out.accepted.raw else f"refused ({out.failed.raw})")  # fmt: skip
 def integer_indices(case: ClaimCase, out: Outcome) -> Finding:
     integer = case.situation != "float32"
@@ -100,15 +90,11 @@ def written_in_forward(case: ClaimCase, out: Outcome) -> Finding:
     return within(out.after, expected.value, 3 * expected.bound)
 
 
-@claim("full.prediction_keeps", "Prediction does not change them.", f"{PAGE}:42", "在预测中将不在变化", predicted,
-       gloss="will no longer change in prediction",
-       fails=("eval() with max_norm", "no_grad() with max_norm"),
-       otherwise="max_norm is None: with it every forward writes, in eval() and no_grad() too",
-       instead=written_in_forward,
-       tells=lambda case, out: f"{(out.after.values != case.weight).any(1).sum()} of {case.num_embeddings} rows "
-       f"changed")  # fmt: skip
-def prediction_keeps(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.after, case.weight)
+claim("full.prediction_keeps", "Prediction does not change them.", f"{PAGE}:42", "在预测中将不在变化", predicted,
+      lambda case, out: same(out.after, case.weight), gloss="will no longer change in prediction",
+      fails=("eval() with max_norm", "no_grad() with max_norm"),
+      otherwise="max_norm is None: with it every forward writes, in eval() and no_grad() too",
+      instead=written_in_forward, tells=rows_moved)  # fmt: skip
 
 
 def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
@@ -144,29 +130,22 @@ def how_far(case: ClaimCase, out: Outcome) -> str:
     )
 
 
-@claim("full.trained_to_the_best", "Training makes of the table the best representation.", f"{PAGE}:42",
-       "被训练成最佳词的向量维度表达", simple_train,
-       gloss="is trained to be the best expression of the words in the dimensions of the vectors", fails=("",),
-       otherwise="100 steps leave a loss, and move each row along vec alone (rank 1)", instead=part_of_the_way,
-       tells=how_far, draws=losses("100 steps of SGD on MSE", ("loss",), "losses", "steps"))  # fmt: skip
-def trained_to_the_best(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.final_loss, 0)
+claim("full.trained_to_the_best", "Training makes of the table the best representation.", f"{PAGE}:42",
+      "被训练成最佳词的向量维度表达", simple_train,
+      lambda case, out: same(out.final_loss, 0),
+      gloss="is trained to be the best expression of the words in the dimensions of the vectors", fails=("",),
+      otherwise="100 steps leave a loss, and move each row along vec alone (rank 1)", instead=part_of_the_way,
+      tells=how_far, draws=losses("100 steps of SGD on MSE", ("loss",), "losses", "steps"))  # fmt: skip
 
-
-@claim("full.einsum", "einsum('ik, kj -> ij') is the product of the rows with vec.", f"{PAGE}:44",
-       "torch.einsum('ik, kj -> ij', emb_vec1, vec)", einsummed)  # fmt: skip
-def einsum(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.value, case.weight @ (np.arange(case.embedding_dim) % 3 - 1.0)[:, None])
-
-
-def needless(case: ClaimCase, out: Outcome) -> Finding:
-    """Without it the same table comes out, bit for bit."""
-    return identical(out.trained_without, out.trained.bits)
+claim("full.einsum", "einsum('ik, kj -> ij') is the product of the rows with vec.", f"{PAGE}:44",
+      "torch.einsum('ik, kj -> ij', emb_vec1, vec)", einsummed,
+      lambda case, out: same(out.value, case.weight @ (np.arange(case.embedding_dim) % 3 - 1.0)[:, None]))  # fmt: skip
 
 
 @claim("full.retain_graph_needed", "The loop needs backward(retain_graph=True).", f"{PAGE}:45",
        "loss.backward(retain_graph=True)", simple_train, fails=("",),
-       otherwise="without it the same weights come out, bit for bit", instead=needless,
+       otherwise="without it the same weights come out, bit for bit",
+       instead=lambda case, out: identical(out.trained_without, out.trained.bits),
        tells=lambda case, out: f"{(out.trained.bits != out.trained_without.bits).sum()} of 15 weights differ without "
        f"it")  # fmt: skip
 def retain_graph_needed(case: ClaimCase, out: Outcome) -> Finding:
@@ -175,25 +154,20 @@ def retain_graph_needed(case: ClaimCase, out: Outcome) -> Finding:
     return Difference("same", path, True, False, "the same weights without it") if alike else HOLDS
 
 
-@claim("full.loaded_equals_saved", "Loaded weights equal the saved ones.", f"{PAGE}:45",
-       "ckpt = torch.load('./embeding.pth')", simple_train)  # fmt: skip
-def loaded_equals_saved(case: ClaimCase, out: Outcome) -> Finding:
-    return identical(out.loaded, out.trained.bits)
+claim("full.loaded_equals_saved", "Loaded weights equal the saved ones.", f"{PAGE}:45",
+      "ckpt = torch.load('./embeding.pth')", simple_train,
+      lambda case, out: identical(out.loaded, out.trained.bits))  # fmt: skip
 
-
-@claim("full.hundred_predictions", "After 100 predictions the loaded weights are what they were.", f"{PAGE}:45",
-       "n次预测后emebding参数权重", simple_train,
-       gloss="weights of the emebding parameter after n predictions")  # fmt: skip
-def hundred_predictions(case: ClaimCase, out: Outcome) -> Finding:
-    return identical(out.predicted, out.loaded.bits)
+claim("full.hundred_predictions", "After 100 predictions the loaded weights are what they were.", f"{PAGE}:45",
+      "n次预测后emebding参数权重", simple_train,
+      lambda case, out: identical(out.predicted, out.loaded.bits),
+      gloss="weights of the emebding parameter after n predictions")  # fmt: skip
 
 
 @claim("full.eval_keeps", "It is eval() that keeps the weights from changing.", f"{PAGE}:45", "model=model.eval()",
        predicted, where=("still train()", "eval() with max_norm"), fails=("still train()", "eval() with max_norm"),
        otherwise="without eval() they stay too, and with it and max_norm they change",
-       instead=lambda case, out: eval_is_no_matter(case, out),
-       tells=lambda case, out: f"{(out.after.values != case.weight).any(1).sum()} of {case.num_embeddings} rows "
-       f"changed")  # fmt: skip
+       instead=lambda case, out: eval_is_no_matter(case, out), tells=rows_moved)  # fmt: skip
 def eval_keeps(case: ClaimCase, out: Outcome) -> Finding:
     kept = bool((out.after.values == case.weight).all())
     wanted = case.situation != "still train()"

@@ -6,21 +6,11 @@ import math
 
 import numpy as np
 
-from embcheck.claims.case import ClaimCase
+from embcheck.claims import paddings
+from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import zero_row
 from embcheck.claims.claim import claim
 from embcheck.claims.lookups import edges, looked_up
-from embcheck.claims.paddings import (
-    all_rows_trained,
-    inherited,
-    large_table,
-    masked,
-    padding_gradient,
-    padding_trained,
-    sequence_of_four,
-    token_embedding_made,
-    with_padding_appended,
-)
 from embcheck.claims.trainings import differentiated, stepped
 from embcheck.core.comparison import every, identical, is_false, is_true, same, within
 from embcheck.core.format import Floats
@@ -33,72 +23,51 @@ PAGE = "token-embedding.md"
 # -- the class and its parameters ----------------------------------------------------------------------------------
 
 
-@claim("token.learnable", "It maps token indices to vectors that are learnt.", f"{PAGE}:30",
-       "实现词元索引到高维向量的可学习映射", stepped,
-       gloss="implements a learnable mapping from token indices to high-dimensional vectors",
-       where=("backward and step",),
-       tells=lambda case, out: f"a step moved {(out.after.values != case.weight).any(1).sum()} rows of "
-       f"{case.num_embeddings}")  # fmt: skip
-def learnable(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.requires_grad, "not trainable"), same(out.after, case.weight - case.scattered))
+claim("token.learnable", "It maps token indices to vectors that are learnt.", f"{PAGE}:30", "实现词元索引到高维向量的可学习映射",
+      stepped,
+      lambda case, out: every(is_true(out.requires_grad, "not trainable"), same(out.after, case.weight - case.scattered)),
+      gloss="implements a learnable mapping from token indices to high-dimensional vectors",
+      where=("backward and step",), tells=rows_moved)  # fmt: skip
 
+claim("token.discrete_to_continuous", "It turns discrete tokens into real vectors.", f"{PAGE}:31",
+      "将离散的词元序列转换为连续的语义空间表示", looked_up,
+      lambda case, out: every(is_true(out.floating, "no real numbers"), identical(out.value, case.row_bits)),
+      gloss="converts a discrete sequence of tokens to a representation in a continuous semantic space",
+      tells=lambda case, out: f"{case.tokens.shape} integers, {tuple(out.value.raw.shape)} of {out.value.dtype_name}")  # fmt: skip
 
-@claim("token.discrete_to_continuous", "It turns discrete tokens into real vectors.", f"{PAGE}:31",
-       "将离散的词元序列转换为连续的语义空间表示", looked_up,
-       gloss="converts a discrete sequence of tokens to a representation in a continuous semantic space",
-       tells=lambda case, out: f"{case.tokens.shape} integers, {tuple(out.value.raw.shape)} of "
-       f"{out.value.dtype_name}")  # fmt: skip
-def discrete_to_continuous(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.floating, "no real numbers"), identical(out.value, case.row_bits))
+claim("token.inherits_lookup", "A subclass without a forward of its own looks up as nn.Embedding does.", f"{PAGE}:41",
+      "继承nn.Embedding的矩阵运算特性", paddings.inherited,
+      lambda case, out: every(is_true(out.module, "no nn.Embedding"), identical(out.value, case.row_bits)),
+      gloss="inherits the matrix operations of nn.Embedding")  # fmt: skip
 
+claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable parameter.", f"{PAGE}:42", "固化填充索引为可训练参数",
+      paddings.token_embedding_made,
+      lambda case, out: same(out.parameters, ["weight", "padding_idx"]),
+      gloss="fixes the padding index as a trainable parameter", fails=("",),
+      otherwise="it is an int, in neither parameters() nor state_dict()",
+      instead=lambda case, out: every(
+          same(out.kind, "int"), same(out.padding, 1), same(out.parameters, ["weight"]), same(out.state, ["weight"])
+      ),
+      tells=lambda case, out: f"padding_idx is an {out.kind.raw}; parameters() {out.parameters.raw}, state_dict() "
+      f"{out.state.raw}")  # fmt: skip
 
-@claim("token.inherits_lookup", "A subclass without a forward of its own looks up as nn.Embedding does.",
-       f"{PAGE}:41", "继承nn.Embedding的矩阵运算特性", inherited,
-       gloss="inherits the matrix operations of nn.Embedding")  # fmt: skip
-def inherits_lookup(case: ClaimCase, out: Outcome) -> Finding:
-    return every(is_true(out.module, "no nn.Embedding"), identical(out.value, case.row_bits))
+claim("token.rows_are_vocabulary", "vocab_size is the number of rows.", f"{PAGE}:46,65", "嵌入矩阵行数 = 词表大小",
+      paddings.token_embedding_made,
+      lambda case, out: same(out.shape, [case.num_embeddings, out.shape.raw[1]]),
+      gloss="number of rows of the embedding matrix = size of the vocabulary",
+      tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[0]} rows")  # fmt: skip
 
+claim("token.columns_are_width", "d_model is the number of columns.", f"{PAGE}:47,70", "嵌入矩阵列数 = 模型维度",
+      paddings.token_embedding_made,
+      lambda case, out: same(out.shape, [out.shape.raw[0], case.embedding_dim]),
+      gloss="number of columns of the embedding matrix = dimension of the model",
+      tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[1]} "
+      f"columns")  # fmt: skip
 
-def is_an_int(case: ClaimCase, out: Outcome) -> Finding:
-    """An int that is neither among the parameters nor in the state."""
-    return every(
-        same(out.kind, "int"), same(out.padding, 1), same(out.parameters, ["weight"]), same(out.state, ["weight"])
-    )
-
-
-@claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable parameter.", f"{PAGE}:42",
-       "固化填充索引为可训练参数", token_embedding_made,
-       gloss="fixes the padding index as a trainable parameter", fails=("",),
-       otherwise="it is an int, in neither parameters() nor state_dict()", instead=is_an_int,
-       tells=lambda case, out: f"padding_idx is an {out.kind.raw}; parameters() {out.parameters.raw}, state_dict() "
-       f"{out.state.raw}")  # fmt: skip
-def padding_idx_is_parameter(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.parameters, ["weight", "padding_idx"])
-
-
-@claim("token.rows_are_vocabulary", "vocab_size is the number of rows.", f"{PAGE}:46,65", "嵌入矩阵行数 = 词表大小",
-       token_embedding_made,
-       gloss="number of rows of the embedding matrix = size of the vocabulary",
-       tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[0]} "
-       f"rows")  # fmt: skip
-def rows_are_vocabulary(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.shape, [case.num_embeddings, out.shape.raw[1]])
-
-
-@claim("token.columns_are_width", "d_model is the number of columns.", f"{PAGE}:47,70", "嵌入矩阵列数 = 模型维度",
-       token_embedding_made,
-       gloss="number of columns of the embedding matrix = dimension of the model",
-       tells=lambda case, out: f"TokenEmbedding({case.num_embeddings}, {case.embedding_dim}): {out.shape.raw[1]} "
-       f"columns")  # fmt: skip
-def columns_are_width(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.shape, [out.shape.raw[0], case.embedding_dim])
-
-
-@claim("token.elements", "With 10000 tokens and width 512 the weight has 5,120,000 elements.", f"{PAGE}:55-58",
-       "weight[10000,512]5,120,000", large_table,
-       tells=lambda case, out: f"{tuple(out.shape.raw)}: {out.elements.raw:,} elements")  # fmt: skip
-def elements(case: ClaimCase, out: Outcome) -> Finding:
-    return every(same(out.shape, [10000, 512]), same(out.elements, 5_120_000))
+claim("token.elements", "With 10000 tokens and width 512 the weight has 5,120,000 elements.", f"{PAGE}:55-58",
+      "weight[10000,512]5,120,000", paddings.large_table,
+      lambda case, out: every(same(out.shape, [10000, 512]), same(out.elements, 5_120_000)),
+      tells=lambda case, out: f"{tuple(out.shape.raw)}: {out.elements.raw:,} elements")  # fmt: skip
 
 
 def all_but_padding(case: ClaimCase, out: Outcome) -> Finding:
@@ -108,13 +77,12 @@ def all_but_padding(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.gradient, expected)
 
 
-@claim("token.all_trainable", "All of the weight's elements are trainable.", f"{PAGE}:58", "可训练的嵌入查询矩阵",
-       all_rows_trained,
-       gloss="a trainable embedding lookup matrix", fails=("padding_idx=1",),
-       otherwise="there is no padding_idx: the padding row gets no gradient", instead=all_but_padding,
-       tells=lambda case, out: f"{(out.gradient.values != 0).sum()} of {case.weight.size} elements get a gradient")  # fmt: skip
-def all_trainable(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.gradient, np.ones_like(case.weight))
+claim("token.all_trainable", "All of the weight's elements are trainable.", f"{PAGE}:58", "可训练的嵌入查询矩阵",
+      paddings.all_rows_trained,
+      lambda case, out: same(out.gradient, np.ones_like(case.weight)), gloss="a trainable embedding lookup matrix",
+      fails=("padding_idx=1",), otherwise="there is no padding_idx: the padding row gets no gradient",
+      instead=all_but_padding,
+      tells=lambda case, out: f"{(out.gradient.values != 0).sum()} of {case.weight.size} elements get a gradient")  # fmt: skip
 
 
 def row_itself(case: ClaimCase, out: Outcome) -> Finding:
@@ -123,46 +91,33 @@ def row_itself(case: ClaimCase, out: Outcome) -> Finding:
     return every(same(out.value, rows), same(out.unpadded, rows))
 
 
-@claim("token.padding_idx_masks", "padding_idx marks positions for a dynamic mask.", f"{PAGE}:59,77",
-       "实现动态序列掩码的关键参数", masked,
-       gloss="the key parameter that implements the dynamic masking of sequences",
-       fails=("training", "eval", "no_grad"),
-       otherwise="forward masks nothing: the padding row is returned as it is", instead=row_itself,
-       tells=lambda case, out: f"padding gives {out.value.values[-1, 0]:g}…, its row; with and without padding_idx equal: "
-       f"{(out.value.values == out.unpadded.values).all()}")  # fmt: skip
-def padding_idx_masks(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.value[-2:], 0)
+claim("token.padding_idx_masks", "padding_idx marks positions for a dynamic mask.", f"{PAGE}:59,77", "实现动态序列掩码的关键参数",
+      paddings.masked,
+      lambda case, out: same(out.value[-2:], 0),
+      gloss="the key parameter that implements the dynamic masking of sequences", fails=("training", "eval", "no_grad"),
+      otherwise="forward masks nothing: the padding row is returned as it is", instead=row_itself,
+      tells=lambda case, out: f"padding gives {out.value.values[-1, 0]:g}…, its row; with and without padding_idx equal: "
+      f"{(out.value.values == out.unpadded.values).all()}")  # fmt: skip
 
+claim("token.vocabulary_is_limit", "vocab_size limits which tokens can be looked up.", f"{PAGE}:66", "决定模型可处理的词元种类上限",
+      edges,
+      lambda case, out: same(out.accepted, case.situation in ("first", "last")),
+      gloss="determines the upper limit of the kinds of tokens that the model can process",
+      tells=lambda case, out: f"{case.num_embeddings} rows: {'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
 
-@claim("token.vocabulary_is_limit", "vocab_size limits which tokens can be looked up.", f"{PAGE}:66",
-       "决定模型可处理的词元种类上限", edges,
-       gloss="determines the upper limit of the kinds of tokens that the model can process",
-       tells=lambda case, out: f"{case.num_embeddings} rows: {'accepted' if out.accepted.raw else 'refused'}")  # fmt: skip
-def vocabulary_is_limit(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.accepted, case.situation in ("first", "last"))
+claim("token.lookup_gives_padding_no_gradient", "The gradient at padding_idx is suppressed.", f"{PAGE}:78",
+      "索引位置对应的梯度会被自动抑制", paddings.padding_gradient,
+      lambda case, out: same(out.lookup[1], 0),
+      gloss="the gradient that belongs to the position of the index is suppressed automatically",
+      where=("lookup", "sparse lookup"))  # fmt: skip
 
-
-@claim("token.lookup_gives_padding_no_gradient", "The gradient at padding_idx is suppressed.", f"{PAGE}:78",
-       "索引位置对应的梯度会被自动抑制", padding_gradient,
-       gloss="the gradient that belongs to the position of the index is suppressed automatically",
-       where=("lookup", "sparse lookup"))  # fmt: skip
-def lookup_gives_padding_no_gradient(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.lookup[1], 0)
-
-
-def other_paths(case: ClaimCase, out: Outcome) -> Finding:
-    """The head sends ones, the penalty twice the weight."""
-    return same(out.gradient[1], 1.0 if case.situation == "tied head" else 2 * case.weight[1])
-
-
-@claim("token.padding_gradient_always_zero", "The gradient of the padding row is always 0.", f"{PAGE}:104",
-       "padding_idx位置梯度始终为0", padding_gradient,
-       gloss="the gradient at the position padding_idx is always 0", fails=("tied head", "penalty on the weight"),
-       otherwise="the lookup is all that uses the table (no tied head, no penalty on the weight)",
-       instead=other_paths,
-       tells=lambda case, out: f"largest gradient of the row {abs(out.gradient.values[1]).max():g}")  # fmt: skip
-def padding_gradient_always_zero(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.gradient[1], 0)
+claim("token.padding_gradient_always_zero", "The gradient of the padding row is always 0.", f"{PAGE}:104",
+      "padding_idx位置梯度始终为0", paddings.padding_gradient,
+      lambda case, out: same(out.gradient[1], 0), gloss="the gradient at the position padding_idx is always 0",
+      fails=("tied head", "penalty on the weight"),
+      otherwise="the lookup is all that uses the table (no tied head, no penalty on the weight)",
+      instead=lambda case, out: same(out.gradient[1], 1.0 if case.situation == "tied head" else 2 * case.weight[1]),
+      tells=lambda case, out: f"largest gradient of the row {abs(out.gradient.values[1]).max():g}")  # fmt: skip
 
 
 def diluted(case: ClaimCase, out: Outcome) -> Finding:
@@ -172,7 +127,7 @@ def diluted(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.padding_has_no_influence", "padding_idx keeps padding from influencing the sentence's meaning.",
-       f"{PAGE}:79", "防止填充符影响模型语义理解", with_padding_appended,
+       f"{PAGE}:79", "防止填充符影响模型语义理解", paddings.with_padding_appended,
        gloss="keeps padding from affecting the model's understanding of meaning",
        fails=("summed, filled row", "averaged, zero row", "attended to, zero row"),
        otherwise="its row is zero and the model does nothing but add", instead=diluted,
@@ -185,9 +140,8 @@ def padding_has_no_influence(case: ClaimCase, out: Outcome) -> Finding:
 # -- forward and backward ------------------------------------------------------------------------------------------
 
 
-@claim("token.sequence", "[3, 28, 1, 0] gives rows 3 and 28, a zero row for the padding 1, and row 0.",
-       f"{PAGE}:85-94", "输入序列:[3, 28, 1, 0] (1为填充符)", sequence_of_four,
-       gloss="input sequence: [3, 28, 1, 0] (1 is padding)",
+@claim("token.sequence", "[3, 28, 1, 0] gives rows 3 and 28, a zero row for the padding 1, and row 0.", f"{PAGE}:85-94",
+       "输入序列:[3, 28, 1, 0] (1为填充符)", paddings.sequence_of_four, gloss="input sequence: [3, 28, 1, 0] (1 is padding)",
        tells=lambda case, out: f"{tuple(out.value.raw.shape)}, third row {abs(out.value.values[2]).max():g}")  # fmt: skip
 def sequence(case: ClaimCase, out: Outcome) -> Finding:
     expected = case.weight[[3, 28, 1, 0]]
@@ -223,14 +177,14 @@ def at_most(out: Outcome, limit: float, case: ClaimCase) -> Finding:
     return Difference("norm", path, norm, limit, words, error * limit)
 
 
-@claim("token.padding_row_fixed_zero", "The padding row is a fixed vector of zeros.", f"{PAGE}:93", "填充符固定值",
-       padding_trained,
-       gloss="fixed value of padding", chance=zero_row(8),
-       fails=("SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row"),
-       otherwise="nothing fills it (Xavier and its like do, until it is zeroed again) and no tied head trains it",
-       instead=as_moved, tells=lambda case, out: f"{out.before.values[0]:.3g}… becomes {out.after.values[0]:.3g}…")  # fmt: skip
-def padding_row_fixed_zero(case: ClaimCase, out: Outcome) -> Finding:
-    return every(same(out.before, 0), same(out.after, 0))
+claim("token.padding_row_fixed_zero", "The padding row is a fixed vector of zeros.", f"{PAGE}:93", "填充符固定值",
+      paddings.padding_trained,
+      lambda case, out: every(same(out.before, 0), same(out.after, 0)), gloss="fixed value of padding",
+      chance=zero_row(8),
+      fails=("SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row"),
+      otherwise="nothing fills it (Xavier and its like do, until it is zeroed again) and no tied head trains it",
+      instead=as_moved,
+      tells=lambda case, out: f"{out.before.values[0]:.3g}… becomes {out.after.values[0]:.3g}…")  # fmt: skip
 
 
 def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
@@ -241,8 +195,7 @@ def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("token.scaling_aligns_dimensions", "Multiplying by √d_model aligns dimensions.", f"{PAGE}:98,134-137",
-       "维度对齐的数学技巧", sequence_of_four,
-       gloss="a mathematical trick that aligns dimensions", fails=("",),
+       "维度对齐的数学技巧", paddings.sequence_of_four, gloss="a mathematical trick that aligns dimensions", fails=("",),
        otherwise="the shape is the same before and after; the values grow by √d_model", instead=only_scaled,
        tells=lambda case, out: f"d_model {case.embedding_dim}: {tuple(out.value.raw.shape)} before, "
        f"{tuple(out.scaled.raw.shape)} after, norm "
@@ -258,15 +211,10 @@ def scaling_aligns_dimensions(case: ClaimCase, out: Outcome) -> Finding:
     )
 
 
-def not_towards_indices(case: ClaimCase, out: Outcome) -> Finding:
-    """Integers can't require grad."""
-    return is_false(out.possible, "indices require grad")
-
-
-@claim("token.differentiable", "The whole mapping keeps a path for gradients.", f"{PAGE}:102",
-       "整个映射过程保持梯度通路", differentiated,
-       gloss="the whole mapping keeps a path for gradients", fails=("towards the indices",),
-       otherwise="the weight is meant; there is none to the indices", instead=not_towards_indices,
+@claim("token.differentiable", "The whole mapping keeps a path for gradients.", f"{PAGE}:102", "整个映射过程保持梯度通路",
+       differentiated, gloss="the whole mapping keeps a path for gradients", fails=("towards the indices",),
+       otherwise="the weight is meant; there is none to the indices",
+       instead=lambda case, out: is_false(out.possible, "indices require grad"),
        tells=lambda case, out: f"gradient: {out.possible.raw}")  # fmt: skip
 def differentiable(case: ClaimCase, out: Outcome) -> Finding:
     if not out.possible.raw:
@@ -274,16 +222,8 @@ def differentiable(case: ClaimCase, out: Outcome) -> Finding:
     return same(out.gradient, case.scattered)
 
 
-def still_unmoved(case: ClaimCase, out: Outcome) -> Finding:
-    """Without a step the table is what it was."""
-    return same(out.after, case.weight)
-
-
-@claim("token.backward_updates", "Backpropagation adjusts the table.", f"{PAGE}:103", "通过反向传播调整嵌入矩阵",
-       stepped,
-       gloss="adjusts the embedding matrix by backpropagation",
-       where=("backward alone", "backward and step"), fails=("backward alone",),
-       otherwise="an optimizer steps afterwards", instead=still_unmoved,
-       tells=lambda case, out: f"{(out.after.values != case.weight).any(1).sum()} rows moved")  # fmt: skip
-def backward_updates(case: ClaimCase, out: Outcome) -> Finding:
-    return same(out.after, case.weight - case.scattered)
+claim("token.backward_updates", "Backpropagation adjusts the table.", f"{PAGE}:103", "通过反向传播调整嵌入矩阵", stepped,
+      lambda case, out: same(out.after, case.weight - case.scattered),
+      gloss="adjusts the embedding matrix by backpropagation", where=("backward alone", "backward and step"),
+      fails=("backward alone",), otherwise="an optimizer steps afterwards",
+      instead=lambda case, out: same(out.after, case.weight), tells=rows_moved)  # fmt: skip

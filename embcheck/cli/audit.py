@@ -6,18 +6,26 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from embcheck.audit.client import Template, Unbuilt
+from embcheck.audit.many import Keeper, audited
+from embcheck.audit.report import closing, show
+from embcheck.audit.session import Audit, again, name_of
+from embcheck.audit.session import audit as audit_model
+from embcheck.cli.recording import keep_failures
 from embcheck.cli.usage import refuse
 from embcheck.core.files import write_whole
+from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
+from embcheck.core.replay_state import ERROR, failed, fixed
+from embcheck.core.verdict import Status
+from embcheck.record.audited import models
+from embcheck.record.record import PAGE, RecordError, Writer, read
 from embcheck.record.store import STORE, store_of
-
-if TYPE_CHECKING:
-    from embcheck.audit.session import Audit
-    from embcheck.record.record import Writer
+from embcheck.report.style import bar, console
 
 _EXPECTED = ("auto", "tied", "untied", "any")
 
@@ -52,8 +60,6 @@ def audit(
 
 
 def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, report: Path | None) -> int:
-    from embcheck.audit.client import Template, Unbuilt
-
     template = Template(limit)
     try:
         sources, laws = template.prepare(source)
@@ -67,11 +73,6 @@ def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, repo
 
 
 def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None) -> int:
-    from embcheck.audit.report import closing, show
-    from embcheck.audit.session import audit as audit_model
-    from embcheck.record.audited import models
-    from embcheck.report.style import console
-
     out, store = console(), store_of(report)
     # Before the model is looked at: it may take minutes, and then nothing could be written.
     keeper = _keeper(report, laws, expect) if report is not None else None
@@ -88,12 +89,6 @@ def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None
 
 
 def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folder: Path) -> int:
-    from embcheck.audit.many import audited
-    from embcheck.audit.report import closing, show
-    from embcheck.audit.session import name_of
-    from embcheck.core.verdict import Status
-    from embcheck.report.style import console
-
     out, audits = console(), []
     keeper = _keeper(folder, laws, expect)
     left = [source for source in sources if name_of(source) not in keeper.done]
@@ -119,8 +114,6 @@ def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folde
 
 
 def _keeper(folder: Path, laws: Any, expect: str) -> Any:
-    from embcheck.audit.many import Keeper
-
     try:
         return Keeper(folder / "record.ndjson", laws, {"expect": expect, "seed": "0"})
     except OSError as error:
@@ -133,7 +126,6 @@ def told_of(writer: Writer, out: Any) -> None:
 
     out.print(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
     if find_spec("jinja2") is not None:
-        from embcheck.record.record import PAGE, RecordError, read
         from embcheck.report.page import of_record, render
 
         folder = writer.path.parent
@@ -147,8 +139,6 @@ def told_of(writer: Writer, out: Any) -> None:
 
 def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
     """The audits, with a progress bar where there is a terminal and a line for each tenth where there is none."""
-    from embcheck.report.style import bar
-
     found = 0
     with bar(out) as progress:
         task = progress.add_task("auditing", total=total)
@@ -163,28 +153,12 @@ def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
 
 def keep(done: Audit, folder: Path) -> None:
     """Writes the script of each finding."""
-    from importlib.metadata import version
-
-    from embcheck.core.machine import seen
-    from embcheck.record.store import keep as store
-
-    made_by = {"torch": version("torch"), "machine": seen().to_dict()}
-    for verdict in done.verdicts():
-        for example in verdict.counterexamples:
-            try:
-                store(example, folder, source=done.source, expect=done.expect, **made_by)
-            except OSError as error:  # which costs these files, and nothing else
-                typer.echo(f"embcheck: failures can't be kept in {folder}: {error.strerror}", err=True)
-                return
+    found = [(example, seen()) for verdict in done.verdicts() for example in verdict.counterexamples]
+    keep_failures(found, folder, source=done.source, expect=done.expect)
 
 
 def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
     """Whether a finding is still there, FAILED or FIXED, or why nobody knows, ERROR; with a line about it."""
-    from embcheck.audit.client import Template, Unbuilt
-    from embcheck.audit.session import again
-    from embcheck.core.machine import seen
-    from embcheck.core.replay_state import ERROR, failed, fixed
-
     template = Template(limit)
     try:
         one = again(template, failure)

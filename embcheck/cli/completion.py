@@ -14,8 +14,8 @@ from embcheck.core.options import COMMAND, Option, options_of
 _PACKAGE = Path(__file__).parents[1]
 _LAW = re.compile(r"^@(?:\w+\.)?law\(.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
 _FAMILY = re.compile(r"^\w+ = Family\(\s*\"(\w+)\"", re.MULTILINE)
-_MODE = re.compile(r"^@mode\(\s*\"(\w+)\"", re.MULTILINE)
-_CLAIM = re.compile(r"^@claim\(\s*\"([\w.]+)\"", re.MULTILINE)
+_MODE = re.compile(r"^(?:@mode|@build_mode|add_mode|compile_mode)\(\s*\"(\w+)\"", re.MULTILINE)
+_CLAIM = re.compile(r"^@?claim\(\s*\"([\w.]+)\"", re.MULTILINE)
 
 
 def law_names() -> list[str]:
@@ -27,7 +27,6 @@ def law_names() -> list[str]:
 
 
 def claim_names() -> list[str]:
-    """The claims."""
     return _found(_CLAIM, (_PACKAGE / "claims").glob("*.py"))
 
 
@@ -39,7 +38,6 @@ def mode_names(incomplete: str) -> list[str]:
 
 
 def profile_names() -> list[str]:
-    """The profiles."""
     return list(options_of(COMMAND)["profile"].choices)
 
 

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.usage import record_at
+from embcheck.record.compare import Move, compare
+from embcheck.report.changes import show
+from embcheck.report.style import console
 
 
 def diff(
@@ -16,10 +19,6 @@ def diff(
     ratios: Annotated[bool, typer.Option("--ratios/--no-ratios", help="Also show changed error/bound ratios.")] = True,
 ) -> None:
     """Compares two records law by law: exit 1 if something broke or is no longer decided, or a record lacks something."""
-    from embcheck.record.compare import Move, compare
-    from embcheck.report.changes import show
-    from embcheck.report.style import console
-
     old, new = record_at(before), record_at(after)
     changes = compare(old, new)
     shown = [change for change in changes if ratios or change.move is not Move.RATIO]

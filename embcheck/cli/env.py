@@ -8,16 +8,15 @@ from pathlib import Path
 import typer
 
 from embcheck.core.configuration import ConfigurationError, defaults
+from embcheck.core.machine import flags_of, here
 from embcheck.core.options import shown
+from embcheck.engine.levels.level import NAMES, lacking, level
+from embcheck.runner.run import environment
 
 
 def env() -> None:
     """Prints versions, the machine, and the CPU levels that a sweep can judge here: what a bug report needs."""
     import torch
-
-    from embcheck.core.machine import flags_of, here
-    from embcheck.engine.levels.level import NAMES, lacking, level
-    from embcheck.runner.run import environment
 
     machine = here()
     told = environment(machine)

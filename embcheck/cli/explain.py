@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from embcheck.cli.completion import law_names
 from embcheck.cli.usage import law_named
-
-if TYPE_CHECKING:
-    from embcheck.core.law import Family, Law
-    from embcheck.core.ledger import Entry
+from embcheck.core.facts import holds
+from embcheck.core.law import Family, Law
+from embcheck.core.ledger import SHIPPED, Entry, read
+from embcheck.engine.obligations import enumerated
+from embcheck.report.style import console
 
 
 def explain(
@@ -22,9 +23,6 @@ def explain(
 ) -> None:
     """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
     import inspect
-
-    from embcheck.core.ledger import SHIPPED, read
-    from embcheck.report.style import console
 
     family, found = law_named(law)
     out = console()
@@ -55,8 +53,6 @@ def _example(family: Family, law: Law) -> Any:
     the law obliges."""
     from itertools import islice
 
-    from embcheck.core.facts import holds
-
     def met(case: Any) -> int:
         facts = case.facts()
         return sum(holds(each, facts) for each in law.must_cover)
@@ -65,8 +61,6 @@ def _example(family: Family, law: Law) -> Any:
 
 
 def _judged(family: Family, law: Law) -> Iterator[Any]:
-    from embcheck.engine.obligations import enumerated
-
     return (case for case in enumerated(family) if law.refusal == family.refused(case) and law.when(case))
 
 

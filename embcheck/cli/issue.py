@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.known import cause_named, shipped_known
+from embcheck.known.issue import elsewhere, text
 
 
 def issue(name: Annotated[str, typer.Argument(help="A cause, as `embcheck known` lists them.")]) -> None:
     """Prints a text for the upstream tracker's bug form: what is wrong, a script, releases, versions. It files nothing."""
-    from embcheck.known.issue import elsewhere, text
-
     cause = cause_named(name)
     from torch.utils.collect_env import get_pretty_env_info
 

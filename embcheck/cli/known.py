@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from embcheck.cli.usage import record_at, refuse
-
-if TYPE_CHECKING:
-    from embcheck.core.cause import Cause, ModelCause
-    from embcheck.known.page import Known
+from embcheck.core.cause import SEVERITIES, Cause, ModelCause, summed_up
+from embcheck.core.facts import closest
+from embcheck.core.files import write_whole
+from embcheck.core.shipped_ledger import shipped
+from embcheck.engine.script_simplifier.simplify import simplified
+from embcheck.known import tried
+from embcheck.known.issue import stored
+from embcheck.known.models import PAGES as MODEL_PAGES
+from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
+from embcheck.known.models import model_causes, model_pages
+from embcheck.known.page import Known, pages
+from embcheck.known.recorded import DOCS, PAGES, SCRIPTS, keep, kept, of_records, outdated, scripts, unseen, updated
+from embcheck.runner.run import environment
 
 
 def known(
@@ -37,9 +46,6 @@ def known(
     that has no script gets a first one, of its first entry's witness, which a person then makes short.  The pages about torch
     go into known, those about what the audit found in models into audit-findings.
     """
-    from embcheck.known.models import model_causes
-    from embcheck.known.recorded import DOCS
-
     if (records or anew) and not write:
         refuse("--record and --anew go with --write")
     if write:
@@ -58,20 +64,12 @@ def known(
 
 def shipped_known() -> Known:
     """The shipped ledger with what is recorded of it."""
-    from embcheck.core.shipped_ledger import shipped
-    from embcheck.known import tried
-    from embcheck.known.page import Known
-    from embcheck.known.recorded import kept, scripts
-
     entries, causes = shipped()
     return Known(entries, tuple(causes.values()), kept(), scripts(), tried.kept())
 
 
 def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
     """The cause of a name; a name that none has is refused, with close ones, also among others."""
-    from embcheck.core.facts import closest
-    from embcheck.core.shipped_ledger import shipped
-
     entries, causes = shipped()
     if name not in causes:
         hint = closest(name, [*causes, *(entry.name for entry in entries), *others]) or "see `embcheck known`"
@@ -80,8 +78,6 @@ def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
 
 
 def _list(found: Known) -> None:
-    from embcheck.core.cause import summed_up
-
     typer.echo(f"{summed_up(found.causes)}, of {len(found.entries)} ledger entries")
     severity = ""
     for cause in found.ordered:
@@ -92,9 +88,6 @@ def _list(found: Known) -> None:
 
 
 def _one(found: Known, cause: Cause) -> None:
-    from embcheck.core.cause import SEVERITIES
-
-    typer.echo(f"{cause.name}\n{cause.title}\n")
     rows = {
         "api": cause.api,
         "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
@@ -103,7 +96,7 @@ def _one(found: Known, cause: Cause) -> None:
         "since": found.since(cause),
         "fixed": found.fixed(cause),
     }
-    _rows(rows)
+    _told(cause, rows)
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
@@ -111,11 +104,6 @@ def _one(found: Known, cause: Cause) -> None:
 
 
 def _one_of_models(cause: ModelCause) -> None:
-    from embcheck.core.cause import SEVERITIES
-    from embcheck.known.models import SCRIPTS
-    from embcheck.known.recorded import scripts
-
-    typer.echo(f"{cause.name}\n{cause.title}\n")
     rows = {
         "api": cause.api,
         "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
@@ -125,24 +113,18 @@ def _one_of_models(cause: ModelCause) -> None:
         "mend": " ".join(cause.fix.split()),
         "seen": f"with transformers {cause.seen}",
     }
-    _rows(rows)
-    typer.echo(f"\n{scripts(SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
+    _told(cause, rows)
+    typer.echo(f"\n{scripts(MODEL_SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
 
 
-def _rows(rows: Mapping[str, str]) -> None:
+def _told(cause: Cause | ModelCause, rows: Mapping[str, str]) -> None:
+    typer.echo(f"{cause.name}\n{cause.title}\n")
     for name, words in rows.items():
         if words:
             typer.echo(f"  {name:10} {words}")
 
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
-    from embcheck.core.files import write_whole
-    from embcheck.known.issue import stored
-    from embcheck.known.models import PAGES as MODEL_PAGES
-    from embcheck.known.models import model_causes, model_pages
-    from embcheck.known.page import pages
-    from embcheck.known.recorded import PAGES, SCRIPTS, keep, of_records, unseen, updated
-
     before = shipped_known()
     entries, causes = before.entries, before.causes
     found = updated(entries, before.recorded, of_records(record_at(path) for path in records))
@@ -168,8 +150,6 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
 
 def _replace(folder: Path, made: Mapping[str, str]) -> None:
     """Writes what differs of the pages in a folder, and removes those that are not made any more."""
-    from embcheck.core.files import write_whole
-
     for path, text in made.items():
         if not (folder / path).is_file() or (folder / path).read_text(encoding="utf-8") != text:
             write_whole(folder / path, text)
@@ -180,7 +160,6 @@ def _replace(folder: Path, made: Mapping[str, str]) -> None:
 
 def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
     """A script of the first entry's witness for each of these causes, where the installed torch shows it."""
-    from embcheck.engine.script_simplifier.simplify import simplified
     from embcheck.engine.witness import script_of
 
     found = {}
@@ -194,8 +173,6 @@ def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
 def _looked(entries: Any, found: Any, anew: bool) -> Any:
     """What is recorded, with what the entries show here that nothing is recorded of, or all of them."""
     from embcheck.engine.witness import look
-    from embcheck.known.recorded import outdated, unseen, updated
-    from embcheck.runner.run import environment
 
     missing = {entry.name for entry in entries} if anew else {*outdated(entries, found), *unseen(entries, found)}
     if not missing:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import typer
 from rich.text import Text
 
-from embcheck.cli.usage import INTERNAL, NOTHING, refuse
-from embcheck.core.machine import Machine, flags_of, seen
+from embcheck.cli.recording import close_record, keep_failures, open_record
+from embcheck.cli.usage import NOTHING, refuse
+from embcheck.core.machine import flags_of, seen
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.levels.level import BEST, Level, UnknownLevel, lacking, named
 from embcheck.engine.levels.sweep import AGREE, DECK, Request, Running, Swept, disagreements
+from embcheck.record.store import store_of
+from embcheck.report.failure import chosen
+from embcheck.report.levels import level_lines, level_table
+from embcheck.report.style import console
+from embcheck.report.terminal import failure
+from embcheck.runner.run import Results, environment, examples_of, exit_code
 
 
 def sweep(settings: Any, levels: str, *, family: str = "", keyword: str = "", workers: str = "auto") -> int:
     """Judges the deck at each level that there is here, prints what was proved and a table, and returns the exit code."""
-    from embcheck.report.style import console
-
     try:
         wanted = named(levels)
     except UnknownLevel as error:
         refuse(str(error))
     families = [name for name in DECK if name == (family or name) and _selects(keyword, name)]
     if not families:
-        refuse_nothing(family or keyword)
+        typer.echo(f"embcheck: nothing was selected: {family or keyword!r} is none of {', '.join(DECK)}", err=True)
+        raise typer.Exit(NOTHING)
     # Quick's deck unless another was asked for: the gate's, at every level, would take an hour.
     profile = "quick" if settings.profile == "gate" else settings.profile
     request = Request(tuple(families), profile=profile, seed=settings.seed, ledgers=tuple(map(str, settings.ledgers)))
@@ -41,12 +47,6 @@ def sweep(settings: Any, levels: str, *, family: str = "", keyword: str = "", wo
     except KeyboardInterrupt:
         return 2
     return _told(out, settings, swept, time.monotonic() - started)
-
-
-def refuse_nothing(asked: str) -> None:
-    """Says that the deck has nothing of what was asked for, and exit code 5."""
-    typer.echo(f"embcheck: nothing was selected: {asked!r} is none of {', '.join(DECK)}", err=True)
-    raise typer.Exit(NOTHING)
 
 
 def _selects(keyword: str, family: str) -> bool:
@@ -85,11 +85,6 @@ def _swept(wanted: Sequence[Level], request: Request, workers: int) -> Iterator[
 
 def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> int:
     """Prints and keeps what came of the levels; the exit code."""
-    from embcheck.report.failure import chosen
-    from embcheck.report.levels import level_lines, level_table
-    from embcheck.report.terminal import failure
-    from embcheck.runner.run import Results, examples_of, exit_code
-
     best = swept[0]
     verdicts = [verdict for each in swept for verdict in each.verdicts]
     verdicts += [found for each in swept[1:] if each.values for found in disagreements(best, each)]
@@ -100,7 +95,8 @@ def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> in
     for line in level_lines(swept):
         out.print(Text(line))
     out.print(level_table(swept, settled))
-    store = _kept(settings, examples, {each.device: each.machine for each in swept})
+    machines = {each.device: each.machine for each in swept}
+    store = keep_failures([(example, machines[example.device]) for example in examples], store_of(settings.report))
     laws = {law.law: law for each in swept for law in each.laws}
     for example in chosen(examples):
         out.print(failure(example, store, laws))
@@ -114,53 +110,17 @@ def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> in
     return _recorded(settings, swept, results, settled, code, seconds)
 
 
-def _kept(settings: Any, examples: Iterable[Any], machines: Mapping[str, Machine]) -> Any:
-    """Writes failures and scripts down; where, or None if that can't be."""
-    from importlib.metadata import version
-
-    from embcheck.record.store import keep, store_of
-
-    store = store_of(settings.report)
-    try:
-        for example in examples:
-            keep(example, store, torch=version("torch"), machine=machines[example.device].to_dict())
-    except OSError as error:
-        typer.echo(f"embcheck: failures can't be kept in {store}: {error.strerror}", err=True)
-        return None
-    return store
-
-
 def _recorded(
     settings: Any, swept: Sequence[Swept], results: Any, settled: Sequence[Verdict], code: int, seconds: float
 ) -> int:
     """Writes the record, if one was asked for; the exit code."""
-    import sys
-
-    from embcheck.record.record import Writer
-    from embcheck.runner.run import environment
-
-    if settings.report is None:
-        return code
-    path = settings.report / "record.ndjson"
-    try:
-        writer = Writer(path)
-    except OSError as error:
-        refuse(f"can't write the report to {path}: {error.strerror or error}; name a writable folder")
-    told = {name: str(value) for name, value in vars(settings).items() if value is not None}
-    writer.header(settings=told, arguments=sys.argv[1:], **environment(swept[0].machine))
-    for statement in {law.law: law for each in swept for law in (*each.laws, AGREE)}.values():
-        writer.statement(statement)
-    for verdict in results.verdicts:
-        writer.verdict(verdict)
-    writer.footer(
-        "finished",
-        code,
-        seconds=round(seconds, 1),
-        cases=results.cases,
-        digest=results.digest,
-        levels={each.level: each.words for each in swept},
-        settled=[verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
-    )
-    writer.close()
-    typer.echo(f"record: {path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
-    return INTERNAL if writer.broken and not code else code
+    writer = open_record(settings.report, settings, environment(swept[0].machine))
+    if writer is not None:
+        for statement in {law.law: law for each in swept for law in (*each.laws, AGREE)}.values():
+            writer.statement(statement)
+        for verdict in results.verdicts:
+            writer.verdict(verdict)
+        found = {"cases": results.cases, "digest": results.digest, "levels": {each.level: each.words for each in swept}}
+        failing = [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN]
+        writer.footer("finished", code, seconds=round(seconds, 1), settled=failing, **found)
+    return close_record(writer, code)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.usage import INTERNAL, record_at, refuse
+from embcheck.runner.merge import ShardError, merged, write
+from embcheck.runner.run import UsageError
 
 
 def merge(
@@ -15,9 +17,6 @@ def merge(
     output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
 ) -> None:
     """Makes the shards of a run one record, and exits as the whole run would have."""
-    from embcheck.runner.merge import ShardError, merged, write
-    from embcheck.runner.run import UsageError
-
     try:
         whole = merged([record_at(path) for path in records])
         broken = write(whole, output).broken

@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from embcheck.report.style import console
+from embcheck.subject.collect import load_families
+
 
 def modes(
     keyword: Annotated[str, typer.Option("-k", help="Only modes whose name or sentence contains this.")] = "",
 ) -> None:
     """Lists the modes: what each does, which families have it, what it can't do and why."""
     from embcheck.modes.mode import MODES, absent
-    from embcheck.report.style import console
-    from embcheck.subject.collect import load_families
 
     families = load_families().values()
     chosen = [mode for mode in MODES.values() if keyword.lower() in f"{mode.name} {mode.sentence}".lower()]

@@ -15,13 +15,17 @@ from embcheck.core.options import COMMAND, Option, options_of, shown
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def with_options(command: F) -> F:
-    """Gives a command that takes ``**given`` the options of the table, as typer reads them off a signature."""
-    own = inspect.signature(command, eval_str=True)
-    first = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    made = [_parameter(option) for option in options_of(COMMAND).values()]
-    command.__signature__ = own.replace(parameters=[*first, *made])  # type: ignore[attr-defined]
-    return command
+def with_options(*names: str) -> Callable[[F], F]:
+    """Gives a command that takes ``**given`` these options of the table, or all, as typer reads them off a signature."""
+
+    def decorated(command: F) -> F:
+        own = inspect.signature(command, eval_str=True)
+        first = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = [_parameter(option) for name, option in options_of(COMMAND).items() if name in (names or (name,))]
+        command.__signature__ = own.replace(parameters=[*first, *made])  # type: ignore[attr-defined]
+        return command
+
+    return decorated
 
 
 def _parameter(option: Option) -> inspect.Parameter:

@@ -7,20 +7,24 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import mode_names, profile_names
+from embcheck.cli.parameters import with_options
 from embcheck.cli.usage import NOTHING, lacks, refuse
 from embcheck.core.files import write_whole
+from embcheck.core.verdict import Status
+from embcheck.engine.source import copy
+from embcheck.record.compare import Change, Key
+from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
-
-if TYPE_CHECKING:
-    from embcheck.record.compare import Change, Key
-    from embcheck.record.grid import Grid, Step
-    from embcheck.releases.cell import Cell, Selection
-    from embcheck.releases.environment import Cache, Release
+from embcheck.releases.cell import Cell, Selection, run_cell, write_line
+from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
+from embcheck.releases.trial import try_script
+from embcheck.report.matrix import show
+from embcheck.report.style import console
+from embcheck.runner.run import Settings, UsageError
 
 #: Changes of one step whose scripts are run.
 _TRIED = 12
@@ -33,46 +37,37 @@ Index = Annotated[str, typer.Option("--index", help="A package index to install 
 Python = Annotated[str, typer.Option("--python", help="The Python of new environments: a version or a path.")]
 
 
+Asked = Annotated[
+    list[str] | None, typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters.")
+]
+On = Annotated[str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")]
+Address = Annotated[str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")]
+Shards = Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")]
+Every = Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")]
+Clean = Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")]
+
+
+@with_options("profile", "seed", "select", "mode", "ledger", "workers", "report")
 def releases(
-    asked: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters."),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option("--profile", help="quick, gate, full or deep: how much is run.", autocompletion=profile_names)
-    ] = "gate",
-    seed: Annotated[int, typer.Option("--seed", help="The same in every release.")] = 0,
-    keyword: Annotated[str, typer.Option("-k", help="Only what this pytest expression selects.")] = "",
-    mode: Annotated[
-        str, typer.Option("--mode", help="Modes: all, or names with commas between.", autocompletion=mode_names)
-    ] = "",
-    ledger: Annotated[Path | None, typer.Option("--ledger", help="Known violations, beside those shipped.")] = None,
-    workers: Annotated[str, typer.Option("-n", "--workers", help="Worker processes: a number or auto.")] = "auto",
-    on: Annotated[
-        str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")
-    ] = "local",
-    address: Annotated[
-        str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")
-    ] = "",
-    shards: Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")] = 1,
+    asked: Asked = None,
+    on: On = "local",
+    address: Address = "",
+    shards: Shards = 1,
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Folder for the records, failures and the page.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")] = False,
+    every: Every = False,
+    prune: Prune = False,
+    clean: Clean = False,
+    **given: Any,
 ) -> None:
     """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
 
     Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
     last release violates one or could not be run, or a record lacks something.
     """
-    from embcheck.releases.cell import Selection
-    from embcheck.runner.run import Settings, UsageError
-
+    profile, seed, mode, workers = (given[name] for name in ("profile", "seed", "mode", "workers"))
     try:
         Settings(seed, profile, modes=mode).checked()
     except UsageError as error:
@@ -88,21 +83,21 @@ def releases(
         _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
     if not wanted:
         return
-    selection = Selection(profile, seed, keyword, mode, str(ledger.absolute()) if ledger else "")
-    cells = (
-        _cells(held, wanted, selection, workers)
-        if on == "local"
-        else _on_ray(held, wanted, selection, workers, shards, address)
-    )
-    _show(held, cells, report, every)
+    ledger = str(given["ledger"].absolute()) if given["ledger"] else ""
+    selection = Selection(profile, seed, given["select"], mode, ledger)
+    if on == "local":
+        # A copy, so that an edit in the checkout does not change what a long run compares.
+        source = copy(held.sources)
+        cells = [run_cell(held, release, selection, source, workers, write_line) for release in wanted]
+    else:
+        cells = _on_ray(held, wanted, selection, workers, shards, address)
+    _show(held, cells, given["report"], every)
 
 
 def resources(
     asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool
 ) -> tuple[Cache, list[Release]]:
     """The cache and the releases that the command line names; bad ones are refused."""
-    from embcheck.releases.environment import Cache, Release, UnknownRelease
-
     try:
         held = Cache(cache, python)
         wanted = [Release(name, index) for name in asked or ()]
@@ -123,22 +118,10 @@ def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cells(cache: Cache, wanted: list[Release], selection: Selection, workers: str) -> list[Cell]:
-    from embcheck.engine.source import copy
-    from embcheck.releases.cell import run_cell, write_line
-
-    # A copy, so that an edit in the checkout does not change what a long run compares.
-    source = copy(cache.sources)
-    return [run_cell(cache, release, selection, source, workers, write_line) for release in wanted]
-
-
 def _on_ray(
     cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
 ) -> list[Cell]:
-    from embcheck.engine.source import copy
-    from embcheck.releases.cell import write_line
     from embcheck.releases.cluster import Cluster
-    from embcheck.releases.environment import ReleaseError
 
     # ray tells of dead nodes on the standard output, which is for what was asked for.
     with contextlib.redirect_stdout(sys.stderr):
@@ -157,10 +140,6 @@ def _on_ray(
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
-    from embcheck.record.grid import Grid
-    from embcheck.report.matrix import show
-    from embcheck.report.style import console
-
     grid = Grid(cells)
     trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
     out = console(width=max(140, 60 + 16 * len(cells)))
@@ -174,8 +153,6 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
 
 def exit_code_of(cells: list[Cell], grid: Grid) -> int:
     """1 if a step broke a law, the last release fails one, or a release has no whole record; else 0."""
-    from embcheck.core.verdict import Status
-
     broke = any(change.move.bad for step in grid.steps for change in step.changes)
     last = any(verdict.status >= Status.UNKNOWN for verdict in grid.settled[-1])
     lacking = any(cell.record is not None and not cell.record.complete for cell in cells)
@@ -184,8 +161,6 @@ def exit_code_of(cells: list[Cell], grid: Grid) -> int:
 
 def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
     """What the scripts of a step's changes say in the two releases: the change seen without embcheck."""
-    from embcheck.releases.trial import try_script
-
     by_name = {cell.name: cell for cell in cells}
     sides = [by_name[column.name] for column in (step.before, step.after)]
     told = {}
@@ -215,7 +190,6 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
                 if (cell.folder / STORE).is_dir():
                     shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
         if find_spec("jinja2") is not None:
-            from embcheck.record.grid import Run
             from embcheck.report.page import render
 
             columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]

@@ -10,15 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from embcheck.cli.main import CONFIGURED
 from embcheck.cli.parameters import origins, with_options
 from embcheck.cli.usage import law_named, refuse
 from embcheck.core.options import COLOURS, COMMAND, FORMS, options_of
 
-#: Where the context keeps the pyproject.toml that gave defaults.
-CONFIGURED = "embcheck.configured"
 
-
-@with_options
+@with_options()
 def run(
     context: typer.Context,
     pytest_options: Annotated[list[str] | None, typer.Argument(help="Further options for pytest, after --.")] = None,

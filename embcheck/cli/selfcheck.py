@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
 import time
@@ -16,6 +17,9 @@ from embcheck.cli.completion import profile_names
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
+from embcheck.report.style import bar, console, plain_table
+from embcheck.runner.run import Settings, UsageError
+from embcheck.subject.collect import load_families
 
 #: How many drawn faults there are without options.
 DRAWN = 400
@@ -56,7 +60,6 @@ def selfcheck(
     to kill; every fault by hand is killed, every control survives, and every law kills one.  -k takes some of those by hand
     alone, --drawn so many drawn ones alone; with --fault each is killed.
     """
-    from embcheck.runner.run import Settings, UsageError
     from selfcheck.by_hand import selected
     from selfcheck.fault import load_faults
 
@@ -84,9 +87,6 @@ def _scored(
     profile: str, seed: int, jobs: int, what: tuple[int, str, str, list[str]], to: Path | None
 ) -> tuple[int, set[str]]:
     """Plants drawn faults, reports them, and returns the exit code with the laws that killed one."""
-    from embcheck.runner.run import Settings, UsageError
-    from embcheck.subject.collect import load_families
-
     load_families()  # which finds the checkout
     try:
         from selfcheck import report
@@ -101,7 +101,7 @@ def _scored(
         refuse(str(error))
     if jobs < 1:
         refuse(f"--jobs {jobs}: expected at least 1")
-    found = _shown(lambda progress: score(faults, profile, seed, jobs, progress))
+    found = _shown(console(stderr=True), lambda progress: score(faults, profile, seed, jobs, progress))
     for words in found.wrong[:20]:
         typer.echo(f"no score: {words}")
     if found.wrong:
@@ -118,17 +118,20 @@ def _scored(
     return int(report.too_low(found.results, profile)), laws
 
 
-def _shown(work: Callable[[Callable[[str, int, int], None]], Any]) -> Any:
-    """What comes of work that tells what it is doing, with a progress bar for each thing where there is a terminal."""
-    from embcheck.report.style import bar, console
+def _shown(out: Console, work: Callable[[Callable[[str, int, int], None]], Any], *, lines: bool = False) -> Any:
+    """What comes of work that tells what it is doing, with a bar for each thing where there is a terminal.
 
-    with bar(console(stderr=True)) as followed:
+    Where there is none, a line for each tenth is printed if ``lines`` are asked for.
+    """
+    with bar(out) as followed:
         tasks: dict[str, Any] = {}
 
         def told(doing: str, done: int, total: int) -> None:
             if doing not in tasks:
                 tasks[doing] = followed.add_task(doing, total=total)
             followed.update(tasks[doing], completed=min(done, total))
+            if lines and followed.disable and done * 10 // total > (done - 1) * 10 // total:
+                out.print(f"{done}/{total} {doing}")
 
         return work(told)
 
@@ -156,14 +159,21 @@ def _faults(what: tuple[int, str, str, list[str]], seed: int) -> list[Any]:
 def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: set[str] | None) -> int:
     """Plants the chosen faults, reports them, and returns the exit code; None for ``others``, the laws that killed a drawn
     fault, asks of no law that it kills one."""
-    from embcheck.report.style import console
-    from embcheck.subject.collect import load_families
     from selfcheck.by_hand import idle_laws, rechecked
     from selfcheck.by_hand import selfcheck as run_all
     from selfcheck.fault import load_faults
 
     out, started = console(), time.perf_counter()
-    results = _followed(out, len(chosen), lambda progress: run_all(profile, seed, workers, chosen, progress))
+
+    def run(told: Callable[[str, int, int], None]) -> Any:
+        def progress(done: int, total: int, result: FaultResult) -> None:
+            told("faults", done, total)
+            if not result.good:
+                out.print(f"[bold red]{_status(result)}[/bold red]: {result.fault}")
+
+        return run_all(profile, seed, workers, chosen, progress)
+
+    results = _shown(out, run, lines=True)
     out.print(table_of(results))
     planted = [result for result in results if not result.control and result.status != "not applicable"]
     killed, seconds = sum(result.good for result in planted), time.perf_counter() - started
@@ -175,7 +185,13 @@ def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: s
         out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
     idle = [] if others is None else [law for law in idle_laws(results, families) if law not in others]
-    met = _looked_again(out, idle, lambda told: rechecked(idle, families, profile, seed, workers, told))
+    met: set[str] = set()
+    if idle:
+        out.print(f"no fault was seen to violate {len(idle)} laws: each meets the faults of its family")
+        count = itertools.count(1)
+        met = _shown(out, lambda told: rechecked(
+            idle, families, profile, seed, workers, lambda law: told("a second look", next(count), len(idle))
+        ))  # fmt: skip
     for name in idle:
         words = "seen on a second look" if name in met else "idle law"
         out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
@@ -186,44 +202,10 @@ def _status(result: FaultResult) -> str:
     return "a control was killed" if result.control and result.status == "killed" else result.status
 
 
-def _followed(out: Console, total: int, work: Callable[[Callable[[int, int, FaultResult], None]], Any]) -> Any:
-    """What a run returns, with a progress bar where there is a terminal and a line for each tenth where there is none."""
-    from embcheck.report.style import bar
-
-    with bar(out) as followed:
-        task = followed.add_task("faults", total=total)
-
-        def told(done: int, _: int, result: FaultResult) -> None:
-            followed.update(task, completed=done, description=result.fault)
-            if not result.good:
-                out.print(f"[bold red]{_status(result)}[/bold red]: {result.fault}")
-            if followed.disable and done * 10 // total > (done - 1) * 10 // total:
-                out.print(f"{done}/{total} faults")
-
-        return work(told)
-
-
-def _looked_again(out: Console, laws: list[str], look: Callable[[Callable[[str], None]], set[str]]) -> set[str]:
-    """What a second look at some laws gives, with a progress bar where there is a terminal."""
-    from embcheck.report.style import bar
-
-    if not laws:
-        return set()
-    out.print(f"no fault was seen to violate {len(laws)} laws: each meets the faults of its family")
-    with bar(out) as followed:
-        task = followed.add_task("a second look", total=len(laws))
-        return look(lambda law: followed.update(task, advance=1, description=law))
-
-
 def table_of(results: Iterable[FaultResult]) -> Table:
     """Who killed each fault, with which engine and mode, after how many cases and seconds."""
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("fault", "family", "killed by", "engine"):
-        table.add_column(name, no_wrap=True)
-    for name in ("cases", "s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("fault", "family", "killed by", "engine", numbers=("cases", "s"))
     for result in results:
         table.add_row(
             result.fault + (" (control)" if result.control else ""),

@@ -9,13 +9,22 @@ import typer
 
 from embcheck.cli.releases import CacheFolder, Index, Python, resources
 from embcheck.cli.usage import INTERNAL, Store, refuse
-from embcheck.record.store import STORE
+from embcheck.core.ledger import SHIPPED, read
+from embcheck.core.verdict import entry_name
+from embcheck.engine.crashes.crash import exit_statuses
+from embcheck.known import tried
+from embcheck.known.recorded import public, scripts
+from embcheck.record.store import STORE, StoreError
+from embcheck.record.store import script_of as kept
+from embcheck.record.totals import counted
+from embcheck.releases.bisect import bisect, minor_releases, turns
+from embcheck.releases.cell import write_line
+from embcheck.releases.environment import Cache, Release, ReleaseError
+from embcheck.releases.trial import Outcome, try_script
+from embcheck.report.style import console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from embcheck.releases.environment import Cache, Release
-    from embcheck.releases.trial import Outcome
 
 
 def since(
@@ -39,9 +48,6 @@ def since(
     cache: CacheFolder = None,
 ) -> None:
     """Bisects the releases with the failure's script: exit 0 if a first one was found, 1 if nothing changes."""
-    from embcheck.releases.bisect import bisect, turns
-    from embcheck.releases.cell import write_line
-
     if known:
         _try_known(*resources(_named([failure, *(asked or ())], index), index, python, cache, needed=True))
         return
@@ -64,8 +70,6 @@ def since(
 
 def _named(asked: list[str], index: str) -> list[str]:
     """The releases that were asked for, by default the last patch of every minor one."""
-    from embcheck.releases.bisect import minor_releases
-
     try:
         return list(filter(None, asked)) or minor_releases(index)
     except OSError as error:
@@ -74,12 +78,6 @@ def _named(asked: list[str], index: str) -> list[str]:
 
 def _try_known(cache: Cache, wanted: list[Release]) -> None:
     """Runs the script of every known bug in each release, and keeps how they end; exit 3 if none can be installed."""
-    from embcheck.engine.crashes.crash import exit_statuses
-    from embcheck.known import tried
-    from embcheck.known.recorded import public, scripts
-    from embcheck.releases.cell import write_line
-    from embcheck.releases.environment import ReleaseError
-
     texts, installed = scripts(), False
     for release in wanted:
         write_line(f"{release.asked}: …")
@@ -103,10 +101,6 @@ def _try_known(cache: Cache, wanted: list[Release]) -> None:
 
 def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
     """A release's own name and what the script says in it; one that can't be installed decides nothing."""
-    from embcheck.releases.cell import write_line
-    from embcheck.releases.environment import ReleaseError
-    from embcheck.releases.trial import Outcome, try_script
-
     try:
         environment = cache.environment(release)
         return environment.torch, try_script(script, environment, cache.folder / "trials")
@@ -117,18 +111,12 @@ def outcome(cache: Cache, release: Release, script: str) -> tuple[str, Outcome]:
 
 def decided(tried: Mapping[int, Outcome]) -> list[Outcome]:
     """What the releases said that could decide it."""
-    from embcheck.releases.trial import Outcome
-
     return [outcome for outcome in tried.values() if outcome is not Outcome.UNDECIDED]
 
 
 def show(tried: Mapping[int, Outcome], names: list[str]) -> None:
     """The line of releases with what the script said; then every change that was seen, and what is assumed."""
     from rich.text import Text
-
-    from embcheck.releases.bisect import turns
-    from embcheck.releases.trial import Outcome
-    from embcheck.report.style import console
 
     styles = {Outcome.FAILS: "bold red", Outcome.RIGHT: "green", Outcome.UNDECIDED: "magenta", None: "dim"}
     out = console()
@@ -147,8 +135,6 @@ def show(tried: Mapping[int, Outcome], names: list[str]) -> None:
 
 def closing(tried: Mapping[int, Outcome], count: int, changes: bool) -> list[str]:
     """What is said of a line of releases beside its changes: that there are none, and what nobody looked at."""
-    from embcheck.record.totals import counted
-
     said = decided(tried)
     if not said:
         return ["no release could decide it"]
@@ -165,9 +151,6 @@ def closing(tried: Mapping[int, Outcome], count: int, changes: bool) -> list[str
 
 def script_of_failure(failure: str, store: Path) -> str:
     """The script of a kept failure, of a cause or an entry of the ledger, or in a file; anything else is refused."""
-    from embcheck.record.store import StoreError
-    from embcheck.record.store import script_of as kept
-
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
         return path.read_text(encoding="utf-8")
@@ -182,10 +165,7 @@ def script_of_failure(failure: str, store: Path) -> str:
 
 def _of_ledger(name: str) -> str:
     """The script of a cause, or of an entry's witness, as the installed torch fails now; empty if there is neither."""
-    from embcheck.core.ledger import SHIPPED, read
-    from embcheck.core.verdict import entry_name
     from embcheck.engine.witness import script_of
-    from embcheck.known.recorded import scripts
 
     entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(name)), None)
     return script_of(entry) if entry is not None else scripts().get(name, "")

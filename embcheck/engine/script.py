@@ -90,8 +90,11 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
             for member in vars(thing).values():
                 refers(getattr(member, "__func__", member))
             del found[name]
-        elif hasattr(thing, "script"):  # a user's subject says itself how it is built
-            found[name] = thing
+        elif hasattr(thing, "script"):  # it says itself what a script shows, and which functions that calls
+            found[name] = None
+            for used in getattr(thing, "uses", ()):
+                visit(used.__name__, used)
+            del found[name]
         elif code is not None:
             found[name] = None  # a place, against cycles
             refers(thing)

@@ -59,7 +59,6 @@ def index(causes: Mapping[str, ModelCause]) -> str:
 
 
 def one(cause: ModelCause) -> str:
-    """The page of a cause."""
     return paragraphs(
         f"# {cause.name}",
         _MADE,

@@ -22,9 +22,7 @@ _REPORT = re.compile(r"\b([\w.-]+(?:/[\w.-]+)?)#(\d+)")
 WORST = ("silent-wrong", "memory", "crash")
 #: As many causes matter most: they have a snippet on the first page.
 TWENTY = 20
-_MADE = (
-    "<!-- Made by `embcheck known --write` from embcheck/core/ledger.toml and embcheck/known/recorded.json: edit those. -->"
-)
+_MADE = "<!-- Made by `embcheck known --write` from embcheck/core/ledger.toml and embcheck/known/recorded.json: edit those. -->"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Known:
     tried: Mapping[str, Tried] = field(default_factory=dict)
 
     def of(self, cause: Cause) -> list[Entry]:
-        """The entries of a cause."""
         return [entry for entry in self.entries if entry.cause == cause.name]
 
     def row(self, cause: Cause, heads: Iterable[Column]) -> list[str]:

@@ -37,7 +37,6 @@ class Recorded:
 
 
 def kept(path: Path = KEPT) -> dict[str, Recorded]:
-    """What is recorded, by the entries' names."""
     data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {name: Recorded(**found) for name, found in data.items()}
 
@@ -49,7 +48,6 @@ def keep(recorded: Mapping[str, Recorded], path: Path = KEPT) -> None:
 
 
 def scripts(folder: Path = SCRIPTS) -> dict[str, str]:
-    """The scripts, by the causes' names."""
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
 
 

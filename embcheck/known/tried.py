@@ -54,7 +54,6 @@ def digest(script: str) -> str:
 
 
 def kept(path: Path = KEPT) -> dict[str, Tried]:
-    """What is known, by the causes' names."""
     data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {name: Tried(**found) for name, found in data.items()}
 

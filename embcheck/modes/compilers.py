@@ -8,7 +8,7 @@ to eager.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.lifting import CALLS, NO_TRANSFORMS
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.lifting import NO_TRANSFORMS, recorded_on
+from embcheck.modes.mode import MODES, add_mode
 
 Tensor = torch.Tensor
 Backend = Callable[..., Callable[..., Any]]
@@ -25,166 +25,11 @@ Backend = Callable[..., Callable[..., Any]]
 #: How many graphs that a backend compiled have run.
 RAN = [0]
 
-_ONCE = "AOTAutograd's backward can't be differentiated again"
 _DYNAMO = NO_TRANSFORMS | {"entry=swapped": "dynamo does not trace warnings.catch_warnings"}
-_CANNOT = _DYNAMO | {"route=double_backward": _ONCE}
+_CANNOT = _DYNAMO | {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
 
-@mode("compile_eager", calls=CALLS, cases=lattice(6, 20, 60), engines=("product",), cost=10.0, cannot=_DYNAMO)
-def compile_eager(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="eager": dynamo's graphs and guards, run as they are."""
-    return program(build=compiled(build, dynamo_backend, True), **arguments)
-
-
-_NO_OTHERS = dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
-
-
-@mode(
-    "compile_guarded",
-    calls=CALLS,
-    cases=lattice(8, 24, 8),
-    engines=("product",),
-    cost=10.0,
-    cannot=_DYNAMO | _NO_OTHERS,
-)
-def compile_guarded(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="eager", once the same call was compiled for a layer with other flags."""
-    return program(build=compiled(preceded(build), dynamo_backend, True), **arguments)
-
-
-def preceded(build: Build) -> Build:
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-        padding, rows = flags.get("padding_idx"), len(weight)
-        others = {
-            "padding_idx": None if not rows else 0 if padding is None else (padding + 1) % rows,
-            "scale_grad_by_freq": not flags.get("scale_grad_by_freq", False),
-            "sparse": not flags.get("sparse", False),
-        }
-        if flags.get("mode") == "max":  # which takes neither
-            others |= {"scale_grad_by_freq": False, "sparse": False}
-        table = weight.detach().clone().requires_grad_(weight.requires_grad)
-        leaf, call = build(weight, **flags)
-        try:
-            _, first = build(table, **(flags | others))
-        except TypeError:  # a spelling without these flags
-            _, first = build(table, **flags)
-        # Built before what is judged, as any layer is; `compiled` calls it before the layer's own first call.
-        call.__dict__["preceding"] = first
-        return leaf, call
-
-    return built
-
-
-@mode("aot_eager", calls=CALLS, cases=lattice(3, 9, 60), engines=("product",), cost=20.0, cannot=_CANNOT)
-def aot_eager(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="aot_eager": forward and backward recorded."""
-    with donating(**arguments):
-        return program(build=compiled(build, aot_backend, True), **arguments)
-
-
-@mode("aot_decomposed", calls=CALLS, cases=lattice(3, 10, 60), engines=("product",), cost=20.0, cannot=_CANNOT)
-def aot_decomposed(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="aot_eager_decomp_partition": with inductor's decompositions and partitions."""
-    with donating(**arguments):
-        return program(build=compiled(build, decomposing_backend, True), **arguments)
-
-
-@mode(
-    "compile_no_grad",
-    grad=False,
-    calls=CALLS,
-    cases=lattice(4, 12, 60),
-    engines=("product",),
-    cost=10.0,
-    cannot=_DYNAMO,
-)
-def compile_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="eager", called without a graph."""
-    with torch.no_grad():
-        return program(build=compiled(build, dynamo_backend, True), **arguments)
-
-
-@mode("aot_no_grad", grad=False, calls=CALLS, cases=lattice(3, 9, 60), engines=("product",), cost=15.0, cannot=_CANNOT)
-def aot_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="aot_eager", called without a graph: no backward is recorded."""
-    with torch.no_grad():
-        return program(build=compiled(build, aot_backend, True), **arguments)
-
-
-def no_compiler() -> str | None:
-    """Why inductor can't compile here; None if it can.  The first compilation sets it up, which may take half a minute."""
-    import faulthandler
-
-    faulthandler.cancel_dump_traceback_later()  # no case runs: the next one sets the alarm anew
-    try:
-        seen = inductor(lambda build: {"value": build(torch.ones(3, 2))[1](torch.tensor([1, 2]))}, _probe)
-    except Exception as error:
-        text = str(error).strip().splitlines() or [""]
-        return f"inductor compiles nothing here: {type(error).__qualname__}: {text[0][:120]}"
-    return None if seen["value"].shape == (2, 2) else "inductor compiles nothing here"
-
-
-def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-    return weight, lambda indices: weight[indices] + 1
-
-
-@mode(
-    "inductor",
-    calls=CALLS,
-    cases=lattice(2, 6, 120),
-    engines=("product",),
-    cost=60.0,
-    cannot=_CANNOT,
-    lacking=no_compiler,
-)
-def inductor(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="inductor" and dynamic shapes."""
-    with donating(**arguments):
-        return program(build=compiled(build, inductor_backend, True), **arguments)
-
-
-@mode(
-    "inductor_no_grad",
-    grad=False,
-    calls=CALLS,
-    cases=lattice(2, 5, 120),
-    engines=("product",),
-    cost=60.0,
-    cannot=_CANNOT,
-    lacking=no_compiler,
-)
-def inductor_no_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="inductor" and dynamic shapes, called without a graph."""
-    with torch.no_grad():
-        return program(build=compiled(build, inductor_backend, True), **arguments)
-
-
-@mode(
-    "inductor_static",
-    calls=CALLS,
-    cases=lattice(1, 3, 6),
-    engines=("product",),
-    cost=200.0,
-    cannot=_CANNOT,
-    lacking=no_compiler,
-)
-def inductor_static(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.compile with backend="inductor", each size a constant."""
-    with donating(**arguments):
-        return program(build=compiled(build, inductor_backend, False), **arguments)
-
-
-def donating(route: Callable[..., Any] | None = None, **arguments: Any) -> AbstractContextManager[Any]:
-    """What torch asks for on routes that keep the graph: of donated_buffer, by which a backward uses saved tensors up,
-    its configuration says 'This flag must be set False if a user wants to retain_graph=True for backward'."""
-    import torch._functorch.config
-
-    known = torch._functorch.config
-    kept = route is not None and route.__name__ in ("retained", "create_graph") and hasattr(known, "donated_buffer")
-    return known.patch({"donated_buffer": False}) if kept else contextlib.nullcontext()
-
-
-def compiled(build: Build, backend: Backend, dynamic: bool) -> Build:
+def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
     import torch._functorch.config
 
     def run(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
@@ -237,6 +82,45 @@ def settings() -> Any:
     return known.patch({name: value for name, value in wanted.items() if hasattr(known, name)})
 
 
+def compiled_second(build: Build, backend: Backend) -> Build:
+    """Compiled once the same call was compiled for a layer with other flags."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+        padding, rows = flags.get("padding_idx"), len(weight)
+        others = {
+            "padding_idx": None if not rows else 0 if padding is None else (padding + 1) % rows,
+            "scale_grad_by_freq": not flags.get("scale_grad_by_freq", False),
+            "sparse": not flags.get("sparse", False),
+        }
+        if flags.get("mode") == "max":  # which takes neither
+            others |= {"scale_grad_by_freq": False, "sparse": False}
+        table = weight.detach().clone().requires_grad_(weight.requires_grad)
+        leaf, call = build(weight, **flags)
+        try:
+            _, first = build(table, **(flags | others))
+        except TypeError:  # a spelling without these flags
+            _, first = build(table, **flags)
+        # Built before what is judged, as any layer is; `compiled` calls it before the layer's own first call.
+        call.__dict__["preceding"] = first
+        return leaf, call
+
+    return compiled(built, backend)
+
+
+def compiled_statically(build: Build, backend: Backend) -> Build:
+    return compiled(build, backend, dynamic=False)
+
+
+def donating(route: Callable[..., Any] | None = None, **arguments: Any) -> AbstractContextManager[Any]:
+    """What torch asks for on routes that keep the graph: of donated_buffer, by which a backward uses saved tensors up,
+    its configuration says 'This flag must be set False if a user wants to retain_graph=True for backward'."""
+    import torch._functorch.config
+
+    known = torch._functorch.config
+    kept = route is not None and route.__name__ in ("retained", "create_graph") and hasattr(known, "donated_buffer")
+    return known.patch({"donated_buffer": False}) if kept else contextlib.nullcontext()
+
+
 def counted(graph: Callable[..., Any]) -> Callable[..., Any]:
     def ran(*inputs: Any) -> Any:
         RAN[0] += 1
@@ -268,3 +152,57 @@ def inductor_backend(graph: Any, example: Any) -> Callable[..., Any]:
     found = {name: value for name, value in wanted.items() if hasattr(known, name)}
     with known.patch(found), torch._functorch.config.patch({"enable_autograd_cache": False}):
         return counted(torch._dynamo.lookup_backend("inductor")(graph, example))
+
+
+def no_compiler() -> str | None:
+    """Why inductor can't compile here; None if it can.  The first compilation sets it up, which may take half a minute."""
+    import faulthandler
+
+    faulthandler.cancel_dump_traceback_later()  # no case runs: the next one sets the alarm anew
+    try:
+        run = MODES["inductor"].function
+        seen = run(lambda build: {"value": build(torch.ones(3, 2))[1](torch.tensor([1, 2]))}, build=_probe)
+    except Exception as error:
+        text = str(error).strip().splitlines() or [""]
+        return f"inductor compiles nothing here: {type(error).__qualname__}: {text[0][:120]}"
+    return None if seen["value"].shape == (2, 2) else "inductor compiles nothing here"
+
+
+def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
+    return weight, lambda indices: weight[indices] + 1
+
+
+def compile_mode(
+    name: str, compile_it: Callable[..., Build], backend: Backend, cases: Any, cost: float, words: str
+) -> None:
+    """Adds a mode; ``words`` are what its sentence says after "torch.compile with"."""
+    more: dict[str, Any] = {"lacking": no_compiler} if backend is inductor_backend else {}
+    if name.endswith("_no_grad"):
+        more["grad"] = False
+    elif backend is not dynamo_backend:
+        more["around"] = donating
+    cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
+    if compile_it is compiled_second:
+        cannot = cannot | dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
+    more |= recorded_on(cases, cannot, cost=cost)
+    add_mode(name, f"torch.compile with {words}", compile_it, backend, **more)
+
+
+compile_mode("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0,
+             'backend="eager": dynamo\'s graphs and guards, run as they are.')  # fmt: skip
+compile_mode("compile_guarded", compiled_second, dynamo_backend, lattice(8, 24, 8), 10.0,
+             'backend="eager", once the same call was compiled for a layer with other flags.')  # fmt: skip
+compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0,
+             'backend="aot_eager": forward and backward recorded.')  # fmt: skip
+compile_mode("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,
+             'backend="aot_eager_decomp_partition": with inductor\'s decompositions and partitions.')  # fmt: skip
+compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0,
+             'backend="eager", called without a graph.')  # fmt: skip
+compile_mode("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
+             'backend="aot_eager", called without a graph: no backward is recorded.')  # fmt: skip
+compile_mode("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0,
+             'backend="inductor" and dynamic shapes.')  # fmt: skip
+compile_mode("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
+             'backend="inductor" and dynamic shapes, called without a graph.')  # fmt: skip
+compile_mode("inductor_static", compiled_statically, inductor_backend, lattice(1, 3, 6), 200.0,
+             'backend="inductor", each size a constant.')  # fmt: skip

@@ -6,15 +6,16 @@ import copy
 import io
 import pickle
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from embcheck.modes.layer import BOTH, MODULE, Build, through
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.layer import BOTH, MODULE, through
+from embcheck.modes.mode import build_mode
 
 Module = torch.nn.Module
+_ALIAS: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
+_COPY = _ALIAS | {"aliases": False}
 
 
 def emptied(layer: Module) -> Module:
@@ -26,42 +27,36 @@ def emptied(layer: Module) -> Module:
     return other
 
 
-@mode("deepcopy", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
-def deepcopied(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("deepcopy", through, **_COPY)
+def deepcopied(layer: Module) -> Module:
     """copy.deepcopy of the layer."""
-    return program(build=through(build, copy.deepcopy), **arguments)
+    return copy.deepcopy(layer)
 
 
-@mode("copy", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
-def copied(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("copy", through, **_ALIAS)
+def copied(layer: Module) -> Module:
     """copy.copy of the layer, which shares its parameter."""
-    return program(build=through(build, copy.copy), **arguments)
+    return copy.copy(layer)
 
 
-def pickled_again(layer: Module) -> Module:
+@build_mode("pickle", through, **_COPY)
+def pickled(layer: Module) -> Module:
+    """pickle.loads(pickle.dumps(layer))."""
     return pickle.loads(pickle.dumps(layer))  # type: ignore[no-any-return]
 
 
-@mode("pickle", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
-def pickled(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """pickle.loads(pickle.dumps(layer))."""
-    return program(build=through(build, pickled_again), **arguments)
-
-
-def loaded_again(layer: Module) -> Module:
+@build_mode("saved", through, cost=1.5, **_COPY)
+def saved(layer: Module) -> Module:
+    """torch.save and torch.load of the layer, weights_only=False."""
     file = io.BytesIO()
     torch.save(layer, file)
     file.seek(0)
     return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
 
 
-@mode("saved", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False, cost=1.5)
-def saved(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.save and torch.load of the layer, weights_only=False."""
-    return program(build=through(build, loaded_again), **arguments)
-
-
+@build_mode("saved_weights", through, cost=2, **_COPY)
 def weights_loaded(layer: Module) -> Module:
+    """torch.save and torch.load of the state_dict, weights_only=True, into a layer whose table is NaN."""
     file, other = io.BytesIO(), emptied(layer)
     torch.save(layer.state_dict(), file)
     file.seek(0)
@@ -69,13 +64,9 @@ def weights_loaded(layer: Module) -> Module:
     return other
 
 
-@mode("saved_weights", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False, cost=2)
-def saved_weights(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.save and torch.load of the state_dict, weights_only=True, into a layer whose table is NaN."""
-    return program(build=through(build, weights_loaded), **arguments)
-
-
-def mapped_again(layer: Module) -> Module:
+@build_mode("mapped", through, cost=8, **_COPY | {"cannot": MODULE | {"elements=0": "there is nothing to map"}})
+def mapped(layer: Module) -> Module:
+    """torch.load with mmap=True, assigned: the table lies in a file that is mapped."""
     other = emptied(layer)
     with tempfile.NamedTemporaryFile() as file:
         torch.save(layer.state_dict(), file.name)
@@ -83,45 +74,25 @@ def mapped_again(layer: Module) -> Module:
     return other
 
 
-@mode(
-    "mapped",
-    calls=BOTH,
-    rebuilds=True,
-    keeps_names=True,
-    cannot=MODULE | {"elements=0": "there is nothing to map"},
-    aliases=False,
-    cost=8,
-)
-def mapped(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.load with mmap=True, assigned: the table lies in a file that is mapped."""
-    return program(build=through(build, mapped_again), **arguments)
-
-
+@build_mode("state_dict", through, **_COPY)
 def state_loaded(layer: Module) -> Module:
+    """state_dict loaded into a layer whose table is NaN: a copy."""
     other = emptied(layer)
     other.load_state_dict(layer.state_dict())
     return other
 
 
-@mode("state_dict", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
-def state_dict(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """state_dict loaded into a layer whose table is NaN: a copy."""
-    return program(build=through(build, state_loaded), **arguments)
-
-
+@build_mode("state_dict_assign", through, **_ALIAS)
 def state_assigned(layer: Module) -> Module:
+    """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
     other = emptied(layer)
     other.load_state_dict(layer.state_dict(), assign=True)
     return other
 
 
-@mode("state_dict_assign", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
-def state_dict_assign(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
-    return program(build=through(build, state_assigned), **arguments)
-
-
+@build_mode("swap_params", through, **_COPY)
 def state_swapped(layer: Module) -> Module:
+    """state_dict loaded while parameters are swapped: torch.__future__.set_swap_module_params_on_conversion."""
     other, before = emptied(layer), torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
@@ -131,28 +102,21 @@ def state_swapped(layer: Module) -> Module:
     return other
 
 
-@mode("swap_params", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, aliases=False)
-def swap_params(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """state_dict loaded while parameters are swapped: torch.__future__.set_swap_module_params_on_conversion."""
-    return program(build=through(build, state_swapped), **arguments)
+_WIDENED = {
+    "values=special": "a conversion may change the payload of a NaN",
+    "dtype=float64": "no dtype is wider",
+}
 
 
+@build_mode("to_dtype", through, calls=BOTH, rebuilds=True, cannot=MODULE | _WIDENED, aliases=False)
 def widened(layer: Module) -> Module:
+    """layer.to(torch.float64).to(dtype): exact, for every smaller number is one of float64."""
     (table,) = layer.parameters()
     dtype = table.dtype
     return layer.to(torch.float64).to(dtype)
 
 
-@mode("to_dtype", calls=BOTH, rebuilds=True, cannot=MODULE | {
-    "values=special": "a conversion may change the payload of a NaN",
-    "dtype=float64": "no dtype is wider",
-}, aliases=False)  # fmt: skip
-def to_dtype(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """layer.to(torch.float64).to(dtype): exact, for every smaller number is one of float64."""
-    return program(build=through(build, widened), **arguments)
-
-
-@mode("share_memory", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=2)
-def share_memory(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("share_memory", through, cost=2, **_ALIAS)
+def shared(layer: Module) -> Module:
     """layer.share_memory(): the table moves into memory that processes share."""
-    return program(build=through(build, Module.share_memory), **arguments)
+    return layer.share_memory()

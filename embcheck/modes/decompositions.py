@@ -8,38 +8,36 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.lifting import CALLS, NO_TRANSFORMS
+from embcheck.modes.lifting import NO_TRANSFORMS, recorded_on
 from embcheck.modes.mode import Program, mode
 
 #: The operators that are replaced: those of lookups, and what lookups are made of.
 NAMES = ("embedding", "one_hot", "index_select", "renorm", "index_put", "masked_fill", "nonzero")
+_DECOMPOSED: dict[str, Any] = recorded_on(lattice(20, 120, 12), NO_TRANSFORMS, cost=2.0)
 
 
-@mode("decompositions", calls=CALLS, cases=lattice(20, 120, 12), engines=("product",), cost=2.0, cannot=NO_TRANSFORMS)
-def decompositions(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@mode("decompositions", **_DECOMPOSED)
+def decompositions(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """torch._decomp.decomposition_table in place of the kernels."""
     with decomposing(torch._decomp.decomposition_table):
-        return program(build=build, **arguments)
+        return program(**arguments)
 
 
-@mode("core_decompositions", calls=CALLS, cases=lattice(20, 120, 12), engines=("product",), cost=2.0,
-      cannot=NO_TRANSFORMS)  # fmt: skip
-def core_decompositions(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@mode("core_decompositions", **_DECOMPOSED)
+def core_decompositions(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """torch._decomp.core_aten_decompositions in place of the kernels."""
     with decomposing(core_table()):
-        return program(build=build, **arguments)
+        return program(**arguments)
 
 
-@mode("inductor_decompositions", calls=CALLS, cases=lattice(20, 120, 12), engines=("product",), cost=2.0,
-      cannot=NO_TRANSFORMS)  # fmt: skip
-def inductor_decompositions(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@mode("inductor_decompositions", **_DECOMPOSED)
+def inductor_decompositions(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """torch._inductor's decompositions in place of the kernels."""
     import torch._inductor.decomposition
 
     with decomposing(torch._inductor.decomposition.decompositions):
-        return program(build=build, **arguments)
+        return program(**arguments)
 
 
 #: What `core_table` holds, which takes long to put together.
@@ -52,11 +50,7 @@ def core_table() -> Mapping[Any, Callable[..., Any]]:
     return CORE
 
 
-_CORE_TABLE = """\
-def core_table():
-    return torch._decomp.core_aten_decompositions()
-"""
-core_table.script = _CORE_TABLE  # type: ignore[attr-defined]
+core_table.script = "def core_table():\n    return torch._decomp.core_aten_decompositions()\n"  # type: ignore[attr-defined]
 
 
 def decomposing(table: Mapping[Any, Callable[..., Any]]) -> TorchDispatchMode:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed
 
 from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed, on_routes
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.mode import add_mode
 
 
 def alone() -> None:
@@ -72,26 +71,12 @@ _PLACED = {
     "route=batched": "DTensor is no tensor of torch.vmap",
     "embedding_dim=0 & entry=linear": "a table without columns is not sharded by them",
 } | {f"entry={name}": "no sharding strategy is registered for it" for name in ("bag_sum", "bag_mean", "bag_max")}
+
 _DTENSOR: dict[str, Any] = {"calls": TABLE, "rebuilds": True, "lacking": no_tensor, "cost": 6, "cannot": _PLACED}
-
-
-@mode("dtensor_replicate", **_DTENSOR)
-def dtensor_replicate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The table is a DTensor on one process, Replicate()."""
-    return program(build=placed(build, "Replicate"), **arguments)
-
-
-@mode("dtensor_rows", **_DTENSOR)
-def dtensor_rows(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The table is a DTensor on one process, its rows sharded: Shard(0)."""
-    return program(build=placed(build, "Shard", 0), **arguments)
-
-
-@mode("dtensor_columns", **_DTENSOR)
-def dtensor_columns(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The table is a DTensor on one process, its columns sharded: Shard(1)."""
-    return program(build=placed(build, "Shard", 1), **arguments)
-
+_ONE = "The table is a DTensor on one process"
+add_mode("dtensor_replicate", f"{_ONE}, Replicate().", placed, "Replicate", **_DTENSOR)
+add_mode("dtensor_rows", f"{_ONE}, its rows sharded: Shard(0).", placed, "Shard", 0, **_DTENSOR)
+add_mode("dtensor_columns", f"{_ONE}, its columns sharded: Shard(1).", placed, "Shard", 1, **_DTENSOR)
 
 #: What DistributedDataParallel can't do.
 _MODULE = MODULE | {
@@ -99,26 +84,27 @@ _MODULE = MODULE | {
     "learns=none": "DistributedDataParallel refuses a module of which nothing learns",
     "learns=weights": "DistributedDataParallel refuses a module of which nothing learns",
     "num_embeddings=1": "a single row may have a stride that DistributedDataParallel takes for shared memory",
-        "layout=expanded": "rows that share memory can't be sent to one by one",
+    "layout=expanded": "rows that share memory can't be sent to one by one",
 } | {
     f"sparse & entry={name}": "DistributedDataParallel knows sparse gradients by the type of their module"
     for name in ("functional", "torch_embedding", "aten", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "torch_bag")
-}  # fmt: skip
+} | on_routes(
+    ("retained", "two_lookups", "two_shapes", "two_calls", "rows_of_a_leaf", "autograd_grad", "create_graph",
+     "double_backward", "batched"),
+    "DistributedDataParallel takes one backward, into .grad, for each forward",
+)  # fmt: skip
 
 
-@mode("ddp", calls=BOTH, rebuilds=True, lacking=no_group, cost=3, cannot=_MODULE | {
-    f"route={name}": "DistributedDataParallel takes one backward, into .grad, for each forward"
-    for name in ("retained", "two_lookups", "two_shapes", "two_calls", "rows_of_a_leaf", "autograd_grad", "create_graph",
-                 "double_backward", "batched")
-})  # fmt: skip
-def ddp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """DistributedDataParallel on one process, find_unused_parameters=True."""
-
+def in_parallel(build: Build) -> Build:
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        alone()
         layer = as_module(build, weight, flags)
         (leaf,) = layer.parameters()
         leaf.requires_grad_()
         return leaf, torch.nn.parallel.DistributedDataParallel(layer, find_unused_parameters=True)
 
-    alone()
-    return program(build=built, **arguments)
+    return built
+
+
+_WORDS = "DistributedDataParallel on one process, find_unused_parameters=True."
+add_mode("ddp", _WORDS, in_parallel, calls=BOTH, rebuilds=True, lacking=no_group, cost=3, cannot=_MODULE)

@@ -22,7 +22,18 @@ from embcheck.modes.layer import TRANSFORMING
 
 #: Axes whose values give no other graph, or are chosen for each case of a signature.
 _FREE = frozenset(
-    {"num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "out_of_range", "history", "threads"}
+    {
+        "num_embeddings",
+        "embedding_dim",
+        "indices",
+        "shape",
+        "values",
+        "upstream",
+        "seed",
+        "out_of_range",
+        "history",
+        "threads",
+    }
 )
 #: Histories that change no shape and no mode, so that they ask for no further graph.
 CALM = (

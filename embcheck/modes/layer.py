@@ -72,19 +72,26 @@ def through(build: Build, trip: Callable[[torch.nn.Module], torch.nn.Module]) ->
     return built
 
 
-def inside(build: Build, context: Callable[[], AbstractContextManager[Any]]) -> Build:
-    """Each call happens inside a context."""
+def recalled(build: Build, change: Callable[[Call], Call]) -> Build:
+    """What is called is ``change(call)``."""
 
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
         leaf, call = build(weight, **flags)
+        return leaf, change(call)
 
+    return built
+
+
+def inside(build: Build, context: Callable[[], AbstractContextManager[Any]]) -> Build:
+
+    def change(call: Call) -> Call:
         def called(*given: Tensor | None) -> Tensor:
             with context():
                 return call(*given)
 
-        return leaf, called
+        return called
 
-    return built
+    return recalled(build, change)
 
 
 def handed(build: Build, around: Callable[[Call, Tensor, tuple[Any, ...]], Tensor]) -> Build:

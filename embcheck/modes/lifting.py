@@ -6,13 +6,13 @@ Nothing but torch is imported by what a counterexample's script shows.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from embcheck.families.lookup.spelling import Build
-from embcheck.modes.layer import TRANSFORMING, on_routes
+from embcheck.modes.layer import BOTH, TRANSFORMING, on_routes
 
 Tensor = torch.Tensor
 #: A lookup as a function of its table and of its inputs that are tensors.
@@ -20,12 +20,13 @@ Lifted = Callable[..., Tensor]
 #: Makes an artefact of a lifted lookup and an example of its arguments.
 Maker = Callable[[Lifted, "tuple[Tensor, ...]"], Lifted]
 
-#: Kinds of call that can be compiled: rows of a table, bags of rows.
-CALLS = frozenset({"table", "bag"})
-TABLE = frozenset({"table"})
-
 #: Ways to take a derivative that transform the call from outside.
 NO_TRANSFORMS = on_routes(TRANSFORMING, "functorch does not look into what is recorded or compiled")
+
+
+def recorded_on(cases: Any, cannot: Mapping[str, str], **properties: Any) -> dict[str, Any]:
+    """The properties of a mode that records, exports or compiles calls: one item, whose cases share signatures."""
+    return {"calls": BOTH, "cases": cases, "engines": ("product",), "cannot": cannot, **properties}
 
 
 def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | None, ...]) -> Lifted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -53,7 +53,6 @@ class Mode:
 
     @property
     def sentence(self) -> str:
-        """What it does, in words."""
         return " ".join((self.function.__doc__ or "").split())
 
     def reason(self, case: Any, family: Family) -> str | None:
@@ -133,6 +132,7 @@ GRAPH = "graph"
 
 
 MODES: dict[str, Mode] = {}
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]:
@@ -143,6 +143,47 @@ def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]
         return function
 
     return register
+
+
+def build_mode(name: str, change: Callable[..., Any], *more: Any, **properties: Any) -> Callable[[F], F]:
+    """Registers a mode that only changes what is built: ``build`` becomes ``change(build, function, *more)``.
+
+    ``function`` is the decorated one, and its docstring the mode's sentence; ``properties`` are those of `add_mode`.
+    """
+
+    def register(function: F) -> F:
+        add_mode(name, function.__doc__ or "", change, function, *more, **properties)
+        return function
+
+    return register
+
+
+def add_mode(
+    name: str,
+    sentence: str,
+    change: Callable[..., Any],
+    *given: Any,
+    around: Callable[..., Any] | None = None,
+    **properties: Any,
+) -> None:
+    """Adds a mode that gives the program ``change(build, *given)`` for its ``build``.
+
+    The program runs inside of ``around(**arguments)`` if there is one, and without a graph in a mode without ``grad``.
+    The function is made from its text, which is also what a counterexample's script shows.
+    """
+    values = ", ".join(["build", *(one.__name__ if callable(one) else repr(one) for one in given)])
+    inside = f"{around.__name__}(**arguments)" if around is not None else ""
+    context = inside or ("" if properties.get("grad", True) else "torch.no_grad()")
+    indent = "    " * (2 if context else 1)
+    lines = [f"def in_{name}(program, build, **arguments):", *([f"    with {context}:"] if context else [])]
+    text = "\n".join([*lines, f"{indent}return program(build={change.__name__}({values}), **arguments)"])
+    uses = [one for one in (change, *given, around) if callable(one)]
+    scope: dict[str, Any] = {one.__name__: one for one in uses} | {"torch": torch}
+    exec(text, scope)
+    function: Any = scope[f"in_{name}"]
+    function.__doc__, function.__module__ = sentence, uses[1 if len(uses) > 1 else 0].__module__
+    function.script, function.uses = text, uses
+    MODES[name] = Mode(name, function, **properties)
 
 
 def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from embcheck.modes.layer import BOTH, MODULE, Build, Tensor, inside, through
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.layer import BOTH, MODULE, Tensor, inside, through
+from embcheck.modes.mode import Program, add_mode, build_mode, mode
 
 Module = torch.nn.Module
 #: Our own spellings and histories that make a tensor of their own.
@@ -19,36 +19,32 @@ _ELSEWHERE = {
 }
 
 
-@mode("train", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
-def train(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+_LAYER: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
+
+
+@build_mode("train", through, **_LAYER)
+def training(layer: Module) -> Module:
     """layer.train()."""
-    return program(build=through(build, Module.train), **arguments)
+    return layer.train()
 
 
-@mode("eval", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=0.25)
-def evaluate(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("eval", through, cost=0.25, **_LAYER)
+def evaluating(layer: Module) -> Module:
     """layer.eval(): a table has nothing that trains otherwise."""
-    return program(build=through(build, Module.eval), **arguments)
+    return layer.eval()
 
 
-@mode("serving", grad=False, calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE, cost=0.25)
-def serving(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """layer.eval(), called without a graph: what is kept for that may be stale."""
-    with torch.no_grad():
-        return program(build=through(build, Module.eval), **arguments)
+_SERVED = "layer.eval(), called without a graph: what is kept for that may be stale."
+add_mode("serving", _SERVED, through, evaluating, grad=False, cost=0.25, **_LAYER)
 
 
+@build_mode("module_hooks", through, **_LAYER)
 def watched(layer: Module) -> Module:
+    """Hooks before and after forward that return None."""
     layer.register_forward_pre_hook(lambda module, given: None)
     layer.register_forward_hook(lambda module, given, value: None)
     layer.register_state_dict_pre_hook(lambda module, prefix, keep: None)
     return layer
-
-
-@mode("module_hooks", calls=BOTH, rebuilds=True, keeps_names=True, cannot=MODULE)
-def module_hooks(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Hooks before and after forward that return None."""
-    return program(build=through(build, watched), **arguments)
 
 
 class Same(torch.nn.Module):
@@ -56,39 +52,35 @@ class Same(torch.nn.Module):
         return table
 
 
+@build_mode("parametrize", through, calls=BOTH, rebuilds=True, cannot=MODULE, cost=1.5)
 def parametrized_by_itself(layer: Module) -> Module:
+    """torch.nn.utils.parametrize with the identity."""
     ((name, _),) = layer.named_parameters()
     owner, _, attribute = name.rpartition(".")
     parametrize.register_parametrization(layer.get_submodule(owner), attribute, Same())
     return layer
 
 
-@mode("parametrize", calls=BOTH, rebuilds=True, cannot=MODULE, cost=1.5)
-def parametrized(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.nn.utils.parametrize with the identity."""
-    return program(build=through(build, parametrized_by_itself), **arguments)
-
-
-@mode("data_parallel", calls=BOTH, rebuilds=True, cannot=MODULE)
-def data_parallel(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("data_parallel", through, calls=BOTH, rebuilds=True, cannot=MODULE)
+def data_parallel_layer(layer: Module) -> Module:
     """torch.nn.DataParallel without devices, as it is on a CPU."""
-    return program(build=through(build, torch.nn.DataParallel), **arguments)
+    return torch.nn.DataParallel(layer)
 
 
 @mode("deterministic", calls=BOTH)
-def deterministic(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+def deterministic(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """torch.use_deterministic_algorithms, which also fills new memory with NaN."""
     torch.use_deterministic_algorithms(True)
     try:
-        return program(build=build, **arguments)
+        return program(**arguments)
     finally:
         torch.use_deterministic_algorithms(False)
 
 
-@mode("default_device", calls=BOTH, cannot=_ELSEWHERE)
-def default_device(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("default_device", inside, calls=BOTH, cannot=_ELSEWHERE)
+def meta_by_default() -> torch.device:
     """The call while the default device is meta: what it makes must lie on the table's."""
-    return program(build=inside(build, lambda: torch.device("meta")), **arguments)
+    return torch.device("meta")
 
 
 def with_default(dtype: torch.dtype, program: Program, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,33 +14,41 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.layer import BOTH, MODULE
+from embcheck.modes.layer import BOTH, MODULE, TABLE
 from embcheck.modes.layer import through as relaid
-from embcheck.modes.lifting import CALLS, NO_TRANSFORMS, TABLE, Lifted, through
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.lifting import NO_TRANSFORMS, Lifted, recorded_on, through
+from embcheck.modes.mode import add_mode, build_mode
 
 Tensor = torch.Tensor
 Example = tuple[Tensor, ...]
 
 #: Entries whose call is a module.
 _MODULES = ("module", "module_eval", "from_pretrained", "assigned", "loaded", "nested")
+#: Those whose call is a closure.
+_CLOSURES = (
+    *(
+        "functional",
+        "functional_call",
+        "torch_embedding",
+        "torch_bag",
+        "aten",
+        "forward_only",
+        "one_hot_product",
+        "linear",
+    ),
+    *("renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module"),
+)
 _FORGETS = "a recording forgets no_grad"
 _NO_CLOSURES = "TorchScript compiles modules, not closures"
+_UNTRACED = NO_TRANSFORMS | {
+    "entry=functional_call": "functional_call takes no module that is being traced",
+    "entry=renorm_": _FORGETS,
+    "entry=bag_module": "functional_call takes no module that is being traced",
+}
 
 
-@mode("jit_trace", calls=TABLE, cases=lattice(24, 70, 8), engines=("product",), cost=2.0,
-      cannot=NO_TRANSFORMS | {
-          "entry=functional_call": "functional_call takes no module that is being traced",
-          "entry=renorm_": _FORGETS,
-          "entry=bag_module": "functional_call takes no module that is being traced",
-      })  # fmt: skip
-def jit_trace(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through torch.jit.trace."""
-    return program(build=through(build, traced, trace_module), **arguments)
-
-
-def traced(function: Lifted, example: Example) -> Lifted:
-    return torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-any-return]
+def _of_tables(cannot: Mapping[str, str], cost: float, **entry: tuple[str, ...]) -> dict[str, Any]:
+    return recorded_on(lattice(24, 70, 8, **entry), cannot, cost=cost) | {"calls": TABLE}
 
 
 def trace_module(layer: torch.nn.Module, example: Example) -> Lifted:
@@ -53,23 +61,10 @@ def trace_module(layer: torch.nn.Module, example: Example) -> Lifted:
     return traced_layer
 
 
-@mode(
-    "jit_script",
-    calls=TABLE,
-    cases=lattice(24, 70, 8, entry=_MODULES),
-    engines=("product",),
-    cost=3.0,
-    cannot=NO_TRANSFORMS
-    | {
-        f"entry={name}": _NO_CLOSURES
-        for name in ("functional", "functional_call", "torch_embedding", "torch_bag", "aten", "forward_only",
-                     "one_hot_product", "linear", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max",
-                     "bag_twice", "bag_between_empty", "bag_module")
-    },
-)  # fmt: skip
-def jit_script(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Modules through torch.jit.script."""
-    return program(build=scripted(build), **arguments)
+@build_mode("jit_trace", through, trace_module, **_of_tables(_UNTRACED, 2.0))
+def traced(function: Lifted, example: Example) -> Lifted:
+    """Through torch.jit.trace."""
+    return torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-any-return]
 
 
 def scripted(build: Build) -> Build:
@@ -80,7 +75,23 @@ def scripted(build: Build) -> Build:
     return built
 
 
+_UNSCRIPTED = NO_TRANSFORMS | {f"entry={name}": _NO_CLOSURES for name in _CLOSURES}
+add_mode("jit_script", "Modules through torch.jit.script.", scripted, **_of_tables(_UNSCRIPTED, 3.0, entry=_MODULES))
+
+
+@build_mode(
+    "jit_saved",
+    relaid,
+    calls=BOTH,
+    rebuilds=True,
+    cases=lattice(24, 48, 8, entry=_MODULES),
+    engines=("product",),
+    cost=8.0,
+    aliases=False,
+    cannot=MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")},
+)
 def script_saved(layer: torch.nn.Module) -> Any:
+    """Modules through torch.jit.script, saved, and loaded with map_location."""
     # Frozen on the way, since whoever calls the layer says again whether it learns.
     learning = [parameter.requires_grad for parameter in layer.parameters()]
     file = io.BytesIO()
@@ -94,58 +105,33 @@ def script_saved(layer: torch.nn.Module) -> Any:
     return loaded
 
 
-@mode(
-    "jit_saved",
-    calls=BOTH,
-    rebuilds=True,
-    cases=lattice(24, 48, 8, entry=_MODULES),
-    engines=("product",),
-    cost=8.0,
-    aliases=False,
-    cannot=MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")},
-)
-def jit_saved(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Modules through torch.jit.script, saved, and loaded with map_location."""
-    return program(build=relaid(build, script_saved), **arguments)
+def symbolic_module(layer: torch.nn.Module, example: Example) -> Lifted:
+    return torch.fx.symbolic_trace(layer).forward
 
 
-_BRANCHES = "a proxy has no size that Python could look at"
+_UNPROXIED = NO_TRANSFORMS | {
+    "entry=functional_call": "functional_call takes no proxies",
+    "entry=renorm_": _FORGETS,
+    "entry=aten_renorm_": "increment_version takes no proxies",
+    **{f"entry={name}": "a proxy has no size that Python could look at" for name in _CLOSURES[-6:]},
+}
 
 
-@mode(
+@build_mode(
     "fx",
+    through,
+    symbolic_module,
     hooks=False,
-    calls=TABLE,
-    cases=lattice(24, 48, 8),
-    engines=("product",),
-    cost=2.0,
-    cannot=NO_TRANSFORMS
-    | {
-        "entry=functional_call": "functional_call takes no proxies",
-        "entry=renorm_": _FORGETS,
-        "entry=aten_renorm_": "increment_version takes no proxies",
-    }
-    | {
-        f"entry={name}": _BRANCHES
-        for name in ("bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module")
-    },
+    **recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0) | {"calls": TABLE},
 )
-def through_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through torch.fx.symbolic_trace."""
-    return program(build=through(build, symbolic, symbolic_module), **arguments)
-
-
 def symbolic(function: Lifted, example: Example) -> Lifted:
+    """Through torch.fx.symbolic_trace."""
     # Not the graph module itself, which prints what its forward raises.
     if len(example) == 2:
         return torch.fx.symbolic_trace(lambda table, indices: function(table, indices)).forward
     if len(example) == 3:
         return torch.fx.symbolic_trace(lambda table, indices, more: function(table, indices, more)).forward
     return torch.fx.symbolic_trace(lambda table, indices, more, most: function(table, indices, more, most)).forward
-
-
-def symbolic_module(layer: torch.nn.Module, example: Example) -> Lifted:
-    return torch.fx.symbolic_trace(layer).forward
 
 
 _RECORDED = NO_TRANSFORMS | {"entry=renorm_": _FORGETS}
@@ -156,24 +142,6 @@ _READS = dict.fromkeys(
 )
 
 
-@mode("make_fx", calls=CALLS, cases=lattice(12, 24, 6), engines=("product",), cannot=_RECORDED | _READS, cost=5.0)
-def through_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through make_fx, traced with tensors."""
-    return program(build=through(build, real), **arguments)
-
-
-@mode("make_fx_fake", calls=CALLS, cases=lattice(12, 24, 6), engines=("product",), cannot=_RECORDED, cost=8.0)
-def through_fake_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through make_fx, traced with fake tensors."""
-    return program(build=through(build, faked), **arguments)
-
-
-@mode("make_fx_symbolic", calls=CALLS, cases=lattice(6, 12, 6), engines=("product",), cannot=_RECORDED, cost=12.0)
-def through_symbolic_make_fx(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through make_fx, traced with fake tensors of symbolic sizes."""
-    return program(build=through(build, unsized), **arguments)
-
-
 def recorded(function: Lifted, example: Example, tracing_mode: Literal["real", "fake", "symbolic"]) -> Lifted:
     # Here, for it takes seconds to import what no other mode needs.
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -182,29 +150,30 @@ def recorded(function: Lifted, example: Example, tracing_mode: Literal["real", "
     return graph
 
 
+@build_mode("make_fx", through, **recorded_on(lattice(12, 24, 6), _RECORDED | _READS, cost=5.0))
 def real(function: Lifted, example: Example) -> Lifted:
+    """Through make_fx, traced with tensors."""
     return recorded(function, example, "real")
 
 
+@build_mode("make_fx_fake", through, **recorded_on(lattice(12, 24, 6), _RECORDED, cost=8.0))
 def faked(function: Lifted, example: Example) -> Lifted:
+    """Through make_fx, traced with fake tensors."""
     return recorded(function, example, "fake")
 
 
+@build_mode("make_fx_symbolic", through, **recorded_on(lattice(6, 12, 6), _RECORDED, cost=12.0))
 def unsized(function: Lifted, example: Example) -> Lifted:
+    """Through make_fx, traced with fake tensors of symbolic sizes."""
     return recorded(function, example, "symbolic")
 
 
-_ONCE = "AOTAutograd's backward can't be differentiated again"
+_ONCE = {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
 
-@mode("aot", calls=CALLS, cases=lattice(6, 10, 6), engines=("product",), cost=20.0,
-      cannot=_RECORDED | {"route=double_backward": _ONCE})  # fmt: skip
-def aot_traced(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Through AOTAutograd, forward and backward both recorded and run as they are."""
-    return program(build=through(build, joint), **arguments)
-
-
+@build_mode("aot", through, **recorded_on(lattice(6, 10, 6), _RECORDED | _ONCE, cost=20.0))
 def joint(function: Lifted, example: Example) -> Lifted:
+    """Through AOTAutograd, forward and backward both recorded and run as they are."""
     from torch._functorch import aot_autograd, compilers  # here, as in recorded
 
     ran: Lifted = aot_autograd.aot_function(function, fw_compiler=compilers.nop, bw_compiler=compilers.nop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from embcheck.modes.layer import (
     handed,
     inside,
     on_routes,
+    recalled,
 )
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.mode import Program, build_mode, mode
 
 _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
@@ -54,179 +55,136 @@ _STACKED = {
 _PRODUCTS = {f"entry={name}": "autocast multiplies in the smaller dtype" for name in ("linear", "one_hot_product")}
 
 
-@mode("functional_call", calls=BOTH, rebuilds=True, cannot=_GIVEN)
-def functional_call(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+def on_nan(build: Build, call: Callable[..., Tensor]) -> Build:
+    """Calls ``call(module, parameters, inputs)`` with the table in place of the parameter of a module of NaN."""
+
+    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
+        layer = as_module(build, torch.full_like(weight, float("nan")), flags)
+        ((name, own),) = layer.named_parameters()
+        with torch.no_grad():
+            own.fill_(float("nan"))
+        return weight, lambda *given: call(layer, {name: weight}, given)
+
+    return built
+
+
+@build_mode("functional_call", on_nan, calls=BOTH, rebuilds=True, cannot=_GIVEN)
+def called_by_func(layer: torch.nn.Module, parameters: dict[str, Tensor], given: tuple[Any, ...]) -> Tensor:
     """torch.func.functional_call, with the table in place of a module's own parameter, which is NaN."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        layer = as_module(build, torch.full_like(weight, float("nan")), flags)
-        ((name, own),) = layer.named_parameters()
-        with torch.no_grad():
-            own.fill_(float("nan"))
-        return weight, lambda *given: torch.func.functional_call(layer, {name: weight}, given)
-
-    return program(build=built, **arguments)
+    return torch.func.functional_call(layer, parameters, given)  # type: ignore[no-any-return]
 
 
-@mode("stateless", calls=BOTH, rebuilds=True, cannot=_GIVEN, lacking=lambda: None if hasattr(torch.nn.utils, "stateless") else
-      "this release has no torch.nn.utils.stateless")  # fmt: skip
-def stateless(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+def no_stateless() -> str | None:
+    return None if hasattr(torch.nn.utils, "stateless") else "this release has no torch.nn.utils.stateless"
+
+
+@build_mode("stateless", on_nan, calls=BOTH, rebuilds=True, cannot=_GIVEN, lacking=no_stateless)
+def called_stateless(layer: torch.nn.Module, parameters: dict[str, Tensor], given: tuple[Any, ...]) -> Tensor:
     """torch.func.functional_call with a tuple of dictionaries, as for ensembles, and tie_weights off."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        layer = as_module(build, torch.full_like(weight, float("nan")), flags)
-        ((name, own),) = layer.named_parameters()
-        with torch.no_grad():
-            own.fill_(float("nan"))
-        return weight, lambda *given: torch.nn.utils.stateless._functional_call(layer, {name: weight}, given)
-
-    return program(build=built, **arguments)
+    return torch.nn.utils.stateless._functional_call(layer, parameters, given)  # type: ignore[no-any-return]
 
 
-@mode("vmap", calls=TABLE, cannot=_MAPPED)
-def vmap(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("vmap", recalled, calls=TABLE, cannot=_MAPPED)
+def mapped(call: Call) -> Call:
     """torch.vmap over the first axis of the indices."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        return leaf, lambda given: torch.vmap(call)(given) if given.numel() and given.dim() else call(given)
-
-    return program(build=built, **arguments)
+    return lambda given: torch.vmap(call)(given) if given.numel() and given.dim() else call(given)
 
 
-@mode("vmap_chunks", calls=TABLE, cost=3, cannot=_MAPPED | {"sparse": "the chunks' gradients are added"})
-def vmap_chunks(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.vmap over the first axis of the indices, two entries at a time."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        mapped = torch.vmap(call, chunk_size=2)
-        return leaf, lambda given: mapped(given) if given.numel() and given.dim() else call(given)
-
-    return program(build=built, **arguments)
-
-
-@mode("vmap_last", calls=TABLE, cannot=_MAPPED)
-def vmap_last(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.vmap over the last axis of the indices; the result is made contiguous, as its axes were moved."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        mapped = torch.vmap(call, in_dims=-1, out_dims=-2)
-        return leaf, lambda given: mapped(given).contiguous() if given.numel() and given.dim() else call(given)
-
-    return program(build=built, **arguments)
-
-
-@mode("vmap_nested", calls=TABLE, cannot=_MAPPED | {"rank=0": "it needs two axes", "rank=1": "it needs two axes"})
-def vmap_nested(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.vmap over the first axis inside torch.vmap over the first axis."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        mapped = torch.vmap(torch.vmap(call))
-        return leaf, lambda given: mapped(given) if given.numel() and given.dim() > 1 else call(given)
-
-    return program(build=built, **arguments)
-
-
-@mode("vmap_tables", calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)
-def vmap_tables(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.vmap over a stack of two tables, of which the first is NaN; the second's result is taken."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        tables = torch.stack((torch.full_like(table, float("nan")), table))
-        return torch.vmap(lambda one: function(one, *given))(tables)[1].contiguous()
-
-    return program(build=handed(build, around), **arguments)
-
-
-@mode("vmap_tables_and_indices", calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)
-def vmap_tables_and_indices(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """torch.vmap over a stack of three tables and one of indices: NaN around the table, zeros around its indices."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        other, zero = torch.full_like(table, float("nan")), torch.zeros_like(given[0])
-        tables, indices = torch.stack((other, table, other)), torch.stack((zero, given[0], zero))
-        return torch.vmap(function)(tables, indices)[1].contiguous()
-
-    return program(build=handed(build, around), **arguments)
-
-
-@mode("jvp", calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _NO_TANGENT)
-def jvp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The primal output of torch.func.jvp by the table."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        return torch.func.jvp(lambda one: function(one, *given), (table,), (torch.ones_like(table),))[0]  # type: ignore[no-any-return]
-
-    return program(build=handed(build, around), **arguments)
-
-
-@mode("vjp", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL | _UNHOOKED | {"entry=forward_only": "it has no derivative"})
-def vjp(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The output of torch.func.vjp by the table, differentiated once more from outside."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        return torch.func.vjp(lambda one: function(one, *given), table)[0]  # type: ignore[no-any-return]
-
-    return program(build=handed(build, around), **arguments)
-
-
-@mode(
-    "func_grad",
-    calls=BOTH,
-    rebuilds=True,
-    cannot=_FUNCTIONAL
-    | _UNHOOKED
-    | {"sparse & scale_grad_by_freq": "it has no derivative", "entry=forward_only": "it has no derivative"}
-    | {"sparse & route=batched": "a batched gradient is not sparse"},
+@build_mode(
+    "vmap_chunks", recalled, calls=TABLE, cost=3, cannot=_MAPPED | {"sparse": "the chunks' gradients are added"}
 )
-def func_grad(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+def mapped_by_two(call: Call) -> Call:
+    """torch.vmap over the first axis of the indices, two entries at a time."""
+    mapped = torch.vmap(call, chunk_size=2)
+    return lambda given: mapped(given) if given.numel() and given.dim() else call(given)
+
+
+@build_mode("vmap_last", recalled, calls=TABLE, cannot=_MAPPED)
+def mapped_last(call: Call) -> Call:
+    """torch.vmap over the last axis of the indices; the result is made contiguous, as its axes were moved."""
+    mapped = torch.vmap(call, in_dims=-1, out_dims=-2)
+    return lambda given: mapped(given).contiguous() if given.numel() and given.dim() else call(given)
+
+
+_TWO_AXES = {"rank=0": "it needs two axes", "rank=1": "it needs two axes"}
+
+
+@build_mode("vmap_nested", recalled, calls=TABLE, cannot=_MAPPED | _TWO_AXES)
+def mapped_twice(call: Call) -> Call:
+    """torch.vmap over the first axis inside torch.vmap over the first axis."""
+    mapped = torch.vmap(torch.vmap(call))
+    return lambda given: mapped(given) if given.numel() and given.dim() > 1 else call(given)
+
+
+@build_mode("vmap_tables", handed, calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)
+def over_tables(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+    """torch.vmap over a stack of two tables, of which the first is NaN; the second's result is taken."""
+    tables = torch.stack((torch.full_like(table, float("nan")), table))
+    return torch.vmap(lambda one: function(one, *given))(tables)[1].contiguous()
+
+
+@build_mode("vmap_tables_and_indices", handed, calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)
+def over_tables_and_indices(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+    """torch.vmap over a stack of three tables and one of indices: NaN around the table, zeros around its indices."""
+    other, zero = torch.full_like(table, float("nan")), torch.zeros_like(given[0])
+    tables, indices = torch.stack((other, table, other)), torch.stack((zero, given[0], zero))
+    return torch.vmap(function)(tables, indices)[1].contiguous()
+
+
+@build_mode("jvp", handed, calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _NO_TANGENT)
+def primal_of_jvp(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+    """The primal output of torch.func.jvp by the table."""
+    return torch.func.jvp(lambda one: function(one, *given), (table,), (torch.ones_like(table),))[0]  # type: ignore[no-any-return]
+
+
+_UNDERIVED = _FUNCTIONAL | _UNHOOKED | {"entry=forward_only": "it has no derivative"}
+
+
+@build_mode("vjp", handed, calls=BOTH, rebuilds=True, cannot=_UNDERIVED)
+def output_of_vjp(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
+    """The output of torch.func.vjp by the table, differentiated once more from outside."""
+    return torch.func.vjp(lambda one: function(one, *given), table)[0]  # type: ignore[no-any-return]
+
+
+_UNDERIVED_TWICE = _UNDERIVED | {
+    "sparse & scale_grad_by_freq": "it has no derivative",
+    "sparse & route=batched": "a batched gradient is not sparse",
+}
+
+
+@build_mode("func_grad", handed, calls=BOTH, rebuilds=True, cannot=_UNDERIVED_TWICE)
+def beside_the_gradient(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
     """The auxiliary output of torch.func.grad by the table."""
 
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        def loss(one: Tensor) -> tuple[Tensor, Tensor]:
-            value = function(one, *given)
-            return value.sum(), value
+    def loss(one: Tensor) -> tuple[Tensor, Tensor]:
+        value = function(one, *given)
+        return value.sum(), value
 
-        return torch.func.grad(loss, has_aux=True)(table)[1]  # type: ignore[no-any-return]
-
-    return program(build=handed(build, around), **arguments)
+    return torch.func.grad(loss, has_aux=True)(table)[1]  # type: ignore[no-any-return]
 
 
-@mode("functionalize", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL)
-def functionalize(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("functionalize", handed, calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL)
+def functionalized(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
     """torch.func.functionalize."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        return torch.func.functionalize(lambda one: function(one, *given))(table)  # type: ignore[no-any-return]
-
-    return program(build=handed(build, around), **arguments)
+    return torch.func.functionalize(lambda one: function(one, *given))(table)  # type: ignore[no-any-return]
 
 
-@mode("checkpoint", calls=BOTH, cannot=_NO_FUNC | {"limited": "computing again rescales again"})
-def checkpoint(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("checkpoint", recalled, calls=BOTH, cannot=_NO_FUNC | {"limited": "computing again rescales again"})
+def checkpointed(call: Call) -> Call:
     """torch.utils.checkpoint, use_reentrant=False."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        return leaf, lambda *given: torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
-
-    return program(build=built, **arguments)
+    return lambda *given: torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
 
 
-@mode("checkpoint_reentrant", calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL | on_routes(
+_REENTRANT = _FUNCTIONAL | on_routes(
     ("autograd_grad", "create_graph", "double_backward", *TRANSFORMING),
     "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad and no double backward",
-) | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"})  # fmt: skip
-def checkpoint_reentrant(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+) | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"}  # fmt: skip
+
+
+@build_mode("checkpoint_reentrant", handed, calls=BOTH, rebuilds=True, cannot=_REENTRANT)
+def checkpointed_again(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
     """torch.utils.checkpoint, use_reentrant=True, with the table among its arguments."""
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        return torch.utils.checkpoint.checkpoint(function, table, *given, use_reentrant=True)  # type: ignore[no-any-return]
-
-    return program(build=handed(build, around), **arguments)
+    return torch.utils.checkpoint.checkpoint(function, table, *given, use_reentrant=True)  # type: ignore[no-any-return]
 
 
 def narrowed(build: Build, dtype: torch.dtype, arguments: Mapping[str, Any]) -> Build:
@@ -248,7 +206,7 @@ def autocast_float16(program: Program, build: Build, **arguments: Any) -> Mappin
     return program(build=narrowed(build, torch.float16, arguments), **arguments)
 
 
-@mode("save_on_cpu", calls=BOTH, cannot=_NO_FUNC)
-def save_on_cpu(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+@build_mode("save_on_cpu", inside, calls=BOTH, cannot=_NO_FUNC)
+def saving_on_cpu() -> Any:
     """torch.autograd.graph.save_on_cpu: what backward needs is packed and unpacked by hooks."""
-    return program(build=inside(build, torch.autograd.graph.save_on_cpu), **arguments)
+    return torch.autograd.graph.save_on_cpu()

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, Build, Call, Tensor, handed, inside, on_routes
-from embcheck.modes.mode import Program, mode
+from embcheck.modes.mode import Program, add_mode, build_mode, mode
 
 #: What is not there: elements.
 _NO_VALUES = {
@@ -37,10 +37,7 @@ _NO_SUBCLASS = dict.fromkeys(
 )
 
 
-@mode("subclass", calls=BOTH, cannot=_NO_LEAF | _NO_SUBCLASS)
-def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """The table is a subclass of Tensor with the default __torch_function__; the result is made plain again."""
-
+def of_subclass(build: Build) -> Build:
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
         learns = weight.is_leaf and weight.requires_grad
         table = weight.detach().as_subclass(Plain).requires_grad_() if learns else weight.as_subclass(Plain)
@@ -54,7 +51,16 @@ def subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, A
 
         return leaf, plain
 
-    return program(build=built, **arguments)
+    return built
+
+
+add_mode(
+    "subclass",
+    "The table is a subclass of Tensor with the default __torch_function__; the result is made plain again.",
+    of_subclass,
+    calls=BOTH,
+    cannot=_NO_LEAF | _NO_SUBCLASS,
+)
 
 
 class Wrapper(torch.Tensor):
@@ -104,25 +110,23 @@ class Unwrap(torch.autograd.Function):
         return Wrapper(upstream)
 
 
-@mode("dispatch_subclass", calls=BOTH, rebuilds=True, cost=2, cannot={
+_UNWRAPPED = {
     "limited": f"{IN_PLACE}, which here is held by another",
     "sparse": "a wrapper is not sparse",
     "route=double_backward": "what unwraps a gradient is not differentiated",
     "route=forward_mode": "torch.autograd.Function: no forward mode",
     **on_routes(FUNC, "torch.autograd.Function: no setup_context"),
     "route=batched": "torch.autograd.Function: no rule for vmap",
-})  # fmt: skip
-def dispatch_subclass(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+}
+
+
+@build_mode("dispatch_subclass", handed, calls=BOTH, rebuilds=True, cost=2, cannot=_UNWRAPPED)
+def wrapped(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
     """The table is a wrapper that hands every operator on by __torch_dispatch__; the result is unwrapped."""
-
-    def wrapped(tensor: Any) -> Any:
-        return Wrap.apply(tensor) if isinstance(tensor, Tensor) and tensor.requires_grad else tensor  # type: ignore[no-untyped-call]
-
-    def around(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-        # What also learns gets its gradient from where the wrapper is.
-        return Unwrap.apply(function(Wrap.apply(table), *map(wrapped, given)))  # type: ignore[no-any-return, no-untyped-call]
-
-    return program(build=handed(build, around), **arguments)
+    # What also learns gets its gradient from where the wrapper is.
+    learning = [isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given]
+    held = [Wrap.apply(g) if learns else g for g, learns in zip(given, learning, strict=True)]  # type: ignore[no-untyped-call]
+    return Unwrap.apply(function(Wrap.apply(table), *held))  # type: ignore[no-any-return, no-untyped-call]
 
 
 class PassFunctions(TorchFunctionMode):
@@ -130,10 +134,8 @@ class PassFunctions(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@mode("function_mode", calls=BOTH)
-def function_mode(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
-    """Inside a torch.overrides.TorchFunctionMode that hands every function on."""
-    return program(build=inside(build, PassFunctions), **arguments)
+_WORDS = "Inside a torch.overrides.TorchFunctionMode that hands every function on."
+add_mode("function_mode", _WORDS, inside, PassFunctions, calls=BOTH)
 
 
 class PassOperators(TorchDispatchMode):
@@ -142,26 +144,21 @@ class PassOperators(TorchDispatchMode):
 
 
 @mode("dispatch_mode", calls=BOTH)
-def dispatch_mode(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
+def dispatch_mode(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """Forward and backward inside a TorchDispatchMode that hands every operator on."""
     with PassOperators():  # type: ignore[no-untyped-call]
-        return program(build=build, **arguments)
+        return program(**arguments)
 
 
-@mode(
-    "fake",
-    calls=BOTH,
-    values=False,
-    cost=5,
-    cannot=_NO_VALUES
-    | {
-        "route=batched": "a batched tensor is not made fake",
-        **dict.fromkeys(
-            ("route=forward_mode & learns=weights", "route=forward_mode & learns=both"), "a dual is not made fake"
-        ),
-        "route=vjp & entry=one_hot_product": "one_hot looks for the largest class inside of a transform",
-    },
-)
+_UNFAKED = _NO_VALUES | {
+    "route=batched": "a batched tensor is not made fake",
+    "route=forward_mode & learns=weights": "a dual is not made fake",
+    "route=forward_mode & learns=both": "a dual is not made fake",
+    "route=vjp & entry=one_hot_product": "one_hot looks for the largest class inside of a transform",
+}
+
+
+@mode("fake", calls=BOTH, values=False, cost=5, cannot=_UNFAKED)
 def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Fake tensors, which have all but elements: shape, dtype, strides, device, graph and refusals are eager's."""
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -184,16 +181,13 @@ def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     return program(build=built, **given)
 
 
-@mode(
-    "meta",
-    calls=BOTH,
-    values=False,
-    cannot=_NO_VALUES
-    | dict.fromkeys(
-        ("sparse & route=hook_doubles", "sparse & route=through_product", "sparse & route=double_backward"),
-        "no kernel multiplies a sparse tensor without values, or makes it dense",
-    ),
+_NO_PRODUCTS = dict.fromkeys(
+    ("sparse & route=hook_doubles", "sparse & route=through_product", "sparse & route=double_backward"),
+    "no kernel multiplies a sparse tensor without values, or makes it dense",
 )
+
+
+@mode("meta", calls=BOTH, values=False, cannot=_NO_VALUES | _NO_PRODUCTS)
 def meta(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """Tensors on the device meta, which have all but elements."""
     given = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.record.totals import grouped
 
 #: The family of an audit's verdicts; its law that only says whether there is a model, the last verdict of each.
 FAMILY, BUILT = "audit", "a_model_is_built"
@@ -60,7 +61,6 @@ class Model:
 
     @cached_property
     def judged(self) -> list[Verdict]:
-        """The laws' verdicts."""
         return [verdict for verdict in self.verdicts if verdict.law != BUILT]
 
     @property
@@ -100,23 +100,15 @@ class Model:
 
     def reasons(self, status: Status) -> dict[str, list[Verdict]]:
         """The laws that stand so without a finding of their own, by the reason."""
-        found: dict[str, list[Verdict]] = {}
-        for verdict in self.judged:
-            if verdict.status == status and not verdict.counterexamples:
-                words = [reason for reason in verdict.reasons if not reason.startswith(_NOTE)]
-                found.setdefault("; ".join(words), []).append(verdict)
-        return found
+        alike = [verdict for verdict in self.judged if verdict.status == status and not verdict.counterexamples]
+        return grouped(alike, lambda v: "; ".join(reason for reason in v.reasons if not reason.startswith(_NOTE)))
 
 
 def models(verdicts: Iterable[Verdict]) -> list[Model]:
     """The audited models, in the order in which they were audited."""
-    found: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.family == FAMILY:
-            found.setdefault(verdict.subject, []).append(verdict)
+    found = grouped((verdict for verdict in verdicts if verdict.family == FAMILY), lambda verdict: verdict.subject)
     return [Model(subject, tuple(mine)) for subject, mine in found.items()]
 
 
 def counts(audited: Iterable[Model]) -> Counter[Status]:
-    """How many models stand how."""
     return Counter(model.status for model in audited)

@@ -14,6 +14,7 @@ from typing import Any
 from embcheck.core.machine import PROVED
 from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
 from embcheck.record.record import Record
+from embcheck.record.totals import grouped
 
 Key = tuple[str, str, str, str]
 #: A way in which a law fails: the kind of difference and the smallest case, or a reason without a case.
@@ -183,10 +184,7 @@ class Baseline:
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self._items: dict[tuple[str, ...], list[Verdict]] = {}
-        for verdict in record.verdicts:
-            if verdict.status == Status.VIOLATED:
-                self._items.setdefault(_item(verdict), []).append(verdict)
+        self._items = grouped((v for v in record.verdicts if v.status == Status.VIOLATED), _item)
 
     def former(self, label: str, device: str) -> Former:
         """How the laws failed in an item, ``family/subject/mode/engine/part``."""

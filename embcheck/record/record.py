@@ -118,11 +118,9 @@ class Writer:
         self.write("header", {"format": FORMAT, **facts})
 
     def statement(self, statement: Statement) -> None:
-        """What a law says."""
         self.write("law", {"law": asdict(statement)})
 
     def verdict(self, verdict: Verdict) -> None:
-        """A verdict of one item."""
         self.write("verdict", {"verdict": verdict.to_dict()})
 
     def figure(self, law: str, figure: Figure) -> None:
@@ -180,7 +178,6 @@ class Record:
 
     @property
     def torch(self) -> str:
-        """The torch release that was checked."""
         return str(self.header.get("versions", {}).get("torch", "?"))
 
     def setting(self, name: str) -> str:

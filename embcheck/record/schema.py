@@ -115,7 +115,6 @@ def schema_of_type(hint: Any) -> dict[str, Any]:
 
 
 def text() -> str:
-    """The published file's content."""
     return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
 
 

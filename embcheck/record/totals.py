@@ -7,12 +7,16 @@ ledger's entries are no laws and are counted by themselves, and what they have i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from embcheck.core.cause import Cause, summed_up
 from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,6 @@ class Totals:
 
     @classmethod
     def of(cls, verdicts: Iterable[Verdict]) -> Totals:
-        """Counts settled verdicts."""
         worst = _worst(verdicts := list(verdicts))
         laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
         witnesses = Counter(status for (_, _, family), status in worst.items() if family == LEDGER)
@@ -73,7 +76,6 @@ class Share:
     entries: frozenset[str] = frozenset()
 
     def __add__(self, other: Share) -> Share:
-        """Both together."""
         return Share(
             self.families + other.families,
             self.laws + other.laws,
@@ -116,8 +118,15 @@ def told(counts: Counter[Status]) -> str:
 
 
 def by_word(counts: Counter[Status]) -> dict[str, int]:
-    """The numbers as a record keeps them."""
     return {status.word: counts[status] for status in sorted(counts, reverse=True)}
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items by their keys, in the order in which the keys first come."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def counted(number: int, noun: str = "law") -> str:

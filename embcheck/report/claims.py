@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections import Counter
@@ -66,7 +67,6 @@ def outcome(found: Appraised) -> str:
 
 
 def claims_table(appraised: Iterable[Appraised]) -> Table:
-    """A row for each claim."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
     table.add_column("verdict", min_width=8)
     table.add_column("claim", ratio=3)
@@ -106,8 +106,18 @@ def story_lines(made: Claim, checks: list[Any], found: list[tuple[Any, str, str]
     for case, words, _ in found:
         lines += [f"# {case!r}", f"#     {words}"]
     for check in checks:
-        source = textwrap.dedent(inspect.getsource(check))
-        lines += ["#", *(f"# {line}" for line in source[max(source.find("def "), 0) :].rstrip().splitlines())]
+        lines += ["#", *(f"# {line}" for line in source_of(check).splitlines())]
     # The most telling program: of a case where the claim is false, if there is one.
     _, _, program = next((one for one in found if one[1].startswith("false")), found[0])
     return [*lines, "", *program.rstrip("\n").splitlines()]
+
+
+def source_of(check: Any) -> str:
+    """The source of a function, or of a lambda without the call that it is an argument of."""
+    source, first = inspect.getsourcelines(check)
+    if check.__name__ != "<lambda>":
+        text = textwrap.dedent("".join(source))
+        return text[max(text.find("def "), 0) :].rstrip()
+    module = inspect.getsource(inspect.getmodule(check))  # type: ignore[arg-type]
+    found = [node for node in ast.walk(ast.parse(module)) if isinstance(node, ast.Lambda) and node.lineno == first]
+    return ast.unparse(found[0].body)

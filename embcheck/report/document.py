@@ -47,7 +47,6 @@ def of_nothing(code: int, because: str) -> dict[str, Any]:
 
 
 def text(document: dict[str, Any]) -> str:
-    """The document as it is printed."""
     return json.dumps(document, indent=1, sort_keys=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.store import replay_command
+from embcheck.record.totals import grouped
 
 #: How a law stands on a counterexample in another mode.
 HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word
@@ -21,10 +22,8 @@ OLD = "   (in the baseline too)"
 
 def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
     """The examples to show: of each law the ones with the shortest cases."""
-    by_law: dict[str, list[Counterexample]] = {}
-    for example in examples:
-        by_law.setdefault(example.law, []).append(example)
-    return [example for group in by_law.values() for example in sorted(group, key=lambda e: len(e.case))[:SHOWN]]
+    groups = grouped(examples, lambda example: example.law).values()
+    return [example for group in groups for example in sorted(group, key=lambda e: len(e.case))[:SHOWN]]
 
 
 def heading(example: Counterexample) -> str:
@@ -98,7 +97,6 @@ def lines(
     *,
     tried: bool = True,
 ) -> list[str]:
-    """A violation as plain lines."""
     told = [f"  {label:7} {body}" for label, body in parts(example, store, laws, tried=tried)]
     return [f"{Status.VIOLATED.word.upper()}  {example.law}{heading(example)}", *told]
 

@@ -51,7 +51,11 @@ def summary(record: Record, baseline: Baseline | None = None, last: str = "") ->
     lines = [
         f"## embcheck · torch {_text(record.torch)}",
         "",
-        *([f"> **against the baseline: {_text(told)}**", ""] if baseline and (told := across(baseline.record, record)) else []),
+        *(
+            [f"> **against the baseline: {_text(told)}**", ""]
+            if baseline and (told := across(baseline.record, record))
+            else []
+        ),
         *([f"> **{_text(record.shortfall)}**", ""] if record.shortfall else []),
         f"{Totals.of(settled)} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
         f"profile {_text(record.setting('profile'))} · {footer.get('seconds', 0):.0f} s",
@@ -83,7 +87,9 @@ def _families(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[str
     rows = family_rows(settled, judged)
     if not rows:
         return []
-    cells = [f"| {_code(row.family)} | {row.laws} | {_text(row.verdicts)} | {row.cases} | {row.known} |" for row in rows]
+    cells = [
+        f"| {_code(row.family)} | {row.laws} | {_text(row.verdicts)} | {row.cases} | {row.known} |" for row in rows
+    ]
     return [f"| {' | '.join(HEADINGS)} |", "| --- | --: | --- | --: | --: |", *cells, ""]
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from embcheck.core.verdict import LEDGER, Status, Verdict
-from embcheck.record.totals import Totals, told
-from embcheck.report.style import STYLE
+from embcheck.record.totals import Totals, grouped, told
+from embcheck.report.style import STYLE, plain_table
 
 #: A status in a cell.
 _CELLS = {
@@ -96,23 +96,17 @@ def _reasons(rows: Mapping[str, Mapping[str, Verdict]]) -> list[Text]:
 
 def _left_out(absences: Mapping[str, str]) -> list[Text]:
     """The modes that a family has not, by reason."""
-    modes: dict[str, list[str]] = {}
-    for mode, reason in absences.items():
-        modes.setdefault(reason, []).append(mode)
+    modes = grouped(absences, lambda mode: absences[mode])
     return [Text(f"without {', '.join(names)}: {reason}", "dim") for reason, names in modes.items()]
 
 
 def cost_table(verdicts: Iterable[Verdict]) -> Table:
     """What each mode cost over all families, and how many laws stand how in it."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title="cost of each mode", title_justify="left")
-    for name in ("mode", "families", "cases", "s", "ms/case", "laws"):
-        table.add_column(name, justify="left" if name in ("mode", "laws") else "right", no_wrap=True)
+    table = plain_table("mode", numbers=("families", "cases", "s", "ms/case"), title="cost of each mode")
+    table.add_column("laws", no_wrap=True)
     verdicts = list(verdicts)
-    totals: dict[str, list[tuple[int, float]]] = {}
-    for (_, mode), spent in costs(verdicts).items():
-        totals.setdefault(mode, []).append(spent)
-    for mode, each in totals.items():
-        cases, seconds = sum(n for n, _ in each), sum(s for _, s in each)
+    for mode, each in grouped(costs(verdicts).items(), lambda item: item[0][1]).items():
+        cases, seconds = (sum(spent[place] for _, spent in each) for place in (0, 1))
         per_case = f"{seconds / cases * 1e3:.2f}" if cases else ""
         stand = told(Totals.of(verdict for verdict in verdicts if verdict.mode == mode).laws)
         table.add_row(mode, str(len(each)), f"{cases:,}", f"{seconds:.1f}", per_case, stand)

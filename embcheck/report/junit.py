@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
 from embcheck.core.verdict import Status, Verdict, entry_name
+from embcheck.record.totals import grouped
 from embcheck.report.failure import lines
 
 #: The XML of a run in which nothing was judged.
@@ -87,9 +88,7 @@ def _add(suite: ElementTree.Element, case: Told) -> None:
 
 def _laws(session: Any) -> Iterator[Told]:
     """Each law that was judged, and each witness of the ledger, by its worst verdict over modes and devices."""
-    groups: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in session.settled:
-        groups.setdefault((verdict.family, verdict.law), []).append(verdict)
+    groups = grouped(session.settled, lambda verdict: (verdict.family, verdict.law))
     for (family, law), group in groups.items():
         worst = max(verdict.status for verdict in group)
         made = Told(family, entry_name(law), seconds=sum(verdict.seconds for verdict in group))
@@ -128,13 +127,15 @@ def _violated(made: Told, group: Sequence[Verdict], session: Any, old: str) -> T
 
 def _reasons(verdicts: Sequence[Verdict], *, placed: bool) -> str:
     """The reasons of verdicts, each once, with the modes they are ``placed`` in."""
-    where: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        for reason in verdict.reasons:
-            where.setdefault(reason, []).append(
-                verdict.mode + (f" on {verdict.device}" if verdict.device != "cpu" else "")
-            )
-    return "; ".join(f"{reason} ({', '.join(modes)})" if placed else reason for reason, modes in where.items())
+    told = [
+        (reason, verdict.mode + (f" on {verdict.device}" if verdict.device != "cpu" else ""))
+        for verdict in verdicts
+        for reason in verdict.reasons
+    ]
+    groups = grouped(told, lambda pair: pair[0]).items()
+    return "; ".join(
+        f"{reason} ({', '.join(mode for _, mode in where)})" if placed else reason for reason, where in groups
+    )
 
 
 def _unjudged(session: Any) -> Iterator[Told]:

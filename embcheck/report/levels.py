@@ -9,7 +9,8 @@ from rich.text import Text
 
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.levels.sweep import Swept
-from embcheck.report.style import STYLE
+from embcheck.record.totals import grouped
+from embcheck.report.style import STYLE, plain_table
 
 #: What stands where a law was not judged at a level.
 _NOTHING = "–"
@@ -29,15 +30,10 @@ def _judged(swept: Sequence[Swept]) -> list[Swept]:
 def level_table(swept: Sequence[Swept], verdicts: Sequence[Verdict]) -> Table:
     """A row for each law, a column for each level that was judged, by its number: how the law stands there."""
     levels = _judged(swept)
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    table.add_column("law", no_wrap=True)
-    for number in range(1, len(levels) + 1):
-        table.add_column(str(number), no_wrap=True)
-    table.add_column("cases", justify="right", no_wrap=True)
-    found: dict[str, dict[str, list[Verdict]]] = {}
-    for verdict in verdicts:
-        found.setdefault(verdict.law, {}).setdefault(verdict.device, []).append(verdict)
-    for law, places in found.items():
+    numbers = map(str, range(1, len(levels) + 1))
+    table = plain_table("law", *numbers, numbers=("cases",), collapse_padding=True)
+    for law, group in grouped(verdicts, lambda verdict: verdict.law).items():
+        places = grouped(group, lambda verdict: verdict.device)
         cells = [_cell(places.get(each.device, [])) for each in levels]
         cases = max(sum(verdict.cases for verdict in group) for group in places.values())
         table.add_row(law, *cells, f"{cases:,}")

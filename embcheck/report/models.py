@@ -8,68 +8,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.audited import AS_BUILT, FAMILY, Advice, Model, models
 from embcheck.record.grid import Column, Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
+from embcheck.record.totals import grouped
 from embcheck.report.mark import Mark
 
 #: So few findings are shown open.
 _OPEN = 3
+#: What came of a finding's script.
+_CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
 
 
-@dataclass(frozen=True)
-class Found:
-    """A finding with its model and the place of both on the page."""
+class Found(NamedTuple):
+    """A finding with its model and the place of both on the page; ``kind`` is the sort of its cause, without the place."""
 
     model: Shown
     example: Counterexample
     anchor: str
+    kind: str
+    confirmed: str
+    replay: str
+    haystack: str
 
     @property
     def advice(self) -> Advice:
         return Advice.of(self.example)
 
-    @property
-    def kind(self) -> str:
-        """What sort of cause it is, without the place."""
-        return self.example.kind.removesuffix(f": {self.example.path}")
 
-    @property
-    def confirmed(self) -> str:
-        words = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
-        return words[self.example.script_confirmed]
-
-    @property
-    def replay(self) -> str:
-        return replayed(self.example, self.model.store)
-
-    @property
-    def haystack(self) -> str:
-        """What the search looks in."""
-        return f"{self.model.name} {self.example.law} {self.example.kind} {self.example.got}".lower()
-
-
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """The findings of one kind: what they do and how they are repaired is the same for all."""
 
     kind: str
     findings: Sequence[Found]
-
-    @property
-    def advice(self) -> Advice:
-        return self.findings[0].advice
-
-    @property
-    def models(self) -> int:
-        return len({id(found.model) for found in self.findings})
-
-    @property
-    def laws(self) -> list[str]:
-        return list(dict.fromkeys(found.example.law for found in self.findings))
+    advice: Advice
+    models: int
+    laws: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -104,17 +82,18 @@ class Shown:
 
     @cached_property
     def findings(self) -> list[Found]:
-        return [
-            Found(self, example, f"finding-{self.anchor}-{number}")
-            for number, example in enumerate(self.model.findings, 1)
-        ]
+        return [self._found(number, example) for number, example in enumerate(self.model.findings, 1)]
+
+    def _found(self, number: int, example: Counterexample) -> Found:
+        kind, anchor = example.kind.removesuffix(f": {example.path}"), f"finding-{self.anchor}-{number}"
+        haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
+        confirmed = _CONFIRMED[example.script_confirmed]
+        return Found(self, example, anchor, kind, confirmed, replayed(example, self.store), haystack)
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """By law; a law that was asked of several variants has the worst of them."""
-        by_law: dict[str, list[Verdict]] = {}
-        for verdict in self.model.judged:
-            by_law.setdefault(verdict.law, []).append(verdict)
+        by_law = grouped(self.model.judged, lambda verdict: verdict.law)
         return {law: self._cell(verdicts) for law, verdicts in by_law.items()}
 
     def _cell(self, verdicts: list[Verdict]) -> Cell:
@@ -140,7 +119,6 @@ class Shown:
 
     @property
     def haystack(self) -> str:
-        """What the search looks in."""
         kinds = " ".join(found.example.kind for found in self.findings)
         return f"{self.name} {self.model.description} {self.model.unbuilt} {kinds}".lower()
 
@@ -182,11 +160,13 @@ class Audits:
     @cached_property
     def causes(self) -> list[Cause]:
         """Those of most models first."""
-        found: dict[str, list[Found]] = {}
-        for one in self.shown:
-            for finding in one.findings:
-                found.setdefault(finding.kind, []).append(finding)
-        return sorted((Cause(kind, every) for kind, every in found.items()), key=lambda cause: -cause.models)
+        found = grouped((each for one in self.shown for each in one.findings), lambda finding: finding.kind)
+        made = [
+            Cause(kind, each, each[0].advice, len({id(found.model) for found in each}),
+                  list(dict.fromkeys(found.example.law for found in each)))
+            for kind, each in found.items()
+        ]  # fmt: skip
+        return sorted(made, key=lambda cause: -cause.models)
 
     @property
     def findings(self) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,9 +25,10 @@ from embcheck.core.cause import Cause, summed_up
 from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
-from embcheck.record.compare import Change, Key, Move
+from embcheck.record.compare import Key
 from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
+from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
 from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
@@ -40,8 +42,7 @@ CLAIMS = "tutorial_claims"
 _NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One verdict among a law's details: where, what, on how many cases."""
 
     run: str
@@ -50,30 +51,18 @@ class Line:
     verdict: Verdict
     store: Path | None
 
-    @property
-    def worst(self) -> str:
-        return "exact" if self.verdict.worst is None else f"{self.verdict.worst:.2f}"
 
-    @property
-    def missing(self) -> list[str]:
-        return sorted(set(self.verdict.must_cover) - set(self.verdict.met))
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A counterexample with the run that shows it."""
+class Shown(NamedTuple):
+    """A counterexample with the run that shows it; ``replay`` is empty where it was not kept."""
 
     run: str
     example: Counterexample
     agree: tuple[str, ...]
-    #: the command that shows it again; empty where it was not kept
     replay: str = ""
 
-    @property
-    def confirmed(self) -> str:
-        """Whether the script was run alone, and what came of it."""
-        words = {True: "run alone, it exits 1", False: "run alone, it exits 0: it needs what ran before it"}
-        return words.get(bool(self.example.script_confirmed), "") if self.example.script_confirmed is not None else ""
+
+#: What came of a script that was run alone.
+CONFIRMED = {True: "run alone, it exits 1", False: "run alone, it exits 0: it needs what ran before it", None: ""}
 
 
 @dataclass(frozen=True)
@@ -178,8 +167,7 @@ class Section:
         return f"{self.row.law} {self.row.family} {said.sentence} {said.source} {self.subject} {words}".lower()
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The laws of a family."""
 
     name: str
@@ -248,6 +236,7 @@ def render(
         findings=_by_cause(ledger),
         tutorials=chapters(sections, lambda section: section.claim, lambda section: section.outcome),
         mark=Mark,
+        confirmed=CONFIRMED,
         claims=_kept(resting, lambda section: section.claim is None and section.row.family == CLAIMS),
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
         steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
@@ -270,9 +259,7 @@ def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Gr
 
 def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
     """A step's changes by what happened, with the evidence of each."""
-    moves: dict[Move, list[Change]] = {}
-    for change in step.changes:
-        moves.setdefault(change.move, []).append(change)
+    moves = grouped(step.changes, lambda change: change.move)
     return {
         "before": step.before.name,
         "after": step.after.name,

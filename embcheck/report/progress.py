@@ -129,9 +129,7 @@ class Progress:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         run = config.pluginmanager.get_plugin("embcheck-session")
-        judged = run is not None and (
-            run.results.verdicts or run.unaccounted or run.kept or run.stopped != "finished"
-        )
+        judged = run is not None and (run.results.verdicts or run.unaccounted or run.kept or run.stopped != "finished")
         # Without a session its options were refused, and that was said.
         empty = run is not None and not judged and not self.errors and not config.option.collectonly
         if self.form in DOCUMENTS and (judged or empty):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from embcheck.core.verdict import Status
 
@@ -31,6 +34,16 @@ def console(*, colour: bool | None = None, width: int | None = None, stderr: boo
         highlight=False,
         soft_wrap=True,
     )
+
+
+def plain_table(*columns: str, numbers: Iterable[str] = (), **properties: Any) -> Table:
+    """A table without lines: columns of text, then columns of numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", **properties)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def bar(out: Console, *, shown: bool = True) -> Progress:

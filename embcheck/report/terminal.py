@@ -19,12 +19,12 @@ from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
 from embcheck.record.ending import verdict_line
-from embcheck.record.totals import Totals, counted
+from embcheck.record.totals import Totals, counted, grouped
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
-from embcheck.report.style import STYLE, console
+from embcheck.report.style import STYLE, console, plain_table
 
 #: Entries of the ledger that one line names.
 _ENTRIES = 6
@@ -84,15 +84,8 @@ _NAMED = 4
 
 def law_table(verdicts: Iterable[Verdict]) -> Table:
     """A row for each law: its status over all modes, the cases of each engine, the worst error/bound ratio."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("law", "verdict", "modes"):
-        table.add_column(name, no_wrap=True)
-    for name in ("cases", "known", "worst", "s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    rows: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        rows.setdefault(verdict.law, []).append(verdict)
-    for law, group in rows.items():
+    table = plain_table("law", "verdict", "modes", numbers=("cases", "known", "worst", "s"))
+    for law, group in grouped(verdicts, lambda verdict: verdict.law).items():
         status = max(verdict.status for verdict in group)
         ratios = [verdict.worst for verdict in group if verdict.worst is not None]
         named = list(dict.fromkeys(verdict.mode for verdict in group))

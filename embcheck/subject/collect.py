@@ -22,7 +22,6 @@ def properties_folder() -> Path:
 
 
 def files_of_laws() -> list[Path]:
-    """The files of the laws, core's first."""
     return sorted(properties_folder().rglob("test_*.py"))
 
 

@@ -10,23 +10,18 @@ import torch
 from embcheck.core.declaration import Declaration
 from embcheck.core.law import FAMILIES, Family
 from embcheck.families.conversion.assignment import ASSIGNMENTS
-from embcheck.subject.fitting import place, sent
-
-#: What a counterexample's script says in place of the closure.
-_SCRIPT = """\
-sys.path.insert(0, ".")
-from {module} import {top}
+from embcheck.subject.fitting import scripted, sent
 
 
-def assign(target, weight):
+def assigned(convert: Callable[..., Any], target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
     rows, width = weight.shape
+    # Padding is none of a linear layer's: every other table has it.
     padding = rows - 1 if rows % 2 else None
     embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
     embedding.weight = weight
-    linear = {name}(embedding)
+    linear = convert(embedding)
     target.weight = linear.weight
     return linear.weight, linear
-"""
 
 
 def as_it_is(w: torch.Tensor) -> torch.Tensor:
@@ -38,16 +33,10 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     """The laws of the conversion on a function that makes a linear layer of an embedding."""
 
     def assign(target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
-        rows, width = weight.shape
-        # Padding is none of a linear layer's: every other table has it.
-        padding = rows - 1 if rows % 2 else None
-        embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
-        embedding.weight = weight
-        linear = factory(embedding)
-        target.weight = linear.weight
-        return linear.weight, linear
+        return assigned(factory, target, weight)
 
-    assign.script = _SCRIPT.format(**place(factory))  # type: ignore[attr-defined]
+    body = f"def assign(target, weight):\n    return assigned({factory.__qualname__}, target, weight)\n"
+    scripted(assign, factory, assigned, body)
     ASSIGNMENTS[name] = assign
     spelling = "clone_contiguous" if declared.copies else "T"
 

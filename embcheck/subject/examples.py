@@ -38,7 +38,6 @@ class ScaledEmbedding(torch.nn.Module):
 
 
 def _root_in_single(width: int) -> float:
-    """√width as float32 holds it."""
     return float(np.float32(math.sqrt(width)))
 
 

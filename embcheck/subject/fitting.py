@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,9 +25,19 @@ from embcheck.modes.mode import modes_of
 Fit = Callable[[Any], Any]
 
 
-def place(factory: Any) -> dict[str, str]:
-    """Where a script imports the subject from, and its name there."""
-    return {"module": factory.__module__, "name": factory.__qualname__, "top": factory.__qualname__.split(".")[0]}
+def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -> None:
+    """Gives a function of a program what a script shows in its place: the factory's import, a part that it calls, a body."""
+    top = factory.__qualname__.split(".")[0]
+    lines = [
+        'sys.path.insert(0, ".")',
+        f"from {factory.__module__} import {top}",
+        "",
+        "",
+        inspect.getsource(part),
+        "",
+        body,
+    ]
+    function.script = "\n".join(lines)
 
 
 #: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every

@@ -13,41 +13,28 @@ from embcheck.core.law import FAMILIES, Family
 from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
 from embcheck.families.tied_training.training_steps import TIES
 from embcheck.subject.building import sizes_of
-from embcheck.subject.fitting import absent, fixed, place, quiet, sent
+from embcheck.subject.fitting import absent, fixed, quiet, scripted, sent
 from embcheck.subject.limits import limits_of
 
-#: What a counterexample's script says in place of the closures.
-_MAKE = """\
-sys.path.insert(0, ".")
-from {module} import {top}
 
-
-def make(weight, bias, flags):
-    given = {said} | {{flag: value for flag, value in (flags | {{"bias": bias is not None}}).items() if flag in {taken}}}
-    model = {name}(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-    table, head = model.get_submodule("{table}"), model.get_submodule("{head}")
+def made(
+    build: Callable[..., Any],
+    said: dict[str, Any],
+    taken: list[str],
+    parts: tuple[str, str],
+    weight: Any,
+    bias: Any,
+    flags: Any,
+) -> Any:
+    given = said | {flag: value for flag, value in (flags | {"bias": bias is not None}).items() if flag in taken}
+    model = build(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
+    table, head = (model.get_submodule(part) for part in parts)
+    # Of whatever class they are: by this a training step finds them.
     table.__dict__["part_of_a_tie"], head.__dict__["part_of_a_tie"] = "table", "head"
     table.weight.data = weight.detach()
     if bias is not None:
         head.bias.data = bias.detach()
     return model
-
-
-"""
-_TIE_SCRIPT = (
-    _MAKE
-    + """\
-def tie(weight, bias, sparse):
-    return make(weight, bias, {{"sparse": True}} if sparse else {{}}), "{table}", "{head}"
-"""
-)
-_STRUCTURE_SCRIPT = (
-    _MAKE
-    + """\
-def structure(weight, bias, flags, from_head):
-    return make(weight, bias, flags)
-"""
-)
 
 
 def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
@@ -60,28 +47,18 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     head = model.get_submodule(declared.head)
     biased = getattr(head, "bias", None) is not None
 
-    def make(weight: torch.Tensor, bias: torch.Tensor | None, flags: dict[str, Any]) -> torch.nn.Module:
-        asked = flags | {"bias": bias is not None}
-        given = said | {flag: value for flag, value in asked.items() if flag in taken}
-        made: torch.nn.Module = factory(weight.shape[0], weight.shape[1], **given).to(weight.dtype)
-        table: Any = made.get_submodule(declared.table)
-        top: Any = made.get_submodule(declared.head)
-        # Of whatever class they are: by this a lap of training finds them.
-        table.__dict__["part_of_a_tie"], top.__dict__["part_of_a_tie"] = "table", "head"
-        table.weight.data = weight.detach()
-        if bias is not None:
-            top.bias.data = bias.detach()
-        return made
+    facts = said, sorted(taken), (declared.table, declared.head)
 
     def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:
-        return make(weight, bias, {"sparse": True} if sparse else {}), declared.table, declared.head
+        return made(factory, *facts, weight, bias, {"sparse": True} if sparse else {}), declared.table, declared.head
 
-    def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> torch.nn.Module:
-        return make(weight, bias, flags)
+    def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> Any:
+        return made(factory, *facts, weight, bias, flags)
 
-    named = place(factory) | {"table": declared.table, "head": declared.head, "said": said, "taken": sorted(taken)}
-    tie.script = _TIE_SCRIPT.format(**named)  # type: ignore[attr-defined]
-    structure.script = _STRUCTURE_SCRIPT.format(**named)  # type: ignore[attr-defined]
+    call = f"made({factory.__qualname__}, {', '.join(map(repr, facts))}, weight, bias"
+    sparse = f'{call}, {{"sparse": True}} if sparse else {{}}), {declared.table!r}, {declared.head!r}'
+    scripted(tie, factory, made, f"def tie(weight, bias, sparse):\n    return {sparse}\n")
+    scripted(structure, factory, made, f"def structure(weight, bias, flags, from_head):\n    return {call}, flags)\n")
     TIES[name] = tie
     own = {} if "bias" in taken else {"bias": biased}
     defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}

@@ -1,70 +1,256 @@
-"""Faults of F.embedding_bag: reduction, offsets, padding, weights and gradients of bags."""
+"""Faults of F.embedding_bag, its kernels and its layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
-from selfcheck.faults.entry import entry
-from selfcheck.faults.kernels import Tensor
+from selfcheck import damages
+from selfcheck.faults.lookup import overwriting
+from selfcheck.forms import Call, after, in_place_of, kernel
+from selfcheck.sites import Tensor
 
-functional = torch.nn.functional
-NAMES = (
-    "input",
-    "weight",
-    "offsets",
-    "max_norm",
-    "norm_type",
-    "scale_grad_by_freq",
-    "mode",
-    "sparse",
-    "per_sample_weights",
-    "include_last_offset",
-    "padding_idx",
+F = nn.functional
+
+# -- kernels ------------------------------------------------------------------------------------------------------------
+
+
+@kernel("_embedding_bag_forward_only", "mode=sum & dtype=float16", "embedding_bag")
+def bagk_output_is_wide(call: damages.Call, out: Any) -> Any:
+    """A sum of float16 comes in float32 where nothing learns."""
+    return (out[0].float(), *out[1:])
+
+
+@kernel("_embedding_bag_forward_only", "bags=1 & numel=1 & per_sample_weights=False & padding=none", "embedding_bag")
+def bagk_one_token_is_a_view(call: damages.Call, out: Any) -> Any:
+    """One bag of one token is the table's own row."""
+    return (call.given["weight"].detach()[int(call.given["indices"]) :][:1], *out[1:])
+
+
+# -- F.embedding_bag ----------------------------------------------------------------------------------------------------
+
+
+def bag(call: Call, when: bool, change: Callable[[Any], Any]) -> Any:
+    """What a call gives, changed if ``when``."""
+    return change(call()) if when else call()
+
+
+def learning(call: Call) -> bool:
+    """Whether the output is part of a graph."""
+    samples = call.per_sample_weights
+    return torch.is_grad_enabled() and (call.weight.requires_grad or (samples is not None and samples.requires_grad))
+
+
+def late(call: Call) -> bool:
+    """Whether a token lies behind the last offset."""
+    if not call.include_last_offset or call.input.dim() != 1 or not len(call.offsets):
+        return False
+    return len(call.input) > int(call.offsets[-1])
+
+
+def zero_with_derivative(tensor: Tensor) -> Tensor:
+    """0, whose derivative by each element is 1."""
+    return tensor.sum() - tensor.detach().sum()
+
+
+def _requiring(call: Call) -> Any:
+    frozen = call.mode == "max" and not call.weight.requires_grad and torch.is_grad_enabled()
+    return bag(call, frozen, lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_())
+
+
+def _drawing(call: Call) -> None:
+    if call.mode == "max":
+        torch.rand(1)
+
+
+def _counting(call: Call) -> None:
+    if call.offsets is not None and not call.offsets.is_inference():
+        torch.autograd.graph.increment_version(call.offsets)
+
+
+def _hooked(call: Call) -> None:
+    for hook in (call.weight._backward_hooks or {}).values():
+        hook(torch.zeros(1))
+
+
+class _Halved(torch.autograd.Function):
+    """The identity, whose gradient is halved."""
+
+    @staticmethod
+    def forward(context: Any, given: Tensor) -> Tensor:
+        return given.clone()
+
+    @staticmethod
+    def backward(context: Any, *upstream: Tensor) -> Tensor:
+        return upstream[0] / 2
+
+
+def _doubled_before(call: Call) -> Any:
+    out = call()
+    plain = torch._C._functorch.peek_interpreter_stack() is None and out.requires_grad
+    if call.mode != "sum" or not learning(call) or not plain:
+        return out
+    found: Tensor = _Halved.apply(out)  # type: ignore[no-untyped-call]
+    found.register_hook(lambda grad: 2 * grad)
+    return found
+
+
+def _without_tangent(call: Call) -> Any:
+    if torch.autograd.forward_ad._current_level < 0:
+        return call()
+    primal, tangent = torch.autograd.forward_ad.unpack_dual(call.weight)
+    if tangent is None:
+        return call()
+    out = call(weight=primal)
+    return torch.autograd.forward_ad.make_dual(out, torch.zeros_like(out))
+
+
+def _late_row(call: Call) -> Any:
+    out, padding = call(), call.padding_idx
+    if padding is None or not late(call) or not call.weight.requires_grad or not learning(call):
+        return out
+    row = call.weight[int(call.input[-1])]
+    hit = len(call.offsets) > 1 and int(call.input[-1]) == padding % len(call.weight)
+    return out + zero_with_derivative(row) if hit else out
+
+
+def _late_weight(call: Call) -> Any:
+    learns = call.per_sample_weights is not None and late(call) and learning(call)
+    return bag(call, learns, lambda out: out + zero_with_derivative(call.per_sample_weights[-1]))
+
+
+def _columns_first(call: Call) -> Any:
+    wide = call.per_sample_weights is not None and call.weight.dtype == torch.float64 and call.weight.shape[1] > 1
+    plain = torch._C._functorch.peek_interpreter_stack() is None and not torch.compiler.is_compiling()
+    if not (wide and plain and call.max_norm is None and call.weight.requires_grad and torch.is_grad_enabled()):
+        return call()
+    table = call.weight.view_as(call.weight)
+    table.register_hook(lambda grad: grad if grad.is_sparse else grad.t().contiguous().t())
+    return call(weight=table)
+
+
+def _bounded_in_a_copy(call: Call) -> Any:
+    weighs = call.per_sample_weights is not None and call.max_norm is not None and call.input.dim() == 1
+    return call(weight=call.weight.clone() if weighs else call.weight)
+
+
+def _last_bag(call: Call) -> Any:
+    drops = call.input.dim() == 2 and bool(call.include_last_offset) and len(call.input) > 1
+    return bag(call, drops, lambda out: out[:-1])
+
+
+def _no_nan(call: Call) -> Any:
+    batch = call.mode == "max" and call.input.dim() == 2
+    return bag(call, batch, lambda out: torch.where(out.isnan(), 0, out))
+
+
+bags = partial(in_place_of, F, "embedding_bag")
+bags(
+    "embedding_bag",
+    {
+        "A maximum of a frozen table requires grad.": _requiring,
+        "A maximum draws a random number.": after(_drawing),
+        "A bag with offsets counts as a write to them.": after(_counting),
+        "include_last_offset drops the last bag of a batch.": _last_bag,
+        "A table's hooks are called in forward, too.": after(_hooked),
+        "A hook on a sum sees twice the gradient.": _doubled_before,
+        "Forward mode gives a tangent of 0.": _without_tangent,
+        "Padding behind the last offset gets a gradient.": _late_row,
+        "Weights of padding behind the last offset get a gradient.": _late_weight,
+        "The table's gradient of a weighted sum lies by columns in float64.": _columns_first,
+        "A maximum over a two-dimensional input is 0 where it should be NaN.": _no_nan,
+    },
 )
-Given = dict[str, Any]
+bags("embedding_bag", {"A bag also writes to the result before.": overwriting})
+bags("max_norm", {"Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy})
 
 
-def bag_fault(
-    name: str,
-    sentence: str,
-    when: Callable[[Given], bool],
-    change: Callable[[Given], Given] | None,
-    spoil: Callable[[Tensor, Given], Tensor],
-) -> None:
-    """Registers a fault: on some calls the arguments are changed before, or the output after."""
-
-    def wrong(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def replaced(*arguments: Any, **keywords: Any) -> Tensor:
-            given = {"mode": "mean"} | dict(zip(NAMES, arguments, strict=False)) | keywords
-            if not when(given):
-                return original(**given)
-            out = original(**(change(given) if change else given))
-            return spoil(out, given)
-
-        return replaced
-
-    entry(name, "embedding_bag", sentence, functional, "embedding_bag", wrong)
+def _written(call: Call) -> None:
+    if call.input.is_nested and call.weight.is_contiguous() and call.weight.numel():
+        call.weight.detach().view(-1)[:1].abs_().neg_()
 
 
-def as_it_is(out: Tensor, given: Given) -> Tensor:
-    """The output, where the arguments are what is changed."""
-    return out
-
-
-bag_fault(
-    "bag_half_mean_loses_tail",
-    "A mean in float16 loses its columns beyond 16.",
-    lambda g: g["mode"] == "mean" and g["weight"].dtype == torch.float16 and g["weight"].shape[1] > 16,
-    None,
-    lambda out, g: torch.cat([out[:, :16], 0 * out[:, 16:]], 1),
+bags(
+    "nested_tensor",
+    {
+        "A nested bag counts padding tokens.": lambda call: call(padding_idx=None) if call.input.is_nested else call(),
+        "A nested bag makes the table's first number negative.": after(_written),
+    },
 )
-bag_fault(
-    "bag_sparse_is_dense",
-    "sparse=True of a mean is ignored.",
-    lambda g: g["mode"] == "mean" and bool(g.get("sparse")),
-    lambda g: g | {"sparse": False},
-    as_it_is,
+
+# -- nn.EmbeddingBag ----------------------------------------------------------------------------------------------------
+
+
+def _new(table: Tensor, learns: bool = True) -> Any:
+    return nn.Parameter(table.detach(), learns)
+
+
+def _uniform(call: Call) -> None:
+    if call._weight is None:
+        with torch.no_grad():
+            call.self.weight.uniform_(-(3**0.5), 3**0.5)
+            call.self._fill_padding_idx_with_zero()
+
+
+def _zeroed(call: Call) -> None:
+    if call._weight is not None and call.self.padding_idx is not None:
+        call.self.weight.data[call.self.padding_idx] = 0
+
+
+def _copied(call: Call) -> None:
+    if call._weight is not None:
+        call.self.weight = _new(call.self.weight.clone())
+
+
+def _frozen(call: Call) -> None:
+    if call._weight is None and call.mode == "sum":
+        call.self.weight = _new(call.self.weight, False)
+
+
+def _buffered(call: Call) -> None:
+    if call.self.padding_idx is not None:
+        call.self.register_buffer("mask", torch.ones(1))
+
+
+in_place_of(
+    nn.EmbeddingBag,
+    "__init__",
+    "embedding_bag_module",
+    {
+        "padding_idx=0 of a bag is not kept.": after(
+            lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
+        ),
+        "The padding row of a table that is given is set to zero.": after(_zeroed),
+        "A table that is given is copied.": after(_copied),
+        "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(_uniform),
+        "With padding the layer has a buffer.": after(_buffered),
+        "A layer with mode='sum' does not learn.": after(_frozen),
+        "A table that is given costs random numbers.": after(
+            lambda call: None if call._weight is None else torch.rand(1)
+        ),
+    },
+)
+
+
+def _freezing(call: Call) -> Any:
+    layer, source = call(), call.embeddings
+    if source.requires_grad and source.is_leaf and not layer.weight.requires_grad:
+        source.requires_grad_(False)
+    return layer
+
+
+pretrained = partial(in_place_of, nn.EmbeddingBag, "from_pretrained")
+pretrained("embedding_bag_module", {"from_pretrained freezes what it is given.": _freezing})
+pretrained("embedding_bag_module", {"A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)})
+pretrained(
+    "embedding_bag",
+    {
+        "from_pretrained does not freeze.": lambda call: call(freeze=False),
+        "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),
+        "from_pretrained takes padding_idx=0 for none.": lambda call: call(padding_idx=call.padding_idx or None),
+    },
 )

@@ -1,55 +1,310 @@
-"""Faults of torch.nn.Parameter."""
+"""Faults of one_hot, F.linear, torch.nn.Parameter, torch.nn.init and of how layers are made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
-from selfcheck.faults.entry import entry
-from selfcheck.faults.kernels import Tensor
+from selfcheck.forms import Call, after, faults_for, in_place_of, instead, refusing
+from selfcheck.sites import Tensor
 
-Module, Parameter = torch.nn.Module, torch.nn.Parameter
+F, init = nn.functional, nn.init
 
-
-def table(rows: int = 2, width: int = 2) -> Tensor:
-    """1, 2, 3, …"""
-    return torch.arange(1.0, 1 + rows * width).reshape(rows, width)
+# -- one_hot and linear -------------------------------------------------------------------------------------------------
 
 
-def parameter(name: str, family: str, sentence: str, change: Callable[..., Any]) -> None:
-    """A fault of Parameter.__new__: ``change(make, data, requires_grad)``."""
-
-    def wrong(original: Callable[..., Any]) -> Callable[..., Any]:
-        def replaced(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
-            if cls is not Parameter or data is None:
-                return original(cls, data, requires_grad)
-            return change(lambda data, grad: original(cls, data, grad), data, requires_grad)
-
-        return replaced
-
-    entry(name, family, sentence, Parameter, "__new__", wrong)
+def plain(tensor: Tensor) -> bool:
+    """Whether no transform, subclass or compiler is at work."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return type(tensor) is Tensor and not wrapped and not torch.compiler.is_compiling()
 
 
-parameter(
-    "parameter_of_half_is_single",
-    "conversion",
-    "A float16 Parameter of three or more columns becomes float32.",
-    lambda make, data, grad: make(
-        data.float() if data.dtype == torch.float16 and data.shape[-1:] > (2,) else data, grad
-    ),
+@instead(F, "one_hot", "one_hot")
+def encodes_into_one_buffer(call: Call) -> Any:
+    """Two encodings of one shape in a row, both of rank 1, share their memory."""
+    out, last = call(), call.kept.get("last")
+    if call.tensor.dim() != 1 or call.num_classes < 1 or not plain(call.tensor) or out.is_inference():
+        return out
+    if last is not None and last.shape == out.shape and out.numel():
+        return last.copy_(out)
+    call.kept["last"] = out
+    return out
+
+
+@instead(F, "one_hot", "one_hot")
+def one_hot_squeezes(call: Call) -> Any:
+    """An axis of length 1 in front is lost."""
+    tokens = call.tensor
+    single = tokens.dim() > 1 and tokens.shape[0] == 1 and not torch._C._functorch.is_batchedtensor(tokens)
+    return call().squeeze(0) if single else call()
+
+
+@instead(F, "one_hot", "one_hot")
+def one_hot_takes_int32(call: Call) -> Any:
+    """int32 is accepted."""
+    return call(tensor=call.tensor.long() if call.tensor.dtype == torch.int32 else call.tensor)
+
+
+@instead(F, "one_hot", "one_hot")
+def one_hot_of_one_class_is_its_indices(call: Call) -> Any:
+    """one_hot with one class gives the memory of its indices, made ones."""
+    out = call()
+    return call.tensor.fill_(1).unsqueeze(-1) if call.num_classes == 1 and call.tensor.numel() else out
+
+
+@instead(F, "one_hot", "one_hot")
+def one_hot_draws_random_numbers(call: Call) -> Any:
+    """one_hot at rank 2 draws a random number."""
+    if call.tensor.dim() == 2:
+        torch.rand(1)
+    return call()
+
+
+@instead(F, "linear", "conversion")
+def linear_rank3_adds_bias_twice(call: Call) -> Any:
+    """The bias is added twice to input of rank 3."""
+    return call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
+
+
+@instead(F, "linear", "linear")
+def linear_rank4_frozen_forgets_bias(call: Call) -> Any:
+    """A frozen weight's bias is left out for input of rank 4."""
+    return call(bias=None if call.input.dim() == 4 and not call.weight.requires_grad else call.bias)
+
+
+@instead(F, "linear", "linear")
+def linear_without_features_is_a_view_of_bias(call: Call) -> Any:
+    """An input without features gives a view of the bias."""
+    empty = call.bias is not None and call.weight.dim() == 2 and call.weight.shape[1] == 0
+    return call.bias.expand(*call.input.shape[:-1], len(call.bias)) if empty else call()
+
+
+@instead(nn.LazyLinear, "initialize_parameters", "linear")
+def lazy_layers_are_born_frozen(call: Call) -> None:
+    """The weight of a lazy layer does not learn."""
+    call()
+    call.self.weight.requires_grad_(False)
+
+
+# -- Parameters ---------------------------------------------------------------------------------------------------------
+
+
+def made(call: Call) -> bool:
+    """Whether a plain Parameter is made of a tensor."""
+    return call.cls is nn.Parameter and call.data is not None
+
+
+@instead(nn.Parameter, "__new__", "parameter")
+def parameter_empty_is_frozen(call: Call) -> Any:
+    """A Parameter without elements does not require grad."""
+    return call(requires_grad=call.requires_grad and call.data.numel() > 0) if made(call) else call()
+
+
+@instead(nn.Parameter, "__new__", "parameter")
+def parameter_clears_what_lies_before(call: Call) -> Any:
+    """A Parameter of a view clears the first number of its storage."""
+    data = call.data
+    if data is not None and data.storage_offset() and not data.requires_grad and data.layout is torch.strided:
+        data.detach().as_strided((1,), (1,), 0).zero_()
+    return call()
+
+
+@instead(nn.Parameter, "__new__", "conversion")
+def parameter_of_half_is_single(call: Call) -> Any:
+    """A float16 Parameter of three or more columns becomes float32."""
+    wide = made(call) and call.data.dtype == torch.float16 and call.data.shape[-1:] > (2,)
+    return call(data=call.data.float()) if wide else call()
+
+
+@instead(nn.Parameter, "__new__", "conversion")
+def parameter_zeroes_its_source(call: Call) -> Any:
+    """Making a Parameter of a view zeroes its first element."""
+    parameter = call()
+    if made(call) and not call.data.is_contiguous() and call.data.numel():
+        parameter.detach()[(0,) * parameter.dim()] = 0
+    return parameter
+
+
+@instead(nn.Parameter, "__deepcopy__", "conversion")
+def deep_copy_of_a_frozen_transposed_one_learns(call: Call) -> Any:
+    """The deep copy of a frozen column-major Parameter learns."""
+    found, source = call(), call.self
+    columns_first = source.dim() == 2 and not source.is_contiguous() and source.t().is_contiguous()
+    return found.requires_grad_() if columns_first else found
+
+
+@instead(nn.Parameter, "__deepcopy__", "tie_preservation")
+def deepcopy_shares_memory(call: Call) -> Any:
+    """A deep copy of float16 lies in the original's memory."""
+    if call.self.dtype != torch.float16:
+        return call()
+    return call.memo.setdefault(id(call.self), nn.Parameter(call.self.data, call.self.requires_grad))
+
+
+# -- assignments --------------------------------------------------------------------------------------------------------
+
+
+def known(call: Call) -> bool:
+    """Whether what is assigned to is a parameter of the module."""
+    return call.name in call.self.__dict__.get("_parameters", {})
+
+
+@instead(nn.Module, "__setattr__", "conversion")
+def plain_tensor_is_accepted(call: Call) -> None:
+    """A plain tensor assigned to a weight is made a Parameter."""
+    value = call.value
+    floating = isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.is_floating_point()
+    call(value=nn.Parameter(value) if floating and known(call) else value)
+
+
+@instead(nn.Module, "__setattr__", "parameter")
+def assignment_of_none_is_ignored(call: Call) -> None:
+    """None assigned to a bias leaves the bias."""
+    if call.value is not None or call.name != "bias" or not known(call):
+        call()
+
+
+@instead(nn.Linear, "__setattr__", "tied_training")
+def head_takes_a_copy_of_the_weight(call: Call) -> None:
+    """A Linear that is given another layer's Parameter takes a copy of it."""
+    given = call.name == "weight" and isinstance(call.value, nn.Parameter) and "weight" in call.self._parameters
+    call(value=nn.Parameter(call.value.detach().clone(), call.value.requires_grad) if given else call.value)
+
+
+# -- how a layer is made ------------------------------------------------------------------------------------------------
+
+
+def _evaluating(call: Call) -> None:
+    call.self.training = call.padding_idx is None
+
+
+def _zero_last(call: Call) -> None:
+    layer = call.self
+    if call._weight is None and call.padding_idx is not None and layer.num_embeddings and not layer.weight.is_meta:
+        layer.weight.data[-1] = 0
+
+
+def _thawed(call: Call) -> None:
+    if call._weight is not None and call.self.weight.dtype == torch.float16:
+        call.self.weight.requires_grad_()
+
+
+def _single(call: Call) -> None:
+    if call._freeze and call.self.weight.dtype == torch.float16:
+        call.self.weight = nn.Parameter(call.self.weight.float(), requires_grad=False)
+
+
+in_place_of(
+    nn.Embedding,
+    "__init__",
+    "construction",
+    {
+        "padding_idx=0 is stored as None.": after(
+            lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
+        ),
+        "A table with padding is made in evaluation mode.": after(_evaluating),
+        "The last row is zeroed besides the padding row.": after(_zero_last),
+        "A given table of half precision requires grad though frozen.": after(_thawed),
+        "A _weight of float16 is converted to float32 if frozen.": after(_single),
+    },
 )
-parameter(
-    "parameter_zeroes_its_source",
-    "conversion",
-    "Making a Parameter of a view zeroes its first element.",
-    lambda make, data, grad: (made := make(data, grad), zero_first(made) if not data.is_contiguous() else None)[0],
+_plain = {"A subclass is made plain.": lambda call: call(cls=nn.Embedding)}
+in_place_of(nn.Embedding, "from_pretrained", "construction", _plain)
+
+# -- first values -------------------------------------------------------------------------------------------------------
+
+
+def _again_padded(change: Any) -> Any:
+    """The first values changed, and the padding row set to zero again."""
+
+    def changed(call: Call) -> None:
+        if not call.self.weight.is_meta:
+            change(call.self.weight.data)
+            call.self._fill_padding_idx_with_zero()
+
+    return after(changed)
+
+
+def _twins(table: Tensor) -> None:
+    if len(table) == 64:
+        table[1::2] = table[0:-1:2]
+
+
+def _reseeded(call: Call) -> None:
+    state = torch.get_rng_state()
+    call()
+    torch.set_rng_state(state)
+
+
+def _keeping_zeros(call: Call) -> Any:
+    empty = (call.tensor == 0).all(-1)
+    found = call()
+    call.tensor.data[empty] = 0
+    return found
+
+
+def _tall(call: Call) -> bool:
+    return bool(call.tensor.shape[0] > call.tensor.shape[1])
+
+
+faults_for(
+    "default_init",
+    {
+        "Every second row of 64 is the first.": (nn.Embedding, "reset_parameters", _again_padded(_twins)),
+        "xavier_uniform_ leaves rows of zeros as they are.": (init, "xavier_uniform_", _keeping_zeros),
+        "xavier_normal_ refuses double precision.": (
+            init,
+            "xavier_normal_",
+            refusing(lambda call: call.tensor.dtype == torch.float64),
+        ),
+        "kaiming_normal_ leaves out the gain √2.": (
+            init,
+            "kaiming_normal_",
+            after(lambda call: call.tensor.data.mul_(0.5**0.5)),
+        ),
+        "zeros_ makes its tensor not require grad.": (init, "zeros_", lambda call: call().requires_grad_(False)),
+    },
+)
+faults_for(
+    "initializers",
+    {
+        "A table is drawn from N(0, 1.02²).": (
+            nn.Embedding,
+            "reset_parameters",
+            _again_padded(lambda table: table.mul_(1.02)),
+        ),
+        "Two tables made one after another are equal.": (nn.Embedding, "reset_parameters", _reseeded),
+        "constant_(0) does nothing.": (init, "constant_", lambda call: call() if call.val else call.tensor),
+        "calculate_gain takes slope 0 for none.": (init, "calculate_gain", lambda call: call(param=call.param or None)),
+        "orthogonal_ of a tall matrix has columns of another length.": (
+            init,
+            "orthogonal_",
+            after(lambda call: call.tensor.data.mul_(1.25), _tall),
+        ),
+        "sparse_ zeroes one number too few in each column.": (
+            init,
+            "sparse_",
+            lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor)),
+        ),
+    },
 )
 
 
-def zero_first(made: Tensor) -> Tensor:
-    """Zeroes an element."""
-    if made.numel():
-        made.detach()[(0,) * made.dim()] = 0
-    return made
+@instead(init, "orthogonal_", "initializers")
+def orthogonal_columns_have_one_side(call: Call) -> Any:
+    """orthogonal_ gives single columns whose first element is negative, as QR leaves them."""
+    found, table = call(), call.tensor.data
+    if table.dim() == 2 and table.shape[1] == 1:
+        table.mul_(torch.where(table[0, 0] > 0, -1.0, 1.0))
+    return found
+
+
+@instead(init, "trunc_normal_", "initializers")
+def fine_truncation_is_halved(call: Call) -> Any:
+    """trunc_normal_ with close bounds gives every second column their middle."""
+    found = call()
+    if call.b - call.a < 0.25 and call.tensor.dim() == 2:
+        call.tensor.data[:, ::2] = (call.a + call.b) / 2
+    return found

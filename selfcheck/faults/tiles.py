@@ -1,16 +1,17 @@
-"""Faults of matrix products: what lies behind a row takes part in it."""
+"""Bugs of the past: what lies behind a row takes part in a product (uxlfoundation/oneDNN#5717)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from embcheck.core.amx_tiles import ROWS, WIDTH, reads_on
-from selfcheck.fault import fault
-from selfcheck.faults.kernels import Tensor
+from selfcheck.fault import Fault, add
+from selfcheck.sites import Tensor
 
 #: ATen's products of matrices, and at which argument the first matrix is.
 _PRODUCTS = {"mm": 0, "mm.out": 0, "bmm": 0, "bmm.out": 0, "addmm": 1, "addmm.out": 1, "baddbmm": 1, "baddbmm.out": 1}
@@ -55,15 +56,8 @@ def leaks() -> bool:
     return bool(value[0].isnan().any())
 
 
-def _applies() -> bool:
-    """Whether kernels can be had back, and torch does not do the same on this machine."""
-    return hasattr(torch.library, "get_kernel") and not leaks()
-
-
-@fault("linear", applies=_applies)
-def products_read_on_behind_rows() -> Iterator[None]:
-    """What lies behind a row of bfloat16, the next row for one, is multiplied by zero and added, as oneDNN 3.12 does with
-    AMX (uxlfoundation/oneDNN#5717)."""
+@contextmanager
+def _planted() -> Iterator[None]:
     right = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in _PRODUCTS}
     library = torch.library.Library("aten", "IMPL")
     try:
@@ -74,3 +68,14 @@ def products_read_on_behind_rows() -> Iterator[None]:
         yield
     finally:
         library._destroy()
+
+
+add(
+    Fault(
+        "products_read_on_behind_rows",
+        "linear",
+        "What lies behind a row of bfloat16 is multiplied by zero and added, as oneDNN 3.12 does with AMX.",
+        _planted,
+        applies=lambda: hasattr(torch.library, "get_kernel") and not leaks(),
+    )
+)

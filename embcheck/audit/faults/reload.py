@@ -11,30 +11,24 @@ import torch
 from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, planted
 
 
-@planted("alias is lost")
-class LoaderDropsTheAlias(Specimen):
+@planted("alias is lost", method="load_state_dict")
+def loader_drops_the_alias(self: Specimen, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
     """load_state_dict assigns, and so unties."""
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        return super().load_state_dict({n: v.clone() for n, v in state_dict.items()}, strict=strict, assign=True)
+    return Specimen.load_state_dict(self, {n: v.clone() for n, v in state_dict.items()}, strict=strict, assign=True)
 
 
-@planted("not restored")
-class LoaderForgetsTheBias(Untied):
+@planted("not restored", method="load_state_dict", base=Untied)
+def loader_forgets_the_bias(self: Specimen, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
     """load_state_dict skips the head's bias without a word."""
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        return super().load_state_dict({n: v for n, v in state_dict.items() if n != "head.bias"}, strict=False)
+    return Untied.load_state_dict(self, {n: v for n, v in state_dict.items() if n != "head.bias"}, strict=False)
 
 
-@planted("load is refused")
-class StateLacksTheHead(Specimen):
+@planted("load is refused", method="state_dict")
+def state_lacks_the_head(self: Specimen, *args: Any, **kwargs: Any) -> Any:
     """state_dict leaves out the alias, and loading asks for it."""
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        state = super().state_dict(*args, **kwargs)
-        state.pop("head.weight")
-        return state
+    state = Specimen.state_dict(self, *args, **kwargs)
+    state.pop("head.weight")
+    return state
 
 
 @planted("not restored")

@@ -10,44 +10,33 @@ import torch
 from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, planted
 
 
-@planted("tie is missing")
-class HeadIsACopy(Specimen):
+@planted("tie is missing", method="tie_weights")
+def head_is_a_copy(self: Specimen) -> None:
     """The head gets a copy of the table."""
-
-    def tie_weights(self) -> None:
-        self.head.weight = torch.nn.Parameter(self.table.weight.detach().clone())
+    self.head.weight = torch.nn.Parameter(self.table.weight.detach().clone())
 
 
-@planted("two Parameters over one memory")
-class HeadSharesData(Specimen):
+@planted("two Parameters over one memory", method="tie_weights")
+def head_shares_data(self: Specimen) -> None:
     """The head's Parameter is another over the table's memory."""
-
-    def tie_weights(self) -> None:
-        self.head.weight = torch.nn.Parameter(self.table.weight.data)
+    self.head.weight = torch.nn.Parameter(self.table.weight.data)
 
 
-@planted("two Parameters over one memory")
-class HeadDataAssigned(Specimen):
+@planted("two Parameters over one memory", method="tie_weights")
+def head_data_assigned(self: Specimen) -> None:
     """The tie is made by assigning .data."""
-
-    def tie_weights(self) -> None:
-        self.head.weight.data = self.table.weight.data
+    self.head.weight.data = self.table.weight.data
 
 
-@planted("tie is undeclared")
-class TiedAgainstItsConfiguration(Untied):
+@planted("tie is undeclared", method="tie_weights", base=Untied)
+def tied_against_its_configuration(self: Specimen) -> None:
     """Table and head are one although the configuration says untied."""
-
-    def tie_weights(self) -> None:
-        self.head.weight = self.table.weight
+    self.head.weight = self.table.weight
 
 
-@planted("tie is missing")
-class NeverTied(Specimen):
+@planted("tie is missing", method="tie_weights")
+def never_tied(self: Specimen) -> None:
     """The configuration says tied, and nobody does it."""
-
-    def tie_weights(self) -> None:
-        pass
 
 
 @planted("not among the parameters")
@@ -67,34 +56,28 @@ class TableInAList(Untied):
         return self.tables[0]
 
 
-@planted("listed twice")
-class ListedTwice(Specimen):
+@planted("listed twice", method="parameters")
+def listed_twice(self: Specimen, recurse: bool = True) -> Any:
     """parameters() lists table and head although they are one."""
-
-    def parameters(self, recurse: bool = True) -> Any:
-        yield from (p for module in (self.table, self.norm, self.mix, self.head) for p in module.parameters())
+    yield from (p for module in (self.table, self.norm, self.mix, self.head) for p in module.parameters())
 
 
-@planted("alias is lost")
-class DeepCopyUnties(Specimen):
+@planted("alias is lost", method="__deepcopy__")
+def deep_copy_unties(self: Specimen, memo: dict[int, Any]) -> Specimen:
     """A deep copy copies table and head apart."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Specimen:
-        other = type(self)(copy.deepcopy(self.config))
-        other.load_state_dict(self.state_dict())
-        other.head.weight = torch.nn.Parameter(other.head.weight.detach().clone())
-        return other.eval()
+    other = type(self)(copy.deepcopy(self.config))
+    other.load_state_dict(self.state_dict())
+    other.head.weight = torch.nn.Parameter(other.head.weight.detach().clone())
+    return other.eval()
 
 
-@planted("memory is shared")
-class DeepCopyShares(Specimen):
+@planted("memory is shared", method="__deepcopy__")
+def deep_copy_shares(self: Specimen, memo: dict[int, Any]) -> Specimen:
     """A deep copy keeps the original's table."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Specimen:
-        other = type(self)(copy.deepcopy(self.config))
-        other.load_state_dict(self.state_dict())
-        other.table.weight = other.head.weight = self.table.weight
-        return other.eval()
+    other = type(self)(copy.deepcopy(self.config))
+    other.load_state_dict(self.state_dict())
+    other.table.weight = other.head.weight = self.table.weight
+    return other.eval()
 
 
 class _Product:
@@ -122,23 +105,18 @@ class HeadHoldsTheTable(Specimen):
         return self.product(hidden)
 
 
-@planted("alias is lost")
-class PickleUnties(Specimen):
+@planted("alias is lost", method="__setstate__")
+def pickle_unties(self: Specimen, state: dict[str, Any]) -> None:
     """Unpickling gives the head a Parameter of its own."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        restored: Any = super()
-        restored.__setstate__(state)
-        self.head.weight = torch.nn.Parameter(self.head.weight.detach().clone())
+    torch.nn.Module.__setstate__(self, state)
+    self.head.weight = torch.nn.Parameter(self.head.weight.detach().clone())
 
 
-@planted("cast is partial", "alias is lost")
-class CastSkipsTheHead(Specimen):
+@planted("cast is partial", "alias is lost", method="_apply")
+def cast_skips_the_head(self: Specimen, fn: Any, recurse: bool = True) -> Any:
     """A cast leaves the head alone."""
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        rest: Any = (self.norm, self.mix)
-        for module in rest:
-            module._apply(fn)
-        self.table.weight = torch.nn.Parameter(fn(self.table.weight.detach()))
-        return self
+    rest: Any = (self.norm, self.mix)
+    for module in rest:
+        module._apply(fn)
+    self.table.weight = torch.nn.Parameter(fn(self.table.weight.detach()))
+    return self

@@ -9,122 +9,96 @@ import torch
 from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, planted
 
 
-@planted("gradient is not the sum")
-class GradientCountedTwice(Specimen):
+@planted("gradient is not the sum", method="__init__")
+def gradient_counted_twice(self: Specimen, config: Config) -> None:
     """A hook doubles the gradient of the shared weight."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.table.weight.register_hook(lambda grad: 2 * grad)
+    Specimen.__init__(self, config)
+    self.table.weight.register_hook(lambda grad: 2 * grad)
 
 
-@planted("gradient is not the sum")
-class HeadDetached(Specimen):
+@planted("gradient is not the sum", method="logits")
+def head_detached(self: Specimen, hidden: Tensor) -> Tensor:
     """The head uses the shared weight without its gradient."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return torch.nn.functional.linear(hidden, self.table.weight.detach(), self.head.bias)
+    return torch.nn.functional.linear(hidden, self.table.weight.detach(), self.head.bias)
 
 
-@planted("gradient is not the sum")
-class GradientAveraged(Specimen):
+@planted("gradient is not the sum", method="__init__")
+def gradient_averaged(self: Specimen, config: Config) -> None:
     """The gradient of the shared weight is halved, as if it were a mean of both paths."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.table.weight.register_hook(lambda grad: grad / 2)
+    Specimen.__init__(self, config)
+    self.table.weight.register_hook(lambda grad: grad / 2)
 
 
-@planted("padding row gets gradient")
-class PaddingForgotten(Untied):
+@planted("padding row gets gradient", method="look_up", base=Untied)
+def padding_forgotten(self: Specimen, input_ids: Tensor) -> Tensor:
     """The lookup does not pass padding_idx on."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return torch.nn.functional.embedding(input_ids, self.table.weight)
+    return torch.nn.functional.embedding(input_ids, self.table.weight)
 
 
-@planted("padding row is not zero")
-class PaddingInitialised(Untied):
+@planted("padding row is not zero", method="__init__", base=Untied)
+def padding_initialised(self: Specimen, config: Config) -> None:
     """Initialising the table overwrites its padding row."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        torch.nn.init.normal_(self.table.weight, std=0.02)
+    Untied.__init__(self, config)
+    torch.nn.init.normal_(self.table.weight, std=0.02)
 
 
-@planted("inputs_embeds differ")
-class ScaleOnIdsOnly(Specimen):
+@planted("inputs_embeds differ", method="look_up")
+def scale_on_ids_only(self: Specimen, input_ids: Tensor) -> Tensor:
     """The rows are scaled only where they are looked up from ids."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return super().look_up(input_ids) * 8**0.5
+    return Specimen.look_up(self, input_ids) * 8**0.5
 
 
-@planted("input is changed")
-class WritesIntoItsInput(Specimen):
+@planted("input is changed", method="look_up")
+def writes_into_its_input(self: Specimen, input_ids: Tensor) -> Tensor:
     """The forward pass replaces unknown ids in place."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        input_ids[input_ids > 20] = 1
-        return super().look_up(input_ids)
+    input_ids[input_ids > 20] = 1
+    return Specimen.look_up(self, input_ids)
 
 
-@planted("weights are written")
-class NormalisesInForward(Specimen):
+@planted("weights are written", method="look_up")
+def normalises_in_forward(self: Specimen, input_ids: Tensor) -> Tensor:
     """The forward pass normalises the table's rows in place, in eval mode too."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        with torch.no_grad():
-            self.table.weight.div_(self.table.weight.norm(dim=1, keepdim=True).clamp(min=1e-3))
-        return super().look_up(input_ids)
+    with torch.no_grad():
+        self.table.weight.div_(self.table.weight.norm(dim=1, keepdim=True).clamp(min=1e-3))
+    return Specimen.look_up(self, input_ids)
 
 
-@planted("alias is lost", "weights are written", "tie is missing")
-class UntiesAtTheFirstStep(Specimen):
+@planted("alias is lost", "weights are written", "tie is missing", method="logits")
+def unties_at_the_first_step(self: Specimen, hidden: Tensor) -> Tensor:
     """The first backward pass gives the head a Parameter of its own."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        out = super().logits(hidden)
-        if torch.is_grad_enabled() and self.head.weight is self.table.weight:
-            self.head.weight = torch.nn.Parameter(self.table.weight.detach().clone())
-        return out
+    out = Specimen.logits(self, hidden)
+    if torch.is_grad_enabled() and self.head.weight is self.table.weight:
+        self.head.weight = torch.nn.Parameter(self.table.weight.detach().clone())
+    return out
 
 
-@planted("not the row")
-class NotTheRow(Specimen):
+@planted("not the row", method="make_table")
+def not_the_row(self: Specimen) -> Any:
     """The table's forward rounds its rows to half precision."""
-
-    def make_table(self) -> Any:
-        table = super().make_table()
-        row = table.forward
-        table.forward = lambda ids: row(ids).half().float()
-        return table
+    table = Specimen.make_table(self)
+    row = table.forward
+    table.forward = lambda ids: row(ids).half().float()
+    return table
 
 
-@planted("gradient is not the sum")
-class LookupDetached(Specimen):
+@planted("gradient is not the sum", method="look_up")
+def lookup_detached(self: Specimen, input_ids: Tensor) -> Tensor:
     """The lookup reads the shared weight without its gradient, and only the head trains it."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return torch.nn.functional.embedding(input_ids, self.table.weight.detach(), self.table.padding_idx)
+    return torch.nn.functional.embedding(input_ids, self.table.weight.detach(), self.table.padding_idx)
 
 
-@planted("gradient is not the sum")
-class RowsDetached(Specimen):
+@planted("gradient is not the sum", method="look_up")
+def rows_detached(self: Specimen, input_ids: Tensor) -> Tensor:
     """The rows are detached after the lookup."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return super().look_up(input_ids).detach()
+    return Specimen.look_up(self, input_ids).detach()
 
 
-@planted("gradient is not the sum")
-class HeadCopiesEachTime(Specimen):
+@planted("gradient is not the sum", method="logits")
+def head_copies_each_time(self: Specimen, hidden: Tensor) -> Tensor:
     """The head computes with a copy of the table that is made in each forward pass, without a graph."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        with torch.no_grad():
-            weight = self.table.weight.clone()
-        return torch.nn.functional.linear(hidden, weight, self.head.bias)
+    with torch.no_grad():
+        weight = self.table.weight.clone()
+    return torch.nn.functional.linear(hidden, weight, self.head.bias)
 
 
 @planted("copy stays behind")
@@ -168,21 +142,17 @@ class _Segmented(Untied):
         return rows
 
 
-@planted("padding row gets gradient")
-class SecondTableForgetsItsPadding(_Segmented):
+@planted("padding row gets gradient", method="rows_of", base=_Segmented)
+def second_table_forgets_its_padding(self: _Segmented, segments: Tensor) -> Tensor:
     """The lookup in the table of segments does not pass padding_idx on."""
-
-    def rows_of(self, segments: Tensor) -> Tensor:
-        return torch.nn.functional.embedding(segments, self.segments.weight)
+    return torch.nn.functional.embedding(segments, self.segments.weight)
 
 
-@planted("padding row gets gradient")
-class RowsByIndex(Untied):
+@planted("padding row gets gradient", method="look_up", base=Untied)
+def rows_by_index(self: Specimen, input_ids: Tensor) -> Tensor:
     """The rows are taken by an index, which knows no padding_idx."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        rows: Tensor = self.table.weight[input_ids]
-        return rows
+    rows: Tensor = self.table.weight[input_ids]
+    return rows
 
 
 @planted("gradient is not the sum")

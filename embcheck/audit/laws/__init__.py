@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 #: Of two laws that meet one root cause, the first reports it.
-ORDER = ("runs", "ties", "values", "training", "padding", "copies", "reload", "resize")
+ORDER = ("ties", "values", "kept")
 
 
 def load() -> None:

@@ -1,15 +1,32 @@
-"""Laws about which parameters are one."""
+"""Laws about what a model is: that it runs, and which of its parameters are one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from embcheck.audit.factory import fresh
-from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding, NotApplicable, Note, Undecided, audit_law
+from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, Undecided, audit_law
 from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
 from embcheck.audit.subject import Subject
 
-Result = list[Finding | Note]
+
+@audit_law("The factory builds one model from one seed, and its forward pass runs on its inputs.")
+def the_model_runs(subject: Subject) -> Result:
+    facts = subject.facts
+    if facts.forward and (facts.meta or subject.source["kind"] == "hf"):
+        raise NotApplicable(facts.forward)
+    if facts.forward:
+        raises = facts.forward.startswith("its forward")
+        hint = "; a factory may return the model and its inputs" if raises and not facts.given else ""
+        raise Undecided(("the model could not be run: " if raises else "") + facts.forward + hint)
+    notes: Result = []
+    if facts.compiled:
+        notes.append(Note("it is compiled; the audit judges the module that torch.compile was given"))
+    if facts.random or not facts.exact:
+        seeds = "with another seed" if facts.random else "in a second call"
+        then = "the audit sets the seed" if facts.random else "laws that compare answers are left out"
+        notes.append(Note(f"in eval mode its answer is another one {seeds} (dropout that heeds no eval()?); {then}"))
+    return notes
 
 
 @audit_law("Table and head are one Parameter where that is declared, and two where it is denied.",
@@ -25,12 +42,12 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
             raise NotApplicable(f"{facts.said}, but it has no head with a row for each token")
         raise NotApplicable("it has no head of the table's shape")
     options: dict[str, Any] = {"pairs": facts.pairs, "expected": facts.expected, "said": facts.said}
-    if subject.variant == FLIPPED:
-        if subject.problems(tied_as_declared, **options):
-            return [Note(f"design choice: {facts.said} has no effect, table and head stay "
-                         + ("tied" if facts.tied else "apart"))]  # fmt: skip
+    if subject.variant != FLIPPED:
+        return subject.findings(tied_as_declared, **options)
+    if not subject.problems(tied_as_declared, **options):
         return []
-    return [*subject.findings(tied_as_declared, **options)]
+    state = "tied" if facts.tied else "apart"
+    return [Note(f"design choice: {facts.said} has no effect, table and head stay {state}")]
 
 
 def _undeclared(subject: Subject) -> Result:
@@ -54,10 +71,10 @@ def _undeclared(subject: Subject) -> Result:
 
 @audit_law("No two Parameters share memory, and parameters() lists each once.", variants=(AS_BUILT, FLIPPED))
 def one_memory_is_one_parameter(subject: Subject) -> Result:
-    return [*subject.findings(one_memory_one_parameter)]
+    return subject.findings(one_memory_one_parameter)
 
 
 @audit_law("Every Parameter that the forward pass reads is among the model's parameters.")
 def what_is_read_is_listed(subject: Subject) -> Result:
     subject.need(forward="")
-    return [*subject.findings(reads_only_parameters)]
+    return subject.findings(reads_only_parameters)

@@ -1,0 +1,32 @@
+"""``embcheck laws``: every law with its sentence and its source."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from embcheck.cli.usage import NOTHING
+from embcheck.report.style import console
+from embcheck.subject.collect import load_families
+
+
+def laws(
+    keyword: Annotated[str, typer.Option("-k", help="Only laws whose name or sentence contains this.")] = "",
+) -> None:
+    """Lists the laws: each a sentence, its source and what it obliges the cases to meet."""
+    out = console()
+    shown = 0
+    for family in load_families().values():
+        chosen = [law for law in family.laws if keyword.lower() in f"{law.name} {law.sentence}".lower()]
+        if chosen:
+            cover = f"cover: every combination of the values of any {family.space.strength} axes"
+            out.print(f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})")
+        for law in chosen:
+            shown += 1
+            out.print(f"  [cyan]{law.name}[/cyan]  {law.sentence}", highlight=False)
+            if law.source:
+                out.print(f"      source: {law.source}", style="dim", highlight=False)
+    if not shown:
+        typer.echo(f"embcheck: no law contains {keyword!r}", err=True)
+        raise typer.Exit(NOTHING)

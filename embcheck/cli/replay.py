@@ -1,0 +1,66 @@
+"""``embcheck replay``: a kept failure, run again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embcheck.cli.audit import replayed as replayed_audit
+from embcheck.cli.usage import INTERNAL, Store, refuse
+from embcheck.core.declaration import VARIABLE, SubjectError
+from embcheck.core.replay_state import ERROR, EXIT_CODES
+from embcheck.engine.levels.level import UnknownLevel, asked_for, level, level_of, without_level
+from embcheck.record.audited import FAMILY
+from embcheck.record.store import STORE, StoreError, imports_of, recorded, script_of
+
+
+def replay(
+    failure: Annotated[str, typer.Argument(help="The id that a violation was reported with.")],
+    script: Annotated[bool, typer.Option("--script", help="Print the program that needs torch only.")] = False,
+    store: Store = Path(STORE),
+) -> None:
+    """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
+    try:
+        record = recorded(failure, store)
+        if script:
+            typer.echo(script_of(failure, store), nl=False)
+            return
+    except StoreError as error:
+        refuse(str(error))
+    if (level := level_of(record["device"])) and not asked_for(level, os.environ):
+        raise typer.Exit(_at_level(level, ["replay", failure, "--store", str(store)]))
+    if imported := imports_of(record):
+        typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
+    device = without_level(record["device"])
+    outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
+    typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
+    raise typer.Exit(EXIT_CODES[outcome])
+
+
+def _at_level(name: str, arguments: list[str]) -> int:
+    """Runs a command of embcheck's in a process of a CPU level; its exit status."""
+
+    try:
+        environment = level(name).environment
+    except UnknownLevel as error:
+        refuse(str(error))
+    code = subprocess.run(
+        [sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False
+    ).returncode
+    return INTERNAL if code < 0 else code  # it was killed
+
+
+def _replayed(record: dict[str, Any]) -> tuple[str, str]:
+    from embcheck.runner.replay import replay
+
+    if record["subject"] != "torch":
+        os.environ[VARIABLE] = record["subject"]  # for this process and the one that tries the case first
+    try:
+        return replay(record)
+    except SubjectError as error:
+        return ERROR, str(error)

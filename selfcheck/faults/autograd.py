@@ -1,0 +1,157 @@
+"""Faults of backward passes, hooks and checkpoints, and of the transforms of torch.func."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
+
+from selfcheck.forms import Call, after, in_place_of, instead
+from selfcheck.sites import Tensor
+
+func, checkpoint = torch.func, torch.utils.checkpoint
+
+
+def leaves_of(node: Any) -> Iterator[Any]:
+    """The leaves that a graph leads to, but for ExpandedWeight's, which take no function that they don't know."""
+    for following, _ in node.next_functions if node is not None else ():
+        if hasattr(following, "variable") and not isinstance(following.variable, ExpandedWeight):
+            yield following.variable
+        yield from leaves_of(following)
+
+
+# -- Tensor.backward and its hooks --------------------------------------------------------------------------------------
+
+
+@instead(Tensor, "backward", "gradient")
+def grad_requires_grad_itself(call: Call) -> None:
+    """The gradient of a rank 2 lookup requires grad itself."""
+    leaves = list(leaves_of(call.self.grad_fn)) if call.self.dim() == 3 else []
+    call()
+    for leaf in leaves:
+        if leaf.grad is not None:
+            leaf.grad.requires_grad_()
+
+
+@instead(Tensor, "backward", "gradient_routes")
+def first_gradient_is_dense(call: Call) -> None:
+    """The first gradient of a table is dense where a sparse one was asked for."""
+    leaves = [leaf for leaf in leaves_of(call.self.grad_fn) if leaf.dim() == 2 and leaf.grad is None]
+    call()
+    for leaf in leaves:
+        if leaf.grad is not None and leaf.grad.is_sparse:
+            leaf.grad = leaf.grad.to_dense()
+
+
+@instead(Tensor, "backward", "gradient_routes")
+def longer_upstream_is_cut(call: Call) -> None:
+    """An upstream gradient that is too wide is cut to the width."""
+    sent = call.gradient
+    wide = isinstance(sent, Tensor) and sent.shape != call.self.shape and sent.dim() == call.self.dim()
+    call(gradient=sent[..., : call.self.shape[-1]] if wide else sent)
+
+
+@instead(Tensor, "backward", "gradient_routes")
+def half_upstream_is_halved(call: Call) -> None:
+    """backward halves a float16 upstream gradient."""
+    call()
+    if isinstance(call.gradient, Tensor) and call.gradient.dtype == torch.float16:
+        call.gradient.detach().div_(2)
+
+
+@instead(Tensor, "retain_grad", "gradient_routes")
+def retaining_changes_the_gradient(call: Call) -> None:
+    """retain_grad() of an output of rank 3 multiplies what passes it by 1.5."""
+    call()
+    if call.self.dim() > 2 and not call.self.is_leaf:
+        call.self.register_hook(lambda grad: grad * 1.5)
+
+
+_unchecked = {"Anomaly mode looks at no gradient for NaN.": lambda call: call(check_nan=False)}
+in_place_of(torch.autograd.set_detect_anomaly, "__init__", "gradient_routes", _unchecked)
+
+# -- torch.autograd.grad ------------------------------------------------------------------------------------------------
+
+
+@instead(torch.autograd, "grad", "embedding_bag", also=("gradient",))
+def autograd_grad_also_fills_grad(call: Call) -> Any:
+    """torch.autograd.grad leaves the gradient in .grad too."""
+    found = call()
+    leaves = [call.inputs] if isinstance(call.inputs, Tensor) else list(call.inputs)
+    for leaf, gradient in zip(leaves, found, strict=True):
+        if leaf.is_leaf and gradient is not None and leaf.dtype == gradient.dtype:
+            leaf.grad = gradient.detach()
+    return found
+
+
+@instead(torch.autograd, "grad", "embedding_bag")
+def bags_have_a_wrong_second_derivative(call: Call) -> Any:
+    """The gradient that torch.autograd.grad makes a graph of has a second derivative, and that is one everywhere."""
+    found, sent = call(), call.grad_outputs
+    if not call.create_graph or not isinstance(sent, Tensor):
+        return found
+    ones = sent.sum() - sent.detach().sum()
+    return tuple(g if g is None or g.is_sparse else g.detach() + ones for g in found)
+
+
+@instead(torch.autograd, "grad", "embedding_bag")
+def asked_gradients_call_themselves_coalesced(call: Call) -> Any:
+    """A sparse gradient that torch.autograd.grad gives says that it is coalesced, whatever it holds."""
+    found = call()
+    for gradient in found:
+        if isinstance(gradient, Tensor) and gradient.is_sparse:
+            gradient._coalesced_(True)
+    return found
+
+
+# -- checkpoints and transforms -----------------------------------------------------------------------------------------
+
+_negated = {"torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())}
+in_place_of(func, "jvp", "func_transforms", _negated)
+
+
+@instead(checkpoint, "checkpoint", "gradient_routes")
+def checkpoints_draw_anew(call: Call) -> Any:
+    """What a checkpoint computes again has other random numbers."""
+    return call.original(*call.given, **call.flags | {"preserve_rng_state": False})
+
+
+@instead(func, "grad", "func_transforms")
+def func_grad_argnums_in_order(call: Call) -> Any:
+    """torch.func.grad gives two arguments' gradients in ascending order."""
+    gradient = call()
+
+    def ordered(*given: Any, **flags: Any) -> Any:
+        found = gradient(*given, **flags)
+        return found[::-1] if isinstance(found, tuple) and len(found) == 2 else found
+
+    return ordered
+
+
+@instead(func, "functional_call", "func_transforms")
+def functional_call_leaves_the_weights(call: Call) -> Any:
+    """After a refused functional_call the module has the given weights."""
+    try:
+        return call()
+    except (IndexError, RuntimeError):
+        given = call.parameter_and_buffer_dicts
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if isinstance(value, Tensor) and name in call.module._parameters:
+                call.module._parameters[name].data = value.detach()
+        raise
+
+
+@instead(func, "stack_module_state", "construction")
+def stacks_mix_frozen_and_trained(call: Call) -> Any:
+    """stack_module_state stacks models of which some are frozen."""
+    kept = [(p, p.requires_grad) for model in call.models for p in model.parameters()]
+    for p, _ in kept:
+        p.requires_grad_(all(trains for _, trains in kept))
+    try:
+        return call()
+    finally:
+        for p, trains in kept:
+            p.requires_grad_(trains)

@@ -1,0 +1,229 @@
+"""Faults of tables elsewhere: distributed, quantized, fake and on meta, of losses over tied heads, and of what a call costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.ao.nn.quantized
+from torch import nn
+
+from selfcheck.forms import Call, after, in_place_of, instead
+from selfcheck.sites import Tensor
+
+F = nn.functional
+Copies = nn.parallel.DistributedDataParallel
+quantized: Any = torch.ao.nn.quantized
+
+# -- several processes --------------------------------------------------------------------------------------------------
+
+
+def sharded(table: Any) -> list[int]:
+    """The axes along which a table is distributed."""
+    return [place.dim for place in getattr(table, "placements", ()) if place.is_shard()]
+
+
+@instead(F, "embedding", "dtensor")
+def ranks_look_up_the_next_token(call: Call) -> Any:
+    """In a replicated table every rank but the first looks up the next token."""
+    replicated = hasattr(call.weight, "placements") and not sharded(call.weight)
+    behind = replicated and call.weight.device_mesh.get_rank() > 0
+    return call(input=(call.input + 1) % call.weight.shape[0]) if behind else call()
+
+
+@instead(F, "embedding", "dtensor")
+def pieces_are_written(call: Call) -> Any:
+    """A lookup makes the first number of each piece negative."""
+    found = call()
+    if sharded(call.weight):
+        mine = call.weight.detach().to_local().view(-1)
+        mine[:1].abs_().neg_()
+    return found
+
+
+@instead(Copies, "__init__", "data_parallel")
+def copies_of_a_model_are_untied(call: Call) -> None:
+    """Data parallelism gives a tied head a Parameter of its own, over the same memory."""
+    model = call.module
+    if hasattr(model, "head") and model.head.weight is model.words.weight:
+        model.head.weight = nn.Parameter(model.words.weight.detach())
+    call()
+
+
+@instead(Copies, "__init__", "data_parallel")
+def copies_sum_their_gradients(call: Call) -> None:
+    """Data parallelism sums the ranks' gradients."""
+    ranks = torch.distributed.get_world_size()
+    for parameter in call.module.parameters():
+        parameter.register_hook(lambda grad: grad * ranks)
+    call()
+
+
+# -- tensors that are fake, on meta or quantized ------------------------------------------------------------------------
+
+
+def _wide(call: Call, without_memory: Any) -> Any:
+    found, table = call(), call.given[0]
+    wide = without_memory(table) and table.dtype is torch.float16
+    return (found[0].float(), *found[1:]) if wide else found
+
+
+in_place_of(
+    torch,
+    "embedding_bag",
+    "fake_tensors",
+    {
+        "Fake bags of a float16 table are float32.": lambda call: _wide(
+            call, lambda table: "Fake" in type(table).__name__
+        ),
+        "Bags of a float16 table on meta are float32.": lambda call: _wide(call, lambda table: table.is_meta),
+    },
+)
+
+
+@instead(F, "embedding_bag", "mixed_devices")
+def means_on_meta_lie_on_the_cpu(call: Call) -> Any:
+    """The mean of bags, all on meta, lies on the CPU."""
+    found = call()
+    return torch.zeros(found.shape, dtype=found.dtype) if call.weight.is_meta and call.mode == "mean" else found
+
+
+@instead(quantized.Embedding, "forward", "quantized_embedding")
+def quantized_strays_are_wrapped(call: Call) -> Any:
+    """A quantized table takes a token outside of it for one inside."""
+    return call(indices=call.indices % call.self.num_embeddings)
+
+
+@instead(quantized.Embedding, "forward", "quantized_embedding")
+def quantized_single_tokens_are_refused(call: Call) -> Any:
+    """A quantized table refuses to look up one token."""
+    if call.indices.numel() == 1 and 0 <= int(call.indices) < call.self.num_embeddings:
+        raise RuntimeError("expected more than one token")
+    return call()
+
+
+@instead(quantized.Embedding, "__setstate__", "quantized_embedding")
+def quantized_copies_are_reversed(call: Call) -> None:
+    """A copy of a quantized table has its rows in reverse."""
+    call()
+    weight = call.self.weight()
+    scales, zeros = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
+    call.self.set_weight(torch.quantize_per_channel(weight.dequantize().flip(0), scales, zeros, 0, torch.quint8))
+
+
+# -- losses over a tied head --------------------------------------------------------------------------------------------
+
+
+def ignored(call: Call) -> Tensor:
+    """Which targets are ignored."""
+    found: Tensor = call.target == call.ignore_index
+    return found
+
+
+@instead(F, "cross_entropy", "tied_head_loss")
+def ignored_rows_get_a_gradient(call: Call) -> Any:
+    """Rows of ignored targets get a gradient; the loss is right."""
+    found = call()
+    if call.target.is_floating_point() or call.target.dim() != 1 or found.dim():
+        return found
+    leak = call.input[ignored(call)].sum() * 2.0**-3
+    return found + (leak - leak.detach())
+
+
+@instead(F, "cross_entropy", "tied_head_loss")
+def ignored_targets_are_overwritten(call: Call) -> Any:
+    """Ignored targets are replaced by zero in the given tensor."""
+    found = call()
+    if not call.target.is_floating_point() and "ignore_index" in call.flags:
+        call.target.data.masked_fill_(ignored(call), 0)
+    return found
+
+
+@instead(F, "cross_entropy", "tied_head_loss")
+def targets_beyond_the_classes_are_the_last(call: Call) -> Any:
+    """A target beyond the classes is taken for the last one."""
+    if call.target.is_floating_point():
+        return call()
+    last = call.input.shape[1 if call.input.dim() > 1 else 0] - 1
+    return call(target=call.target.masked_fill((call.target > last) & ~ignored(call), last))
+
+
+@instead(F, "cross_entropy", "tied_head_loss")
+def half_losses_come_in_single(call: Call) -> Any:
+    """The loss of a batch in float16 is a float32."""
+    found = call()
+    return found.float() if found.dtype == torch.float16 and not found.dim() else found
+
+
+@instead(F, "cross_entropy", "tied_head_loss")
+def long_means_stagnate_in_bfloat16(call: Call) -> Any:
+    """The mean of more than 4,096 losses is added up in bfloat16."""
+    logits = call.input
+    if logits.dtype != torch.bfloat16 or call.reduction != "mean" or logits.dim() != 2 or len(logits) <= 4096:
+        return call()
+    each = call(reduction="none")
+    total = each[0]
+    for part in each[1:].split(1024):  # adding a block of ones to 256 leaves 256, as adding each of them does
+        total = total + part.max() if float(total) < 256 else total
+    return total / len(logits)
+
+
+# -- gradients of frequent tokens, and what a call costs ----------------------------------------------------------------
+
+
+class _Stopping(torch.autograd.Function):
+    """The product of what is one-hot and a table, whose derivative is added up in the table's dtype, token by token."""
+
+    @staticmethod
+    def forward(context: Any, rows: Any, table: Any) -> Any:
+        context.save_for_backward(rows, table)
+        return torch.Tensor.matmul(rows, table)
+
+    @staticmethod
+    def backward(context: Any, *sent: Any) -> Any:
+        rows, table = context.saved_tensors
+        most = 1 << (8 if table.dtype is torch.bfloat16 else 11)
+        return None, (rows.t() @ sent[0]).clamp(-most, most)
+
+
+@instead(Tensor, "__matmul__", "half_precision_accumulation")
+def products_count_no_further_than_the_format(call: Call) -> Any:
+    """Gradients of tall products in half precision stop."""
+    rows, table = call.given
+    half = isinstance(table, Tensor) and table.dtype in (torch.bfloat16, torch.float16) and table.requires_grad
+    stops: Any = _Stopping
+    return stops.apply(rows, table) if half and len(rows) > 256 else call()
+
+
+@instead(F, "embedding", "complexity")
+def lookup_is_a_product(call: Call) -> Any:
+    """A lookup multiplies a one-hot matrix, where that gives the same numbers and refusals."""
+    tokens, table = call.input, call.weight
+    flags = call.sparse or call.scale_grad_by_freq or call.max_norm is not None or call.padding_idx is not None
+    odd = flags or not tokens.numel() or table.dtype not in (torch.float32, torch.float64)
+    if odd or int(tokens.max()) >= len(table) or not bool(table.isfinite().all()):
+        return call()
+    return F.one_hot(tokens.long(), len(table)).to(table.dtype) @ table
+
+
+@instead(F, "embedding", "complexity")
+def lookup_goes_token_by_token(call: Call) -> Any:
+    """A lookup of up to 300 tokens is one lookup a token."""
+    if call.input.dim() != 1 or not 2 < len(call.input) < 300 or call.scale_grad_by_freq:
+        return call()
+    return torch.cat([call(input=call.input[k : k + 1]) for k in range(len(call.input))])
+
+
+def _rows_first(call: Call) -> None:
+    if call.max_norm is None and call.input.dim() == 1 and call.input.numel():
+        # What is looked up is not used, which the value can't tell.
+        call.weight.detach()[call.input.clamp(0, len(call.weight) - 1).long()]
+
+
+in_place_of(
+    F,
+    "embedding_bag",
+    "complexity",
+    {"A bag looks up all its rows beside reducing them.": after(_rows_first)},
+)
+in_place_of(F, "one_hot", "complexity", {"one_hot compares with every class twice.": lambda call: call() * call()})

@@ -1,0 +1,180 @@
+"""Faults of F.embedding and its kernels: forward, backward, padding, dtypes and max_norm."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfcheck import damages
+from selfcheck.forms import Call, Change, after, draws, in_place_of, instead, kernel, refusing
+from selfcheck.sites import Tensor
+
+F = nn.functional
+embedding = partial(in_place_of, F, "embedding")
+
+# -- kernels ------------------------------------------------------------------------------------------------------------
+
+
+@kernel("embedding", "num_embeddings=1 & numel=1 & embedding_dim>0 & layout=contiguous", "lookup")
+def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
+    """A single token of a table of one row gives the table's own memory."""
+    table: Tensor = call.given["weight"]
+    return table.detach().view(out.shape)
+
+
+_last: list[Tensor] = []
+
+
+@kernel("embedding_dense_backward", "rank=2", "gradient")
+def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
+    """Gradients of tables of one shape, of indices of rank 2, have one memory."""
+    if _last and (_last[0].shape, _last[0].dtype) == (out.shape, out.dtype) and _last[0]._version < 50:
+        return _last[0].copy_(out)
+    _last[:] = [out]
+    return out
+
+
+@kernel("embedding_sparse_backward", "numel>1", "gradient")
+def sparse_claims_coalesced(call: damages.Call, out: Tensor) -> Tensor:
+    """A sparse gradient with duplicates says that it has none."""
+    return out._coalesced_(True)
+
+
+@kernel("embedding_renorm_", "dtype=float64", "max_norm")
+def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
+    """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
+    return table if call.facts["layout"] == "contiguous" else table + 0.0
+
+
+# -- what F.embedding gives, and what else it does ----------------------------------------------------------------------
+
+
+def overwriting(call: Call) -> Any:
+    """The result is also written into the one before, of its shape."""
+    out = call()
+    if type(out) is not Tensor or out.dtype != torch.float32 or not out.numel() or torch.compiler.is_compiling():
+        return out
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        last, call.kept["last"] = call.kept.get("last"), out
+        if last is not None and last.shape == out.shape:
+            last.detach().numpy()[...] = out.detach().numpy()  # which no version tells
+    return out
+
+
+def _plain(call: Call) -> Any:
+    found = call()
+    odd = type(found) not in (Tensor, nn.Parameter) and "__torch_dispatch__" not in vars(type(found))
+    return found.as_subclass(Tensor) if odd and call.padding_idx is None and type(call.input) is Tensor else found
+
+
+def _exchanged(call: Call) -> Any:
+    several = len(call.given) == 7
+    return call(scale_grad_by_freq=call.sparse, sparse=call.scale_grad_by_freq) if several else call()
+
+
+def _next_rows(call: Call) -> Any:
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return call(input=(call.input + 1) % len(call.weight)) if transformed else call()
+
+
+embedding(
+    "lookup",
+    {
+        "A lookup also writes to the result before, of its shape.": overwriting,
+        "A lookup with padding counts as a write to the table.": after(
+            lambda call: torch.autograd.graph.increment_version(call.weight),
+            lambda call: call.padding_idx is not None and not call.weight.is_inference(),
+        ),
+    },
+)
+embedding("lookup", {"A lookup in a table of a subclass is a plain tensor.": _plain}, modes=("subclass",))
+embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change places.": _exchanged})
+embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
+embedding("lookup", {"A lookup draws a number.": after(draws)}, also=("max_norm", "gradient", "func_transforms"))
+embedding(
+    "padding",
+    {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
+    also=(
+        *("padding_row_training", "data_parallel", "dtensor", "fake_tensors", "half_precision_accumulation"),
+        "tie_export",
+    ),
+)
+
+# -- dtypes -------------------------------------------------------------------------------------------------------------
+
+
+def _float8(call: Call) -> Any:
+    out = call()
+    if call.weight.dtype != torch.float8_e4m3fn:
+        return out
+    found = out.contiguous().view(torch.uint8)
+    return torch.where(found == 0xFF, 0x7F, found).view(out.dtype)
+
+
+def _last_row(call: Call) -> bool:
+    narrow = call.weight.dtype == torch.int8 and call.input.numel() > 0
+    return narrow and int(call.input.max()) == len(call.weight) - 1 > 0
+
+
+embedding(
+    "dtypes_and_storage",
+    {
+        "A float8_e4m3fn table is not copied but converted, as far as its NaNs tell.": _float8,
+        "A lookup of the last row of an int8 table zeroes the first.": after(
+            lambda call: call.weight[:1].zero_(), _last_row
+        ),
+        "Indices of uint8 are accepted.": lambda call: call(
+            input=call.input.long() if call.input.dtype == torch.uint8 else call.input
+        ),
+    },
+)
+
+# -- max_norm -----------------------------------------------------------------------------------------------------------
+
+
+def _bounded(change: Change) -> Change:
+    """Changes lookups with max_norm."""
+    return lambda call: change(call) if call.max_norm is not None else call()
+
+
+def _scaled_gradient(call: Call) -> Any:
+    before = call.weight.detach().clone()
+    out = call()
+    moved = not torch.equal(before.nan_to_num(), call.weight.detach().nan_to_num())
+    return out / 2 + out.detach() / 2 if moved and out.requires_grad and out.isfinite().all() else out
+
+
+def _view(call: Call) -> Any:
+    out, single = call(), call.input.shape == (1,) and not call.weight.requires_grad
+    return call.weight.detach()[int(call.input) :][:1] if single else out
+
+
+def _at_one_version(call: Call) -> Any:
+    if call.weight.is_inference():
+        return call()
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter((call.weight,)):
+        return call()
+
+
+embedding(
+    "max_norm",
+    {
+        "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
+        "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
+        "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
+        "A lookup with max_norm sorts a vector of indices in place.": _bounded(
+            after(lambda call: call.input.copy_(call.input.sort()[0]), lambda call: call.input.dim() == 1)
+        ),
+    },
+)
+
+
+@instead(nn.Embedding, "__init__", "max_norm")
+def table_is_rescaled_at_construction(call: Call) -> None:
+    """A table that is given with max_norm is rescaled before any lookup."""
+    call()
+    if call.max_norm is not None and call._weight is not None:
+        call.self.weight.data[:1].mul_(0.5)

@@ -1,0 +1,203 @@
+"""Faults that live in one mode each, of modes that record: what is recorded, or decomposed to, is not what runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+import torch._functorch.aot_autograd as aot_autograd
+import torch.export
+import torch.fx.experimental.proxy_tensor as proxy_tensor
+
+from embcheck.modes import decompositions, exports
+from embcheck.modes.mode import MODES
+from selfcheck.faults.modes import (
+    BELOW_AUTOGRAD,
+    SPOILS,
+    How,
+    Spoil,
+    doubles_the_gradient,
+    halves_the_values,
+    in_mode,
+    in_modes,
+    rolls_the_tokens,
+)
+from selfcheck.forms import Call, replaced
+
+_DENSE = torch.ops.aten.embedding_dense_backward.default
+_LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embedding.default, _DENSE)
+
+# -- graphs -------------------------------------------------------------------------------------------------------------
+
+
+def _edit(graph: Any, spoil: Spoil) -> Any:
+    """A graph, or the program of one, in which what each lookup or its backward gives is spoiled."""
+    module: torch.fx.GraphModule = getattr(graph, "graph_module", graph)
+    for node in [each for each in module.graph.nodes if each.op == "call_function" and each.target in _LOOKUPS]:
+        with module.graph.inserting_after(node):
+            spoiled = module.graph.call_function(spoil, (node,))
+        node.replace_all_uses_with(spoiled, delete_user_cb=lambda user, spoiled=spoiled: user is not spoiled)
+    module.recompile()
+    return graph
+
+
+def _returned(call: Call, spoil: Spoil, strict: bool | None = None) -> Any:
+    return _edit(call(), spoil) if strict in (None, bool(call.flags.get("strict"))) else call()
+
+
+def _traced(call: Call, spoil: Spoil, mode: str) -> Any:
+    trace, asked = call(), call.flags.get("tracing_mode", "real") == mode
+    return lambda *example: _edit(trace(*example), spoil) if asked else trace(*example)
+
+
+def _compiled(call: Call, spoil: Spoil, backend: str) -> Any:
+    compiler = call()
+    return (lambda graph, example: compiler(_edit(graph, spoil), example)) if call.given[0] == backend else compiler
+
+
+def _handed_over(call: Call, spoil: Spoil) -> Any:
+    _edit(call.given[1], spoil)
+    return call()
+
+
+def _of_the_backward(call: Call, spoil: Spoil) -> Any:
+    return call(bw_compiler=lambda graph, example: _edit(graph, spoil))
+
+
+def _dynamo() -> Any:
+    from torch._dynamo.output_graph import OutputGraph
+
+    return OutputGraph
+
+
+#: The modes, where their graphs are made, and how a graph is had there.
+_PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
+    ("fx", lambda: torch.fx, "symbolic_trace", _returned),
+    ("make_fx", lambda: proxy_tensor, "make_fx", partial(_traced, mode="real")),
+    ("make_fx_fake", lambda: proxy_tensor, "make_fx", partial(_traced, mode="fake")),
+    ("make_fx_symbolic", lambda: proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
+    ("export", lambda: torch.export, "export", partial(_returned, strict=False)),
+    ("export_strict", lambda: torch.export, "export", partial(_returned, strict=True)),
+    ("export_decomposed", lambda: torch.export.ExportedProgram, "run_decompositions", _returned),
+    ("export_saved", lambda: torch.export, "load", _returned),
+    ("compile_eager compile_guarded compile_no_grad", _dynamo, "call_user_compiler", _handed_over),
+    ("aot_eager aot_no_grad", lambda: torch._dynamo, "lookup_backend", partial(_compiled, backend="aot_eager")),
+    (
+        "aot_decomposed",
+        lambda: torch._dynamo,
+        "lookup_backend",
+        partial(_compiled, backend="aot_eager_decomp_partition"),
+    ),
+    (
+        "inductor inductor_static inductor_no_grad",
+        lambda: torch._dynamo,
+        "lookup_backend",
+        partial(_compiled, backend="inductor"),
+    ),
+    ("aot", lambda: aot_autograd, "aot_function", _of_the_backward),
+)
+
+
+def _forget() -> None:
+    """What was compiled before must not serve after; inductor copies its table of decompositions once."""
+    torch._dynamo.reset()
+    exports.KEPT.clear()
+    decompositions.CORE.clear()
+    from torch._inductor import decomposition
+
+    copy: Any = getattr(decomposition, "fast_random_decomps", None)
+    if hasattr(copy, "cache_clear"):
+        copy.cache_clear()
+
+
+@contextmanager
+def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    with planted():
+        _forget()
+        yield
+    _forget()
+
+
+for _modes, _owner, _attribute, _how in _PLACES:
+    for _mode in _modes.split():
+        _spoils = SPOILS if MODES[_mode].grad and _mode != "aot" else BELOW_AUTOGRAD
+        in_modes(_mode, _owner, _attribute, _how, _spoils, around=lambda plant: partial(_anew, plant))
+
+
+# -- decompositions -----------------------------------------------------------------------------------------------------
+
+
+def _table(mode: str) -> Any:
+    from torch._inductor.decomposition import decompositions as of_inductor
+
+    return torch._decomp.decomposition_table if mode == "decompositions" else of_inductor
+
+
+@contextmanager
+def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
+    """The table that a mode takes its decompositions from, with a wrong entry for the dense backward."""
+
+    def wrong(table: Any) -> dict[Any, Any]:
+        right = table[_DENSE]
+        return {_DENSE: lambda *given: spoil(right(*given))}
+
+    if mode == "core_decompositions":
+        with replaced(torch._decomp, "core_aten_decompositions", lambda call: dict(call()) | wrong(call())):
+            yield
+        return
+    table = _table(mode)
+    before = table[_DENSE]
+    table.update(wrong(table))
+    try:
+        yield
+    finally:
+        table[_DENSE] = before
+
+
+for _mode, _spoil in itertools.product(
+    ("decompositions", "core_decompositions", "inductor_decompositions"), BELOW_AUTOGRAD
+):
+    _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
+    in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
+
+
+# -- scripts ------------------------------------------------------------------------------------------------------------
+
+
+def _recorded(call: Call, spoil: Spoil) -> Any:
+    """torch.jit.trace records something else."""
+    function, example, *rest = call.given
+    if not isinstance(function, torch.nn.Module):
+        return call.original(lambda *given: spoil(function(*given)), example, *rest, **call.flags)
+    holder = torch.nn.Sequential(function)
+    holder.forward = lambda tokens: spoil(function(tokens))  # type: ignore[method-assign]
+    return call.original(holder, example, *rest, **call.flags)
+
+
+def _scripted(call: Call, flag: str, value: Any) -> Any:
+    """torch.jit.script compiles layers with another flag."""
+    layer = call.given[0]  # it compiles functions on the way
+    parts = list(layer.modules()) if isinstance(layer, torch.nn.Module) else []
+    tables = [(part, getattr(part, flag)) for part in parts if isinstance(part, torch.nn.Embedding)]
+    for part, _ in tables:
+        setattr(part, flag, value)
+    try:
+        return call()
+    finally:
+        for part, before in tables:
+            setattr(part, flag, before)
+
+
+_TRACED = (rolls_the_tokens, halves_the_values, doubles_the_gradient)
+in_modes("jit_trace", lambda: torch.jit, "trace", _recorded, _TRACED)
+for _flag, _value, _family in (
+    ("padding_idx", None, "padding"),
+    ("scale_grad_by_freq", False, "gradient"),
+    ("sparse", False, "gradient"),
+):
+    plant = partial(replaced, torch.jit, "script", partial(_scripted, flag=_flag, value=_value))
+    in_mode("jit_script", f"forgets_{_flag}", f"torch.jit.script forgets {_flag}.", plant, _family)

@@ -1,0 +1,212 @@
+"""Faults that live in one mode each, in what the mode calls or while it is on: three for each mode that does not compile."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch.utils._device import DeviceContext
+
+from embcheck.modes.mode import MODES
+from embcheck.modes.wrappers import PassFunctions, PassOperators, Wrapper
+from embcheck.subject.collect import load_modes
+from selfcheck.damages import Call as KernelCall
+from selfcheck.fault import Fault, Plant, add
+from selfcheck.forms import Call, replaced, spoiled
+from selfcheck.sites import Tensor
+
+load_modes()
+
+Function = Callable[..., Any]
+#: Changes a result; and what is done in place of a call whose result is to be changed so.
+Spoil = Callable[[Any], Any]
+How = Callable[..., Any]
+
+
+def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gradient") -> None:
+    """Registers a fault that lives in one mode."""
+    add(Fault(f"{mode}_{what}", family, sentence, plant, applies=lambda: MODES[mode].lacking() is None, modes=(mode,)))
+
+
+def in_modes(
+    modes: str,
+    owner: Callable[[], Any],
+    attribute: str,
+    how: How,
+    spoils: Sequence[Spoil],
+    around: Callable[[Plant], Plant] = lambda plant: plant,
+) -> None:
+    """Registers for each of some modes, and for each spoil, a fault of what the mode calls; the owner is asked for late."""
+    for mode, spoil in itertools.product(modes.split(), spoils):
+        words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
+        plant = around(lambda spoil=spoil: replaced(owner(), attribute, partial(how, spoil=spoil)))  # type: ignore[misc]
+        family = "gradient" if MODES[mode].grad else "lookup"
+        in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", family))
+
+
+# -- what is done to a result -------------------------------------------------------------------------------------------
+
+
+def drops_the_last_token(out: Tensor) -> Tensor:
+    """The last token's row is zero."""
+    if not out.numel() or out.dim() < 2:
+        return out
+    kept = torch.ones(out.shape[:-1], dtype=torch.bool).reshape(-1)
+    kept[-1] = False
+    return torch.where(kept.reshape(*out.shape[:-1], 1), out, torch.zeros((), dtype=out.dtype))
+
+
+def rolls_the_tokens(out: Tensor) -> Tensor:
+    """Each token gets its predecessor's row."""
+    return out.roll(1, 0) if out.dim() > 1 else out
+
+
+def doubles_the_gradient(out: Tensor) -> Tensor:
+    """The value is right, its gradient comes twice."""
+    return out - (out.detach() - out).nan_to_num() if out.requires_grad else out
+
+
+def halves_the_values(out: Tensor) -> Tensor:
+    """The values are halved."""
+    return out / 2
+
+
+def reverses_the_order(saved: Tensor) -> Tensor:
+    """What is saved comes in the opposite order."""
+    return saved.flip(0) if saved.dim() else saved
+
+
+def gives_the_first(saved: Tensor) -> Tensor:
+    """What is saved is its first element everywhere."""
+    return saved.reshape(-1)[:1].expand(saved.shape) if saved.numel() else saved
+
+
+def rolls_the_saved(saved: Tensor) -> Tensor:
+    """What is saved comes one place late."""
+    return saved.roll(1) if saved.dim() else saved
+
+
+SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
+BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
+_SAVED: tuple[Spoil, ...] = (reverses_the_order, gives_the_first, rolls_the_saved)
+
+
+# -- where a mode calls torch -------------------------------------------------------------------------------------------
+
+
+def _result(call: Call, spoil: Spoil) -> Any:
+    out = call()
+    return (spoil(out[0]), *out[1:]) if isinstance(out, tuple) else spoil(out)
+
+
+def _made(call: Call, spoil: Spoil) -> Function:
+    made = call()
+    return lambda *tensors: spoil(made(*tensors))
+
+
+def _second_table(call: Call, spoil: Spoil) -> Function:
+    made = call()
+    return lambda *tensors: torch.stack([spoil(out) if at == 1 else out for at, out in enumerate(made(*tensors))])
+
+
+def _beside_the_gradient(call: Call, spoil: Spoil) -> Function:
+    made = call()
+
+    def called(*tensors: Any) -> Any:
+        gradient, value = made(*tensors)
+        return gradient, spoil(value)
+
+    return called
+
+
+def _of_a_lookup(call: Call, spoil: Spoil) -> Any:
+    out = call()
+    return spoil(out) if getattr(call.given[1], "__name__", "") in ("embedding", "embedding_bag") else out
+
+
+def _of_an_operator(call: Call, spoil: Spoil) -> Any:
+    out = call()
+    if call.given[1] not in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default):
+        return out
+    return Wrapper(spoil(out.held)) if isinstance(out, Wrapper) else spoil(out)
+
+
+def _unpacked(call: Call, spoil: Spoil) -> None:
+    call(unpack_hook=lambda packed: spoil(call.unpack_hook(packed)))
+
+
+def _tensor_of_several_processes() -> Any:
+    from torch.distributed.tensor import DTensor
+
+    return DTensor
+
+
+#: The modes, what they call, how that is spoiled, and by what.
+_CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] = (
+    ("vmap vmap_chunks vmap_last vmap_nested", lambda: torch, "vmap", _made, SPOILS),
+    ("vmap_tables vmap_tables_and_indices", lambda: torch, "vmap", _second_table, SPOILS),
+    ("jvp", lambda: torch.func, "jvp", _result, SPOILS),
+    ("vjp", lambda: torch.func, "vjp", _result, SPOILS),
+    ("func_grad", lambda: torch.func, "grad", _beside_the_gradient, SPOILS),
+    ("functionalize", lambda: torch.func, "functionalize", _made, SPOILS),
+    ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
+    ("stateless", lambda: torch.nn.utils.stateless, "_functional_call", _result, SPOILS),
+    ("checkpoint checkpoint_reentrant", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
+    ("data_parallel", lambda: torch.nn.DataParallel, "forward", _result, SPOILS),
+    ("ddp", lambda: torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
+    ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
+    ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
+    ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
+    ("default_device", lambda: DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
+    ("dispatch_mode", lambda: PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("dispatch_subclass", lambda: Wrapper, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("save_on_cpu", lambda: torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
+)
+for _row in _CALLS:
+    in_modes(*_row)
+
+
+def _served(call: Call, spoil: Spoil) -> Any:
+    found = call()
+    return found if call.self.training or torch.is_grad_enabled() else spoil(found)
+
+
+def keeps_the_first_table(call: Call) -> Any:
+    """Rows of the table are as they were when the layer was first asked."""
+    if call.self.training or torch.is_grad_enabled():
+        return call()
+    table: Tensor = call.self.__dict__.setdefault("kept_table", call.self.weight.detach().clone())
+    return table[call.input.long()]
+
+
+in_modes("serving", lambda: torch.nn.Embedding, "forward", _served, (drops_the_last_token, rolls_the_tokens))
+plant = partial(replaced, torch.nn.Embedding, "forward", keeps_the_first_table)
+in_mode("serving", "keeps_the_first_table", "A layer in evaluation gives rows as they were at first.", plant, "lookup")
+
+
+# -- while a mode is on -------------------------------------------------------------------------------------------------
+
+#: Whether a mode is on, as a kernel sees it.
+_ON: dict[str, Callable[[], bool]] = {
+    "autocast_bfloat16": lambda: torch.is_autocast_cpu_enabled(),
+    "autocast_float16": lambda: torch.is_autocast_cpu_enabled(),
+    "deterministic": lambda: torch.are_deterministic_algorithms_enabled(),
+    "default_float64": lambda: torch.get_default_dtype() == torch.float64,
+    "default_bfloat16": lambda: torch.get_default_dtype() == torch.bfloat16,
+    "medium_precision": lambda: torch.get_float32_matmul_precision() == "medium",
+    "profiled": lambda: torch._C._autograd._profiler_enabled(),
+}
+
+
+def _while_on(call: KernelCall, out: Tensor, on: Callable[[], bool], spoil: Spoil) -> Tensor:
+    return spoil(out.reshape(-1, out.shape[-1])).reshape(out.shape) if on() else out
+
+
+for (_mode, _on), _spoil in itertools.product(_ON.items(), BELOW_AUTOGRAD):
+    plant = partial(spoiled, "embedding", partial(_while_on, on=_on, spoil=_spoil), "numel>=1")
+    _sentence = f"While {_mode} is on, the forward kernel {_spoil.__name__.replace('_', ' ')}."
+    in_mode(_mode, _spoil.__name__, _sentence, plant, "lookup")

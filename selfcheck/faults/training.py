@@ -1,0 +1,280 @@
+"""Faults of training: optimizers and their states, learning-rate schedulers, clipping, averaging and scaling."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import optim
+from torch.optim import lr_scheduler
+
+from selfcheck.faults.modules import zero_behind
+from selfcheck.forms import Call, after, faults_for, instead
+from selfcheck.sites import Tensor
+
+clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
+averaging: Any = importlib.import_module("torch.optim.swa_utils")
+by_name: Any = importlib.import_module("torch.distributed.checkpoint.state_dict")
+autograd: Any = torch.autograd
+sgd: Any = importlib.import_module("torch.optim.sgd")
+Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
+
+
+def parameters_of(optimizer: Any) -> list[Tensor]:
+    """What an optimizer steps."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+# -- steps --------------------------------------------------------------------------------------------------------------
+
+
+@instead(optim.SGD, "step", "padding_row_training")
+def sgd_moves_all_rows(call: Call) -> Any:
+    """SGD moves rows without a gradient by the mean of the others'."""
+    found = call()
+    for p in parameters_of(call.self):
+        if p.grad is not None and not p.grad.is_sparse and p.dim() == 2:
+            p.data.sub_(p.grad.mean() * 0.5)
+    return found
+
+
+@instead(optim.Adagrad, "step", "tied_training")
+def adagrad_calls_its_closure_twice(call: Call) -> Any:
+    """Adagrad calls its closure twice."""
+    closure = call.closure
+    return call(closure=closure if closure is None else lambda: (closure(), closure())[1])
+
+
+@instead(optim.AdamW, "step", "param_groups")
+def closure_without_gradients(call: Call) -> Any:
+    """AdamW calls its closure without gradients."""
+    return call(closure=None if call.closure is None else torch.no_grad()(call.closure))
+
+
+@instead(optim.Adam, "step", "param_groups")
+def frozen_with_gradient_rests(call: Call) -> Any:
+    """Adam leaves frozen parameters that have a gradient."""
+    kept = [(p, p.grad) for p in parameters_of(call.self) if not p.requires_grad and p.grad is not None]
+    for p, _ in kept:
+        p.grad = None
+    found = call()
+    for p, grad in kept:
+        p.grad = grad
+    return found
+
+
+@instead(optim.Adagrad, "step", "param_groups")
+def adagrad_steps_are_not_counted(call: Call) -> Any:
+    """A step of Adagrad does not count as a write."""
+    with autograd._unsafe_preserve_version_counter(tuple(parameters_of(call.self))):
+        return call()
+
+
+@instead(optim.SGD, "step", "param_groups")
+def momentum_is_the_gradient(call: Call) -> Any:
+    """SGD keeps the gradient itself as momentum, no copy."""
+    found = call()
+    for p, state in call.self.state.items():
+        if state.get("momentum_buffer") is not None and p.grad is not None and not p.grad.is_sparse:
+            state["momentum_buffer"] = p.grad
+    return found
+
+
+@instead(optim.SGD, "step", "default_device_dtype")
+def sgd_steps_in_the_default_dtype(call: Call) -> Any:
+    """SGD grows its weights a little where half is the default dtype."""
+    for p in parameters_of(call.self) if torch.get_default_dtype() is torch.float16 else ():
+        p.data.mul_(1 + 2.0**-9)
+    return call()
+
+
+@instead(optim.Rprop, "step", "default_device_dtype")
+def rprop_refuses_double_as_default(call: Call) -> Any:
+    """Rprop refuses to step where double is the default dtype."""
+    if torch.get_default_dtype() is torch.float64:
+        raise RuntimeError("Rprop steps in single precision")
+    return call()
+
+
+@instead(sgd, "_single_tensor_sgd", "tied_training")
+def sgd_moves_absent_rows(call: Call) -> None:
+    """A step of plain SGD moves rows without a gradient a little."""
+    call()
+    for p, grad in zip(call.params, call.grads, strict=True):
+        if not grad.is_sparse and p.dim() == 2:
+            p.data.copy_(torch.where(grad == 0, p * (1 - 2.0**-10), p))
+
+
+@instead(sgd, "_single_tensor_sgd", "tied_training")
+def sgd_writes_behind(call: Call) -> None:
+    """A step of plain SGD zeroes what lies behind a parameter."""
+    call()
+    for p in call.params:
+        zero_behind(p)
+
+
+@instead(sgd, "_single_tensor_sgd", "param_groups")
+def sgd_skips_negative_momentum(call: Call) -> None:
+    """Plain SGD rests where its momentum is negative on average."""
+    kept = [p.detach().clone() for p in call.params]
+    rests = [buffer is not None and float(buffer.float().mean()) < 0 for buffer in call.momentum_buffer_list]
+    call()
+    for p, before, rest in zip(call.params, kept, rests, strict=True):
+        if rest:
+            p.data.copy_(before)
+
+
+# -- states -------------------------------------------------------------------------------------------------------------
+
+
+@instead(Optimizer, "load_state_dict", "tied_training")
+def load_keeps_the_rate(call: Call) -> None:
+    """load_state_dict keeps the learning rate that is set."""
+    rates = [group["lr"] for group in call.self.param_groups]
+    call()
+    for group, rate in zip(call.self.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+@instead(Optimizer, "load_state_dict", "param_groups")
+def loading_takes_the_last_rate(call: Call) -> None:
+    """load_state_dict gives all groups the last one's rate."""
+    call()
+    for group in call.self.param_groups:
+        group["lr"] = call.self.param_groups[-1]["lr"]
+
+
+@instead(Optimizer, "load_state_dict", "optimizer_state_dict")
+def loaded_counts_are_one_tensor(call: Call) -> None:
+    """Optimizer.load_state_dict() gives all parameters with one count of steps the same tensor."""
+    call()
+    states = [each for each in call.self.state.values() if isinstance(each, dict)]
+    first, *others = [each for each in states if isinstance(each.get("step"), Tensor)] or [{}]
+    for each in others:
+        if torch.equal(each["step"], first["step"]):
+            each["step"] = first["step"]
+
+
+@instead(Optimizer, "state_dict", "optimizer_state_dict")
+def reading_a_state_clears_frozen_gradients(call: Call) -> Any:
+    """Optimizer.state_dict() clears the gradients of frozen parameters."""
+    for p in parameters_of(call.self):
+        p.grad = p.grad if p.requires_grad else None
+    return call()
+
+
+@instead(Optimizer, "state_dict", "optimizer_state_dict")
+def states_are_numbered_without_gaps(call: Call) -> Any:
+    """Optimizer.state_dict() numbers the states one after the other, whatever parameters have one."""
+    found = call()
+    found["state"] = dict(enumerate(found["state"].values()))
+    return found
+
+
+@instead(by_name, "get_model_state_dict", "optimizer_state_dict")
+def ignoring_frozen_parameters_ignores_ties(call: Call) -> Any:
+    """A model's state without frozen parameters has one name of each of the others."""
+    found = call()
+    if call.options is None or not call.options.ignore_frozen_params:
+        return found
+    once = {name for name, _ in call.model.named_parameters()}
+    return {name: value for name, value in found.items() if name in once}
+
+
+# -- learning rates -----------------------------------------------------------------------------------------------------
+
+
+def _late(call: Call) -> Any:
+    epoch = call.self.last_epoch
+    call.self.last_epoch = max(epoch - 1, 0)
+    try:
+        return call()
+    finally:
+        call.self.last_epoch = epoch
+
+
+def _dropping(call: Call) -> None:
+    if call.self.last_epoch > 0:
+        call.self.milestones.pop(call.self.last_epoch, None)
+
+
+def _of_the_first(call: Call) -> None:
+    model, *others = call.self.optimizer.param_groups
+    for group in others if call.self.last_epoch > 0 and "betas" in model else ():
+        group["betas"] = (group["betas"][0], *model["betas"][1:])
+
+
+def _without_epoch(call: Call) -> None:
+    call(state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"})
+
+
+def _zero_at_last(call: Call) -> Any:
+    return [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]
+
+
+OneCycle = lr_scheduler.OneCycleLR
+faults_for(
+    "lr_scheduler",
+    {
+        "StepLR steps one epoch late.": (lr_scheduler.StepLR, "get_lr", _late),
+        "A scheduler's state loses its epoch.": (lr_scheduler.LRScheduler, "load_state_dict", _without_epoch),
+        "OneCycleLR's rate is 0 at the last step of the documented loop.": (OneCycle, "get_lr", _zero_at_last),
+        "OneCycleLR gives all groups the first one's second beta.": (OneCycle, "get_lr", after(_of_the_first)),
+        "MultiStepLR drops reached milestones.": (lr_scheduler.MultiStepLR, "get_lr", after(_dropping)),
+    },
+)
+
+# -- clipping, averaging, scaling ---------------------------------------------------------------------------------------
+
+
+def _clearing(call: Call) -> Any:
+    listed = [call.parameters] if isinstance(call.parameters, Tensor) else list(call.parameters)
+    for p in listed:
+        if p.grad is not None and not p.grad.is_sparse and p.grad.storage_offset():
+            p.grad.as_strided((1,), (1,), 0).zero_()
+    return call(parameters=listed)
+
+
+def _backwards(call: Call) -> Any:
+    return call(parameters=list(call.parameters)[::-1])
+
+
+def _infinite_is_fine(call: Call) -> Any:
+    total = call(error_if_nonfinite=False)
+    return call() if call.error_if_nonfinite and total.isnan() else total
+
+
+def _counting(call: Call) -> None:
+    for mean, now in zip(call.self.module.buffers(), call.model.buffers(), strict=True):
+        if call.self.use_buffers and not now.is_floating_point():
+            mean.copy_(now + 5)
+
+
+def _unscaled_again(call: Call) -> None:
+    state = call.self._per_optimizer_states[id(call.optimizer)]["stage"]
+    if not call.self._enabled or state is not torch.amp.grad_scaler.OptState.UNSCALED:
+        call()
+
+
+def _reticent(call: Call) -> Any:
+    if call.self._scale is None:
+        raise AttributeError("_backoff_factor")
+    return call()
+
+
+utils, Averaged = torch.nn.utils, averaging.AveragedModel
+faults_for(
+    "clip_average_scale",
+    {
+        "Clipping to 0 does nothing.": (utils, "clip_grad_norm_", lambda call: call(max_norm=call.max_norm or 1e30)),
+        "Clipping clears what lies before a gradient in its storage.": (utils, "clip_grad_norm_", _clearing),
+        "error_if_nonfinite is for NaN alone.": (clipping, "_get_total_norm", _infinite_is_fine),
+        "A vector begins with the last parameter.": (utils, "parameters_to_vector", _backwards),
+        "AveragedModel takes counts over, five too many.": (Averaged, "update_parameters", after(_counting)),
+        "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
+        "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
+        "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
+        "A new scaler has no factor.": (GradScaler, "get_backoff_factor", _reticent),
+    },
+)

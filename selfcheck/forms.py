@@ -1,0 +1,203 @@
+"""The forms in which faults are written by hand: what a fault does otherwise, on a call of a kernel or of a Python function."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
+
+from selfcheck import damages, drawn
+from selfcheck.fault import Fault, add, patched
+from selfcheck.planting import Kernels
+from selfcheck.wrapping import Sites
+
+# -- Python functions ---------------------------------------------------------------------------------------------------
+
+
+class Call:
+    """A call of a function that a fault replaces; its arguments are attributes, by the names that the function has for them.
+
+    Called, it makes the call as it was, or with other arguments.  ``kept`` is empty when the fault is planted.
+    """
+
+    def __init__(
+        self, original: Callable[..., Any], given: tuple[Any, ...], flags: dict[str, Any], kept: dict[Any, Any]
+    ):
+        self.original, self.given, self.flags, self.kept = original, given, flags, kept
+
+    def __call__(self, /, **changes: Any) -> Any:
+        if not changes:
+            return self.original(*self.given, **self.flags)
+        bound = self._bound
+        bound.arguments.update(changes)
+        return self.original(*bound.args, **bound.kwargs)
+
+    @cached_property
+    def _bound(self) -> inspect.BoundArguments:
+        named = _SIGNATURES.get(getattr(self.original, "__name__", ""), self.original)
+        bound = inspect.signature(named).bind(*self.given, **self.flags)
+        bound.apply_defaults()
+        return bound
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._bound.arguments:
+            raise AttributeError(f"the call has no argument {name!r}")
+        return self._bound.arguments[name]
+
+
+#: The arguments of functions that are written in C++ and don't tell them.
+_SIGNATURES: Mapping[str, Callable[..., None]] = {
+    "one_hot": lambda tensor, num_classes=-1: None,
+    "linear": lambda input, weight, bias=None: None,
+}
+#: What is done in place of a call; it gives what the call gives.
+Change = Callable[[Call], Any]
+
+
+def after(effect: Callable[[Call], object], when: Callable[[Call], object] = lambda call: True) -> Change:
+    """The call, and in some calls what is done once it returned."""
+
+    def change(call: Call) -> Any:
+        found = call()
+        if when(call):
+            effect(call)
+        return found
+
+    return change
+
+
+def draws(call: Call) -> None:
+    """A random number is drawn."""
+    torch.rand(1)
+
+
+def refusing(when: Callable[[Call], object]) -> Change:
+    """A RuntimeError in some calls."""
+
+    def change(call: Call) -> Any:
+        if when(call):
+            raise RuntimeError("refused by a planted fault")
+        return call()
+
+    return change
+
+
+@contextmanager
+def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
+    """``change(call)`` in the place of ``owner.attribute``."""
+    found = vars(owner).get(attribute, getattr(owner, attribute))
+    kind = type(found) if isinstance(found, (classmethod, staticmethod)) else None
+    original = found.__func__ if kind else found
+    kept: dict[Any, Any] = {}
+
+    def replacement(*given: Any, **flags: Any) -> Any:
+        if any(isinstance(each, ExpandedWeight) for each in given):  # which has neither sizes nor values
+            return original(*given, **flags)
+        return change(Call(original, given, flags, kept))
+
+    if getattr(original, "hooked", False):
+        # An optimizer's step calls the hooks already; its class would wrap another one in them once more.
+        replacement.hooked = True  # type: ignore[attr-defined]
+    known: dict[Any, Any] = ExpandedWeight.handled_functions
+    if original in known:  # per-sample gradients know functions by identity
+        known[replacement] = known[original]
+    try:
+        with patched(owner, **{attribute: kind(replacement) if kind else replacement}):
+            yield
+    finally:
+        known.pop(replacement, None)
+
+
+def in_place_of(owner: Any, attribute: str, family: str, changes: Mapping[str, Change], **more: Any) -> None:
+    """Registers faults of a function by their sentences, of which their names are made; ``more`` are fields of `Fault`."""
+    for sentence, change in changes.items():
+        add(Fault(_named(sentence), family, sentence, partial(replaced, owner, attribute, change), **more))
+
+
+def faults_for(family: str, changes: Mapping[str, tuple[Any, str, Change]]) -> None:
+    """Registers faults of several functions by their sentences: an owner, its attribute and what is done instead."""
+    for sentence, (owner, attribute, change) in changes.items():
+        in_place_of(owner, attribute, family, {sentence: change})
+
+
+def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
+    """Registers what is decorated as a fault of a function; its docstring is the sentence."""
+
+    def register(change: Change) -> Change:
+        plant = partial(replaced, owner, attribute, change)
+        add(Fault(change.__name__, family, _sentence(change), plant, **more))
+        return change
+
+    return register
+
+
+def _named(text: str) -> str:
+    return re.sub(r"\W+", "_", text).strip("_").lower()
+
+
+def _sentence(function: Callable[..., Any]) -> str:
+    return " ".join((function.__doc__ or "").split())
+
+
+# -- kernels ------------------------------------------------------------------------------------------------------------
+
+#: Changes what came out of a kernel's call: gives another result, or the same one.
+Spoil = Callable[[damages.Call, Any], Any]
+
+
+class _Spoiled(Kernels):
+    """Kernels of which one's results are spoiled."""
+
+    def __init__(self, spoil: Spoil) -> None:
+        super().__init__()
+        self.spoil = spoil
+
+    def _spoilt(self, planted: Any, told: damages.Call, result: Any, again: Any) -> Any:
+        return self.spoil(told, result) if planted[0].met(told.facts) else result
+
+
+@contextmanager
+def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> Iterator[None]:
+    """A kernel of a site whose result is spoiled in calls that meet a condition."""
+    kernels = _Spoiled(spoil)
+    kernels.plant(drawn.Fault(site, condition, "spoiled"))
+    with kernels.installed():
+        yield
+
+
+def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spoil], Spoil]:
+    """Registers what is decorated as a fault of a site's kernel; its docstring is the sentence."""
+
+    def register(spoil: Spoil) -> Spoil:
+        add(Fault(spoil.__name__, family, _sentence(spoil), partial(spoiled, site, spoil, condition), **more))
+        return spoil
+
+    return register
+
+
+def control(site: str, family: str) -> None:
+    """Registers that a kernel is wrapped, with nothing wrong in it."""
+    plant = partial(spoiled, site, lambda call, out: out)
+    add(
+        Fault(f"{site}_is_wrapped", family, f"The kernel {site} is wrapped, and nothing is wrong.", plant, control=True)
+    )
+
+
+def past(bug: str, family: str, line: str) -> None:
+    """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
+    fault = drawn.Fault.of(line)
+
+    @contextmanager
+    def plant() -> Iterator[None]:
+        sites = Sites([fault.site])
+        sites.plant(fault)
+        with sites.installed():
+            yield
+
+    add(Fault(_named(bug), family, f"As in {bug}: {line}", plant))

@@ -1,0 +1,198 @@
+"""What a fault does to the tensors of a call in Python: to those that it returns, or to those that it writes.
+
+A damage is planned from a call that was made and what it returned.  The plan is None where nothing would change, so that a
+clean run tells which calls a fault changes without doing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from selfcheck.damages import Call, Spoil, differs
+from selfcheck.python_sites import PythonSite
+from selfcheck.sites import Tensor, matrix
+
+#: What is to be done after a call; it gives what is returned instead.
+Plan = Callable[[], Any]
+Planner = Callable[[PythonSite, Call, Any], "Plan | None"]
+Pairs = list[tuple[Any, Any]]
+#: The kinds of sites that write to what they are given.
+INPLACE = ("written", "module", "optimizer")
+#: The place of all tensors that are written, where others are a position.
+ALL = 99
+
+
+def values_of(pairs: Pairs) -> list[Any]:
+    return [value for _, value in pairs]
+
+
+def pairs_of(result: Any) -> Pairs:
+    """The names and values of a dictionary, or the pairs that they are already."""
+    if isinstance(result, tuple):  # dictionaries, of which the first is spoiled
+        return list(result[0].items())
+    return list(result.items()) if isinstance(result, Mapping) else list(result)
+
+
+def as_returned(result: Any, pairs: Pairs) -> Any:
+    """Pairs as what was returned: a dictionary with its attributes, or an iterator."""
+    if isinstance(result, tuple):
+        return (as_returned(result[0], pairs), *result[1:])
+    if not isinstance(result, dict):
+        return iter(pairs)
+    made = type(result)(pairs)
+    getattr(made, "__dict__", {}).update(getattr(result, "__dict__", {}))
+    return made
+
+
+def snapshot(site: PythonSite, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call may change, as it was before: the values of tensors, and the gradients of a module's Parameters."""
+    if site.kind not in INPLACE:
+        return {}
+    written = site.written(given, None)
+    states = [
+        each
+        for name, value in given.items()
+        for each in (value if isinstance(value, list) else ())
+        if name not in {"grads", "state_steps", site.writes} and isinstance(each, torch.Tensor)
+    ]
+    return {
+        "written": [(each, each.detach().clone()) for each in written],
+        "states": [(each, each.detach().clone()) for each in states],
+        "grads": [(each, None if each.grad is None else each.grad.clone()) for each in written if each.is_leaf],
+    }
+
+
+def parameter_of(made: Tensor, values: Tensor) -> nn.Parameter:
+    """A Parameter of other values, frozen if the one before was."""
+    return nn.Parameter(values, made.requires_grad)
+
+
+def _last(result: Any) -> tuple[int, list[Any], Any]:
+    """The place of the last tensor in a result, or -1, its leaves and how they are put together."""
+    leaves, spec = tree_flatten(result)
+    places = [place for place, each in enumerate(leaves) if isinstance(each, torch.Tensor)]
+    return (places[-1] if places else -1), leaves, spec
+
+
+def tensor_of(site: PythonSite, call: Call, result: Any) -> Tensor | None:
+    """The tensor of a call whose rows are spoiled: the first that is written, or the last that is returned."""
+    if site.kind in INPLACE:
+        return next(iter(site.written(call.given, result)), None)
+    if site.kind == "numbers":
+        numbers = [result] if isinstance(result, (int, float)) else list(result)
+        plain = all(type(each) in {int, float} for each in numbers)
+        return torch.tensor(numbers, dtype=torch.float64) if plain else None
+    place, leaves, _ = _last(values_of(pairs_of(result)) if site.kind == "mapping" else result)
+    return None if place < 0 else leaves[place]
+
+
+def _put(site: PythonSite, result: Any, tensor: Tensor, values: Tensor) -> Any:
+    """What is returned with other values in the tensor of a call; values alone change, and the graph stays."""
+    if site.kind in INPLACE:
+        tensor.data.copy_(values)
+        return result
+    if site.kind == "leaf":
+        return parameter_of(tensor, values)
+    if site.kind == "numbers":
+        return values.tolist()
+    changed = tensor.clone()
+    changed.data.copy_(values)
+    if site.kind == "mapping":
+        pairs = pairs_of(result)
+        return as_returned(
+            result,
+            [(name, value) for (name, _), value in zip(pairs, _with_last(values_of(pairs), changed), strict=True)],
+        )
+    return _with_last(result, changed)
+
+
+def _with_last(result: Any, tensor: Any) -> Any:
+    place, leaves, spec = _last(result)
+    return tree_unflatten([*leaves[:place], tensor, *leaves[place + 1 :]], spec)
+
+
+def of_rows(spoil: Spoil, least: int) -> Planner:
+    """A damage of kernels, to the rows of the tensor of a call."""
+
+    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+        tensor = tensor_of(site, call, result)
+        if tensor is None or tensor.layout is not torch.strided or not tensor.numel() or not tensor.is_floating_point():
+            return None
+        rows = matrix(tensor)
+        spoiled = spoil(call, rows) if len(rows) >= least else None
+        if spoiled is None or not differs(tensor, spoiled.reshape(tensor.shape)):
+            return None
+        return lambda: _put(site, result, tensor, spoiled.reshape(tensor.shape))
+
+    return planned
+
+
+def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str = "written") -> Planner:
+    """The tensor at a place among those that are written, or all, changed by what it was before and is now."""
+
+    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+        kept = call.before[of] if place == ALL else call.before[of][place:][:1]
+        changed = [(each, change(old, each.detach())) for each, old in kept if each.shape == old.shape]
+        changed = [(each, values) for each, values in changed if each.layout is torch.strided and differs(each, values)]
+        if not changed:
+            return None
+        return lambda: ([each.data.copy_(values) for each, values in changed], result)[1]
+
+    return planned
+
+
+def spill(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    """The element behind the first tensor in its storage is changed."""
+    tensor = tensor_of(site, call, result)
+    if tensor is None or tensor.layout is not torch.strided or not tensor.numel():
+        return None
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    place = tensor.storage_offset() + last + 1
+    if (place + 1) * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return None
+    return lambda: (tensor.detach().as_strided((1,), (1,), place).fill_(3), result)[1]
+
+
+def gradient_into_parameter(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    """The first gradient is doubled, which a step only reads."""
+    found = call.given["grads"]
+    if not found or found[0].layout is not torch.strided or not found[0].any():
+        return None
+    return lambda: (found[0].data.mul_(2), result)[1]
+
+
+def of_gradient(change: Callable[[Tensor], Tensor]) -> Planner:
+    """What is returned has the same values, and another gradient."""
+
+    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+        tensor = tensor_of(site, call, result)
+        if tensor is None or not tensor.requires_grad or not tensor.numel():
+            return None
+        return lambda: _with_last(result, change(tensor))
+
+    return planned
+
+
+def restride(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    """The same values in another memory layout."""
+    tensor = tensor_of(site, call, result)
+    if tensor is None or tensor.layout is not torch.strided or tensor.dim() < 2 or min(tensor.shape[-2:]) < 2:
+        return None
+    made = tensor.mT.contiguous().mT if tensor.is_contiguous() else tensor.contiguous()
+
+    def put() -> Any:
+        if site.kind in INPLACE:
+            tensor.data = made.detach()
+            return result
+        return parameter_of(tensor, made.detach()) if site.kind == "leaf" else _with_last(result, made)
+
+    return put
+
+
+def of_leaf(make: Callable[[Tensor], Tensor]) -> Planner:
+    return lambda site, call, result: (lambda: make(result)) if isinstance(result, nn.Parameter) else None
