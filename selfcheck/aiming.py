@@ -53,8 +53,8 @@ def built(fault: Fault) -> Iterator[tuple[str, Any]]:
         return
     seen: set[Any] = set()
     for turn in range(_MOST):
-        wish = Wish(Stream(stream.derive("aimed", str(fault), turn)), _renamed(fault.site, wished))
-        found = attempts(wish, _BUILDERS[fault.site])
+        wish = Wish(Stream(stream.derive("aimed", str(fault), turn)), renamed(fault.site, wished))
+        found = attempts(wish, BUILDERS[fault.site])
         if found is None:
             return
         if found[1] not in seen:
@@ -62,7 +62,7 @@ def built(fault: Fault) -> Iterator[tuple[str, Any]]:
             yield found
 
 
-def _renamed(site: str, wished: list[Condition]) -> list[Condition]:
+def renamed(site: str, wished: list[Condition]) -> list[Condition]:
     """Conditions in the words of the builders: one_hot's classes are the rows of its table, and its width."""
     if site != "one_hot":
         return wished
@@ -100,7 +100,7 @@ def _linear(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> tuple[
     return "conversion", linear_case(wish, biases)
 
 
-_BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
+BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "embedding": _forward,
     "index_select": _flat,
     "embedding_dense_backward": _gradient(False),

@@ -18,6 +18,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("padding_count>=1", "padding_hit"),
     ("padding=middle", "num_embeddings>=3"),
     ("padding=last", "num_embeddings>=2"),
+    ("padding=none", "padding_hit=False"),
     ("all_padding", "padding_count>=1"),
     ("all_padding", "interleaved=False"),
     ("unequal_counts", "num_embeddings>=2"),
@@ -48,6 +49,23 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("trailing", "include_last_offset"),
 )
 
+#: What follows from conditions together: which row is padding, and whether it occurs.
+TOGETHER: tuple[tuple[str, str], ...] = (
+    ("padding=first & padding_hit", "first_row"),
+    ("padding=first & padding_hit=False", "first_row=False"),
+    ("padding=first & first_row", "padding_hit"),
+    ("padding=last & padding_hit", "last_row"),
+    ("padding=last & padding_hit=False", "last_row=False"),
+    ("padding=last & last_row", "padding_hit"),
+    ("padding=last & last_row=False", "padding_hit=False"),
+    ("padding=first & all_padding & num_embeddings>=2", "last_row=False"),
+    ("padding=middle & all_padding", "first_row=False"),
+    ("padding=middle & all_padding", "last_row=False"),
+    ("padding=last & all_padding", "first_row=False"),
+    ("num_embeddings<=1 & numel>=1", "first_row"),
+    ("num_embeddings<=1 & numel>=1", "last_row"),
+)
+
 #: What is so of every call of a site, for the reason that stands beside it.
 GIVEN: Mapping[str, tuple[str, ...]] = {
     # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
@@ -76,8 +94,21 @@ _OF_TABLES = (
     "_embedding_bag_per_sample_weights_backward",
 )
 
-#: Facts that are equal where a condition holds.
-EQUAL: tuple[tuple[str, str, str], ...] = (("all_padding", "numel", "padding_count"),)
+#: Facts that are equal where a condition holds, and at a site.
+EQUAL: tuple[tuple[str, str, str], ...] = (
+    ("all_padding", "numel", "padding_count"),
+    ("num_embeddings<=1", "numel", "max_count"),
+)
+EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
+    # Its classes are the rows of its table, which is as wide as it is high.
+    "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
+}
+
+#: A fact that is never greater than the product of two others.
+PRODUCTS: tuple[tuple[str, str, str], ...] = (
+    ("numel", "num_embeddings", "max_count"),
+    ("elements", "num_embeddings", "embedding_dim"),
+)
 
 #: A fact that is never greater than another.
 AT_MOST: tuple[tuple[str, str], ...] = (
@@ -138,14 +169,14 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
-    rules = IMPLIED + (OF_TABLES if site in _OF_TABLES else ())
+    rules = IMPLIED + TOGETHER + (OF_TABLES if site in _OF_TABLES else ())
     held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
     added = held
     while added:
         for condition in (condition for text in added for condition in conditions(text)):
             ranges.setdefault(condition.fact, _Range()).add(condition)
-        _compare(ranges)
+        _compare(ranges, site)
         if any(each.empty for each in ranges.values()):
             return None
         added = [then for given, then in rules if then not in held and _certain(given, ranges)]
@@ -168,18 +199,32 @@ def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
     return least + most
 
 
-def _compare(ranges: dict[str, _Range]) -> None:
-    alike = [pair for text, *pair in EQUAL if _certain(text, ranges)]
+def _compare(ranges: dict[str, _Range], site: str) -> None:
+    alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
     ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
         for smaller, larger in ordered:
             low, high = ranges.setdefault(smaller, _Range()), ranges.setdefault(larger, _Range())
             high.least, low.most = max(high.least, low.least), min(low.most, high.most)
+        for product, one, other in PRODUCTS:
+            _multiply(*(ranges.setdefault(fact, _Range()) for fact in (product, one, other)))
+
+
+def _multiply(product: _Range, one: _Range, other: _Range) -> None:
+    """Narrows what is at most the product of two numbers, and these, which are whole."""
+    if math.isfinite(one.most) and math.isfinite(other.most):
+        product.most = min(product.most, one.most * other.most)
+    for mine, others in ((one, other), (other, one)):
+        if math.isfinite(others.most) and others.most > 0:
+            mine.least = max(mine.least, math.ceil(product.least / others.most))
 
 
 def _certain(text: str, ranges: Mapping[str, _Range]) -> bool:
-    """Whether what is known of the facts makes a condition true."""
-    (condition,) = conditions(text)
+    """Whether what is known of the facts makes conditions true."""
+    return all(_is_certain(condition, ranges) for condition in conditions(text))
+
+
+def _is_certain(condition: Condition, ranges: Mapping[str, _Range]) -> bool:
     if condition.fact not in ranges:
         return False
     found = ranges[condition.fact]

@@ -137,13 +137,13 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
-def _aimed(jobs: int) -> dict[str, dict[str, tuple[int, ...]]]:
+def _aimed(jobs: int) -> dict[str, dict[str, list[Any]]]:
     """Runs in a worker: the aimed cases of each tier."""
     import torch
     import torch._dynamo
 
     torch.set_num_threads(1)
-    return reach.aimed(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()))
+    return reach.aimed(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
 
 
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
@@ -239,7 +239,7 @@ def main(names: list[str], jobs: int = 2) -> None:
         wanted = names or list(families)
         found, measured = matrix(wanted, jobs)
         keep(chosen(wanted, found, measured), families)
-    keep_aimed({tier: dict.fromkeys(reach.LOOKED_AT, ()) for tier in reach.AIMED}, families)
+    keep_aimed({tier: {} for tier in reach.AIMED}, families)
     worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
     try:
         keep_aimed(worker.asked(3600.0, _aimed, jobs), families)

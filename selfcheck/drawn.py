@@ -120,7 +120,7 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
     for _ in range(200 * count):
         if len(found) == count:
             break
-        fault = _draw(draws, len(found) % 3 + 1, site, of)
+        fault = draw(draws, len(found) % 3 + 1, site, of)
         if fault is not None:
             found[fault] = None
     if len(found) < count:
@@ -128,7 +128,8 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
     return list(found)
 
 
-def _draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
+def draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
+    """A fault of a site, or of one of a set; None if this draw comes to none."""
     chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
     if order > len({each.fact for each in TABLES[of][chosen]}):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -34,9 +35,8 @@ class Call:
     def __call__(self, /, **changes: Any) -> Any:
         if not changes:
             return self.original(*self.given, **self.flags)
-        bound = self._bound
-        bound.arguments.update(changes)
-        return self.original(*bound.args, **bound.kwargs)
+        changed = inspect.BoundArguments(self._bound.signature, OrderedDict(self._bound.arguments) | changes)
+        return self.original(*changed.args, **changed.kwargs)
 
     @cached_property
     def _bound(self) -> inspect.BoundArguments:

@@ -1,208 +1,195 @@
-"""Which drawn conditions the calls of a case meet, and the aimed cases that are chosen for the decks by what they add to that.
+"""The aimed cases that are chosen for the decks by the conditions of drawn faults that they add.
 
-A call meets a conjunction if it meets each of its texts, so every call is written as one bit for each text of its site's table.
+Cases are built for conditions that too few others meet, several at a time where they fit each other.
 """
 
 from __future__ import annotations
 
 import heapq
-import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from embcheck.core.deck import aimed_at
-from embcheck.core.facts import holds
-from embcheck.core.format import Array
+from embcheck.core import stream
+from embcheck.core.facts import Condition
 from embcheck.core.ledger import Ledger
-from embcheck.engine.evaluate import evaluate
-from embcheck.engine.execution import Execution
-from selfcheck import conditions
-from selfcheck.conditions import TABLE
-from selfcheck.contradictions import contradictory
+from embcheck.core.stream import Stream
+from embcheck.core.targets import Wish
+from embcheck.families.lookup.aimed_tokens import attempts
+from selfcheck.aiming import BUILDERS, renamed
+from selfcheck.calls import TEXTS, Calls, Hits, Wanted, calls_of, counted, drawn, met
+from selfcheck.contradictions import implied
 from selfcheck.judging import Candidate, Candidates, deck
-from selfcheck.planting import Kernels
 from selfcheck.runner import forks
-from selfcheck.sites import SITES
 
-#: The texts of each site, in the order of their bits.
-TEXTS: Mapping[str, tuple[str, ...]] = {
-    site: tuple(dict.fromkeys(text for term in terms for text in term.texts)) for site, terms in TABLE.items()
-}
-#: Conditions of two and three facts by which cases are chosen, a site's weight times so many.
-_DRAWN = 4000
-#: How many aimed cases of each family are looked at: positions in its stream.
-LOOKED_AT = {
-    "gradient": 18000,
-    "lookup": 5000,
-    "embedding_bag": 20000,
-    "max_norm": 10000,
-    "one_hot": 6000,
-    "conversion": 10000,
-}
+#: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
+_DRAWN, _SEED = 2000, 1
+#: So many cases are built in a round, each for the first of some conditions and as many of the others as fit; so many rounds.
+_BUILT, _OTHERS, _MERGED, _ROUNDS = 1536, 12, 4, 5
+#: What the first, second … case that meets a condition is worth; with fewer a kill is thin.
+WORTH = (1.0, 0.6, 0.4, 0.3)
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
-AIMED = {"quick": 3.0, "gate": 12.0}
-#: What the first, second, third and fourth case that meets a condition is worth.
-_WORTH = (1.0, 0.6, 0.4, 0.3)
-#: Parts that are recorded at a time; no case is cheaper than this, seconds.
-_PARTS, _LEAST = 64, 0.0003
-
-Calls = tuple[tuple[str, bytes], ...]
-
-
-class _Recorder(Kernels):
-    """Kernels that write down the calls of every site."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[str, bytes]] = []
-
-    def begin(self, *, recording: bool) -> None:
-        """Begins a case whose calls are written down, or not."""
-        self.forget()
-        self.calls = []
-        self._watched = {site: [(0, None)] for site in SITES} if recording else {}  # type: ignore[list-item]
-
-    def _record(self, site: Any, told: Any, result: Any, again: Any) -> None:
-        bits = np.array([holds(text, told.facts) for text in TEXTS[site.name]], dtype=bool)
-        self.calls.append((site.name, np.packbits(bits).tobytes()))
+AIMED = {"quick": 3.0, "gate": 10.0}
+#: One case in so many of what a tier runs anyway is looked at.
+_SHARE = {"quick": 3, "gate": 12}
+#: Seconds that a case of a family costs, and for each element of what it reads and writes.  They are told, and not measured,
+#: so that the same cases are chosen everywhere.
+_EACH = {
+    "one_hot": 0.0006,
+    "lookup": 0.0008,
+    "gradient": 0.0015,
+    "embedding_bag": 0.0015,
+    "max_norm": 0.002,
+    "conversion": 0.0027,
+}
+_ELEMENT = 3e-8
 
 
-_recorders: list[_Recorder] = []
+class Built(NamedTuple):
+    """A case of a family with the calls in which it can be judged."""
+
+    family: str
+    case: Any
+    calls: Calls
+
+    @property
+    def cost(self) -> float:
+        """About how many seconds of CPU time it takes."""
+        return _EACH[self.family] + _ELEMENT * _elements(self.case.axes)
 
 
-def record(chosen: Sequence[Candidate]) -> list[tuple[float, Calls]]:
-    """What each case costs in seconds of CPU time, and its calls; for a fork, where kernels stay."""
-    if not _recorders:
-        _recorders.append(_Recorder())
-        _recorders[0].install()
-    recorder, found = _recorders[0], []
-    for candidate in chosen:
-        recorder.begin(recording=False)
-        started = time.process_time()
-        _run(candidate)
-        spent = time.process_time() - started
-        recorder.begin(recording=True)
-        _run(candidate)
-        found.append((spent, tuple(dict.fromkeys(recorder.calls))))
-    return found
+def _elements(axes: Mapping[str, Any]) -> float:
+    names = ("num_embeddings", "num_classes", "in_features", "rows")
+    rows = next((axes[name] for name in names if name in axes), 1)
+    shape = axes.get("shape", (axes.get("numel", 1),))
+    width = axes.get("embedding_dim", axes.get("out_features", 1))
+    calls = 6 if axes.get("route") == "several" else 2
+    return float((rows + np.prod(shape)) * width * calls)
 
 
-def _run(candidate: Candidate) -> None:
-    evaluate(candidate.family, candidate.mode, candidate.fresh, candidate.laws, Execution())
+# -- in the forks -------------------------------------------------------------------------------------------------------
 
-
-def drawn(seed: int) -> list[tuple[str, tuple[int, ...]]]:
-    """Conditions that take part in the choice: the site, and the bits of their texts."""
-    draws = Random(f"conditions of decks {seed}")
-    found = []
-    for site, weight in conditions.WEIGHTS.items():
-        for turn in range(weight * _DRAWN):
-            condition = conditions.drawn(site, 2 + (turn % 4 > 0), draws)
-            if condition is not None and not contradictory([condition], site):
-                found.append((site, tuple(TEXTS[site].index(text) for text in _texts(site, condition))))
-    return found
-
-
-def _texts(site: str, condition: str) -> list[str]:
-    """The texts of the table that a condition was drawn from; a text may be a conjunction of its own."""
-    left, found = condition, []
-    for text in sorted(TEXTS[site], key=len, reverse=True):
-        whole = f" & {left} & "
-        if f" & {text} & " in whole:
-            left = whole.replace(f" & {text} & ", " & ", 1).strip(" &")
-            found.append(text)
-    if left:
-        raise ValueError(f"{condition!r} is not of the table of {site}")
-    return found
-
-
-def met(calls: Sequence[Iterable[tuple[str, bytes]]], wanted: Sequence[tuple[str, tuple[int, ...]]]) -> list[list[int]]:
-    """For each case the conditions, by position, that one of its calls meets."""
-    found: list[list[int]] = [[] for _ in calls]
-    for site, texts in TEXTS.items():
-        rows = [(case, bits) for case, made in enumerate(calls) for name, bits in made if name == site]
-        if not rows:
-            continue
-        cases = np.array([case for case, _ in rows])
-        packed = np.frombuffer(b"".join(bits for _, bits in rows), dtype=np.uint8).reshape(len(rows), -1)
-        columns = np.packbits(np.unpackbits(packed, axis=1)[:, : len(texts)], axis=0)
-        for position, (name, bits) in enumerate(wanted):
-            if name == site:
-                for case in _cases(columns, bits, cases):
-                    found[case].append(position)
-    return found
-
-
-def _cases(columns: Array, bits: Sequence[int], cases: Array) -> list[int]:
-    every = np.bitwise_and.reduce(columns[:, list(bits)], axis=1)
-    hit = np.flatnonzero(np.unpackbits(every, count=len(cases)))
-    return [int(case) for case in np.unique(cases[hit])]
-
-
-# -- what is chosen -----------------------------------------------------------------------------------------------------
-
-#: What forks record.
+#: What forks record, and what says which cases a ledger lets be executed.
 _recording: list[Candidate] = []
+_candidates: list[Candidates] = []
 
 
-def _part(part: int) -> tuple[int, list[tuple[float, Calls]]]:
-    return part, record(_recording[part::_PARTS])
+def _recorded(part: range) -> list[Built]:
+    some = [_recording[place] for place in part]
+    return [Built(each.family.name, tuple(each.case), calls_of(each)) for each in some]
 
 
-def recorded(found: Sequence[Candidate], jobs: int) -> list[tuple[float, Calls]]:
-    """What `record` says of each case, by forks of this process."""
-    _recording[:] = found
-    made: list[Any] = [None] * len(found)
-    with forks(jobs) as pool:
-        for done in as_completed([pool.submit(_part, part) for part in range(_PARTS)]):
-            part, told = done.result()
-            made[part::_PARTS] = told
-    return made
+def _built(tasks: Sequence[tuple[str, Sequence[Sequence[str]], int]]) -> list[Built]:
+    found = []
+    for site, wanted, seed in tasks:
+        made = _case(site, wanted, seed)
+        if made is not None:
+            found.append(Built(made.family.name, tuple(made.case), calls_of(made)))
+    return found
 
 
-def aimed(jobs: int, ledger: Ledger) -> dict[str, dict[str, tuple[int, ...]]]:
-    """For each tier and family the positions of the aimed cases that add most for their cost to what the tier runs anyway.
+def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | None:
+    """A case for the first of some conditions and for as many others as fit, or else for that alone."""
+    texts, merged = list(wanted[0]), 1
+    for others in wanted[1:]:
+        if merged < _MERGED and implied([*texts, *others], site) is not None:
+            texts, merged = [*texts, *others], merged + 1
+    for some in [texts, list(wanted[0])][merged == 1 :]:
+        wished: list[Condition] | None = implied(some, site)
+        if wished is None:
+            continue
+        built = attempts(Wish(Stream(stream.derive("reach", site, seed)), renamed(site, wished)), BUILDERS[site])
+        if built is not None:
+            name, case = built
+            family = _candidates[0].families[name]
+            fitted = family.space.repair(case)
+            return None if fitted is None else _candidates[0].candidate(name, family.modes[0], fitted)
+    return None
+
+
+# -- in the process that forks ------------------------------------------------------------------------------------------
+
+
+def _tasks(wanted: Sequence[Wanted], due: Sequence[int], number: int) -> Iterator[tuple[str, list[list[str]], int]]:
+    """What is to be built for conditions that are due, those of a site together."""
+    by_site: dict[str, list[list[str]]] = {}
+    for position in due:
+        site, bits = wanted[position]
+        by_site.setdefault(site, []).append([TEXTS[site][bit] for bit in bits])
+    step = max(1, len(due) // _BUILT)
+    for site, some in by_site.items():
+        for place in range(0, len(some), step):
+            yield site, some[place : place + _OTHERS], number * len(due) + place
+
+
+def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], list[Built], Hits, Sequence[Any]]:
+    """What the tiers run anyway and the cases that are built, with the conditions that each meets; and the conditions.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    made, keys, cases = Candidates(ledger), list[tuple[str, int]](), list[Candidate]()
-    for name, count in LOOKED_AT.items():
-        family = made.families[name]
-        for position in range(count):
-            case = aimed_at(family.space, name, position)
-            candidate = None if case is None else made.candidate(name, family.modes[0], case)
-            if candidate is not None:
-                keys.append((name, position))
-                cases.append(candidate)
-    bases = {tier: deck(tier, 0)[0] for tier in AIMED}
-    told = recorded([*cases, *(each for base in bases.values() for each in base)], jobs)
-    hits = met([calls for _, calls in told], drawn(1))
-    costs = [max(_LEAST, seconds) for seconds, _ in told[: len(keys)]]
+    wanted, draws = drawn(_SEED, _DRAWN), Random("the order in which conditions are due")
+    bases = {tier: deck(tier, 0)[0][::share] for tier, share in _SHARE.items()}
+    _recording[:] = [each for base in bases.values() for each in base]
+    _candidates[:] = [Candidates(ledger)]
+    cases: list[Built] = []
+    hits: Hits = []
+    with forks(jobs) as pool:
+        parts = [range(start, min(start + 256, len(_recording))) for start in range(0, len(_recording), 256)]
+        recorded = [each for some in pool.map(_recorded, parts) for each in some]
+        found, start = {}, 0
+        for tier, base in bases.items():
+            found[tier] = met([each.calls for each in recorded[start : start + len(base)]], wanted)
+            start += len(base)
+        say(f"{len(recorded)} cases of the decks are recorded")
+        had = _SHARE["gate"] * counted(found["gate"], len(wanted))
+        for number in range(_ROUNDS):
+            due = [int(position) for position in np.flatnonzero(had < len(WORTH))]
+            draws.shuffle(due)
+            due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
+            tasks = list(_tasks(wanted, due, number))
+            made = [each for some in pool.map(_built, [tasks[k::24] for k in range(24)]) for each in some]
+            cases += [
+                each._replace(case=_candidates[0].families[each.family].space.case_type(*each.case)) for each in made
+            ]
+            new = met([each.calls for each in made], wanted)
+            hits += new
+            had = had + counted(new, len(wanted))
+            say(f"round {number}: {len(made)} of {len(tasks)} built; {_said(had)}")
+    return found, cases, hits, wanted
+
+
+def _said(had: npt.NDArray[np.int64]) -> str:
+    return (
+        f"{100 * np.mean(had > 0):.2f} % of conditions are met, {100 * np.mean(had >= len(WORTH)):.2f} % often enough"
+    )
+
+
+def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
+    """For each tier and family the aimed cases that add most for their cost to what the tier runs anyway."""
+    bases, cases, hits, wanted = candidates(jobs, ledger, say)
     taken: list[int] = []
-    found, end = {}, len(keys)
+    found: dict[str, dict[str, list[Any]]] = {}
     for tier, base in bases.items():
-        start, end = end, end + len(base)
-        had = Counter(position for each in (*hits[start:end], *map(hits.__getitem__, taken)) for position in each)
+        had = _SHARE[tier] * counted(base, len(wanted)) + counted([hits[each] for each in taken], len(wanted))
         before = len(taken)
-        _add(taken, hits[: len(keys)], costs, had, AIMED[tier])
-        chosen = sorted(keys[each] for each in taken[before:])
-        found[tier] = {name: tuple(place for family, place in chosen if family == name) for name in LOOKED_AT}
+        _add(taken, cases, hits, had, AIMED[tier])
+        found[tier] = {}
+        for each in taken[before:]:
+            found[tier].setdefault(cases[each].family, []).append(cases[each].case)
+        say(f"{tier}: {len(taken)} aimed cases; {_said(had)}")
     return found
 
 
-def _add(
-    taken: list[int], hits: Sequence[Sequence[int]], costs: Sequence[float], had: Counter[int], budget: float
-) -> None:
+def _add(taken: list[int], cases: Sequence[Built], hits: Hits, had: npt.NDArray[np.int64], budget: float) -> None:
     """Adds to what is taken, always what adds most for its cost, until a budget is spent."""
+    worth = np.array([*WORTH, 0.0])
+    costs = [each.cost for each in cases]
 
     def gain(position: int) -> float:
-        worth = sum(_WORTH[had[each]] for each in hits[position] if had[each] < len(_WORTH))
-        return -worth / costs[position]
+        return -float(worth[np.minimum(had[hits[position]], len(WORTH))].sum()) / costs[position]
 
     spent = sum(costs[each] for each in taken)
     heap = [(gain(position), position) for position in set(range(len(hits))).difference(taken)]
@@ -214,5 +201,5 @@ def _add(
             heapq.heappush(heap, (now, position))
         elif now < 0:
             taken.append(position)
-            had.update(hits[position])
+            had[hits[position]] += 1
             spent += costs[position]

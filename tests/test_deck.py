@@ -27,7 +27,7 @@ def test_each_family_has_a_choice_of_its_axes_as_they_are(name: str) -> None:
         quick, gate = (deck.chosen(family, mode, tier) for tier in ("quick", "gate"))
         assert quick is not None
         assert gate is not None
-        for part in ("small", "product", "rows"):
+        for part in ("small", "product", "rows", "aimed"):
             assert set(getattr(quick, part)) <= set(getattr(gate, part))
         assert len(list(gate.small_cases(family.space))) == len(gate.small)
         assert all(len(deck.positions(row)) == len(family.space.axes) for row in gate.rows)
@@ -92,6 +92,19 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
 def test_half_of_the_faults_take_part() -> None:
     share = sum(takes_part(f"fault {k}") for k in range(1000)) / 1000
     assert 0.4 < share < 0.6
+
+
+def test_aimed_cases_are_what_was_written() -> None:
+    for name in ("gradient", "embedding_bag", "max_norm", "one_hot", "lookup", "conversion"):
+        family = FAMILIES[name]
+        choice = deck.chosen(family, family.modes[0], "gate")
+        assert choice is not None
+        cases = list(Choice(aimed=choice.aimed).product_cases(family.space, name, 0))
+        assert len(cases) == len(choice.aimed) == len({*cases}) > 0
+        assert [
+            deck.case_of(family.space.case_type, written) for written in choice.aimed
+        ] == cases  # which fit as they are
+        assert all(deck.case_of(type(case), deck.written_case(case)) == case for case in cases)
 
 
 def test_a_choice_of_nothing_has_no_cases() -> None:

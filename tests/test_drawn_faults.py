@@ -161,11 +161,22 @@ def test_a_wrong_line_is_refused(line: str, words: str) -> None:
         (["numel>64", "numel<=64"], True), (["rank=0", "padding_count>16"], True), (["bags=1", "empty_bags>1"], True),
         (["all_padding", "numel>64", "padding_count=1"], True), (["descending", "max_count=21"], True),
         (["all_padding", "numel=65", "padding_count>16"], False),
+        (["padding=first", "padding_hit=False", "first_row"], True), (["padding=last", "padding_hit", "last_row=False"], True),
+        (["padding=first", "padding_hit", "first_row"], False), (["all_padding", "padding=last", "first_row"], True),
+        (["numel>1000", "num_embeddings=2", "max_count=3"], True), (["numel=1001", "num_embeddings=1001", "max_count=1"], False),
+        (["embedding_dim=1", "num_embeddings=256", "elements>4096"], True), (["num_embeddings=1", "numel=2", "max_count=1"], True),
+        (["embedding_dim=17", "num_embeddings=256", "elements>4096"], False),
         (["numel>3", "rank=2"], False), (["padding=last", "padding_hit=False"], False), (["numel=3", "max_count=3"], False),
     ],
 )  # fmt: skip
 def test_contradictions(texts: list[str], expected: bool) -> None:
     assert contradictory(texts) is expected
+
+
+def test_classes_of_one_hot_are_the_rows_of_its_table() -> None:
+    texts = ["interleaved", "num_classes=1"]
+    assert contradictory(texts, "one_hot")
+    assert not contradictory(texts)
 
 
 def test_every_condition_of_the_table_can_be_met_alone() -> None:

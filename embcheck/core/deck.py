@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,12 +30,12 @@ _FIRST = ord("0")
 @dataclass(frozen=True)
 class Choice:
     """What is chosen of a family in a mode: positions among its landmarks and small cases, positions in the product of its
-    flags, rows of the cover, and positions in a stream of aimed cases."""
+    flags, rows of the cover, and aimed cases, as `written_case` writes them."""
 
     small: tuple[int, ...] = ()
     product: tuple[int, ...] = ()
     rows: tuple[str, ...] = ()
-    aimed: tuple[int, ...] = ()
+    aimed: tuple[tuple[Any, ...], ...] = ()
 
     def small_cases(self, space: Space) -> Iterator[tuple[int, Any]]:
         """The landmarks and small cases, each with its position."""
@@ -46,7 +46,7 @@ class Choice:
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
         rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
-        aimed = (aimed_at(space, name, position) for position in self.aimed)
+        aimed = (space.repair(case_of(space.case_type, written)) for written in self.aimed)
         return itertools.chain(space.product(self.product), filter(None, rows), filter(None, aimed))
 
 
@@ -55,8 +55,8 @@ def small_of(space: Space) -> Iterator[Any]:
     return itertools.chain(filter(None, map(space.repair, space.fixed_cases())), space.scope())
 
 
-def aimed_at(space: Space, name: str, position: int, seed: int | str = "deck") -> Any:
-    """The aimed case of a family at a position of a seed's stream, by default the decks' own; None if there is none."""
+def aimed_at(space: Space, name: str, position: int, seed: int) -> Any:
+    """The aimed case of a family at a position of a seed's stream; None if there is none."""
     if space.aim is None:
         return None
     case = space.aim(Wish(stream.Stream(stream.derive(seed, name, "aimed", position), 64)))
@@ -73,6 +73,20 @@ def positions(row: str) -> list[int]:
     return [ord(character) - _FIRST for character in row]
 
 
+def written_case(case: Any) -> list[Any]:
+    """A case as JSON: a number whose bits say which axes are not as by default, and the values of those."""
+    defaults = case._field_defaults
+    told = [k for k, name in enumerate(case._fields) if name not in defaults or case[k] != defaults[name]]
+    return [sum(1 << k for k in told), *(case[k] for k in told)]
+
+
+def case_of(case_type: Any, written: Sequence[Any]) -> Any:
+    """The case that `written_case` wrote."""
+    told, *values = written
+    names = [name for k, name in enumerate(case_type._fields) if told >> k & 1]
+    return case_type(**dict(zip(names, values, strict=True)))
+
+
 def chosen(family: Family, mode: str, tier: str) -> Choice | None:
     """What a tier, ``quick`` or ``gate``, runs of a family; None if nothing was chosen, or its axes are others since."""
     kept = _kept().get(family.name, {})
@@ -80,7 +94,12 @@ def chosen(family: Family, mode: str, tier: str) -> Choice | None:
         return None
     each = kept["modes"][mode]
     tiers = ["quick"] if tier == "quick" else ["quick", tier]
-    return Choice(*(tuple(where for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+    return Choice(*(tuple(_read(where) for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+
+
+def _read(where: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(_read, where)) if isinstance(where, list) else where
 
 
 _PARTS = ("small", "product", "rows", "aimed")
@@ -99,14 +118,14 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def keep_aimed(tiers: dict[str, dict[str, tuple[int, ...]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Replaces the aimed cases of each tier and family, in the family's first mode; what else was chosen stays."""
+def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT) -> None:
+    """Replaces the aimed cases of all families, by tier, each in its first mode; what else was chosen stays."""
     data = dict(_kept())
-    for tier, chosen_of in tiers.items():
-        for name, positions_of in chosen_of.items():
-            parts = data[name]["modes"][families[name].modes[0]][tier]
+    for name, kept in data.items():
+        for tier, chosen_of in tiers.items():
+            parts = kept["modes"][families[name].modes[0]][tier]
             parts.pop("aimed", None)
-            parts |= {"aimed": sorted(positions_of)} if positions_of else {}
+            parts |= {"aimed": sorted(map(written_case, chosen_of[name]), key=repr)} if name in chosen_of else {}
     _write(data, path)
 
 

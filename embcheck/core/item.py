@@ -36,7 +36,7 @@ class Profile:
     random: int
     parts: dict[str, int]
     histories: int = 48
-    aimed: int = 450
+    aimed: int = 600
     limit: float = 30.0
     deck: str = ""
     further: int = 1
@@ -57,7 +57,7 @@ PROFILES = {
         64,
         {"scope": 1, "product": 1, "random": 1},
         histories=8,
-        aimed=90,
+        aimed=120,
         deck="quick",
         further=3,
     ),

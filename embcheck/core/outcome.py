@@ -273,6 +273,13 @@ class Outcome:
     def __contains__(self, name: str) -> bool:
         return name in self.seen
 
+    def parts(self, name: str) -> list[Field]:
+        """An observation's parts along its first axis; none if there is no such observation."""
+        if name not in self:
+            return []
+        whole: Field = getattr(self, name)
+        return [whole[place] for place in range(len(whole.values))]
+
     def looked_at(self) -> tuple[str, ...]:
         """The observations that laws have read."""
         return tuple(self._fields)

@@ -77,7 +77,8 @@ def who_arrived(case: LookupCase) -> Any:
     when=has_weight_grad,
 )  # fmt: skip
 def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:
-    return within(out.weight_grad, *oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case))
+    expected, words = oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case)
+    return every(*(within(grad, *expected, words) for grad in [out.weight_grad, *out.parts("other_weight_grad")]))
 
 
 @gradient.law(
@@ -243,7 +244,9 @@ def tensor_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
     must_cover={"route=anomaly", "route=forward_mode", "route=hooked", "route=create_graph"},
 )
 def differentiated_lookup_returns_rows(case: LookupCase, out: Outcome) -> Finding:
-    return is_looked_up(case, out.value) if "value" in out else UNASKED
+    if "value" not in out:
+        return UNASKED
+    return every(*(is_looked_up(case, value) for value in [out.value, *out.parts("other_values")]))
 
 
 @gradient.law(

@@ -10,7 +10,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.repair import repair
-from embcheck.families.lookup.aimed import layout_of, width_of
+from embcheck.families.lookup.aimed import SEVERAL, layout_of, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
 MODES = ("sum", "mean", "max")
@@ -129,8 +129,12 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
         "special" if special and backward else draws.choice(("code",) * 5 + ("real",)),
         draws.choice(("functional", "functional", "module", "torch_bag")) if not forward_only else "functional",
         "value" if forward_only else draws.choice(("backward_call", "backward_call", "autograd_grad")),
-        _EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)], wish.number("threads", (1, 1, 1, 2), 1, 2), seed=given.seed,
+        threads=wish.number("threads", (*(1,) * 7, 2), 1, 2), seed=given.seed,
     )  # fmt: skip
+    earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
+    ordinary = case.values != "special" and not trailing and max(case.num_embeddings, given.numel) * width <= SEVERAL
+    several = ordinary and (earlier or not draws.chance(4))
+    case = case.but(route="several") if several else case.but(history=_EARLIER[earlier])
     fitted = repair(case)
     if fitted is None or fitted.indices != case.indices or fitted.history != case.history:
         raise Unmet("bag")

@@ -20,6 +20,7 @@ from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES
 from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
+from embcheck.families.embedding_bag.several import several
 from embcheck.families.embedding_bag.smaller import smaller
 from embcheck.families.lookup import cases
 
@@ -100,7 +101,7 @@ def plan(case: BagCase) -> Plan:
     options = {
         "build": BAG_ENTRIES[case.entry],
         "history": BAG_PASTS[case.history],
-        "route": BAG_ROUTES[case.route],
+        "route": several if case.route == "several" else BAG_ROUTES[case.route],
         "flags": flags,
         "learns": case.learns,
     }

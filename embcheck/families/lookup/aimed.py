@@ -20,6 +20,9 @@ WIDTHS = (1, 2, 3, 7, 8, 16, 17, 31, 32, 33, 64, 65, 128, 129, 512, 513)
 #: third one in 24.
 LARGEST = (1 << 14, 1 << 17, 1 << 20)
 
+#: Up to so many elements of table or output a case has several calls.
+SEVERAL = 1 << 15
+
 #: Layouts by the strides that a kernel sees.
 _OF_TABLES = {
     "contiguous": ("contiguous", "offset"),
@@ -87,9 +90,12 @@ def lookup_case(
         upstream="special" if _unusual(of_upstream) else draws.choice(("code",) * 5 + ("real",)),  # what is exact tells more
         entry=draws.choice(("functional", "functional", "torch_embedding", "module")),
         route=draws.choice(("backward_call", "backward_call", "autograd_grad")),
-        history=draws.choice(EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)]),
-        threads=wish.number("threads", (1, 1, 1, 2), 1, 2), seed=given.seed,
+        threads=wish.number("threads", (*(1,) * 7, 2), 1, 2), seed=given.seed,
     )  # fmt: skip
+    earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
+    ordinary = case.values != "special" and max(rows, numel) * width <= SEVERAL
+    several = ordinary and (earlier or not draws.chance(4))
+    case = case.but(route="several") if several else case.but(history=draws.choice(EARLIER[earlier]))
     if _fits(wish, case, case.upstream_values if backward else case.weight_values):
         return case
     raise Unmet("values")

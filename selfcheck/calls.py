@@ -1,0 +1,143 @@
+"""Which conditions of drawn faults the calls of a case meet.
+
+A call meets a conjunction if it meets each of its texts, so every call is written as one bit for each text of its site's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core.facts import conditions
+from embcheck.engine.execution import Execution
+from selfcheck.conditions import TABLE, WEIGHTS
+from selfcheck.damages import DAMAGES
+from selfcheck.drawn import draw
+from selfcheck.judging import Candidate
+from selfcheck.planting import Kernels
+from selfcheck.sites import SITES
+
+#: The texts of each site, in the order of their bits.
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    site: tuple(dict.fromkeys(text for term in terms for text in term.texts)) for site, terms in TABLE.items()
+}
+#: For each site the bits of a call.
+Calls = tuple[tuple[str, bytes], ...]
+#: For each case the positions of the conditions that it meets.
+Hits = list[npt.NDArray[np.int32]]
+
+#: A site and the bits of the texts of a condition.
+Wanted = tuple[str, tuple[int, ...]]
+
+
+class _Recorder(Kernels):
+    """Kernels that write down the calls of every site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, bytes]] = []
+        self._watched = {site: [(0, None)] for site in SITES}  # type: ignore[list-item]
+
+    def _record(self, site: Any, told: Any, result: Any, again: Any) -> None:
+        found = 0
+        for fact in _facts(site.name):
+            found |= _bits(site.name, fact, told.facts[fact])
+        self.calls.append((site.name, found.to_bytes(-(-len(TEXTS[site.name]) // 8), "little")))
+
+
+@cache
+def _facts(site: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(term.fact for term in TABLE[site]))
+
+
+@cache
+def _bits(site: str, fact: str, value: Any) -> int:
+    """The bits of the texts that a fact's value meets."""
+    return sum(
+        1 << place
+        for place, text in enumerate(TEXTS[site])
+        if conditions(text)[0].fact == fact and all(each.holds({fact: value}) for each in conditions(text))
+    )
+
+
+_recorders: list[_Recorder] = []
+
+
+def calls_of(candidate: Candidate) -> Calls:
+    """The calls of a case that are judged: after a history, which is not, the last one of each site."""
+    if not _recorders:
+        _recorders.append(_Recorder())
+        _recorders[0].install()
+    recorder = _recorders[0]
+    recorder.forget()
+    recorder.calls = []
+    Execution()(candidate.family, candidate.mode, candidate.fresh)
+    if candidate.case.axes.get("history", "fresh") == "fresh":
+        return tuple(dict.fromkeys(recorder.calls))
+    return tuple(dict(recorder.calls).items())
+
+
+# -- conditions ---------------------------------------------------------------------------------------------------------
+
+
+def drawn(seed: int, times: int) -> list[Wanted]:
+    """Conditions of drawn faults, with what their damages need: the site, and the bits of their texts."""
+    draws, found = Random(f"conditions of decks {seed}"), []
+    for site, weight in WEIGHTS.items():
+        for turn in range(weight * times):
+            fault = draw(draws, 2 + (turn % 4 > 0), site, "core")
+            if fault is not None:
+                needs = [text for text in DAMAGES[fault.damage].needs if text in TEXTS[site]]
+                texts = dict.fromkeys([*_texts(site, fault.condition), *needs])
+                found.append((site, tuple(sorted(TEXTS[site].index(text) for text in texts))))
+    return found
+
+
+@cache
+def _longest_first(site: str) -> tuple[str, ...]:
+    return tuple(sorted(TEXTS[site], key=len, reverse=True))
+
+
+def _texts(site: str, condition: str) -> list[str]:
+    """The texts of the table that a condition was drawn from; a text may be a conjunction of its own."""
+    left, found = f" & {condition} & ", []
+    for text in _longest_first(site):
+        if f" & {text} & " in left:
+            left = left.replace(f" & {text} & ", " & ", 1)
+            found.append(text)
+    if left.strip(" &"):
+        raise ValueError(f"{condition!r} is not of the table of {site}")
+    return found
+
+
+def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:
+    """For each case the conditions, by position, that one of its calls meets."""
+    pairs: list[npt.NDArray[np.int64]] = []
+    for site, texts in TEXTS.items():
+        rows = [(case, bits) for case, made in enumerate(found) for name, bits in made if name == site]
+        if not rows:
+            continue
+        cases = np.array([case for case, _ in rows])
+        packed = np.frombuffer(b"".join(bits for _, bits in rows), dtype=np.uint8).reshape(len(rows), -1)
+        columns = np.packbits(np.unpackbits(packed, axis=1, bitorder="little")[:, : len(texts)], axis=0)
+        for position, (name, bits) in enumerate(wanted):
+            if name == site:
+                every = np.bitwise_and.reduce(columns[:, list(bits)], axis=1)
+                hit = np.unique(cases[np.flatnonzero(np.unpackbits(every, count=len(cases)))])
+                pairs.append(np.stack([hit, np.full(len(hit), position)]))
+    if not pairs:
+        return [np.zeros(0, np.int32) for _ in found]
+    case, position = np.concatenate(pairs, axis=1)
+    order = np.argsort(case, kind="stable")
+    ends = np.searchsorted(case[order], np.arange(1, len(found)))
+    return np.split(position[order].astype(np.int32), ends)
+
+
+def counted(hits: Hits, size: int) -> npt.NDArray[np.int64]:
+    """How many cases meet each of so many conditions."""
+    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

@@ -1,0 +1,118 @@
+"""Several calls in one case: each is judged, and they differ in what their result does not hang on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from embcheck.core.case import LookupCase
+from embcheck.core.result import Violated
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.lookup.several import FACTORS, STRIDES, TURNS, ranked, relaid, unlike
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families
+from selfcheck.drawn import Fault
+from selfcheck.planting import Kernels
+from selfcheck.sites import layout
+
+DENSE = LookupCase(3, 4, "cycle", (2, 3), route="several", dtype="float64")
+BAG = BagCase(3, 4, "max", 5, (2, 3), route="several", indices="cycle")
+
+
+@pytest.fixture
+def kernels() -> Iterator[Kernels]:
+    with Kernels().installed() as found:
+        yield found
+
+
+def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None) -> list[str]:
+    found = load_families()[family]
+    kernels.plant(fault)
+    kernels.forget()
+    results = evaluate(found, MODES["eager"], case, found.laws, Execution())
+    return [law.name for law, result in zip(found.laws, results, strict=True) if isinstance(result, Violated)]
+
+
+@pytest.mark.parametrize(
+    ("family", "case", "site"),
+    [
+        ("gradient", DENSE, "embedding"),
+        ("gradient", DENSE, "embedding_dense_backward"),
+        ("gradient", DENSE.but(sparse=True), "embedding_sparse_backward"),
+        ("embedding_bag", BAG, "_embedding_bag"),
+        ("embedding_bag", BAG.but(mode="mean"), "_embedding_bag_dense_backward"),
+        (
+            "embedding_bag",
+            BAG.but(mode="sum", weights="small", learns="both"),
+            "_embedding_bag_per_sample_weights_backward",
+        ),
+        ("embedding_bag", BAG.but(learns="none"), "_embedding_bag_forward_only"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["zero(last)", "stale", "double(first)"])
+def test_each_call_is_judged(kernels: Kernels, family: str, case: Any, site: str, damage: str) -> None:
+    assert broken(kernels, family, case) == []
+    for earlier in range(len(FACTORS)):
+        killed = broken(kernels, family, case, Fault(site, f"earlier={earlier}", damage))
+        assert bool(killed) == (damage != "stale" or earlier > 0)
+    assert broken(kernels, family, case, Fault(site, "earlier>=1", damage))
+
+
+def test_factors_never_come_twice_in_turn() -> None:
+    assert all(one != other for one, other in itertools.pairwise(FACTORS))
+
+
+def test_any_two_tensors_have_all_pairs_of_strides() -> None:
+    for one, other in itertools.combinations(range(3), 2):
+        assert len({(turn[one], turn[other]) for turn in TURNS}) == len(STRIDES) ** 2
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (2, 3, 4)])
+@pytest.mark.parametrize("strides", STRIDES)
+def test_what_is_laid_otherwise_is_the_same(shape: tuple[int, ...], strides: str) -> None:
+    tensor = torch.arange(1, 1 + torch.Size(shape).numel()).reshape(shape)
+    found = relaid(tensor, strides)
+    assert torch.equal(found, tensor)
+    assert found.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr()
+    if len(shape) > 1:
+        assert layout(found) == ("contiguous" if strides == "offset" else strides)
+        assert (found.storage_offset() > 0) == (strides == "offset")
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 5, 6])
+def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
+    tokens = torch.arange(count)
+    found = ranked(tokens, rank)
+    assert found.dim() == (rank if count else 1)
+    assert torch.equal(found.reshape(-1), tokens)
+
+
+def test_what_is_unlike_the_first_is_kept() -> None:
+    first, other = (
+        torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.full((2, 3), value), (4, 3)) for value in (1.0, 2.0)
+    )
+    assert unlike("grads", [first, first.clone(), first]) == {}
+    found = unlike("grads", [first, first, other])["grads"]
+    assert torch.equal(found, other.to_dense()[None])
+    assert torch.equal(unlike("values", [torch.zeros(2), torch.ones(2)])["values"], torch.ones(1, 2))
+    strange = torch.tensor([float("nan"), float("inf")])
+    assert unlike("values", [strange, strange.clone()]) == {}
+    assert unlike("values", [strange, -strange])
+
+
+def test_a_users_layer_and_special_tables_have_single_calls() -> None:
+    gradient, bag = load_families()["gradient"].space, load_families()["embedding_bag"].space
+    changes: dict[str, Any]
+    for changes in ({"values": "special"}, {"entry": "one_hot_product"}):
+        assert gradient.repair(DENSE.but(**changes)).route == "backward_call"
+    assert gradient.repair(DENSE).route == "several"
+    for changes in ({"values": "special"}, {"entry": "layers:Bag"}, {"bags": (), "numel": 0}):
+        assert bag.repair(BAG.but(**changes)).route == "backward_call"
+    assert bag.repair(BAG.but(learns="none")).route == "several"
