@@ -20,10 +20,18 @@ from selfcheck.python_damages import PYTHON_DAMAGES, PythonDamage
 from selfcheck.python_sites import PYTHON_SITES, PythonSite
 from selfcheck.sites import SITES, Site
 
-#: The sets of sites, each with its sites' terms; core has the kernels, too.
-TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {**PYTHON_TABLES, "core": {**TABLE, **PYTHON_TABLES["core"]}}
+#: The sets of sites, each with its sites' terms: the kernels of core, all sites of core, and those of extended.
+TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {
+    "kernels": TABLE,
+    **PYTHON_TABLES,
+    "core": {**TABLE, **PYTHON_TABLES["core"]},
+}
 #: How often each site of a set is drawn: of core a kernel rather more often than not.
-_WEIGHTS = {**PYTHON_WEIGHTS, "core": {**{site: 6 * n for site, n in WEIGHTS.items()}, **PYTHON_WEIGHTS["core"]}}
+_WEIGHTS = {
+    "kernels": WEIGHTS,
+    **PYTHON_WEIGHTS,
+    "core": {**{site: 6 * n for site, n in WEIGHTS.items()}, **PYTHON_WEIGHTS["core"]},
+}
 
 
 def site_of(name: str) -> Site | PythonSite:
@@ -98,7 +106,7 @@ def senseless(site: Site | PythonSite, condition: str, damage: Damage | PythonDa
     return contradictory([condition, *damage.conditions(site)], site.name)  # type: ignore[arg-type]
 
 
-def faults(count: int, seed: int, site: str = "", of: str = "core") -> list[Fault]:
+def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[Fault]:
     """So many different faults of a set, of one, two and three facts in turn; the same for the same seed everywhere.
 
     Raises:
@@ -106,7 +114,8 @@ def faults(count: int, seed: int, site: str = "", of: str = "core") -> list[Faul
     """
     if site and site not in TABLES[of]:
         raise ValueError(f"no site {site!r} in {of}; {_close(site, TABLES[of])}")
-    draws = Random(f"drawn faults {seed} {site} {of}")
+    # The kernels' faults are those that were drawn before there were other sets.
+    draws = Random(f"drawn faults {seed} {site}" + (f" {of}" if of != "kernels" else ""))
     found: dict[Fault, None] = {}
     for _ in range(200 * count):
         if len(found) == count:

@@ -27,6 +27,7 @@ from selfcheck.module_plans import (
 )
 from selfcheck.python_sites import PythonSite
 from selfcheck.tensor_plans import (
+    ALL,
     INPLACE,
     Plan,
     Planner,
@@ -41,7 +42,7 @@ from selfcheck.tensor_plans import (
 )
 
 _VALUES = ("value", "transform")
-ALL, _NAMES = 99, ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
+_NAMES = ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
 
 _OF_ORDER = frozenset({"shift", "swap", "stale", "ulp(last)"})
 _OF_SEVERAL = frozenset({"shift", "swap", "repeat(first)"})

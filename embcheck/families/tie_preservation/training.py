@@ -112,8 +112,8 @@ def clipped_by_value(model: Module, embedding: Module, head: Module) -> Module:
 #: Moments of a half and a quarter of ones.
 HALVES: dict[str, Any] = {"betas": (0.5, 0.75), "eps": 0.0}
 NADAM: dict[str, Any] = {"betas": (0.0, 0.75), "eps": 0.0, "momentum_decay": 0.0}
-#: The rate is relative to the larger of eps and the weights, so with this eps it is 1.
-ADAFACTOR: dict[str, Any] = {"lr": 2.0**-20, "eps": (None, 2.0**20), "d": 2.0}
+#: The rate is relative to the larger of eps and the weights, so with this rate it is 1.
+ADAFACTOR_EPS = 2.0**20
 
 TRAINING: dict[str, Entry] = {
     "stepped_momentum": Entry(lambda m, e, h: stepped_with(m, optim.SGD, momentum=0.5), moves_by(1.0)),
@@ -137,7 +137,10 @@ TRAINING: dict[str, Entry] = {
     "stepped_rprop": Entry(lambda m, e, h: stepped_with(m, optim.Rprop), moves_by(1.0)),
     "stepped_sparse_adam": Entry(stepped_sparse_adam, in_turn(effects.note_sparse_vector, moves_by(1.0))),
     # Means and norms of up to 15 ones, a reciprocal root, a division, products and a difference: 32 roundings at most.
-    "stepped_adafactor": Entry(lambda m, e, h: stepped_with(m, optim.Adafactor, **ADAFACTOR), moves_about(32, 1.0)),
+    "stepped_adafactor": Entry(
+        lambda m, e, h: stepped_with(m, optim.Adafactor, lr=1 / ADAFACTOR_EPS, eps=(None, ADAFACTOR_EPS), d=2.0),
+        moves_about(32, 1.0),
+    ),
     "stepped_muon": Entry(stepped_muon, effects.forgets_gradients),
     "scheduled": Entry(lambda m, e, h: scheduled_with(m, optim.lr_scheduler.StepLR, 1, 0.5), moves_by(1.0, 0.5)),
     "scheduled_by_formula": Entry(
