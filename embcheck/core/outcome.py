@@ -273,7 +273,7 @@ class Outcome:
     def __contains__(self, name: str) -> bool:
         return name in self.seen
 
-    def parts(self, name: str) -> list[Field]:
+    def along_first_axis(self, name: str) -> list[Field]:
         """An observation's parts along its first axis; none if there is no such observation."""
         if name not in self:
             return []

@@ -125,13 +125,13 @@ def is_bag(case: BagCase, value: Field, expected: Expected) -> Finding:
 def are_bags(case: BagCase, out: Outcome) -> Finding:
     """The value, and of several calls those that gave another than the first, within the bounds of what is expected."""
     expected = bag_oracle.value(case)
-    return every(*(is_bag(case, value, expected) for value in [out.value, *out.parts("other_values")]))
+    return every(*(is_bag(case, value, expected) for value in [out.value, *out.along_first_axis("other_values")]))
 
 
 def are_gradients(case: BagCase, out: Outcome) -> Finding:
     """The gradient, and of several calls those that gave another than the first, within the bounds of what is expected."""
     expected = bag_oracle.table_gradient(case, times(case))
-    return every(*(within(grad, *expected) for grad in [out.weight_grad, *out.parts("other_weight_grad")]))
+    return every(*(within(grad, *expected) for grad in [out.weight_grad, *out.along_first_axis("other_weight_grad")]))
 
 
 @embedding_bag.law(
@@ -458,7 +458,7 @@ def per_sample_weights_gradient_is_row_dot_upstream(case: BagCase, out: Outcome)
         return within(out.sample_grad[: case.numel], value[: case.numel], limit[: case.numel])
     shape = case.inputs()["sample_weights"].stored.shape
     expected = value.reshape(shape), limit.reshape(shape)
-    return every(*(within(grad, *expected) for grad in [out.sample_grad, *out.parts("other_sample_grad")]))
+    return every(*(within(grad, *expected) for grad in [out.sample_grad, *out.along_first_axis("other_sample_grad")]))
 
 
 @embedding_bag.law(

@@ -78,7 +78,9 @@ def who_arrived(case: LookupCase) -> Any:
 )  # fmt: skip
 def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:
     expected, words = oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case)
-    return every(*(within(grad, *expected, words) for grad in [out.weight_grad, *out.parts("other_weight_grad")]))
+    return every(
+        *(within(grad, *expected, words) for grad in [out.weight_grad, *out.along_first_axis("other_weight_grad")])
+    )
 
 
 @gradient.law(
@@ -246,7 +248,7 @@ def tensor_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
 def differentiated_lookup_returns_rows(case: LookupCase, out: Outcome) -> Finding:
     if "value" not in out:
         return UNASKED
-    return every(*(is_looked_up(case, value) for value in [out.value, *out.parts("other_values")]))
+    return every(*(is_looked_up(case, value) for value in [out.value, *out.along_first_axis("other_values")]))
 
 
 @gradient.law(
