@@ -56,10 +56,9 @@ def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, lim
     candidates = [
         fault
         for fault in load_faults().values()
-        if family in (fault.family, *fault.also) and not (fault.control or fault.modes)
+        if family in (fault.family, *fault.also) and not (fault.control or fault.modes) and fault.applies()
     ]
-    end = used() + limit
-    return any(runner.violates(fault, law, end) for fault in candidates if used() < end)
+    return runner.violates(candidates, law, used() + limit)
 
 
 @cache

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from embcheck.core import stream
@@ -35,6 +35,8 @@ _AFTER_KILL = 64
 _REPEATS = 3
 #: How many cases a control has to survive, and a law is given to meet a fault.
 _CONTROL = 2000
+#: Where the cases that a law is asked of are parted for a second look.
+_SHARES = (0, 60, 300, 1000, 4000)
 
 
 @dataclass(frozen=True)
@@ -199,22 +201,35 @@ class FaultRunner:
             result = _killed(result, *found, judged)
         return replace(result, seconds=time.perf_counter() - started)
 
-    def violates(self, fault: Fault, law: str, end: float) -> bool:
-        """Whether a fault is seen to violate this law of its family on one of some cases, before `used` tells ``end``."""
-        if not fault.applies():
-            return False
-        family, applies = next(
-            (family, each.when) for family in self.families.values() for each in family.laws if each.name == law
+    def violates(self, faults: Sequence[Fault], law: str, end: float) -> bool:
+        """Whether one of some faults is seen to violate a law of their family, before `used` tells ``end``.
+
+        Each meets the first cases of which the law is asked, then each meets more: a fault that never shows costs the others
+        no time.
+        """
+        family, asked = next(
+            (family, each) for family in self.families.values() for each in family.laws if each.name == law
         )
-        candidates = (each for each in self.candidates(family) if applies(each[1]))
+        cases = [
+            (item, case)
+            for item, case in self.candidates(family)
+            if asked.when(case) and family.refused(case) == asked.refusal
+        ]
+        for start, stop in pairwise(_SHARES):
+            for fault in faults:
+                if used() > end:
+                    return False
+                if self._violated(fault, family, law, cases[start:stop]):
+                    return True
+        return False
+
+    def _violated(self, fault: Fault, family: Family, law: str, cases: Sequence[tuple[Item, Any]]) -> bool:
         with Planted(fault) as planted:
             by_mode = {mode: PlantedTallies(family, mode, self.ledger, planted) for mode in family.modes}
-            for count, (item, case) in enumerate(islice(candidates, _CONTROL), 1):
+            for item, case in cases:
                 by_mode[item.mode](type(case)(*case))
                 if law in by_mode[item.mode].laws:
                     return True
-                if count % 16 == 0 and used() > end:
-                    return False
         return False
 
     def _meet(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.claims import starts
 from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import narrow
 from embcheck.claims.claim import claim
@@ -12,6 +11,7 @@ from embcheck.claims.conversions import as_linear
 from embcheck.claims.costs import elements_for_lookup
 from embcheck.claims.embedding_to_linear_conversion import with_bias
 from embcheck.claims.lookups import index_kinds, looked_up
+from embcheck.claims.starts import keywords
 from embcheck.claims.trainings import dense_or_one_hot, differences, fully_connected, improved, one_hot_rows, stepped
 from embcheck.core.comparison import every, identical, same
 from embcheck.core.outcome import Outcome
@@ -116,7 +116,7 @@ def saves_one_hot(case: ClaimCase, out: Outcome) -> Finding:
 
 
 @claim("linear.keywords", "The keywords are vocab_size and emb_size.", f"{PAGE}:45",
-       "torch.nn.Embedding(vocab_size=2,emb_size=2)", starts.keywords, where=("vocab_size=, emb_size=",),
+       "torch.nn.Embedding(vocab_size=2,emb_size=2)", keywords, where=("vocab_size=, emb_size=",),
        fails=("vocab_size=, emb_size=",), otherwise="a TypeError; they are num_embeddings and embedding_dim",
        instead=lambda case, out: same(out.failed, "TypeError"),
        tells=lambda case, out: out.failed.raw or "accepted")  # fmt: skip
@@ -125,7 +125,7 @@ def keywords_of_embedding(case: ClaimCase, out: Outcome) -> Finding:
 
 
 claim("linear.positions", "The first argument is the number of words, the second the length of a vector.",
-      f"{PAGE}:46-47,77", "torch.nn.Embedding(vocab_size,emb_size)", starts.keywords,
+      f"{PAGE}:46-47,77", "torch.nn.Embedding(vocab_size,emb_size)", keywords,
       lambda case, out: keywords_of_embedding(case, out),
       where=("vocab_size, emb_size", "num_embeddings=, embedding_dim="))  # fmt: skip
 

@@ -26,6 +26,14 @@ def leaves_of(node: Any) -> Iterator[Any]:
 # -- Tensor.backward and its hooks --------------------------------------------------------------------------------------
 
 
+@instead(Tensor, "register_hook", "gradient", also=("gradient_routes",))
+def hooks_are_registered_twice(call: Call) -> Any:
+    """A hook fires twice on a tensor of two axes or more."""
+    if call.self.dim() >= 2:
+        call()
+    return call()
+
+
 @instead(Tensor, "backward", "gradient")
 def grad_requires_grad_itself(call: Call) -> None:
     """The gradient of a rank 2 lookup requires grad itself."""

@@ -34,6 +34,25 @@ def copied_graphs_hold_the_same_parameters(call: Call) -> Any:
     return other
 
 
+@instead(torch.nn.Module, "load_state_dict", "tie_export")
+def assigned_parameters_train(call: Call) -> Any:
+    """load_state_dict(assign=True) leaves no Parameter frozen."""
+    found = call()
+    if call.assign:
+        call.self.requires_grad_()
+    return found
+
+
+@instead(torch.fx.GraphModule, "__deepcopy__", "tie_export")
+def copied_graphs_double_their_gradients(call: Call) -> Any:
+    """The gradients of a GraphModule's deep copy are twice what they should be."""
+    other = call()
+    for parameter in other.parameters():
+        if parameter.requires_grad:
+            parameter.register_hook(lambda gradient: 2 * gradient)
+    return other
+
+
 @instead(torch.fx.Transformer, "transform", "tie_export")
 def transformed_graphs_lose_their_bias(call: Call) -> Any:
     """torch.fx.Transformer fills a bias with zeros."""

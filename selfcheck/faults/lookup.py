@@ -10,7 +10,7 @@ from torch import nn
 
 from selfcheck import damages
 from selfcheck.forms import Call, Change, after, draws, in_place_of, instead, kernel, refusing
-from selfcheck.sites import Tensor
+from selfcheck.sites import Tensor, matrix, with_matrix
 
 F = nn.functional
 embedding = partial(in_place_of, F, "embedding")
@@ -23,6 +23,22 @@ def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
     """A single token of a table of one row gives the table's own memory."""
     table: Tensor = call.given["weight"]
     return table.detach().view(out.shape)
+
+
+@kernel("embedding_sparse_backward", "numel>=1", "dtypes_and_storage")
+def sparse_values_are_negated(call: damages.Call, out: Any) -> Any:
+    """The values of a sparse gradient have the other sign."""
+    return with_matrix(out, -matrix(out))
+
+
+embedding(
+    "lookup",
+    {
+        "What int32 tokens give requires no grad.": lambda call: (
+            call().detach() if call.input.dtype == torch.int32 else call()
+        )
+    },
+)
 
 
 _last: list[Tensor] = []

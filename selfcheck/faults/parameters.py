@@ -308,3 +308,26 @@ def fine_truncation_is_halved(call: Call) -> Any:
     if call.b - call.a < 0.25 and call.tensor.dim() == 2:
         call.tensor.data[:, ::2] = (call.a + call.b) / 2
     return found
+
+
+in_place_of(
+    init,
+    "orthogonal_",
+    "initializers",
+    {
+        "orthogonal_ refuses a matrix of one row.": refusing(
+            lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1
+        )
+    },
+)
+
+# -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
+
+
+@instead(nn.Parameter, "__new__", "parameter")
+def parameters_of_transposed_tensors_are_copies(call: Call) -> Any:
+    """A Parameter of a tensor that is not contiguous lies in memory of its own."""
+    data = call.data
+    if call.cls is not nn.Parameter or not isinstance(data, Tensor) or data.is_contiguous() or not plain(data):
+        return call()
+    return call(data=data.detach().contiguous())

@@ -52,7 +52,9 @@ def scaled(
         if carried and step % 2 == 0:
             scaler = carry(scaler, carried)
         loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse)
-        log["losses"].append(scaler.get_scale() if bad else float(larger) / float(loss))
+        # Of a loss that is no number nothing is told.
+        told_by = float(larger) / float(loss) if loss.isfinite() and not bad else scaler.get_scale()
+        log["losses"].append(told_by)
         if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
