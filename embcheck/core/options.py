@@ -13,8 +13,8 @@ TIMES = {
     "quick": "about half a minute",
     "gate": "about a minute",
     "full": "about four minutes",
-    "tests": "about seven minutes",
-    "selfcheck": "about ten minutes",
+    "tests": "about six minutes",
+    "selfcheck": "about eight minutes",
 }
 #: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
 FORMS = ("text", "json", "junit", "sarif", "github")
