@@ -143,13 +143,13 @@ def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcom
 
 def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
-    after, before = case.scales
+    after, _ = case.scales
     weights, others = case.weights(case.bad), case.weights(() if case.beside in ("ahead", "behind") else case.bad)
     return every(
         same(out.scales, after),
         within(out.weights, *weights),
         within(out.others, *others) if case.beside else same(out.others, 8.0),
-        same(out.losses, before),
+        same(out.losses, [1.0] * len(after)),
         is_true(out.unscaled, "a gradient was not unscaled"),
     )
 

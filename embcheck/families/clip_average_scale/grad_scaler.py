@@ -52,9 +52,9 @@ def scaled(
         if carried and step % 2 == 0:
             scaler = carry(scaler, carried)
         loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse)
-        # Of a loss that is no number nothing is told.
-        told_by = float(larger) / float(loss) if loss.isfinite() and not bad else scaler.get_scale()
-        log["losses"].append(told_by)
+        # Of a loss that is no number, or whose scaled one is none, nothing is told.
+        told_by = not bad and bool(loss.isfinite() and larger.isfinite())
+        log["losses"].append(float(larger) / (float(loss) * scaler.get_scale()) if told_by else 1.0)
         if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
