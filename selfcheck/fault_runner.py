@@ -33,7 +33,7 @@ from selfcheck.fault import Fault
 _AFTER_KILL = 64
 #: How often a case must obey a law without the fault: what torch does with uninitialised memory differs each time.
 _REPEATS = 3
-#: How many cases a control has to survive, and a law is given to meet a fault.
+#: How many cases a control has to survive.
 _CONTROL = 2000
 #: Where the cases that a law is asked of are parted for a second look.
 _SHARES = (0, 60, 300, 1000, 4000)
@@ -210,16 +210,19 @@ class FaultRunner:
         family, asked = next(
             (family, each) for family in self.families.values() for each in family.laws if each.name == law
         )
-        cases = [
+        cases = (
             (item, case)
             for item, case in self.candidates(family)
             if asked.when(case) and family.refused(case) == asked.refusal
-        ]
+        )
         for start, stop in pairwise(_SHARES):
-            for fault in faults:
+            share = list(
+                islice(cases, stop - start)
+            )  # those that only a longer profile has are made if this is reached
+            for fault in faults if share else ():
                 if used() > end:
                     return False
-                if self._violated(fault, family, law, cases[start:stop]):
+                if self._violated(fault, family, law, share):
                     return True
         return False
 
