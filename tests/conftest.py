@@ -19,9 +19,10 @@ HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
 #: xdist's runs each of these groups, or it would be made in each.
 GROUPS = (
-    ("accounting", "bench", "cli", "docs", "exit", "gate", "junit", "kept", "mode", "screen", "strategies", "subject"),
+    ("accounting", "bench", "cli", "docs", "drawn", "drawn_python_sites", "drawn_report", "exit", "gate", "junit", "kept")
+    + ("mode", "screen", "strategies", "subject"),
     ("audit_factories", "crash", "processes"),
-    *(("completion",), ("known",), ("model_scripts",), ("stored_scripts",)),
+    *(("completion",), ("fork_server",), ("known",), ("model_scripts",), ("stored_scripts",)),
 )
 
 #: Small cases of which one is left: bringing them to a layer takes longer than judging those that are chosen.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 
 import pytest
 import torch
 from drawn_examples import EXAMPLES, Pair
 from torch.nn import functional as F
+from warm import python
 
 from selfcheck.drawn import TABLES, Fault, damages, faults
 from selfcheck.judging import Judging, deck
@@ -122,5 +121,5 @@ print(*runner.families_of(faults, 2))
 
 
 def test_the_families_that_call_a_site_judge_its_faults() -> None:
-    done = subprocess.run([sys.executable, "-c", _OF_THREE], capture_output=True, text=True, check=False)
+    done = python("-c", _OF_THREE)
     assert done.stdout.split() == ["lr_scheduler", "default_init"], done.stderr
