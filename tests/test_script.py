@@ -78,7 +78,7 @@ def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
                 text = complete(family, mode, family.laws[0], case, found)
                 checked.add(family.name)
                 # What is left of a program takes its time; most of those of a family are left alike.
-                if names := foreign(text) | (foreign(simplified(text)) if position % 20 == 0 else set()):
+                if names := foreign(text) | (foreign(simplified(text)) if position % 60 == 0 else set()):
                     wrong[f"{family.name}: {case!r}"] = names
     assert wrong == {}
     assert checked == set(load_families())
