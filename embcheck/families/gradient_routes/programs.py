@@ -158,6 +158,15 @@ def several(register: Any, order: list[str]) -> list[Any]:
 
 
 @further
+def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    seen: list[Any] = []
+    handle = torch.autograd.graph.register_multi_grad_hook([leaf], lambda grads: seen.append(grads[0]))
+    call(indices).backward(upstream)
+    handle.remove()
+    return {"weight_grad": seen[0], "hook_calls": len(seen)}
+
+
+@further
 def table_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     handles = several(leaf.register_hook, order)
