@@ -23,9 +23,9 @@ SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 
 LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 
 #: Events after which the model is another object, whose sums may run in another order.
-COPIES = frozenset({"copied", "pickled", "saved"})
+COPIES = frozenset({"copied"})
 #: Events after which the state's tensors are copies, whose strides are not promised.
-RESTORING = COPIES | {"reloaded", "reloaded_always", "reloaded_pickled", "reloaded_saved", "rewound"}
+RESTORING = COPIES | {"reloaded", "reloaded_saved"}
 #: Ways to clear gradients that leave the tensor there.
 KEPT_GRADIENTS = ("to_zeros", "model_to_zeros", "never")
 #: Optimizers whose eps is no term of a denominator of each element.
@@ -123,8 +123,8 @@ _FITTING: tuple[Rule, ...] = (
     (lambda c: c.optimizer == "LBFGS" and c.zero == "never", {"zero": "to_none"}),
     # 20 evaluations are slow.
     (lambda c: c.optimizer == "LBFGS" and c.max_iter == UNSET and (c.seed + 1) % 8, {"max_iter": 1}),
-    (lambda c: c.optimizer == "LBFGS" and c.listing in ("bare_groups", "own_rate", "added_last"), {"listing": "listed"}),
-    (lambda c: c.optimizer == "LBFGS" and c.event in ("group_added", "accumulated", "alternating"), {"event": "nothing"}),
+    (lambda c: c.optimizer == "LBFGS" and c.listing in ("bare_groups", "own_rate", "added_last"), {"listing": "parameters"}),
+    (lambda c: c.optimizer == "LBFGS" and c.event in ("accumulated", "alternating"), {"event": "nothing"}),
     (lambda c: c.backward_pass == "composed" and _composes(c), {"steps": 1, "uses": "both"}),
     (lambda c: c.backward_pass == "composed" and not _composes(c), {"backward_pass": "pair"}),
     (lambda c: c.steps == 1 and c.event in WITHOUT_GRADIENT | {"accumulated", "alternating"}, {"event": "nothing"}),
@@ -142,10 +142,6 @@ _FITTING: tuple[Rule, ...] = (
     (lambda c: c.event in RESTORING | {"alternating", "rate_halved"}, {"schedule": "constant"}),
     # A copy may lie otherwise in memory, and a sum in another order rounds otherwise.
     (lambda c: c.optimizer in _REDUCING and c.event in COPIES, {"layout": "contiguous"}),
-    (lambda c: c.event == "rewound", {"grad_layout": "fresh", "zero": "to_none"}),
-    (lambda c: c.event == "group_added", {"schedule": "constant"}),
-    (lambda c: c.event == "group_added" and c.listing == "named", {"listing": "one_group"}),
-    (lambda c: c.listing in ("own_rate", "added_last") and c.event == "reloaded_always", {"event": "nothing"}),
     (lambda c: c.differentiable is True, {"closure": False}),
     (lambda c: c.differentiable is True and c.foreach is True and c.seed % 8, {"foreach": UNSET}),
     (lambda c: c.tensor_hyperparameters == "betas" and c.optimizer not in ("Adam", "AdamW"), {"tensor_hyperparameters": "lr"}),
@@ -243,7 +239,7 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
         for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
             pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
             yield repair(TiedTrainingCase(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
-    for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "rewound", "copied")):
+    for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "copied")):
         # As it is by default: an option of zero would hide what else is forgotten on the way.
         yield repair(TiedTrainingCase(name, steps=3, dtype=dtype, event=event))
     for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
