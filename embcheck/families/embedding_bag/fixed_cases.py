@@ -9,7 +9,6 @@ from typing import Any
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import CROWDED, FAR
 from embcheck.families.embedding_bag.cases import STRAYS, BagCase
-from embcheck.families.embedding_bag.earlier_bags import BAG_LATER
 from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, MODES, sized_case
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES
 from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES
@@ -114,16 +113,14 @@ def fixed_cases() -> Iterator[BagCase]:
         yield BagCase(3, 2, mode, 6, "unequal", indices="unequal", sparse=True, route=route)
     for mistake, mode in itertools.product(STRAYS, MODES):
         yield BagCase(3, 2, mode, 4, index_dtype="int32", mistake=mistake, seed=len(mistake))
-    for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
-        yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
-    later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))
-    for seed, (history, mode, batch, weights) in enumerate(later):
+    earlier = itertools.product(BAG_HISTORIES, MODES, (False, True), (None, "small"))
+    for seed, (history, mode, batch, weights) in enumerate(earlier):
         if weights and mode != "sum":
             continue
         yield BagCase(5, 2, mode, 6, ("unequal", "empty_middle")[seed % 2], batch, history=history, weights=weights,
                       learns="both", indices=("uniform", "unequal", "cycle")[seed % 3], sparse=seed % 5 == 1,
                       padding_idx=(None, 0, None)[seed % 3], seed=seed)  # fmt: skip
-    for history, mode in itertools.product(BAG_LATER, MODES):
+    for history, mode in itertools.product(BAG_HISTORIES, MODES):
         # What is kept between calls is kept most easily where nothing learns.
         yield BagCase(5, 2, mode, 6, "unequal", history=history, learns="none", indices="uniform")
     # The first and the last row of tall tables, beside either as padding.
