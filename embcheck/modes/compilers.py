@@ -183,7 +183,7 @@ def compile_mode(
         more["around"] = donating
     cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
     if compile_it is compiled_second:
-        cannot = cannot | dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
+        cannot = cannot | {"entry=bag_max": "a maximum takes no flags beside it"}
     more |= recorded_on(cases, cannot, cost=cost)
     add_mode(name, f"torch.compile with {words}", compile_it, backend, **more)
 

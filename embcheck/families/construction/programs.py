@@ -119,12 +119,6 @@ def meta_emptied(rows: int, width: int, weight: Tensor, flags: dict[str, Any], d
     return layer
 
 
-def meta_emptied_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    layer = torch.nn.Embedding(rows, width, _freeze=True, device="meta", dtype=dtype, **flags).to_empty(device="cpu")
-    layer.reset_parameters()
-    return layer
-
-
 def given(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     return torch.nn.Embedding(rows, width, _weight=weight, **flags)
 
@@ -144,14 +138,6 @@ def pretrained_trainable(rows: int, width: int, weight: Tensor, flags: dict[str,
 def pretrained_positional(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     given = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
     return torch.nn.Embedding.from_pretrained(weight, True, *(given | flags).values())
-
-
-def pretrained_parameter(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    parameter = torch.nn.Parameter(weight)
-    layer = torch.nn.Embedding.from_pretrained(parameter, **flags)
-    if not parameter.requires_grad:
-        raise AssertionError("the Parameter that was given no longer requires grad")
-    return layer
 
 
 class Words(torch.nn.Embedding):
@@ -192,14 +178,6 @@ def loaded(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {"same": same, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
 
 
-def loaded_loosely(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    parameter = layer.weight
-    found = layer.load_state_dict({"weight": weight, "bias": weight}, strict=False)
-    missing = layer.load_state_dict({}, strict=False)
-    keys = [list(missing.missing_keys), list(found.unexpected_keys)]
-    return {"same": layer.weight is parameter, "keys": keys}
-
-
 def loaded_by_assignment(layer: Layer, weight: Tensor) -> dict[str, Any]:
     found = layer.load_state_dict({"weight": weight}, assign=True)
     return {"same": True, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
@@ -226,36 +204,18 @@ def halved(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {}
 
 
-def shortened(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    layer.to(dtype=torch.bfloat16)
-    return {}
-
-
-def _named(functions: list[Any]) -> dict[str, Any]:
+def _named(*functions: Any) -> dict[str, Any]:
     return {function.__name__: function for function in functions}
 
 
 #: Those that draw their first weights, and those that are given a table.
 DRAWN: dict[str, Make] = _named(
-    [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied, meta_emptied_frozen]
+    keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied
 )
 GIVEN: dict[str, Make] = _named(
-    [
-        given,
-        given_frozen,
-        pretrained,
-        pretrained_trainable,
-        pretrained_positional,
-        pretrained_parameter,
-        subclass_pretrained,
-    ]
+    given, given_frozen, pretrained, pretrained_trainable, pretrained_positional, subclass_pretrained
 )
 MAKES = DRAWN | GIVEN
-FREEZING = frozenset(
-    {"frozen", "meta_emptied_frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter",
-     "subclass_pretrained"}
-)  # fmt: skip
-ACTS: dict[str, Act] = _named(
-    [nothing, reset, loaded, loaded_loosely, loaded_by_assignment, saved, evaluated, widened, halved, shortened]
-)
-CASTS = {"widened": "float64", "halved": "float16", "shortened": "bfloat16"}
+FREEZING = frozenset({"frozen", "given_frozen", "pretrained", "pretrained_positional", "subclass_pretrained"})
+ACTS: dict[str, Act] = _named(nothing, reset, loaded, loaded_by_assignment, saved, evaluated, widened, halved)
+CASTS = {"widened": "float64", "halved": "float16"}

@@ -6,6 +6,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +70,10 @@ def layer(weight: Tensor) -> nn.EmbeddingBag:
     return nn.EmbeddingBag(len(weight), weight.shape[1], _weight=weight)
 
 
-bag = F.embedding_bag
+def bag(*given: Any, **flags: Any) -> Tensor:
+    return F.embedding_bag(*given, **flags)
+
+
 #: The calls, by the error that refuses each.
 _REFUSED: dict[type[Exception], dict[str, Mistake]] = {
     ValueError: {
