@@ -20,8 +20,6 @@ from embcheck.families.lookup import cases
 def fixed_cases() -> Iterator[BagCase]:
     """Sizes beyond the thresholds, two at a time, in every mode; every mistake; every kind of empty bag."""
     yield from vast_means()
-    for pattern, last, mode in itertools.product(("one", "pairs"), (False, True), MODES):
-        yield BagCase(3, 2, mode, 0, pattern, include_last_offset=last, seed=2)
     yield from (BagCase(3, 2, mistake=mistake, dtype=dtype) for mistake in MISTAKES for dtype in FORMATS)
     yield from filter(None, (repair(BagCase(3, 2, mistake=name, on_meta=True)) for name in BAG_MISTAKES))
     sizes = [
@@ -33,13 +31,10 @@ def fixed_cases() -> Iterator[BagCase]:
         for turn in range(3):
             yield sized_case(3 * position + turn, rows, width, numel).but(trailing=0)
     for mode, dtype in itertools.product(MODES, FORMATS):
-        yield BagCase(3, 0, mode, 5, "unequal", dtype=dtype, padding_idx=1)
         for k, pattern in enumerate(("empty_first", "empty_middle", "empty_last", "powers")):
             yield BagCase(3, 2, mode, 7, pattern, indices="permutation", padding_idx=(None, -1)[k % 2], dtype=dtype,
                           scale_grad_by_freq=k == 3, sparse=k == 2)  # fmt: skip
         yield BagCase(3, 2, mode, 4, indices="padding", padding_idx=2, dtype=dtype)
-        yield BagCase(3, 2, mode, 6, "unequal", indices="late_padding", padding_idx=0, dtype=dtype, values="poisoned")
-        yield BagCase(3, 2, mode, 4, batch=True, dtype=dtype, index_dtype="int32", values="special")
         yield BagCase(
             3, 2, mode, 4, include_last_offset=True, trailing=2, dtype=dtype, route="value", values="poisoned"
         )
@@ -49,8 +44,6 @@ def fixed_cases() -> Iterator[BagCase]:
                           padding_idx=padding, dtype=dtype, route=route, weights=weights, learns="both")  # fmt: skip
         yield BagCase(4, 2, mode, 5, "empty_last", include_last_offset=True, trailing=1, padding_idx=padding, dtype=dtype,
                       sparse=True)  # fmt: skip
-        yield BagCase(8, 3, mode, 8, "fours", padding_idx=padding, dtype=dtype, values="small", indices="permutation")
-        yield BagCase(8, 3, mode, 8, "fours", batch=True, dtype=dtype, values="special", indices="permutation")
     for mode, dtype, (numel, rows) in itertools.product(MODES, FORMATS, ((256, 65), (512, 129), (4096, 257))):
         # More tokens than a narrow format counts; their sum is a small number in any order, so the mean is exact.
         for padding in (None, 1):

@@ -182,11 +182,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[TiedTrainingCase]:
-    """Every optimizer with every event, tie, listing, schedule and dtype, then a three-wise cover of its own flags."""
-    alone = ("event", "schedule", "tie", "listing", "backward_pass", "zero", "clip", "dtype", "layout", "grad_layout")
-    for name, axis in itertools.product(KINDS, alone):
-        for (position, value), bias in itertools.product(enumerate(AXES[axis]), (False, True)):
-            yield repair(TiedTrainingCase(name, steps=3, bias=bias, seed=position).but(**{axis: value}))
+    """Of every optimizer a three-wise cover of its own flags, and what goes on with a state."""
     for name, kind in KINDS.items():
         axes: dict[str, tuple[Any, ...]] = {"bias": (False, True), "uses": ("both", "lookup")}
         axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items()}
@@ -221,46 +217,16 @@ def _gone_on() -> Iterator[TiedTrainingCase]:
 
 
 def fixed_cases() -> Iterator[TiedTrainingCase]:
-    """What must be refused, then each path of each optimizer with one flag at a time, on gradients that stay where they
-    are between steps.
-
-    No flag hides another's effect, and what a step keeps of a gradient by reference changes with the next one.  Rows
-    that are looked up in some steps alone have a gradient of zero in the others, which is a gradient all the same.
-    """
+    """What must be refused; the first steps of L-BFGS on gradients that are faint; and an eps that half precision lacks."""
     yield from _refusals()
-    yield from _shaped()
     for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
         # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
         yield repair(TiedTrainingCase("LBFGS", steps=2, dtype=dtype, max_iter=max_iter, bias=bias, faint=True))
-    paths = (("foreach", False), ("foreach", True), ("fused", True), ("differentiable", True))
-    for name, kind in KINDS.items():
-        single = [(flag, values[0]) for flag, values in kind.flags.items() if flag not in dict(paths)]
-        ways = [way for way in paths if way[0] in kind.flags]
-        for way, alone, zero in itertools.product(ways, single, ("to_zeros", "never")):
-            pausing = {"uses": "lookup", "shape": (5, 7), "steps": 4} if zero == "to_zeros" else {}
-            yield repair(TiedTrainingCase(name, steps=3, zero=zero).but(**pausing, **dict((way, alone))))
-    for name, dtype, event in itertools.product(KINDS, FORMATS, ("reloaded", "copied")):
-        # As it is by default: an option of zero would hide what else is forgotten on the way.
-        yield repair(TiedTrainingCase(name, steps=3, dtype=dtype, event=event))
     for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
         if _adds_eps(name) and path in ("", *kind.flags):
             # The default in half precision, where it is zero, and rows that no token names.
             chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
             yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
-
-
-def _shaped() -> Iterator[TiedTrainingCase]:
-    """Tall, wide and square tables, with each flag of optimizers that look at a table's shape."""
-    for turn, shape in enumerate(((17, 3), (2, 11), (4, 4), (5, 1), (1, 4))):
-        seed = 2 * turn + 1  # an even one asks Muon for five steps, of which there is no bound
-        for name in ("Muon", "Adafactor"):
-            own = [(flag, value) for flag, values in KINDS[name].flags.items() for value in values]
-            own = [(flag, value) for flag, value in own if flag in ("adjust_lr_fn", "nesterov", "d", "eps", "foreach")]
-            for flag, value in own:
-                yield repair(TiedTrainingCase(name, shape, 2, seed=seed).but(**{flag: value}))
-        yield repair(TiedTrainingCase("SGD", shape, 2, layout="transposed", foreach=True, zero="to_zeros", seed=seed))
-        for dtype, nesterov in itertools.product(FORMATS, (True, False)):
-            yield repair(TiedTrainingCase("Muon", shape, 3, dtype=dtype, nesterov=nesterov, momentum=0.5, seed=seed))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
