@@ -155,7 +155,6 @@ _CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] =
     ("functionalize", lambda: torch.func, "functionalize", _made, SPOILS),
     ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
     ("checkpoint checkpoint_reentrant", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    ("ddp", lambda: torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
     ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
     ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
