@@ -104,10 +104,7 @@ def _noting(law: Law, made: Claim | None, notes: dict[str, Observations]) -> Law
 
     def judge(case: ClaimCase, out: Outcome) -> Finding:
         true, words = claim.observed(case, out)
-        shown = notes[law.name]
-        shown.note(str(case.situation), true, words)
-        if claim.draws is not None and case.situation not in shown.figures:
-            shown.figures[str(case.situation)] = claim.draws(case, out)
+        notes[law.name].note(str(case.situation), true, words)
         return law.judge(case, out)
 
     return replace(law, judge=judge)
