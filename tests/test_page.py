@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
+from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
@@ -77,6 +78,19 @@ def read_safely(page: str) -> Reader:
     assert policy.startswith("default-src 'none'")
     assert "script-src 'sha256-" in policy
     return found
+
+
+def test_figures_are_drawn_in_the_page_with_their_text_escaped() -> None:
+    points = (0.0, 1.0, 2.0)
+    shown = record("2.13.0", Status.VIOLATED, HOSTILE)
+    curves = Curve(HOSTILE, points, points, points, points), Curve("N(0, 1)", points, points)
+    shown.figures["law"] = [
+        Figure(f"Loss {HOSTILE}", "step", "loss", curves[:1]),
+        Figure("Values $x$", "value", "density", curves[1:], Histogram("v", points, (1.0, 2.0))),
+    ]
+    page = read_safely(render([Run("a", shown)]))
+    assert len(page.all("svg")) == 2
+    assert {"Values $x$", "N(0, 1)", "density", HOSTILE} <= {text.strip() for text in page.text}
 
 
 def test_a_page_of_two_runs_tells_what_changed() -> None:

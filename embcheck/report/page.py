@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from embcheck import __version__
 from embcheck.core.cause import Cause, summed_up
@@ -29,11 +30,16 @@ from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
+from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
+from embcheck.report.plot import drawable, svg
 
 #: The family that has a section of its own, as the ledger has.
 CLAIMS = "tutorial_claims"
+
+#: In the place of a plot that can't be drawn.
+_NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
 
 
 class Line(NamedTuple):
@@ -138,6 +144,13 @@ class Section:
                 found.setdefault(key, Shown(line.run, example, agree, replayed(example, line.store)))
         return sorted(found.values(), key=lambda shown: len(shown.example.case))
 
+    @cached_property
+    def plots(self) -> list[tuple[str, Markup]]:
+        """What the law's cases showed, drawn: of the newest run that tells."""
+        told = [c.record.figures.get(self.row.law, []) for c in self.grid.columns if c.record is not None]
+        figures = next(filter(None, reversed(told)), [])
+        return [(figure.title, Markup(svg(figure) if drawable() else _NO_PLOTS)) for figure in figures]
+
     @property
     def entries(self) -> dict[str, int]:
         """The ledger's entries that excused cases, with how many."""
@@ -195,6 +208,7 @@ def render(
     failing = [s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN]
     resting = _kept(groups, lambda section: section not in failing)
     ledger = [section for section in sections if section.row.family == LEDGER]
+    bars, exact = ratios(grid)
     own = files("embcheck.report")
     style, script = (own.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     template = Environment(
@@ -227,6 +241,10 @@ def render(
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
         steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
         + [steps_of(step, {}) for step in Grid(audits.columns).steps],
+        chart=cases_by_family(grid),
+        engines=ENGINES[:-1],
+        ratios=bars,
+        exact=exact,
         style=style,
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
