@@ -222,8 +222,6 @@ def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
          "the padding row is zero, and xavier_uniform leaves it filled"),
         (InitialCase(padding_idx=0), torch.nn.Embedding, "_fill_padding_idx_with_zero",
          lambda original: lambda self: None, "the padding row is filled, and default leaves it zero"),
-        (InitialCase(name="zeros", padding_idx=0), torch.nn.init, "zeros_",
-         lambda original: lambda w: torch.nn.init.ones_(w), "the padding row is filled, and zeros leaves it zero"),
     ],
 )  # fmt: skip
 def test_an_initial_padding_row_says_what_was_made_of_it(
