@@ -80,10 +80,7 @@ def state_assigned(layer: Module) -> Module:
     return other
 
 
-_WIDENED = {
-    "values=special": "a conversion may change the payload of a NaN",
-    "dtype=float64": "no dtype is wider",
-}
+_WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
 
 @build_mode("to_dtype", through, calls=BOTH, rebuilds=True, cannot=MODULE | _WIDENED, aliases=False)

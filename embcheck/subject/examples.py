@@ -77,10 +77,7 @@ class Bag(torch.nn.Module):
         self.words = torch.nn.EmbeddingBag(num_embeddings, embedding_dim, mode=mode, padding_idx=padding_idx)
 
     def forward(
-        self,
-        indices: torch.Tensor,
-        offsets: torch.Tensor | None = None,
-        per_sample_weights: torch.Tensor | None = None,
+        self, indices: torch.Tensor, offsets: torch.Tensor | None = None, per_sample_weights: torch.Tensor | None = None
     ) -> torch.Tensor:
         bags: torch.Tensor = self.words(indices, offsets, per_sample_weights)
         return bags
