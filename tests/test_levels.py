@@ -165,7 +165,8 @@ def test_a_process_proves_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lowest.machine.cpu_capability == "DEFAULT"
     assert "ATEN_CPU_CAPABILITY=default" in lowest.machine.caps
     assert {v.device for v in lowest.verdicts} == {"cpu at lowest"}
-    assert all(v.cases and v.status <= Status.KNOWN for v in lowest.verdicts)
+    assert any(v.cases for v in lowest.verdicts)
+    assert all(v.status <= Status.KNOWN for v in lowest.verdicts)
 
 
 def test_a_process_without_an_answer_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
