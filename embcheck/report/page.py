@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -24,7 +24,6 @@ from embcheck.core.cause import Cause, summed_up
 from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
-from embcheck.record.compare import Key
 from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
 from embcheck.record.totals import grouped
@@ -179,10 +178,8 @@ def _mark(square: Square) -> Mark:
     return Mark(square.word, told, ", ".join(square.modes))
 
 
-def render(
-    columns: Sequence[Column], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
-) -> str:
-    """The page about some runs; ``trials`` has what the scripts of each step's changes said.
+def render(columns: Sequence[Column], title: str = "embcheck") -> str:
+    """The page about some runs.
 
     Audits of models have a section of their own, and a comparison of their own where there are several.
     """
@@ -225,8 +222,7 @@ def render(
         confirmed=CONFIRMED,
         claims=_kept(resting, lambda section: section.claim is None and section.row.family == CLAIMS),
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
-        steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
-        + [steps_of(step, {}) for step in Grid(audits.columns).steps],
+        steps=[steps_of(step) for step in (*grid.steps, *Grid(audits.columns).steps)],
         style=style,
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -239,16 +235,13 @@ def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Gr
     return [group for group in kept if group.sections]
 
 
-def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
+def steps_of(step: Step) -> dict[str, object]:
     """A step's changes by what happened, with the evidence of each."""
     moves = grouped(step.changes, lambda change: change.move)
     return {
         "before": step.before.name,
         "after": step.after.name,
-        "moves": [
-            (move, [(change, evidence(change), trials.get(change.key, "")) for change in changes])
-            for move, changes in moves.items()
-        ],
+        "moves": [(move, [(change, evidence(change)) for change in changes]) for move, changes in moves.items()],
     }
 
 
