@@ -56,7 +56,7 @@ def test_what_gave_no_verdict_is_in_summary_page_and_grid() -> None:
     reasons = {"a/torch/eager/scope/0": "SystemExit: 7", "test_b.py": "ModuleNotFoundError: no b"}
     record = Record({}, [FINE], {"stopped": "finished", "exit_code": 1, "unaccounted": reasons})
     out = Console(file=io.StringIO(), width=400)
-    show(Grid([Run("a", record)]), out)
+    show(Grid([Run("a", record)]), out, trials={})
     assert isinstance(out.file, io.StringIO)
     for told in (summary(record), render([of_record(record)]), out.file.getvalue()):
         for item, reason in reasons.items():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from command import Command
 
+from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.typed import Malformed, built, visible
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.record import FORMAT, RecordError, Writer, read
@@ -30,8 +31,7 @@ HEADER: dict[str, Any] = {
     "versions": {"torch": "2.13.0"},
 }
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
-#: What pages once drew: lines of this kind are passed over.
-FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": {"title": "t"}}
+FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
 FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
 
 
@@ -41,6 +41,11 @@ def verdict(**changes: Any) -> dict[str, Any]:
 
 def example(**changes: Any) -> dict[str, Any]:
     return verdict(counterexamples=[{**asdict(EXAMPLE), **changes}])
+
+
+def curve(**changes: Any) -> dict[str, Any]:
+    drawn = {"name": "c", "x": [0.0, 1.0], "y": [0.0, 1.0], "low": [], "high": [], "dashed": False, **changes}
+    return {**FIGURE, "figure": {**FIGURE["figure"], "curves": [drawn]}}
 
 
 #: A line in the place of the header, or after it, and what is said of it.
@@ -93,6 +98,15 @@ LINES: list[tuple[Any, str]] = [
     (example(script_confirmed="yes"), "script_confirmed: expected true or false"),
     ({"kind": "law", "law": {"law": "x"}}, "family is missing"),
     ({"kind": "law", "law": {**LAW["law"], "law": []}}, "law: expected text"),
+    ({**FIGURE, "law": 3}, "expected text"),
+    ({**FIGURE, "figure": {**FIGURE["figure"], "curves": {}}}, "curves: expected a list"),
+    (curve(y=[1.0]), "a curve through 2 points has 1"),
+    (curve(x=["a", "b"]), "x: expected a number"),
+    (curve(low=[0.0, 0.0]), "a curve through 2 points"),
+    (
+        {**FIGURE, "figure": {**FIGURE["figure"], "histogram": {"name": "h", "edges": [0.0], "heights": [1.0]}}},
+        "a histogram of 1 bars has 1 edges",
+    ),
     ({"kind": "footer"}, "exit_code is missing"),
     ({**FOOTER, "stopped": None}, "stopped: expected text"),
     ({**FOOTER, "exit_code": "0"}, "exit_code: expected an integer"),
@@ -172,7 +186,8 @@ def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Comman
 def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> None:
     """The lines that are broken above are right as they are; with little in them, and with more than is known."""
     known = json.dumps({**HEADER, "machine": {"cpu": "x", "isa": ["avx2"], "quantum": 1}, "weather": ["fine"]})
-    lines = [json.loads(known), LAW, verdict(), FIGURE, {**FOOTER, "more": {"a": None}}]
+    drawn = Figure("t", "x", "y", (Curve("c", (0.0, 1.0), (0.0, 1.0)),), Histogram("h", (0.0, 1.0), (1.0,)))
+    lines = [json.loads(known), LAW, verdict(), {**FIGURE, "figure": asdict(drawn)}, {**FOOTER, "more": {"a": None}}]
     for name, some in (("whole", lines), ("short", [{"kind": "header", "format": 1}, verdict()])):
         (tmp_path / name).write_text("\n".join(map(json.dumps, some)) + "\n")
         assert read(tmp_path / name).settled() == [VERDICT]

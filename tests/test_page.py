@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
+from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
@@ -79,12 +80,26 @@ def read_safely(page: str) -> Reader:
     return found
 
 
+def test_figures_are_drawn_in_the_page_with_their_text_escaped() -> None:
+    points = (0.0, 1.0, 2.0)
+    shown = record("2.13.0", Status.VIOLATED, HOSTILE)
+    curves = Curve(HOSTILE, points, points, points, points), Curve("N(0, 1)", points, points)
+    shown.figures["law"] = [
+        Figure(f"Loss {HOSTILE}", "step", "loss", curves[:1]),
+        Figure("Values $x$", "value", "density", curves[1:], Histogram("v", points, (1.0, 2.0))),
+    ]
+    page = read_safely(render([Run("a", shown)]))
+    assert len(page.all("svg")) == 2
+    assert {"Values $x$", "N(0, 1)", "density", HOSTILE} <= {text.strip() for text in page.text}
+
+
 def test_a_page_of_two_runs_tells_what_changed() -> None:
     page = render(
         [Run("2.13.0", record("2.13.0", Status.VIOLATED)), Run("2.15.0", record("2.15.0", Status.HOLDS))],
+        {0: {("law", "torch", "vmap", "cpu"): "2.13.0 fails, 2.15.0 right"}},
     )
     text = read_safely(page).words()
-    for words in ("2.13.0 → 2.15.0", "violated → holds", "One is one.", "c7", "Findings"):
+    for words in ("2.13.0 → 2.15.0", "violated → holds", "2.13.0 fails, 2.15.0 right", "One is one.", "c7", "Findings"):
         assert words in text
 
 
@@ -245,14 +260,7 @@ def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
     ]
     page = Reader(render(columns))
     text = page.words()
-    for words in (
-        "Laws × modes",
-        "What is said of each model",
-        "before → after",
-        "fixed",
-        "violated → holds",
-        "resizes · m:f",
-    ):
+    for words in ("Laws × modes", "What is said of each model", "before → after", "fixed", "violated → holds", "resizes · m:f"):
         assert words in text, words
     assert "2.13.0 → before" not in text
     tools = [a["data-over"] for name, a in page.tags if a.get("data-over")]

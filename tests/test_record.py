@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record import schema
 from embcheck.record.record import FORMAT, Record, RecordError, Writer, read
+from embcheck.runner.run import environment
 
 EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
@@ -46,6 +52,20 @@ def test_every_line_is_there_at_once(tmp_path: Path) -> None:
     assert read(writer.path) == Record({"format": FORMAT})
     writer.verdict(VERDICTS[0])
     assert read(writer.path).verdicts == VERDICTS[:1]
+
+
+FIGURE = Figure(
+    "Loss", "step", "loss", (Curve("tied", (0.0, 1.0), (2.0, 1.0), (1.5, 0.5), (2.5, 1.5), dashed=True),),
+    Histogram("values", (0.0, 1.0, 2.0), (0.25, 0.75)), logarithmic=True,
+)  # fmt: skip
+
+
+def test_figures_come_back_as_they_were(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "record")
+    writer.header()
+    writer.figure("law", FIGURE)
+    writer.figure("law", Figure("Nothing", "x", "y"))
+    assert read(writer.path).figures == {"law": [FIGURE, Figure("Nothing", "x", "y")]}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -127,3 +147,53 @@ def test_a_file_that_cannot_be_made_raises_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Writer(tmp_path / "file" / "record")
+
+
+# -- the published schema --------------------------------------------------------------------------------------------
+
+
+def check() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    return jsonschema.Draft202012Validator(schema.schema())
+
+
+def test_what_is_published_is_what_the_code_says() -> None:
+    published = schema.PUBLISHED.read_text(encoding="utf-8")
+    assert published == schema.text(), "run: python -m embcheck.record.schema"
+
+
+def test_a_record_obeys_it(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "record.ndjson")
+    writer.header(settings={"seed": "0"}, arguments=["run"], **environment())
+    writer.statement(Statement("law", "family", "One is one.", link="pytorch#1"))
+    writer.verdict(VERDICTS[0])
+    writer.footer(
+        "finished", 1, seconds=1.5, cases=3, digest="0f", laws={"violated": 1}, settled=[VERDICTS[0].to_dict()]
+    )
+    assert writer.broken is None
+    found = [json.loads(line) for line in writer.path.read_text().splitlines()]
+    assert [line["kind"] for line in found] == ["header", "law", "verdict", "footer"]
+    for line in found:
+        check().validate(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        {"kind": "remark"},
+        {"kind": "header", "format": 99},
+        {"kind": "footer", "exit_code": 0},
+        {"kind": "law", "law": {"law": "x"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "status": "wins"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "colour": "red"}},
+        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "counterexamples": [{**asdict(EXAMPLE), "case": 3}]}},
+    ],
+)
+def test_what_is_no_line_is_refused(line: dict[str, Any]) -> None:
+    assert not check().is_valid(line)
+
+
+def test_a_type_without_a_schema_is_an_error() -> None:
+    with pytest.raises(TypeError, match="no schema for"):
+        schema.schema_of_type(set[int])

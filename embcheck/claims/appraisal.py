@@ -104,7 +104,10 @@ def _noting(law: Law, made: Claim | None, notes: dict[str, Observations]) -> Law
 
     def judge(case: ClaimCase, out: Outcome) -> Finding:
         true, words = claim.observed(case, out)
-        notes[law.name].note(str(case.situation), true, words)
+        shown = notes[law.name]
+        shown.note(str(case.situation), true, words)
+        if claim.draws is not None and case.situation not in shown.figures:
+            shown.figures[str(case.situation)] = claim.draws(case, out)
         return law.judge(case, out)
 
     return replace(law, judge=judge)

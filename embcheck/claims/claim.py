@@ -22,12 +22,14 @@ from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed
 from embcheck.core.law import Family, Judgement
 from embcheck.core.outcome import Outcome
+from embcheck.core.plot_data import Figure
 from embcheck.core.result import Difference, Finding, Holds
 
 #: How the law of a claim with such a verdict is called.
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
 
 Telling = Callable[[Any, Outcome], str]
+Drawing = Callable[[Any, Outcome], Figure]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Claim:
 
     ``source`` is the file and its lines, ``phrase`` the original words, ``gloss`` what they mean in English.  It is judged
     on the ``experiment`` in the situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the
-    condition under which it holds, or what is true in place of it.  ``tells`` puts what was measured on a case into words.
-    Where what is observed depends on numbers that the program draws, ``chance`` bounds the probability that a right torch is
-    judged wrong.
+    condition under which it holds, or what is true in place of it.  ``tells`` puts what was measured on a case into words,
+    ``draws`` makes a plot of it.  Where what is observed depends on numbers that the program draws, ``chance`` bounds the
+    probability that a right torch is judged wrong.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Claim:
     otherwise: str = ""
     instead: Judgement | None = None
     tells: Telling | None = None
+    draws: Drawing | None = None
     gloss: str = ""
     chance: Chance | None = None
 
@@ -181,9 +184,11 @@ def add_law(family: Family, made: Claim) -> None:
 
 @dataclass
 class Observations:
-    """What a claim's cases showed: for each situation and truth value how many, and the first in words."""
+    """What a claim's cases showed: for each situation and truth value how many, and the first in words; a plot of the
+    first of each situation."""
 
     seen: dict[tuple[str, bool], tuple[int, str]] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
 
     def note(self, situation: str, true: bool, words: str) -> None:
         count, first = self.seen.get((situation, true), (0, words))

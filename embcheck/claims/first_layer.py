@@ -9,6 +9,7 @@ from embcheck.claims.case import ClaimCase
 from embcheck.claims.chance import BY_DISTANCE, alike
 from embcheck.claims.claim import claim
 from embcheck.claims.distributions import around_zero, distributed, from_zero_to_one, measured
+from embcheck.claims.drawing import density
 from embcheck.core.comparison import every, identical, is_false, is_true, same
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
@@ -26,7 +27,7 @@ claim("linear.rand_uniform", "Parameter(torch.rand(…)) is uniformly distribute
       "(0,1)均匀分布的参数", starts.drawn,
       lambda case, out: every(is_false(out.same, "the old Parameter"), distributed(out.values, from_zero_to_one(case), case)),
       gloss="parameters uniformly distributed on (0,1)", chance=BY_DISTANCE, where=("Parameter(rand)",),
-      tells=measured("values", from_zero_to_one))  # fmt: skip
+      tells=measured("values", from_zero_to_one), draws=density("values", from_zero_to_one))  # fmt: skip
 
 
 @claim("linear.assignment", "Assigning a Parameter to weight puts its values in.", f"{PAGE}:84-86",
@@ -70,7 +71,7 @@ claim("linear.data_uniform", "weight.data.uniform_(-1, 1) makes the weight unifo
       "又改成(-1,1)的均匀分布", starts.drawn,
       lambda case, out: every(is_true(out.same, "another Parameter"), distributed(out.values, around_zero(case), case)),
       gloss="changed again, to the uniform distribution on (-1,1)", chance=BY_DISTANCE, where=("data.uniform_(-1, 1)",),
-      tells=measured("values", around_zero))  # fmt: skip
+      tells=measured("values", around_zero), draws=density("values", around_zero))  # fmt: skip
 
 claim("linear.both_ways_for_both", "Assignment and .data serve Embedding and Linear alike.", f"{PAGE}:95",
       "以上两种方法对于Embedding和Linear都适用", starts.either_way,

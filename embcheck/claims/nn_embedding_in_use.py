@@ -8,6 +8,7 @@ from embcheck.claims.case import ClaimCase, rows_moved
 from embcheck.claims.chance import NONE
 from embcheck.claims.claim import claim
 from embcheck.claims.distributions import numbers
+from embcheck.claims.drawing import losses
 from embcheck.claims.lookups import index_kinds, sentence_lengths, two_sentences
 from embcheck.claims.trainings import einsummed, predicted, simple_train
 from embcheck.core.comparison import every, identical, is_false, same, within
@@ -134,7 +135,7 @@ claim("full.trained_to_the_best", "Training makes of the table the best represen
       lambda case, out: same(out.final_loss, 0),
       gloss="is trained to be the best expression of the words in the dimensions of the vectors", fails=("",),
       otherwise="100 steps leave a loss, and move each row along vec alone (rank 1)", instead=part_of_the_way,
-      tells=how_far)  # fmt: skip
+      tells=how_far, draws=losses("100 steps of SGD on MSE", ("loss",), "losses", "steps"))  # fmt: skip
 
 claim("full.einsum", "einsum('ik, kj -> ij') is the product of the rows with vec.", f"{PAGE}:44",
       "torch.einsum('ik, kj -> ij', emb_vec1, vec)", einsummed,

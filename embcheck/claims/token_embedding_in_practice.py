@@ -9,6 +9,7 @@ from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, zero_row
 from embcheck.claims.claim import claim
 from embcheck.claims.costs import autocast, elements_held, elements_made
 from embcheck.claims.distributions import by_width, distributed, is_normal, kaiming, measured, normal, xavier
+from embcheck.claims.drawing import density
 from embcheck.claims.lookups import evaluated
 from embcheck.claims.paddings import masked, with_the_ecosystem
 from embcheck.claims.starts import drawn, zeroed_afterwards
@@ -38,23 +39,24 @@ claim("token.default_uniform", "By default the table is drawn from U(−√(1/d)
       lambda case, out: distributed(out.values, by_width(case), case),
       gloss="by default a uniform distribution is used", chance=BETWEEN_TWO, where=("TokenEmbedding",),
       fails=("TokenEmbedding",), otherwise="it is drawn from N(0, 1)", instead=is_normal,
-      tells=measured("values", by_width, normal))  # fmt: skip
+      tells=measured("values", by_width, normal), draws=density("values", by_width, normal))  # fmt: skip
 
 claim("token.default_xavier", "Xavier's uniform initialisation is the default.", f"{PAGE}:127", "Xavier均匀初始化(默认)",
       drawn,
       lambda case, out: distributed(out.values, xavier(case), case), gloss="Xavier uniform initialisation (default)",
       chance=BETWEEN_TWO, where=("TokenEmbedding",), fails=("TokenEmbedding",), otherwise="it is drawn from N(0, 1)",
-      instead=is_normal, tells=measured("values", xavier, normal))  # fmt: skip
+      instead=is_normal, tells=measured("values", xavier, normal), draws=density("values", xavier, normal))  # fmt: skip
 
 claim("token.xavier_works", "It can be initialised by Xavier's rule.", f"{PAGE}:126-128",
       "nn.init.xavier_uniform_(self.weight)", drawn,
       lambda case, out: every(is_true(out.same, "another Parameter"), distributed(out.values, xavier(case), case)),
-      chance=BY_DISTANCE, where=("Xavier",), tells=measured("values", xavier))  # fmt: skip
+      chance=BY_DISTANCE, where=("Xavier",), tells=measured("values", xavier),
+      draws=density("values", xavier))  # fmt: skip
 
 claim("token.kaiming_works", "It can be initialised by Kaiming's rule.", f"{PAGE}:126", "可扩展为Xavier/Kaiming初始化", drawn,
       lambda case, out: every(is_true(out.same, "another Parameter"), distributed(out.values, kaiming(case), case)),
       gloss="can be extended to Xavier/Kaiming initialisation", chance=BY_DISTANCE, where=("Kaiming",),
-      tells=measured("values", kaiming))  # fmt: skip
+      tells=measured("values", kaiming), draws=density("values", kaiming))  # fmt: skip
 
 
 @claim("token.row_zeroed_afterwards", "After Xavier or Kaiming the padding row must be zeroed, by .data[1].zero_().",

@@ -11,6 +11,7 @@ from embcheck.claims.chance import BETWEEN_TWO
 from embcheck.claims.claim import claim
 from embcheck.claims.conversions import multiplied, untransposed
 from embcheck.claims.distributions import by_width, distributed, measured, normal, numbers
+from embcheck.claims.drawing import density, losses
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.ties import counted, first_values_of_pair, race, trained_pair, unified
 from embcheck.core.comparison import every, identical, is_false, is_true, same
@@ -85,7 +86,7 @@ claim("tying.models_differ_in_tie_alone", "Model_2 differs from Model_1 in the t
       lambda case, out: distributed(out.values, normal(case), case), chance=BETWEEN_TWO, fails=("Model_2, embedding",),
       otherwise="the embedding of Model_1 is meant: the tie puts Linear's U(±√(1/D)) in the place of N(0, 1)",
       instead=lambda case, out: distributed(out.values, by_width(case), case),
-      tells=measured("values", normal, by_width))  # fmt: skip
+      tells=measured("values", normal, by_width), draws=density("values", normal, by_width))  # fmt: skip
 
 
 def by_chance(wins: int, losses: int) -> float:
@@ -134,7 +135,8 @@ def told(case: ClaimCase, out: Outcome) -> str:
        fails=("as written, but 30×8", "same first values", "same first values, random targets"),
        otherwise="the table is as small as there (10×3), the targets are the inputs, and the untied table starts from N(0, 1), "
        "as written, and the tied one from Linear's smaller values; otherwise the untied pair is faster",
-       instead=untied_first, tells=told)  # fmt: skip
+       instead=untied_first, tells=told,
+       draws=losses("Median loss and where four fifths of the runs are", ("tied", "untied"), "curves", "at"))  # fmt: skip
 def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
     wins, losses = raced(out)
     chance = by_chance(wins, losses)

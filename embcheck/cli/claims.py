@@ -115,6 +115,9 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
             writer.statement(said[one.claim.law])
         for verdict in verdicts:
             writer.verdict(verdict)
+        for one in group:
+            for figure in one.shown.figures.values():
+                writer.figure(one.claim.law, figure)
 
 
 def _statements() -> dict[str, Any]:

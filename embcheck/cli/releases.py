@@ -16,13 +16,18 @@ from embcheck.cli.usage import NOTHING, lacks, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.verdict import Status
 from embcheck.engine.source import copy
-from embcheck.record.grid import Grid, Run
+from embcheck.record.compare import Change, Key
+from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
 from embcheck.releases.cell import Cell, Selection, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
+from embcheck.releases.trial import try_script
 from embcheck.report.matrix import show
 from embcheck.report.style import console
 from embcheck.runner.run import Settings, UsageError
+
+#: Changes of one step whose scripts are run.
+_TRIED = 12
 
 CacheFolder = Annotated[
     Path | None,
@@ -86,7 +91,7 @@ def releases(
         cells = [run_cell(held, release, selection, source, workers, write_line) for release in wanted]
     else:
         cells = _on_ray(held, wanted, selection, workers, shards, address)
-    _show(cells, given["report"], every)
+    _show(held, cells, given["report"], every)
 
 
 def resources(
@@ -134,12 +139,13 @@ def _on_ray(
             cluster.close()
 
 
-def _show(cells: list[Cell], report: Path | None, every: bool) -> None:
+def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:
     grid = Grid(cells)
+    trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
     out = console(width=max(140, 60 + 16 * len(cells)))
-    show(grid, out, every=every)
+    show(grid, out, every=every, trials=trials)
     if report is not None:
-        _write(report, cells)
+        _write(report, cells, trials)
     if all(cell.problem == "nothing was selected" for cell in cells):
         raise typer.Exit(NOTHING)
     raise typer.Exit(exit_code_of(cells, grid))
@@ -153,7 +159,28 @@ def exit_code_of(cells: list[Cell], grid: Grid) -> int:
     return int(broke or last or lacking or bool(cells[-1].problem))
 
 
-def _write(report: Path, cells: list[Cell]) -> None:
+def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
+    """What the scripts of a step's changes say in the two releases: the change seen without embcheck."""
+    by_name = {cell.name: cell for cell in cells}
+    sides = [by_name[column.name] for column in (step.before, step.after)]
+    told = {}
+    for change, script in [(c, s) for c in step.changes if (s := script_of(c))][:_TRIED]:
+        outcomes = [
+            f"{side.name} {try_script(script, side.environment, cache.folder / 'trials').value}"
+            for side in sides
+            if side.environment is not None
+        ]
+        told[change.key] = ", ".join(outcomes)
+    return told
+
+
+def script_of(change: Change) -> str:
+    """The script of the case that a change is about; empty if there is none."""
+    sides = [side for side in (change.after, change.before) if side is not None]
+    return next((e.script for side in sides for e in side.counterexamples if e.script), "")
+
+
+def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -> None:
     """Copies the records and failures to a folder, and writes the page if it can be made."""
     try:
         report.mkdir(parents=True, exist_ok=True)
@@ -166,6 +193,6 @@ def _write(report: Path, cells: list[Cell]) -> None:
             from embcheck.report.page import render
 
             columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]
-            write_whole(report / "report.html", render(columns, "embcheck releases"))
+            write_whole(report / "report.html", render(columns, trials, "embcheck releases"))
     except OSError as error:
         refuse(f"can't write the report to {report}: {error.strerror}; name a writable folder")

@@ -1,7 +1,7 @@
 """The record of a run: lines of JSON, a header first, a footer last, verdicts and what the laws say between.
 
 Only the controlling process writes it, a line at a time, so whatever ends a run leaves a valid beginning.  Every
-report is a fold over a record; one without its footer says so.
+report is a fold over a record; one without its footer says so.  ``record.schema.json`` is its schema.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
+from embcheck.core import aliases
 from embcheck.core.accounting import told_by_reason
 from embcheck.core.files import opened_alone
 from embcheck.core.machine import Machine
+from embcheck.core.plot_data import Figure
 from embcheck.core.typed import Malformed, built
 from embcheck.core.verdict import Statement, Verdict, merge_all
 
@@ -121,6 +123,10 @@ class Writer:
     def verdict(self, verdict: Verdict) -> None:
         self.write("verdict", {"verdict": verdict.to_dict()})
 
+    def figure(self, law: str, figure: Figure) -> None:
+        """What a law's cases showed, to be drawn."""
+        self.write("figure", {"law": law, "figure": asdict(figure)})
+
     def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
         """The last line: why the run ended."""
         self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
@@ -142,6 +148,7 @@ class Record:
     verdicts: list[Verdict] = field(default_factory=list)
     footer: dict[str, Any] | None = None
     laws: dict[str, Statement] = field(default_factory=dict)
+    figures: dict[str, list[Figure]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -267,11 +274,15 @@ def _law(record: Record, data: dict[str, Any]) -> None:
     record.laws[statement.law] = statement
 
 
+def _figure(record: Record, data: dict[str, Any]) -> None:
+    record.figures.setdefault(aliases.law(built(str, data.get("law"))), []).append(built(Figure, data.get("figure")))
+
+
 def _footer(record: Record, data: dict[str, Any]) -> None:
     for settled in built(Footer, data).get("settled", ()):
         Verdict.from_dict(settled.to_dict())
     record.footer = built(dict[str, Any], data)
 
 
-#: What each kind of line after the header adds to a record; figures, which pages once drew, add nothing.
-_LINES = {"verdict": _verdict, "law": _law, "figure": lambda record, data: None, "footer": _footer}
+#: What each kind of line after the header adds to a record.
+_LINES = {"verdict": _verdict, "law": _law, "figure": _figure, "footer": _footer}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
 from rich.text import Text
 
 from embcheck.core.verdict import Status
-from embcheck.record.compare import Change, Move, across, cause, differences_of_setup
+from embcheck.record.compare import Change, Key, Move, across, cause, differences_of_setup
 from embcheck.record.record import Record
 from embcheck.record.totals import Totals
 
@@ -52,8 +52,8 @@ def show(changes: Sequence[Change], before: Record, after: Record, out: Console)
     out.print(Text(closing(changes)))
 
 
-def lines(changes: Sequence[Change]) -> list[Text]:
-    """Each change with its case, under headings."""
+def lines(changes: Sequence[Change], trials: Mapping[Key, str] | None = None) -> list[Text]:
+    """Each change with its case, under headings; ``trials`` has what the script of a change said."""
     found = []
     for move, group in groupby(changes, lambda change: change.move):
         found.append(Text.assemble((_HEADINGS[move], STYLE[move])))
@@ -64,6 +64,8 @@ def lines(changes: Sequence[Change]) -> list[Text]:
             mode = "" if change.mode == "eager" else f" · {change.mode}"
             found.append(Text.assemble("  ", (change.law, "bold"), f"{mode}   {change.words}"))
             found += [Text(f"      {line}", "dim") for line in evidence(change)]
+            if trials and change.key in trials:
+                found.append(Text(f"      script: {trials[change.key]}", "dim"))
     return found
 
 

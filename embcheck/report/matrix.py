@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from embcheck.core.verdict import LEDGER, Status
-from embcheck.record.compare import across
+from embcheck.record.compare import Key, across
 from embcheck.record.grid import Grid, Square
 from embcheck.record.totals import Totals
 from embcheck.report.changes import closing, lines
 from embcheck.report.style import STYLE
 
 
-def show(grid: Grid, out: Console, *, every: bool = False) -> None:
-    """The grid, without the laws that hold everywhere unless ``every`` one is asked for; then the steps."""
+def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, Mapping[Key, str]]) -> None:
+    """The grid, without the laws that hold everywhere unless ``every`` one is asked for; then the steps.
+
+    ``trials`` has, for each step, what the scripts of its changes said.
+    """
     out.print(table(grid, every=every))
     quiet = sum(row.quiet for row in grid.rows if row.family != LEDGER)
     if quiet and not every:
@@ -25,11 +30,11 @@ def show(grid: Grid, out: Console, *, every: bool = False) -> None:
             out.print(Text.assemble((f"{column.name}  ", "bold"), (column.problem, "magenta")))
         elif column.record is not None and column.record.shortfall:
             out.print(Text.assemble((f"{column.name}  ", "bold"), (column.record.shortfall, "magenta")))
-    for step in grid.steps:
+    for number, step in enumerate(grid.steps):
         out.print(Text(f"\n{step.before.name} → {step.after.name}: {closing(step.changes)}", "bold"))
         if step.before.record is not None and step.after.record is not None:
             out.print(Text(across(step.before.record, step.after.record), "dim"))
-        for line in lines(step.changes):
+        for line in lines(step.changes, trials.get(number, {})):
             out.print(line)
 
 

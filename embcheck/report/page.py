@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -18,21 +18,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from embcheck import __version__
 from embcheck.core.cause import Cause, summed_up
 from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
+from embcheck.record.compare import Key
 from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
+from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.mark import Mark
 from embcheck.report.models import parted, replayed
+from embcheck.report.plot import drawable, svg
 
 #: The family that has a section of its own, as the ledger has.
 CLAIMS = "tutorial_claims"
+
+#: In the place of a plot that can't be drawn.
+_NO_PLOTS = "<p>To see the plot, make the page with matplotlib: pip install 'embcheck[report]'.</p>"
 
 
 class Line(NamedTuple):
@@ -137,6 +144,13 @@ class Section:
                 found.setdefault(key, Shown(line.run, example, agree, replayed(example, line.store)))
         return sorted(found.values(), key=lambda shown: len(shown.example.case))
 
+    @cached_property
+    def plots(self) -> list[tuple[str, Markup]]:
+        """What the law's cases showed, drawn: of the newest run that tells."""
+        told = [c.record.figures.get(self.row.law, []) for c in self.grid.columns if c.record is not None]
+        figures = next(filter(None, reversed(told)), [])
+        return [(figure.title, Markup(svg(figure) if drawable() else _NO_PLOTS)) for figure in figures]
+
     @property
     def entries(self) -> dict[str, int]:
         """The ledger's entries that excused cases, with how many."""
@@ -178,8 +192,10 @@ def _mark(square: Square) -> Mark:
     return Mark(square.word, told, ", ".join(square.modes))
 
 
-def render(columns: Sequence[Column], title: str = "embcheck") -> str:
-    """The page about some runs.
+def render(
+    columns: Sequence[Column], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
+) -> str:
+    """The page about some runs; ``trials`` has what the scripts of each step's changes said.
 
     Audits of models have a section of their own, and a comparison of their own where there are several.
     """
@@ -192,6 +208,7 @@ def render(columns: Sequence[Column], title: str = "embcheck") -> str:
     failing = [s for s in sections if s.row.status is not None and s.row.status >= Status.UNKNOWN]
     resting = _kept(groups, lambda section: section not in failing)
     ledger = [section for section in sections if section.row.family == LEDGER]
+    bars, exact = ratios(grid)
     own = files("embcheck.report")
     style, script = (own.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     template = Environment(
@@ -222,7 +239,12 @@ def render(columns: Sequence[Column], title: str = "embcheck") -> str:
         confirmed=CONFIRMED,
         claims=_kept(resting, lambda section: section.claim is None and section.row.family == CLAIMS),
         failing=sorted(failing, key=lambda section: (section.row.family == LEDGER, -(section.row.status or 0))),
-        steps=[steps_of(step) for step in (*grid.steps, *Grid(audits.columns).steps)],
+        steps=[steps_of(step, (trials or {}).get(number, {})) for number, step in enumerate(grid.steps)]
+        + [steps_of(step, {}) for step in Grid(audits.columns).steps],
+        chart=cases_by_family(grid),
+        engines=ENGINES[:-1],
+        ratios=bars,
+        exact=exact,
         style=style,
         script=script,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -235,13 +257,16 @@ def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Gr
     return [group for group in kept if group.sections]
 
 
-def steps_of(step: Step) -> dict[str, object]:
+def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
     """A step's changes by what happened, with the evidence of each."""
     moves = grouped(step.changes, lambda change: change.move)
     return {
         "before": step.before.name,
         "after": step.after.name,
-        "moves": [(move, [(change, evidence(change)) for change in changes]) for move, changes in moves.items()],
+        "moves": [
+            (move, [(change, evidence(change), trials.get(change.key, "")) for change in changes])
+            for move, changes in moves.items()
+        ],
     }
 
 

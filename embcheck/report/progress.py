@@ -124,7 +124,7 @@ class Progress:
         self.bar.stop()
         run = session.config.pluginmanager.get_plugin("embcheck-session")
         judged = run is not None and run.results.verdicts
-        if exitstatus == pytest.ExitCode.OK and not (judged or session.config.option.collectonly):
+        if exitstatus == pytest.ExitCode.OK and not judged and _modeless(session.config):
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -138,6 +138,8 @@ class Progress:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif empty:
             self.out.print(Text("embcheck: nothing was selected"))
+            for line in _modeless(config):
+                self.out.print(Text(f"embcheck: {line}"))
             self.out.print(Text(verdict_line(NOTHING, because(NOTHING)), "bold"))
         for line in self.errors:
             print(f"embcheck: {line}", file=sys.stderr if self.form in DOCUMENTS else sys.stdout)
@@ -154,3 +156,20 @@ class Progress:
             made = sarif if self.form == "sarif" else document
             told = made.of_session(run) if run is not None else made.of_nothing(NOTHING, because(NOTHING))
             print(document.text(told))
+
+
+def _modeless(config: pytest.Config) -> list[str]:
+    """Why the families of a subject have none of the modes that were asked for."""
+    chosen = config.getoption("--embcheck-mode", default="")
+    if not chosen or not config.getoption("--embcheck-subject", default=""):
+        return []
+    from embcheck.core.law import FAMILIES
+    from embcheck.modes.mode import absences
+    from embcheck.subject.collect import load_families, load_modes
+
+    load_families()
+    load_modes()
+    told = absences(chosen, FAMILIES)
+    return [
+        f"{family} has no mode {mode}: {reason}" for family, reasons in told.items() for mode, reason in reasons.items()
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import Status, Verdict
 from embcheck.record.totals import Share, counted, shares, told
-from embcheck.report.style import STYLE, plain_table
+from embcheck.report.style import STYLE
 
 #: So many families beyond the core have a line each; more of them have one together.
 _EACH = 4
@@ -75,7 +75,7 @@ def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[R
 
 def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
     """The rows of the families as a table."""
-    table = plain_table()
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in HEADINGS:
         left = name in ("family", "verdicts")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdicts")
@@ -95,18 +95,13 @@ def slowest_line(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> str:
     return f"slowest: {', '.join(f'{each.families[0]} {each.seconds:.1f} s' for each in by_time)}" if by_time else ""
 
 
-def by_mode(settled: Sequence[Verdict], judged: Sequence[Verdict]) -> dict[str, Share]:
-    """What each mode came to, over all families."""
-    names = dict.fromkeys(verdict.mode for verdict in settled)
-    parts = {name: [[v for v in side if v.mode == name] for side in (settled, judged)] for name in names}
-    return {name: reduce(add, shares(*sides).values(), Share(())) for name, sides in parts.items()}
-
-
-def cost_table(what: str, costs: Mapping[str, Share]) -> Table:
-    """What each family or mode cost, the dearest first, and how many laws stand how in it."""
-    table = plain_table(what, numbers=("laws", "cases", "s", "ms/case"), title=f"cost of each {what}")
-    for name, share in sorted(costs.items(), key=lambda item: -item[1].seconds):
+def cost_table(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> Table:
+    """What each family cost, the dearest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title="cost of each family", title_justify="left")
+    for name in ("family", "laws", "cases", "s", "ms/case"):
+        table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+    for share in sorted(shares(settled, judged).values(), key=lambda share: -share.seconds):
         each = f"{share.seconds / share.cases * 1e3:.2f}" if share.cases else ""
-        laws = told(share.laws) if what == "mode" else f"{sum(share.laws.values()):,}"
-        table.add_row(name, laws, f"{share.cases:,}", f"{share.seconds:.1f}", each)
+        laws = f"{sum(share.laws.values()):,}"
+        table.add_row(share.families[0], laws, f"{share.cases:,}", f"{share.seconds:.1f}", each)
     return table

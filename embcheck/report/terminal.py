@@ -19,9 +19,11 @@ from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
 from embcheck.record.ending import verdict_line
-from embcheck.record.totals import Totals, counted, grouped, shares
+from embcheck.record.totals import Totals, counted, grouped
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
-from embcheck.report.screen import by_mode, cost_table, family_table, slowest_line
+from embcheck.report.grid import cost_table, grids
+from embcheck.report.screen import cost_table as family_costs
+from embcheck.report.screen import family_table, slowest_line
 from embcheck.report.style import STYLE, console, plain_table
 
 #: Entries of the ledger that one line names.
@@ -64,16 +66,16 @@ def machine_lines(session: Any) -> list[str]:
 
 
 def _tables(session: Any, out: Console, verbosity: int) -> None:
-    """The families; of more modes than usual what each cost; the laws, if they were asked for."""
-    own = [verdict for verdict in session.settled if verdict.family != LEDGER]
-    judged = session.results.verdicts
-    if own:
-        out.print(family_table(own, judged))
+    """The families; of more modes than usual what each cost; the laws and the grids, if they were asked for."""
+    if any(verdict.family != LEDGER for verdict in session.settled):
+        out.print(family_table(session.settled, session.results.verdicts))
     if verbosity > 0:
-        out.print(law_table(session.settled if verbosity > 1 else own))
-        out.print(cost_table("family", shares(own, judged)))
+        shown = [verdict for verdict in session.settled if verdict.family != LEDGER or verbosity > 1]
+        out.print(law_table(shown))
+        out.print(family_costs(session.settled, session.results.verdicts))
     if session.settings.modes:
-        out.print(cost_table("mode", by_mode(own, judged)))
+        own = [verdict for verdict in session.settled if verdict.family != LEDGER]
+        out.print(grids(own, session.absences) if verbosity > 0 else cost_table(own))
 
 
 #: Modes that a law's row names.

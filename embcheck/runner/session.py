@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Session:
         self.headed = False
         self.started = time.monotonic()
         self.settled: list[Verdict] = []
+        self.absences: dict[str, dict[str, str]] = {}
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
         #: Whether GitHub's annotations are printed.
@@ -228,6 +230,8 @@ class Session:
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
+        from embcheck.report.grid import costs_and_absences
+
         totals = Totals.of(self.settled)
         self.record.footer = {
             "stopped": self.stopped,
@@ -242,6 +246,7 @@ class Session:
             "laws": by_word(totals.laws),
             "witnesses": by_word(totals.witnesses),
             **({"levels": self.levels} if self.levels else {}),
+            "modes": costs_and_absences(self.settled, self.absences),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
         self._head()
@@ -281,6 +286,13 @@ class Session:
 
     def _settle(self) -> None:
         self.settled = self.results.settle()
+        if self.settings.modes:
+            from embcheck.modes.mode import absences
+            from embcheck.subject.collect import load_families
+
+            with suppress(Exception):  # a file of laws that can't be imported is unaccounted for already
+                load_families()
+            self.absences = absences(self.settings.modes, dict.fromkeys(v.family for v in self.settled))
         self.examples = examples_of(self.settled)
         if self.baseline is not None:
             self.excused = self.baseline.excused(self.record.verdicts, self.settled)

@@ -45,13 +45,14 @@ class Builder:
         """The subject with the flags that it takes, in the state for which it is declared.
 
         Raises:
-            Unsuited: if it has no such table, whatever the flags: its constructor says so.
+            Unsuited: if it has no such table, whatever the flags, or takes no two of these flags together: its constructor
+                says so.
         """
         given = {**self.said, **{flag: value for flag, value in flags.items() if flag in self.taken}}
         try:
             layer: torch.nn.Module = self.factory(rows, width, **given)
         except STATED as error:
-            why = self.limits.of_table(rows, width, error)
+            why = self.limits.of_table(rows, width, error) or self.limits.of_pairs(given)
             if why is not None:
                 raise Unsuited(why) from None
             raise

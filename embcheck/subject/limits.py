@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from embcheck.core.declaration import Declaration, SubjectError, name_of, passed, unlike
@@ -25,6 +26,8 @@ _TRIED: dict[str, tuple[Any, ...]] = {
 }
 #: Flags that are on or off: what refuses to set one has it nevertheless, switched off.
 _SWITCHES = frozenset({"scale_grad_by_freq", "sparse", "include_last_offset"})
+#: A row of each kind that may be padding.
+_ROWS = {"first": 0, "positive": 1, "negative": -1}
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,24 @@ class Limits:
         except Exception:
             return None
         return None
+
+    def of_pairs(self, given: Mapping[str, Any]) -> str | None:
+        """Why it takes no two of these flags together that it takes alone, None if it does."""
+        usual = {flag: value for flag, value in given.items() if value is not None and value is not False}
+        if "padding_idx" in usual:
+            usual["padding_idx"] = _ROWS[_kind(usual["padding_idx"])]
+        for pair in combinations(sorted(usual.items()), 2):
+            if pair not in self._known:
+                self._known[pair] = self._together(*pair)
+            if self._known[pair] is not None:
+                return self._known[pair]
+        return None
+
+    def _together(self, one: tuple[str, Any], other: tuple[str, Any]) -> str | None:
+        error = self._raised(dict((one, other)))
+        if error is None or not states(error) or self._raised(dict((one,))) or self._raised(dict((other,))):
+            return None
+        return f"its constructor refuses {one[0]}={one[1]!r} with {other[0]}={other[1]!r}: {one_line(error)}"
 
     def _raised(self, flags: Mapping[str, Any]) -> Exception | None:
         return raised(self.factory, self.size, {**self.said, **flags})

@@ -117,6 +117,14 @@ class Spread(NamedTuple):
         z = f"({values} - {self.mean!r}) / {self.scale!r}"
         return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
 
+    def density(self, values: Floats) -> Floats:
+        """The probability density at each of ``values``."""
+        z = (values - self.mean) / self.scale
+        if self.uniform:
+            return np.where(np.abs(z) <= 1, 1 / (2 * self.scale), 0.0)
+        shape: Floats = np.exp(-(z**2) / 2) / (math.sqrt(2 * math.pi) * self.scale)
+        return shape
+
 
 def normal_cumulative(z: Floats) -> Floats:
     """Φ(z), by interpolating a table that is exact to 1e-8: its step is 2^-11, and |Φ''| < 1/4."""

@@ -1,0 +1,122 @@
+"""The record's published JSON Schema, made from the types that write it.
+
+``record.schema.json`` beside this file is what it makes: a test keeps them equal, and validates records with it.
+``python -m embcheck.record.schema`` writes it anew.  A change that old readers can't read raises `embcheck.record.record.FORMAT`.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from embcheck.core.claim_record import Claimed, Tutorial
+from embcheck.core.machine import Machine
+from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.record.record import FORMAT, Footer, Header
+
+PUBLISHED = Path(__file__).with_name("record.schema.json")
+
+_PLAIN: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    Any: {},
+    # Statuses are written as words.
+    Status: {"enum": [status.word for status in Status]},
+}
+
+
+#: The types that a record is made of.
+KINDS = (Header, Machine, Statement, Claimed, Tutorial, Verdict, Counterexample, Figure, Curve, Histogram, Footer)
+
+
+def schema() -> dict[str, Any]:
+    """The schema of one line of a record."""
+    payloads: dict[str, dict[str, Any]] = {
+        "header": _reference(Header),
+        "law": {"properties": {"law": _reference(Statement)}, "required": ["law"]},
+        "verdict": {"properties": {"verdict": _reference(Verdict)}, "required": ["verdict"]},
+        "figure": {
+            "properties": {"law": {"type": "string"}, "figure": _reference(Figure)},
+            "required": ["law", "figure"],
+        },
+        "footer": _reference(Footer),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:embcheck:record:{FORMAT}",
+        "title": f"A line of an embcheck record, format {FORMAT}",
+        "description": (
+            "A record is NDJSON: the header first, then laws, verdicts and figures in any order, the footer last. "
+            "A record without its footer was cut off; one that names unaccounted items lacks their verdicts."
+        ),
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"enum": list(payloads)}},
+        "allOf": [
+            {"if": {"properties": {"kind": {"const": kind}}}, "then": payload} for kind, payload in payloads.items()
+        ],
+        "$defs": {kind.__name__: _object(kind) for kind in KINDS},
+    }
+
+
+def _reference(kind: Any) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _object(kind: Any) -> dict[str, Any]:
+    """A dataclass, which has its fields and no others, or a typed dictionary, which may have more."""
+    hints = get_type_hints(kind)
+    description = " ".join((kind.__doc__ or "").split())
+    properties = {name: schema_of_type(hint) for name, hint in hints.items()}
+    if is_dataclass(kind):
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        closed = {"additionalProperties": False}
+    else:
+        needed, closed = sorted(kind.__required_keys__), {}
+    if kind is Header:
+        properties["format"] = {"const": FORMAT}
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        **({"required": needed} if needed else {}),
+        **closed,
+    }
+
+
+def schema_of_type(hint: Any) -> dict[str, Any]:
+    """The schema of one annotation.
+
+    Raises:
+        TypeError: for an annotation that has no schema here yet.
+    """
+    if isinstance(hint, type) and (is_dataclass(hint) or is_typeddict(hint)):
+        return _reference(hint)
+    try:
+        if hint in _PLAIN:
+            return dict(_PLAIN[hint])
+    except TypeError:
+        pass
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [schema_of_type(argument) for argument in arguments]}
+    if origin in (list, tuple):
+        return {"type": "array", "items": schema_of_type(arguments[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": schema_of_type(arguments[1])}
+    raise TypeError(f"no schema for {hint!r}")
+
+
+def text() -> str:
+    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    PUBLISHED.write_text(text(), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""A figure as SVG that stands in the page itself: its text takes the page's colour, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from importlib.util import find_spec
+from typing import Any
+
+from embcheck.core.plot_data import Figure
+
+#: Okabe and Ito's palette, which the colour-blind can tell apart; none is lost on a light or a dark page.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+#: What stands for the colour of the page's text until the SVG is written; no plot has it by chance.
+_INK = "#010203"
+
+
+def drawable() -> bool:
+    """Whether matplotlib (the extra ``report``) is there."""
+    return find_spec("matplotlib") is not None
+
+
+def svg(figure: Figure) -> str:
+    """The plot as an ``<svg>`` element; all of its text is escaped."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogFormatter
+
+    # Text stays text, and the same figure is the same file.
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": figure.title,
+        "font.size": 9.0,
+        "text.parse_math": False,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
+    }
+    with matplotlib.rc_context(settings):
+        canvas = Canvas(figsize=(5.6, 3.0), layout="constrained")
+        FigureCanvasSVG(canvas)
+        axes = canvas.add_subplot()
+        if figure.histogram is not None:
+            bars = figure.histogram
+            axes.stairs(bars.heights, bars.edges, fill=True, color=_INK, alpha=0.25, label=bars.name)
+        for curve, colour in zip(figure.curves, _COLOURS, strict=False):
+            axes.plot(curve.x, curve.y, "--" if curve.dashed else "-", color=colour, label=curve.name, linewidth=1.6)
+            if curve.low:
+                axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        axes.set_xlabel(figure.x)
+        axes.set_ylabel(figure.y)
+        if figure.logarithmic:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.0, 0.5)))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        written = io.StringIO()
+        canvas.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = written.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # Several plots stand in one page: of the names of their parts only those remain that something refers to.
+    referred = set(re.findall(r"#([\w-]+)", text))
+    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", text)
