@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -196,6 +197,7 @@ def test_each_level_that_there_is_runs_by_itself(
         if folder.name != "avx512":
             writer = Writer(folder / "record.ndjson")
             writer.header(machine={"cpu_capability": folder.name.upper()})
+            writer.verdict(verdict(Status.HOLDS if folder.name == "avx2" else Status.KNOWN))
             writer.close()
         return SimpleNamespace(returncode=0)
 
@@ -210,6 +212,7 @@ def test_each_level_that_there_is_runs_by_itself(
     ]
     assert "AVX2_VNNI: not applicable: no vnni" in done.out
     assert "avx2: ATen AVX2; oneDNN multiplied nothing" in done.out
+    assert re.search(r"law +default +avx2\s+a +known +holds", done.out)
     assert command("run", "--cpu", "avx512", "--report", tmp_path).code == 1, "there is no record"
 
 

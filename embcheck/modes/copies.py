@@ -65,6 +65,14 @@ def state_loaded(layer: Module) -> Module:
     return other
 
 
+@build_mode("state_dict_assign", through, **_COPY | {"aliases": True})
+def state_assigned(layer: Module) -> Module:
+    """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
+    other = emptied(layer)
+    other.load_state_dict(layer.state_dict(), assign=True)
+    return other
+
+
 _WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
 

@@ -31,6 +31,15 @@ def core_decompositions(program: Program, **arguments: Any) -> Mapping[str, Any]
         return program(**arguments)
 
 
+@mode("inductor_decompositions", **_DECOMPOSED)
+def inductor_decompositions(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """torch._inductor's decompositions in place of the kernels."""
+    import torch._inductor.decomposition
+
+    with decomposing(torch._inductor.decomposition.decompositions):
+        return program(**arguments)
+
+
 #: What `core_table` holds, which takes long to put together.
 CORE: dict[Any, Callable[..., Any]] = {}
 

@@ -31,7 +31,7 @@ class Mode:
     a mode of every family that makes such calls.  A mode without ``grad`` makes no graph; one without ``values`` gives
     metadata only; ``aliases`` says whether its table is the memory that was given; one that ``rebuilds`` makes a module
     of the call, or hands it another table: only if it ``keeps_names`` of parameters may there be others beside the table.
-    ``lacking`` gives the reason why this torch or machine does not
+    One without ``hooks`` does not see those of a layer.  ``lacking`` gives the reason why this torch or machine does not
     have it, or None.  ``cases`` enumerates the cases of an item where the family's own order would not do, say because
     each signature has to be compiled; then ``engines`` are those that it has.  ``cost`` is what a case costs beside eager.
     """
@@ -43,6 +43,7 @@ class Mode:
     aliases: bool = True
     rebuilds: bool = False
     keeps_names: bool = False
+    hooks: bool = True
     cannot: Mapping[str, str] = field(default_factory=dict)
     calls: frozenset[str] = frozenset()
     lacking: Callable[[], str | None] = lambda: None
@@ -74,6 +75,8 @@ class Mode:
             return "such a case builds nothing that the mode could change"
         shape = tuple(plan.inputs["weight"].stored.shape)
         try:
+            if not self.hooks and hooked(build, shape):
+                return "it does not see the hooks of the layer"
             return obstacle(build, shape, several=self.keeps_names) if self.rebuilds else None
         except Unsuited as error:
             return str(error)
@@ -109,6 +112,17 @@ def obstacle(
         if not torch.equal(torch.get_rng_state(), drawn):
             return "it builds a layer each time, which draws random numbers"
         return None
+    finally:
+        torch.set_rng_state(drawn)
+
+
+@lru_cache(maxsize=4096)
+def hooked(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]) -> bool:
+    """Whether what ``build`` gives is a module with hooks of its own."""
+    drawn = torch.get_rng_state()
+    try:
+        call = build(torch.zeros(shape))[1]
+        return isinstance(call, torch.nn.Module) and bool(call._forward_pre_hooks or call._forward_hooks)
     finally:
         torch.set_rng_state(drawn)
 

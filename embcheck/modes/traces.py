@@ -105,6 +105,35 @@ def script_saved(layer: torch.nn.Module) -> Any:
     return loaded
 
 
+def symbolic_module(layer: torch.nn.Module, example: Example) -> Lifted:
+    return torch.fx.symbolic_trace(layer).forward
+
+
+_UNPROXIED = NO_TRANSFORMS | {
+    "entry=functional_call": "functional_call takes no proxies",
+    "entry=renorm_": _FORGETS,
+    "entry=aten_renorm_": "increment_version takes no proxies",
+    **{f"entry={name}": "a proxy has no size that Python could look at" for name in _CLOSURES[-6:]},
+}
+
+
+@build_mode(
+    "fx",
+    through,
+    symbolic_module,
+    hooks=False,
+    **recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0) | {"calls": TABLE},
+)
+def symbolic(function: Lifted, example: Example) -> Lifted:
+    """Through torch.fx.symbolic_trace."""
+    # Not the graph module itself, which prints what its forward raises.
+    if len(example) == 2:
+        return torch.fx.symbolic_trace(lambda table, indices: function(table, indices)).forward
+    if len(example) == 3:
+        return torch.fx.symbolic_trace(lambda table, indices, more: function(table, indices, more)).forward
+    return torch.fx.symbolic_trace(lambda table, indices, more, most: function(table, indices, more, most)).forward
+
+
 _RECORDED = NO_TRANSFORMS | {"entry=renorm_": _FORGETS}
 #: What make_fx refuses with real tensors, in its own words.
 _READS = dict.fromkeys(

@@ -76,6 +76,7 @@ def _dynamo() -> Any:
 
 #: The modes, where their graphs are made, and how a graph is had there.
 _PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
+    ("fx", lambda: torch.fx, "symbolic_trace", _returned),
     ("make_fx", lambda: proxy_tensor, "make_fx", partial(_traced, mode="real")),
     ("make_fx_fake", lambda: proxy_tensor, "make_fx", partial(_traced, mode="fake")),
     ("make_fx_symbolic", lambda: proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
@@ -157,7 +158,9 @@ def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
         table[_DENSE] = before
 
 
-for _mode, _spoil in itertools.product(("decompositions", "core_decompositions"), BELOW_AUTOGRAD):
+for _mode, _spoil in itertools.product(
+    ("decompositions", "core_decompositions", "inductor_decompositions"), BELOW_AUTOGRAD
+):
     _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
     in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
 

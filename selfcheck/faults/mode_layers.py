@@ -82,6 +82,7 @@ _LOADING = (loses_padding_idx, rounds_to_bfloat16, reverses_the_rows)
 _TABLES = (reverses_the_rows, zeroes_the_last_row, shifts_the_elements)
 #: Modes, after which call of theirs a layer is harmed, and how.
 for _modes, _owner, _attribute, _harms in (
+    ("state_dict_assign", Module, "load_state_dict", _SETTING),
     ("train", Module, "train", _SETTING),
     ("eval", Module, "eval", _SETTING),
     ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _SETTING),
