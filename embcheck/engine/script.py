@@ -207,12 +207,36 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     return parts
 
 
+class _Bare(ast.NodeTransformer):
+    """Takes out what a reader of a script does not need: docstrings, and annotations of functions and in them."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.body = [self.visit(each) if isinstance(each, ast.FunctionDef) else each for each in _undocumented(node)]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns, node.body = None, _undocumented(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        return None if node.value is None else ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+def _undocumented(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
+    return node.body if ast.get_docstring(node) is None else node.body[1:] or [ast.Pass()]
+
+
 @functools.lru_cache(maxsize=1024)
 def _source(thing: Any) -> str:
     """The source of a function or class, which Python has to look for; of a lambda in a registry's table as a function's."""
     code = getattr(thing, "__code__", None)
     if code is None or code.co_name != "<lambda>":
-        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+        return ast.unparse(_Bare().visit(ast.parse(textwrap.dedent(inspect.getsource(thing)))))
     of_line = (
         node
         for node in ast.walk(_module_tree(code.co_filename))
