@@ -15,7 +15,7 @@ Module = torch.nn.Module
 #: Our own spellings and histories that make a tensor of their own.
 _ELSEWHERE = {
     f"entry={name}": "it makes offsets on the default device itself"
-    for name in ("bag_mean", "bag_between_empty", "torch_bag", "forward_only", "aten & bag_count>=0")
+    for name in ("bag_mean", "torch_bag", "forward_only", "aten & bag_count>=0")
 }
 
 

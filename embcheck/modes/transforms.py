@@ -30,7 +30,7 @@ _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
 #: Saved tensors' hooks, which checkpoints work by, stand in no transform of torch.func.
 _UNHOOKED = on_routes(
-    ("checkpointed", "checkpointed_with_the_table", "saved_hooks"),
+    ("checkpointed", "checkpointed_with_the_table"),
     "torch.func: no saved tensors' hooks in grad and vjp",
 )
 _NO_FUNC = on_routes((*FUNC, *VMAPPED), "torch.func: no saved tensors' hooks in its transforms")
@@ -41,8 +41,7 @@ _MAPPED = {
 }
 #: What forward mode can't do.
 _NO_TANGENT = {"route=forward_mode": "forward mode is not nested"} | {
-    f"entry={name}": "embedding_bag has no forward mode"
-    for name in ("bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module")
+    f"entry={name}": "embedding_bag has no forward mode" for name in ("bag_sum", "bag_mean", "bag_max", "bag_module")
 }
 #: What a stack of tables can't do.
 _STACKED = {

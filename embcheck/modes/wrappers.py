@@ -115,7 +115,7 @@ def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
 
 
 _NO_PRODUCTS = dict.fromkeys(
-    ("sparse & route=hook_doubles", "sparse & route=through_product", "sparse & route=double_backward"),
+    ("sparse & route=hook_doubles", "sparse & route=double_backward"),
     "no kernel multiplies a sparse tensor without values, or makes it dense",
 )
 
