@@ -38,15 +38,6 @@ _SERVED = "layer.eval(), called without a graph: what is kept for that may be st
 add_mode("serving", _SERVED, through, evaluating, grad=False, cost=0.25, **_LAYER)
 
 
-@build_mode("module_hooks", through, **_LAYER)
-def watched(layer: Module) -> Module:
-    """Hooks before and after forward that return None."""
-    layer.register_forward_pre_hook(lambda module, given: None)
-    layer.register_forward_hook(lambda module, given, value: None)
-    layer.register_state_dict_pre_hook(lambda module, prefix, keep: None)
-    return layer
-
-
 class Same(torch.nn.Module):
     def forward(self, table: Tensor) -> Tensor:
         return table
@@ -86,17 +77,3 @@ def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
         return program(**arguments)
     finally:
         torch.set_default_dtype(before)
-
-
-_ROUNDED = {f"entry={name}": "its product may be rounded" for name in ("linear", "one_hot_product")}
-
-
-@mode("medium_precision", calls=BOTH, cannot=_ROUNDED)
-def medium_precision(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While products of float32 may be made in bfloat16: a lookup is no product."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        return program(**arguments)
-    finally:
-        torch.set_float32_matmul_precision(before)
