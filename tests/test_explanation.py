@@ -293,11 +293,6 @@ SPOILED: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], Any], Callab
         lambda case: case.gradients().get("weight") is not None,
         lambda case: "the weight has no gradient",
     ),
-    "embedding_bag_init_moments_are_normal": (
-        "weight", lambda weight: weight.detach() * 2,
-        lambda case: case.dtype == "float32",
-        lambda case: "mean square ",
-    ),
 }  # fmt: skip
 
 
@@ -312,8 +307,4 @@ def test_a_law_words_what_it_finds(name: str) -> None:
     out: Any = Execution("cpu")(family, MODES["eager"], case)
     assert isinstance(law.judge(case, out), Holds)
     found: Any = law.judge(case, Outcome({**out.seen, observation: damage(out.seen[observation])}, read))
-    if words(case) == "mean square ":
-        assert found.words.startswith(("mean square 3.", "mean square 4.")), found.words
-        assert ", expected 1 within 0." in found.words
-    else:
-        assert found.words == words(case)
+    assert found.words == words(case)
