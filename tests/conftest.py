@@ -19,8 +19,10 @@ HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
 #: xdist's runs each of these groups, or it would be made in each.
 GROUPS = (
-    ("accounting", "bench", "cli", "docs", "drawn", "drawn_python_sites", "drawn_report", "exit", "gate", "junit", "kept")
-    + ("mode", "screen", "strategies", "subject"),
+    (
+        *("accounting", "bench", "cli", "docs", "drawn", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
+        *("kept", "mode", "screen", "strategies", "subject"),
+    ),
     ("audit_factories", "crash", "processes"),
     *(("completion",), ("fork_server",), ("known",), ("model_scripts",), ("stored_scripts",)),
 )

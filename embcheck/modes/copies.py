@@ -14,8 +14,7 @@ from embcheck.modes.layer import BOTH, MODULE, through
 from embcheck.modes.mode import build_mode
 
 Module = torch.nn.Module
-_ALIAS: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
-_COPY = _ALIAS | {"aliases": False}
+_COPY: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE, "aliases": False}
 
 
 def emptied(layer: Module) -> Module:
@@ -33,12 +32,6 @@ def deepcopied(layer: Module) -> Module:
     return copy.deepcopy(layer)
 
 
-@build_mode("copy", through, **_ALIAS)
-def copied(layer: Module) -> Module:
-    """copy.copy of the layer, which shares its parameter."""
-    return copy.copy(layer)
-
-
 @build_mode("pickle", through, **_COPY)
 def pickled(layer: Module) -> Module:
     """pickle.loads(pickle.dumps(layer))."""
@@ -52,16 +45,6 @@ def saved(layer: Module) -> Module:
     torch.save(layer, file)
     file.seek(0)
     return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
-
-
-@build_mode("saved_weights", through, cost=2, **_COPY)
-def weights_loaded(layer: Module) -> Module:
-    """torch.save and torch.load of the state_dict, weights_only=True, into a layer whose table is NaN."""
-    file, other = io.BytesIO(), emptied(layer)
-    torch.save(layer.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    return other
 
 
 @build_mode("mapped", through, cost=8, **_COPY | {"cannot": MODULE | {"elements=0": "there is nothing to map"}})
@@ -82,7 +65,7 @@ def state_loaded(layer: Module) -> Module:
     return other
 
 
-@build_mode("state_dict_assign", through, **_ALIAS)
+@build_mode("state_dict_assign", through, **_COPY | {"aliases": True})
 def state_assigned(layer: Module) -> Module:
     """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
     other = emptied(layer)
@@ -90,22 +73,7 @@ def state_assigned(layer: Module) -> Module:
     return other
 
 
-@build_mode("swap_params", through, **_COPY)
-def state_swapped(layer: Module) -> Module:
-    """state_dict loaded while parameters are swapped: torch.__future__.set_swap_module_params_on_conversion."""
-    other, before = emptied(layer), torch.__future__.get_swap_module_params_on_conversion()
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        other.load_state_dict(layer.state_dict())
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(before)
-    return other
-
-
-_WIDENED = {
-    "values=special": "a conversion may change the payload of a NaN",
-    "dtype=float64": "no dtype is wider",
-}
+_WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
 
 @build_mode("to_dtype", through, calls=BOTH, rebuilds=True, cannot=MODULE | _WIDENED, aliases=False)
@@ -114,9 +82,3 @@ def widened(layer: Module) -> Module:
     (table,) = layer.parameters()
     dtype = table.dtype
     return layer.to(torch.float64).to(dtype)
-
-
-@build_mode("share_memory", through, cost=2, **_ALIAS)
-def shared(layer: Module) -> Module:
-    """layer.share_memory(): the table moves into memory that processes share."""
-    return layer.share_memory()

@@ -15,7 +15,7 @@ Module = torch.nn.Module
 #: Our own spellings and histories that make a tensor of their own.
 _ELSEWHERE = {
     f"entry={name}": "it makes offsets on the default device itself"
-    for name in ("bag_mean", "bag_between_empty", "torch_bag", "forward_only", "aten & bag_count>=0")
+    for name in ("bag_mean", "torch_bag", "forward_only", "aten & bag_count>=0")
 }
 
 
@@ -38,15 +38,6 @@ _SERVED = "layer.eval(), called without a graph: what is kept for that may be st
 add_mode("serving", _SERVED, through, evaluating, grad=False, cost=0.25, **_LAYER)
 
 
-@build_mode("module_hooks", through, **_LAYER)
-def watched(layer: Module) -> Module:
-    """Hooks before and after forward that return None."""
-    layer.register_forward_pre_hook(lambda module, given: None)
-    layer.register_forward_hook(lambda module, given, value: None)
-    layer.register_state_dict_pre_hook(lambda module, prefix, keep: None)
-    return layer
-
-
 class Same(torch.nn.Module):
     def forward(self, table: Tensor) -> Tensor:
         return table
@@ -59,12 +50,6 @@ def parametrized_by_itself(layer: Module) -> Module:
     owner, _, attribute = name.rpartition(".")
     parametrize.register_parametrization(layer.get_submodule(owner), attribute, Same())
     return layer
-
-
-@build_mode("data_parallel", through, calls=BOTH, rebuilds=True, cannot=MODULE)
-def data_parallel_layer(layer: Module) -> Module:
-    """torch.nn.DataParallel without devices, as it is on a CPU."""
-    return torch.nn.DataParallel(layer)
 
 
 @mode("deterministic", calls=BOTH)
@@ -83,43 +68,12 @@ def meta_by_default() -> torch.device:
     return torch.device("meta")
 
 
-def with_default(dtype: torch.dtype, program: Program, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+@mode("default_float64", calls=BOTH)
+def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While the default dtype is float64."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(torch.float64)
     try:
         return program(**arguments)
     finally:
         torch.set_default_dtype(before)
-
-
-@mode("default_float64", calls=BOTH)
-def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While the default dtype is float64."""
-    return with_default(torch.float64, program, arguments)
-
-
-@mode("default_bfloat16", calls=BOTH)
-def default_bfloat16(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While the default dtype is bfloat16."""
-    return with_default(torch.bfloat16, program, arguments)
-
-
-_ROUNDED = {f"entry={name}": "its product may be rounded" for name in ("linear", "one_hot_product")}
-
-
-@mode("medium_precision", calls=BOTH, cannot=_ROUNDED)
-def medium_precision(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While products of float32 may be made in bfloat16: a lookup is no product."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        return program(**arguments)
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@mode("profiled", calls=BOTH, cost=3.0)
-def profiled(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While torch.autograd.profiler records."""
-    with torch.autograd.profiler.profile():
-        return program(**arguments)

@@ -60,7 +60,10 @@ class Started:
 
     def __init__(self, python: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            [*python, "-m", "embcheck.engine.crashes.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*python, "-m", "embcheck.engine.crashes.forks"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
