@@ -65,8 +65,8 @@ def lookup_of_any_dtype_modifies_no_input(case: StorageCase, out: Outcome) -> Fi
 @dtypes_and_storage.law(
     "Invalid index dtypes, out-of-range indices, weights that are not 2-D and complex autograd raise errors.",
     source="nn.Embedding: Input (IntTensor or LongTensor), weight (2-D); embedding: no differentiation for complex outputs",
-    must_cover={"out_of_range=V", "out_of_range=-1", "place=last",
-             "place=middle", "index_dtype=int16", "index_dtype=uint8", "index_dtype=float32",
+    must_cover={"out_of_range=V", "out_of_range=-1", "last_astray",
+             "index_dtype=int16", "index_dtype=uint8", "index_dtype=float32",
              "index_dtype=bool", "numel>1024", "complex", "misshapen=scalar", "misshapen=vector", "misshapen=cube", "rank>=3"},
     refusal=True,
 )  # fmt: skip

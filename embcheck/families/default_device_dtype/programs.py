@@ -18,17 +18,14 @@ Tensor = torch.Tensor
 Setting = Callable[[], AbstractContextManager[Any]]
 
 
-def of_dtype(dtype: torch.dtype) -> AbstractContextManager[Any]:
-    @contextlib.contextmanager
-    def region() -> Any:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
-
-    return region()
+@contextlib.contextmanager
+def of_dtype(dtype: torch.dtype) -> Any:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 SETTINGS: dict[str, Setting] = named(

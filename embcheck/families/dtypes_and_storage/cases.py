@@ -30,16 +30,11 @@ class _StorageAxes(NamedTuple):
     shape: tuple[int, ...] = (3,)
     index_dtype: str = "int64"
     origin: str = "plain"
-    index_origin: str = "plain"
     call_variant: str = "functional"
-    padding_idx: int | None = None
     sparse: bool = False
     requires_grad: bool = False
     layout: str = "contiguous"
-    index_layout: str = "contiguous"
     out_of_range: str | None = None
-    #: which token is astray: first, middle or last
-    place: str = "first"
     #: the name of a table that has no two axes
     misshapen: str | None = None
     seed: int = 0
@@ -54,21 +49,17 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return math.prod(self.shape)
 
     @cached_property
-    def fed(self) -> Ints:
-        """The tokens that are fed, shape ``(numel,)``, the stray one included."""
-        padding = None if self.padding_idx is None else self.padding_idx % max(self.num_embeddings, 1)
-        tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, padding, self.seed).copy()
+    def tokens(self) -> Ints:
+        """The tokens, shape ``(numel,)``, the stray one included."""
+        tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, None, self.seed).copy()
         if self.out_of_range is not None and self.numel:
-            place = {"first": 0, "middle": self.numel // 2, "last": self.numel - 1}[self.place]
-            tokens[place] = stray_of(self.out_of_range, self.num_embeddings, self.index_dtype)
+            tokens[self.stray_place] = stray_of(self.out_of_range, self.num_embeddings, self.index_dtype)
         return tokens
 
-    @cached_property
-    def tokens(self) -> Ints:
-        """What is looked up, in a row: what is fed, or windows over it."""
-        if self.index_origin != "overlapping":
-            return self.fed
-        return _overlapping(self.fed.reshape(self.shape)).reshape(-1)
+    @property
+    def stray_place(self) -> int:
+        """Which token is astray, if one is."""
+        return self.seed % max(self.numel, 1)
 
     @cached_property
     def stored(self) -> Array:
@@ -109,13 +100,10 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: weight and indices."""
-        tokens = self.fed.reshape(self.shape)
         with np.errstate(invalid="ignore", over="ignore"):
-            stored = tokens.astype(STORAGE[self.index_dtype])
-        return {
-            "weight": Input(self.stored, self.dtype, self.layout),
-            "indices": Input(stored, self.index_dtype, self.index_layout),
-        }
+            stored = self.tokens.reshape(self.shape).astype(STORAGE[self.index_dtype])
+        weight = Input(self.stored, self.dtype, self.layout)
+        return {"weight": weight, "indices": Input(stored, self.index_dtype)}
 
     @property
     def expected(self) -> npt.NDArray[np.uint8]:
@@ -126,18 +114,18 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return rows.view(np.uint8).reshape(*self.shape, width)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, refused, complex, float8, empty, zero_width, last_row."""
-        rank, tokens = len(self.shape), self.tokens
+        """The axes and: numel, rank, refused, complex, float8, empty, zero_width, last_row, last_astray."""
         return {
             **self.axes,
             "numel": self.numel,
-            "rank": rank,
+            "rank": len(self.shape),
             "refused": self.refused,
             "complex": self.complex,
             "float8": self.dtype.startswith("float8"),
             "empty": self.numel == 0,
             "zero_width": self.embedding_dim == 0,
-            "last_row": bool((tokens == self.num_embeddings - 1).any()),
+            "last_row": bool((self.tokens == self.num_embeddings - 1).any()),
+            "last_astray": self.out_of_range is not None and self.stray_place == self.numel - 1,
         }
 
 
@@ -173,7 +161,6 @@ def _overlapping(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 ORIGIN_OF: dict[str, Callable[[Array], Array]] = {
     "one_row": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
     "tall": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
-    "one_column": lambda stored: np.repeat(stored[:, :1], stored.shape[1], axis=1),
     "overlapping": _overlapping,
     "conjugate": _conjugate,
     "real_part": lambda stored: _halves(stored)[..., 0],

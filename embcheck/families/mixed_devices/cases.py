@@ -17,18 +17,17 @@ from embcheck.families.mixed_devices.programs import CALLS, apart
 
 NAMES = ("input", "hidden", "weight", "offsets", "per_sample_weights", "bias", "upstream")
 #: The tensors that a call takes.
-_BAG = ("input", "weight", "offsets")
 TAKES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lookup", "layer", "indexed", "selected", "gathered", "product", "batch"), ("input", "weight")),
-    **dict.fromkeys(("bag", "bag_layer"), _BAG),
+    **dict.fromkeys(("lookup", "indexed", "selected", "product", "batch"), ("input", "weight")),
+    "bag": ("input", "weight", "offsets"),
     "weighted_batch": ("input", "weight", "per_sample_weights"),
-    "weighted_bag": (*_BAG, "per_sample_weights"),
-    **dict.fromkeys(("linear", "head", "projected", "projected_vector", "projected_in_batches"), ("hidden", "weight")),
+    "weighted_bag": ("input", "weight", "offsets", "per_sample_weights"),
+    **dict.fromkeys(("linear", "projected", "projected_in_batches"), ("hidden", "weight")),
     "linear_with_bias": ("hidden", "weight", "bias"),
 }
-BAGS = ("batch", "bag", "bag_layer", "weighted_batch", "weighted_bag")
+BAGS = tuple(call for call in TAKES if call.endswith(("batch", "bag")))
 #: Calls that are one product of a matrix and the weight.
-PRODUCTS = ("linear", "linear_with_bias", "head", "projected", "projected_vector", "projected_in_batches")
+PRODUCTS = tuple(call for call, taken in TAKES.items() if "hidden" in taken)
 
 
 class _MixedDevicesAxes(NamedTuple):
@@ -64,13 +63,11 @@ class MixedDevicesCase(Axes, _MixedDevicesAxes):  # type: ignore[misc]
     def flags(self) -> dict[str, Any]:
         """The flags of the call."""
         mode = {"mode": self.mode} if self.call in BAGS else {}
-        return {**mode, "padding_idx": self.padding_idx} if self.call in (*BAGS, "lookup", "layer") else {}
+        return {**mode, "padding_idx": self.padding_idx} if self.call in (*BAGS, "lookup") else {}
 
     @property
     def shape(self) -> tuple[int, int]:
         """The shape of the output."""
-        if self.call == "projected_vector":
-            return (1, self.num_embeddings)
         return (self.vectors, self.num_embeddings if self.call in PRODUCTS else self.embedding_dim)
 
     def inputs(self) -> dict[str, Input]:
@@ -116,11 +113,11 @@ def repair(case: MixedDevicesCase) -> MixedDevicesCase:
     changes: dict[str, Any] = {}
     if case.call not in BAGS or case.call.startswith("weighted"):
         changes["mode"] = "sum"
-    if case.call not in (*BAGS, "lookup", "layer"):
+    if case.call not in (*BAGS, "lookup"):
         changes["padding_idx"] = None
     elif case.padding_idx is not None:
         changes["padding_idx"] = max(min(case.padding_idx, case.num_embeddings - 1), -case.num_embeddings)
-    if case.call in ("gathered", "product"):
+    if case.call == "product":
         changes["index_dtype"] = "int64"
     on_meta = tuple(name for name in NAMES if name in case.on_meta and name in case.takes)
     if case.learns and 0 < len(on_meta) < len(case.takes) and on_meta != ("upstream",):
