@@ -16,7 +16,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.creation import BEFORE, MAKINGS, ORIGINS, OTHERS, OWNERS, PLACES, UNDER
+from embcheck.families.parameter.creation import BEFORE, ORIGINS, OTHERS, PLACES, UNDER
 from embcheck.families.parameter.invalid_calls import ATTEMPTS, wrongly
 from embcheck.families.parameter.programs import observations
 
@@ -30,16 +30,12 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 class _ParameterAxes(NamedTuple):
     shape: tuple[int, ...] = (2, 3)
     origin: str = "plain"
-    make: str = "keyword"
-    requires_grad: bool = True
+    requires_grad: bool | None = True
     under: str = "enabled"
-    times: int = 1
     #: how it is put into a module, under which name, and what was there
     place: str = "assigned"
-    owner: str = "bare"
     slot: str = "weight"
     before: str = "none"
-    evaluating: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
     values: str = "small"
@@ -81,6 +77,11 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
         return counting.reshape(self.shape)
 
     @property
+    def learns(self) -> bool:
+        """Whether it requires grad, which is the default."""
+        return self.requires_grad is not False
+
+    @property
     def names(self) -> list[str]:
         """The module's parameters afterwards: a slot keeps its place unless it was deleted or is new."""
         moved = self.before in ("absent", *OTHERS) or self.place == "deleted_first"
@@ -91,7 +92,7 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, empty, refused, elements."""
+        """The axes and: rank, empty, refused, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
             **self.axes,
@@ -99,6 +100,7 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
             "empty": not size,
             "elements": size,
             "refused": self.wrong is not None,
+            "by_default": self.requires_grad is None,
         }
 
 
@@ -107,9 +109,10 @@ def plan(case: ParameterCase) -> Plan:
     if case.wrong is not None:
         return Plan(wrongly, {"data": fed["data"]}, {"attempt": ATTEMPTS[case.wrong]})
     options = {
-        "making": (ORIGINS[case.origin], MAKINGS[case.make], UNDER[case.under]),
-        "placing": (OWNERS[case.owner], BEFORE[case.before], PLACES[case.place]),
-        **{name: case.axes[name] for name in ("requires_grad", "slot", "evaluating", "times")},
+        "making": (ORIGINS[case.origin], UNDER[case.under]),
+        "placing": (BEFORE[case.before], PLACES[case.place]),
+        "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
+        "slot": case.slot,
     }
     return Plan(observations, fed, options)
 
@@ -118,23 +121,19 @@ def repair(case: ParameterCase) -> ParameterCase | None:
     """The case; what is attempted wrongly has simple axes otherwise."""
     if case.wrong is not None:
         return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
-    if case.before in OTHERS and case.place in ("registered", "in_the_dict"):
-        return case.but(place="assigned")  # what is there already is refused, or hides what is put into the dictionary
+    if case.before in OTHERS and case.place == "registered":
+        return case.but(place="assigned")  # what is there already is refused
     return case
 
 
 AXES: dict[str, tuple[Any, ...]] = {
     "shape": SHAPES,
     "origin": tuple(ORIGINS),
-    "make": tuple(MAKINGS),
-    "requires_grad": (True, False),
+    "requires_grad": (True, False, None),
     "under": tuple(UNDER),
-    "times": (1, 2, 3, 5),
     "place": tuple(PLACES),
-    "owner": tuple(OWNERS),
     "slot": ("weight", "bias", "embeddings"),
     "before": tuple(BEFORE),
-    "evaluating": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
     "values": ("small", "special"),
@@ -145,31 +144,24 @@ def scope() -> Iterator[ParameterCase]:
     """Every shape in every layout and dtype of every origin; every place; everything that must be refused."""
     origins = tuple(ORIGINS)
     for seed, (shape, layout, dtype) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMATS)):
-        yield ParameterCase(
-            shape, origins[seed % len(origins)], dtype=dtype, layout=layout, requires_grad=bool(seed % 3), seed=seed
-        )
-    for seed, (origin, make, under, grad) in enumerate(itertools.product(ORIGINS, MAKINGS, UNDER, (True, False))):
+        axes: dict[str, Any] = {"requires_grad": bool(seed % 3), "dtype": dtype, "layout": layout, "seed": seed}
+        yield ParameterCase(shape, origins[seed % len(origins)], **axes)
+    for seed, (origin, under, grad) in enumerate(itertools.product(ORIGINS, UNDER, AXES["requires_grad"])):
         layout = ("contiguous", "transposed", "offset")[seed % 3]
-        yield ParameterCase(
-            (2, 3), origin, make, grad, under, times=1 + seed % 3, layout=layout, values="special", seed=seed
-        )
-    owned = itertools.product(PLACES, AXES["before"], OWNERS, (True, False), (False, True))
-    for seed, (place, before, owner, grad, mode) in enumerate(owned):
-        axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
-        if not (before in OTHERS and place in ("registered", "in_the_dict")):
-            yield ParameterCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
+        yield ParameterCase((2, 3), origin, grad, under, layout=layout, values="special", seed=seed)
+    for seed, (place, before, grad) in enumerate(itertools.product(PLACES, BEFORE, (True, False))):
+        if not (before in OTHERS and place == "registered"):
+            axes = {"place": place, "before": before, "slot": AXES["slot"][seed % 3]}
+            yield ParameterCase((2, 2), requires_grad=grad, layout="transposed", **axes)
     for wrong, shape in itertools.product(ATTEMPTS, ((), (0,))):
         yield ParameterCase(shape, wrong=wrong)
 
 
 def fixed_cases() -> Iterator[ParameterCase]:
     """Everything that must be refused, in every profile."""
-    for wrong in ATTEMPTS:
-        yield ParameterCase((2, 3), wrong=wrong)
-    for before in OTHERS:
-        yield ParameterCase((2, 3), before=before)
+    yield from (ParameterCase(wrong=wrong) for wrong in ATTEMPTS)
+    yield from (ParameterCase(before=before) for before in OTHERS)
 
 
-SPACE = Space(
-    ParameterCase, AXES, repair, scope, fixed_cases, flags=("origin", "under", "requires_grad", "dtype"), strength=2
-)
+_FLAGS = ("origin", "under", "requires_grad", "dtype")
+SPACE = Space(ParameterCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)
