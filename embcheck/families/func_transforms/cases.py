@@ -46,10 +46,7 @@ class _TransformAxes(NamedTuple):
     dtype: str = "float32"
     index_dtype: str = "int64"
     layout: str = "contiguous"
-    index_layout: str = "contiguous"
-    upstream_layout: str = "contiguous"
     look: str = "functional"
-    threads: int = 1
     seed: int = 0
 
 
@@ -146,8 +143,8 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
         return {
             "weight": Input(self._laid("weight", self.format.encode(self.tables)), self.dtype, self.layout),
-            "indices": Input(self._laid("indices", tokens), self.index_dtype, self.index_layout),
-            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype, self.upstream_layout),
+            "indices": Input(self._laid("indices", tokens), self.index_dtype),
+            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype),
             "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype),
         }
 
