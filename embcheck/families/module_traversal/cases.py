@@ -28,10 +28,7 @@ _E: Node = ("e", "embedding", (("weight", "table"),), ())
 _H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
 #: Models that everybody builds, by name; random ones come as trees.
 TREES: dict[str, tuple[Node, ...]] = {
-    "embedding": (_E,),
-    "linear": (("h", "linear", (("weight", "table"), ("bias", "none")), ()),),
     "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
-    "head_first": (_E, _H, ("m", "dict", (), (("head", "h"), ("embedding", "e")))),
     "three": (
         _E, _H, ("f", "embedding", (("weight", "table"),), ()),
         ("m", "sequential", (), (("0", "e"), ("1", "h"), ("2", "f")))),
@@ -51,7 +48,6 @@ TREES: dict[str, tuple[Node, ...]] = {
         ("m", "module",
          (("a", "mean"), ("b", "mean"), ("c", "c_scratch"), ("n", "integers"), ("s", "scalar"), ("e", "nobuffer")), ()),
     ),
-    "bare": (("m", "module", (), ()),),
     "void": (
         ("n", "module", (("a", "p_void"), ("b", "p_void_too"), ("c", "p_scale")), ()),
         ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
@@ -60,9 +56,8 @@ TREES: dict[str, tuple[Node, ...]] = {
 }  # fmt: skip
 #: Conversions of the dtype, and what they make of numbers.
 DTYPES = {
-    "nothing": "", "double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16",
-    "to_double": "float64", "to_half_keyword": "float16", "to_like": "bfloat16",
-    "type_double": "float64", "type_text": "float32",
+    "nothing": "", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "to_single": "float32",
+    "to_double": "float64", "to_like": "bfloat16", "type_double": "float64",
 }  # fmt: skip
 
 
@@ -106,15 +101,12 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     @property
     def digits(self) -> Input:
         """Numbers that a narrower dtype has not: ties to either side and what is just beside them, what is too large or too
-        small for it, and zeros.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
+        small for it.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
         fmt = FORMATS[self.dtype]
-        ties = [
-            1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
-        ]
-        large, small = [65504.0, 65519.0, 65520.0, 3.38e38], [2.0**-24, 1.5 * 2.0**-24, 2.0**-25, 2.0**-26]
-        ends = [*large, *small, 2.0**-126, 2.0**-133, 0.0]
-        found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
-        return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
+        ties = [1 + place * 2.0**-p for p in (8, 11) for place in (1, 3, 1.5, 2.5, 0.5)]
+        ends = [65519.0, 65520.0, 1.5 * 2.0**-24, 2.0**-25, 2.0**-133, 0.0, np.inf]
+        found = np.array([sign * value for value in (*ties, *ends) for sign in (1, -1)])
+        return Input(fmt.encode(found), self.dtype)
 
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""
@@ -174,12 +166,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             found += self.metadata(f"{prefix}{name}.", child)
         return found
 
-    def emptied(self) -> list[str]:
-        """The names that have other memory once the model's own tensors do: a Parameter under each, a buffer here."""
-        own = {tensor for _, tensor in self.tensors("parameters", "", False, True) if not tensor.startswith("p_void")}
-        found = [name for name, tensor in self.tensors("parameters", "", True, False) if tensor in own]
-        return sorted(found + [name for name, _ in self.tensors("buffers", "", False, False)])
-
     def described(self, tensor: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """Dtype, shape and strides of a tensor."""
         if tensor.startswith("table"):
@@ -195,8 +181,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        several_children, nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not
-        persistent)."""
+        several_children, nameless (a tree of its own), passing (a buffer is not persistent)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
@@ -209,7 +194,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
             "nameless": bool(self.nodes),
             "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
-            "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
         }
 
 
@@ -220,20 +204,7 @@ def kind(tensor: str) -> str:
     return "parameters" if tensor.startswith(("table", "p")) else "buffers"
 
 
-_TENSORS = (
-    "table",
-    "p_a",
-    "p_b",
-    "p_void",
-    "p_void_too",
-    "none",
-    "mean",
-    "integers",
-    "scratch",
-    "scalar",
-    "nobuffer",
-    "other",
-)
+_TENSORS = ("table", "p_a", "p_b", "p_void", "none", "mean", "integers", "scratch", "scalar", "nobuffer", "other")
 
 
 def grow(draws: stream.Stream) -> tuple[Node, ...]:
