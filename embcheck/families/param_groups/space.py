@@ -10,7 +10,6 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.between_steps import BREAKS
 from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -21,10 +20,6 @@ OPTIMIZERS = (
 )
 #: Mixes of matrices, whose rows a sparse gradient names.
 MATRICES = ("one", "pair", "layouts")
-#: What Muon has for the others: a matrix without elements where a vector, too, may have none.
-_OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name in MIXES if name not in MATRICES} | {
-    "columnless": "columnless"
-}
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 #: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
@@ -47,7 +42,6 @@ BEGINNINGS = frozenset(
     {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
      "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
 )  # fmt: skip
-CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 
 
 def plan(case: ParamGroupsCase) -> Plan:
@@ -58,9 +52,8 @@ def plan(case: ParamGroupsCase) -> Plan:
         "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
         "gradient": programs.in_rows if case.sparse else programs.crosswise if case.crosswise else programs.alike,
-        "interrupt": BREAKS[case.interrupt],
+        "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
-        "hooked": case.hooked,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
@@ -94,12 +87,12 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.optimizer == "SparseAdam":
         changes["mix"] = case.mix if case.mix in MATRICES else "pair"
     if case.optimizer == "Muon":
-        changes["mix"] = _OF_MATRICES.get(case.mix, case.mix)
+        changes["mix"] = case.mix if case.mix in MATRICES else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
     if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
-        changes |= {"own": (), "owner": "last"}
+        changes["own"] = ()
     if case.steps < 2:
-        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
+        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping == "late" else case.grouping}
     return case.but(**changes)
 
 
@@ -107,14 +100,13 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
     """What an optimizer keeps, over steps of which some have no gradient."""
     for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
         yield repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))
-    for interrupt in BREAKS:
+    for interrupt in programs.BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from begun_late()
     yield from switched()
     yield from laid_out()
-    yield ParamGroupsCase("SparseAdam", interrupt="beside_empty")
-    for mix, adjusted in itertools.product(("matrices", "columnless"), KINDS["Muon"].flags["adjust_lr_fn"]):
-        yield repair(ParamGroupsCase("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))
+    for adjusted in KINDS["Muon"].flags["adjust_lr_fn"]:
+        yield repair(ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),)))
 
 
 def begun_late() -> Iterator[ParamGroupsCase]:
@@ -125,8 +117,8 @@ def begun_late() -> Iterator[ParamGroupsCase]:
         if path in ("", *known):
             flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
             up = (*flags, ("maximize", True))
-            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
-            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
+            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4)
+            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8)
             yield from map(repair, (late, turns))
 
 
@@ -154,7 +146,7 @@ def switched() -> Iterator[ParamGroupsCase]:
         flags = ((flag, True), *beside)
         if flag != "maximize":
             yield repair(ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8))
-        for seed, mix in enumerate(("vectors", "pair")):
+        for seed, mix in enumerate(("lengths", "pair")):
             climbing = (("maximize", True), *flags)
             yield repair(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
 
@@ -172,9 +164,9 @@ def _together() -> Iterator[ParamGroupsCase]:
     for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
         rich, mix = RICH.get(name, ()) if seed % 2 else (), "pair" if seed % 3 else "ranks"
         yield ParamGroupsCase(name, mix, grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
-    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, BREAKS, GROUPINGS)):
+    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, programs.BREAKS, GROUPINGS)):
         rich = RICH.get(name, ()) if seed % 2 else ()
-        axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
+        axes: dict[str, Any] = {"interrupt": interrupt, "closure": seed % 5 > 0, "seed": seed}
         yield ParamGroupsCase(name, "pair", grouping, flags=rich, own=OWN[seed % 3], **axes)
     for name, path in itertools.product(OPTIMIZERS, PATHS):
         eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
@@ -192,7 +184,7 @@ def _own_options() -> Iterator[ParamGroupsCase]:
                 options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
                 yield ParamGroupsCase(name, "pair", "each", **options, seed=seed)
                 # And beside the default of a group that comes later.
-                yield ParamGroupsCase(name, "pair", "late", **options, owner=("last", "first")[seed % 2], seed=seed)
+                yield ParamGroupsCase(name, "pair", "late", **options, seed=seed)
             for seed, value in enumerate(values):
                 held = bool(seed % 2)
                 yield ParamGroupsCase(name, "ranks", flags=((flag, value),), held=held, steps=6, seed=seed)
@@ -231,15 +223,13 @@ AXES: dict[str, tuple[Any, ...]] = {
     "mix": COMMON,
     "grouping": GROUPINGS,
     "absence": ABSENCES,
-    "owner": ("last", "first"),
     "path": PATHS,
-    "interrupt": tuple(BREAKS),
+    "interrupt": tuple(programs.BREAKS),
     "steps": (3, 1, 2, 4, 6),
     "held": (False, True),
     "frozen": (False, True),
     "faint": (False, True),
-    "closure": CLOSURES,
-    "hooked": (False, True),
+    "closure": (False, True),
     "crosswise": (False, True),
     "sparse": (False, True),
 }
