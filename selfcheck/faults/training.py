@@ -257,12 +257,6 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
-def _reticent(call: Call) -> Any:
-    if call.self._scale is None:
-        raise AttributeError("_backoff_factor")
-    return call()
-
-
 utils, Averaged = torch.nn.utils, averaging.AveragedModel
 faults_for(
     "clip_average_scale",
@@ -275,6 +269,5 @@ faults_for(
         "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
         "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
         "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
-        "A new scaler has no factor.": (GradScaler, "get_backoff_factor", _reticent),
     },
 )
