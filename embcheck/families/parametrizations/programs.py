@@ -1,4 +1,4 @@
-"""Programs: a tied weight is made to depend on other tensors: normed, orthogonal or pruned.
+"""Programs: a tied weight is made to depend on other tensors: normed, bounded or orthogonal.
 
 They import nothing but torch, for their source is what a counterexample's script shows.  Each acts on one side of a
 tied pair, ``(layer, other)``, and tells the weight that the layer then uses, how it is kept, and what is left of it.
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.nn.utils.parametrize
-import torch.nn.utils.prune
 from torch.nn import utils
 
 Tensor = torch.Tensor
@@ -148,52 +147,3 @@ def orthogonalized(
         if trivial:
             layer.weight = wanted
         return seen | {"assigned": now(layer) if trivial else None}
-
-
-def pruned(
-    side: str,
-    cuts: tuple[tuple[str, dict[str, Any]], ...],
-    weighed: bool,
-    frozen: bool,
-    weight: Tensor,
-    importance: Tensor,
-    upstream: Tensor,
-) -> dict[str, Any]:
-    prune = utils.prune
-    layer, other = sides(weight, side, frozen)
-    before = layer.weight
-    fresh = prune.is_pruned(layer)
-    beside = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=importance.detach() + 0.5)
-    masks = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        for name, options in cuts:
-            given = dict(options)
-            if weighed and name in ("l1_unstructured", "ln_structured"):
-                given["importance_scores"] = importance
-            if name == "custom_from_mask":
-                given["mask"] = importance > 2
-            if name == "global_unstructured":
-                prune.global_unstructured([(layer, "weight"), (beside, "weight")], prune.L1Unstructured, **given)
-            same = name == "global_unstructured" or getattr(prune, name)(layer, "weight", **given) is layer
-            masks.append(layer.weight_mask.clone())
-    seen: dict[str, Any] = {
-        "told": [fresh, prune.is_pruned(layer), same],
-        "masks": torch.stack(masks),
-        "original": layer.weight_orig.detach().clone(),
-        "kept": layer.weight_orig is before and other.weight is before,
-        "trains": layer.weight_orig.requires_grad,
-        "names": [[name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]],
-        "hooks": len(layer._forward_pre_hooks),
-        "set": learned(layer, upstream),
-        "copied": copied_value(layer),
-        "grad": layer.weight_orig.grad,
-    }
-    with torch.no_grad():
-        layer.weight_orig.mul_(-2)  # as a step would, after the last forward
-    prune.remove(layer, "weight")
-    return seen | {
-        "removed": layer.weight is before and other.weight is before and not prune.is_pruned(layer),
-        "clean": not layer._forward_pre_hooks and [name for name, _ in layer.named_buffers()] == [],
-        "after": now(layer),
-    }

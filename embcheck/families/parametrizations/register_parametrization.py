@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gc
-import io
-import itertools
-import pickle
 from typing import Any
 
 import torch
@@ -45,7 +41,6 @@ def mapped(
         "at_first": original.detach().clone(),
         "set": learned(layer, upstream),
         "grad": original.grad,
-        "refused": pickling_refused(layer),
     }
     twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
     written(twin.parametrizations.weight.original if copied else registered(twin, *chain), values)
@@ -54,7 +49,7 @@ def mapped(
         seen["twin"] = now(twin)
     seen["taken"] = taken_by_passers(weight, side, frozen, chain[1], passing)
     seen |= cached_twice(layer, original, values)
-    seen |= {"fresh": not_cached_outside(layer, original, values), "changed": now(layer)}
+    seen["changed"] = now(layer)
     if chain[1]:
         layer.weight = upstream
         seen |= {"assigned": now(layer), "found": original.detach().clone()}
@@ -97,20 +92,6 @@ def written(original: Tensor, values: Tensor) -> None:
         original.copy_(values)
 
 
-def pickling_refused(layer: Module) -> list[bool]:
-    """Whether each way to write a module raises, in training and evaluation."""
-    refused = []
-    for mode, pack in itertools.product((True, False), (pickle.dumps, lambda given: torch.save(given, io.BytesIO()))):
-        layer.train(mode)
-        try:
-            pack(layer)
-            refused.append(False)
-        except RuntimeError:
-            refused.append(True)
-    layer.train()
-    return refused
-
-
 def taken_by_passers(weight: Tensor, side: str, frozen: bool, inverse: bool, passing: int) -> int:
     """How many layers, which come and go within cached() one at a time, have the weight of another."""
     taken = 0
@@ -126,32 +107,12 @@ def taken_by_passers(weight: Tensor, side: str, frozen: bool, inverse: bool, pas
 
 
 def cached_twice(layer: Module, original: Tensor, values: Tensor) -> dict[str, Any]:
-    """The weight within cached() before and after a write to the original, and whether it is one and the same there."""
+    """The weight within cached() before and after a write to the original, and whether it is one there and two outside."""
     seen: dict[str, Any] = {"caches": []}
     for turn in (1, 2):
         with parametrize.cached():
             first = layer.weight
-            same = [first is layer.weight, bool((first == used(layer)).all())]
-            with parametrize.cached():
-                seen["caches"].append([*same, first is layer.weight])
+            seen["caches"].append([first is layer.weight, bool((first == used(layer)).all())])
             seen[f"cached{turn}"] = first.detach().clone()
         written(original, values)
-    return seen
-
-
-def not_cached_outside(layer: Module, original: Tensor, values: Tensor) -> bool:
-    """Whether nothing stays of what was cached, however cached() was left."""
-    fresh = layer.weight is not layer.weight
-    for depth in (1, 2):
-        with contextlib.suppress(ArithmeticError), contextlib.ExitStack() as regions:
-            for _ in range(depth):
-                regions.enter_context(parametrize.cached())
-            used(layer)
-            raise ArithmeticError
-        fresh = fresh and layer.weight is not layer.weight
-        written(original, original.detach() + 1)
-        new = used(layer)
-        with parametrize.cached():  # which begins with nothing
-            fresh = fresh and torch.equal(used(layer), new)
-        written(original, values)
-    return fresh
+    return seen | {"fresh": layer.weight is not layer.weight}

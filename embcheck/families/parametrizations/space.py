@@ -9,8 +9,7 @@ from typing import Any
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.parametrizations.cases import ParametrizationCase
-from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized, pruned
-from embcheck.families.parametrizations.prunings import PRUNINGS
+from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized
 from embcheck.families.parametrizations.register_parametrization import mapped
 
 #: The program of each kind, and the axes that are its options.
@@ -18,18 +17,16 @@ PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
     "orthogonalized": (orthogonalized, ("trivial",)),
-    "pruned": (pruned, ("weighed",)),
     "mapped": (mapped, ("leave", "copied", "passing", "evaluating")),
 }
 #: The axes of a kind that are none.
-_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}, "mapped": {"links", "inverse"}}
+_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "mapped": {"links", "inverse"}}
 
 
 def plan(case: ParametrizationCase) -> Plan:
     program, own = PROGRAMS[case.kind]
     further: dict[str, dict[str, Any]] = {
         "orthogonalized": {"kind": case.map},
-        "pruned": {"cuts": PRUNINGS[case.pruning]},
         "mapped": {"chain": (case.links, case.inverse)},
     }
     options = {name: case.axes[name] for name in (*own, "side", "frozen")}
@@ -39,7 +36,7 @@ def plan(case: ParametrizationCase) -> Plan:
 #: Axes that some kinds have.
 _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied", "passing"),
+    *("trivial", "links", "inverse", "leave", "copied", "passing"),
 )
 
 
@@ -49,12 +46,7 @@ def repair(case: ParametrizationCase) -> ParametrizationCase:
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
     if case.kind == "bounded" and case.dim not in (0, 1):
         changes["dim"] = 0
-    if case.kind == "mapped" and case.links == 0:
-        changes["links"] = 1
-    fitted = case.but(**changes)
-    if fitted.kind == "pruned" and (fitted.overcut or fitted.tied_scores):
-        return fitted.but(pruning="custom")
-    return fitted
+    return case.but(**changes)
 
 
 SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
@@ -70,8 +62,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "evaluating": (False, True),
     "map": (None, "matrix_exp", "cayley", "householder"),
     "trivial": (True, False),
-    "pruning": tuple(PRUNINGS),
-    "weighed": (False, True),
     "links": (1, 2),
     "inverse": (False, True),
     "leave": (True, False),
@@ -88,7 +78,6 @@ def scope() -> Iterator[ParametrizationCase]:
         "normed": ("old", "dim", "signs"),
         "bounded": ("old", "iterations", "evaluating"),
         "orthogonalized": ("map", "trivial"),
-        "pruned": ("pruning", "weighed"),
         "mapped": ("links", "inverse", "leave", "copied"),
     }
     seed = 0
