@@ -59,8 +59,6 @@ MIXES: dict[str, tuple[Member, ...]] = {
     # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
     "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
 }
-#: Those that go with everything else; of lengths, which are many, and complexes there are a few cases; matrices are Muon's.
-COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "complexes"))
 #: Of which dtype the real and the imaginary part are.
 PARTS = {"complex64": "float32", "complex128": "float64"}
 #: How the members are listed: which of them make a group, one of them perhaps after the first step.

@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -28,7 +28,7 @@ _OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
 _REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
 #: Options of the last group beside those of the others.
-OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)), ())
+OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)))
 #: Flags with which an optimizer keeps more than it must.
 RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "SGD": (("momentum", 0.5),),
@@ -69,6 +69,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
     never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
+    if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
+        flags = {}  # another optimizer's value
     own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
@@ -82,8 +84,9 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
     if sparse:
         changes |= {"held": False, "crosswise": False}
-    if case.mix == "complexes" and (case.optimizer in _REAL or path == "fused" or flags.get("fused")):
-        changes["mix"] = "pair"  # fused kernels are refused for them
+    unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
+    if case.mix == "matrices" or (case.mix == "complexes" and unfit):
+        changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
         changes["mix"] = case.mix if case.mix in MATRICES else "pair"
     if case.optimizer == "Muon":
@@ -152,78 +155,55 @@ def switched() -> Iterator[ParamGroupsCase]:
 
 
 def scope() -> Iterator[ParamGroupsCase]:
-    """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
-    return map(repair, itertools.chain(_together(), _own_options(), complexes(), scattered()))
-
-
-def _together() -> Iterator[ParamGroupsCase]:
-    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, COMMON, PATHS)):
-        yield ParamGroupsCase(name, mix, path=path, seed=seed)
-        kept: dict[str, Any] = {"held": True, "frozen": bool(seed % 2), "faint": bool(seed % 2)}
-        yield ParamGroupsCase(name, mix, path=path, flags=RICH.get(name, ()), **kept, seed=seed)
-    for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
-        rich, mix = RICH.get(name, ()) if seed % 2 else (), "pair" if seed % 3 else "ranks"
-        yield ParamGroupsCase(name, mix, grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
-    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, programs.BREAKS, GROUPINGS)):
-        rich = RICH.get(name, ()) if seed % 2 else ()
-        axes: dict[str, Any] = {"interrupt": interrupt, "closure": seed % 5 > 0, "seed": seed}
-        yield ParamGroupsCase(name, "pair", grouping, flags=rich, own=OWN[seed % 3], **axes)
-    for name, path in itertools.product(OPTIMIZERS, PATHS):
-        eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
-        flags = (("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5))
-        yield ParamGroupsCase(name, "pair", path=path, flags=flags, steps=4)
+    """Each option of a group of its own beside another one for everybody; each value of each flag alone."""
+    return map(repair, itertools.chain(_own_options(), _alone()))
 
 
 def _own_options() -> Iterator[ParamGroupsCase]:
-    for name in OPTIMIZERS:
+    for name, kind in KINDS.items():
         steps = 7 if name == "RAdam" else 3  # of which five are not rectified
-        for flag, values in KINDS[name].flags.items():
-            pairs = itertools.product(values, values) if flag not in _OF_THE_PATH else ()
+        for flag, values in kind.flags.items():
+            pairs = itertools.product(values, values) if name in OPTIMIZERS and flag not in _OF_THE_PATH else ()
             for seed, (value, other) in enumerate(pairs):
-                # The group's own value beside another one for everybody: a falsy value is a value.
+                # A falsy value is a value, beside another one and beside the default of a group that comes later.
                 options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
-                yield ParamGroupsCase(name, "pair", "each", **options, seed=seed)
-                # And beside the default of a group that comes later.
-                yield ParamGroupsCase(name, "pair", "late", **options, seed=seed)
-            for seed, value in enumerate(values):
-                held = bool(seed % 2)
-                yield ParamGroupsCase(name, "ranks", flags=((flag, value),), held=held, steps=6, seed=seed)
+                yield ParamGroupsCase(name, "pair", ("each", "late")[seed % 2], **options, seed=seed)
 
 
-def _flagged(name: str) -> list[tuple[tuple[str, Any], ...]]:
-    """Each value of each flag of an optimizer's algorithm, alone."""
-    flags = KINDS[name].flags.items()
-    return [((flag, value),) for flag, values in flags for value in values if flag not in _OF_THE_PATH]
-
-
-def complexes() -> Iterator[ParamGroupsCase]:
-    """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
-    for name, path in itertools.product(OPTIMIZERS, ("", "foreach")):
-        if name in _REAL:
-            continue
-        for seed, flags in enumerate([(), RICH.get(name, ()), *_flagged(name)]):
-            absence = ABSENCES[seed % len(ABSENCES)]
-            grouping = ("together", "each")[seed % 2]
-            yield ParamGroupsCase(name, "complexes", grouping, absence, path, flags, steps=4, seed=seed)
-
-
-def scattered() -> Iterator[ParamGroupsCase]:
-    """Sparse gradients of every mix, with each flag of the optimizers that take them."""
-    for name in OPTIMIZERS:
-        if not {"dense", "sparse"} <= KINDS[name].takes:
-            continue
-        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *_flagged(name)])):
+def _alone() -> Iterator[ParamGroupsCase]:
+    chosen = itertools.product(OPTIMIZERS, ("ranks", "complexes"), FLAGS, (False, True))
+    for seed, (name, mix, flags, sparse) in enumerate(chosen):
+        if all(flag in KINDS[name].flags for flag, _ in flags) and (not sparse or "sparse" in KINDS[name].takes):
             grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
             path = ("", "foreach")[seed // 2 % 2]
-            yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=4, sparse=True, seed=seed)
+            yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=6, sparse=sparse, seed=seed)
 
 
+#: No flag, what an optimizer keeps the most with, and each value of each flag of an algorithm, alone.
+FLAGS: tuple[tuple[tuple[str, Any], ...], ...] = tuple(
+    dict.fromkeys(
+        [
+            (),
+            (("betas", (0.5, 0.75)), ("alpha", 0.5)),
+            *RICH.values(),
+            *(
+                ((flag, value),)
+                for name in OPTIMIZERS
+                for flag, values in KINDS[name].flags.items()
+                for value in values
+                if flag not in _OF_THE_PATH
+            ),
+        ]
+    )
+)
 AXES: dict[str, tuple[Any, ...]] = {
     "optimizer": OPTIMIZERS,
-    "mix": COMMON,
+    "mix": tuple(MIXES),
     "grouping": GROUPINGS,
     "absence": ABSENCES,
     "path": PATHS,
+    "flags": FLAGS,
+    "own": OWN,
     "interrupt": tuple(programs.BREAKS),
     "steps": (3, 1, 2, 4, 6),
     "held": (False, True),
@@ -236,15 +216,14 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def draw(draws: stream.Stream) -> ParamGroupsCase:
-    """A random case: each axis and each flag at another value half of the time."""
+    """A random case: each axis at another value half of the time, and several flags."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     chosen["optimizer"] = draws.choice(OPTIMIZERS)
     known = KINDS[chosen["optimizer"]].flags
-    flags = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(3))
-    own = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(4))
-    return repair(ParamGroupsCase(**chosen, flags=flags, own=own, seed=draws.between(0, 255)))
+    for which, rarely in (("flags", 3), ("own", 4)):
+        chosen[which] = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(rarely))
+    return repair(ParamGroupsCase(**chosen, seed=draws.between(0, 255)))
 
 
-SPACE = Space(
-    ParamGroupsCase, AXES, repair, scope, fixed_cases, flags=("optimizer", "mix", "path"), draw=draw, strength=2
-)
+_FLAGS = ("optimizer", "mix", "path")
+SPACE = Space(ParamGroupsCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
