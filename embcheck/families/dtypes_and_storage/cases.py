@@ -159,7 +159,6 @@ def _overlapping(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 ORIGIN_OF: dict[str, Callable[[Array], Array]] = {
-    "one_row": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
     "tall": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
     "overlapping": _overlapping,
     "conjugate": _conjugate,

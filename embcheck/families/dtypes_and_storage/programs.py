@@ -66,25 +66,6 @@ _looker = into(LOOKERS)
 # -- where a tensor comes from -----------------------------------------------------------------------------------------
 
 
-def shared(given: Tensor) -> Tensor:
-    found: Tensor = given.clone().share_memory_()
-    return found
-
-
-def mapped(given: Tensor) -> Tensor:
-    if not given.numel():
-        return given
-    compact = given.clone(memory_format=torch.contiguous_format)
-    size = compact.untyped_storage().nbytes()
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        pass
-    storage: Any = torch.UntypedStorage.from_file(file.name, True, size)
-    storage.copy_(compact.untyped_storage())
-    table = torch.empty(0, dtype=given.dtype).set_(storage, 0, compact.shape, compact.stride())
-    os.unlink(file.name)
-    return table
-
-
 def mapped_tall(given: Tensor) -> Tensor:
     # A sparse file of more than 2^31 bytes, whose last rows are the given ones.
     size, width = given.element_size(), given.shape[1]
@@ -98,23 +79,12 @@ def mapped_tall(given: Tensor) -> Tensor:
     return table
 
 
-def read_only(given: Tensor) -> Tensor:
-    compact = given.contiguous()
-    if not compact.numel():
-        return compact
-    content = bytes(in_bytes(compact).flatten().tolist())
-    return torch.frombuffer(content, dtype=given.dtype).reshape(given.shape)
-
-
 ORIGINS: dict[str, Origin] = named(
     {
         "plain": lambda given: given,
         "subclass": lambda given: given.as_subclass(type("Tagged", (torch.Tensor,), {})),
-        "shared": shared,
-        "mapped": mapped,
+        "shared": lambda given: given.clone().share_memory_(),
         "mapped_tall": mapped_tall,
-        "read_only": read_only,
-        "one_row": lambda given: given[:1].expand(given.shape),
         "tall": lambda given: given[:1].expand(2**31 + 9, given.shape[1]),
         "overlapping": lambda given: given.as_strided(given.shape, (1, 1)),
         "conjugate": lambda given: given.conj(),

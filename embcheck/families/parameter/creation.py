@@ -1,4 +1,4 @@
-"""What a Parameter may be made of, under which mode, and how it is put into a module."""
+"""What a Parameter may be made of, under which mode, how it is put into a module, and what a module must not take."""
 
 from __future__ import annotations
 
@@ -90,3 +90,52 @@ PLACES: dict[str, Callable[[Module, str, Tensor], None]] = named(
         "deleted_first": deleted_first,
     }
 )
+
+
+def wrongly(attempt: Callable[[Module, Tensor], Any], data: Tensor) -> dict[str, Any]:
+    module: Module = nn.Module()
+    module.weight = nn.Parameter(torch.zeros(2))
+    module.register_parameter("nothing", None)
+    module.register_buffer("mean", torch.zeros(2))
+    module.part = nn.Identity()
+    module.number = 5
+
+    def held() -> list[Any]:
+        parts = (module._parameters, module._buffers, module._modules)
+        return [module.number, *((name, id(thing)) for part in parts for name, thing in part.items())]
+
+    kept = held()
+    try:
+        attempt(module, data)
+    except Exception as error:
+        if held() != kept:
+            raise AssertionError("what was refused changed the module") from error
+        raise
+    return {}
+
+
+#: What is attempted with a module ``m`` and a tensor.
+ATTEMPTS: dict[str, Callable[[Module, Tensor], Any]] = named(
+    {
+        "tensor_assigned": lambda m, data: setattr(m, "weight", data),
+        "detached_assigned": lambda m, data: setattr(m, "weight", nn.Parameter(data).detach()),
+        "tensor_registered": lambda m, data: m.register_parameter("other", data),
+        "product_registered": lambda m, data: m.register_parameter("other", nn.Parameter(data) * 1),
+        "name_of_a_number": lambda m, data: m.register_parameter("number", nn.Parameter(data)),
+        "name_of_a_buffer": lambda m, data: m.register_parameter("mean", nn.Parameter(data)),
+        "name_of_a_part": lambda m, data: m.register_parameter("part", nn.Parameter(data)),
+        "name_with_a_dot": lambda m, data: m.register_parameter("a.b", nn.Parameter(data)),
+        "buffer_over_a_parameter": lambda m, data: m.register_buffer("weight", data),
+        "part_over_a_parameter": lambda m, data: m.add_module("weight", nn.Identity()),
+        "getting_nothing": lambda m, data: m.get_parameter("other"),
+        "integers_that_train": lambda m, data: nn.Parameter(data.long()),
+    }
+)
+#: What each must raise.
+ERRORS: dict[str, tuple[type[Exception], ...]] = {
+    **dict.fromkeys(ATTEMPTS, (TypeError,)),
+    "product_registered": (TypeError, ValueError),
+    **dict.fromkeys((name for name in ATTEMPTS if name.startswith("name_") or "_over_" in name), (KeyError,)),
+    "getting_nothing": (AttributeError,),
+    "integers_that_train": (RuntimeError,),
+}
