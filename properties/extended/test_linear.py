@@ -42,7 +42,7 @@ law = affine_family.law
         "outputs=0",
         "times=3",
         "special",
-        "between=doubled",
+        "doubled",
         "bias",
     }
     | {"vector"},
@@ -50,23 +50,6 @@ law = affine_family.law
 def linear_computes_its_formula(case: LinearCase, out: Outcome) -> Finding:
     found = [within(out.values[turn], *case.value(turn)) for turn in range(case.times)]
     return every(*found)
-
-
-@law(
-    "Linear and LazyLinear have the given sizes and parameters within ±1/√in_features.",
-    source="nn.LazyLinear: the weight and bias are initialized in the first call; nn.Linear: U(−√k, √k)",
-    must_cover={"lazy", "bias", "width=0", "outputs=0", "rank=1", "empty", "dtype=float16"},
-)
-def linear_initializes_its_parameters(case: LinearCase, out: Outcome) -> Finding:
-    shapes = {"weight": (case.outputs, case.width)} | ({"bias": (case.outputs,)} if case.bias else {})
-    born = [(name, shape, True) for name, shape in shapes.items()]
-    # The bound is rounded to the layer's format, in which the numbers are drawn.
-    limit = (1 + 2 * case.format.unit_roundoff) / max(case.width, 1) ** 0.5
-    drawn = [out.drawn.entry(name) for name in shapes] if case.width else []
-    return every(
-        same(out.became, ("Linear", case.width, case.outputs, True, born)),
-        *(within(each, np.zeros(each.raw.shape), np.full(each.raw.shape, limit)) for each in drawn),
-    )
 
 
 @law(
@@ -104,7 +87,7 @@ def _row_major(out: Outcome, shape: tuple[int, ...], times: int) -> Finding:
         "rank=5",
         "empty",
         "times=3",
-        "between=doubled",
+        "doubled",
         "width=0",
     },
     when=lambda case: not case.is_special,
@@ -147,7 +130,7 @@ def linear_rows_are_independent(case: LinearCase, out: Outcome) -> Finding:
     source="no side effects",
 )
 def linear_modifies_no_input(case: LinearCase, out: Outcome) -> Finding:
-    written = ("weight", "bias") if case.between == "doubled" else ()
+    written = ("weight", "bias") if case.doubled else ()
     return every(is_true(out.unmoved, "a call counted as a write"), unwritten(out, *written))
 
 

@@ -34,9 +34,9 @@ class _AffineAxes(NamedTuple):
     outputs: int = 2
     lead: tuple[int, ...] = (2,)
     bias: bool = False
-    made: str = "plain"
     call: str = "module"
-    between: str = "nothing"
+    #: whether weight and bias are doubled between the calls
+    doubled: bool = False
     times: int = 1
     #: whether the input, the weight and the bias require grad
     trains: tuple[bool, bool, bool] = (False, True, True)
@@ -154,7 +154,7 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
 
     def factor(self, turn: int) -> float:
         """By what weight and bias were multiplied before a call."""
-        return 2.0**turn if self.between == "doubled" else 1.0
+        return 2.0**turn if self.doubled else 1.0
 
     def value(self, turn: int) -> tuple[Floats, Floats]:
         """What a call returns, with its bound, shape (*lead, outputs)."""
@@ -214,7 +214,7 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
+        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special,
         vector (the weight has no axis of outputs), reads_on (AMX reads on behind the rows of one of its products)."""
         first, second, third = self.trains
         return {
@@ -228,7 +228,6 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
             "input_alone": first and not (second or (third and self.bias)),
             "special": self.is_special,
             "vector": self.call == "vector",
-            "lazy": self.made.startswith("lazy"),
             "reads_on": any_reads_on(self.computed.name, self.products),
         }
 

@@ -11,22 +11,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
 Call = Callable[[Module, Tensor, Tensor, Tensor | None], Tensor]
 
-#: The layer, made of the input and with the sizes of weight and bias.
-MADE: dict[str, Callable[[Tensor, Tensor, Tensor | None], Module]] = {}
-BETWEEN: dict[str, Callable[[Module], None]] = {}
-
 
 def affine(
-    made: Callable[[Tensor, Tensor, Tensor | None], Module],
     call: Call,
-    between: Callable[[Module], None],
+    doubled: bool,
     trains: tuple[bool, bool, bool],
     grad_mode: str,
     autocast: bool,
@@ -36,10 +31,7 @@ def affine(
     upstream: Tensor,
     bias: Tensor | None = None,
 ) -> dict[str, Any]:
-    layer = made(x.detach(), weight, bias)
-    drawn = {name: part.detach() for name, part in layer.named_parameters()}
-    born = [(name, tuple(part.shape), part.requires_grad) for name, part in layer.named_parameters()]
-    became = (type(layer).__name__, layer.in_features, layer.out_features, layer.training, born)
+    layer: Module = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
     layer.weight = torch.nn.Parameter(weight, requires_grad=trains[1])
     if bias is not None:
         layer.bias = torch.nn.Parameter(bias, requires_grad=trains[2])
@@ -54,7 +46,9 @@ def affine(
     graded = False
     for turn in range(times):
         if turn:
-            between(layer)
+            with torch.no_grad():
+                for part in layer.parameters() if doubled else ():
+                    part.mul_(2)
             versions = [part._version for part in parts]
         with guard(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             value = call(layer, x, layer.weight, layer.bias)
@@ -76,8 +70,6 @@ def affine(
     )
     filled = not value.numel() or bool((value == 7).all())
     return {
-        "became": became,
-        "drawn": drawn,
         "values": torch.stack(values),
         "strides": strides,
         "kinds": kinds,
@@ -97,28 +89,6 @@ def misfit(attempt: Callable[[Tensor, Tensor, Tensor], Any], x: Tensor, weight: 
     return {"accepted": attempt(x, weight, bias)}
 
 
-@into(MADE)
-def plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
-    return torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
-
-
-@into(MADE)
-def lazy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
-    layer = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
-    layer(x)
-    return layer
-
-
-@into(MADE)
-def lazy_and_tied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Module:
-    """A lazy head whose weight is a table's from the start."""
-    table = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=torch.zeros_like(weight))
-    layer: Module = torch.nn.LazyLinear(weight.shape[0], bias is not None, dtype=weight.dtype)
-    layer.weight = table.weight
-    layer(x)
-    return layer
-
-
 def functional_call(layer: Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return torch.func.functional_call(layer, given, (x,))  # type: ignore[no-any-return]
@@ -133,19 +103,6 @@ CALLS: dict[str, Call] = named(
         "vector": lambda layer, x, weight, bias: F.linear(x, weight[0], None if bias is None else bias[0])[..., None],
     }
 )
-
-
-@into(BETWEEN)
-def nothing(layer: Module) -> None:
-    pass
-
-
-@into(BETWEEN)
-def doubled(layer: Module) -> None:
-    with torch.no_grad():
-        layer.weight.mul_(2)
-        if layer.bias is not None:
-            layer.bias.mul_(2)
 
 
 #: What must be refused.

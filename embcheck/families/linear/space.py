@@ -12,7 +12,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.linear.cases import LEADS, LONG, SIZES, WIDE, LinearCase
-from embcheck.families.linear.programs import BETWEEN, CALLS, MADE, MISFITS, affine, misfit
+from embcheck.families.linear.programs import CALLS, MISFITS, affine, misfit
 
 TRAINS = tuple((a, b, c) for a in (False, True) for b in (False, True) for c in (False, True))
 
@@ -32,9 +32,8 @@ def plan(case: LinearCase) -> Plan:
     if case.misfit is not None:
         fed = {name: given for name, given in case.inputs().items() if name != "upstream"}
         return Plan(misfit, fed, {"attempt": MISFITS[case.misfit]})
-    options = {name: case.axes[name] for name in ("trains", "grad_mode", "autocast", "times")}
-    options |= {"made": MADE[case.made], "call": CALLS[case.call], "between": BETWEEN[case.between]}
-    return Plan(affine, case.inputs(), options)
+    options = {name: case.axes[name] for name in ("doubled", "trains", "grad_mode", "autocast", "times")}
+    return Plan(affine, case.inputs(), {"call": CALLS[case.call], **options})
 
 
 def repair(case: LinearCase) -> LinearCase | None:
@@ -70,9 +69,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "outputs": SIZES[1:],
     "lead": LEADS,
     "bias": (False, True),
-    "made": tuple(MADE),
     "call": tuple(CALLS),
-    "between": tuple(BETWEEN),
+    "doubled": (False, True),
     "times": (1, 2, 3, 4),
     "trains": TRAINS,
     "grad_mode": ("enabled", "no_grad", "inference"),
@@ -96,17 +94,15 @@ def _shaped() -> Iterator[LinearCase]:
         case = LinearCase(lead=lead, trains=trains, bias=bias, dtype=tuple(FORMATS)[seed % 4], seed=seed)
         yield case.but(weight_layout=LAYOUTS[seed % 6])
         if trains[2]:
-            sized = case.but(width=SIZES[seed % 5])
-            yield sized.but(call="vector")
-            yield sized.but(made=tuple(MADE)[1 + seed % (len(MADE) - 1)], outputs=SIZES[seed // 5 % 7])
+            yield case.but(width=SIZES[seed % 5], call="vector")
     for width, outputs, lead, bias in itertools.product(range(4), range(4), LEADS[:12], (False, True)):
         yield LinearCase(width, outputs, lead, bias, trains=(True, True, True), seed=width + outputs)
 
 
 def _called() -> Iterator[LinearCase]:
-    calls = itertools.product(CALLS, BETWEEN, AXES["grad_mode"], AXES["autocast"], LEADS[:6])
-    for seed, (call, between, mode, autocast, lead) in enumerate(calls):
-        axes = {"call": call, "between": between, "grad_mode": mode, "autocast": autocast}
+    calls = itertools.product(CALLS, (False, True), AXES["grad_mode"], AXES["autocast"], LEADS[:6])
+    for seed, (call, doubled, mode, autocast, lead) in enumerate(calls):
+        axes = {"call": call, "doubled": doubled, "grad_mode": mode, "autocast": autocast}
         layout, dtype = ("transposed", "contiguous")[seed % 2], tuple(FORMATS)[seed % 3]
         yield LinearCase(3, 3, lead, bool(seed % 3), **axes, times=3, weight_layout=layout, dtype=dtype, seed=seed)
     for seed, (values, lead, layout, dtype) in enumerate(itertools.product(VALUES, LEADS[:10], LAYOUTS[:3], FORMATS)):

@@ -98,16 +98,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         fmt = FORMATS[self.dtype]
         return Input(fmt.encode(np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
 
-    @property
-    def digits(self) -> Input:
-        """Numbers that a narrower dtype has not: ties to either side and what is just beside them, what is too large or too
-        small for it.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
-        fmt = FORMATS[self.dtype]
-        ties = [1 + place * 2.0**-p for p in (8, 11) for place in (1, 3, 1.5, 2.5, 0.5)]
-        ends = [65519.0, 65520.0, 1.5 * 2.0**-24, 2.0**-25, 2.0**-133, 0.0, np.inf]
-        found = np.array([sign * value for value in (*ties, *ends) for sign in (1, -1)])
-        return Input(fmt.encode(found), self.dtype)
-
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""
         seen: set[str] = set()
@@ -156,14 +146,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         found += [(prefix + name, t) for name, t in own if kind(t) == "buffers" and not t.endswith("scratch")]
         for name, child in self.parts[node][3]:
             found += self.state(f"{prefix}{name}.", child)
-        return found
-
-    def metadata(self, prefix: str, node: str = "") -> list[str]:
-        """The keys of state_dict()._metadata: the path of each module."""
-        node = node or self.root
-        found = [prefix[:-1]]
-        for name, child in self.parts[node][3]:
-            found += self.metadata(f"{prefix}{name}.", child)
         return found
 
     def described(self, tensor: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
@@ -236,7 +218,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
         "convert": CONVERSIONS[case.convert],
         **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads")},
     }
-    return Plan(traversed, {"table": case.weight, "digits": case.digits}, options)
+    return Plan(traversed, {"table": case.weight}, options)
 
 
 def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:

@@ -30,7 +30,6 @@ def traversed(
     swapped: bool,
     grads: str,
     table: Tensor,
-    digits: Tensor,
 ) -> dict[str, Any]:
     model, made = built(nodes, frozen, dtype, table)
     model.train(not evaluating)
@@ -40,7 +39,7 @@ def traversed(
     seen |= state_forms(model, prefix) | {"modes": modes(model, evaluating), "flags": gradient_flags(model)}
     if grads:
         given_gradients(model, grads == "sparse")
-    seen |= converted(model, convert, names) | rounded(convert, digits)
+    seen |= converted(model, convert, names)
     seen["hooks"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, dtype, table)[0])
     return seen
@@ -93,8 +92,6 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
     things = {id(thing) for thing in made.values()}
     places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
     return [
-        type(state).__name__,
-        sorted(getattr(state, "_metadata", {"none": 0})),
         [(name, places.get((value.data_ptr(), value.shape), "?")) for name, value in state.items()],
         [(id(value) in things, value.requires_grad) for value in state.values()],
         [(dtype_of(value), tuple(value.shape), value.stride()) for value in state.values()],
@@ -103,12 +100,9 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
 
 def state_forms(model: Module, prefix: str) -> dict[str, Any]:
     """A state_dict without arguments and one into a given dict."""
-    simple = model.state_dict()
-    metadata = getattr(simple, "_metadata", {"none": 0})
     own: dict[str, Any] = {"before": torch.zeros(1)}
     return {
-        "simple": (list(simple), type(simple).__name__, sorted(metadata)),
-        "versions": all("version" in kept for kept in getattr(simple, "_metadata", {}).values()),
+        "simple": list(model.state_dict()),
         "destination": model.state_dict(destination=own, prefix=prefix) is own,
         "destination_keys": list(own),
     }
@@ -146,15 +140,6 @@ def converted(model: Module, convert: Callable[[Module], Module], names: dict[in
         "converted_buffers": [(name, dtype_of(thing)) for name, thing in model.named_buffers()],
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],
     }
-
-
-def rounded(convert: Callable[[Module], Module], digits: Tensor) -> dict[str, Any]:
-    """What a conversion makes of numbers, in a Parameter and in a buffer."""
-    holder: Module = torch.nn.Module()
-    holder.digits = torch.nn.Parameter(digits)
-    holder.register_buffer("rest", digits[1:].clone())
-    convert(holder)
-    return {"rounded": holder.digits.detach(), "rounded_buffer": holder.rest}
 
 
 def traced(model: Module) -> tuple[list[str], bool]:
