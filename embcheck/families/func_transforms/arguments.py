@@ -42,34 +42,30 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     return {"result": to_table[0], "value": value, "agrees": same}
 
 
-@transform
-def jacrev_by_arguments(look: Look, at: At) -> Seen:
+def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
+    """A Jacobian by the second of two arguments, which argnums name in several ways."""
+
     def looked(sent: Tensor, table: Tensor) -> Tensor:
         return look(table, at.indices) + 0 * sent
 
     def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return looked(sent, table), look(table, at.indices)
 
-    jacobian, given = torch.func.jacrev, (at.upstream, at.weight)
-    ways = [jacobian(looked, argnums)(*given) for argnums in (1, -1)]
+    given = (at.upstream, at.weight)
+    ways = [jacobian(looked, argnums)(*given) for argnums in (1, *last)]
     ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
     found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
     return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
+
+
+@transform
+def jacrev_by_arguments(look: Look, at: At) -> Seen:
+    return by_arguments(torch.func.jacrev, look, at, -1)
 
 
 @transform
 def jacfwd_by_arguments(look: Look, at: At) -> Seen:
-    def looked(sent: Tensor, table: Tensor) -> Tensor:
-        return look(table, at.indices) + 0 * sent
-
-    def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return looked(sent, table), look(table, at.indices)
-
-    jacobian, given = torch.func.jacfwd, (at.upstream, at.weight)
-    ways = [jacobian(looked, 1)(*given), jacobian(looked, argnums=(1,))(*given)[0]]
-    ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
-    found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
-    return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
+    return by_arguments(torch.func.jacfwd, look, at)
 
 
 @transform

@@ -104,18 +104,18 @@ def values_of_three(case: TransformCase, sample: Sample) -> Expected:
 
 ORACLES: dict[str, Oracle] = {
     **dict.fromkeys(("grad", "grad_and_value", "vjp", "grad_by_arguments", "vjp_by_arguments"), one(pulled)),
-    **dict.fromkeys(("jvp", "dual", "jvp_by_arguments"), one(pushed)),
+    **dict.fromkeys(("jvp", "jvp_by_arguments"), one(pushed)),
     "backward_twice": one(pushed_masked),
-    **dict.fromkeys(("jacrev", "jacrev_in_chunks", "jacrev_by_arguments"), one(jacobian_masked)),
+    **dict.fromkeys(("jacrev", "jacrev_by_arguments"), one(jacobian_masked)),
     **dict.fromkeys(("jacfwd", "jacfwd_by_arguments", "jacfwd_from_the_end"), one(jacobian)),
     "stacked_layers": one(values_of_three),
-    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_nested", "vmap_by_names"), stacked(value)),
+    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_by_names"), stacked(value)),
     "vmap_backward": to_tables,
     **dict.fromkeys(("vmap_of_grad", "vmap_of_vjp"), stacked(pulled)),
     "vmap_of_jvp": stacked(pushed),
     "vmap_of_jacrev": stacked(jacobian_masked),
     "hessian": one(second),
-    **dict.fromkeys(("functional_hvp", "forward_over_reverse", "reverse_over_forward"), one(curved)),
+    **dict.fromkeys(("functional_hvp", "forward_over_reverse"), one(curved)),
 }
 
 
@@ -127,21 +127,13 @@ def expected(case: TransformCase) -> Expected:
 #: Transforms that vmap maps over samples.
 MAPPED = tuple(name for name in ORACLES if "vmap" in name)
 #: Those whose result doesn't depend on the upstream gradient.
-WITHOUT_UPSTREAM = ("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "vmap_of_jacrev")
+WITHOUT_UPSTREAM = ("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_of_jvp", "vmap_of_jacrev")
 #: Those whose result has (V·D)² or N·D·V·D elements.
 WIDE = ("hessian", *(name for name in ORACLES if "jac" in name))
 #: Those that give a sparse gradient back.
-SPARSE = (
-    "grad",
-    "grad_and_value",
-    "vjp",
-    "vmap_backward",
-    "reverse_over_forward",
-    "grad_by_arguments",
-    "vjp_by_arguments",
-)
+SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments", "vjp_by_arguments")
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
-DENSE = ("vmap_by_names", "jvp", "dual", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_nested", "vmap_of_jvp",
-         "functional_hvp", "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
+DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
+         "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
 #: Those in which one_hot, which looks at its indices' values, can be asked for them.
 LOOKS_AT_VALUES = ("vmap_value", "vmap_backward", *(name for name in ORACLES if name not in MAPPED))

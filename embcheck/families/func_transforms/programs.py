@@ -98,25 +98,12 @@ def jvp(look: Look, at: At) -> Seen:
     return {"result": moved, "value": value}
 
 
-@transform
-def dual(look: Look, at: At) -> Seen:
-    with torch.autograd.forward_ad.dual_level():
-        value = look(torch.autograd.forward_ad.make_dual(at.weight, at.tangent), at.indices)
-        parts = torch.autograd.forward_ad.unpack_dual(value)
-        return {"result": parts.tangent, "value": parts.primal}
-
-
 # -- Jacobians -----------------------------------------------------------------------------------------------------
 
 
 @transform
 def jacrev(look: Look, at: At) -> Seen:
     return {"result": torch.func.jacrev(lambda table: look(table, at.indices))(at.weight)}
-
-
-@transform
-def jacrev_in_chunks(look: Look, at: At) -> Seen:
-    return {"result": torch.func.jacrev(lambda table: look(table, at.indices), chunk_size=2)(at.weight)}
 
 
 @transform
@@ -153,12 +140,6 @@ def vmap_by_names(look: Look, at: At) -> Seen:
     plain = torch.func.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)
     same = torch.equal(mapped({"tokens": tokens, "beside": None}), plain)
     return {"result": mapped({"beside": None, "tokens": tokens}), "agrees": same}
-
-
-@transform
-def vmap_nested(look: Look, at: At) -> Seen:
-    mapped = torch.vmap(torch.vmap(look, (None, 0)), at.look_dims, at.out_dim)
-    return {"result": mapped(at.weight, at.indices)}
 
 
 @transform
@@ -224,15 +205,6 @@ def functional_hvp(look: Look, at: At) -> Seen:
 def forward_over_reverse(look: Look, at: At) -> Seen:
     gradient = torch.func.grad(quadratic(look, at))
     return {"result": torch.func.jvp(gradient, (at.weight,), (at.tangent,))[1]}
-
-
-@transform
-def reverse_over_forward(look: Look, at: At) -> Seen:
-    def slope(table: Tensor) -> Tensor:
-        found: Tensor = torch.func.jvp(quadratic(look, at), (table,), (at.tangent,))[1]
-        return found
-
-    return {"result": torch.func.grad(slope)(at.weight)}
 
 
 @transform

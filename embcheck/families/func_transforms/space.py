@@ -64,8 +64,6 @@ def repair(case: TransformCase) -> TransformCase | None:
     changes["mapped"] = (mapped or ("indices",)) if case.transform in MAPPED else ()
     if case.transform not in MAPPED:
         changes |= {"in_dim": 0, "out_dim": 0, "batch": 2}
-    if case.transform == "vmap_nested" and not (case.shape and case.shape[0]):
-        changes["shape"] = (2, *case.shape[1:])
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
     scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp" and not product
@@ -110,8 +108,6 @@ def fixed_cases() -> Iterator[TransformCase]:
             yield TransformCase(rows, width, name, "cycle", (4,), (None, 0)[seed % 2], mapped=("indices",), seed=seed)
     for seed, (rows, width, numel) in enumerate(((5, 3, 65), (5, 129, 17), (1001, 2, 33), (5, 1, 1001), (3, 2, 3073))):
         for position, name in enumerate(name for name in ORACLES if name not in WIDE):
-            if name == "vmap_nested" and numel > 100:
-                continue
             mapped = SUBSETS[(seed + position) % len(SUBSETS)]
             dtype = ("float32", "float64")[(seed + position) % 2]
             padding = (None, rows - 1, 0)[(seed + position) % 3]

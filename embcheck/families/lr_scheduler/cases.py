@@ -27,7 +27,6 @@ METRICS: dict[str, tuple[float, ...]] = {
 PLATEAUS = {
     "plateau": plateau(factor=0.5, patience=0),
     "plateau_patient": plateau("min", 0.5, 1, 0.5, "abs", 2, 0.125),
-    "plateau_highest": plateau(mode="max", factor=0.25, patience=1, threshold=0.25),
     "plateau_highest_absolute": plateau("max", 0.5, 0, 1.5, "abs", cooldown=1, eps=0.2),
     "plateau_of_groups": plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
 }

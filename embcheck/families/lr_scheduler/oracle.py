@@ -148,15 +148,9 @@ SCHEDULERS: dict[str, Scheduler] = {
     "chained": made("ChainedScheduler", _in_a_chain, *_CHAIN),
     "averaging": made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
                        swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear"),
-    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 2.0, min(e / 3, 1.0)), 2.0, 3, "cos"),
     "cyclic": _cyclic(_TWO_AND_TWO, base_lr=0.5, max_lr=1.5, step_size_up=2),
     "cyclic_halved": _cyclic(Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)), 0.5, 1.5, 1, 3, "triangular2",
                              base_momentum=0.25, max_momentum=0.75, momenta=(0.75, 0.25)),
-    "cyclic_range": _cyclic(Cycle(0.0, 1.0, 3, 1, lambda cycle, epoch: 0.75**epoch), 0.0, 1.0, step_size_up=3,
-                            step_size_down=1, mode="exp_range", gamma=0.75),
-    "cyclic_function": _cyclic(Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / cycle), 0.25, 1.25, 2, by="reciprocal",
-                               scale_mode="cycle"),
-    "cyclic_each": _cyclic(Cycle(0.5, 1.5, 1, 1), 0.5, 1.5, 1, 1),
     "one_cycle": _one_cycle(_QUARTER, (0.25, 1.0, 0.25 / 16), (0.75, 0.5, 0.75), max_lr=1.0, total_steps=12, pct_start=0.25,
                             base_momentum=0.5, max_momentum=0.75, div_factor=4.0, final_div_factor=16.0),
     "one_cycle_linear": _one_cycle((0, 5, 11), (0.08, 2.0, 0.08e-4), None, 2.0, epochs=3, steps_per_epoch=4, pct_start=0.5,
@@ -164,9 +158,6 @@ SCHEDULERS: dict[str, Scheduler] = {
     "one_cycle_three": _one_cycle((0, 4.2, 8.4, 12), (0.5, 1.0, 0.5, 0.5 / 8), (0.95, 0.85, 0.95, 0.95), 1.0, 13,
                                   pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0,
                                   final_div_factor=8.0),
-    "one_cycle_level": _one_cycle((0, 2.25, 4.5, 12), (0.5, 1.0, 0.5, 0.5), (0.75, 0.5, 0.75, 0.75), 1.0, 13, pct_start=0.25,
-                                  anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
-                                  div_factor=2.0, final_div_factor=1.0),
     "cyclic_of_groups": made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
                               (0.5, 0.25), (1.5, 2.0), 2, 2, base_momentum=(0.25, 0.5), max_momentum=(0.75, 0.875),
                               momentum=lambda e, g: _TWO_AND_TWO.at(e, *((0.75, 0.25), (0.875, 0.5))[g])),
@@ -174,13 +165,8 @@ SCHEDULERS: dict[str, Scheduler] = {
                                  total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25),
                                  max_momentum=(0.75, 0.875), div_factor=4.0, final_div_factor=16.0,
                                  momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))),
-    # The shortest that each can be.
+    # The shortest that it can be.
     "step_each": made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
-    "constant_once": made("ConstantLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, 1),
-    "linear_once": made("LinearLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, total_iters=1),
-    "averaging_once": made("SWALR", lambda base, e, g: base if e < 1 else 0.125, 0.125, 1, "linear"),
-    "sequential_each": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
-                             part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), [1]),
     # Over no steps.
     "constant_of_none": made("ConstantLR", lambda base, e, g: base, 0.5, total_iters=0),
     "linear_of_none": made("LinearLR", lambda base, e, g: base * 0.5, 0.25, 0.5, total_iters=0),
@@ -188,7 +174,6 @@ SCHEDULERS: dict[str, Scheduler] = {
     # One within another.
     "sequential_within": made("SequentialLR", _in_sequence, part("SequentialLR", *_SEQUENCE), []),
     "chained_within": made("SequentialLR", _in_a_chain, part("ChainedScheduler", *_CHAIN), []),
-    "chained_sequential": made("ChainedScheduler", _in_sequence, part("SequentialLR", *_SEQUENCE)),
 }  # fmt: skip
 
 

@@ -36,10 +36,6 @@ def bag(input: Tensor, weight: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
     return F.embedding_bag(input, weight, offsets, **flags)
 
 
-def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.linear(hidden, weight, bias)
-
-
 CALLS: dict[str, Call] = named(
     {
         "lookup": lambda input, weight, padding_idx: F.embedding(input, weight, padding_idx),
@@ -50,8 +46,8 @@ CALLS: dict[str, Call] = named(
         "bag": bag,
         "weighted_batch": batch,
         "weighted_bag": bag,
-        "linear": linear,
-        "linear_with_bias": linear,
+        "linear": lambda hidden, weight: F.linear(hidden, weight),
+        "linear_with_bias": lambda hidden, weight, bias: F.linear(hidden, weight, bias),
         "projected": lambda hidden, weight: hidden @ weight.t(),
         "projected_in_batches": lambda hidden, weight: torch.bmm(hidden[None], weight.t()[None])[0],
     }

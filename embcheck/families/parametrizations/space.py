@@ -9,8 +9,7 @@ from typing import Any
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.parametrizations.cases import ParametrizationCase
-from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized
-from embcheck.families.parametrizations.register_parametrization import mapped
+from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
 #: The program of each kind, and the axes that are its options.
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -80,18 +79,13 @@ def scope() -> Iterator[ParametrizationCase]:
         "orthogonalized": ("map", "trivial"),
         "mapped": ("links", "inverse", "leave", "copied"),
     }
-    seed = 0
-    for kind, names in kinds.items():
-        for shape, chosen in itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names))):
-            seed += 1
-            case = ParametrizationCase(
-                kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
-                layout=AXES["layout"][seed % 3], passing=(0, 1, 0, 160)[seed % 4], seed=seed,
-            ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
-            yield repair(case)
-    for shape, side, links, inverse in itertools.product(SHAPES[:3], AXES["side"], (1, 2), (False, True)):
-        seed += 1
-        yield ParametrizationCase("mapped", shape, side, links=links, inverse=inverse, evaluating=True, seed=seed)
+    further = [("mapped", ("links", "inverse", "evaluating"))]
+    for kind, names in (*kinds.items(), *further):
+        chosen = itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names)))
+        for seed, (shape, values) in enumerate(chosen):
+            axes = {"dtype": ("float32", "float64")[seed % 3 == 0], "layout": AXES["layout"][seed % 3]}
+            own = dict(zip(names, values, strict=True)) | {"passing": (0, 1, 0, 160)[seed % 4], "seed": seed}
+            yield repair(ParametrizationCase(kind, shape, AXES["side"][seed % 2], seed % 5 == 0, **axes, **own))
 
 
 SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), strength=2)
