@@ -73,8 +73,7 @@ def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> 
 @law(
     "A module registers an assigned Parameter as it is, in place of what had its name.",
     source="nn.Module.__setattr__, register_parameter",
-    must_cover={f"before={name}" for name in ("double", "frozen", "absent", "a_module", "a_buffer")}
-    | {"place=registered", "place=deleted_first"},
+    must_cover={f"before={name}" for name in ("frozen", "absent", "a_module", "a_buffer")} | {"place=registered"},
 )
 def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
     return every(

@@ -42,7 +42,7 @@ law = family.law
     source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
     must_cover={f"call={name}" for name in HERE}
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
-       "weighted", "label_smoothing>0", "bias", "poisoned", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
+       "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def loss_follows_the_formula(case: TiedHeadLossCase, out: Outcome) -> Finding:
@@ -65,7 +65,7 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
     must_cover={f"call={name}" for name in HERE}
     | {"ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed"},
-    when=lambda case: case.numel <= MANY and not case.poisoned,
+    when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:
     bias = within(out.bias_grad, *oracle.of_bias(case)) if case.bias else UNASKED
@@ -77,7 +77,7 @@ def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcom
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
     must_cover={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
     | {f"call={name}" for name in HERE},
-    when=lambda case: not case.kept.all() and case.numel <= MANY and not case.poisoned,
+    when=lambda case: not case.kept.all() and case.numel <= MANY,
 )
 def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> Finding:
     expected, bound = oracle.of_hidden(case)

@@ -12,11 +12,10 @@ import torch
 
 from embcheck.core.registry import named
 
-#: Makes the argument of a scheduler that can be called, of the number of groups.
+#: Makes the functions of the epoch that a scheduler is given, of the number of groups.
 FUNCTIONS: dict[str, Callable[[int], Any]] = named(
     {
         "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
-        "reciprocal": lambda groups: lambda cycle: 1 / cycle,
         "power_and_line": lambda groups: [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups],
         "half_and_line": lambda groups: [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups],
     },
@@ -35,8 +34,7 @@ def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named:
 def make_by_function(
     optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any, **more: Any
 ) -> Any:
-    word = "scale_fn" if kind == "CyclicLR" else "lr_lambda"
-    return make(optimizer, kind, arguments, {**named, word: function(len(optimizer.param_groups))}, **more)
+    return make(optimizer, kind, arguments, {**named, "lr_lambda": function(len(optimizer.param_groups))}, **more)
 
 
 def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:

@@ -82,8 +82,8 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
 
     @property
     def names(self) -> list[str]:
-        """The module's parameters afterwards: a slot keeps its place unless it was deleted or is new."""
-        moved = self.before in ("absent", *OTHERS) or self.place == "deleted_first"
+        """The module's parameters afterwards: a slot keeps its place unless it is new."""
+        moved = self.before in ("absent", *OTHERS)
         return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:

@@ -64,7 +64,6 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
     {
         "none": lambda m, slot, data: m.register_parameter(slot, None),
         "alike": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data))),
-        "double": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data).double())),
         "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
         "absent": lambda m, slot, data: None,
         "a_module": lambda m, slot, data: setattr(m, slot, nn.Linear(1, 1)),
@@ -76,18 +75,11 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
 OTHERS = ("a_module", "a_buffer")
 
 
-def deleted_first(module: Module, slot: str, made: Tensor) -> None:
-    if slot in module._parameters:
-        delattr(module, slot)
-    setattr(module, slot, made)
-
-
 #: How it is put into a module.
 PLACES: dict[str, Callable[[Module, str, Tensor], None]] = named(
     {
         "assigned": lambda m, slot, made: setattr(m, slot, made),
         "registered": lambda m, slot, made: m.register_parameter(slot, made),
-        "deleted_first": deleted_first,
     }
 )
 

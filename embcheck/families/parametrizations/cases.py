@@ -33,8 +33,6 @@ class _ParametrizationAxes(NamedTuple):
     leave: bool = True
     #: whether the module beside it is a deep copy, or one that was parametrized by itself
     copied: bool = False
-    #: how many further modules come and go within cached()
-    passing: int = 0
     dtype: str = "float32"
     layout: str = "contiguous"
     seed: int = 0

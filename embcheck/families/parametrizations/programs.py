@@ -7,7 +7,6 @@ tied pair, ``(layer, other)``, and tells the weight that the layer then uses, ho
 from __future__ import annotations
 
 import copy
-import gc
 import warnings
 from typing import Any
 
@@ -155,7 +154,6 @@ def mapped(
     chain: tuple[int, bool],
     leave: bool,
     copied: bool,
-    passing: int,
     evaluating: bool,
     frozen: bool,
     weight: Tensor,
@@ -185,7 +183,6 @@ def mapped(
     with parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
-    seen["taken"] = taken_by_passers(weight, side, frozen, chain[1], passing)
     seen |= cached_twice(layer, original, values)
     seen["changed"] = now(layer)
     if chain[1]:
@@ -228,20 +225,6 @@ def registered(layer: Module, links: int, inverse: bool) -> Tensor:
 def written(original: Tensor, values: Tensor) -> None:
     with torch.no_grad():
         original.copy_(values)
-
-
-def taken_by_passers(weight: Tensor, side: str, frozen: bool, inverse: bool, passing: int) -> int:
-    """How many layers, which come and go within cached() one at a time, have the weight of another."""
-    taken = 0
-    with parametrize.cached():
-        for turn in range(passing):
-            passer = sides(torch.full_like(weight, turn), side, frozen)[0]
-            registered(passer, 1, inverse)
-            taken += not bool((used(passer) == 2 * turn).all())
-            del passer
-            if turn % 8 == 7:
-                gc.collect(0)
-    return taken
 
 
 def cached_twice(layer: Module, original: Tensor, values: Tensor) -> dict[str, Any]:

@@ -47,8 +47,6 @@ class _PredictionAxes(NamedTuple):
     weighted: bool = False
     label_smoothing: float = 0.0
     bias: bool = False
-    #: whether the rows of ignored targets are NaN, as those that attend to nothing are
-    poisoned: bool = False
     padding_idx: int | None = None
     #: by what the table is multiplied: with 4 exp(z) overflows in float32
     scale: int = 1
@@ -238,8 +236,6 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             "targets": self._targets(),
             "upstream": Input(fmt.encode(self.upstream), self.dtype),
         }
-        if self.poisoned:
-            found["mask"] = Input(fmt.encode(np.where(self.kept, 1.0, np.nan).reshape(*self.shape, 1)), self.dtype)
         if self.bias:
             found["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
         short = self.mistake == "weights_short"

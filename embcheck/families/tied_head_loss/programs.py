@@ -43,14 +43,13 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias, the classes' weights and a mask of the rows, where there are any."""
+    """``fed`` are a bias and the classes' weights, where there are any."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
-    rows = hidden * fed["mask"] if "mask" in fed else hidden
     with context():
-        value = loss(rows, table, bias, targets, weight=fed.get("class_weights"), **flags)
+        value = loss(hidden, table, bias, targets, weight=fed.get("class_weights"), **flags)
         value.backward(upstream)
     return {
         "value": value,

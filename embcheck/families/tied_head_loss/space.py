@@ -45,8 +45,6 @@ def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
         fitted = fitted.but(scale=1)
     if fitted.numel > MANY:
         fitted = fitted.but(reduction="mean", layout="contiguous")
-    if fitted.targets == "probability" or fitted.ignored == "nothing":
-        fitted = fitted.but(poisoned=False)
     if fitted.empty and fitted.kept.any():
         fitted = fitted.but(weighted=False)
     return fitted
@@ -64,7 +62,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "weighted": (False, True),
     "label_smoothing": (0.0, 0.25, 1.0),
     "bias": (False, True),
-    "poisoned": (False, True),
     "padding_idx": (None, 0, -1),
     "scale": (1, 4),
     "dtype": ("float32", "float64", "float16", "bfloat16"),
@@ -101,7 +98,6 @@ def _landmarks() -> Iterator[TiedHeadLossCase]:
     for seed, (call, reduction) in enumerate(itertools.product(LOSSES, ("mean", "sum", "none"))):
         base = TiedHeadLossCase(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
         yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))
-        yield base.but(poisoned=True, shape=(3, 4))
         yield TiedHeadLossCase(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed)
     for call in LOSSES:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
