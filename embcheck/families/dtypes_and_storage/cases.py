@@ -14,7 +14,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints
 from embcheck.core.format import STORAGE, Array
-from embcheck.core.pattern import PATTERNS, stray_of
+from embcheck.core.pattern import PATTERNS
 
 #: The dtypes of indices that are accepted.
 INDEX_DTYPES = ("int64", "int32")
@@ -30,11 +30,7 @@ class _StorageAxes(NamedTuple):
     shape: tuple[int, ...] = (3,)
     index_dtype: str = "int64"
     origin: str = "plain"
-    call_variant: str = "functional"
-    sparse: bool = False
-    requires_grad: bool = False
     layout: str = "contiguous"
-    out_of_range: str | None = None
     #: the name of a table that has no two axes
     misshapen: str | None = None
     seed: int = 0
@@ -50,16 +46,8 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     @cached_property
     def tokens(self) -> Ints:
-        """The tokens, shape ``(numel,)``, the stray one included."""
-        tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, None, self.seed).copy()
-        if self.out_of_range is not None and self.numel:
-            tokens[self.stray_place] = stray_of(self.out_of_range, self.num_embeddings, self.index_dtype)
-        return tokens
-
-    @property
-    def stray_place(self) -> int:
-        """Which token is astray, if one is."""
-        return self.seed % max(self.numel, 1)
+        """The tokens, shape ``(numel,)``."""
+        return PATTERNS[self.indices](self.numel, self.num_embeddings, None, self.seed)
 
     @cached_property
     def stored(self) -> Array:
@@ -84,10 +72,8 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether the lookup must raise: a stray token, an index dtype or a table that is none, a complex gradient."""
-        astray = bool(self.numel) and not bool(((self.tokens >= 0) & (self.tokens < self.num_embeddings)).all())
-        differentiated = self.requires_grad and self.complex and self.origin not in PARTS
-        return astray or self.index_dtype not in INDEX_DTYPES or self.misshapen is not None or differentiated
+        """Whether the lookup must raise: an index dtype or a table that is none."""
+        return self.index_dtype not in INDEX_DTYPES or self.misshapen is not None
 
     @property
     def taller(self) -> int:
@@ -100,8 +86,7 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: weight and indices."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            stored = self.tokens.reshape(self.shape).astype(STORAGE[self.index_dtype])
+        stored = self.tokens.reshape(self.shape).astype(STORAGE[self.index_dtype])
         weight = Input(self.stored, self.dtype, self.layout)
         return {"weight": weight, "indices": Input(stored, self.index_dtype)}
 
@@ -114,7 +99,7 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return rows.view(np.uint8).reshape(*self.shape, width)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, refused, complex, float8, empty, zero_width, last_row, last_astray."""
+        """The axes and: numel, rank, refused, complex, float8, empty, zero_width, last_row."""
         return {
             **self.axes,
             "numel": self.numel,
@@ -125,7 +110,6 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
             "empty": self.numel == 0,
             "zero_width": self.embedding_dim == 0,
             "last_row": bool((self.tokens == self.num_embeddings - 1).any()),
-            "last_astray": self.out_of_range is not None and self.stray_place == self.numel - 1,
         }
 
 
@@ -165,6 +149,5 @@ ORIGIN_OF: dict[str, Callable[[Array], Array]] = {
     "real_part": lambda stored: _halves(stored)[..., 0],
     "negated_imaginary": lambda stored: _flipped(_halves(stored)[..., 1]),
 }
-#: Origins that only complex tables have, and those among them that are real.
+#: Origins that only complex tables have.
 OF_COMPLEX = ("conjugate", "real_part", "negated_imaginary")
-PARTS = ("real_part", "negated_imaginary")

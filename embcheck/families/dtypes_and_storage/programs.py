@@ -12,45 +12,23 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 
-LOOKERS: dict[str, Callable[..., Callable[[Tensor], Tensor]]] = {}
 
-
-def looked_up(
-    origin: Origin,
-    call_variant: Callable[..., Callable[[Tensor], Tensor]],
-    weight: Tensor,
-    indices: Tensor,
-    flags: dict[str, Any],
-    requires_grad: bool,
-    taller: int = 0,
-) -> dict[str, Any]:
+def looked_up(origin: Origin, taller: int, weight: Tensor, indices: Tensor) -> dict[str, Any]:
     table, tokens = origin(weight), indices + taller if taller else indices
-    if requires_grad:
-        table = table.detach().requires_grad_()
-    plain = (torch.Tensor, torch.nn.Parameter)  # classes whose lookups give a plain tensor
-    call = call_variant(table, flags)
-    leaf = getattr(call, "weight", table)
-    value = call(tokens)
-    found = value.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg()
-    seen = {
+    value = torch.nn.functional.embedding(tokens, table)
+    return {
         "value": value,
-        "bits": in_bytes(found),
+        "bits": in_bytes(value.as_subclass(torch.Tensor).resolve_conj().resolve_neg()),
         "contiguous": value.is_contiguous() and not value.is_conj() and not value.is_neg(),
-        "type_kept": type(value) is (torch.Tensor if type(table) in plain else type(table)),
+        "type_kept": type(value) is type(table),
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != table.untyped_storage().data_ptr(),
         "kinds": (str(value.dtype), str(table.dtype)),
-        "requires": value.requires_grad == requires_grad,
     }
-    if requires_grad and flags.get("sparse"):
-        (gradient,) = torch.autograd.grad(value, leaf, found)
-        values = gradient._values()
-        seen["gradient_bits"] = in_bytes(values.reshape(*tokens.shape, values.shape[-1]))
-    return seen
 
 
 def in_bytes(tensor: Tensor) -> Tensor:
@@ -58,9 +36,6 @@ def in_bytes(tensor: Tensor) -> Tensor:
     compact = tensor.clone(memory_format=torch.contiguous_format)
     plain = torch.view_as_real(compact).flatten(-2) if tensor.is_complex() else compact
     return (plain if plain.dim() else plain[None]).view(torch.uint8)
-
-
-_looker = into(LOOKERS)
 
 
 # -- where a tensor comes from -----------------------------------------------------------------------------------------
@@ -102,29 +77,3 @@ MISSHAPEN: dict[str, Origin] = named(
         "cube": lambda given: given[None].expand(given.shape[0], *given.shape),
     }
 )
-
-
-# -- lookups -----------------------------------------------------------------------------------------------------------
-
-
-@_looker
-def functional(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: torch.nn.functional.embedding(tokens, table, **flags)
-
-
-@_looker
-def from_pretrained(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    layer: torch.nn.Embedding = torch.nn.Embedding.from_pretrained(table, freeze=not table.requires_grad, **flags)
-    return layer
-
-
-@_looker
-def swapped(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    layer = torch.nn.Embedding(1, 1, sparse=flags.get("sparse", False))
-    layer.padding_idx = flags.get("padding_idx")
-    return lambda tokens: torch.func.functional_call(layer, {"weight": table}, (tokens,))
-
-
-@_looker
-def mapped_over(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    return torch.vmap(lambda tokens: torch.nn.functional.embedding(tokens, table, **flags))
