@@ -16,7 +16,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.creation import ATTEMPTS, BEFORE, ORIGINS, OTHERS, PLACES, UNDER, wrongly
+from embcheck.families.parameter.creation import ATTEMPTS, BEFORE, ORIGINS, UNDER, wrongly
 from embcheck.families.parameter.programs import observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
@@ -31,8 +31,8 @@ class _ParameterAxes(NamedTuple):
     origin: str = "plain"
     requires_grad: bool | None = True
     under: str = "enabled"
-    #: how it is put into a module, under which name, and what was there
-    place: str = "assigned"
+    #: whether it is registered in a module or assigned, under which name, and what was there
+    registered: bool = False
     slot: str = "weight"
     before: str = "none"
     dtype: str = "float32"
@@ -83,8 +83,7 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
     @property
     def names(self) -> list[str]:
         """The module's parameters afterwards: a slot keeps its place unless it is new."""
-        moved = self.before in ("absent", *OTHERS)
-        return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
+        return ["first", "last", self.slot] if self.before == "absent" else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
         upstream = Input(self.format.encode(self.upstream), self.dtype)
@@ -109,20 +108,19 @@ def plan(case: ParameterCase) -> Plan:
         return Plan(wrongly, {"data": fed["data"]}, {"attempt": ATTEMPTS[case.wrong]})
     options = {
         "making": (ORIGINS[case.origin], UNDER[case.under]),
-        "placing": (BEFORE[case.before], PLACES[case.place]),
+        "before": BEFORE[case.before],
+        "registered": case.registered,
         "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
         "slot": case.slot,
     }
     return Plan(observations, fed, options)
 
 
-def repair(case: ParameterCase) -> ParameterCase | None:
+def repair(case: ParameterCase) -> ParameterCase:
     """The case; what is attempted wrongly has simple axes otherwise."""
-    if case.wrong is not None:
-        return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
-    if case.before in OTHERS and case.place == "registered":
-        return case.but(place="assigned")  # what is there already is refused
-    return case
+    if case.wrong is None:
+        return case
+    return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -130,7 +128,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "origin": tuple(ORIGINS),
     "requires_grad": (True, False, None),
     "under": tuple(UNDER),
-    "place": tuple(PLACES),
+    "registered": (False, True),
     "slot": ("weight", "bias", "embeddings"),
     "before": tuple(BEFORE),
     "dtype": tuple(FORMATS),
@@ -148,18 +146,16 @@ def scope() -> Iterator[ParameterCase]:
     for seed, (origin, under, grad) in enumerate(itertools.product(ORIGINS, UNDER, AXES["requires_grad"])):
         layout = ("contiguous", "transposed", "offset")[seed % 3]
         yield ParameterCase((2, 3), origin, grad, under, layout=layout, values="special", seed=seed)
-    for seed, (place, before, grad) in enumerate(itertools.product(PLACES, BEFORE, (True, False))):
-        if not (before in OTHERS and place == "registered"):
-            axes = {"place": place, "before": before, "slot": AXES["slot"][seed % 3]}
-            yield ParameterCase((2, 2), requires_grad=grad, layout="transposed", **axes)
+    for seed, (registered, before, grad) in enumerate(itertools.product((False, True), BEFORE, (True, False))):
+        axes = {"registered": registered, "before": before, "slot": AXES["slot"][seed % 3]}
+        yield ParameterCase((2, 2), requires_grad=grad, layout="transposed", **axes)
     for wrong, shape in itertools.product(ATTEMPTS, ((), (0,))):
         yield ParameterCase(shape, wrong=wrong)
 
 
 def fixed_cases() -> Iterator[ParameterCase]:
     """Everything that must be refused, in every profile."""
-    yield from (ParameterCase(wrong=wrong) for wrong in ATTEMPTS)
-    yield from (ParameterCase(before=before) for before in OTHERS)
+    return (ParameterCase(wrong=wrong) for wrong in ATTEMPTS)
 
 
 _FLAGS = ("origin", "under", "requires_grad", "dtype")

@@ -66,21 +66,8 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
         "alike": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data))),
         "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
         "absent": lambda m, slot, data: None,
-        "a_module": lambda m, slot, data: setattr(m, slot, nn.Linear(1, 1)),
-        "a_buffer": lambda m, slot, data: m.register_buffer(slot, torch.zeros(1)),
     },
     "before_",
-)
-#: What else than a Parameter may have had the slot's name.
-OTHERS = ("a_module", "a_buffer")
-
-
-#: How it is put into a module.
-PLACES: dict[str, Callable[[Module, str, Tensor], None]] = named(
-    {
-        "assigned": lambda m, slot, made: setattr(m, slot, made),
-        "registered": lambda m, slot, made: m.register_parameter(slot, made),
-    }
 )
 
 

@@ -14,7 +14,8 @@ Module = Any
 
 def observations(
     making: tuple[Callable[..., Any], ...],
-    placing: tuple[Callable[..., Any], ...],
+    before: Callable[..., Any],
+    registered: bool,
     flags: dict[str, bool],
     slot: str,
     data: Tensor,
@@ -32,11 +33,17 @@ def observations(
         "trains": leaf.requires_grad,
         "place": leaf.data_ptr() == source.data_ptr() and leaf.storage_offset() == source.storage_offset(),
         "source_kept": marks == marks_of(source),
-        "shown": repr(leaf).startswith("Parameter containing:\ntensor("),
         "values": leaf.detach().clone(),
     }
-    module, found = put_into_a_module(leaf, placing, under, slot, data)
-    seen |= found | copied(leaf) | {"copied_grads": copied_gradients(leaf, upstream)}
+    module: Module = torch.nn.Module()
+    module.first = torch.nn.Parameter(torch.zeros(1))
+    before(module, slot, data)
+    replaced = module._parameters.get(slot)
+    module.last = torch.nn.Parameter(torch.zeros(1))
+    put = module.register_parameter if registered else module.__setattr__
+    under(lambda: put(slot, leaf))
+    seen |= held(module, slot, leaf) | copied(leaf)
+    seen["replaced_kept"] = replaced is None or not bool(replaced.any())
     if leaf.requires_grad:
         for _ in range(2):
             leaf.backward(upstream) if leaf.dim() == 0 else (leaf * upstream).sum().backward()
@@ -49,26 +56,12 @@ def marks_of(source: Tensor) -> tuple[Any, ...]:
     return source.requires_grad, source.is_leaf, source.grad_fn, source._version, base, source.grad
 
 
-def put_into_a_module(
-    leaf: Tensor, placing: tuple[Callable[..., Any], ...], under: Callable[..., Any], slot: str, data: Tensor
-) -> tuple[Module, dict[str, Any]]:
-    prepare, place = placing
-    module: Module = torch.nn.Module()
-    module.first = torch.nn.Parameter(torch.zeros(1))
-    prepare(module, slot, data)
-    before, trained = module._parameters.get(slot), leaf.requires_grad
-    kept = before is None or before.requires_grad
-    module.last = torch.nn.Parameter(torch.zeros(1))
-    under(lambda: place(module, slot, leaf))
+def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
     state, listed = module.state_dict(), dict(module.named_parameters())
-    return module, {
+    return {
         "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf,
         "names": list(listed),
-        "keys": list(state),
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
-        "replaced_kept": before is None or (before.requires_grad == kept and not bool(before.any())),
-        "alone": slot not in {*module.__dict__, *module._modules, *module._buffers},
-        "still": leaf.requires_grad == trained and leaf.grad is None and leaf.is_leaf,
     }
 
 
@@ -91,19 +84,14 @@ def written(source: Tensor, leaf: Tensor) -> dict[str, Any]:
 
 
 def taken_out(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
-    """What a module shows once the Parameter was taken out in each of three ways."""
+    """What a module shows once the Parameter was taken out, by None and by del."""
     setattr(module, slot, None)
-    seen: dict[str, Any] = {
-        "out": getattr(module, slot) is None and slot in module._parameters and slot not in module.state_dict(),
-        "names_out": [name for name, _ in module.named_parameters()],
-    }
-    setattr(module, slot, leaf)
-    module.register_parameter(slot, None)
-    seen["registered_out"] = getattr(module, slot) is None and slot in module._parameters
+    out = getattr(module, slot) is None and slot in module._parameters and slot not in module.state_dict()
+    names = [name for name, _ in module.named_parameters()]
     setattr(module, slot, leaf)
     delattr(module, slot)
     there = hasattr(module, slot) or slot in module._parameters or slot in module.state_dict()
-    return seen | {"deleted_out": not there}
+    return {"out": out, "names_out": names, "deleted_out": not there}
 
 
 def copied(leaf: Tensor) -> dict[str, Any]:
@@ -131,18 +119,3 @@ def copied(leaf: Tensor) -> dict[str, Any]:
         )
         seen[f"{name}_strides"] = other.stride()
     return seen
-
-
-def copied_gradients(leaf: Tensor, upstream: Tensor) -> list[bool]:
-    """Whether a gradient, dense and sparse, comes along into a deep copy, equal and in memory of its own."""
-    import copy
-
-    found = []
-    for grad in (upstream.clone(), *((upstream.to_sparse(1),) if upstream.dim() else ())):
-        plain = leaf.detach().clone().requires_grad_()
-        plain.grad = grad
-        other = copy.deepcopy(plain).grad
-        alike = other is not None and other is not grad and other.layout == grad.layout and other.dtype == grad.dtype
-        own = alike and (grad.is_sparse or not grad.numel() or other.data_ptr() != grad.data_ptr())
-        found.append(own and torch.equal(other.to_dense(), grad.to_dense()))
-    return found
