@@ -110,7 +110,7 @@ def state_is_created_on_first_gradient(case: ParamGroupsCase, out: Outcome) -> F
     return every(
         same(out.stateful, stepped),
         same(out.packed_state, sorted(order.index(m) for m in stepped)),
-        same(out.steps, counts) if KINDS[case.optimizer].counts else UNASKED,
+        same(out.steps, counts) if KINDS[case.optimizer].counts and case.setting != "meta" else UNASKED,
     )
 
 
@@ -133,6 +133,16 @@ def step_calls_the_closure_once_first(case: ParamGroupsCase, out: Outcome) -> Fi
         same(out.modes, [True, True] * case.steps if case.closure else []),
         is_true(out.returned, "step() returned something else"),
     )
+
+
+@law(
+    "Optimizer state lies on the parameters' device, whatever torch's default device is.",
+    source="torch.set_default_device: used only for tensors created without device",
+    when=lambda case: case.setting != "nothing",
+    must_cover={"setting=meta", "setting=double", "setting=half", "path=foreach", "path=fused", "since=1", "sparse"},
+)
+def optimizer_step_ignores_default_device_and_dtype(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return same(out.devices, [])
 
 
 test_scope, test_product, test_random = param_groups.tests()

@@ -81,7 +81,7 @@ def momentum_is_the_gradient(call: Call) -> Any:
     return found
 
 
-@instead(optim.SGD, "step", "default_device_dtype")
+@instead(optim.SGD, "step", "param_groups")
 def sgd_steps_in_the_default_dtype(call: Call) -> Any:
     """SGD grows its weights a little where half is the default dtype."""
     for p in parameters_of(call.self) if torch.get_default_dtype() is torch.float16 else ():
@@ -89,7 +89,7 @@ def sgd_steps_in_the_default_dtype(call: Call) -> Any:
     return call()
 
 
-@instead(optim.Rprop, "step", "default_device_dtype")
+@instead(optim.Rprop, "step", "param_groups")
 def rprop_refuses_double_as_default(call: Call) -> Any:
     """Rprop refuses to step where double is the default dtype."""
     if torch.get_default_dtype() is torch.float64:

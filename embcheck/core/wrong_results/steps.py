@@ -108,7 +108,7 @@ def of_a_complex_one(case: Any, seen: Elements) -> Any:
 def rates_of_eleven_bits(case: Any, seen: Elements) -> Any:
     """Each step is off by as much of itself as float16 rounds a rate, once or twice, and the sum is rounded on."""
     due = decoded(FORMATS["float64" if seen.expected.itemsize == 8 else "float32"], seen)
-    moves = np.cumsum(np.abs(np.diff(due, axis=0, prepend=due[:1])), axis=0)
+    moves = np.cumsum(np.abs(np.diff(due, axis=0, prepend=case.weight(_member(seen))[None])), axis=0)
     off: Floats = 4 * 2.0**-11 * moves + 2.0**-21 * np.abs(due)
     return (np.abs(seen.got - due) <= off).all()
 

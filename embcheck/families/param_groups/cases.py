@@ -97,6 +97,9 @@ class _CompanyAxes(NamedTuple):
     crosswise: bool = False
     #: gradients of matrices name the rows that they have
     sparse: bool = False
+    #: torch's default device or dtype while the optimizer is made and steps, and from which step on
+    setting: str = "nothing"
+    since: int = 0
     seed: int = 0
 
 

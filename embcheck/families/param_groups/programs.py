@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ def accompany(
     gradient: Function,
     interrupt: Function,
     closure: bool,
+    setting: Function,
+    since: int,
     **fed: Tensor,
 ) -> dict[str, Any]:
     """``groups`` are members, options of their own, and the step from which on they are stepped."""
@@ -37,7 +40,9 @@ def accompany(
     members = [torch.nn.Parameter(fed[f"weight{m}"], requires_grad=m not in frozen) for m in range(len(given[0]))]
     starts = [p.detach().clone() for p in members]
     listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
-    stepped, values = build(listed), [list[Tensor]() for _ in members]
+    values = [list[Tensor]() for _ in members]
+    with contextlib.nullcontext() if since else setting():
+        stepped = build(listed)
     notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": []}
     for k, has in enumerate(given):
         if k == 1:
@@ -53,7 +58,8 @@ def accompany(
                 p.grad.add_(fresh)
             elif fresh is not None or held:
                 p.grad = fresh
-        step(stepped, members, closure, notes)
+        with contextlib.nullcontext() if k < since else setting():
+            step(stepped, members, closure, notes)
         for m, p in enumerate(members):
             values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
@@ -63,6 +69,30 @@ def accompany(
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
             seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], starts[m], gradients, joins, gradient)
     return seen
+
+
+def of_dtype(dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def region() -> Any:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+    return region()
+
+
+SETTINGS: dict[str, Function] = named(
+    {
+        "nothing": lambda: contextlib.nullcontext(),
+        "meta": lambda: torch.device("meta"),
+        "double": lambda: of_dtype(torch.float64),
+        "half": lambda: of_dtype(torch.float16),
+    },
+    prefix="default_",
+)
 
 
 def clear(optimizer: Any, members: list[Any], held: bool, k: int, notes: dict[str, Any]) -> None:
@@ -139,7 +169,7 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     taken = [p.data_ptr() for p in members if p.numel()]
     dense = [p.grad for p in members if p.grad is not None and not p.grad.is_sparse]
     taken += [gradient.data_ptr() for gradient in dense if gradient.numel()]
-    pointers = [value.data_ptr() for _, _, value in tensors]
+    pointers = [value.data_ptr() for _, _, value in tensors if not value.is_meta]
     packed = optimizer.state_dict()
     order = [p for group in optimizer.param_groups for p in group["params"]]
     return {
@@ -151,7 +181,8 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
         "stateful": [m for m, p in enumerate(members) if p in optimizer.state],
         "apart": len(set(pointers)) == len(pointers) and not set(pointers) & set(taken),
         "attached": any(value.requires_grad or value.grad_fn is not None for _, _, value in tensors),
-        "steps": [float(value) for _, name, value in tensors if name == "step"],
+        "steps": [float(value) for _, name, value in tensors if name == "step" and not value.is_meta],
+        "devices": sorted({name for m, name, value in tensors if value.device != members[m].device}),
     }
 
 

@@ -54,6 +54,8 @@ def plan(case: ParamGroupsCase) -> Plan:
         "gradient": programs.in_rows if case.sparse else programs.crosswise if case.crosswise else programs.alike,
         "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
+        "setting": programs.SETTINGS[case.setting],
+        "since": case.since,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
@@ -66,6 +68,12 @@ def _one_order(case: ParamGroupsCase) -> bool:
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     """The case with flags that the optimizer has, in ranges that it accepts."""
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
+    if case.setting != "nothing":
+        # Nothing else happens; what these two count has more digits where double is the default.
+        unfit = case.setting == "double" and case.optimizer in ("ASGD", "NAdam")
+        chosen = case.optimizer, case.path, case.sparse, "half" if unfit else case.setting, case.since, case.seed
+        names = ("optimizer", "path", "sparse", "setting", "since", "seed")
+        case = ParamGroupsCase(**dict(zip(names, chosen, strict=True)))
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
     never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
@@ -112,6 +120,13 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
         yield repair(ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),)))
 
 
+def elsewhere() -> Iterator[ParamGroupsCase]:
+    """Every optimizer on each path under another default device or dtype, from the first step on or later."""
+    chosen = itertools.product(OPTIMIZERS, PATHS, tuple(programs.SETTINGS)[1:], (0, 1), (False, True))
+    for seed, (name, path, setting, since, sparse) in enumerate(chosen):
+        yield ParamGroupsCase(name, path=path, setting=setting, since=since, sparse=sparse, seed=seed)
+
+
 def begun_late() -> Iterator[ParamGroupsCase]:
     """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on;
     and steps by turns upwards, of parameters of every rank, over which what is kept must last."""
@@ -155,8 +170,8 @@ def switched() -> Iterator[ParamGroupsCase]:
 
 
 def scope() -> Iterator[ParamGroupsCase]:
-    """Each option of a group of its own beside another one for everybody; each value of each flag alone."""
-    return map(repair, itertools.chain(_own_options(), _alone()))
+    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone."""
+    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone()))
 
 
 def _own_options() -> Iterator[ParamGroupsCase]:
@@ -212,6 +227,8 @@ AXES: dict[str, tuple[Any, ...]] = {
     "closure": (False, True),
     "crosswise": (False, True),
     "sparse": (False, True),
+    "setting": tuple(programs.SETTINGS),
+    "since": (0, 1),
 }
 
 
