@@ -65,8 +65,3 @@ def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict
             return found
 
     return look
-
-
-@_look
-def one_hot_product(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    return lambda table, tokens: torch.nn.functional.one_hot(tokens.long(), rows).to(table.dtype) @ table

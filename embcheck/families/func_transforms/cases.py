@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import bound, stream
-from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
@@ -209,11 +208,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
-            "reads_on": self.look in PRODUCTS
-            and any(
-                lookup_reads_on(self.dtype, tokens, self.num_embeddings, self.embedding_dim)
-                for tokens in (self.numel, self.lookup.numel)
-            ),
         }
 
 

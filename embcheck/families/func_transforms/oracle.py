@@ -135,5 +135,3 @@ SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments",
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
          "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
-#: Those in which one_hot, which looks at its indices' values, can be asked for them.
-LOOKS_AT_VALUES = ("vmap_value", "vmap_backward", *(name for name in ORACLES if name not in MAPPED))

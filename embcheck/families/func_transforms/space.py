@@ -16,7 +16,6 @@ from embcheck.families.func_transforms.call_variants import LOOKS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
 from embcheck.families.func_transforms.oracle import (
     DENSE,
-    LOOKS_AT_VALUES,
     MAPPED,
     ORACLES,
     SPARSE,
@@ -54,9 +53,6 @@ def plan(case: TransformCase) -> Plan:
 
 def repair(case: TransformCase) -> TransformCase | None:
     """The case with axes made to fit each other."""
-    product = case.look == "one_hot_product"  # which has no flags
-    if product and case.transform not in LOOKS_AT_VALUES:
-        case = case.but(transform="vmap_value")
     if case.num_embeddings == 0 and (case.numel or case.look != "functional"):
         return None
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
@@ -66,13 +62,11 @@ def repair(case: TransformCase) -> TransformCase | None:
         changes |= {"in_dim": 0, "out_dim": 0, "batch": 2}
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
-    scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp" and not product
+    scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
     changes["scale_grad_by_freq"] = scaled
     batched = case.transform in MAPPED and case.transform in SPARSE and "weight" in changes["mapped"]
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
         changes["sparse"] = False
-    if product:
-        changes |= {"padding_idx": None, "sparse": False, "out_of_range": None}
     fitted = case.but(**changes)
     rank = len(fitted.shape) + 1
     if not -rank <= fitted.in_dim < rank:

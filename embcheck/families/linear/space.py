@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.core import stream
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
@@ -142,11 +141,5 @@ def fixed_cases() -> Iterator[LinearCase]:
             yield case.but(input_layout=layout, autocast=True, bias=bool(seed % 2))
 
 
-def draw(draws: stream.Stream) -> LinearCase | None:
-    """A random case: each axis at its first value half of the time."""
-    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    return repair(LinearCase(**chosen, seed=draws.between(0, 255)))
-
-
 _FLAGS = ("bias", "trains", "dtype", "grad_mode")
-SPACE = Space(LinearCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
+SPACE = Space(LinearCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)

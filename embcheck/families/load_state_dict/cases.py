@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
@@ -45,8 +44,6 @@ class _LoadStateDictAxes(NamedTuple):
     tied: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
-    #: how many columns the table's three rows have
-    columns: int = 2
     seed: int = 0
     #: how the checkpoint's tables lie in memory
     stored: str = "contiguous"
@@ -64,7 +61,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each slot."""
-        table = (3, self.columns)
+        table = (3, 2)
         vectors = {"deep.0.bias": (3,), "mean": (2,), "count": (), "scratch": (1,)}
         return {"words.weight": table, "deep.0.weight": table, **vectors}
 
@@ -76,7 +73,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     def start(self, slot: str) -> Floats:
         """What a slot holds before."""
         if slot == "words.weight" or (slot == "deep.0.weight" and self.tied):
-            return np.arange(1.0, 1 + 3 * self.columns).reshape(3, self.columns)
+            return np.arange(1.0, 7.0).reshape(3, 2)
         return {
             "deep.0.bias": np.arange(1.0, 4.0),
             "mean": np.zeros(2),
@@ -117,7 +114,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             return view_of(self.shapes[slot], self.layout).strides if own else None
         if slot != self.edited:
             return None
-        if len(self.shapes[slot]) < 2 or self.columns == 1:  # whose only column has any stride
+        if len(self.shapes[slot]) < 2:
             return None
         return (1, 3) if self.edit == "turned" else None
 
@@ -187,7 +184,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "tied": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
-    "columns": (2, 3, 1),
 }
 
 
@@ -200,7 +196,7 @@ def _every() -> Iterator[LoadStateDictCase]:
     both, priors, layouts = (True, False), tuple(PRIORS), ("contiguous", "transposed", "offset")
     for seed, (key, edit, strict, assign) in enumerate(itertools.product(KEYS, EDITS, both, both)):
         axes: dict[str, Any] = {"strict": strict, "assign": assign, "prior": priors[seed % len(priors)]}
-        axes |= {"tied": seed % 3 == 0, "columns": 2 + seed % 2, "dtype": tuple(FORMATS)[seed % 7 % 4]}
+        axes |= {"tied": seed % 3 == 0, "dtype": tuple(FORMATS)[seed % 7 % 4]}
         yield LoadStateDictCase(key, edit, **axes, layout=layouts[seed % 5 % 3], seed=seed)
     for seed, (missing, extra, strict, assign) in enumerate(itertools.product(MISSING, SURPLUS, both, both)):
         axes = {"strict": strict, "assign": assign, "prior": priors[seed % len(priors)]}
@@ -211,14 +207,8 @@ def _every() -> Iterator[LoadStateDictCase]:
         SLOTS[:2], ("fits", "single", "double"), ("transposed", "strided", "column_slice"), FORMATS
     )
     for seed, (key, edit, stored, dtype) in enumerate(laid):
-        axes = {"assign": seed % 5 == 4, "dtype": dtype, "columns": 2 + seed % 2, "stored": stored}
+        axes = {"assign": seed % 5 == 4, "dtype": dtype, "stored": stored}
         yield LoadStateDictCase(key, edit, **axes, seed=seed)
 
 
-def draw(draws: stream.Stream) -> LoadStateDictCase:
-    """A random case: each axis at its first value half of the time."""
-    chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    return repair(LoadStateDictCase(**chosen, seed=draws.between(0, 255)))
-
-
-SPACE = Space(LoadStateDictCase, AXES, repair, scope, flags=("edit", "assign", "prior"), draw=draw, strength=2)
+SPACE = Space(LoadStateDictCase, AXES, repair, scope, flags=("edit", "assign", "prior"), strength=2)

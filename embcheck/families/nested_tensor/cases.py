@@ -129,10 +129,8 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
     @property
     def without_holes(self) -> NestedTensorCase:
         """The same tokens with those that lie between the components, zeros, as parts of the components before them."""
-        longest = max(self.lengths, default=0) + 1
-        gaps = [1 if self.made == "holes" else longest - length for length in self.lengths]
-        ends = np.repeat(np.cumsum(self.lengths, dtype=np.int64), gaps)
-        wide = self.but(lengths=tuple(length + gap for length, gap in zip(self.lengths, gaps, strict=True)))
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        wide = self.but(lengths=tuple(length + 1 for length in self.lengths))
         wide.__dict__["tokens"] = np.insert(self.tokens, ends, 0)
         return wide
 
@@ -142,7 +140,7 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
         return {
             **{name: value for name, value in self.axes.items() if name != "lengths"},
             "bag": self.reduced != "lookup",
-            "holes": self.made in ("holes", "narrowed") and bool(self.lengths),
+            "holes": self.made == "holes" and bool(self.lengths),
             "empty_component": 0 in self.lengths,
             "empty": self.numel == 0,
             "padded": self.padding_idx is not None,
@@ -168,7 +166,7 @@ def repair(case: NestedTensorCase) -> NestedTensorCase:
     """The case with flags that fit what is done: a lookup takes no holes, a bag has no counts, a maximum is not sparse."""
     changes: dict[str, Any] = {}
     if case.reduced == "lookup":
-        changes |= {"made": "from_offsets"} if case.made in ("holes", "narrowed") else {}
+        changes |= {"made": "from_offsets"} if case.made == "holes" else {}
     else:
         changes["columns"] = 0
     if case.reduced != "lookup" or case.sparse:

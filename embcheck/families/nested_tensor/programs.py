@@ -36,15 +36,6 @@ def holes(values: Tensor, lengths: list[int]) -> Tensor:
     return torch.nested.nested_tensor_from_jagged(wide, ends, lengths=torch.tensor(lengths))
 
 
-def narrowed(values: Tensor, lengths: list[int]) -> Tensor:
-    """The beginnings of the rows of a padded batch."""
-    longest = max(lengths) + 1
-    padded = values.new_zeros((len(lengths), longest, *values.shape[1:]))
-    for row, part in zip(padded, parts_of(values, lengths), strict=True):
-        row[: len(part)] = part
-    return torch.nested.narrow(padded, 1, 0, torch.tensor(lengths), layout=torch.jagged)
-
-
 MADE: dict[str, Make] = named(
     {
         "components": lambda values, sizes: torch.nested.nested_tensor(parts_of(values, sizes), layout=torch.jagged),
@@ -52,7 +43,6 @@ MADE: dict[str, Make] = named(
             values, torch.tensor([0, *sizes]).cumsum(0)
         ),
         "holes": holes,
-        "narrowed": narrowed,
     }
 )
 

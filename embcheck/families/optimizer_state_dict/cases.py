@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
@@ -215,7 +214,7 @@ def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
     return case.but(**changes)
 
 
-#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope and among the drawn.
+#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
 SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop", "LBFGS", "SparseAdam")
 
 
@@ -258,13 +257,5 @@ def scope() -> Iterator[OptimizerStateDictCase]:
     yield OptimizerStateDictCase("SGD", "named", rich=False, graded=True, carried="converted")
 
 
-def draw(draws: stream.Stream) -> OptimizerStateDictCase:
-    """A random case: each axis at another value half of the time."""
-    chosen = {each: draws.choice(values) if draws.chance(2) else values[0] for each, values in AXES.items()}
-    chosen |= {"optimizer": draws.choice(tuple(KINDS)), "route": draws.choice(tuple(SAVES))}
-    return repair(OptimizerStateDictCase(**chosen, seed=draws.between(0, 255)))
-
-
-SPACE = Space(
-    OptimizerStateDictCase, AXES, repair, scope, fixed_cases, flags=("groups", "route"), draw=draw, strength=2
-)
+_FLAGS = ("groups", "route")
+SPACE = Space(OptimizerStateDictCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)

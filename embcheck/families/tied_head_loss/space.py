@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
@@ -107,13 +106,5 @@ def _landmarks() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(call=call, mistake=mistake)
 
 
-def draw(draws: stream.Stream) -> TiedHeadLossCase | None:
-    """A random case of small size."""
-    chosen: dict[str, Any] = {name: draws.choice(values) for name, values in AXES.items()}
-    sizes = {"num_embeddings": draws.between(1, 40), "embedding_dim": draws.between(1, 6)}
-    mistake = draws.choice(MISTAKES) if draws.chance(10) else None
-    return repair(TiedHeadLossCase(**{**chosen, **sizes, "mistake": mistake, "seed": draws.between(0, 1 << 16)}))
-
-
 _FLAGS = ("call", "reduction", "targets", "ignored")
-SPACE = Space(TiedHeadLossCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
+SPACE = Space(TiedHeadLossCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)
