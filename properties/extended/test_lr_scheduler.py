@@ -28,7 +28,7 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     "Each epoch's learning rate equals the scheduler's closed form, separately for each param group.",
     source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
     must_cover={f"plan={name}" for name in PLANS}
-    | {"two_groups", "is_resumed", "tensor", "metrics=uneven"}
+    | {"two_groups", "is_resumed", "tensor"}
     | {f"ahead={epoch}" for epoch in AXES["ahead"]},
     when=lambda case: case.again == "state",
 )

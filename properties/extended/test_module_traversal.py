@@ -22,7 +22,7 @@ def names(case: ModuleTraversalCase) -> list[str]:
 @law(
     "parameters(), buffers() and their named forms list every tensor in order, shared ones once.",
     source="nn.Module.named_parameters: prefix, recurse, remove_duplicate",
-    must_cover={"shared_tensor", "shared_module", "deep", "nameless", "prefix=a.b", "tree=buffers", "tree=void"},
+    must_cover={"shared_tensor", "shared_module", "deep", "prefix=a.b", "tree=buffers", "tree=void"},
 )
 def module_lists_its_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
     def listings(what: str) -> list[Any]:
@@ -36,7 +36,7 @@ def module_lists_its_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding
 @law(
     "modules(), children() and their named forms list parents first, shared modules once.",
     source="nn.Module.named_modules: remove_duplicate; named_children",
-    must_cover={"shared_module", "deep", "nameless"},
+    must_cover={"shared_module", "deep"},
 )
 def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding:
     return every(
@@ -52,7 +52,7 @@ def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding
 @law(
     "append() on a slice of a Sequential adds a module behind those of the slice.",
     source="nn.Sequential.append: append a given module to the end",
-    must_cover={"nameless"},
+    must_cover={"several_children"},
 )
 def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome) -> Finding:
     children = [child for _, child in case.children]

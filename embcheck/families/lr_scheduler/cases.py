@@ -13,24 +13,9 @@ from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.lr_scheduler import programs
-from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Plateau, Scheduler, plateau
+from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Scheduler
 
-#: Metrics that rise, fall, stay and jump.
-METRICS: dict[str, tuple[float, ...]] = {
-    "constant": (1.0,),
-    "falling": (8.0, 4.0, 2.0, 1.0, 0.5, 0.25),
-    "rising": (1.0, 2.0, 4.0, 8.0, 16.0),
-    "uneven": (4.0, 3.75, 3.0, 5.0, 5.0, 1.0, 1.0, 6.0, 0.0, 0.0, 0.0, 9.0),
-    "negative": (-1.0, -1.5, -1.0, -4.0, -4.0, -4.0, -3.0),
-}
-#: Those whose rates depend on metrics.
-PLATEAUS = {
-    "plateau": plateau(factor=0.5, patience=0),
-    "plateau_patient": plateau("min", 0.5, 1, 0.5, "abs", 2, 0.125),
-    "plateau_highest_absolute": plateau("max", 0.5, 0, 1.5, "abs", cooldown=1, eps=0.2),
-    "plateau_of_groups": plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
-}
-PLANS = (*SCHEDULERS, *PLATEAUS)
+PLANS = tuple(SCHEDULERS)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
 FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential", "chained")))
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
@@ -57,7 +42,6 @@ class _ScheduleAxes(NamedTuple):
     steps: int = 8
     #: the epoch before which optimizer and scheduler are made anew from their states; 0 for never
     resumed: int = 0
-    metrics: str = "constant"
     #: the rates are tensors
     tensor: bool = False
     #: whose momentum is that of SGD, or the first of its betas
@@ -79,9 +63,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
 
     @property
     def given(self) -> list[tuple[Any, ...]]:
-        """What each step is given: a metric, the epoch that it is told, or nothing."""
-        if self.plan in PLATEAUS:
-            return [(METRICS[self.metrics][step % len(METRICS[self.metrics])],) for step in range(self.steps)]
+        """What each step is given: the epoch that it is told, or nothing."""
         return [(self.ahead,) if self.ahead and not step else () for step in range(self.steps)]
 
     @property
@@ -98,16 +80,13 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
-        if self.plan in PLATEAUS:
-            _, arguments, named, *_ = PLATEAUS[self.plan]
-            return np.array(Plateau(*arguments, **named).rates(self.rates, [metric for (metric,) in self.given]))
         rate = SCHEDULERS[self.plan].rate
         return np.array([[rate(base, e, g) for g, base in enumerate(self.rates)] for e in self.epochs])
 
     @property
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
-        of = SCHEDULERS[self.plan].momentum if self.plan in SCHEDULERS else None
+        of = SCHEDULERS[self.plan].momentum
         return np.array([[of(e, g) if of else self.momentum for g in range(len(self.rates))] for e in self.epochs])
 
     @property
@@ -128,7 +107,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
         lasted as long as the first); is_told, beyond."""
         due, made = self.due, self.resumed if self.again == "last_epoch" else 0
-        grows = self.plan in SCHEDULERS and SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
+        grows = SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
         return {
             **{name: value for name, value in self.axes.items() if name != "rates"},
             "two_groups": len(self.rates) > 1,
@@ -156,7 +135,7 @@ def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, tuple[Any, ...]]:
 
 
 def plan(case: LRSchedulerCase) -> Plan:
-    make, recipe = made_by(PLATEAUS.get(case.plan) or SCHEDULERS[case.plan], len(case.rates))
+    make, recipe = made_by(SCHEDULERS[case.plan], len(case.rates))
     sgd = case.optimizer == "SGD"
     options = {
         "make": make,
@@ -179,9 +158,8 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
     steps = min(case.steps, TOTALS[case.plan] - max(ahead - 1, 0)) if case.plan in TOTALS else case.steps
     resumed = case.resumed if case.resumed < steps else 0
     made_late = resumed and case.plan in MADE_LATE and not ahead
-    metrics = case.metrics if case.plan in PLATEAUS else "constant"
     again = case.again if made_late else "state"
-    return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again, metrics=metrics)
+    return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -190,7 +168,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 17),
     "resumed": (0, 1, 3, 4),
-    "metrics": tuple(METRICS),
     "tensor": (False, True),
     "optimizer": tuple(OTHERS),
     "again": ("state", "last_epoch"),
@@ -213,8 +190,6 @@ def _scope() -> Iterator[LRSchedulerCase]:
         yield LRSchedulerCase(name, (1.0, 0.25), steps=9, ahead=ahead)
     for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
-    for name, metrics in itertools.product(PLATEAUS, METRICS):
-        yield LRSchedulerCase(name, (1.0, 0.25), steps=17, metrics=metrics)
 
 
 def scope() -> Iterator[LRSchedulerCase]:

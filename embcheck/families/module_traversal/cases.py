@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
@@ -26,7 +25,7 @@ Pairs = list[tuple[str, str]]
 
 _E: Node = ("e", "embedding", (("weight", "table"),), ())
 _H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
-#: Models that everybody builds, by name; random ones come as trees.
+#: Models that everybody builds, and what may be shared in them.
 TREES: dict[str, tuple[Node, ...]] = {
     "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
     "three": (
@@ -62,7 +61,7 @@ DTYPES = {
 
 
 class _ModuleTraversalAxes(NamedTuple):
-    """The axes, simplest value first; ``nodes`` are a tree of its own where ``tree`` names none."""
+    """The axes, simplest value first."""
 
     tree: str = "pair"
     prefix: str = ""
@@ -73,7 +72,6 @@ class _ModuleTraversalAxes(NamedTuple):
     swapped: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
-    nodes: tuple[Node, ...] = ()
     #: what gradients the Parameters have when they are converted and shared
     grads: str = ""
     seed: int = 0
@@ -85,7 +83,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     @cached_property
     def parts(self) -> dict[str, Node]:
         """The nodes by name, the model last."""
-        return {node[0]: node for node in self.nodes or TREES[self.tree]}
+        return {node[0]: node for node in TREES[self.tree]}
 
     @property
     def root(self) -> str:
@@ -163,18 +161,17 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        several_children, nameless (a tree of its own), passing (a buffer is not persistent)."""
+        several_children, passing (a buffer is not persistent)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
-            **{name: value for name, value in self.axes.items() if name not in ("nodes", "frozen")},
+            **{name: value for name, value in self.axes.items() if name != "frozen"},
             "frozen": bool(self.frozen),
             "several_children": len(self.children) > 1,
             "shared_module": len(set(paths)) < len(paths),
             "shared_tensor": len(set(names)) < len(names),
             "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
-            "nameless": bool(self.nodes),
             "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
         }
 
@@ -184,29 +181,6 @@ def kind(tensor: str) -> str:
     if tensor in ("none", "nobuffer"):
         return "none"
     return "parameters" if tensor.startswith(("table", "p")) else "buffers"
-
-
-_TENSORS = ("table", "p_a", "p_b", "p_void", "none", "mean", "integers", "scratch", "scalar", "nobuffer", "other")
-
-
-def grow(draws: stream.Stream) -> tuple[Node, ...]:
-    """A random tree of two to six nodes; children and tensors may be shared."""
-    nodes: list[Node] = [_E] if draws.chance(2) else [_H]
-    for k in range(draws.between(1, 5)):
-        tensors = [(f"t{j}", draws.choice(_TENSORS)) for j in range(draws.between(0, 3))]
-        if draws.chance(4):
-            nodes.append((f"n{k}", "embedding", (("weight", draws.choice(("table", "table2"))),), ()))
-            continue
-        children = [(str(j), draws.choice(nodes)[0]) for j in range(draws.between(0, 3))]
-        nodes.append((f"n{k}", draws.choice(("module", "sequential", "list", "dict")), tuple(tensors), tuple(children)))
-    if not nodes[-1][3]:
-        nodes.append(("last", "module", (), tuple((f"c{j}", node[0]) for j, node in enumerate(nodes))))
-    used, wanted = [], {nodes[-1][0]}
-    for node in reversed(nodes):
-        if node[0] in wanted:
-            used.append(node)
-            wanted |= {child for _, child in node[3]}
-    return tuple(reversed(used))
 
 
 PREFIXES = ("", "m", "m.", "a.b", "a.b.")
@@ -244,20 +218,11 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[ModuleTraversalCase]:
-    """Every tree with every prefix and conversion, training or not; trees that grow at random."""
+    """Every tree with every prefix and conversion, training or not."""
     for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
         yield ModuleTraversalCase(tree, prefix, evaluating)
     for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
         yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads)
-    for seed in range(64):
-        yield ModuleTraversalCase(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
 
 
-def draw(draws: stream.Stream) -> ModuleTraversalCase | None:
-    """A random tree, and each axis at any value."""
-    chosen = {name: draws.choice(values) for name, values in AXES.items()}
-    nodes = grow(draws) if draws.chance(2) else ()
-    return repair(ModuleTraversalCase(**chosen, nodes=nodes, seed=draws.between(0, 255)))
-
-
-SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)
+SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)

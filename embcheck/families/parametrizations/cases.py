@@ -27,7 +27,6 @@ class _ParametrizationAxes(NamedTuple):
     iterations: int = 1
     evaluating: bool = False
     map: Any = None
-    trivial: bool = True
     links: int = 1
     inverse: bool = False
     leave: bool = True
@@ -169,21 +168,12 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         """The original of an image."""
         return (values - (self.links == 2)) / 2
 
-    @property
-    def wanted(self) -> Floats:
-        """A matrix with orthogonal rows or columns: ones with signs, at shifted places."""
-        few, many = sorted(self.shape)
-        found = np.zeros((few, many))
-        for k in range(few):
-            found[k, (k + 1) % many] = (-1.0) ** (k + self.seed)
-        return found if self.shape == (few, many) else found.T
-
     def inputs(self) -> dict[str, Input]:
         """The tensors of this kind."""
         further: dict[str, dict[str, Floats]] = {
             "normed": {"gains": self.gains, "directions": self.directions},
             "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
-            "orthogonalized": {"wanted": self.wanted},
+            "orthogonalized": {},
             "mapped": {"values": self.directions},
         }
         upstream = {"upstream": self.upstream} if self.kind != "bounded" else {}

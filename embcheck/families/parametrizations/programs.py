@@ -124,14 +124,12 @@ def bounded(
     return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
 
 
-def orthogonalized(
-    side: str, kind: str | None, trivial: bool, frozen: bool, weight: Tensor, upstream: Tensor, wanted: Tensor
-) -> dict[str, Any]:
+def orthogonalized(side: str, kind: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, other = sides(weight, side, frozen)
         before = layer.weight
-        utils.parametrizations.orthogonal(layer, orthogonal_map=kind, use_trivialization=trivial)
+        utils.parametrizations.orthogonal(layer, orthogonal_map=kind)
         original = layer.parametrizations.weight.original
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
@@ -143,10 +141,7 @@ def orthogonalized(
         seen["stepped"] = now(layer)
         with torch.no_grad():
             original.mul_(0.9375)  # as weight decay does
-        seen["decayed"] = now(layer)
-        if trivial:
-            layer.weight = wanted
-        return seen | {"assigned": now(layer) if trivial else None}
+        return seen | {"decayed": now(layer)}
 
 
 def mapped(

@@ -15,7 +15,7 @@ from embcheck.families.parametrizations.programs import bounded, mapped, normed,
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
-    "orthogonalized": (orthogonalized, ("trivial",)),
+    "orthogonalized": (orthogonalized, ()),
     "mapped": (mapped, ("leave", "copied", "evaluating")),
 }
 #: The axes of a kind that are none.
@@ -35,7 +35,7 @@ def plan(case: ParametrizationCase) -> Plan:
 #: Axes that some kinds have.
 _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("trivial", "links", "inverse", "leave", "copied"),
+    *("links", "inverse", "leave", "copied"),
 )
 
 
@@ -60,7 +60,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "iterations": (1, 2, 3),
     "evaluating": (False, True),
     "map": (None, "matrix_exp", "cayley", "householder"),
-    "trivial": (True, False),
     "links": (1, 2),
     "inverse": (False, True),
     "leave": (True, False),
@@ -75,7 +74,7 @@ def scope() -> Iterator[ParametrizationCase]:
     kinds: dict[str, tuple[str, ...]] = {
         "normed": ("old", "dim", "signs"),
         "bounded": ("old", "iterations", "evaluating"),
-        "orthogonalized": ("map", "trivial"),
+        "orthogonalized": ("map",),
         "mapped": ("links", "inverse", "leave", "copied"),
     }
     further = [("mapped", ("links", "inverse", "evaluating"))]
