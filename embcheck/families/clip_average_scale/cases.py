@@ -87,7 +87,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         return {
             **self.axes,
-            "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
+            "in_double": self.what == "average" and self.dtype == "float64",
             "averages_again": self.what == "average" and self.steps > 1,
             "crossed": self.what == "vector" and self.layout != "contiguous" and "a" in self.order,
             "with_momentum": self.momentum > 0,

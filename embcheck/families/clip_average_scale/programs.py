@@ -66,9 +66,9 @@ def clipped(
     }
 
 
-def averaged(kind: str, buffers: bool, counter: bool, other: str, values: Tensor) -> dict[str, Any]:
+def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
-    layer = tied_layer(values.dtype, counter, other)
+    layer = tied_layer(values.dtype, counter)
     how: dict[str, Any] = {
         "equal": {},
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
@@ -78,11 +78,9 @@ def averaged(kind: str, buffers: bool, counter: bool, other: str, values: Tensor
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
 
-    weights, seen, others, counts = [], [], [], []
+    weights, seen, counts = [], [], []
     for value in values:
         with torch.no_grad():
-            if other:
-                layer.beside.fill_(value.double())
             layer.weight.fill_(value)
             layer.seen.fill_(value)
             if counter:
@@ -91,29 +89,24 @@ def averaged(kind: str, buffers: bool, counter: bool, other: str, values: Tensor
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
         counts.append(int(model.module.steps) if counter else 0)
-        others.append((model.module.beside if other else model.module.weight).detach().reshape(()).clone())
     return {
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
-        "others": torch.stack(others),
         "counts": counts,
         "count": int(model.n_averaged),
-        "tied": model.module.weight is model.module.words.weight
-        and len(list(model.module.parameters())) == (2 if other else 1),
+        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
 
 
-def tied_layer(dtype: torch.dtype, counter: bool, other: str) -> Any:
-    """A layer whose weight is a table's, too, with buffers, and with a parameter of another dtype that holds the same numbers."""
+def tied_layer(dtype: torch.dtype, counter: bool) -> Any:
+    """A layer whose weight is a table's, too, with buffers."""
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=dtype)
     layer.words.weight = layer.weight
     layer.register_buffer("seen", torch.zeros(1, dtype=dtype))
     if counter:  # such as a BatchNorm's num_batches_tracked
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-    if other:
-        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
     return layer
 
 

@@ -23,8 +23,7 @@ def plan(case: ClipAverageScaleCase) -> Plan:
     fmt = FORMATS[case.dtype]
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
-        other = case.other_dtype if case.other_dtype != case.dtype else ""
-        options = {"kind": case.average, "other": other, "buffers": case.buffers, "counter": case.counter}
+        options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
         return Plan(programs.averaged, {"values": values}, options)
     if case.what == "vector":
         fed = {name: Input(fmt.encode(PARTS[name]), case.dtype, case.layout) for name in case.order}
@@ -94,6 +93,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 _OWN = {
     "single": ("norm", "value"),
     "taken": ("norm",),
+    "other_dtype": ("norm", "value"),
     "layout": ("norm", "value", "vector"),
     **dict.fromkeys(("carried", "optimizer", "path", "momentum", "initial", "excess"), ("scale",)),
 }
@@ -138,9 +138,6 @@ def _averaged() -> Cases:
         for counter in (False, True):
             how: dict[str, Any] = {"average": kind, "buffers": buffers, "counter": counter}
             yield ClipAverageScaleCase("average", **how, steps=steps, dtype=dtype)
-    others = ("float64", "float32", "bfloat16")
-    for kind, dtype, other, steps in product(AXES["average"], AXES["dtype"], others, (6, 3)):
-        yield ClipAverageScaleCase("average", average=kind, dtype=dtype, other_dtype=other, steps=steps)
 
 
 def _flattened() -> Cases:

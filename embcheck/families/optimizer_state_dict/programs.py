@@ -145,7 +145,6 @@ def halt(run: Run, idle: tuple[int, ...], frozen: tuple[int, ...], graded: bool)
     for m, p in enumerate(run[1]):
         if graded and p.grad is None and m not in idle:
             p.grad = torch.ones_like(p)
-            p.grad = p.grad.to_sparse(1) if run[2].__class__.__name__ == "SparseAdam" else p.grad
         if not graded:
             p.grad = None
         p.requires_grad_(m not in frozen)
@@ -183,18 +182,9 @@ def loaded(carried: Any, load: Callable[[], Any]) -> bool:
 def advance(run: Run, pulls: tuple[Tensor, ...], idle: tuple[int, ...]) -> Tensor:
     """One step with given gradients; the weights after it in a row."""
     _, members, optimizer = run
-    sparse = optimizer.__class__.__name__ == "SparseAdam"
-
-    def compute() -> Tensor:
-        for m, (p, pull) in enumerate(zip(members, pulls, strict=True)):
-            p.grad = None if m in idle else pull.to_sparse(1) if sparse else pull.clone()
-        return sum(((p.detach() * pull).sum() for p, pull in zip(members, pulls, strict=True)), torch.zeros(()))
-
-    if optimizer.__class__.__name__ == "LBFGS":
-        optimizer.step(compute)
-    else:
-        compute()
-        optimizer.step()
+    for m, (p, pull) in enumerate(zip(members, pulls, strict=True)):
+        p.grad = None if m in idle else pull.clone()
+    optimizer.step()
     return torch.cat([p.detach().reshape(-1) for p in members])
 
 
