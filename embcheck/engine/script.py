@@ -21,19 +21,13 @@ from embcheck.core.law import Family, Law, Plan
 from embcheck.core.result import Difference
 from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.engine.literal import expression, input_lines
-from embcheck.engine.script_simplifier.simplify import simplified
 
 if TYPE_CHECKING:
     from embcheck.modes.mode import Mode
 
 
 def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The standalone program for a counterexample, without what its options decide and what its comparison does not need."""
-    return simplified(complete(family, mode, law, case, found))
-
-
-def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The same with all that a family's program can do and look at."""
+    """The standalone program for a counterexample: the functions that its case picks, with its values as literals."""
     plan = family.plan(case)
     memory, ends = found.path == "written", ends_the_process(found)
     sources = _sources(plan, mode)
