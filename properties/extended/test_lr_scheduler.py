@@ -51,7 +51,7 @@ def lr_scheduler_resumes_from_last_epoch(case: LRSchedulerCase, out: Outcome) ->
 @law(
     "OneCycleLR's last documented step keeps the learning rate and momentum of the end of the cycle.",
     source="torch.optim.lr_scheduler.OneCycleLR: total_steps; its example; final_div_factor determines the minimum learning rate",
-    must_cover={"plan=one_cycle", "two_groups", "is_resumed"},
+    must_cover={"plan=one_cycle_level", "two_groups", "is_resumed"},
     when=lambda case: case.beyond,
 )
 def one_cycle_lr_last_step_keeps_final_values(case: LRSchedulerCase, out: Outcome) -> Finding:

@@ -130,8 +130,8 @@ def fixed_cases() -> Iterator[LinearCase]:
     square = itertools.product(((2, 2), (3, 3), (2, 2, 2)), LAYOUTS, (False, True))
     for seed, (lead, layout, bias) in enumerate(square):
         sizes = ((3, 2), (lead[0], lead[0]))[seed % 2]
-        axes = {"input_layout": layout, "upstream_layout": LAYOUTS[seed % len(LAYOUTS)]}
-        yield LinearCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], **axes, seed=seed)
+        case = LinearCase(*sizes, lead, bias, dtype=tuple(FORMATS)[seed // 2 % 4], seed=seed)
+        yield case.but(input_layout=layout, upstream_layout=LAYOUTS[seed % len(LAYOUTS)])
     # One row alone has numbers, where tiles have tails, in memory with gaps and without.
     tails = itertools.product(TAILS, ((5,), (17,), (32,), (2, 17)), OTHER_ROWS, FORMATS)
     for seed, ((width, outputs), lead, values, dtype) in enumerate(tails):

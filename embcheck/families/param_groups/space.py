@@ -70,10 +70,9 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
     if case.setting != "nothing":
         # Nothing else happens; what these two count has more digits where double is the default.
-        unfit = case.setting == "double" and case.optimizer in ("ASGD", "NAdam")
-        chosen = case.optimizer, case.path, case.sparse, "half" if unfit else case.setting, case.since, case.seed
-        names = ("optimizer", "path", "sparse", "setting", "since", "seed")
-        case = ParamGroupsCase(**dict(zip(names, chosen, strict=True)))
+        setting = "half" if case.setting == "double" and case.optimizer in ("ASGD", "NAdam") else case.setting
+        plain = ParamGroupsCase(case.optimizer, path=case.path, sparse=case.sparse, seed=case.seed)
+        case = plain.but(setting=setting, since=case.since)
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
     never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
@@ -90,6 +89,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if path == "fused" and not _one_order(case):
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
+    if case.setting == "nothing":
+        changes["since"] = 0
     if sparse:
         changes |= {"held": False, "crosswise": False}
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them

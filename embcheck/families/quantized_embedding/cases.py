@@ -188,8 +188,8 @@ def _every() -> Iterator[QuantizedCase]:
     chosen = itertools.product(("embedding", "bag"), (8, 4), AFTER, ("sum", "mean", "max"), (None, 0), (False, True))
     for seed, (layer, bits, after, mode, padding, batch) in enumerate(chosen):
         axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "after": after, "seed": seed}
-        flags = {"include_last_offset": bool(seed // 4 % 2), "weighted": bool(seed % 3)}
-        yield QuantizedCase(5, 8, layer, bits, mode, 6, **axes, **flags)
+        axes |= {"include_last_offset": bool(seed // 4 % 2), "weighted": bool(seed % 3)}
+        yield QuantizedCase(5, 8, layer, bits, mode, 6, **axes)
     for mistake, layer, bits in itertools.product(MISTAKES, ("embedding", "bag"), (8, 4)):
         yield QuantizedCase(3, 4, layer, bits, mistake=mistake)
 
@@ -197,8 +197,8 @@ def _every() -> Iterator[QuantizedCase]:
 def fixed_cases() -> Iterator[QuantizedCase]:
     """Widths on both sides of vectors, many tokens, and every mistake."""
     for seed, (width, layer, bits) in enumerate(itertools.product((2, 16, 17, 64, 129), ("embedding", "bag"), (8, 4))):
-        kinds = {"index_dtype": ("int64", "int32")[seed % 2], "values": ("fingerprint", "real")[seed % 2]}
-        yield QuantizedCase(9, width, layer, bits, numel=33, length=4, indices="uniform", seed=seed, **kinds)
+        case = QuantizedCase(9, width, layer, bits, numel=33, length=4, indices="uniform", seed=seed)
+        yield case.but(index_dtype=("int64", "int32")[seed % 2], values=("fingerprint", "real")[seed % 2])
     yield from (QuantizedCase(layer="bag", mistake=mistake) for mistake in MISTAKES)
 
 
