@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from embcheck.core.law import Family, Law, Plan
+from embcheck.core.machine import chosen
 from embcheck.core.result import Difference
 from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.engine.literal import expression, input_lines
@@ -37,8 +38,10 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
         *(f"# {line}" for line in textwrap.wrap(f"got:  {found.words}", 110)),
         "from __future__ import annotations",
         "",
+        *(["import os"] if chosen() else []),
         "import sys",
         *imports(found),
+        *(f"os.environ[{name!r}] = {value!r}" for name, value in chosen().items()),  # before torch is imported
         "",
         OTHERWISE,
         "",
@@ -204,12 +207,36 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     return parts
 
 
+class _Bare(ast.NodeTransformer):
+    """Takes out what a reader of a script does not need: docstrings, and annotations of functions and in them."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.body = [self.visit(each) if isinstance(each, ast.FunctionDef) else each for each in _undocumented(node)]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns, node.body = None, _undocumented(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        return None if node.value is None else ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+def _undocumented(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
+    return node.body if ast.get_docstring(node) is None else node.body[1:] or [ast.Pass()]
+
+
 @functools.lru_cache(maxsize=1024)
 def _source(thing: Any) -> str:
     """The source of a function or class, which Python has to look for; of a lambda in a registry's table as a function's."""
     code = getattr(thing, "__code__", None)
     if code is None or code.co_name != "<lambda>":
-        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+        return ast.unparse(_Bare().visit(ast.parse(textwrap.dedent(inspect.getsource(thing)))))
     of_line = (
         node
         for node in ast.walk(_module_tree(code.co_filename))

@@ -38,6 +38,10 @@ class _ConstructionAxes(NamedTuple):
     layout: str = "contiguous"
     #: what the table that is given or loaded holds
     values: str = "fingerprint"
+    #: the class in torch.nn: Embedding or EmbeddingBag, which has the two flags below
+    kind: str = "Embedding"
+    mode: str = "mean"
+    include_last_offset: bool = False
     seed: int = 0
 
 
@@ -65,24 +69,34 @@ class ConstructionCase(Axes, _ConstructionAxes):  # type: ignore[misc]
         return None if self.padding_idx is None else self.padding_idx % self.num_embeddings
 
     @property
+    def is_bag(self) -> bool:
+        """Whether the module reduces bags."""
+        return self.kind == "EmbeddingBag"
+
+    @property
     def flags(self) -> dict[str, Any]:
         """The keywords that differ from their defaults."""
-        names = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        names = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "mode", "include_last_offset")
         return {name: getattr(self, name) for name in names if getattr(self, name) != self._field_defaults[name]}
 
     @property
     def attributes(self) -> list[Any]:
         """The module's attributes, padding_idx counted from the front."""
-        return [self.num_embeddings, self.embedding_dim, self.padding_row, self.max_norm, self.norm_type,
-                self.scale_grad_by_freq, self.sparse]  # fmt: skip
+        found = [self.num_embeddings, self.embedding_dim, self.padding_row, self.max_norm, self.norm_type,
+                 self.scale_grad_by_freq, self.sparse]  # fmt: skip
+        return [*found, self.mode, self.include_last_offset] if self.is_bag else found
 
     @property
     def told(self) -> str:
-        """The module's repr: sizes, and exactly the flags that differ from their defaults."""
-        parts = [str(self.num_embeddings), str(self.embedding_dim)]
-        flags = self.flags | ({} if self.padding_idx is None else {"padding_idx": self.padding_row})
-        parts += [f"{name}={value}" for name, value in flags.items()]
-        return f"Embedding({', '.join(parts)})"
+        """The module's repr: sizes, and exactly the flags that differ from their defaults; a bag's mode always, and
+        neither whether it is sparse nor whether it has a last offset."""
+        flags = self.flags
+        if self.is_bag:
+            shown = ("max_norm", "norm_type", "scale_grad_by_freq")
+            flags = {name: flags[name] for name in shown if name in flags} | {"mode": self.mode}
+        flags |= {} if self.padding_idx is None else {"padding_idx": self.padding_row}
+        parts = [str(self.num_embeddings), str(self.embedding_dim), *(f"{name}={v!r}" for name, v in flags.items())]
+        return f"{self.kind}({', '.join(parts)})"
 
     def facts(self) -> dict[str, Any]:
         """The axes and: padded, negative_padding, first_row_padded, elements, empty_table."""
