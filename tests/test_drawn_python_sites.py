@@ -118,7 +118,7 @@ from selfcheck.drawn import Fault
 torch.set_num_threads(1)
 every = runner.load_families()
 runner.load_families = lambda: {name: every[name] for name in ("lr_scheduler", "default_init", "quantized_embedding")}
-faults = [Fault.of(f"{site}  earlier>=0  ->  double(first)") for site in ("StepLR.get_lr", "nn.init.kaiming_normal_")]
+faults = [Fault.of(f"{site}  earlier>=0  ->  double(first)") for site in ("StepLR.get_lr", "nn.init.xavier_uniform_")]
 runner._sites[:] = [fault.site for fault in faults]
 print(*runner.families_of(faults, 2))
 """

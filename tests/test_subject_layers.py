@@ -166,7 +166,7 @@ def copying(embedding: nn.Embedding) -> nn.Linear:
 @embcheck.declare("conversion", copies=True)
 def copied(embedding: nn.Embedding) -> nn.Linear:
     """Right: it says that it copies."""
-    return linear_of(embedding.weight.detach().t().clone(), requires_grad=embedding.weight.requires_grad)
+    return linear_of(embedding.weight.detach().t().clone())
 
 
 @embcheck.declare("conversion", copies=True)
