@@ -113,7 +113,12 @@ class Audits:
     def shown(self) -> list[Shown]:
         """Those with findings first, then in the order in which they were audited."""
         every = [
-            Shown(column.name, model, f"model-{number}-{place}-{_slug(model.subject)}", column.store)
+            Shown(
+                column.name,
+                model,
+                f"model-{number}-{place}-{re.sub('[^A-Za-z0-9_-]+', '-', model.subject)}",
+                column.store,
+            )
             for number, column in enumerate(self.columns, 1)
             for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1)
         ]
@@ -160,10 +165,6 @@ class Audits:
 def replayed(example: Counterexample, store: Path | None) -> str:
     """The command that shows a counterexample again; empty where it was not kept."""
     return replay_command(example.id, store) if store is not None and is_kept(example.id, store) else ""
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 
 def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:

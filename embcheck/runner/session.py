@@ -137,7 +137,8 @@ class Session:
         """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
         self._prove(batch.machine)
         self._head()
-        batch = replace(batch, verdicts=[self._marked(verdict) for verdict in batch.verdicts])
+        if self.baseline is not None:
+            batch = replace(batch, verdicts=list(map(self.baseline.marked, batch.verdicts)))
         if counted:
             self.results.add(batch)
         else:
@@ -158,9 +159,6 @@ class Session:
             return
         self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
         self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
-
-    def _marked(self, verdict: Verdict) -> Verdict:
-        return self.baseline.marked(verdict) if self.baseline is not None else verdict
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
