@@ -16,7 +16,38 @@ from embcheck.record.grid import Column, Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
 from embcheck.record.totals import grouped
-from embcheck.report.mark import Mark
+
+#: The words of the verdicts, on laws, models and claims, with a sign for each, so that colour says nothing alone.
+SIGNS = {
+    "violated": "✗",
+    "unknown": "?",
+    "known": "!",
+    "holds": "✓",
+    "not applicable": "–",
+    "not built": "○",
+    "refuted": "✗",
+    "only if": "◐",
+    "otherwise than stated": "!",
+    "–": "·",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A verdict in the table: its word, and what more there is to say."""
+
+    word: str
+    title: str = ""
+    note: str = ""
+
+    @property
+    def sign(self) -> str:
+        return SIGNS[self.word]
+
+    @property
+    def style(self) -> str:
+        return self.word.replace(" ", "-") if self.word != "–" else "none"
+
 
 #: So few findings are shown open.
 _OPEN = 3

@@ -33,7 +33,7 @@ from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import Totals, by_word
 from embcheck.runner.fork_server import python_of
-from embcheck.runner.opening import baseline_of, beside_of, writer_of
+from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
 
 #: How often an item is taken up again after it crashed a worker.
@@ -254,8 +254,6 @@ class Session:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
         if self.results.verdicts or self.unaccounted or self.kept:
-            from embcheck.runner.publish import publish
-
             line = verdict_line(self.code, self.because)
             self.results.notes += publish(self.record, self.baseline, line, self.writer.path if self.writer else None)
         self._folder.remove()
