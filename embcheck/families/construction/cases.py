@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -189,23 +190,11 @@ def allowed_correlation(n: int) -> float:
     return math.sqrt(4 * math.log(2 / DELTA) / n)
 
 
-def fans(rows: int, width: int) -> tuple[int, int]:
-    """fan_in and fan_out of a table: its columns and its rows."""
-    return width, rows
-
-
-SPREADS: dict[str, Any] = {
-    "default": lambda fan_in, fan_out: Spread(0.0, 1.0, False),
-    "normal": lambda fan_in, fan_out: Spread(0.5, 0.25, False),
-    "uniform": lambda fan_in, fan_out: Spread(0.25, 0.75, True),
-    "xavier_uniform": lambda fan_in, fan_out: Spread(0.0, math.sqrt(6 / (fan_in + fan_out)), True),
-    "xavier_uniform_gain": lambda fan_in, fan_out: Spread(0.0, 3 * math.sqrt(6 / (fan_in + fan_out)), True),
-    "xavier_normal": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / (fan_in + fan_out)), False),
-    "kaiming_uniform": lambda fan_in, fan_out: Spread(0.0, math.sqrt(6 / fan_in), True),
-    "kaiming_uniform_fan_out": lambda fan_in, fan_out: Spread(0.0, math.sqrt(3 / fan_out), True),
-    "kaiming_normal": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / fan_in), False),
-    "kaiming_normal_fan_out": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / fan_out), False),
-    "data_uniform": lambda fan_in, fan_out: Spread(0.0, 0.125, True),
+#: By how the first values of a table are drawn, of its rows and columns.
+SPREADS: dict[str, Callable[[int, int], Spread]] = {
+    "default": lambda rows, width: Spread(0.0, 1.0, False),
+    "xavier_uniform": lambda rows, width: Spread(0.0, math.sqrt(6 / (rows + width)), True),
+    "data_uniform": lambda rows, width: Spread(0.0, 0.125, True),
 }
 
 
@@ -224,10 +213,9 @@ class InitialCase(Axes, _InitialAxes):  # type: ignore[misc]
     """A table whose first values are drawn by an initialisation."""
 
     @property
-    def spread(self) -> Spread | None:
-        """The distribution of the elements; None where they are constant."""
-        found = SPREADS.get(self.name)
-        return None if found is None else found(*fans(self.num_embeddings, self.embedding_dim))
+    def spread(self) -> Spread:
+        """The distribution of the elements."""
+        return SPREADS[self.name](self.num_embeddings, self.embedding_dim)
 
     @property
     def drawn(self) -> npt.NDArray[np.bool_]:
