@@ -89,17 +89,6 @@ class _Sending:
                     seen.add(each)
                     yield each
 
-    def histories(self, receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
-        """Has the subject's cases received of those that a state machine draws."""
-
-        def fit_in(case: Any) -> None:
-            fitted = self.repair(case)
-            if fitted is not None:
-                receive(fitted)
-
-        if self.space.histories is not None:
-            self.space.histories(fit_in, count, seed, patient)
-
 
 def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUAL) -> Family:
     """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it.
@@ -123,7 +112,6 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
         scope=lambda: (type(case)(*case) for case in small()),
         fixed_cases=lambda: sending.unique(space.fixed_cases()),
         draw=None if draw is None else lambda draws: sending.repair(draw(draws)),
-        histories=None if space.histories is None else sending.histories,
         aim=None if aim is None else lambda wish: sending.repair(aim(wish)),
     )
     changed.untaken = restricted
