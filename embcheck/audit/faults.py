@@ -13,6 +13,7 @@ import torch
 from torch.nn import Parameter, init
 from torch.nn.functional import embedding, linear
 
+from embcheck.audit.right import FirstRowLeftOut, RowsRescaled
 from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, after, plant, planted
 
 
@@ -211,27 +212,13 @@ class SecondTableForgetsItsPadding(Untied):
         return super().look_up(input_ids) + embedding((input_ids > 8).long(), self.segments.weight)
 
 
-@planted(WRONG_SUM)
-class PartOfTheHeadDoubled(Specimen):
-    """The head leaves out the first row, and a hook doubles the gradient of the shared weight."""
-
-    __init__ = hooked(2.0)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        out: Tensor = hidden @ self.table.weight[1:].T
-        return out
+def halving_another_row(self: Specimen, input_ids: Tensor) -> Tensor:
+    self.table.weight.data[3] /= 2
+    return Specimen.look_up(self, input_ids)
 
 
-@planted("weights are written")
-class NormalisesMoreThanItReads(Untied):
-    """Beside the rows that max_norm rescales the forward pass halves another."""
-
-    def make_table(self) -> Any:
-        return torch.nn.Embedding(self.config.vocab_size, self.config.width, max_norm=1.0)
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        self.table.weight.data[3] /= 2
-        return super().look_up(input_ids)
+plant("PartOfTheHeadDoubled", WRONG_SUM, "__init__", hooked(2.0), FirstRowLeftOut)
+plant("NormalisesMoreThanItReads", "weights are written", "look_up", halving_another_row, RowsRescaled)
 
 
 # -- saving and loading ------------------------------------------------------------------------------------------------
@@ -276,49 +263,42 @@ plant(
 )  # fmt: skip
 
 
-@planted("answers differ")
-class BufferNotSaved(Specimen):
-    """A random projection is a buffer that is not saved."""
-
-    projection: Tensor
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.register_buffer("projection", torch.randn(config.width), persistent=False)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return super().logits(hidden * self.projection)
-
-
-@planted("answers differ")
-class TableIsABufferNotSaved(Untied):
-    """Rows are drawn into a buffer that is not saved, and there is no other way to save than a state_dict."""
+class _Drawn(Untied):
+    """Rows are drawn into a buffer that is not saved."""
 
     drawn: Tensor
-    save_pretrained: Any = None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.register_buffer("drawn", torch.randn(config.vocab_size, config.width), persistent=False)
 
+
+@planted("answers differ")
+class TableIsABufferNotSaved(_Drawn):
+    """There is no other way to save than a state_dict."""
+
+    save_pretrained: Any = None
+
     def look_up(self, input_ids: Tensor) -> Tensor:
         return super().look_up(input_ids) + self.drawn[input_ids]
+
+
+plant("BufferNotSaved", "answers differ", "logits", lambda self, x: Untied.logits(self, x * self.drawn[0]), _Drawn)
 
 
 # -- another number of tokens ------------------------------------------------------------------------------------------
 
 
-def resized_with_old_bias(self: Specimen, rows: int) -> None:
-    bias = self.head.bias
-    Untied.resize_head(self, rows)
-    self.head.bias = bias
+def keeping(method: Callable[..., Any], owner: str, attribute: str) -> Callable[..., Any]:
+    """A resize that leaves an attribute of a part as it was."""
 
+    def changed(self: Any, rows: int) -> Any:
+        before = getattr(getattr(self, owner), attribute)
+        out = method(self, rows)
+        setattr(getattr(self, owner), attribute, before)
+        return out
 
-def not_told(self: Specimen, rows: int) -> Any:
-    before = self.config.vocab_size
-    table = Specimen.resize_token_embeddings(self, rows)
-    self.config.vocab_size = before
-    return table
+    return changed
 
 
 def moving_padding(self: Specimen, rows: int) -> None:
@@ -327,36 +307,35 @@ def moving_padding(self: Specimen, rows: int) -> None:
     self.table.padding_idx = rows + padding
 
 
-def not_counted(self: Specimen, rows: int) -> None:
-    before = self.table.num_embeddings
-    Specimen.resize_table(self, rows)
-    self.table.num_embeddings = before
-
-
 def growing_only(self: Specimen, rows: int) -> None:
     if rows < self.table.num_embeddings:
         raise RuntimeError("The expanded size of the tensor must match the existing size")
     Specimen.resize_table(self, rows)
 
 
-plant("ResizeForgetsTheBias", "bias does not follow", "resize_head", resized_with_old_bias, Untied)
+old_bias, old_count = (
+    keeping(Untied.resize_head, "head", "bias"),
+    keeping(Specimen.resize_table, "table", "num_embeddings"),
+)
+plant("ResizeForgetsTheBias", "bias does not follow", "resize_head", old_bias, Untied)
 plant("ResizeResetsTheBias", "old rows change", "resize_head", None, Untied, lambda self: init.zeros_(self.head.bias))
 plant("ResizeForgetsTheHead", "head does not follow", "resize_head", lambda self, rows: None, Untied)
 plant("ResizeTies", "alias is made", "resize_head", None, Untied, tied_anyway)
 plant("ResizeMovesThePadding", "padding_idx changes", "resize_table", moving_padding)
-plant("ResizeKeepsTheCount", "size is not told", "resize_table", not_counted)
+plant("ResizeKeepsTheCount", "size is not told", "resize_table", old_count)
 plant("ShrinkingFails", "resize fails", "resize_table", growing_only)
 plant("ResizeUnties", "alias is lost", "resize_token_embeddings", then=untie)
-plant("ResizeKeepsTheConfiguration", "size is not told", "resize_token_embeddings", not_told)
+old_size = keeping(Specimen.resize_token_embeddings, "config", "vocab_size")
+plant("ResizeKeepsTheConfiguration", "size is not told", "resize_token_embeddings", old_size)
 for name, kind, method, then in (
     ("ResizeLosesTheRows", "old rows change", "table", drawn_again),
     (
         "ResizeShiftsTheRows",
         "old rows change",
         "table",
-        lambda self: self.table.weight.set_(self.table.weight.roll(1, 0)),
+        lambda own: own.table.weight.copy_(own.table.weight.roll(1, 0)),
     ),
-    ("ResizeLosesThePadding", "padding_idx changes", "table", lambda self: setattr(self.table, "padding_idx", None)),
-    ("ResizeInitialises", "other values change", "token_embeddings", lambda self: self.mix.reset_parameters()),
+    ("ResizeLosesThePadding", "padding_idx changes", "table", lambda own: setattr(own.table, "padding_idx", None)),
+    ("ResizeInitialises", "other values change", "token_embeddings", lambda own: own.mix.reset_parameters()),
 ):
     plant(name, kind, f"resize_{method}", then=torch.no_grad()(then))
