@@ -62,7 +62,9 @@ def audit(
 
 def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report: Path | None) -> int:
     """One model is shown whole and recorded if that is asked for; of many only what was found is, and all are recorded."""
-    out = console()
+    out, machine = console(), seen()
+    facts = environment(machine) | {"settings": {"expect": expect, "seed": "0"}}
+    facts["versions"] |= _extras()
     with workers(count) as pool:
         try:
             sources, statements = pool.submit(prepared, source).result()
@@ -70,8 +72,6 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
             refuse(str(reason))
         many = source.get("name") == "all"
         folder = report or (Path(STORE) / "audit" if many else None)
-        facts = environment() | {"settings": {"expect": expect, "seed": "0"}}
-        facts["versions"] |= _extras()
         found = _earlier(folder / "record.ndjson", facts) if folder is not None and many else []
         # Before a model is looked at: it may take minutes, and then nothing could be written.
         writer = _writer(folder, facts, statements, found)
@@ -84,7 +84,8 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                 found += done.verdicts
                 for verdict in done.verdicts if writer is not None else ():
                     writer.verdict(verdict)
-                keep(done, expect, store_of(folder))
+                kept = [(example, machine) for example in done.model.findings]
+                keep_failures(kept, store_of(folder), source=done.source, expect=expect)
                 show(done.model, out, store_of(folder), whole=not many)
             stopped, code = "finished", exit_code(found)
         finally:
@@ -168,11 +169,6 @@ def followed(audits: Iterator[Audit], total: int, out: Any, *, shown: bool) -> I
             if shown and progress.disable and count * 10 // total > (count - 1) * 10 // total:
                 out.print(f"{count}/{total} models, {found} findings")
             yield done
-
-
-def keep(done: Audit, expect: str, folder: Path) -> None:
-    """Keeps each finding with its script, and what builds its model."""
-    keep_failures([(example, seen()) for example in done.model.findings], folder, source=done.source, expect=expect)
 
 
 def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
