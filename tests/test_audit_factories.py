@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import warm
+from command import Command
 
 from embcheck.audit import laws
 from embcheck.audit.discovery import explored
@@ -171,30 +174,54 @@ def test_a_script_names_the_folder_of_its_module(tmp_path: Path, monkeypatch: py
     assert folder_of("a_package.inner.model") == "."
 
 
-def audit(folder: Path, *words: str) -> tuple[int, str]:
-    """A command in a folder: how it ended, and what it said."""
-    done = warm.embcheck(*words, cwd=folder)
-    return done.returncode, done.stdout + done.stderr
+class Here(Executor):
+    """Does in this process what workers do in theirs."""
+
+    def submit(self, work: Any, /, *given: Any, **more: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*given, **more))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
-def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
+@pytest.fixture
+def embcheck(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """A command in a folder, whose modules are imported anew: how it ended, and what it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("embcheck.cli.audit.workers", lambda count: nullcontext(Here()))
+    monkeypatch.setattr("embcheck.audit.session.isolated", lambda work, *given, limit: work(*given))
+
+    def said(*words: object) -> tuple[int, str]:
+        sys.modules.pop("shared_model", None)
+        importlib.invalidate_caches()
+        shutil.rmtree("__pycache__", ignore_errors=True)
+        done = command(*words)
+        return done.code, done.out + done.err
+
+    return said
+
+
+def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Callable[..., tuple[int, str]]) -> None:
     module = tmp_path / "shared_model.py"
     module.write_text(SHARED.format(weight="torch.nn.Parameter(self.table.weight.data)"))
-    assert audit(tmp_path, "audit", "shared_model:Nothing") == (
+    assert embcheck("audit", "shared_model:Nothing") == (
         4, "embcheck: shared_model has no 'Nothing'; it has Shared\n",
     )  # fmt: skip
-    code, told = audit(tmp_path, "audit", "shared_model:Shared", "--report", "out")
+    code, told = embcheck("audit", "shared_model:Shared", "--report", "out")
     assert code == 1
     (printed,) = re.findall(r"embcheck (replay \w+ --store out)", told)
     assert f"embcheck {printed}" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
     words = printed.split()
-    assert audit(tmp_path, *words, "--script")[1].startswith("# Shared, as built: ")
-    code, told = audit(tmp_path, *words)
+    assert embcheck(*words, "--script")[1].startswith("# Shared, as built: ")
+    code, told = embcheck(*words)
     assert (code, "FAILED" in told) == (1, True)
-    assert f"imports shared_model:Shared from {tmp_path}, as the record says" in told, "before it does"
+    assert f"imports shared_model:Shared from {tmp_path}, as the record says" in told
     assert "head.weight and table.weight are two Parameters" in told
     module.write_text(SHARED.format(weight="self.table.weight"))
-    code, told = audit(tmp_path, *words)
+    code, told = embcheck(*words)
     assert (code, "FIXED" in told) == (0, True)
     kept = json.loads((tmp_path / "out" / ".embcheck" / f"{words[1]}.json").read_text())
     for fields, state, why in (
@@ -204,7 +231,7 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path) -> None:
         found = fixed(kept | fields, seen())
         assert (found.state, why in found.words) == (state, True)
     module.unlink()
-    code, told = audit(tmp_path, *words)
+    code, told = embcheck(*words)
     assert (code, "ERROR" in told, "shared_model can't be imported" in told) == (3, True, True)
 
 

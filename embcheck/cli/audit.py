@@ -63,7 +63,7 @@ def audit(
 def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report: Path | None) -> int:
     """One model is shown whole and recorded if that is asked for; of many only what was found is, and all are recorded."""
     out, machine = console(), seen()
-    facts = environment(machine) | {"settings": {"expect": expect, "seed": "0"}}
+    facts = environment() | {"settings": {"expect": expect, "seed": "0"}}
     facts["versions"] |= _extras()
     with workers(count) as pool:
         try:
