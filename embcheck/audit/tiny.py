@@ -74,7 +74,7 @@ _COUNTS = re.compile(r"(.*_)?depths")
 BASE: dict[str, dict[str, Any]] = {
     "gemma4_assistant": {
         "text_config": {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
-    },
+    }
 }
 
 #: By model type, what names alone don't tell.

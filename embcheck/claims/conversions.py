@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.lookups import table
 
 Tensor = torch.Tensor
 
@@ -19,7 +20,7 @@ def layer_shapes(rows: int, width: int) -> dict[str, Any]:
 
 @experiment("without detach", "with detach")
 def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     linear = torch.nn.Linear(weight.shape[0], weight.shape[1], bias=False, dtype=weight.dtype)
     if situation == "with detach":
         linear.weight = torch.nn.Parameter(embedding.weight.T.detach())
@@ -92,7 +93,7 @@ def untransposed(weight: Tensor, situation: str) -> dict[str, Any]:
 
 @experiment("with detach")
 def detached(weight: Tensor) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     apart = embedding.weight.T.detach()
     shares = apart.data_ptr() == embedding.weight.data_ptr()
     with torch.no_grad():
@@ -107,7 +108,7 @@ def detached(weight: Tensor) -> dict[str, Any]:
 
 @experiment("frozen from the start", "not frozen", "frozen with a gradient left over")
 def frozen(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     linear = torch.nn.Linear(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     linear.weight = torch.nn.Parameter(embedding.weight.T, requires_grad=situation != "frozen from the start")
     before = linear.weight.detach().clone()

@@ -11,9 +11,13 @@ from embcheck.claims.case import experiment
 Tensor = torch.Tensor
 
 
+def table(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+
+
 @experiment(dtypes=("float32", "float64", "float16", "bfloat16"))
 def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    layer = table(weight)
     value = layer(indices)
     return {
         "value": value,
@@ -34,7 +38,7 @@ def two_sentences(seed: int) -> dict[str, Any]:
 
 @experiment("int64", "int32", "int16", "uint8", "bool", "float32")
 def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    layer = table(weight)
     try:
         return {"accepted": True, "failed": "", "value": layer(indices.clamp(max=1).to(getattr(torch, situation)))}
     except (RuntimeError, IndexError) as error:
@@ -43,7 +47,7 @@ def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, An
 
 @experiment("eval()", "eval() and no_grad()", padding=1, pattern="late_padding")
 def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight).eval()
+    layer = table(weight, padding_idx=1).eval()
     with torch.set_grad_enabled("no_grad" not in situation):
         return {"value": layer(indices)}
 
@@ -75,7 +79,7 @@ def sentence_lengths(weight: Tensor, situation: str) -> dict[str, Any]:
 @experiment("1.0", "2.0", "3.0", "inf", "default", dtypes=("float32", "float64"))
 def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {} if situation == "default" else {"norm_type": float(situation)}
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=1.5, _weight=weight.clone(), **chosen)
+    layer = table(weight.clone(), max_norm=1.5, **chosen)
     value = layer(indices).detach()
     return {"value": value, "after": layer.weight.detach().clone(), "norm_type": layer.norm_type}
 
@@ -83,7 +87,7 @@ def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
 @experiment("looked up", "not looked up", "small norm")
 def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
     limit = 1e6 if situation == "small norm" else 1.5
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=limit, _weight=weight.clone())
+    layer = table(weight.clone(), max_norm=limit)
     layer(torch.tensor([0] if situation == "not looked up" else [weight.shape[0] - 1]))
     return {"row": layer.weight.detach()[-1].clone(), "limit": limit}
 
@@ -91,7 +95,7 @@ def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
 @experiment("scale_grad_by_freq", "default", pattern="unequal")
 def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     flags = {"scale_grad_by_freq": True} if situation == "scale_grad_by_freq" else {}
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer = table(weight, **flags)
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad}
 
@@ -99,6 +103,6 @@ def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situa
 @experiment("sparse=True", "default")
 def sparse_gradient(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     flags = {"sparse": True} if situation == "sparse=True" else {}
-    layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer: Any = table(weight, **flags)
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad, "sparse": layer.weight.grad.is_sparse}

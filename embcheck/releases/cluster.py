@@ -33,7 +33,8 @@ def cells(
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for a report to anywhere
-    nodes_import = {"env_vars": {"PYTHONPATH": str(source)}}
+    path = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
+    nodes_import = {"env_vars": {"PYTHONPATH": path}}
     # What tasks and nodes say would go to the standard output, among what was asked for.
     ray.init(address=address or None, runtime_env=nodes_import, logging_level="error", log_to_driver=False)
     try:

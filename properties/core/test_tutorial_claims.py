@@ -5,11 +5,8 @@ from __future__ import annotations
 from embcheck.claims import (  # noqa: F401  (each adds its claims)
     embedding_and_linear,
     embedding_to_linear_conversion,
-    first_layer,
     nn_embedding_in_full,
-    nn_embedding_in_use,
     token_embedding,
-    token_embedding_in_practice,
     weight_tying,
 )
 from embcheck.claims.case import claim_space, plan
