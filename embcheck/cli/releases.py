@@ -20,7 +20,7 @@ from embcheck.record.compare import Change, Key
 from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
 from embcheck.releases.cell import Cell, Selection, run_cell, write_line
-from embcheck.releases.environment import Cache, Release, UnknownRelease
+from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
 from embcheck.releases.trial import try_script
 from embcheck.report.matrix import show
 from embcheck.report.style import console
@@ -131,6 +131,8 @@ def _on_ray(
             lacks("ray", error)
         except ConnectionError as error:
             refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
+        except ReleaseError as error:
+            refuse(str(error))
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:

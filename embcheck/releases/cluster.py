@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embcheck.releases.cell import Cell, Say, Selection, key, run_cell, write_line
-from embcheck.releases.environment import Cache, Release
+from embcheck.releases.environment import Cache, Release, needs
 from embcheck.runner.merge import ShardError, merged, write
 
 #: How often a task is tried again whose worker or node died.
@@ -29,10 +29,12 @@ def cells(
     Raises:
         ImportError: without the extra ``ray``.
         ConnectionError: if there is none at the address.
+        ReleaseError: if embcheck is not installed here.
     """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked for a report to anywhere
+    cache.needs = needs()
     path = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
     nodes_import = {"env_vars": {"PYTHONPATH": path}}
     # What tasks and nodes say would go to the standard output, among what was asked for.

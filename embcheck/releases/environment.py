@@ -136,6 +136,8 @@ class Cache:
             self.folder / name for name in ("environments", "sources", "cells")
         )
         self.python = python or sys.executable
+        #: embcheck's own requirements, for where it is not installed and so can't know them.
+        self.needs: list[str] = []
 
     def environment(self, release: Release) -> Environment:
         """The release's environment, made if it is not there.
@@ -165,14 +167,14 @@ class Cache:
         try:
             _uv("venv", "--python", self.python, str(folder))
             _uv("pip", "install", "--python", str(python), *index, *release.requirement, "numpy")
-            _uv("pip", "install", "--python", str(python), *needs())
+            _uv("pip", "install", "--python", str(python), *(self.needs or needs()))
         except ReleaseError:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
             raise
 
     def _adopted(self, python: Path) -> Environment:
         """Somebody's own interpreter, with what it lacks beside it."""
-        ours = {Requirement(line).name: line for line in needs()}
+        ours = {Requirement(line).name: line for line in self.needs or needs()}
         found = _probe(python, {name: _MODULES.get(name, name) for name in ours})
         lacking = [ours[name] for name in found["lacking"]]
         folder = self.environments / f"beside-{_short(str(python), *lacking)}"
