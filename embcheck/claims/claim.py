@@ -102,16 +102,13 @@ class Claim:
     def judge(self, case: ClaimCase, out: Outcome) -> Finding:
         """That the case comes out as stated, or how it does not."""
         claimed = self.claimed(case, out)
-        if case.situation not in self.fails:
+        if self.instead is None or case.situation not in self.fails:
             return claimed
-        assert self.instead is not None
         true = self.instead(case, out)
-        if isinstance(claimed, Difference) or not isinstance(true, Holds):
-            return true
-        if not isinstance(claimed, Holds):
-            return claimed
-        words = f"the claim holds here, though stated as false: {self.sentence}"
-        return Difference("claim holds", '"the claim"', "holds", "fails", words)
+        if isinstance(claimed, Holds) and isinstance(true, Holds):
+            words = f"the claim holds here, though stated as false: {self.sentence}"
+            return Difference("claim holds", '"the claim"', "holds", "fails", words)
+        return claimed if isinstance(true, Holds) and not isinstance(claimed, Difference) else true
 
     def observed(self, case: ClaimCase, out: Outcome) -> tuple[bool, str]:
         """Whether the claim is true of a case, and what was measured, in words."""
@@ -179,8 +176,7 @@ def add_law(family: Family, made: Claim) -> None:
     def judge(case: ClaimCase, out: Outcome) -> Finding:
         return made.judge(case, out)
 
-    judge.__name__ = made.law
-    judge.__doc__ = made.law_sentence
+    judge.__name__, judge.__doc__ = made.law, made.law_sentence
     family.law(
         made.law_sentence,
         source=f"{made.source} {made.phrase}",
