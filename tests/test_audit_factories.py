@@ -246,5 +246,5 @@ def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_m
     declared = "and nothing declares whether that is meant; say --expect tied or --expect untied"
     assert every["auto"].failure == f"{words}, {declared}"
     assert [finding.kind for finding in every["tied"].findings] == ["tie is missing"]
-    assert every["untied"].findings == every["untied"].notes == []
+    assert (every["untied"].findings, every["untied"].notes) == ([], [])
     assert every["any"].notes == [f"design choice: {words}"]

@@ -82,8 +82,9 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                 if not many and done.model.unbuilt:
                     refuse(done.model.unbuilt)
                 found += done.verdicts
-                for verdict in done.verdicts if writer is not None else ():
-                    writer.verdict(verdict)
+                if writer is not None:
+                    for verdict in done.verdicts:
+                        writer.verdict(verdict)
                 kept = [(example, machine) for example in done.model.findings]
                 keep_failures(kept, store_of(folder), source=done.source, expect=expect)
                 show(done.model, out, store_of(folder), whole=not many)

@@ -53,18 +53,18 @@ def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
 @audit_law("No lookup trains the padding row of any table.")
 def lookups_leave_the_padding_row(subject: Subject) -> Result:
     facts = subject.need(forward="", untrained="")
-    others, (reasons, results) = _other_tables(subject), ([], [])
-    asked = facts.table and facts.padding is not None
-    if not asked and not others:
+    tables: dict[str, int] = _other_tables(subject)
+    if facts.table and facts.padding is not None:
+        tables = {"": facts.padding, **tables}
+    if not tables:
         raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
-    tables = [(lambda: _of_the_table(subject, facts.padding), "")] if asked else []
-    for name, row in others.items():
-        tables.append((lambda name=name, row=row: _of_another(subject, name, row), f"{name}: "))
-    for judge, name in tables:
+    results: Result = []
+    reasons = []
+    for name, row in tables.items():
         try:
-            results += judge()
+            results += _of_another(subject, name, row) if name else _of_the_table(subject, row)
         except NotApplicable as known:
-            reasons.append(f"{name}{known}")
+            reasons.append(f"{name}: {known}" if name else str(known))
     if len(reasons) == len(tables):
         raise NotApplicable("; ".join(reasons))
     return results
