@@ -15,6 +15,13 @@ def table(weight: Tensor, **flags: Any) -> Any:
     return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
 
 
+def tried(layer: Any, indices: Tensor) -> dict[str, Any]:
+    try:
+        return {"accepted": True, "failed": "", "value": layer(indices)}
+    except (RuntimeError, IndexError) as error:
+        return {"accepted": False, "failed": type(error).__name__}
+
+
 @experiment(dtypes=("float32", "float64", "float16", "bfloat16"))
 def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
     layer = table(weight)
@@ -38,11 +45,7 @@ def two_sentences(seed: int) -> dict[str, Any]:
 
 @experiment("int64", "int32", "int16", "uint8", "bool", "float32")
 def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = table(weight)
-    try:
-        return {"accepted": True, "failed": "", "value": layer(indices.clamp(max=1).to(getattr(torch, situation)))}
-    except (RuntimeError, IndexError) as error:
-        return {"accepted": False, "failed": type(error).__name__}
+    return tried(table(weight), indices.clamp(max=1).to(getattr(torch, situation)))
 
 
 @experiment("eval()", "eval() and no_grad()", padding=1, pattern="late_padding")
@@ -55,25 +58,16 @@ def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]
 @experiment("first", "last", "one past the last", "-1", sizes=((5000, 2), (7, 4), (3, 1)))
 def edges(weight: Tensor, situation: str) -> dict[str, Any]:
     rows = weight.shape[0]
-    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
     index = {"first": 0, "last": rows - 1, "one past the last": rows, "-1": -1}[situation]
-    try:
-        return {"accepted": True, "value": layer(torch.tensor([index]))[0]}
-    except (RuntimeError, IndexError):
-        return {"accepted": False}
+    return tried(lambda indices: table(weight)(indices)[0], torch.tensor([index]))
 
 
 @experiment("few rows, long sentence", "many rows, short sentence, large index")
 def sentence_lengths(weight: Tensor, situation: str) -> dict[str, Any]:
     rows = weight.shape[0]
-    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
     long = situation == "few rows, long sentence"
     sentence = torch.arange(10 * rows) % rows if long else torch.tensor([rows])
-    try:
-        layer(sentence)
-        return {"accepted": True, "length": len(sentence), "rows": rows}
-    except (RuntimeError, IndexError):
-        return {"accepted": False, "length": len(sentence), "rows": rows}
+    return {**tried(table(weight), sentence), "length": len(sentence), "rows": rows}
 
 
 @experiment("1.0", "2.0", "3.0", "inf", "default", dtypes=("float32", "float64"))

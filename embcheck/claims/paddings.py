@@ -70,8 +70,7 @@ def inherited(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]
 
 @experiment("Sequential", "deepcopy", "save and load", "to(float64)", "own forward", "from_pretrained", padding=1)
 def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = token_embedding(weight)
-    error = ""
+    layer, error = token_embedding(weight), ""
     if situation == "Sequential":
         layer = torch.nn.Sequential(layer, torch.nn.Identity())
     elif situation == "deepcopy":

@@ -17,12 +17,11 @@ Tensor = torch.Tensor
 def stepped(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     layer = table(weight.clone(), _freeze=situation == "frozen")
     value = layer(indices)
-    linked = value.requires_grad
-    if linked:
+    if value.requires_grad:
         value.backward(upstream)
     if situation != "backward alone":
         torch.optim.SGD(layer.parameters(), lr=1.0).step()
-    return {"after": layer.weight.detach().clone(), "linked": linked, "requires_grad": layer.weight.requires_grad}
+    return {"after": layer.weight.detach().clone(), "requires_grad": layer.weight.requires_grad}
 
 
 @experiment("towards the weight", "towards the indices")
