@@ -17,6 +17,7 @@ from command import Command
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
 from embcheck.claims.claim import Observations, claim
+from embcheck.claims.report import claims_report
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS, Difference
@@ -24,7 +25,6 @@ from embcheck.core.verdict import Status
 from embcheck.engine.execute import run
 from embcheck.modes.mode import MODES
 from embcheck.record.record import read
-from embcheck.report.claims import claims_report
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 from selfcheck.fault import load_faults

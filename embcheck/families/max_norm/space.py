@@ -59,7 +59,7 @@ def repair(case: MaxNormCase) -> MaxNormCase | None:
         case = case.but(history="fresh")
     if case.history == "indices_changed" and case.index_layout == "expanded":
         case = case.but(history="fresh")
-    if case.entry.startswith("bag") and case.history in ("other_shape", "after_empty"):
+    if case.entry.startswith("bag") and case.history == "other_shape":
         case = case.but(history="repeated")
     fitted: MaxNormCase | None = cases.repair(case)  # type: ignore[assignment]
     if fitted is not None and fitted.route == "used_before":
