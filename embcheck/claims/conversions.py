@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
-from embcheck.claims.lookups import table
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 

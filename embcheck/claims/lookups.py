@@ -7,19 +7,9 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table, tried
 
 Tensor = torch.Tensor
-
-
-def table(weight: Tensor, **flags: Any) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
-
-
-def tried(layer: Any, indices: Tensor) -> dict[str, Any]:
-    try:
-        return {"accepted": True, "failed": "", "value": layer(indices)}
-    except (RuntimeError, IndexError) as error:
-        return {"accepted": False, "failed": type(error).__name__}
 
 
 @experiment(dtypes=("float32", "float64", "float16", "bfloat16"))

@@ -10,7 +10,7 @@ import torch
 from torch.utils import flop_counter
 
 from embcheck.claims.case import experiment
-from embcheck.claims.lookups import table
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 
