@@ -23,8 +23,8 @@ def fine(model: Model, kinds: tuple[str, ...] | None) -> bool:
 def main_selfcheck(count: int, limit: float, echo: Callable[[str], None]) -> int:
     """Prints a line for each fault; 0 if all were found."""
     planted = {fault.target: fault for fault in PLANTED.values()}
-    right: tuple[type[Specimen], ...] = (Specimen, Untied, *RIGHT)
-    clean = [f"{cls.__module__}:{cls.__name__}.factory" for cls in right]
+    unharmed: tuple[type[Specimen], ...] = (Specimen, Untied, *RIGHT)
+    clean = [f"{cls.__module__}:{cls.__name__}.factory" for cls in unharmed]
     sources = [{"kind": "factory", "target": target, "folder": ""} for target in [*clean, *planted]]
     missed = 0
     with workers(count) as pool:
