@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Command, Said
@@ -24,7 +25,8 @@ GROUPS = (
         *("kept", "mode", "screen", "strategies", "subject"),
     ),
     ("audit_factories", "crash", "processes"),
-    *(("completion",), ("fork_server",), ("known",), ("model_scripts",), ("stored_scripts",)),
+    ("right_layers", "subject_layers"),
+    *(("completion",), ("drawn_faults",), ("fork_server",), ("known",), ("model_scripts",), ("stored_scripts",)),
 )
 
 #: Small cases of which one is left, and flags whose product is taken: to bring cases to a layer, and to choose those that
@@ -39,8 +41,16 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.dist = "loadgroup"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker reads the command line alone, which need not say that groups are kept together."""
+    node.workerinput["grouped"] = node.config.option.dist == "loadgroup"
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if getattr(config, "workerinput", {}).get("grouped"):
+        config.option.loadgroup = True
     groups = {f"test_{name}": names[0] for names in GROUPS for name in names}
     for item in items:
         if item.path.parent == HERE and item.path.stem in groups:
