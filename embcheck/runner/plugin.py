@@ -224,9 +224,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.account.selection = selection
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A worker that is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
-    if is_worker(session.config) and any(map(_label, session.items)):
+    """What is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
+    if not session.config.option.collectonly and any(map(_label, session.items)):
         from embcheck.engine.crashes.isolate import fork
         from embcheck.subject.collect import load_families
 
