@@ -27,6 +27,7 @@ class Profile:
     can aim and ``histories`` of a state machine where a family has one, all in ``parts``; ``limit`` is how many seconds of
     CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full, and by
     default it runs the modes ``sliced``, where a family makes calls that these change, on one of so many chosen cases.
+    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, aimed=1500),
     """
 
     name: str
@@ -36,7 +37,6 @@ class Profile:
     extra_rows: int
     random: int
     parts: dict[str, int]
-    histories: int = 48
     aimed: int = 600
     limit: float = 30.0
     deck: str = ""
@@ -58,11 +58,11 @@ PROFILES = {
         0,
         64,
         {"scope": 1, "product": 1, "random": 1},
-        histories=8,
         aimed=120,
         deck="quick",
         further=3,
     ),
+<<<<<<< HEAD
     "gate": Profile(
         "gate",
         20,
@@ -75,8 +75,12 @@ PROFILES = {
         sliced={"decompositions": 12, "aot_eager": 400},
     ),
     "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
+=======
+    "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
+    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, aimed=1500),
+>>>>>>> main
     "deep": Profile(
-        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, aimed=8000, limit=120.0
+        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0
     ),
 }
 
