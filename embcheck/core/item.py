@@ -24,8 +24,9 @@ class Profile:
     Of what is enumerated the cases that `embcheck.core.deck` has for ``deck``, and where it has none, or there is no ``deck``,
     one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see
     `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more) and ``aimed`` cases of one that
-    can aim, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full, and by
-    default it runs the modes ``sliced``, where a family makes calls that these change, on one of so many chosen cases.
+    can aim, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.  Of modes beyond a family's own it takes
+    one of ``further`` times as many cases as full, and by default it runs the modes ``sliced``, where a family makes calls that
+    these change, on one of so many chosen cases.
     """
 
     name: str
@@ -47,31 +48,13 @@ class Profile:
         return self.stride > 1
 
 
+#: Of the modes that compile and decompose one of so many of *gate*'s cases: some seconds of it.
+_SLICED = {"decompositions": 12, "aot_eager": 400}
+_ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
-    "quick": Profile(
-        "quick",
-        80,
-        2,
-        1,
-        0,
-        64,
-        {"scope": 1, "product": 1, "random": 1},
-        aimed=120,
-        deck="quick",
-        further=3,
-    ),
-    "gate": Profile(
-        "gate",
-        20,
-        2,
-        1,
-        0,
-        384,
-        {"scope": 1, "product": 1, "random": 1},
-        deck="gate",
-        sliced={"decompositions": 12, "aot_eager": 400},
-    ),
-    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, aimed=1500),
+    "quick": Profile("quick", 80, 2, 1, 0, 64, _ONCE, aimed=120, deck="quick", further=3),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, _ONCE, deck="gate", sliced=_SLICED),
+    "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500),
     "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0),
 }
 
