@@ -15,7 +15,6 @@ from embcheck.core.item import DECK, Item, Profile
 from embcheck.core.law import Family, Law
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import Difference, Violated
-from embcheck.core.space import Histories
 from embcheck.core.verdict import APPLIES, Counterexample, Status, Verdict
 from embcheck.engine import selection
 from embcheck.engine.evaluate import named
@@ -77,24 +76,7 @@ def batches(family: Family, item: Item, profile: Profile, seed: int, tallies: Ta
             hypothesis.target(tallies.worst)
 
     deck()
-    if family.space.histories is not None and item.mode in family.modes:
-        walks(family.space.histories, item, profile, seed, tallies, probe)
     feed(tallies, selection.aimed(family, item, profile, seed), probe)
-
-
-#: Histories after which a walk looks whether it is over.
-_LEG = 64
-
-
-def walks(histories: Histories, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
-    """The histories of a family's state machine; slow operations are left to the longer profiles."""
-    left = round(profile.histories / item.parts)
-    while left > 0:
-        drawn: list[Any] = []
-        count = min(_LEG, left)
-        histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), not profile.sparing)
-        feed(tallies, drawn[:count], probe)
-        left -= count
 
 
 def run_item(

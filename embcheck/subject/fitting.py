@@ -89,17 +89,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
     def small() -> tuple[Any, ...]:
         return tuple(unique(space.scope()))
 
-    draw, histories, aim = space.draw, space.histories, space.aim
-
-    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
-        def fit_in(case: Any) -> None:
-            fitted = repair(case)
-            if fitted is not None:
-                receive(fitted)
-
-        if histories is not None:
-            histories(fit_in, count, seed, patient)
-
+    draw, aim = space.draw, space.aim
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(
         space,
@@ -109,7 +99,6 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
         scope=lambda: (type(case)(*case) for case in small()),
         fixed_cases=lambda: unique(space.fixed_cases()),
         draw=None if draw is None else lambda draws: _or_none(draw(draws), repair),
-        histories=None if histories is None else received,
         aim=None if aim is None else lambda wish: _or_none(aim(wish), repair),
     )
     changed.untaken = restricted
