@@ -46,24 +46,12 @@ class Profile:
         return self.stride > 1
 
 
+_ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
-    "quick": Profile(
-        "quick",
-        80,
-        2,
-        1,
-        0,
-        64,
-        {"scope": 1, "product": 1, "random": 1},
-        aimed=120,
-        deck="quick",
-        further=3,
-    ),
-    "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
-    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, aimed=1500),
-    "deep": Profile(
-        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0
-    ),
+    "quick": Profile("quick", 80, 2, 1, 0, 64, _ONCE, aimed=120, deck="quick", further=3),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, _ONCE, deck="gate"),
+    "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500),
+    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0),
 }
 
 
