@@ -39,6 +39,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Groups are kept together unless another distribution is asked for; xdist's own default does not know them."""
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "loadgroup"
+        config.option.loadscopereorder = False  # laws first, in workers in which nothing else has run
 
 
 @pytest.hookimpl(optionalhook=True)
