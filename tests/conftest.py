@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,19 +44,19 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """A worker reads the command line alone, which need not say that groups are kept together."""
-    node.workerinput["grouped"] = node.config.option.dist == "loadgroup"
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist's own, which knows groups by the end of an id, puts it where pytest 9.2 no longer reads it."""
+    if config.option.dist != "loadgroup":
+        return None
+    scheduling: Any = import_module("xdist.scheduler").LoadScopeScheduling
+    groups = {f"test_{name}.py": names[0] for names in GROUPS for name in names}
 
+    class Grouped(scheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = config.rootpath / nodeid.partition("::")[0]
+            return groups.get(path.name, nodeid) if path.parent == HERE else nodeid
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if getattr(config, "workerinput", {}).get("grouped"):
-        config.option.loadgroup = True
-    groups = {f"test_{name}": names[0] for names in GROUPS for name in names}
-    for item in items:
-        if item.path.parent == HERE and item.path.stem in groups:
-            item.add_marker(pytest.mark.xdist_group(groups[item.path.stem]))
+    return Grouped(config, log)
 
 
 @pytest.fixture
