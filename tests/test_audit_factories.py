@@ -21,7 +21,7 @@ from embcheck.audit import laws
 from embcheck.audit.discovery import explored
 from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
 from embcheck.audit.judging import judged, looked_at
-from embcheck.audit.processes import Ended, isolated, workers
+from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited
 from embcheck.audit.subject import folder_of
@@ -122,25 +122,6 @@ def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) 
     bad = [verdict for model in (dies, raises) for verdict in model.verdicts]
     assert closing(models(bad)).endswith(" · 1 unknown · 0 notes · 2 not built")
     assert [exit_code([verdict]) for verdict in bad] == [1, 0]
-
-
-def wait(seconds: float, times: int) -> int:
-    """Uses a little of the processor between naps."""
-    import time
-
-    for _ in range(times):
-        end = time.process_time() + 0.05
-        while time.process_time() < end:
-            pass
-        time.sleep(seconds)
-    return times
-
-
-def test_a_process_is_waited_for_while_it_uses_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.engine.crashes.patience.IDLE", 3.0)
-    assert isolated(wait, 0.5, 10, limit=60.0) == 10
-    with pytest.raises(Ended, match="no end within 60 s of CPU time, or it waits for ever"):
-        isolated(wait, 3600.0, 1, limit=60.0)
 
 
 @pytest.mark.parametrize(
