@@ -14,14 +14,7 @@ from embcheck.families.conversion.assignment import AT_CALL, RAISES
 from embcheck.families.conversion.cases import ConversionCase, Expected, is_dense
 from embcheck.families.conversion.space import SPACE, plan
 
-conversion = Family(
-    "conversion",
-    SPACE,
-    plan,
-    refused=lambda case: case.mistake is not None,
-    cost=2.0,
-    stride=4,
-)
+conversion = Family("conversion", SPACE, plan, refused=lambda case: case.mistake is not None, cost=2.0, stride=4)
 law = conversion.law
 
 
@@ -235,8 +228,7 @@ def conversion_preserves_source_output(case: ConversionCase, out: Outcome) -> Fi
 
 
 @law(
-    "An SGD step with lr=0.5 subtracts half the gradient from the converted weight.",
-    source="torch.optim.SGD: θ − γ g",
+    "An SGD step with lr=0.5 subtracts half the gradient from the converted weight.", source="torch.optim.SGD: θ − γ g"
 )
 def sgd_step_updates_converted_weight(case: ConversionCase, out: Outcome) -> Finding:
     return exactly(out.stepped, case.stepped)
@@ -281,10 +273,7 @@ def converted_weight_shares_memory_iff_view(case: ConversionCase, out: Outcome) 
     )
 
 
-@law(
-    "The conversion modifies neither its inputs nor the memory around the weight.",
-    source="no side effects",
-)
+@law("The conversion modifies neither its inputs nor the memory around the weight.", source="no side effects")
 def conversion_modifies_no_input(case: ConversionCase, out: Outcome) -> Finding:
     return unwritten(out)
 
