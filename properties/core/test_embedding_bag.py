@@ -14,7 +14,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.embedding_bag import oracle as bag_oracle
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.embedding_bag.kernel_paths import derived
+from embcheck.families.embedding_bag.kernel_paths import derived, late_nan
 from embcheck.families.embedding_bag.routes import BAG_TIMES
 
 from .test_embedding_bag_values import embedding_bag, is_maximum, is_weighed, part
@@ -239,7 +239,7 @@ def bag_output_hook_receives_upstream_gradient(case: BagCase, out: Outcome) -> F
 @embedding_bag.law("Under torch.vmap each sample has the value of a separate call.", source="torch.vmap", modes=GRAPH,
          when=lambda case: case.route == "batched" and not case.trailing)  # fmt: skip
 def vmap_of_bag_equals_separate_calls(case: BagCase, out: Outcome) -> Finding:
-    judged = ~bag_oracle.late_nan(case)
+    judged = ~late_nan(case)
     return within(out.batched[judged], *part(bag_oracle.value(case), judged))
 
 

@@ -23,7 +23,7 @@ from embcheck.families.embedding_bag import oracle as bag_oracle
 from embcheck.families.embedding_bag import space as bag_space
 from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.families.embedding_bag.invalid_calls import BAG_ERRORS, FATAL
-from embcheck.families.embedding_bag.kernel_paths import derived, is_fast
+from embcheck.families.embedding_bag.kernel_paths import derived, is_fast, late_nan
 from embcheck.families.embedding_bag.oracle import Expected
 from embcheck.families.embedding_bag.space import SPACE
 
@@ -155,7 +155,7 @@ def half_precision_bag_sum_is_rounded_once(case: BagCase, out: Outcome) -> Findi
 def bag_max_is_columnwise_maximum(case: BagCase, out: Outcome) -> Finding:
     if case.values != "special" and not case.trailing:
         return are_bags(case, out)
-    judged = ~bag_oracle.late_nan(case)  # of those another law speaks
+    judged = ~late_nan(case)  # of those another law speaks
     judged[bags_judged(case).stop :] &= not case.trailing
     return within(out.value[judged], *part(bag_oracle.value(case), judged))
 
@@ -202,7 +202,7 @@ def bag_max_propagates_nan(case: BagCase, out: Outcome) -> Finding:
 def bag_last_offset_ends_last_bag(case: BagCase, out: Outcome) -> Finding:
     last = np.arange(len(case.lengths)) >= bags_judged(case).stop
     if is_maximum(case):
-        last = last[:, None] & ~bag_oracle.late_nan(case)  # of those another law speaks
+        last = last[:, None] & ~late_nan(case)  # of those another law speaks
     return within(out.value[last], *part(bag_oracle.value(case), last))
 
 

@@ -46,9 +46,8 @@ def plan(case: ConversionCase) -> Plan:
         "assign": ASSIGNMENTS[case.assign],
         "later": LATER[case.later],
         "flags": given,
-        "target_frozen": case.target_frozen,
-        "bias_frozen": case.bias == "frozen",
         "company": case.company,
+        "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,
         "passes": case.passes,
     }
