@@ -47,6 +47,11 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("empty_first", "empty_bags>=1"),
     ("empty_last", "empty_bags>=1"),
     ("trailing", "include_last_offset"),
+    # Of one row what has its columns side by side is contiguous, and so is a column whose rows are.
+    ("left_layout=rows_strided", "rows>=2"),
+    ("left_layout=transposed", "inner>=2"),
+    ("right_layout=rows_strided", "inner>=2"),
+    ("right_layout=transposed", "columns>=2"),
 )
 
 #: What follows from conditions together: which row is padding, and whether it occurs.
@@ -64,6 +69,10 @@ TOGETHER: tuple[tuple[str, str], ...] = (
     ("padding=last & all_padding", "first_row=False"),
     ("num_embeddings<=1 & numel>=1", "first_row"),
     ("num_embeddings<=1 & numel>=1", "last_row"),
+    ("bags<=1 & empty_bags>=1", "largest_bag=0"),
+    ("bags<=2 & empty_bags>=2", "largest_bag=0"),
+    ("bags<=1 & empty_first", "empty_last"),
+    ("bags<=1 & empty_last", "empty_first"),
 )
 
 #: What is so of every call of a site, for the reason that stands beside it.
@@ -98,6 +107,8 @@ _OF_TABLES = (
 EQUAL: tuple[tuple[str, str, str], ...] = (
     ("all_padding", "numel", "padding_count"),
     ("num_embeddings<=1", "numel", "max_count"),
+    ("square", "rows", "inner"),
+    ("square", "inner", "columns"),
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.

@@ -60,7 +60,17 @@ class Damage(NamedTuple):
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
-        return [f"{site.rows}>={self.rows}", *columns, *shown, *self.needs]
+        return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._of_rows(site) if zeros else ()), *self.needs]
+
+    def _of_rows(self, site: Site) -> list[str]:
+        """What says that the row it changes is not zero: a row that no token names has no gradient, an empty bag is zero."""
+        one = "first" if "(first)" in self.name else "last" if "(last)" in self.name else ""
+        if self.spoil is None or self.rows > 1:
+            one = ""
+        if site.rows == "num_embeddings":
+            return [f"{one}_row"] if one else []
+        bags = ["largest_bag>=1"] if site.rows == "bags" else []
+        return [*bags, f"empty_{one}=False"] if bags and one else bags
 
 
 def damaged(damage: Damage, call: Call, result: Any, again: Callable[[dict[str, Any]], Any]) -> Any:
@@ -226,7 +236,7 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("give(weight=memory)", give=memory("weight"), argument="weight"),
         Damage("give(grad=memory)", give=memory("grad"), sites=("_embedding_bag_dense_backward",)),
         Damage("give(grad_output=memory)", give=memory("grad_output"), argument="grad_output"),
-        Damage("give(mat2=memory)", give=memory("mat2"), argument="mat2"),
+        Damage("give(mat2=memory)", give=memory("mat2"), forbids=("right_layout=contiguous",), argument="mat2"),
         Damage(
             "give(max_norm=larger)",
             give=lambda call: {"max_norm": 1.01 * call.given["max_norm"]},

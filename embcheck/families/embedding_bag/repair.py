@@ -96,6 +96,9 @@ def repair(case: BagCase) -> BagCase | None:
     single = is_subject(case.entry) or case.values == "special" or case.batch or not case.numel or rounded
     if case.route == "several" and single:
         changes["route"] = "value" if changes.get("learns", case.learns) == "none" else "backward_call"
+    elif case.route == "several" and (changes["padding_idx"] or 0) < 0:
+        # From the end it would be another row of a table with more rows.
+        changes["padding_idx"] += case.num_embeddings
     fitted = case.but(**changes)
     if fitted.trailing and reads_beyond(fitted):
         # What is read beyond the upstream gradient must be the poison that is there.
