@@ -46,6 +46,7 @@ def convert(
     company: str = "alone",
     autocast: bool = False,
     passes: int = 1,
+    several: Callable[..., dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     if x is None:
         x = torch.nn.functional.one_hot(other.long(), weight.shape[0]).to(weight.dtype)
@@ -79,6 +80,8 @@ def convert(
     }
     if company == "backward_after" and original_after.requires_grad:
         source(other).sum().backward()
+    if several is not None:
+        seen |= several(target, leaf, call, x, upstream)
     for _ in range(passes):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             value = call(x)

@@ -25,6 +25,7 @@ from embcheck.families.conversion.assignment import (
 )
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.conversion.programs import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
+from embcheck.families.conversion.several import several
 from embcheck.families.conversion.transposition import CUTS, SPELLINGS
 from embcheck.families.lookup import cases
 
@@ -54,9 +55,10 @@ def plan(case: ConversionCase) -> Plan:
         "flags": given,
         "target_frozen": case.target_frozen,
         "bias_frozen": case.bias == "frozen",
-        "company": case.company,
+        "company": "alone" if case.company == "several" else case.company,
         "autocast": case.autocast,
         "passes": case.passes,
+        **({"several": several} if case.company == "several" else {}),
     }
     return Plan(convert, fed, options, case.threads)
 
@@ -103,6 +105,10 @@ def repair(case: ConversionCase) -> ConversionCase | None:
     if fitted.upstream_layout in ("expanded", *SHARED) and 4 * 3 * fitted.numel > fitted.computed.largest_integer:
         # More ones than the format can count: let fewer tokens speak.
         fitted = fitted.but(upstream_layout="contiguous")
+    plain = fitted.to_linear and fitted.trainable and fitted.input == "one_hot" and fitted.assign not in AT_CALL
+    varied = fitted.autocast or fitted.input_grad or fitted.upstream_layout == "expanded"
+    if fitted.company == "several" and (not plain or varied or not fitted.numel):
+        fitted = fitted.but(company="alone")
     if fitted.numel and fitted.lookup.max_count * fitted.passes > fitted.format.largest_integer:
         fitted = fitted.but(company="alone")
     if fitted.grad_mode == "inference" and (not fitted.but(later="nothing").shares or fitted.assign in INTO_PLACE):

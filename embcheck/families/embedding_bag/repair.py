@@ -45,7 +45,7 @@ def repair(case: BagCase) -> BagCase | None:
     if case.mode == "max":
         changes |= {"scale_grad_by_freq": False, "sparse": False}
         changes["upstream"] = "code" if case.upstream == "special" else case.upstream  # ties would spread it
-    elif case.sparse and case.scale_grad_by_freq:
+    elif case.sparse and case.scale_grad_by_freq and case.learns != "none":
         changes["sparse"] = False
     if case.mode != "sum" or case.weights is None:
         changes |= {"weights": None, "weights_layout": "contiguous"}

@@ -45,14 +45,14 @@ def layout_of(wish: Wish, fact: str, strides: tuple[str, ...] = STRIDES) -> str:
     return wish.draws.choice(_OF_TABLES[wish.choice(fact, strides)])
 
 
-def width_of(wish: Wish, rows: int, sizes: tuple[int, int, int] = LARGEST) -> int:
-    """The width of a table of so many rows."""
+def width_of(wish: Wish, rows: int, numel: int, sizes: tuple[int, int, int] = LARGEST) -> int:
+    """The width of a table of so many rows, in which so many tokens are looked up."""
     if wish.asks("elements") and not wish.asks("embedding_dim"):
         return -(-wish.number("elements", (), 1) // rows)
     if wish.asks("embedding_dim"):
         return wish.number("embedding_dim", WIDTHS, 1)
     largest = sizes[2 if wish.draws.chance(24) else wish.draws.chance(4)]
-    return wish.draws.choice([width for width in WIDTHS if width * rows <= largest] or [1])
+    return wish.draws.choice([width for width in WIDTHS if width * max(rows, numel) <= largest] or [1])
 
 
 def lookup_case(
@@ -67,7 +67,7 @@ def lookup_case(
     none = Wish(draws)
     given = tokens(wish, ranks)
     rows, numel = given.num_embeddings, given.numel
-    width = width_of(wish, max(rows, numel))
+    width = width_of(wish, rows, numel)
     if not wish.met({"elements": rows * width}):
         raise Unmet("elements")
     dtype = wish.choice("dtype", tuple(FORMATS))
