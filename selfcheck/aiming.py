@@ -35,7 +35,18 @@ _MOST, HOPELESS = 800, 60
 
 #: What is never nothing in cases that are built.
 _SIZES = frozenset(
-    {"numel", "num_embeddings", "embedding_dim", "elements", "bags", "largest_bag", "max_count", "rows", "inner", "columns"}
+    {
+        "numel",
+        "num_embeddings",
+        "embedding_dim",
+        "elements",
+        "bags",
+        "largest_bag",
+        "max_count",
+        "rows",
+        "inner",
+        "columns",
+    }
 )
 
 

@@ -152,7 +152,10 @@ def converted_output_has_expected_dtype(case: ConversionCase, out: Outcome) -> F
     must_cover={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"},
 )
 def converted_weight_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
-    found, others = gradient(out.weight_grad, case.weight_gradient if case.trainable else None), out.along_first_axis("other_weight_grad")
+    found, others = (
+        gradient(out.weight_grad, case.weight_gradient if case.trainable else None),
+        out.along_first_axis("other_weight_grad"),
+    )
     return every(found, *(exactly(grad, case.weight_gradient) for grad in others))
 
 

@@ -30,11 +30,9 @@ Tensor = torch.Tensor
 SIZES = (1, 2, 7, 8, 17, 32, 33, 65, 257)
 
 
-def several(
-    layer: Any, leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tensor, upstream: Tensor
-) -> dict[str, Any]:
+def several(layer: Any, leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tensor, upstream: Tensor) -> dict[str, Any]:
     # Calls with rows that come again, of columns that come again, with zeros behind the rows, whose tensors lie otherwise.
-    table, bias = leaf.detach(), getattr(layer, "bias", None)
+    table, bias = leaf.detach(), layer.bias
     added = None if bias is None else bias.detach()
     rows, columns = x.reshape(-1, x.shape[-1]).detach(), table.shape[0]
     sent = upstream.reshape(-1, columns)
@@ -46,7 +44,9 @@ def several(
         wide = chosen([n for n in (*SIZES, *[columns] * 6) if max(count, inner) <= room(n) or n == columns], turn, 0)
         most = LARGEST // max(wide, inner)
         times = chosen([n for n in (1, 1, 2, 3, 9) if n == 1 or n * count <= most], turn, 1)
-        behind = chosen([n for n in (0, 0, 1, 8, 33, 257) if n == 0 or (n + inner) * max(wide, count) <= LARGEST], turn, 2)
+        behind = chosen(
+            [n for n in (0, 0, 1, 8, 33, 257) if n == 0 or (n + inner) * max(wide, count) <= LARGEST], turn, 2
+        )
         # A sum with a bias that is rounded is another one in a wider dtype.
         dtype = chosen(WIDER[table.dtype], turn, 3) if bias is None else table.dtype
         scale = digits(table.dtype, dtype) * (1 if turn % 2 else -1)
@@ -63,7 +63,8 @@ def several(
     if added is not None:
         bias.data = added
     transposed = [part.T for part in grads]
-    return stacked("other_values", values, upstream.shape) | stacked("other_weight_grad", transposed, table.shape)
+    shown = stacked("other_values", value, values, upstream.shape)
+    return shown | stacked("other_weight_grad", grad, transposed, table.shape)
 
 
 def once(leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,5 +72,3 @@ def once(leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tensor, upstream: Te
     value = call(x)
     (grad,) = torch.autograd.grad(value, leaf, upstream)
     return value.detach(), grad
-
-

@@ -105,9 +105,9 @@ def repair(case: ConversionCase) -> ConversionCase | None:
     if fitted.upstream_layout in ("expanded", *SHARED) and 4 * 3 * fitted.numel > fitted.computed.largest_integer:
         # More ones than the format can count: let fewer tokens speak.
         fitted = fitted.but(upstream_layout="contiguous")
-    plain = fitted.to_linear and fitted.trainable and fitted.input == "one_hot" and fitted.assign not in AT_CALL
+    usual = fitted.to_linear and fitted.trainable and fitted.input == "one_hot" and fitted.assign not in AT_CALL
     varied = fitted.autocast or fitted.input_grad or fitted.upstream_layout == "expanded"
-    if fitted.company == "several" and (not plain or varied or not fitted.numel):
+    if fitted.company == "several" and (not usual or varied or not fitted.numel):
         fitted = fitted.but(company="alone")
     if fitted.numel and fitted.lookup.max_count * fitted.passes > fitted.format.largest_integer:
         fitted = fitted.but(company="alone")

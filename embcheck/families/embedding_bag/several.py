@@ -41,7 +41,7 @@ def several(
     taught = samples is not None and samples.requires_grad
     first = once(leaf, call, given, upstream)
     others: dict[str, list[Tensor]] = {name: [] for name in first}
-    for turn, factor in enumerate(FACTORS, start) if offsets is not None and first["values"].numel() else ():
+    for turn, factor in enumerate(FACTORS, start) if first["values"].numel() else ():
         scale, strides = 1.0 if (turn - start) % 2 else 0.5, [STRIDES[place] for place in TURNS[turn % 16]]
         columns = _columns(turn, table, indices, taught)
         wide = tiled(table, larger(len(table), ROWS, room(columns), turn, 1), columns)
@@ -78,7 +78,10 @@ def several(
     for name, last in zip(first, told.values(), strict=True):
         others[name] += departures(last.detach().to_dense().reshape(first[name].shape), first[name])
     shapes = [each.shape for each in told.values()]
-    shown = [stacked(f"other_{name}", parts, shape) for (name, parts), shape in zip(others.items(), shapes, strict=True)]
+    shown = [
+        stacked(f"other_{name}", first[name], parts, shape)
+        for (name, parts), shape in zip(others.items(), shapes, strict=True)
+    ]
     return told | {name: parts for each in shown for name, parts in each.items()}
 
 
@@ -101,7 +104,7 @@ def _columns(turn: int, table: Tensor, indices: Tensor, whole: bool) -> int:
     return int(chosen((*sizes, *[width] * max(4, len(sizes))), turn, 0))
 
 
-def _offsets(offsets: Tensor, tokens: int, count: int, times: int, before: int, behind: int) -> Tensor:
+def _offsets(offsets: Any, tokens: int, count: int, times: int, before: int, behind: int) -> Tensor:
     """The offsets of the same bags so many times, with empty ones before and behind them."""
     lengths = torch.diff(offsets[:count], append=offsets.new_tensor([tokens]))
     lengths = torch.cat([lengths.new_zeros(before), lengths.repeat(times), lengths.new_zeros(behind)])
@@ -119,7 +122,7 @@ def _sent(upstream: Tensor, times: int, columns: int, whole: bool) -> Tensor:
         wide[:, width:] = 0
     sent = wide.new_zeros(times, count, columns)
     place = torch.arange(count)
-    sent[(place + times - 1) % times, place] = wide
+    sent[(place + times - count) % times, place] = wide
     return sent.reshape(times * count, columns)
 
 

@@ -82,9 +82,8 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes["route"] = "backward_call"  # no row can be padding
     if fitted.route == "several" and (entry.product or not entry.own or fitted.values == "special"):
         changes["route"] = "backward_call"  # a table of the other sign has other NaNs, and may be mapped otherwise
-    elif fitted.route == "several" and (fitted.padding_idx or 0) < 0:
-        # From the end it would be another row of a table with more rows.
-        changes["padding_idx"] = fitted.num_embeddings + fitted.padding_idx
+    elif fitted.route == "several":
+        changes["padding_idx"] = fitted.padding_row  # from the end it would be another one of more rows
     if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
         changes["history"] = "fresh"
     return fitted.but(**changes)

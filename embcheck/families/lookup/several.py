@@ -120,8 +120,13 @@ def departures(found: Tensor, first: Tensor, rows: int | None = None) -> list[Te
     instead = torch.where((due == repeated) | due.isnan(), found.double(), torch.nan)
     shown, count, width = torch.where(wrong, instead, repeated.double()), *first.shape
     parts = []
-    for down, right in torch.stack(torch.where(wrong), 1).div(torch.tensor([count, width]), rounding_mode="floor").unique(dim=0).tolist():
-        parts.append(first.double())
+    for down, right in (
+        torch.stack(torch.where(wrong), 1)
+        .div(torch.tensor([count, width]), rounding_mode="floor")
+        .unique(dim=0)
+        .tolist()
+    ):
+        parts.append(first.to(torch.float64, copy=True))
         some = shown[down * count : (down + 1) * count, right * width : (right + 1) * width]
         parts[-1][: some.shape[0], : some.shape[1]] = some
     return parts
@@ -148,9 +153,11 @@ def ranked(tokens: Tensor, rank: int) -> Tensor:
     return tokens.reshape((1,) * (rank - 2) + (split, count // split))
 
 
-def stacked(name: str, parts: Sequence[Tensor], shape: Sequence[int]) -> dict[str, Tensor]:
-    """Results under a name, one behind the other, each of a shape; nothing where there is none."""
-    return {name: torch.stack([part.reshape(shape) for part in parts])} if parts else {}
+def stacked(name: str, first: Tensor, parts: Sequence[Tensor], shape: Sequence[int]) -> dict[str, Tensor]:
+    """Results that depart from the first one, and this, which may be what is wrong, one behind the other, each of a shape;
+    nothing where there is none."""
+    every = [first.double(), *parts] if parts else []
+    return {name: torch.stack([each.reshape(shape) for each in every])} if parts else {}
 
 
 def several(
@@ -162,7 +169,9 @@ def several(
     values, grads = list[Tensor](), list[Tensor]()
     for turn, factor in enumerate(FACTORS, start) if value.numel() else ():
         count, columns = indices.numel(), leaf.shape[1]
-        columns = chosen([n for n in (*COLUMNS, *[columns] * 6) if max(count, len(table)) <= room(n) or n == columns], turn, 0)
+        columns = chosen(
+            [n for n in (*COLUMNS, *[columns] * 6) if max(count, len(table)) <= room(n) or n == columns], turn, 0
+        )
         tokens = Tokens.at(turn, indices.reshape(-1), len(table), room(columns), repeats)
         rows = tokens.copies * len(table)
         wide = tiled(table, larger(rows, ROWS, room(columns), turn, 4), columns)
@@ -186,7 +195,9 @@ def several(
     (weight_grad,) = torch.autograd.grad(result, leaf, upstream)
     values += departures(result.detach().reshape(value.shape), value)
     grads += departures(weight_grad.to_dense(), grad)
-    others = stacked("other_values", values, result.shape) | stacked("other_weight_grad", grads, leaf.shape)
+    others = stacked("other_values", value, values, result.shape) | stacked(
+        "other_weight_grad", grad, grads, leaf.shape
+    )
     return {"value": result, "weight_grad": weight_grad, **others}
 
 

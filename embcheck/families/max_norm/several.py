@@ -20,7 +20,6 @@ from embcheck.families.lookup.several import (
     ranked,
     relaid,
     room,
-    stacked,
     tiled,
 )
 
@@ -50,4 +49,4 @@ def several(
         if not torch.equal(rescaled[own:], wide[own:]):
             found.append(torch.full_like(after, torch.nan))  # a row that no token names has changed
     leaf.data = table
-    return stacked("other_after", found, before.shape)
+    return {"other_after": torch.stack(found)} if found else {}

@@ -63,7 +63,9 @@ def repair(case: MaxNormCase) -> MaxNormCase | None:
         case = case.but(history="fresh")
     if case.entry.startswith("bag") and case.history in ("other_shape", "after_empty"):
         case = case.but(history="repeated")
-    if case.route == "several" and (case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")):
+    if case.route == "several" and (
+        case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")
+    ):
         case = case.but(route="plain")
     fitted: MaxNormCase | None = cases.repair(case)  # type: ignore[assignment]
     if fitted is not None and fitted.route == "used_before":

@@ -38,10 +38,12 @@ def several(encode: Encode, indices: Tensor, value: Tensor) -> dict[str, Any]:
         total = larger(classes, CLASSES, LARGEST // count, turn, 2)
         moved = chosen(range(total - classes + 1), turn, 4)
         given = tiled(tokens[:, None], count, 1)[:, 0] + moved
-        order = given.argsort(descending=bool(turn % 2), stable=True) if chosen((0, 1), turn, 5) else torch.arange(count)
+        order = (
+            given.argsort(descending=bool(turn % 2), stable=True) if chosen((0, 1), turn, 5) else torch.arange(count)
+        )
         laid = relaid(ranked(given[order], 1 + turn % 3), STRIDES[TURNS[turn % 16][0]])
         inferred = bool(given.max() == total - 1) and chosen((0, 1), turn, 6)
         hot = encode(laid, None if inferred else total).reshape(count, total)
         hot = torch.empty_like(hot).index_copy_(0, order, hot).roll(-moved, 1)
         found += [part.T for part in departures(hot.T, first.T, classes)]
-    return stacked("other_values", found, value.shape)
+    return stacked("other_values", value, found, value.shape)
