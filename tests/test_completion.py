@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from command import Command
 
-from embcheck.claims.appraisal import every_claim
 from embcheck.cli import completion
 from embcheck.core.options import COMMAND, FORMS, options_of
 from embcheck.modes.mode import MODES
@@ -55,11 +54,10 @@ def asked() -> Iterator[Asked]:
 
 
 def test_every_name_is_offered() -> None:
-    """They are read as text: a law, mode or claim that is written otherwise would be missing."""
+    """They are read as text: a law or mode that is written otherwise would be missing."""
     laws = {law.name for name, family in load_families().items() if name != "tutorial_claims" for law in family.laws}
     assert completion.law_names() == sorted(laws | {"tutorial_claims_is_accepted"})
     assert completion.mode_names("") == ["all", *sorted(MODES)]
-    assert completion.claim_names() == sorted(every_claim())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,6 @@ def test_every_name_is_offered() -> None:
         ("run --mode deepcopy,no_", ["deepcopy,no_grad"]),
         ("run --mode deepcopy,deep", []),
         ("run --format ", [*FORMS]),
-        ("claims --show tying.fewer", ["tying.fewer_parameters"]),
         ("run --update-l", ["--update-ledger"]),
         ("expl", ["explain"]),
     ],

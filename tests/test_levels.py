@@ -35,7 +35,7 @@ from embcheck.engine.levels.level import (
     script_at,
     unproved,
 )
-from embcheck.engine.levels.sweep import Request, Running, Swept, disagreements, placed
+from embcheck.engine.levels.sweep import Request, Running, Swept, placed
 from embcheck.record.store import keep
 from embcheck.report.levels import level_lines, level_table
 from embcheck.runner.run import Batch, Settings
@@ -167,20 +167,6 @@ def test_the_table_has_a_column_for_each_level_that_was_judged() -> None:
     assert [[str(cell) for cell in column.cells] for column in table.columns] == [["a"], ["holds"], ["violated"], ["3"]]
 
 
-def test_levels_are_compared_where_both_are_exact() -> None:
-    label, other = "linear/torch/eager/scope/0", "tied_training/torch/eager/scope/0"
-    best = Swept(BEST, values={label: {"A()": "1", "B()": "2"}, other: {"T()": "1"}})
-    same = Swept("avx2", values={label: {"A()": "1", "C()": "9"}, other: {"T()": "2"}})
-    (found,) = disagreements(best, same)
-    assert (found.status, found.cases, found.device) == (Status.HOLDS, 1, "cpu at avx2"), "only what both have"
-    (found,) = disagreements(best, Swept("avx2", values={label: {"A()": "1", "B()": "3"}}))
-    assert (found.status, found.reasons) == (Status.VIOLATED, ("1 of 2 cases give other numbers: B()",))
-    (found,) = disagreements(best, Swept("avx2", values={label: {"C()": "1"}}))
-    assert found.status == Status.NOT_APPLICABLE, "nothing was compared"
-    (found,) = disagreements(best, Swept("avx2", values={label: {"A()": "1"}}, doubt="d"))
-    assert found.status == Status.UNKNOWN
-
-
 @pytest.mark.skipif(bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose")
 def test_a_process_proves_its_level_and_judges_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
@@ -192,8 +178,6 @@ def test_a_process_proves_its_level_and_judges_the_same_cases(monkeypatch: pytes
     assert {v.device for v in lowest.verdicts} == {"cpu at lowest"}
     assert [v.digest for v in lowest.verdicts] == [v.digest for v in best.verdicts]
     assert all(v.status <= Status.KNOWN for v in lowest.verdicts)
-    (agree,) = disagreements(best, lowest)
-    assert (agree.status, agree.cases > 0) == (Status.HOLDS, True)
 
 
 def test_a_process_without_an_answer_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

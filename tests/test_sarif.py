@@ -108,7 +108,7 @@ def test_every_law_has_a_place_that_there_is() -> None:
             path, line = sarif.place_of(verdict.counterexamples[0], places)
             text = (folder / path).read_text(encoding="utf-8").splitlines()[line - 1]
             assert f"def {law.name}(" in text or " = Family(" in text, law.name
-    assert sarif.place_of(replace(EXAMPLE, law="levels_agree", family="levels"), places) == ("properties", 1)
+    assert sarif.place_of(replace(EXAMPLE, law="level_is_judged", family="levels"), places) == ("properties", 1)
 
 
 LAYERS = """import torch

@@ -17,8 +17,7 @@ from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample
 from embcheck.engine.crashes import alone, crash
 from embcheck.engine.execute import run
-from embcheck.engine.script import complete, roots, script
-from embcheck.engine.script_simplifier.simplify import simplified
+from embcheck.engine.script import roots, script
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.modes.mode import MODES, modes_of
 from embcheck.subject.collect import load_families
@@ -75,10 +74,9 @@ def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
             new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met
             if new or full:
                 met |= new
-                text = complete(family, mode, family.laws[0], case, found)
+                text = script(family, mode, family.laws[0], case, found)
                 checked.add(family.name)
-                # What is left of a program takes its time; most of those of a family are left alike.
-                if names := foreign(text) | (foreign(simplified(text)) if position % 20 == 0 else set()):
+                if names := foreign(text):
                     wrong[f"{family.name}: {case!r}"] = names
     assert wrong == {}
     assert checked == set(load_families())
@@ -103,7 +101,7 @@ def test_a_script_does_what_was_executed(name: str, full: bool, capsys: pytest.C
             assert status(script(family, mode, family.laws[0], case, same)) == (error is not None), repr(case)
             assert f"raised {type(error).__name__}(" in capsys.readouterr().out or error is None
             if error is not None:
-                assert status(complete(family, mode, family.laws[0], case, replace(same, kind="raised OSError"))) == 2
+                assert status(script(family, mode, family.laws[0], case, replace(same, kind="raised OSError"))) == 2
     torch.set_num_threads(threads)
 
 
@@ -131,6 +129,6 @@ def test_the_script_guard_can_fail() -> None:
 def test_a_lambda_of_a_table_is_printed_as_a_function() -> None:
     family = load_families()["conversion"]
     case = ConversionCase(3, 2, cut="clone", spelling="clone")
-    program = complete(family, MODES["eager"], family.laws[0], case, Difference("value", "value", 1, 2, "1, not 2"))
+    program = script(family, MODES["eager"], family.laws[0], case, Difference("value", "value", 1, 2, "1, not 2"))
     assert "def clone(w):\n    return w.clone()" in program
     assert "def by_clone(w):\n    return w.T.clone()" in program

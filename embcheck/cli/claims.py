@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import claim_names
 from embcheck.cli.parameters import with_options
 from embcheck.cli.recording import close_record, keep_failures, open_record
 from embcheck.cli.usage import INTERNAL, NOTHING, refuse
@@ -32,7 +31,7 @@ Keyword = Annotated[
     str, typer.Option("-k", help="Only claims that contain this in id, words, title, source or verdict.")
 ]
 _STORY = "One claim's story, its check and a torch-only program."
-Show = Annotated[str, typer.Option("--show", metavar="ID", help=_STORY, autocompletion=claim_names)]
+Show = Annotated[str, typer.Option("--show", metavar="ID", help=_STORY)]
 
 
 @with_options("seed", "report")

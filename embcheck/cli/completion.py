@@ -1,4 +1,4 @@
-"""What the shell completes: names of laws, modes and claims, and the choices of an option.
+"""What the shell completes: names of laws and modes, and the choices of an option.
 
 They are read off the sources as text, since a shell asks at each press of a key, and importing torch takes seconds.
 """
@@ -15,7 +15,6 @@ _PACKAGE = Path(__file__).parents[1]
 _LAW = re.compile(r"^@(?:\w+\.)?law\(.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
 _FAMILY = re.compile(r"^\w+ = Family\(\s*\"(\w+)\"", re.MULTILINE)
 _MODE = re.compile(r"^(?:@mode|@build_mode|add_mode|compile_mode)\(\s*\"(\w+)\"", re.MULTILINE)
-_CLAIM = re.compile(r"^@?claim\(\s*\"([\w.]+)\"", re.MULTILINE)
 
 
 def law_names() -> list[str]:
@@ -24,10 +23,6 @@ def law_names() -> list[str]:
 
     files = files_of_laws()
     return sorted([*_found(_LAW, files), *(f"{family}_is_accepted" for family in _found(_FAMILY, files))])
-
-
-def claim_names() -> list[str]:
-    return _found(_CLAIM, (_PACKAGE / "claims").glob("*.py"))
 
 
 def mode_names(incomplete: str) -> list[str]:

@@ -14,7 +14,6 @@ from embcheck.core.cause import SEVERITIES, Cause, ModelCause, summed_up
 from embcheck.core.facts import closest
 from embcheck.core.files import write_whole
 from embcheck.core.shipped_ledger import shipped
-from embcheck.engine.script_simplifier.simplify import simplified
 from embcheck.known import tried
 from embcheck.known.issue import stored
 from embcheck.known.models import PAGES as MODEL_PAGES
@@ -166,7 +165,7 @@ def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
     for name in names:
         text = script_of(next(entry for entry in entries if entry.cause == name))
         if text:
-            found[name] = simplified(text)
+            found[name] = text
     return found
 
 

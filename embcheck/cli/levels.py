@@ -16,7 +16,7 @@ from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.machine import flags_of, seen
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.levels.level import BEST, Level, UnknownLevel, lacking, named
-from embcheck.engine.levels.sweep import AGREE, DECK, Request, Running, Swept, disagreements
+from embcheck.engine.levels.sweep import DECK, Request, Running, Swept
 from embcheck.record.store import store_of
 from embcheck.report.failure import chosen
 from embcheck.report.levels import level_lines, level_table
@@ -87,7 +87,6 @@ def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> in
     """Prints and keeps what came of the levels; the exit code."""
     best = swept[0]
     verdicts = [verdict for each in swept for verdict in each.verdicts]
-    verdicts += [found for each in swept[1:] if each.values for found in disagreements(best, each)]
     results = Results(settings, verdicts)
     settled = results.settle()
     examples = examples_of(settled)
@@ -116,7 +115,7 @@ def _recorded(
     """Writes the record, if one was asked for; the exit code."""
     writer = open_record(settings.report, settings, environment(swept[0].machine))
     if writer is not None:
-        for statement in {law.law: law for each in swept for law in (*each.laws, AGREE)}.values():
+        for statement in {law.law: law for each in swept for law in each.laws}.values():
             writer.statement(statement)
         for verdict in results.verdicts:
             writer.verdict(verdict)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from embcheck.core import aliases
@@ -58,6 +60,8 @@ class Axes(tuple[Any, ...]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls._places = {name: place for place, name in enumerate(cls._fields)}
+        if "facts" in vars(cls):
+            cls.facts = _computed_once(cls.facts)  # type: ignore[method-assign]
         CASE_TYPES[cls.__name__] = cls
 
     def __repr__(self) -> str:
@@ -96,6 +100,19 @@ class Axes(tuple[Any, ...]):
     def facts(self) -> dict[str, Any]:
         """What obligations and ledger regions may speak of: the axes, and what follows from them."""
         return self.axes
+
+
+def _computed_once(facts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """A class's ``facts``, kept in the case: each entry of the ledger, each obligation and some laws ask for them."""
+
+    @functools.wraps(facts)
+    def kept(case: Any) -> dict[str, Any]:
+        found: dict[str, Any] | None = case.__dict__.get(facts.__qualname__)
+        if found is None:
+            found = case.__dict__[facts.__qualname__] = facts(case)
+        return found
+
+    return kept
 
 
 def _literal(value: Any) -> str:

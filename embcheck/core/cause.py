@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from packaging.version import InvalidVersion, Version
 
 from embcheck.core.facts import closest
+from embcheck.core.typed import Malformed, built
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,11 +35,7 @@ SILENT = "silent-wrong"
 #: A snippet must be read at a glance.
 SNIPPET_LINES = 6
 
-#: What each text of a list must be, and an example.
-_LISTS = {
-    "upstream": (re.compile(r"[\w./-]+#\d+: \S.*"), "pytorch#1: It fails"),
-    "where": (re.compile(r"[A-Z]\w*"), "BertForMaskedLM"),
-}
+_REPORT = re.compile(r"[\w./-]+#\d+: \S.*")
 _RELEASES = ("since", "fixed", "seen")
 
 
@@ -135,45 +132,21 @@ def causes_in(tables: Any, place: str, kind: type[AnyCause]) -> dict[str, AnyCau
 
 
 def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) -> AnyCause:
-    _check_fields(raw, place, kind)
-    severity = raw.get("severity", "")
-    if severity not in SEVERITIES:
-        hint = closest(severity, SEVERITIES) or f"there are {', '.join(SEVERITIES)}"
-        raise LedgerError(f"{place}: no severity {severity!r}; {hint}")
-    if type(raw.get("searched", date.min)) is not date:
-        raise LedgerError(f"{place}: searched must be a date, such as 2026-11-23, not {raw['searched']!r}")
-    snippet = raw.get("snippet", "").strip()
+    try:
+        made = built(kind, {**raw, "name": name})
+        for field in _RELEASES:
+            Version(getattr(made, field, "") or "0")
+    except (Malformed, InvalidVersion) as error:
+        raise LedgerError(f"{place}: {error}") from None
+    if not (made.title and made.api):
+        raise LedgerError(f"{place}: {'api' if made.title else 'title'} is missing")
+    if made.severity not in SEVERITIES:
+        hint = closest(made.severity, SEVERITIES) or f"there are {', '.join(SEVERITIES)}"
+        raise LedgerError(f"{place}: no severity {made.severity!r}; {hint}")
+    for text in made.upstream:
+        if not _REPORT.fullmatch(text):
+            raise LedgerError(f"{place}: upstream: expected texts such as 'pytorch#1: It fails', not {text!r}")
+    snippet = made.snippet.strip()
     if snippet and not (snippet.count("\n") < SNIPPET_LINES and snippet.split("\n")[-1].startswith("assert ")):
         raise LedgerError(f"{place}: snippet must have at most {SNIPPET_LINES} lines, the last an assertion")
-    _check_releases(raw, place)
-    lists = {field: _texts(raw[field], f"{place}: {field}", field) for field in _LISTS if field in raw}
-    return kind(name, **{**raw, "snippet": snippet, **lists})
-
-
-def _check_fields(raw: Mapping[str, Any], place: str, kind: type[Cause]) -> None:
-    known = {each.name: each for each in fields(kind) if each.name != "name"}
-    for field in raw:
-        if field not in known:
-            hint = closest(field, known) or "there are " + ", ".join(known)
-            raise LedgerError(f"{place}: no field {field!r}; {hint}")
-    for field, each in known.items():
-        if each.default is MISSING and not raw.get(field):
-            raise LedgerError(f"{place}: field {field} is missing")
-        if each.type == "str" and not isinstance(raw.get(field, ""), str):
-            raise LedgerError(f"{place}: {field} must be a text, not {raw[field]!r}")
-
-
-def _check_releases(raw: Mapping[str, Any], place: str) -> None:
-    for field in _RELEASES:
-        try:
-            Version(raw.get(field, "0"))
-        except InvalidVersion:
-            raise LedgerError(f"{place}: {field} must be a release, such as 2.15.0, not {raw[field]!r}") from None
-
-
-def _texts(listed: Any, place: str, field: str) -> tuple[str, ...]:
-    form, example = _LISTS[field]
-    for text in listed if isinstance(listed, list) else [listed]:
-        if not isinstance(listed, list) or not isinstance(text, str) or not form.fullmatch(text):
-            raise LedgerError(f"{place} must be a list of texts such as {example!r}, not {text!r}")
-    return tuple(listed)
+    return replace(made, snippet=snippet)

@@ -29,25 +29,23 @@ _FIRST = ord("0")
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen of a family in a mode: positions among its landmarks and small cases, positions in the product of its
-    flags, rows of the cover, and aimed cases, as `written_case` writes them."""
+    """What is chosen of a family in a mode: landmarks and small cases, cases of the product of its flags, rows of the cover, and
+    aimed cases; a case is kept as `written_case` writes it."""
 
-    small: tuple[int, ...] = ()
-    product: tuple[int, ...] = ()
+    small: tuple[tuple[Any, ...], ...] = ()
+    product: tuple[tuple[Any, ...], ...] = ()
     rows: tuple[str, ...] = ()
     aimed: tuple[tuple[Any, ...], ...] = ()
 
-    def small_cases(self, space: Space) -> Iterator[tuple[int, Any]]:
-        """The landmarks and small cases, each with its position."""
-        wanted = set(self.small)
-        reached = itertools.islice(small_of(space), max(wanted, default=-1) + 1)
-        return (each for each in enumerate(reached) if each[0] in wanted)
+    def small_cases(self, space: Space) -> Iterator[Any]:
+        """The landmarks and small cases."""
+        return (case_of(space.case_type, each) for each in self.small)
 
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
         rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
-        aimed = (space.repair(case_of(space.case_type, written)) for written in self.aimed)
-        return itertools.chain(space.product(self.product), filter(None, rows), filter(None, aimed))
+        product, aimed = ((case_of(space.case_type, each) for each in part) for part in (self.product, self.aimed))
+        return itertools.chain(product, filter(None, rows), filter(None, map(space.repair, aimed)))
 
 
 def small_of(space: Space) -> Iterator[Any]:
@@ -112,7 +110,7 @@ def _kept() -> dict[str, dict[str, Any]]:
 
 
 def digest(family: Family) -> str:
-    """What tells whether positions still mean the cases that were chosen, but for changes of the code."""
+    """What tells whether a row still means the case that was chosen, but for changes of the code."""
     space = family.space
     told = repr((dict(space.axes), space.flags, dict(space.base or {}), sum(1 for _ in space.fixed_cases())))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
@@ -135,7 +133,7 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, F
     for name, modes in sorted(choices.items()):
         told = {
             mode: {
-                tier: {part: sorted(getattr(choice, part)) for part in _PARTS if getattr(choice, part)}
+                tier: {part: sorted(getattr(choice, part), key=repr) for part in _PARTS if getattr(choice, part)}
                 for tier, choice in tiers.items()
             }
             for mode, tiers in modes.items()

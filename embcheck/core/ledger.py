@@ -28,6 +28,7 @@ from embcheck.core.declaration import is_subject
 from embcheck.core.facts import UnknownFact, closest, require
 from embcheck.core.machine import PROVED, Machine
 from embcheck.core.result import Difference
+from embcheck.core.typed import Malformed, built
 from embcheck.core.wrong_results import Instead, is_known, misnamed
 
 SHIPPED = Path(__file__).with_name("ledger.toml")
@@ -61,8 +62,8 @@ class Entry:
     link: str = ""
     expires: date | None = None
     excluded: bool = False
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    measured: Mapping[str, Any] | None = None
+    machine: Mapping[str, str | list[str]] = field(default_factory=dict)
+    measured: Mapping[str, list[str]] | None = None
     cause: str = ""
 
     @property
@@ -187,21 +188,6 @@ class Ledger:
         return tuple(e for e in self.entries if e.excluded and any(e.concerns(law, mode, device) for law in laws))
 
 
-_REQUIRED = ("law", "where", "witness", "reason")
-_TEXTS = ("name", "cause", "mode", "torch", "device", "kind", "link")
-_OPTIONAL = (*_TEXTS, "instead", "expires", "excluded", "machine", "measured")
-_FIELDS = {*_REQUIRED, *_OPTIONAL}
-#: What a field that is no text must be.
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "instead": ((str, dict), "a text or a table of observations, such as { weights = 'zero' }"),
-    "where": ((dict,), "a table of facts, such as { sparse = true }"),
-    "expires": ((date,), "a date, such as 2027-06-01"),
-    "excluded": ((bool,), "true or false"),
-    "measured": ((dict,), 'a table of releases, such as { "2.13.0" = ["AVX2"] }'),
-    "machine": ((dict,), 'a table of what is proved, such as { onednn_kernel = "*amx*" }'),
-}
-
-
 def load(path: Path, torch_version: str, today: date) -> Ledger:
     """The entries of a ledger file that are in force for a release.
 
@@ -298,34 +284,16 @@ def check(entries: Iterable[Entry], laws: Collection[str] | None) -> None:
 
 
 def _entry(raw: Mapping[str, Any], place: str) -> Entry:
-    unknown = set(raw) - _FIELDS
-    if unknown:
-        names = ", ".join(sorted(_FIELDS))
-        raise LedgerError(f"{place}: unknown field {', '.join(sorted(unknown))}; there are {names}")
-    for name in _REQUIRED:
-        if name not in raw:
-            raise LedgerError(f"{place}: field {name} is missing")
-    for name, value in raw.items():
-        kinds, words = _KINDS.get(name, ((str,), "a text"))
-        if type(value) not in kinds:
-            raise LedgerError(f"{place}: {name} must be {words}, not {value!r}")
-    if not raw["reason"].strip():
-        raise LedgerError(f"{place}: the reason is empty; say why this is known")
-    for name, value in raw.get("machine", {}).items():
-        if name not in PROVED:
-            raise LedgerError(f"{place}: a machine proves no {name}; it proves {', '.join(PROVED)}")
-        if not all(isinstance(each, str) for each in (value if isinstance(value, list) else [value])):
-            raise LedgerError(f"{place}: machine.{name} must be a pattern or a list of them, not {value!r}")
-    for release, capabilities in raw.get("measured", {}).items():
-        if not (isinstance(capabilities, list) and all(isinstance(each, str) for each in capabilities)):
-            raise LedgerError(f"{place}: measured.{release} must be a list of capabilities, not {capabilities!r}")
-    wrong = misnamed(raw.get("instead", ""))
-    if wrong is not None:
-        raise LedgerError(f"{place}: instead: nothing is called {wrong}")
     try:
-        ast.parse(raw["witness"], mode="eval")
-        specifier = SpecifierSet(raw.get("torch", ""))
-    except (SyntaxError, ValueError) as error:  # a specifier that is none is a ValueError
-        raise LedgerError(f"{place}: {error}") from error
-    where = {aliases.axis(name): value for name, value in raw["where"].items()}
-    return Entry(**{**raw, "name": raw.get("name", place), "torch": specifier, "where": where})
+        torch = SpecifierSet(str(raw.get("torch", "")))
+        entry = built(Entry, {"name": place, **raw, "torch": torch})
+        ast.parse(entry.witness, mode="eval")
+    except (Malformed, SyntaxError, ValueError) as error:  # a specifier that is none is a ValueError
+        raise LedgerError(f"{place}: {error}") from None
+    if not entry.reason.strip():
+        raise LedgerError(f"{place}: the reason is empty; say why this is known")
+    if unproved := sorted(entry.machine.keys() - {*PROVED}):
+        raise LedgerError(f"{place}: a machine proves no {unproved[0]}; it proves {', '.join(PROVED)}")
+    if (wrong := misnamed(entry.instead)) is not None:
+        raise LedgerError(f"{place}: instead: nothing is called {wrong}")
+    return replace(entry, where={aliases.axis(name): value for name, value in entry.where.items()})

@@ -199,7 +199,7 @@ class Unobserved(AttributeError):
 #: What an outcome has itself.
 _OWN = frozenset(
     {
-        *("device", "error", "keeps_memory", "last_read", "looked_at", "makes_graph", "mode", "seen", "settings"),
+        *("device", "error", "keeps_memory", "last_read", "makes_graph", "mode", "seen", "settings"),
         *("with_zeros", "written"),
     }
 )
@@ -279,10 +279,6 @@ class Outcome:
             return []
         whole: Field = getattr(self, name)
         return [whole[place] for place in range(len(whole.values))]
-
-    def looked_at(self) -> tuple[str, ...]:
-        """The observations that laws have read."""
-        return tuple(self._fields)
 
     def last_read(self) -> tuple[str, Any]:
         """The path and the content, as plain Python values, of the observation that a law read last."""

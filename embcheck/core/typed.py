@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from datetime import date
 from enum import Enum
 from functools import cache, partial
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from embcheck.core.facts import closest
 
 T = TypeVar("T")
 
@@ -55,7 +58,7 @@ def _maker(hint: Any) -> Callable[[Any], Any]:
         return partial(_row, [_maker(argument) for argument in arguments])
     if origin in (list, tuple):
         return partial(_list, origin, _maker(arguments[0]))
-    if origin is dict:
+    if origin in (dict, Mapping):
         return partial(_dictionary, _maker(arguments[1]))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return partial(_member, hint)
@@ -74,7 +77,7 @@ def _plain(kind: Any, data: Any) -> Any:
     return visible(data) if kind is str else data
 
 
-_NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
+_NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null", date: "a date"}
 
 
 def _told(data: Any) -> str:
@@ -139,7 +142,8 @@ def _object(kind: Any, makers: dict[str, Callable[[Any], Any]], data: Any) -> An
             raise Malformed(f"{name} is missing")
     for name in data:
         if closed and name not in makers:
-            raise Malformed(f"there is no field {visible(name)}")
+            hint = closest(name, makers)
+            raise Malformed(f"there is no field {visible(name)}" + (f"; {hint}" if hint else ""))
     made = {visible(name): _named(name, makers.get(name, _any), value) for name, value in data.items()}
     return kind(**made) if closed else made
 

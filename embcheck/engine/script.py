@@ -21,19 +21,13 @@ from embcheck.core.law import Family, Law, Plan
 from embcheck.core.result import Difference
 from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.engine.literal import expression, input_lines
-from embcheck.engine.script_simplifier.simplify import simplified
 
 if TYPE_CHECKING:
     from embcheck.modes.mode import Mode
 
 
 def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The standalone program for a counterexample, without what its options decide and what its comparison does not need."""
-    return simplified(complete(family, mode, law, case, found))
-
-
-def complete(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The same with all that a family's program can do and look at."""
+    """The standalone program for a counterexample: the functions that its case picks, with its values as literals."""
     plan = family.plan(case)
     memory, ends = found.path == "written", ends_the_process(found)
     sources = _sources(plan, mode)
@@ -210,12 +204,36 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     return parts
 
 
+class _Bare(ast.NodeTransformer):
+    """Takes out what a reader of a script does not need: docstrings, and annotations of functions and in them."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.body = [self.visit(each) if isinstance(each, ast.FunctionDef) else each for each in _undocumented(node)]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns, node.body = None, _undocumented(node)
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
+        return None if node.value is None else ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
+def _undocumented(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
+    return node.body if ast.get_docstring(node) is None else node.body[1:] or [ast.Pass()]
+
+
 @functools.lru_cache(maxsize=1024)
 def _source(thing: Any) -> str:
     """The source of a function or class, which Python has to look for; of a lambda in a registry's table as a function's."""
     code = getattr(thing, "__code__", None)
     if code is None or code.co_name != "<lambda>":
-        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+        return ast.unparse(_Bare().visit(ast.parse(textwrap.dedent(inspect.getsource(thing)))))
     of_line = (
         node
         for node in ast.walk(_module_tree(code.co_filename))

@@ -86,9 +86,9 @@ def _chosen(choice: deck.Choice, family: Family, item: Item, seed: int, *, first
     """What was chosen, once and for all seeds; the first mode runs before it what the laws oblige."""
     if item.engine == "product":
         return choice.product_cases(family.space, family.name, seed)
-    obliging = obliging_cases(family) if first else {}
-    others = (case for position, case in choice.small_cases(family.space) if position not in obliging)
-    return itertools.chain(obliging.values(), others)
+    obliging = list(obliging_cases(family).values()) if first else []
+    already = set(obliging)
+    return itertools.chain(obliging, (case for case in choice.small_cases(family.space) if case not in already))
 
 
 def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Ver
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
-from embcheck.engine.script import complete
+from embcheck.engine.script import script
 from embcheck.known.recorded import scripts
 from embcheck.modes.mode import MODES, modes_of
 from embcheck.record.store import failure_id
@@ -156,7 +156,7 @@ def _counterexample(
         path=found.path,
         got=repr(found.got),
         expected=repr(found.expected),
-        script=complete(family, MODES[mode], law, case, found) if scripted else "",
+        script=script(family, MODES[mode], law, case, found) if scripted else "",
         id=failure_id(law.name, "torch", mode, device, repr(case)),
     )
 

@@ -47,15 +47,9 @@ def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
         leaf, call = build(weight, **flags)
 
         def again(*inputs: Tensor | None) -> Tensor:
-            before = 0
-            first = call.__dict__.pop("preceding", None)
+            before = RAN[0]
             with settings():
                 try:
-                    if first is not None:
-                        # A checkpoint round the layer's first call must not count what another layer saves.
-                        with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved):
-                            running(first, *inputs)
-                    before = RAN[0]
                     value = running(call, *inputs)
                 except torch._dynamo.exc.TorchDynamoException as error:
                     raise RuntimeError(f"does not compile: {type(error).__qualname__}: {error}") from error
@@ -80,31 +74,6 @@ def settings() -> Any:
         "suppress_errors": False,
     }
     return known.patch({name: value for name, value in wanted.items() if hasattr(known, name)})
-
-
-def compiled_second(build: Build, backend: Backend) -> Build:
-    """Compiled once the same call was compiled for a layer with other flags."""
-
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-        padding, rows = flags.get("padding_idx"), len(weight)
-        others = {
-            "padding_idx": None if not rows else 0 if padding is None else (padding + 1) % rows,
-            "scale_grad_by_freq": not flags.get("scale_grad_by_freq", False),
-            "sparse": not flags.get("sparse", False),
-        }
-        if flags.get("mode") == "max":  # which takes neither
-            others |= {"scale_grad_by_freq": False, "sparse": False}
-        table = weight.detach().clone().requires_grad_(weight.requires_grad)
-        leaf, call = build(weight, **flags)
-        try:
-            _, first = build(table, **(flags | others))
-        except TypeError:  # a spelling without these flags
-            _, first = build(table, **flags)
-        # Built before what is judged, as any layer is; `compiled` calls it before the layer's own first call.
-        call.__dict__["preceding"] = first
-        return leaf, call
-
-    return compiled(built, backend)
 
 
 def compiled_statically(build: Build, backend: Backend) -> Build:
@@ -182,16 +151,12 @@ def compile_mode(
     elif backend is not dynamo_backend:
         more["around"] = donating
     cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
-    if compile_it is compiled_second:
-        cannot = cannot | dict.fromkeys(("entry=bag_max", "entry=bag_twice"), "a maximum takes no flags beside it")
     more |= recorded_on(cases, cannot, cost=cost)
     add_mode(name, f"torch.compile with {words}", compile_it, backend, **more)
 
 
 compile_mode("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0,
              'backend="eager": dynamo\'s graphs and guards, run as they are.')  # fmt: skip
-compile_mode("compile_guarded", compiled_second, dynamo_backend, lattice(8, 24, 8), 10.0,
-             'backend="eager", once the same call was compiled for a layer with other flags.')  # fmt: skip
 compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0,
              'backend="aot_eager": forward and backward recorded.')  # fmt: skip
 compile_mode("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,

@@ -54,16 +54,6 @@ def saved(layer: Module) -> Module:
     return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
 
 
-@build_mode("saved_weights", through, cost=2, **_COPY)
-def weights_loaded(layer: Module) -> Module:
-    """torch.save and torch.load of the state_dict, weights_only=True, into a layer whose table is NaN."""
-    file, other = io.BytesIO(), emptied(layer)
-    torch.save(layer.state_dict(), file)
-    file.seek(0)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    return other
-
-
 @build_mode("mapped", through, cost=8, **_COPY | {"cannot": MODULE | {"elements=0": "there is nothing to map"}})
 def mapped(layer: Module) -> Module:
     """torch.load with mmap=True, assigned: the table lies in a file that is mapped."""
@@ -87,18 +77,6 @@ def state_assigned(layer: Module) -> Module:
     """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
     other = emptied(layer)
     other.load_state_dict(layer.state_dict(), assign=True)
-    return other
-
-
-@build_mode("swap_params", through, **_COPY)
-def state_swapped(layer: Module) -> Module:
-    """state_dict loaded while parameters are swapped: torch.__future__.set_swap_module_params_on_conversion."""
-    other, before = emptied(layer), torch.__future__.get_swap_module_params_on_conversion()
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        other.load_state_dict(layer.state_dict())
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(before)
     return other
 
 

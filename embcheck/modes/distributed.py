@@ -1,4 +1,4 @@
-"""Modes of torch.distributed in a single process: distributed tensors and modules."""
+"""Modes of torch.distributed in a single process: distributed tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, MODULE, TABLE, Build, Call, Tensor, as_module, handed, on_routes
+from embcheck.modes.layer import FUNC, IN_PLACE, TABLE, Build, Call, Tensor, handed, on_routes
 from embcheck.modes.mode import add_mode
 
 
@@ -77,34 +77,3 @@ _ONE = "The table is a DTensor on one process"
 add_mode("dtensor_replicate", f"{_ONE}, Replicate().", placed, "Replicate", **_DTENSOR)
 add_mode("dtensor_rows", f"{_ONE}, its rows sharded: Shard(0).", placed, "Shard", 0, **_DTENSOR)
 add_mode("dtensor_columns", f"{_ONE}, its columns sharded: Shard(1).", placed, "Shard", 1, **_DTENSOR)
-
-#: What DistributedDataParallel can't do.
-_MODULE = MODULE | {
-    "requires_grad=False": "DistributedDataParallel refuses a module of which nothing learns",
-    "learns=none": "DistributedDataParallel refuses a module of which nothing learns",
-    "learns=weights": "DistributedDataParallel refuses a module of which nothing learns",
-    "num_embeddings=1": "a single row may have a stride that DistributedDataParallel takes for shared memory",
-    "layout=expanded": "rows that share memory can't be sent to one by one",
-} | {
-    f"sparse & entry={name}": "DistributedDataParallel knows sparse gradients by the type of their module"
-    for name in ("functional", "torch_embedding", "aten", "renorm_", "aten_renorm_", "bag_sum", "bag_mean", "torch_bag")
-} | on_routes(
-    ("retained", "two_lookups", "two_shapes", "two_calls", "rows_of_a_leaf", "autograd_grad", "create_graph",
-     "double_backward", "batched"),
-    "DistributedDataParallel takes one backward, into .grad, for each forward",
-)  # fmt: skip
-
-
-def in_parallel(build: Build) -> Build:
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        alone()
-        layer = as_module(build, weight, flags)
-        (leaf,) = layer.parameters()
-        leaf.requires_grad_()
-        return leaf, torch.nn.parallel.DistributedDataParallel(layer, find_unused_parameters=True)
-
-    return built
-
-
-_WORDS = "DistributedDataParallel on one process, find_unused_parameters=True."
-add_mode("ddp", _WORDS, in_parallel, calls=BOTH, rebuilds=True, lacking=no_group, cost=3, cannot=_MODULE)

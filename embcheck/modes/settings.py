@@ -61,12 +61,6 @@ def parametrized_by_itself(layer: Module) -> Module:
     return layer
 
 
-@build_mode("data_parallel", through, calls=BOTH, rebuilds=True, cannot=MODULE)
-def data_parallel_layer(layer: Module) -> Module:
-    """torch.nn.DataParallel without devices, as it is on a CPU."""
-    return torch.nn.DataParallel(layer)
-
-
 @mode("deterministic", calls=BOTH)
 def deterministic(program: Program, **arguments: Any) -> Mapping[str, Any]:
     """torch.use_deterministic_algorithms, which also fills new memory with NaN."""
@@ -83,25 +77,15 @@ def meta_by_default() -> torch.device:
     return torch.device("meta")
 
 
-def with_default(dtype: torch.dtype, program: Program, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+@mode("default_float64", calls=BOTH)
+def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
+    """While the default dtype is float64."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(torch.float64)
     try:
         return program(**arguments)
     finally:
         torch.set_default_dtype(before)
-
-
-@mode("default_float64", calls=BOTH)
-def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While the default dtype is float64."""
-    return with_default(torch.float64, program, arguments)
-
-
-@mode("default_bfloat16", calls=BOTH)
-def default_bfloat16(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While the default dtype is bfloat16."""
-    return with_default(torch.bfloat16, program, arguments)
 
 
 _ROUNDED = {f"entry={name}": "its product may be rounded" for name in ("linear", "one_hot_product")}
@@ -116,10 +100,3 @@ def medium_precision(program: Program, **arguments: Any) -> Mapping[str, Any]:
         return program(**arguments)
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-@mode("profiled", calls=BOTH, cost=3.0)
-def profiled(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While torch.autograd.profiler records."""
-    with torch.autograd.profiler.profile():
-        return program(**arguments)

@@ -74,36 +74,10 @@ def called_by_func(layer: torch.nn.Module, parameters: dict[str, Tensor], given:
     return torch.func.functional_call(layer, parameters, given)  # type: ignore[no-any-return]
 
 
-def no_stateless() -> str | None:
-    return None if hasattr(torch.nn.utils, "stateless") else "this release has no torch.nn.utils.stateless"
-
-
-@build_mode("stateless", on_nan, calls=BOTH, rebuilds=True, cannot=_GIVEN, lacking=no_stateless)
-def called_stateless(layer: torch.nn.Module, parameters: dict[str, Tensor], given: tuple[Any, ...]) -> Tensor:
-    """torch.func.functional_call with a tuple of dictionaries, as for ensembles, and tie_weights off."""
-    return torch.nn.utils.stateless._functional_call(layer, parameters, given)  # type: ignore[no-any-return]
-
-
 @build_mode("vmap", recalled, calls=TABLE, cannot=_MAPPED)
 def mapped(call: Call) -> Call:
     """torch.vmap over the first axis of the indices."""
     return lambda given: torch.vmap(call)(given) if given.numel() and given.dim() else call(given)
-
-
-@build_mode(
-    "vmap_chunks", recalled, calls=TABLE, cost=3, cannot=_MAPPED | {"sparse": "the chunks' gradients are added"}
-)
-def mapped_by_two(call: Call) -> Call:
-    """torch.vmap over the first axis of the indices, two entries at a time."""
-    mapped = torch.vmap(call, chunk_size=2)
-    return lambda given: mapped(given) if given.numel() and given.dim() else call(given)
-
-
-@build_mode("vmap_last", recalled, calls=TABLE, cannot=_MAPPED)
-def mapped_last(call: Call) -> Call:
-    """torch.vmap over the last axis of the indices; the result is made contiguous, as its axes were moved."""
-    mapped = torch.vmap(call, in_dims=-1, out_dims=-2)
-    return lambda given: mapped(given).contiguous() if given.numel() and given.dim() else call(given)
 
 
 _TWO_AXES = {"rank=0": "it needs two axes", "rank=1": "it needs two axes"}
@@ -114,13 +88,6 @@ def mapped_twice(call: Call) -> Call:
     """torch.vmap over the first axis inside torch.vmap over the first axis."""
     mapped = torch.vmap(torch.vmap(call))
     return lambda given: mapped(given) if given.numel() and given.dim() > 1 else call(given)
-
-
-@build_mode("vmap_tables", handed, calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)
-def over_tables(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-    """torch.vmap over a stack of two tables, of which the first is NaN; the second's result is taken."""
-    tables = torch.stack((torch.full_like(table, float("nan")), table))
-    return torch.vmap(lambda one: function(one, *given))(tables)[1].contiguous()
 
 
 @build_mode("vmap_tables_and_indices", handed, calls=TABLE, rebuilds=True, cannot=_FUNCTIONAL | _STACKED)

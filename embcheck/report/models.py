@@ -1,4 +1,4 @@
-"""The audits of a record as the page shows them: models × laws, the findings by cause, what is said of each model."""
+"""The audits of a record as the page shows them: the findings by cause, and what is said of each model."""
 
 from __future__ import annotations
 
@@ -51,14 +51,6 @@ class Cause(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A law's verdict on a model in all its variants, and the finding that tells of it."""
-
-    mark: Mark
-    anchor: str = ""
-
-
-@dataclass(frozen=True)
 class Shown:
     """A model in one run."""
 
@@ -89,22 +81,6 @@ class Shown:
         haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
         confirmed = _CONFIRMED[example.script_confirmed]
         return Found(self, example, anchor, kind, confirmed, replayed(example, self.store), haystack)
-
-    @cached_property
-    def cells(self) -> dict[str, Cell]:
-        """By law; a law that was asked of several variants has the worst of them."""
-        by_law = grouped(self.model.judged, lambda verdict: verdict.law)
-        return {law: self._cell(verdicts) for law, verdicts in by_law.items()}
-
-    def _cell(self, verdicts: list[Verdict]) -> Cell:
-        worst = max(verdict.status for verdict in verdicts)
-        variants = [verdict.mode for verdict in verdicts if verdict.status == worst]
-        note = "flipped" if worst > Status.HOLDS and AS_BUILT not in variants else ""
-        told = "; ".join(f"{v.mode}: {v.status.word}" for v in verdicts)
-        reasons = "; ".join(dict.fromkeys(reason for v in verdicts if v.status == worst for reason in v.reasons))
-        law = verdicts[0].law
-        anchor = next((found.anchor for found in self.findings if found.example.law == law), "")
-        return Cell(Mark(worst.word, f"{told}. {reasons}" if reasons else told, note), anchor)
 
     @property
     def groups(self) -> list[tuple[Mark, list[tuple[str, list[str]]]]]:
@@ -146,16 +122,6 @@ class Audits:
     @property
     def many_runs(self) -> bool:
         return len(self.columns) > 1
-
-    @cached_property
-    def laws(self) -> list[str]:
-        """In the order in which they are judged."""
-        return list(dict.fromkeys(law for one in self.shown for law in one.cells))
-
-    def sentence(self, law: str) -> str:
-        """What a law says, from the first record that tells."""
-        told = [c.record.laws[law].sentence for c in self.columns if c.record is not None and law in c.record.laws]
-        return told[0] if told else ""
 
     @cached_property
     def causes(self) -> list[Cause]:

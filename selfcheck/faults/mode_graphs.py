@@ -84,7 +84,7 @@ _PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
     ("export_strict", lambda: torch.export, "export", partial(_returned, strict=True)),
     ("export_decomposed", lambda: torch.export.ExportedProgram, "run_decompositions", _returned),
     ("export_saved", lambda: torch.export, "load", _returned),
-    ("compile_eager compile_guarded compile_no_grad", _dynamo, "call_user_compiler", _handed_over),
+    ("compile_eager compile_no_grad", _dynamo, "call_user_compiler", _handed_over),
     ("aot_eager aot_no_grad", lambda: torch._dynamo, "lookup_backend", partial(_compiled, backend="aot_eager")),
     (
         "aot_decomposed",

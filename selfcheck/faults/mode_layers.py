@@ -89,12 +89,12 @@ for _modes, _owner, _attribute, _harms in (
     ("eval", Module, "eval", _SETTING),
     ("module_hooks", Module, "register_forward_hook", _SETTING),
     ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _SETTING),
-    ("state_dict swap_params", Module, "load_state_dict", _LOADING),
+    ("state_dict", Module, "load_state_dict", _LOADING),
     ("pickle", Module, "__setstate__", _LOADING),
     ("to_dtype", Module, "to", (loses_padding_idx, rounds_to_bfloat16, zeroes_the_last_row)),
     ("deepcopy", Module, "__setstate__", (loses_padding_idx,)),
     ("saved", torch, "load", (loses_padding_idx, zeroes_the_last_row, reverses_the_rows)),
-    ("saved_weights mapped", torch, "load", _TABLES),
+    ("mapped", torch, "load", _TABLES),
     ("jit_saved", torch.jit, "load", (rounds_to_bfloat16, zeroes_the_last_row, reverses_the_rows)),
 ):
     in_modes(_modes, lambda owner=_owner: owner, _attribute, _harmed, _harms)  # type: ignore[misc]

@@ -147,17 +147,14 @@ def _tensor_of_several_processes() -> Any:
 
 #: The modes, what they call, how that is spoiled, and by what.
 _CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] = (
-    ("vmap vmap_chunks vmap_last vmap_nested", lambda: torch, "vmap", _made, SPOILS),
-    ("vmap_tables vmap_tables_and_indices", lambda: torch, "vmap", _second_table, SPOILS),
+    ("vmap vmap_nested", lambda: torch, "vmap", _made, SPOILS),
+    ("vmap_tables_and_indices", lambda: torch, "vmap", _second_table, SPOILS),
     ("jvp", lambda: torch.func, "jvp", _result, SPOILS),
     ("vjp", lambda: torch.func, "vjp", _result, SPOILS),
     ("func_grad", lambda: torch.func, "grad", _beside_the_gradient, SPOILS),
     ("functionalize", lambda: torch.func, "functionalize", _made, SPOILS),
     ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
-    ("stateless", lambda: torch.nn.utils.stateless, "_functional_call", _result, SPOILS),
     ("checkpoint checkpoint_reentrant", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    ("data_parallel", lambda: torch.nn.DataParallel, "forward", _result, SPOILS),
-    ("ddp", lambda: torch.nn.parallel.DistributedDataParallel, "forward", _result, SPOILS),
     ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
     ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
@@ -196,9 +193,7 @@ _ON: dict[str, Callable[[], bool]] = {
     "autocast_float16": lambda: torch.is_autocast_cpu_enabled(),
     "deterministic": lambda: torch.are_deterministic_algorithms_enabled(),
     "default_float64": lambda: torch.get_default_dtype() == torch.float64,
-    "default_bfloat16": lambda: torch.get_default_dtype() == torch.bfloat16,
     "medium_precision": lambda: torch.get_float32_matmul_precision() == "medium",
-    "profiled": lambda: torch._C._autograd._profiler_enabled(),
 }
 
 

@@ -1,4 +1,4 @@
-"""Judges one deck of cases at several CPU levels, each in a process of its own, and compares what came out.
+"""Judges one deck of cases at several CPU levels, each in a process of its own.
 
 The deck is the same at each level: a level is no part of a case.  `embcheck.engine.levels.process` is such a process.
 """
@@ -23,16 +23,8 @@ from embcheck.record.store import failure_id
 
 #: The families whose kernels the levels choose: products, lookups, bags, and optimizers in one kernel.
 DECK = ("linear", "conversion", "lookup", "embedding_bag", "tied_training")
-#: Those whose numbers are the same in any order of a sum, where a law is exact: integers that fit.  What an optimizer's
-#: laws compare exactly are two parameters, whose numbers are rounded as each level does.
-EXACT = ("linear", "conversion", "lookup", "embedding_bag")
-#: The law that compares levels.
-AGREE = Statement(
-    "levels_agree",
-    "levels",
-    "Where a law is exact, every level of the CPU computes the same numbers.",
-    "torch.backends.cpu: get_cpu_capability; oneDNN: CPU dispatcher control",
-)
+#: What a level is judged by of which nothing comes back.
+ANSWERS = Statement("level_is_judged", "levels", "The process of a CPU level comes to its end and tells its verdicts.")
 
 
 @dataclass(frozen=True)
@@ -59,17 +51,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a level's process told; ``absent`` says why there was none, ``doubt`` why nothing of it can be believed.
-
-    ``values`` has of each item by case the fingerprint of what came out, where every law was exact.
-    """
+    """What a level's process told; ``absent`` says why there was none, ``doubt`` why nothing of it can be believed."""
 
     level: str
     machine: Machine = field(default_factory=Machine)
     kernels: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
     laws: tuple[Statement, ...] = ()
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     absent: str = ""
     doubt: str = ""
     seconds: float = 0.0
@@ -115,8 +103,8 @@ class Running:
             told = json.loads(said)
         except ValueError:
             doubt = f"its process gave no answer (exit status {self._process.returncode})"
-            lost = Verdict(AGREE.law, "levels", "torch", "eager", "levels", Status.UNKNOWN, _device(self.level.name))
-            return Swept(self.level.name, doubt=doubt, verdicts=(replace(lost, reasons=(doubt,)),), laws=(AGREE,))
+            lost = Verdict(ANSWERS.law, "levels", "torch", "eager", "levels", Status.UNKNOWN, _device(self.level.name))
+            return Swept(self.level.name, doubt=doubt, verdicts=(replace(lost, reasons=(doubt,)),), laws=(ANSWERS,))
         machine, kernels = Machine.of(told["machine"]), told["kernels"]
         absent, doubt = unproved(self.level, machine, kernels)
         swept = Swept(
@@ -124,7 +112,6 @@ class Running:
             machine,
             kernels,
             laws=tuple(built(Statement, law) for law in told["laws"]),
-            values=told["values"],
             absent=absent,
             doubt=doubt,
             seconds=told["seconds"],
@@ -161,25 +148,3 @@ def placed(wanted: Level, swept: Swept, verdict: Verdict) -> Verdict:
 
 def _device(name: str) -> str:
     return "cpu" if name == BEST else f"cpu{AT}{name}"
-
-
-def disagreements(best: Swept, other: Swept) -> list[Verdict]:
-    """For each item how a level's numbers stand to those of the best, where both were exact."""
-    found = []
-    for label, values in other.values.items():
-        family, subject, mode, engine, *_ = label.split("/")
-        if family not in EXACT:
-            continue
-        known = best.values.get(label, {})
-        compared = [case for case in values if case in known]
-        departing = [case for case in compared if values[case] != known[case]]
-        status = Status.VIOLATED if departing else Status.HOLDS if compared else Status.NOT_APPLICABLE
-        if other.doubt:
-            status = max(status, Status.UNKNOWN)
-        shown = ", ".join(departing[:3])
-        reasons = (f"{len(departing)} of {len(compared)} cases give other numbers: {shown}",) if departing else ()
-        device = _device(other.level)
-        found.append(
-            Verdict(AGREE.law, family, subject, mode, engine, status, device, cases=len(compared), reasons=reasons)
-        )
-    return found

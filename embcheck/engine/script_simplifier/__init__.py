@@ -1,1 +1,0 @@
-"""Residual programs: what is left of a counterexample's program once its options are decided (partial evaluation)."""
