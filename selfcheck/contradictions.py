@@ -8,6 +8,7 @@ import operator
 from collections.abc import Iterable, Mapping
 
 from embcheck.core.facts import Condition, conditions
+from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
 
 #: What follows from a condition: both can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -52,6 +53,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("left_layout=transposed", "inner>=2"),
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
+    *PYTHON_IMPLIED,
 )
 
 #: What follows from conditions together: which row is padding, and whether it occurs.
@@ -91,6 +93,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("index_dtype=int64",),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
+    **PYTHON_GIVEN,
 }
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
@@ -109,6 +112,7 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
     ("num_embeddings<=1", "numel", "max_count"),
     ("square", "rows", "inner"),
     ("square", "inner", "columns"),
+    *PYTHON_EQUAL,
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
@@ -131,6 +135,7 @@ AT_MOST: tuple[tuple[str, str], ...] = (
     ("rescaled", "numel"),
     ("embedding_dim", "elements"),
     ("num_embeddings", "elements"),
+    *PYTHON_AT_MOST,
 )
 
 
@@ -213,7 +218,12 @@ def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
 def _compare(ranges: dict[str, _Range], site: str) -> None:
     alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
     ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
+        now = [(each.least, each.most) for each in ranges.values()]
+        if now == before:
+            break
+        before = now
         for smaller, larger in ordered:
             low, high = ranges.setdefault(smaller, _Range()), ranges.setdefault(larger, _Range())
             high.least, low.most = max(high.least, low.least), min(low.most, high.most)
