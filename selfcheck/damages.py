@@ -60,17 +60,21 @@ class Damage(NamedTuple):
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
-        return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._of_rows(site) if zeros else ()), *self.needs]
+        return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._not_zero(site) if zeros else ()), *self.needs]
 
-    def _of_rows(self, site: Site) -> list[str]:
-        """What says that the row it changes is not zero: a row that no token names has no gradient, an empty bag is zero."""
-        one = "first" if "(first)" in self.name else "last" if "(last)" in self.name else ""
-        if self.spoil is None or self.rows > 1:
-            one = ""
-        if site.rows == "num_embeddings":
-            return [f"{one}_row"] if one else []
-        bags = ["largest_bag>=1"] if site.rows == "bags" else []
-        return [*bags, f"empty_{one}=False"] if bags and one else bags
+    def _not_zero(self, site: Site) -> list[str]:
+        """What says that what it changes is not zero, as a row that no token names and an empty bag are, nor the same in
+        another order."""
+        row = self.spoil is not None and self.rows == 1
+        one = next((place for place in ("first", "last") if row and f"({place})" in self.name), "")
+        told = ["largest_bag>=1"] if "_bag" in site.name else []
+        if site.leaves_out and self.rows > 1:
+            told.append("num_embeddings>=2")
+        if one and site.rows == "num_embeddings":
+            told.append(f"{one}_row")
+        if one and site.rows == "bags":
+            told.append(f"empty_{one}=False")
+        return told
 
 
 def damaged(damage: Damage, call: Call, result: Any, again: Callable[[dict[str, Any]], Any]) -> Any:

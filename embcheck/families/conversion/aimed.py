@@ -5,7 +5,7 @@ from __future__ import annotations
 from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.conversion.cases import ConversionCase
-from embcheck.families.lookup.aimed import layout_of
+from embcheck.families.lookup.aimed import layout_of, may_be_several
 from embcheck.families.lookup.aimed_tokens import attempts
 
 SIZES = (1, 2, 3, 7, 8, 17, 33, 65, 129)
@@ -33,7 +33,7 @@ def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> Co
     dtype, earlier = wish.choice("dtype", tuple(FORMATS)), wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     flat = wish.meets("right_layout", "contiguous") or wish.meets("right_layout", "transposed")
     threads = wish.number("threads", (1, 1, 1, 2), 1, 2)
-    several = (not earlier or draws.chance(2)) and threads == 1  # many products of two threads each take long
+    several = may_be_several(wish, earlier) and threads == 1  # many products of two threads each take long
     return ConversionCase(
         inner,
         columns,

@@ -10,7 +10,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.repair import repair
-from embcheck.families.lookup.aimed import SEVERAL, layout_of, width_of
+from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
 MODES = ("sum", "mean", "max")
@@ -139,7 +139,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and not trailing and max(case.num_embeddings, given.numel) * width <= SEVERAL
-    several = ordinary and (earlier or not draws.chance(4))
+    several = ordinary and may_be_several(wish, earlier) and not draws.chance(4)
     case = case.but(route="several") if several else case.but(history=_EARLIER[earlier])
     fitted = repair(case)
     if fitted is None or fitted.indices != case.indices or fitted.history != case.history:
