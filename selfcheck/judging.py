@@ -30,7 +30,7 @@ from selfcheck.sites import SITES
 #: The families whose cases call the kernels.
 CORE = (
     *("lookup", "one_hot", "gradient", "gradient_routes", "padding", "conversion"),
-    *("tied_training", "embedding_bag", "embedding_bag_module", "max_norm"),
+    *("tied_training", "embedding_bag", "max_norm"),
 )
 #: How often a case must obey a law without the fault.
 _REPEATS = 3

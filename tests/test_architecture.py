@@ -55,7 +55,7 @@ TORCH_FREE_MODULES = {
     "engine.crashes": ("slot", "isolate", "crash"),
     "runner": ("merge", "run", "plugin", "session"),
     "audit": ("tiny", "finding", "causes", "client", "hf", "session", "many", "report"),
-    "claims": ("case", "claim"),
+    "claims": ("case", "claim", "report"),
     "subject": ("collect",),
 }
 

@@ -16,6 +16,7 @@ from command import Command
 from embcheck.claims.appraisal import appraise, chosen, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
 from embcheck.claims.claim import Claim, Observations, claim
+from embcheck.claims.report import claims_report, story_lines
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.claim_record import ONLY_IF
 from embcheck.core.ledger import Ledger
@@ -24,7 +25,6 @@ from embcheck.core.verdict import Status
 from embcheck.engine.execute import run
 from embcheck.modes.mode import MODES
 from embcheck.record.record import read
-from embcheck.report.claims import claims_report, story_lines
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 from selfcheck.fault import load_faults

@@ -87,7 +87,7 @@ def test_modes_are_those_of_the_layer() -> None:
 
 def test_earlier_calls_lie_inside_too() -> None:
     pairs, narrow = Domain.declared(ranks={2}), Domain.declared(dtypes={"int64"})
-    case = LookupCase(2, 2, shape=(2, 2), history="rank_before", route="two_shapes")
+    case = LookupCase(2, 2, shape=(2, 2), history="longer_between", route="two_shapes")
     assert pairs.calm(case) == case.but(history="repeated", route="two_lookups")
     assert narrow.calm(case) == case
     assert narrow.calm(case.but(history="other_index_dtype")).history == "repeated"

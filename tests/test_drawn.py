@@ -22,7 +22,7 @@ class Cases(list):
 
 found = Cases()
 batches(load_families()["lookup"], Item("lookup", "torch", "eager", "random"), PROFILES["deep"], 0, found, None)
-machine.histories(life.newborn, found.append, 48, 0, False)
+machine.histories(life.newborn, found.append, 48, 0)
 print(*found, sep="\\n")
 """
 

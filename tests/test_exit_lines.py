@@ -214,7 +214,8 @@ def test_a_hang_is_told_by_the_time_that_was_used(
     body: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exit_lines, "_CPU", 1)
-    monkeypatch.setattr(exit_lines, "_WAITED", 10)
+    monkeypatch.setattr(exit_lines, "_IDLE", 2)
+    monkeypatch.setattr(exit_lines, "_NEXT_TO_NONE", 1)
     found = Difference("hang", "error", "hang", None, "no end")
     lines = ["import os, sys, threading, time", *exit_lines.imports(found), OTHERWISE, *exit_lines.in_a_child(found)]
     path = tmp_path / "script.py"

@@ -222,8 +222,6 @@ def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
          "the padding row is zero, and xavier_uniform leaves it filled"),
         (InitialCase(padding_idx=0), torch.nn.Embedding, "_fill_padding_idx_with_zero",
          lambda original: lambda self: None, "the padding row is filled, and default leaves it zero"),
-        (InitialCase(name="zeros", padding_idx=0), torch.nn.init, "zeros_",
-         lambda original: lambda w: torch.nn.init.ones_(w), "the padding row is filled, and zeros leaves it zero"),
     ],
 )  # fmt: skip
 def test_an_initial_padding_row_says_what_was_made_of_it(
@@ -295,11 +293,6 @@ SPOILED: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], Any], Callab
         lambda case: case.gradients().get("weight") is not None,
         lambda case: "the weight has no gradient",
     ),
-    "embedding_bag_init_moments_are_normal": (
-        "weight", lambda weight: weight.detach() * 2,
-        lambda case: case.dtype == "float32",
-        lambda case: "mean square ",
-    ),
 }  # fmt: skip
 
 
@@ -314,8 +307,4 @@ def test_a_law_words_what_it_finds(name: str) -> None:
     out: Any = Execution("cpu")(family, MODES["eager"], case)
     assert isinstance(law.judge(case, out), Holds)
     found: Any = law.judge(case, Outcome({**out.seen, observation: damage(out.seen[observation])}, read))
-    if words(case) == "mean square ":
-        assert found.words.startswith(("mean square 3.", "mean square 4.")), found.words
-        assert ", expected 1 within 0." in found.words
-    else:
-        assert found.words == words(case)
+    assert found.words == words(case)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -16,30 +17,21 @@ import pytest
 from command import Command
 
 from embcheck.core import machine
+from embcheck.core.case import LookupCase
+from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine
+from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.levels import beside as beside_module
-from embcheck.engine.levels.beside import Beside
-from embcheck.engine.levels.level import (
-    BEST,
-    LOWEST,
-    NAMES,
-    Level,
-    UnknownLevel,
-    asked_for,
-    below,
-    lacking,
-    level,
-    level_of,
-    named,
-    script_at,
-    unproved,
-)
-from embcheck.engine.levels.sweep import Request, Running, Swept, placed
+from embcheck.engine.levels.beside import Beside, Swept, placed
+from embcheck.engine.levels.level import LOWEST, NAMES, UnknownLevel, below, lacking, level, level_of, named, unproved
+from embcheck.engine.script import script
+from embcheck.modes.mode import MODES
+from embcheck.record.record import Writer
 from embcheck.record.store import keep
-from embcheck.report.levels import level_lines, level_table
 from embcheck.runner.run import Batch, Settings
 from embcheck.runner.session import Session
+from embcheck.subject.collect import load_families
 
 MACHINES = {
     name: Machine.of(told) for name, told in json.loads(Path(__file__).with_name("machines.json").read_text()).items()
@@ -136,76 +128,98 @@ def verdict(status: Status, *examples: Counterexample) -> Verdict:
     return Verdict("a", "f", "torch", "eager", "scope", status, cases=3, must_cover=("x",), counterexamples=examples)
 
 
-def test_a_verdict_says_at_which_level_and_its_script_asks_for_it() -> None:
-    found = placed(level("avx2"), Swept("avx2", EPYC), verdict(Status.VIOLATED, EXAMPLE))
-    assert (found.device, found.status, found.must_cover) == ("cpu at avx2", Status.VIOLATED, ())
+def test_a_verdict_says_at_which_level() -> None:
+    found = placed(verdict(Status.VIOLATED, EXAMPLE))
+    assert (found.device, found.status, found.must_cover) == ("cpu at lowest", Status.VIOLATED, ())
     (example,) = found.counterexamples
-    assert level_of(example.device) == "avx2"
+    assert level_of(example.device) == "lowest"
     assert example.id != EXAMPLE.id
-    assert example.script == script_at(level("avx2"), EXAMPLE.script)
-    assert example.script.startswith("# law\nimport os\nos.environ['ATEN_CPU_CAPABILITY'] = 'avx2'\n\nimport sys\n")
-    compile(example.script, "script", "exec")
 
 
 @pytest.mark.parametrize("status", [Status.HOLDS, Status.KNOWN])
 def test_what_was_not_proved_is_unknown_and_never_holds(status: Status) -> None:
-    found = placed(level("AVX2"), Swept("AVX2", EPYC, doubt="a kernel above"), verdict(status))
+    found = placed(verdict(status), "a kernel above")
     assert (found.status, found.reasons) == (Status.UNKNOWN, ("a kernel above",))
-    assert placed(level("AVX2"), Swept("AVX2", EPYC, doubt="d"), verdict(Status.VIOLATED)).status == Status.VIOLATED
+    assert placed(verdict(Status.VIOLATED), "d").status == Status.VIOLATED
 
 
-def test_the_table_has_a_column_for_each_level_that_was_judged() -> None:
-    best = Swept(BEST, EPYC, verdicts=(verdict(Status.HOLDS),))
-    absent = Swept("AVX10_2", absent="this CPU has no avx10_2")
-    other = Swept("avx2", EPYC, verdicts=(placed(level("avx2"), best, verdict(Status.VIOLATED)),))
-    swept = [best, absent, other]
-    lines = level_lines(swept)
-    assert [line.split()[:2] for line in lines] == [["1", "best"], ["–", "AVX10_2"], ["2", "avx2"]]
-    assert lines[1].endswith("not applicable: this CPU has no avx10_2")
-    table = level_table(swept, [*best.verdicts, *other.verdicts])
-    assert [column.header for column in table.columns] == ["law", "1", "2", "cases"]
-    assert [[str(cell) for cell in column.cells] for column in table.columns] == [["a"], ["holds"], ["violated"], ["3"]]
+def test_a_script_asks_for_what_chose_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    family = load_families()["lookup"]
+    found = Difference("value", 'seen["value"]', 1, 2, "1, not 2")
+    text = script(family, MODES["eager"], family.laws[0], LookupCase(2, 2), found)
+    before, _, _ = text.partition("import torch\n")
+    assert "import os\n" in before
+    assert "os.environ['ATEN_CPU_CAPABILITY'] = 'avx2'\n" in before
+    compile(text, "script", "exec")
 
 
 @pytest.mark.skipif(bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose")
-def test_a_process_proves_its_level_and_judges_the_same_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
-    request = Request(("linear",), ("random",), seed=3)
-    running = [Running(found, request) for found in (Level(BEST, {}), level(LOWEST))]
-    best, lowest = [process.result() for process in running]
-    assert (lowest.machine.cpu_capability, lowest.absent, lowest.doubt) == ("DEFAULT", "", "")
-    assert asked_for(LOWEST, dict(cap.split("=", 1) for cap in lowest.machine.caps))
+def test_a_process_proves_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*level(LOWEST).environment, "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    found = Beside(profile="gate", seed=3, ledgers=(str(SHIPPED),), torch_alone=True)
+    found.launch(("linear",))
+    lowest = found.result()
+    assert lowest is not None
+    assert lowest.words.startswith("ATen DEFAULT; oneDNN ")
+    assert lowest.machine.cpu_capability == "DEFAULT"
+    assert "ATEN_CPU_CAPABILITY=default" in lowest.machine.caps
     assert {v.device for v in lowest.verdicts} == {"cpu at lowest"}
-    assert [v.digest for v in lowest.verdicts] == [v.digest for v in best.verdicts]
+    assert any(v.cases for v in lowest.verdicts)
     assert all(v.status <= Status.KNOWN for v in lowest.verdicts)
 
 
 def test_a_process_without_an_answer_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", shutil.which("false"))
-    swept = Running(level("default"), Request(("linear",))).result()
+    found = beside()
+    found.launch(("linear",))
+    swept = found.result()
+    assert swept is not None
     assert swept.words.startswith("unknown: its process gave no answer (exit status 1)")
-    assert [(v.status, v.device) for v in swept.verdicts] == [(Status.UNKNOWN, "cpu at default")]
+    assert [(v.status, v.device) for v in swept.verdicts] == [(Status.UNKNOWN, "cpu at lowest")]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ("doesnotexist", 4, "no CPU level 'doesnotexist'"),
-        ("all --mode vmap", 4, "without --mode"),
-        ("all --device cuda", 4, "no device 'cuda'"),
-        ("all -k dtensor", 5, "nothing was selected: 'dtensor' is none of linear"),
-        ("all -k (", 4, "-k '('"),
-    ],
-)
-def test_what_can_not_be_asked_for_is_one_line(words: str, code: int, said: str, command: Command) -> None:
-    done = command("run", "--cpu", *words.split())
-    assert (done.code, said in done.out + done.err) == (code, True), done
+def test_an_unknown_level_is_refused_in_one_line(command: Command) -> None:
+    done = command("run", "--cpu", "doesnotexist")
+    assert (done.code, "no CPU level 'doesnotexist'" in done.err) == (4, True), done
+
+
+def test_each_level_that_there_is_runs_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    """In processes of its own, into a folder of its own; the exit code is the worst, and what was not proved is no pass."""
+    asked: list[Any] = []
+
+    def run(words: list[str], *, env: dict[str, str], check: bool) -> Any:
+        folder = Path(words[-1].removeprefix("--report="))
+        asked.append((env.get("ATEN_CPU_CAPABILITY"), words[3:-1], folder.name))
+        if folder.name != "avx512":
+            writer = Writer(folder / "record.ndjson")
+            writer.header(machine={"cpu_capability": folder.name.upper()})
+            writer.verdict(verdict(Status.HOLDS if folder.name == "avx2" else Status.KNOWN))
+            writer.close()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("embcheck.cli.levels.lacking", lambda level, *given: "no vnni" * (level.name == "AVX2_VNNI"))
+    words = ("run", "--cpu", "default,avx2,AVX2_VNNI", "-k", "linear", "--strict", "--report", tmp_path)
+    done = command(*words)
+    assert done.code == 0, done
+    given = ["run", "--quiet", "--profile=quick", "--select=linear", "--strict"]
+    assert [(cap, sorted(words), name) for cap, words, name in asked] == [
+        (name, sorted(given), name) for name in ("default", "avx2")
+    ]
+    assert "AVX2_VNNI: not applicable: no vnni" in done.out
+    assert "avx2: ATen AVX2; oneDNN multiplied nothing" in done.out
+    assert re.search(r"law +default +avx2\s+a +known +holds", done.out)
+    assert command("run", "--cpu", "avx512", "--report", tmp_path).code == 1, "there is no record"
 
 
 def test_a_failure_at_a_level_is_replayed_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    """By a process of that level; within it the device is the CPU."""
+    """By a process with the variables that chose the kernels; within it the device is the CPU."""
     asked: list[Any] = []
 
     def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
@@ -215,7 +229,7 @@ def test_a_failure_at_a_level_is_replayed_there(
     monkeypatch.setattr("subprocess.run", run)
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     known = replace(EXAMPLE, id="abc123", device="cpu at avx2")
-    keep(known, tmp_path)
+    keep(known, tmp_path, machine=Machine(caps=("ATEN_CPU_CAPABILITY=avx2",)).to_dict())
     assert command("replay", "abc123", "--store", tmp_path).code == 1
     assert asked == [(["-m", "embcheck", "replay", "abc123", "--store", str(tmp_path)], "avx2")]
 
@@ -230,10 +244,6 @@ def test_a_failure_at_a_level_is_replayed_there(
     assert command("replay", "abc123", "--store", tmp_path).code == 0
     assert (replayed, len(asked)) == (["cpu"], 1)
 
-    keep(replace(known, id="abc124", device="cpu at nonsense"), tmp_path)
-    done = command("replay", "abc124", "--store", tmp_path)
-    assert (done.code, "no CPU level 'nonsense'" in done.err) == (4, True)
-
 
 # -- beside a run ----------------------------------------------------------------------------------------------------
 
@@ -246,7 +256,7 @@ def beside(profile: str = "gate", alone: bool = True) -> Beside:
 
 def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(beside_module, "Running", lambda wanted, request, python: started.append(request))
+    monkeypatch.setattr(Beside, "launch", lambda beside, families, python: started.append(families))
     monkeypatch.setattr(beside_module, "lacking", lambda *given: "")
     for name in level(LOWEST).environment:
         monkeypatch.delenv(name, raising=False)
@@ -258,7 +268,7 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
     found.start(ITEMS[:2])
     assert not started, "a family of which not every engine was selected"
     found.start([*ITEMS, "properties/core/test_padding.py::test_scope[eager-0]"])
-    assert [request.families for request in started] == [("linear",)]
+    assert started == [["linear"]]
 
 
 def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +289,7 @@ def test_what_it_found_is_the_run_s_and_changes_no_digest() -> None:
     session = Session(config, Settings(profile="quick"))
     session.take(Batch("item", 1, [verdict(Status.HOLDS)], (), EPYC))
     digest = session.results.digest
-    swept = Swept(LOWEST, EPYC, verdicts=(placed(level(LOWEST), Swept(LOWEST), verdict(Status.VIOLATED, EXAMPLE)),))
+    swept = Swept(LOWEST, "", EPYC, verdicts=(placed(verdict(Status.VIOLATED, EXAMPLE)),))
     session.beside = SimpleNamespace(result=lambda: swept)  # type: ignore[assignment]
     session.take_level()
     assert session.results.digest == digest

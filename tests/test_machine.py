@@ -12,7 +12,7 @@ from embcheck.families.tie_preservation.cases import TiePreservationCase
 
 def drawn(seed: int) -> list[Any]:
     found: list[Any] = []
-    state_machine.histories(family.newborn, found.append, 8, seed, False)
+    state_machine.histories(family.newborn, found.append, 8, seed)
     return found
 
 

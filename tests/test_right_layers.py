@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from embcheck.core.declaration import declaration_of
 from embcheck.core.verdict import Status
 from embcheck.runner.check import LawViolated
 from embcheck.subject.building import builder_of
-from embcheck.subject.examples import Bag, ScaledEmbedding, TiedModel, TokenEmbedding, bounded, to_linear
+from embcheck.subject.examples import Bag, ScaledEmbedding, TiedModel, TokenEmbedding, bounded, gemma, pruned, to_linear
 
 # -- right ones ------------------------------------------------------------------------------------------------------
 
@@ -202,8 +203,11 @@ RIGHT: list[Any] = [
     (OwnHead, 1_000, ()),
     (local(), 1_000, ()),
     (copied, 1_000, ()),
-    *((example, 1_000, ()) for example in (TokenEmbedding, bounded, to_linear, Bag, TiedModel)),
+    *((example, 1_000, ()) for example in (TokenEmbedding, bounded, pruned, to_linear, Bag, TiedModel)),
     (ScaledEmbedding, 1_000, ("ScaledEmbedding has no max_norm",)),
+    pytest.param(
+        gemma, 1_000, (), marks=pytest.mark.skipif(find_spec("transformers") is None, reason="no transformers")
+    ),
 ]
 
 

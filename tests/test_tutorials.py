@@ -17,6 +17,7 @@ from embcheck.claims.appraisal import Appraised, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
 from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike, narrow, zero_row
 from embcheck.claims.claim import Claim, Observations, claim
+from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
 from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
@@ -26,7 +27,6 @@ from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.execute import run
 from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance
 from embcheck.modes.mode import MODES
-from embcheck.report.claims import claims_report, closing, story_lines
 from embcheck.report.style import console
 
 CLAIMS = every_claim()

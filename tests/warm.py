@@ -185,7 +185,7 @@ def _prepared() -> None:
     for name in (
         *("torch", "torch._dynamo", "hypothesis", "pytest", "xdist.plugin", "xdist.workermanage"),
         *("embcheck.cli.main", "embcheck.runner.run", "embcheck.runner.session", "embcheck.report.progress"),
-        *("embcheck.claims.appraisal", "embcheck.runner.replay", "embcheck.report.claims"),
+        *("embcheck.claims.appraisal", "embcheck.runner.replay", "embcheck.claims.report"),
     ):
         importlib.import_module(name)
     with contextlib.suppress(ImportError):  # of an extra

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.cli.parameters import with_options
 from embcheck.cli.recording import close_record, keep_failures, open_record
 from embcheck.cli.usage import INTERNAL, NOTHING, refuse
@@ -19,7 +20,6 @@ from embcheck.core.verdict import Counterexample
 from embcheck.engine.crashes.crash import confirmed
 from embcheck.record.record import Writer
 from embcheck.record.store import store_of
-from embcheck.report.claims import claims_report, closing, story_lines
 from embcheck.report.style import console
 from embcheck.report.terminal import failure
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code

@@ -1,125 +1,80 @@
-"""``embcheck run --cpu``: one deck of cases at several CPU levels, each in a process of its own."""
+"""``embcheck run --cpu``: the run at several CPU levels, one after the other, each in processes of its own."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
-from rich.text import Text
 
-from embcheck.cli.recording import close_record, keep_failures, open_record
-from embcheck.cli.usage import NOTHING, refuse
-from embcheck.core.machine import flags_of, seen
-from embcheck.core.verdict import Status, Verdict
-from embcheck.engine.levels.level import BEST, Level, UnknownLevel, lacking, named
-from embcheck.engine.levels.sweep import DECK, Request, Running, Swept
-from embcheck.record.store import store_of
-from embcheck.report.failure import chosen
-from embcheck.report.levels import level_lines, level_table
+from embcheck.cli.usage import refuse
+from embcheck.core.machine import Machine, flags_of, seen
+from embcheck.core.options import COMMAND, options_of
+from embcheck.engine.levels.beside import DECK
+from embcheck.engine.levels.level import Level, UnknownLevel, evidence, lacking, named, unproved
+from embcheck.record.grid import Grid, Run
+from embcheck.record.record import Record, RecordError, read
+from embcheck.record.store import STORE
+from embcheck.report.matrix import table
 from embcheck.report.style import console
-from embcheck.report.terminal import failure
-from embcheck.runner.run import Results, environment, examples_of, exit_code
+
+#: Options that are not handed on, or not as they were given.
+_OWN = ("cpu", "report", "quiet", "verbose", "profile", "select")
 
 
-def sweep(settings: Any, levels: str, *, family: str = "", keyword: str = "", workers: str = "auto") -> int:
-    """Judges the deck at each level that there is here, prints what was proved and a table, and returns the exit code."""
+def sweep(given: dict[str, Any], pytest_options: list[str]) -> int:
+    """Runs each level that there is here, says what it proved, and prints a table of the laws by level; the exit code.
+
+    Unless something else was asked for, the profile is *quick*, and the families are those whose kernels the levels choose:
+    all of the gate, at every level, would take an hour.
+    """
     try:
-        wanted = named(levels)
+        wanted = named(given["cpu"])
     except UnknownLevel as error:
         refuse(str(error))
-    families = [name for name in DECK if name == (family or name) and _selects(keyword, name)]
-    if not families:
-        typer.echo(f"embcheck: nothing was selected: {family or keyword!r} is none of {', '.join(DECK)}", err=True)
-        raise typer.Exit(NOTHING)
-    # Quick's deck unless another was asked for: the gate's, at every level, would take an hour.
-    profile = "quick" if settings.profile == "gate" else settings.profile
-    request = Request(tuple(families), profile=profile, seed=settings.seed, ledgers=tuple(map(str, settings.ledgers)))
-    out = console()
-    out.print(Text(f"{seen()} · {', '.join(families)} · {profile} · seed {settings.seed}"))
-    started = time.monotonic()
-    count = int(workers) if workers.isdigit() else os.cpu_count() or 1
+    profile = "quick" if given["profile"] == "gate" else given["profile"]
+    select = given["select"] or ("" if given["law"] else " or ".join(DECK))
+    arguments = ["run", "--quiet", f"--profile={profile}", f"--select={select}", *_handed_on(given)]
+    arguments += ["--", *pytest_options] if pytest_options else []
+    machine, flags, code = seen(), flags_of(), 0
+    columns: list[Run] = []
+    for level in wanted:
+        if absent := lacking(level, machine, flags, os.environ):
+            typer.echo(f"{level.name}: not applicable: {absent}")
+            continue
+        folder = (given["report"] or Path(STORE) / "levels") / level.name
+        command = [sys.executable, "-m", "embcheck", *arguments, f"--report={folder}"]
+        ended = subprocess.run(command, env=os.environ | level.environment, check=False).returncode
+        if ended in (2, -2):
+            return 2
+        record, words, doubted = _proved(level, folder)
+        typer.echo(f"{level.name}: {words}")
+        columns.append(Run(level.name, record, store=folder))
+        code = max(code, ended if ended >= 0 else 3, int(doubted))
+    if any(column.record is not None for column in columns):
+        console(width=max(140, 60 + 16 * len(columns))).print(table(Grid(columns), every=True))
+    return code
+
+
+def _handed_on(given: dict[str, Any]) -> Iterator[str]:
+    for option in options_of(COMMAND).values():
+        value = given[option.parameter]
+        if option.name not in _OWN and value != option.default:
+            yield f"--{option.name}" if option.kind is bool else f"--{option.name}={value}"
+
+
+def _proved(level: Level, folder: Path) -> tuple[Record | None, str, bool]:
+    """A level's record, what its processes proved, or why not, and whether what was judged there can't be believed."""
     try:
-        swept = list(_swept((Level(BEST, {}), *wanted), request, count))
-    except KeyboardInterrupt:
-        return 2
-    return _told(out, settings, swept, time.monotonic() - started)
-
-
-def _selects(keyword: str, family: str) -> bool:
-    from _pytest.mark.expression import Expression  # what pytest's own -k is made of
-
-    try:
-        return not keyword or Expression.compile(keyword).evaluate(lambda name, /, **_: name in family)
-    except SyntaxError as error:
-        refuse(f"-k {keyword!r}: {error}")
-
-
-def _swept(wanted: Sequence[Level], request: Request, workers: int) -> Iterator[Swept]:
-    """What each level told, so many at a time."""
-    machine, flags = seen(), flags_of()
-    running: list[Running] = []
-
-    def run(level: Level) -> Swept:
-        absent = lacking(level, machine, flags, os.environ)
-        if level.name != BEST and absent:
-            return Swept(level.name, absent=absent)
-        running.append(Running(level, request))
-        return running[-1].result()
-
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(run, level) for level in wanted]
-        try:
-            for future in futures:
-                yield future.result()
-        except BaseException:
-            for each in futures:
-                each.cancel()
-            for process in running:
-                process.close()
-            raise
-
-
-def _told(out: Any, settings: Any, swept: Sequence[Swept], seconds: float) -> int:
-    """Prints and keeps what came of the levels; the exit code."""
-    best = swept[0]
-    verdicts = [verdict for each in swept for verdict in each.verdicts]
-    results = Results(settings, verdicts)
-    settled = results.settle()
-    examples = examples_of(settled)
-    code = exit_code(settled)
-    for line in level_lines(swept):
-        out.print(Text(line))
-    out.print(level_table(swept, settled))
-    machines = {each.device: each.machine for each in swept}
-    store = keep_failures([(example, machines[example.device]) for example in examples], store_of(settings.report))
-    laws = {law.law: law for each in swept for law in each.laws}
-    for example in chosen(examples):
-        out.print(failure(example, store, laws))
-    for verdict in settled:
-        if verdict.status >= Status.UNKNOWN and not verdict.counterexamples:
-            out.print(
-                Text(f"{verdict.status.word.upper()} {verdict.law} ({verdict.device}): {'; '.join(verdict.reasons)}")
-            )
-    judged, cases = sum(bool(each.verdicts) for each in swept), Results(settings, list(best.verdicts)).cases
-    out.print(Text(f"{judged} levels · {cases:,} cases each · cases {results.digest} · {seconds:.0f} s"))
-    return _recorded(settings, swept, results, settled, code, seconds)
-
-
-def _recorded(
-    settings: Any, swept: Sequence[Swept], results: Any, settled: Sequence[Verdict], code: int, seconds: float
-) -> int:
-    """Writes the record, if one was asked for; the exit code."""
-    writer = open_record(settings.report, settings, environment(swept[0].machine))
-    if writer is not None:
-        for statement in {law.law: law for each in swept for law in each.laws}.values():
-            writer.statement(statement)
-        for verdict in results.verdicts:
-            writer.verdict(verdict)
-        found = {"cases": results.cases, "digest": results.digest, "levels": {each.level: each.words for each in swept}}
-        failing = [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN]
-        writer.footer("finished", code, seconds=round(seconds, 1), settled=failing, **found)
-    return close_record(writer, code)
+        record = read(folder)
+        machine = Machine.of(record.header["machine"])
+    except (OSError, KeyError, RecordError):
+        return None, "unknown: there is no record", True
+    kernels = {"bfloat16": machine.onednn_kernel}
+    absent, doubt = unproved(level, machine, kernels)
+    told = f"not applicable: {absent}" if absent else f"unknown: {doubt}" if doubt else evidence(machine, kernels)
+    return record, told, bool(doubt)

@@ -14,7 +14,7 @@ from embcheck.cli.audit import replayed as replayed_audit
 from embcheck.cli.usage import INTERNAL, Store, refuse
 from embcheck.core.declaration import VARIABLE, SubjectError
 from embcheck.core.replay_state import ERROR, EXIT_CODES
-from embcheck.engine.levels.level import UnknownLevel, asked_for, level, level_of, without_level
+from embcheck.engine.levels.level import without_level
 from embcheck.record.audited import FAMILY
 from embcheck.record.store import STORE, StoreError, imports_of, recorded, script_of
 
@@ -32,8 +32,9 @@ def replay(
             return
     except StoreError as error:
         refuse(str(error))
-    if (level := level_of(record["device"])) and not asked_for(level, os.environ):
-        raise typer.Exit(_at_level(level, ["replay", failure, "--store", str(store)]))
+    caps = dict(cap.split("=", 1) for cap in record.get("machine", {}).get("caps", ()))
+    if any(os.environ.get(name) != value for name, value in caps.items()):
+        raise typer.Exit(_capped(caps, ["replay", failure, "--store", str(store)]))
     if imported := imports_of(record):
         typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
     device = without_level(record["device"])
@@ -42,16 +43,10 @@ def replay(
     raise typer.Exit(EXIT_CODES[outcome])
 
 
-def _at_level(name: str, arguments: list[str]) -> int:
-    """Runs a command of embcheck's in a process of a CPU level; its exit status."""
-
-    try:
-        environment = level(name).environment
-    except UnknownLevel as error:
-        refuse(str(error))
-    code = subprocess.run(
-        [sys.executable, "-m", "embcheck", *arguments], env=os.environ | environment, check=False
-    ).returncode
+def _capped(caps: dict[str, str], arguments: list[str]) -> int:
+    """Runs a command of embcheck's in a process with the variables that chose the kernels then; its exit status."""
+    command = [sys.executable, "-m", "embcheck", *arguments]
+    code = subprocess.run(command, env=os.environ | caps, check=False).returncode
     return INTERNAL if code < 0 else code  # it was killed
 
 

@@ -38,7 +38,9 @@ def run(
         if given[name] not in there:
             refuse(f"--{name} {given[name]!r}: expected {', '.join(there)}")
     if given["cpu"]:
-        raise typer.Exit(_sweep(settings, given, pytest_options))
+        from embcheck.cli.levels import sweep
+
+        raise typer.Exit(sweep(given, pytest_options or []))
     files = [_file_of(given["law"])] if given["law"] else [str(properties_folder())]
     arguments = [
         *files,
@@ -72,19 +74,6 @@ def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugin
     verbosity = -1 if given["quiet"] else given["verbose"]
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
     return int(pytest.main(arguments, plugins=[follower, *plugins]))
-
-
-def _sweep(settings: Any, given: dict[str, Any], pytest_options: list[str] | None) -> int:
-    """Judges torch at several CPU levels; the exit code."""
-    from embcheck.cli.levels import sweep
-
-    others = [name for name in ("mode", "subject", "baseline", "shard") if given[name]]
-    others += ["device"] * (given["device"] != "cpu") + ["format"] * (given["format"] != "text")
-    if others or pytest_options:
-        named = ", ".join(f"--{name}" for name in others)
-        refuse(f"--cpu judges torch itself at each level: without {named or 'options for pytest'}")
-    family = law_named(given["law"])[0].name if given["law"] else ""
-    return sweep(settings, given["cpu"], family=family, keyword=given["select"], workers=given["workers"])
 
 
 def _file_of(law: str) -> str:

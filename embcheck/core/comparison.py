@@ -178,11 +178,6 @@ def refuses(out: Outcome, *errors: type[BaseException]) -> Finding:
     return Difference(f"raised {got}", "error", got, names, f"raised {got} ({out.error}), expected {names}")
 
 
-def holds_if(condition: bool | np.bool_, difference: Callable[[], Difference]) -> Finding:
-    """The law holds exactly if the condition is true; else ``difference`` tells what is wrong."""
-    return HOLDS if condition else difference()
-
-
 def every(*findings: Finding) -> Finding:
     """The first difference, which tells of the others, or that all hold, with the worst ratio.
 

@@ -23,7 +23,7 @@ STATES = ("train", "eval")
 PARTS = frozenset({"ranks", "dtypes", "min_rows", "min_dim", "modes", "finite", "random"})
 
 #: Histories that call a layer with indices of other ranks than the case's, and one that does with another index dtype.
-_OTHER_RANKS = frozenset({"other_shape", "after_empty", "after_error", "longer_between", "rank_before"})
+_OTHER_RANKS = frozenset({"other_shape", "after_error", "longer_between"})
 _OTHER_INDICES = frozenset({"other_index_dtype"})
 #: A route that does, and the one that is like it otherwise.
 _SAME_RANK = {"two_shapes": "two_lookups"}

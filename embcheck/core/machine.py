@@ -138,8 +138,13 @@ def seen(cpuinfo: Path = _CPUINFO) -> Machine:
         arch=platform.machine(),
         isa=tuple(name for name in _SETS if name in flags),
         cores=os.cpu_count() or 1,
-        caps=tuple(f"{name}={value}" for name, value in sorted(os.environ.items()) if _CHOOSING.fullmatch(name)),
+        caps=tuple(f"{name}={value}" for name, value in chosen().items()),
     )
+
+
+def chosen() -> dict[str, str]:
+    """The environment variables that choose kernels."""
+    return {name: value for name, value in sorted(os.environ.items()) if _CHOOSING.fullmatch(name)}
 
 
 def promised() -> str:

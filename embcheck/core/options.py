@@ -117,7 +117,7 @@ OPTIONS = (
     Option(
         "shard", str, "", "k/N: every N-th item, from the k-th on; see merge.", (COMMAND, PYTEST), metavar="k/N", field="shard",
     ),
-    Option("cpu", str, "", "CPU levels instead: all, or names such as avx2,AVX512_CORE.", (COMMAND,), metavar="LEVELS"),
+    Option("cpu", str, "", "At each of some CPU levels: all, or names such as avx2,AVX512_CORE.", (COMMAND,), metavar="LEVELS"),
     Option(
         "strict", bool, False, "A known violation that is gone fails the run, wherever it was measured.", _EVERYWHERE,
         field="strict",

@@ -6,6 +6,6 @@ from __future__ import annotations
 #: layer or a tied pair is by definition, or what tutorials teach of them; a screen shows them in this order.
 CORE = (
     *("lookup", "one_hot", "gradient", "gradient_routes", "padding", "padding_row_training", "conversion"),
-    *("tied_training", "tie_preservation", "tie_export", "embedding_bag", "embedding_bag_module", "max_norm"),
+    *("tied_training", "tie_preservation", "tie_export", "embedding_bag", "max_norm"),
     *("construction", "default_init", "tutorial_claims"),
 )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
 from enum import Enum
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from embcheck.core.facts import closest
@@ -41,43 +41,59 @@ def built(kind: type[T], data: Any) -> T:
     Raises:
         Malformed: if a field is missing, unknown or of another type.
     """
-    due: Any = kind
-    made: T = _maker(due)(data)
+    made: T = _made(kind, data)
     return made
 
 
-@cache
-def _maker(hint: Any) -> Callable[[Any], Any]:
-    """What makes a value of an annotation."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return _any
-    if origin in (Union, types.UnionType):
-        return partial(_either, [_maker(argument) for argument in arguments])
-    if origin is tuple and arguments[-1] is not ...:
-        return partial(_row, [_maker(argument) for argument in arguments])
-    if origin in (list, tuple):
-        return partial(_list, origin, _maker(arguments[0]))
-    if origin in (dict, Mapping):
-        return partial(_dictionary, _maker(arguments[1]))
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return partial(_member, hint)
-    if is_dataclass(hint) or is_typeddict(hint):
-        return partial(_object, hint, {name: _maker(part) for name, part in get_type_hints(hint).items()})
-    return partial(_plain, hint)
-
-
-def _plain(kind: Any, data: Any) -> Any:
-    if kind is float and type(data) is int:
-        return data
-    if type(data) is not kind:
-        raise Malformed(f"expected {_NAMES.get(kind, kind.__name__)}, got {_told(data)}")
-    if kind is float and not math.isfinite(data):
-        raise Malformed(f"expected a finite number, got {data}")
-    return visible(data) if kind is str else data
-
-
 _NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null", date: "a date"}
+
+
+def _made(hint: Any, data: Any) -> Any:
+    """A value of an annotation."""
+    origin, arguments, parts, needed = _known(hint)
+    if hint is Any:
+        return _any(data)
+    if origin is Union:
+        return _either(arguments, data)
+    if origin in (list, tuple):
+        _expect(isinstance(data, (list, tuple)), "a list", data)
+        if arguments[-1] is ... or origin is list:
+            return origin(_made(arguments[0], value) for value in data)
+        _expect(len(data) == len(arguments), f"a list of {len(arguments)}", data)
+        return tuple(map(_made, arguments, data))
+    if origin is dict:
+        _expect(isinstance(data, dict), "an object", data)
+        return {visible(name): _named(name, arguments[1], value) for name, value in data.items()}
+    if parts is not None:
+        return _object(hint, parts, needed, data)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        try:
+            return hint.of(data)  # type: ignore[attr-defined]
+        except (AttributeError, KeyError):
+            raise Malformed(f"no {hint.__name__.lower()} {_told(data)}") from None
+    if hint is float and type(data) is int:
+        return data
+    _expect(type(data) is hint, _NAMES.get(hint, hint.__name__), data)
+    _expect(hint is not float or math.isfinite(data), "a finite number", data)
+    return visible(data) if hint is str else data
+
+
+@cache
+def _known(hint: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any] | None, list[str]]:
+    """Of an annotation its origin and arguments; of a class with fields these, and the names of those that must be there."""
+    origin: Any = get_origin(hint)
+    origin = {types.UnionType: Union, Mapping: dict}.get(origin, origin)
+    if is_dataclass(hint):
+        needed = [f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING]
+        return origin, (), get_type_hints(hint), needed
+    if is_typeddict(hint):
+        return origin, (), get_type_hints(hint), sorted(hint.__required_keys__)
+    return origin, get_args(hint), None, []
+
+
+def _expect(right: bool, what: str, data: Any) -> None:
+    if not right:
+        raise Malformed(f"expected {what}, got {_told(data)}")
 
 
 def _told(data: Any) -> str:
@@ -92,64 +108,31 @@ def _any(data: Any) -> Any:
     return visible(data) if isinstance(data, str) else data
 
 
-def _either(makers: list[Callable[[Any], Any]], data: Any) -> Any:
-    for number, make in enumerate(makers):
+def _either(hints: tuple[Any, ...], data: Any) -> Any:
+    for hint in hints[1:]:
         try:
-            return make(data)
+            return _made(hint, data)
         except Malformed:
-            # The last one, null, would say less of what is wrong than the first.
-            if number == len(makers) - 1:
-                return makers[0](data)
-    raise AssertionError("a union has members")
+            pass
+    return _made(hints[0], data)  # null would say less of what is wrong
 
 
-def _member(kind: Any, data: Any) -> Any:
-    try:
-        return kind.of(data)
-    except (AttributeError, KeyError):
-        raise Malformed(f"no {kind.__name__.lower()} {_told(data)}") from None
-
-
-def _list(kind: Callable[[Any], Any], make: Callable[[Any], Any], data: Any) -> Any:
-    if not isinstance(data, (list, tuple)):
-        raise Malformed(f"expected a list, got {_told(data)}")
-    return kind(make(value) for value in data)
-
-
-def _row(makers: list[Callable[[Any], Any]], data: Any) -> tuple[Any, ...]:
-    if not isinstance(data, (list, tuple)) or len(data) != len(makers):
-        raise Malformed(f"expected a list of {len(makers)}, got {_told(data)}")
-    return tuple(make(value) for make, value in zip(makers, data, strict=True))
-
-
-def _dictionary(make: Callable[[Any], Any], data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise Malformed(f"expected an object, got {_told(data)}")
-    return {visible(name): _named(name, make, value) for name, value in data.items()}
-
-
-def _object(kind: Any, makers: dict[str, Callable[[Any], Any]], data: Any) -> Any:
-    if not isinstance(data, dict):
-        raise Malformed(f"expected an object, got {_told(data)}")
-    closed = is_dataclass(kind)
-    needed = (
-        [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
-        if closed
-        else sorted(kind.__required_keys__)
-    )
+def _object(kind: Any, parts: dict[str, Any], needed: list[str], data: Any) -> Any:
+    _expect(isinstance(data, dict), "an object", data)
     for name in needed:
         if name not in data:
             raise Malformed(f"{name} is missing")
+    closed = is_dataclass(kind)
     for name in data:
-        if closed and name not in makers:
-            hint = closest(name, makers)
+        if closed and name not in parts:
+            hint = closest(name, parts)
             raise Malformed(f"there is no field {visible(name)}" + (f"; {hint}" if hint else ""))
-    made = {visible(name): _named(name, makers.get(name, _any), value) for name, value in data.items()}
+    made = {visible(name): _named(name, parts.get(name, Any), value) for name, value in data.items()}
     return kind(**made) if closed else made
 
 
-def _named(name: str, make: Callable[[Any], Any], value: Any) -> Any:
+def _named(name: str, hint: Any, value: Any) -> Any:
     try:
-        return make(value)
+        return _made(hint, value)
     except Malformed as error:
         raise Malformed(f"{visible(name)}: {error}") from None

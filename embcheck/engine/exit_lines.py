@@ -22,9 +22,22 @@ from embcheck.core.outcome import AROUND
 from embcheck.core.result import Difference
 from embcheck.engine.literal import expression, placed
 
-#: Seconds of CPU time, and of waiting, after which a program has no end.  Less than the 300 s for which
-#: `embcheck.engine.crashes.alone` lets a script wait.
-_CPU, _WAITED = 20, 240
+#: Seconds of CPU time after which a program has no end, and seconds after which nobody waits for a crash any more.
+_CPU, _WAITED = 20, 600
+#: Seconds in which what waits for ever uses next to no CPU time, and that many hundredths of it, as in
+#: `embcheck.engine.crashes.patience`.
+_IDLE, _NEXT_TO_NONE = 60, 30
+_USED = """\
+def used(pid):  # hundredths of a second of CPU time, with what it started and what of that has ended
+    told = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            told[int(path.split("/")[2])] = [*map(int, open(path).read().rpartition(")")[2].split()[1:15])]
+    family = [pid]
+    for member in family:
+        family += [other for other, stat in told.items() if stat[0] == member]
+    return sum(sum(told[member][10:14]) for member in family if member in told)
+"""
 #: What another run or machine may tell otherwise in a message: addresses, paths, symbols' names, numbers that memory holds,
 #: how a process died, and which kernel speaks.
 _VOLATILE = re.compile(r"0x[0-9a-f]+|(?:/[\w.-]+){2,}|\b[a-z]\d+\b|\d{6,}|(?<=exit code )-\d+|^\w+: ")
@@ -42,23 +55,46 @@ def ends_the_process(found: Difference) -> bool:
 
 def imports(found: Difference) -> list[str]:
     """The modules that these lines need."""
-    return ["import signal", "import subprocess"] if ends_the_process(found) else []
+    if not ends_the_process(found):
+        return []
+    more = ("contextlib", "glob") if found.kind.startswith("hang") else ()
+    return [f"import {name}" for name in (*more, "signal", "subprocess")]
 
 
 def in_a_child(found: Difference) -> list[str]:
-    """The lines that run the rest of such a script in a child; one that has no end uses its CPU time up, or waits."""
-    hangs = found.kind.startswith("hang")
-    ends = "child.returncode == -signal.SIGPROF" if hangs else "child.returncode < 0"
+    """The lines that run the rest of such a script in a child.
+
+    A hang is told by the CPU time that the child uses, all that it is given or next to none, and never by the clock.
+    """
+    child = '[sys.executable, __file__, "child"]'
+    told = '    print("exit status of the child:", child.returncode, "expected 0")'
+    if not found.kind.startswith("hang"):
+        return [
+            "if len(sys.argv) == 1:  # the program dies, so it runs in a child",
+            f"    child = subprocess.run({child}, timeout={_WAITED})",
+            told,
+            "    sys.exit(1 if child.returncode < 0 else 2 if child.returncode else 0)",
+        ]
     return [
-        "if len(sys.argv) == 1:  # the program dies, or has no end, so it runs in a child",
-        "    try:",
-        f'        child = subprocess.run([sys.executable, __file__, "child"], timeout={_WAITED})',
-        "    except subprocess.TimeoutExpired:",
-        f'        print("no end within {_WAITED} s")',
-        f"        sys.exit({1 if hangs else 2})",
-        '    print("exit status of the child:", child.returncode, "expected 0")',
-        f"    sys.exit(1 if {ends} else 2 if child.returncode else 0)",
-        *([f"signal.setitimer(signal.ITIMER_PROF, {_CPU})"] if hangs else []),
+        "",
+        *_USED.splitlines(),
+        "",
+        "",
+        f"if len(sys.argv) == 1:  # the program has no end: it runs in a child, which gets {_CPU} s of CPU time",
+        f"    child, before = subprocess.Popen({child}), None",
+        "    while child.poll() is None:",
+        "        try:",
+        f"            child.wait({_IDLE})",
+        "        except subprocess.TimeoutExpired:",
+        "            now = used(child.pid)",
+        f"            if before is not None and now - before < {_NEXT_TO_NONE}:  # it waits for ever",
+        "                child.kill()",
+        '                print("CPU time of the child, which waits:", (now - before) / 100, "s")',
+        "                sys.exit(1 if now else 2)  # 2: this system does not tell it",
+        "            before = now",
+        told,
+        "    sys.exit(1 if child.returncode == -signal.SIGPROF else 2 if child.returncode else 0)",
+        f"signal.setitimer(signal.ITIMER_PROF, {_CPU})",
     ]
 
 

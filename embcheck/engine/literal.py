@@ -44,11 +44,7 @@ def input_lines(name: str, given: Input, memory: bool) -> list[str]:
     made += ".requires_grad_()" if given.requires_grad else ""
     if not memory:
         return [f"{name} = {buffer}{made}"]
-    return [
-        f"{name}_memory = {buffer}",
-        f"{name} = {name}_memory{made}",
-        f"{name}_before = {name}_memory.clone()",
-    ]
+    return [f"{name}_memory = {buffer}", f"{name} = {name}_memory{made}", f"{name}_before = {name}_memory.clone()"]
 
 
 def placed(view: View) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from embcheck.core.law import Family, Law, Plan
+from embcheck.core.machine import chosen
 from embcheck.core.result import Difference
 from embcheck.engine.exit_lines import OTHERWISE, call_and_exit, ends_the_process, imports, in_a_child
 from embcheck.engine.literal import expression, input_lines
@@ -37,8 +38,10 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
         *(f"# {line}" for line in textwrap.wrap(f"got:  {found.words}", 110)),
         "from __future__ import annotations",
         "",
+        *(["import os"] if chosen() else []),
         "import sys",
         *imports(found),
+        *(f"os.environ[{name!r}] = {value!r}" for name, value in chosen().items()),  # before torch is imported
         "",
         OTHERWISE,
         "",

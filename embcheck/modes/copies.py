@@ -14,8 +14,7 @@ from embcheck.modes.layer import BOTH, MODULE, through
 from embcheck.modes.mode import build_mode
 
 Module = torch.nn.Module
-_ALIAS: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
-_COPY = _ALIAS | {"aliases": False}
+_COPY: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE, "aliases": False}
 
 
 def emptied(layer: Module) -> Module:
@@ -31,12 +30,6 @@ def emptied(layer: Module) -> Module:
 def deepcopied(layer: Module) -> Module:
     """copy.deepcopy of the layer."""
     return copy.deepcopy(layer)
-
-
-@build_mode("copy", through, **_ALIAS)
-def copied(layer: Module) -> Module:
-    """copy.copy of the layer, which shares its parameter."""
-    return copy.copy(layer)
 
 
 @build_mode("pickle", through, **_COPY)
@@ -72,7 +65,7 @@ def state_loaded(layer: Module) -> Module:
     return other
 
 
-@build_mode("state_dict_assign", through, **_ALIAS)
+@build_mode("state_dict_assign", through, **_COPY | {"aliases": True})
 def state_assigned(layer: Module) -> Module:
     """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
     other = emptied(layer)
@@ -80,10 +73,7 @@ def state_assigned(layer: Module) -> Module:
     return other
 
 
-_WIDENED = {
-    "values=special": "a conversion may change the payload of a NaN",
-    "dtype=float64": "no dtype is wider",
-}
+_WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
 
 @build_mode("to_dtype", through, calls=BOTH, rebuilds=True, cannot=MODULE | _WIDENED, aliases=False)
@@ -92,9 +82,3 @@ def widened(layer: Module) -> Module:
     (table,) = layer.parameters()
     dtype = table.dtype
     return layer.to(torch.float64).to(dtype)
-
-
-@build_mode("share_memory", through, cost=2, **_ALIAS)
-def shared(layer: Module) -> Module:
-    """layer.share_memory(): the table moves into memory that processes share."""
-    return layer.share_memory()

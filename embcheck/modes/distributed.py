@@ -64,7 +64,6 @@ _PLACED = {
     "sparse": "no sharding strategy is registered for sparse gradients",
     "route=double_backward": "what takes a table apart is not differentiated twice",
     "route=doubled": _FIXED,
-    "route=overwritten": _FIXED,
     "history=output_overwritten": _FIXED,
     "route=forward_mode": "DTensor has no forward mode",
     **on_routes(FUNC, "DTensor is no tensor of torch.func"),

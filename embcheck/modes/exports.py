@@ -132,7 +132,6 @@ signature.script = "def signature(*given):\n    return None\n"  # type: ignore[a
 
 _CANNOT = NO_TRANSFORMS | {
     "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own",
-    "entry=bag_between_empty": "its offsets are constants of the example",
     # Of Dim.AUTO torch says 'The export process will automatically infer the remaining constraints on min/max ranges'.
     # Weights are a second input: such an example has the sizes that are served.
     "batch & bag_count<2 & weights=None & columnless_batch=False": (

@@ -42,7 +42,6 @@ CALM = (
     "repeated",
     "weight_changed",
     "indices_changed",
-    "other_order",
     "other_table",
     "output_overwritten",
     "output_held",

@@ -20,8 +20,8 @@ TABLE = frozenset({"table"})
 BOTH = frozenset({"table", "bag"})
 
 #: Routes by which torch.func takes a derivative, those under vmap, and all that transform the call from outside.
-FUNC = ("vjp", "func_grad")
-VMAPPED = ("batched", "weights_batched", "tables_batched", "upstreams_batched")
+FUNC = ("vjp",)
+VMAPPED = ("batched", "tables_batched")
 TRANSFORMING = ("forward_mode", *FUNC, *VMAPPED)
 
 
@@ -35,7 +35,6 @@ MODULE = {
     "route=forward_mode": "a parameter of its own has no tangent",
     **on_routes(FUNC, "a parameter of its own is no argument of a function"),
     "route=tables_batched": "a parameter of its own is no sample of a batch",
-    "route=through_product": "a parameter of its own is no result of a product",
     "route=rows_of_a_leaf": "a parameter of its own is no part of a larger leaf",
 }
 IN_PLACE = "a lookup with max_norm writes to its table"

@@ -15,7 +15,7 @@ Module = torch.nn.Module
 #: Our own spellings and histories that make a tensor of their own.
 _ELSEWHERE = {
     f"entry={name}": "it makes offsets on the default device itself"
-    for name in ("bag_mean", "bag_between_empty", "torch_bag", "forward_only", "aten & bag_count>=0")
+    for name in ("bag_mean", "torch_bag", "forward_only", "aten & bag_count>=0")
 }
 
 
@@ -36,15 +36,6 @@ def evaluating(layer: Module) -> Module:
 
 _SERVED = "layer.eval(), called without a graph: what is kept for that may be stale."
 add_mode("serving", _SERVED, through, evaluating, grad=False, cost=0.25, **_LAYER)
-
-
-@build_mode("module_hooks", through, **_LAYER)
-def watched(layer: Module) -> Module:
-    """Hooks before and after forward that return None."""
-    layer.register_forward_pre_hook(lambda module, given: None)
-    layer.register_forward_hook(lambda module, given, value: None)
-    layer.register_state_dict_pre_hook(lambda module, prefix, keep: None)
-    return layer
 
 
 class Same(torch.nn.Module):
@@ -86,17 +77,3 @@ def default_float64(program: Program, **arguments: Any) -> Mapping[str, Any]:
         return program(**arguments)
     finally:
         torch.set_default_dtype(before)
-
-
-_ROUNDED = {f"entry={name}": "its product may be rounded" for name in ("linear", "one_hot_product")}
-
-
-@mode("medium_precision", calls=BOTH, cannot=_ROUNDED)
-def medium_precision(program: Program, **arguments: Any) -> Mapping[str, Any]:
-    """While products of float32 may be made in bfloat16: a lookup is no product."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        return program(**arguments)
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -36,7 +36,7 @@ _CLOSURES = (
         "one_hot_product",
         "linear",
     ),
-    *("renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module"),
+    *("renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max", "bag_module"),
 )
 _FORGETS = "a recording forgets no_grad"
 _NO_CLOSURES = "TorchScript compiles modules, not closures"

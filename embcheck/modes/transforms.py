@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from embcheck.modes.layer import (
     IN_PLACE,
     MODULE,
     TABLE,
-    TRANSFORMING,
     VMAPPED,
     Build,
     Call,
@@ -25,13 +24,13 @@ from embcheck.modes.layer import (
     on_routes,
     recalled,
 )
-from embcheck.modes.mode import Program, build_mode, mode
+from embcheck.modes.mode import Program, add_mode, build_mode, mode
 
 _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
 #: Saved tensors' hooks, which checkpoints work by, stand in no transform of torch.func.
 _UNHOOKED = on_routes(
-    ("checkpointed", "checkpointed_with_the_table", "saved_hooks"),
+    ("checkpointed", "checkpointed_with_the_table"),
     "torch.func: no saved tensors' hooks in grad and vjp",
 )
 _NO_FUNC = on_routes((*FUNC, *VMAPPED), "torch.func: no saved tensors' hooks in its transforms")
@@ -42,8 +41,7 @@ _MAPPED = {
 }
 #: What forward mode can't do.
 _NO_TANGENT = {"route=forward_mode": "forward mode is not nested"} | {
-    f"entry={name}": "embedding_bag has no forward mode"
-    for name in ("bag_sum", "bag_mean", "bag_max", "bag_twice", "bag_between_empty", "bag_module")
+    f"entry={name}": "embedding_bag has no forward mode" for name in ("bag_sum", "bag_mean", "bag_max", "bag_module")
 }
 #: What a stack of tables can't do.
 _STACKED = {
@@ -55,23 +53,19 @@ _STACKED = {
 _PRODUCTS = {f"entry={name}": "autocast multiplies in the smaller dtype" for name in ("linear", "one_hot_product")}
 
 
-def on_nan(build: Build, call: Callable[..., Tensor]) -> Build:
-    """Calls ``call(module, parameters, inputs)`` with the table in place of the parameter of a module of NaN."""
-
+def called_by_func(build: Build) -> Build:
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
         layer = as_module(build, torch.full_like(weight, float("nan")), flags)
         ((name, own),) = layer.named_parameters()
         with torch.no_grad():
             own.fill_(float("nan"))
-        return weight, lambda *given: call(layer, {name: weight}, given)
+        return weight, lambda *given: torch.func.functional_call(layer, {name: weight}, given)
 
     return built
 
 
-@build_mode("functional_call", on_nan, calls=BOTH, rebuilds=True, cannot=_GIVEN)
-def called_by_func(layer: torch.nn.Module, parameters: dict[str, Tensor], given: tuple[Any, ...]) -> Tensor:
-    """torch.func.functional_call, with the table in place of a module's own parameter, which is NaN."""
-    return torch.func.functional_call(layer, parameters, given)  # type: ignore[no-any-return]
+_WORDS = "torch.func.functional_call, with the table in place of a module's own parameter, which is NaN."
+add_mode("functional_call", _WORDS, called_by_func, calls=BOTH, rebuilds=True, cannot=_GIVEN)
 
 
 @build_mode("vmap", recalled, calls=TABLE, cannot=_MAPPED)
@@ -130,28 +124,10 @@ def beside_the_gradient(function: Call, table: Tensor, given: tuple[Any, ...]) -
     return torch.func.grad(loss, has_aux=True)(table)[1]  # type: ignore[no-any-return]
 
 
-@build_mode("functionalize", handed, calls=BOTH, rebuilds=True, cannot=_FUNCTIONAL)
-def functionalized(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-    """torch.func.functionalize."""
-    return torch.func.functionalize(lambda one: function(one, *given))(table)  # type: ignore[no-any-return]
-
-
 @build_mode("checkpoint", recalled, calls=BOTH, cannot=_NO_FUNC | {"limited": "computing again rescales again"})
 def checkpointed(call: Call) -> Call:
     """torch.utils.checkpoint, use_reentrant=False."""
     return lambda *given: torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
-
-
-_REENTRANT = _FUNCTIONAL | on_routes(
-    ("autograd_grad", "create_graph", "double_backward", *TRANSFORMING),
-    "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad and no double backward",
-) | {"history=gradient_held": "torch.utils.checkpoint: use_reentrant=True has no torch.autograd.grad"}  # fmt: skip
-
-
-@build_mode("checkpoint_reentrant", handed, calls=BOTH, rebuilds=True, cannot=_REENTRANT)
-def checkpointed_again(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-    """torch.utils.checkpoint, use_reentrant=True, with the table among its arguments."""
-    return torch.utils.checkpoint.checkpoint(function, table, *given, use_reentrant=True)  # type: ignore[no-any-return]
 
 
 def narrowed(build: Build, dtype: torch.dtype, arguments: Mapping[str, Any]) -> Build:
@@ -171,9 +147,3 @@ def autocast_bfloat16(program: Program, build: Build, **arguments: Any) -> Mappi
 def autocast_float16(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
     """torch.autocast on the CPU to float16: a lookup stays in its table's dtype."""
     return program(build=narrowed(build, torch.float16, arguments), **arguments)
-
-
-@build_mode("save_on_cpu", inside, calls=BOTH, cannot=_NO_FUNC)
-def saving_on_cpu() -> Any:
-    """torch.autograd.graph.save_on_cpu: what backward needs is packed and unpacked by hooks."""
-    return torch.autograd.graph.save_on_cpu()

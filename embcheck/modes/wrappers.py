@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from embcheck.modes.layer import BOTH, FUNC, IN_PLACE, Build, Call, Tensor, handed, inside, on_routes
-from embcheck.modes.mode import Program, add_mode, build_mode, mode
+from embcheck.modes.layer import BOTH, FUNC, Build, Call, Tensor, inside, on_routes
+from embcheck.modes.mode import Program, add_mode, mode
 
 #: What is not there: elements.
 _NO_VALUES = {
@@ -61,72 +60,6 @@ add_mode(
     calls=BOTH,
     cannot=_NO_LEAF | _NO_SUBCLASS,
 )
-
-
-class Wrapper(torch.Tensor):
-    """A subclass that holds a tensor and hands every operator on to it by __torch_dispatch__."""
-
-    held: Tensor
-
-    @staticmethod
-    def __new__(cls, held: Tensor) -> Wrapper:
-        made: Wrapper = torch.Tensor._make_wrapper_subclass(
-            cls,
-            held.shape,
-            strides=() if held.is_sparse else held.stride(),
-            storage_offset=0 if held.is_sparse else held.storage_offset(),
-            dtype=held.dtype,
-            layout=held.layout,
-            device=held.device,
-        )
-        made.held = held
-        return made
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        args, kwargs = pytree.tree_map_only(Wrapper, lambda t: t.held, (args, kwargs or {}))
-        return pytree.tree_map_only(torch.Tensor, Wrapper, function(*args, **kwargs))
-
-
-class Wrap(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, tensor: Tensor) -> Tensor:
-        return Wrapper(tensor)
-
-    @staticmethod
-    def backward(context: Any, upstream: Any) -> Any:
-        return upstream.held
-
-
-class Unwrap(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, tensor: Any) -> Tensor:
-        return tensor.held  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(context: Any, upstream: Any) -> Any:
-        return Wrapper(upstream)
-
-
-_UNWRAPPED = {
-    "limited": f"{IN_PLACE}, which here is held by another",
-    "sparse": "a wrapper is not sparse",
-    "route=double_backward": "what unwraps a gradient is not differentiated",
-    "route=forward_mode": "torch.autograd.Function: no forward mode",
-    **on_routes(FUNC, "torch.autograd.Function: no setup_context"),
-    "route=batched": "torch.autograd.Function: no rule for vmap",
-}
-
-
-@build_mode("dispatch_subclass", handed, calls=BOTH, rebuilds=True, cost=2, cannot=_UNWRAPPED)
-def wrapped(function: Call, table: Tensor, given: tuple[Any, ...]) -> Tensor:
-    """The table is a wrapper that hands every operator on by __torch_dispatch__; the result is unwrapped."""
-    # What also learns gets its gradient from where the wrapper is.
-    learning = [isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given]
-    held = [Wrap.apply(g) if learns else g for g, learns in zip(given, learning, strict=True)]  # type: ignore[no-untyped-call]
-    return Unwrap.apply(function(Wrap.apply(table), *held))  # type: ignore[no-any-return, no-untyped-call]
 
 
 class PassFunctions(TorchFunctionMode):
@@ -182,7 +115,7 @@ def fake(program: Program, build: Build, **arguments: Any) -> Mapping[str, Any]:
 
 
 _NO_PRODUCTS = dict.fromkeys(
-    ("sparse & route=hook_doubles", "sparse & route=through_product", "sparse & route=double_backward"),
+    ("sparse & route=hook_doubles", "sparse & route=double_backward"),
     "no kernel multiplies a sparse tensor without values, or makes it dense",
 )
 

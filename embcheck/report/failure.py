@@ -33,11 +33,7 @@ def heading(example: Counterexample) -> str:
 
 
 def parts(
-    example: Counterexample,
-    store: Path | None = None,
-    laws: Mapping[str, Statement] = NO_LAWS,
-    *,
-    tried: bool = True,
+    example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[tuple[str, str]]:
     """The labelled lines of a violation: what the law says, the smallest case, what came out, which side departs, what else
     is known, and how to see it again if it is kept in ``store``.
@@ -91,11 +87,7 @@ def _script_line(example: Counterexample, store: Path) -> str:
 
 
 def lines(
-    example: Counterexample,
-    store: Path | None = None,
-    laws: Mapping[str, Statement] = NO_LAWS,
-    *,
-    tried: bool = True,
+    example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[str]:
     told = [f"  {label:7} {body}" for label, body in parts(example, store, laws, tried=tried)]
     return [f"{Status.VIOLATED.word.upper()}  {example.law}{heading(example)}", *told]

@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from embcheck.core.declaration import declare
+from embcheck.core.format import Floats
 from embcheck.core.weight_map import Mathematics
 
 
@@ -36,6 +37,21 @@ class ScaledEmbedding(torch.nn.Module):
         return rows * math.sqrt(self.table.embedding_dim)
 
 
+def _root_in_single(width: int) -> float:
+    return float(np.float32(math.sqrt(width)))
+
+
+@declare(scale=_root_in_single)
+def gemma(num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> torch.nn.Module:
+    """The token embedding of Gemma 3, from transformers: times √d_model, which it keeps in a buffer of float32."""
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3TextScaledWordEmbedding
+
+    layer: torch.nn.Module = Gemma3TextScaledWordEmbedding(
+        num_embeddings, embedding_dim, padding_idx, embed_scale=embedding_dim**0.5
+    )
+    return layer
+
+
 class _Tanh(torch.nn.Module):
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         return torch.tanh(raw)
@@ -56,6 +72,30 @@ def bounded(num_embeddings: int, embedding_dim: int, padding_idx: int | None = N
     """A parametrized embedding: rows of tanh(W)."""
     layer = torch.nn.Embedding(num_embeddings, embedding_dim, padding_idx)
     return parametrize.register_parametrization(layer, "weight", _Tanh())
+
+
+def _kept(w: Floats) -> Floats:
+    """The mask of `pruned`: every third element is cut, shape ``(V, D)``."""
+    mask: Floats = (np.arange(w.size) % 3 != 2).astype(np.float64).reshape(w.shape)
+    return mask
+
+
+@declare(
+    mathematics=Mathematics(
+        value=lambda w: _kept(w) * w,
+        pullback=lambda w, g: _kept(w) * g,
+        roundings=1,
+        magnitude=lambda w: np.abs(w),
+    ),
+    lacks={"sparse": "the mask makes the gradient dense"},
+)
+def pruned(num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> torch.nn.Module:
+    """A pruned embedding: every third element is masked."""
+    from torch.nn.utils import prune
+
+    layer = torch.nn.Embedding(num_embeddings, embedding_dim, padding_idx)
+    mask = torch.arange(num_embeddings * embedding_dim).remainder(3).ne(2).reshape(num_embeddings, embedding_dim)
+    return prune.custom_from_mask(layer, "weight", mask)  # type: ignore[no-any-return]
 
 
 @declare("conversion")
@@ -101,6 +141,7 @@ class TiedModel(torch.nn.Module):
         return logits
 
 
-EXAMPLES = (TokenEmbedding, ScaledEmbedding, bounded, to_linear, Bag, TiedModel)
+#: Those that need no more than torch; `gemma` needs transformers (the extra ``models``).
+EXAMPLES = (TokenEmbedding, ScaledEmbedding, bounded, pruned, to_linear, Bag, TiedModel)
 
-__all__ = ["EXAMPLES", *(example.__name__ for example in EXAMPLES)]
+__all__ = ["EXAMPLES", "gemma", *(example.__name__ for example in EXAMPLES)]

@@ -137,7 +137,6 @@ _RESTRICTED = (
     ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
     ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
     ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
-    ("copy", r"only supported through state_dict", "it can't be copied so"),
     ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
     ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
 )

@@ -33,7 +33,6 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
     fit = _with_rows(fit) if declared.product else fit
-    fit = _dense(fit) if "sparse" in builder.lacks or builder.limits.refuses("sparse", True) else fit
     random = "values are not asked: random=True is declared" if declared.domain.random else ""
     reasons = {
         "gradient": frozen,
@@ -78,17 +77,8 @@ def _with_rows(fit: Fit) -> Fit:
     return fitted
 
 
-def _dense(fit: Fit) -> Fit:
-    """No sparse gradient reaches the table, not by an earlier call either: a hook of its own may take dense ones alone."""
-
-    def fitted(case: Any) -> Any:
-        return fit(case.but(history="fresh") if getattr(case, "history", "") == "sparse_before" else case)
-
-    return fitted
-
-
 #: Where a declared function's value and pullback are what the law speaks of.
-_FOLLOWING = frozenset({"backward_call", "autograd_grad", "weighted_sum", "retained", "two_passes", "two_lookups"})
+_FOLLOWING = frozenset({"backward_call", "autograd_grad", "retained", "two_passes", "two_lookups"})
 
 
 def _of_mathematics(plain: Fit, mathematics: Mathematics) -> Fit:

@@ -15,7 +15,7 @@ from embcheck.families.construction.cases import (
     allowed_correlation,
     extremes,
 )
-from embcheck.families.default_init.programs import CONSTANTS, INITIALISERS
+from embcheck.families.default_init.programs import INITIALISERS
 from embcheck.families.default_init.space import INITIAL_SPACE, PADDING_TRAINING_SPACE, initial_plan, step_plan
 from embcheck.families.initializers.oracle import drawn_from
 
@@ -31,17 +31,14 @@ default_init = Family(
 
 
 @default_init.law(
-    "nn.Embedding draws its weight from N(0, 1), and torch.nn.init functions draw from their documented distributions.",
+    "nn.Embedding draws its weight from N(0, 1); Xavier and uniform initialization draw from theirs.",
     source="nn.Embedding: initialized from N(0, 1); torch.nn.init; Dvoretzky-Kiefer-Wolfowitz inequality, error below 1e-9",
     must_cover={f"name={name}" for name in INITIALISERS} | {"padded", "dtype=float64", "elements>200000"},
 )
 def embedding_init_follows_documented_distribution(case: InitialCase, out: Outcome) -> Finding:
     filled = np.asarray(out.values.values, np.float64)
     drawn = filled[case.drawn] if case.name == "default" else filled
-    spread = case.spread
-    if spread is None:
-        return same(out.values, np.full(out.values.values.shape, CONSTANTS[case.name]))
-    return drawn_from(spread, out.values, FORMATS[case.dtype], rows_drawn(case), drawn)
+    return drawn_from(case.spread, out.values, FORMATS[case.dtype], rows_drawn(case), drawn)
 
 
 def rows_drawn(case: InitialCase) -> str:
@@ -53,13 +50,12 @@ def rows_drawn(case: InitialCase) -> str:
 @default_init.law(
     "The largest deviation from the mean is within the range expected of that many normal samples.",
     source="nn.Embedding: initialized from N(0, 1); n values stay within t with probability (1 - 2Q(t))^n, error below 1e-12",
-    when=lambda case: case.spread is not None and not case.spread.uniform,
-    must_cover={"elements>700000", "name=default", "name=normal"},
+    when=lambda case: not case.spread.uniform,
+    must_cover={"elements>700000"},
 )
 def embedding_init_tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
     filled = np.asarray(out.values.values, np.float64)
     drawn, spread = filled[case.drawn] if case.name == "default" else filled, case.spread
-    assert spread is not None
     least, most = extremes(drawn.size)
     far = float(np.abs(drawn - spread.mean).max()) / spread.scale
     if least <= far <= most:
@@ -116,7 +112,7 @@ def embedding_init_functions_work_in_place(case: InitialCase, out: Outcome) -> F
 )
 def embedding_init_functions_fill_padding_row(case: InitialCase, out: Outcome) -> Finding:
     assert case.padding_idx is not None
-    filled, wanted = bool(out.values.values[case.padding_idx].any()), case.name not in ("default", "zeros")
+    filled, wanted = bool(out.values.values[case.padding_idx].any()), case.name != "default"
     if filled != wanted:
         words = f"the padding row is {'filled' if filled else 'zero'}, and {case.name} leaves it {'filled' if wanted else 'zero'}"
         return Difference("padding", f"{out.values.path}[{case.padding_idx}].any().item()", filled, wanted, words)

@@ -32,13 +32,11 @@ from embcheck.families.embedding_bag.space import SPACE
 GRAPH = ("graph",)
 
 
-def no_old_order(case: BagCase, out: Outcome) -> str | None:
-    """The old order of the arguments is deprecated: a release without it refuses the call.  So may one refuse tokens of
-    which no bag is made, as no document says what they are for."""
-    if isinstance(out.error, RuntimeError) and case.trailing and not len(case.lengths) and "offsets" in str(out.error):
-        return "tokens without a bag are refused"
-    gone = case.entry == "swapped" and "'indices'" in str(out.error)  # a floating table is no index
-    return "embedding_bag(weight, input) is gone" if gone else None
+def tokens_without_a_bag(case: BagCase, out: Outcome) -> str | None:
+    """A release may refuse tokens of which no bag is made, as no document says what they are for."""
+    unbagged = case.trailing and not len(case.lengths)
+    refused = unbagged and isinstance(out.error, RuntimeError) and "offsets" in str(out.error)
+    return "tokens without a bag are refused" if refused else None
 
 
 embedding_bag = Family(
@@ -48,7 +46,7 @@ embedding_bag = Family(
     modes=("eager", "no_grad", "inference"),
     call="bag",
     refused=lambda case: case.refused,
-    not_applicable=no_old_order,
+    not_applicable=tokens_without_a_bag,
     cost=3.0,
     stride=4,
 )
@@ -197,10 +195,7 @@ def bag_max_is_columnwise_maximum(case: BagCase, out: Outcome) -> Finding:
     "Each element of a maximum equals, bit for bit, an element of one of the bag's rows.",
     source="nn.EmbeddingBag: mode: computes the max value over each bag",
     must_cover={"values=special", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
-    # A product, even with one, makes of a NaN one of its own.
-    when=lambda case: (
-        is_maximum(case) and not case.trailing and (case.route, case.values) != ("through_product", "special")
-    ),
+    when=lambda case: is_maximum(case) and not case.trailing,
 )
 def bag_max_copies_row_elements(case: BagCase, out: Outcome) -> Finding:
     bags, tokens = case.bag_of[case.kept], case.tokens[: case.numel][case.kept]
@@ -291,7 +286,7 @@ def bag_dense_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
     metadata=True,
 )
 def bag_output_requires_grad_iff_an_input_does(case: BagCase, out: Outcome) -> Finding:
-    if case.route in ("doubled", "overwritten", "vjp", "func_grad", "forward_mode"):
+    if case.route in ("vjp", "forward_mode"):
         return UNASKED  # what is shown is a copy
     expected = case.learns != "none" and out.makes_graph
     return described(out.value, requires_grad=expected, is_leaf=not expected)

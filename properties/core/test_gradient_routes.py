@@ -11,15 +11,15 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding, Holds
 from embcheck.families.gradient_routes.programs import FURTHER_TIMES
-from embcheck.families.gradient_routes.space import SPACE, plan
-from embcheck.families.gradient_routes.with_random_numbers import DROPPING
+from embcheck.families.gradient_routes.space import DROPPING, SPACE, plan
 from embcheck.families.lookup.spelling import ENTRIES
 
 #: Routes that leave no gradient, for they speak of a refusal.
 WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous"})
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
-DENSE = frozenset({"preset_zeros", "preset_transposed", "preset_strided", "preset_bucket", "token_by_token", "then_dense",
-                   "dense_first", "dense_beside"})  # fmt: skip
+DENSE = frozenset(
+    {"preset_zeros", "preset_transposed", "preset_bucket", "token_by_token", "then_dense", "dense_beside"}
+)
 
 
 gradient_routes = Family(
@@ -40,7 +40,7 @@ def has_gradient(case: LookupCase) -> bool:
     source="Autograd mechanics; torch.Tensor.backward; torch.utils.checkpoint; torch.autograd.graph",
     must_cover={"repeated", "padding_hit", "sparse", "scale_grad_by_freq", "dtype=bfloat16", "dtype=float16", "empty", "rank>=3",
              "index_dtype=int32", "numel>3072"},
-    when=lambda case: has_gradient(case) and case.route not in DROPPING,
+    when=lambda case: has_gradient(case) and case.route != DROPPING,
 )  # fmt: skip
 def gradient_routes_give_same_weight_gradient(case: LookupCase, out: Outcome) -> Finding:
     return within(out.weight_grad, *oracle.weight_gradient(case, FURTHER_TIMES.get(case.route, 1)))
@@ -49,7 +49,7 @@ def gradient_routes_give_same_weight_gradient(case: LookupCase, out: Outcome) ->
 @gradient_routes.law(
     "torch.utils.checkpoint recomputes the same dropout mask, so that dropped elements get no gradient.",
     source="torch.utils.checkpoint: preserve_rng_state",
-    when=lambda case: case.route in DROPPING,
+    when=lambda case: case.route == DROPPING,
     must_cover={"repeated", "padding_hit", "sparse"},
 )
 def checkpoint_recomputes_same_dropout_mask(case: LookupCase, out: Outcome) -> Finding:

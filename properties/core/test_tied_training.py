@@ -166,9 +166,8 @@ def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
 def bias_steps_alike(case: TiedTrainingCase) -> bool:
     """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
     known = case.optimizer in oracle.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
-    apart = case.event == "group_added"
     every_time = "lookup" not in case.routes and not any(case.missing)
-    return case.bias and known and every_time and not apart and case.clip[:4] != "norm"
+    return case.bias and known and every_time and case.clip[:4] != "norm"
 
 
 @law(
@@ -315,9 +314,8 @@ def step_uses_the_scheduled_learning_rate(case: TiedTrainingCase, out: Outcome) 
     # A schedule takes a handful of operations per step, in double or, for a rate that is a tensor, in single.
     slack = 32 * (2.0**-24 if case.tensor_hyperparameters else 2.0**-53)
     for step, (rates, wanted) in enumerate(zip(out.rates.raw, case.rates, strict=True)):
-        mine = rates[:1] if case.event == "group_added" else rates
         bound = slack * max(abs(wanted), abs(case.flags["lr"]))
-        for place, rate in enumerate(mine):
+        for place, rate in enumerate(rates):
             if not abs(rate - wanted) <= bound:
                 words = f"step {step} had {rate}, due {wanted}"
                 return Difference("rate", out.rates.entry(step, place).path, rate, wanted, words, bound)

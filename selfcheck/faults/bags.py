@@ -226,7 +226,7 @@ def _buffered(call: Call) -> None:
 in_place_of(
     nn.EmbeddingBag,
     "__init__",
-    "embedding_bag_module",
+    "construction",
     {
         "padding_idx=0 of a bag is not kept.": after(
             lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
@@ -251,8 +251,8 @@ def _freezing(call: Call) -> Any:
 
 
 pretrained = partial(in_place_of, nn.EmbeddingBag, "from_pretrained")
-pretrained("embedding_bag_module", {"from_pretrained freezes what it is given.": _freezing})
-pretrained("embedding_bag_module", {"A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)})
+pretrained("construction", {"from_pretrained freezes what it is given.": _freezing})
+pretrained("construction", {"A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)})
 pretrained(
     "embedding_bag",
     {

@@ -82,12 +82,9 @@ _LOADING = (loses_padding_idx, rounds_to_bfloat16, reverses_the_rows)
 _TABLES = (reverses_the_rows, zeroes_the_last_row, shifts_the_elements)
 #: Modes, after which call of theirs a layer is harmed, and how.
 for _modes, _owner, _attribute, _harms in (
-    ("copy", Module, "__setstate__", _SETTING),
     ("state_dict_assign", Module, "load_state_dict", _SETTING),
-    ("share_memory", Module, "share_memory", _SETTING),
     ("train", Module, "train", _SETTING),
     ("eval", Module, "eval", _SETTING),
-    ("module_hooks", Module, "register_forward_hook", _SETTING),
     ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _SETTING),
     ("state_dict", Module, "load_state_dict", _LOADING),
     ("pickle", Module, "__setstate__", _LOADING),

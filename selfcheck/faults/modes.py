@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from torch.utils._device import DeviceContext
 
 from embcheck.modes.mode import MODES
-from embcheck.modes.wrappers import PassFunctions, PassOperators, Wrapper
+from embcheck.modes.wrappers import PassFunctions, PassOperators
 from embcheck.subject.collect import load_modes
 from selfcheck.damages import Call as KernelCall
 from selfcheck.fault import Fault, Plant, add
@@ -75,24 +75,8 @@ def halves_the_values(out: Tensor) -> Tensor:
     return out / 2
 
 
-def reverses_the_order(saved: Tensor) -> Tensor:
-    """What is saved comes in the opposite order."""
-    return saved.flip(0) if saved.dim() else saved
-
-
-def gives_the_first(saved: Tensor) -> Tensor:
-    """What is saved is its first element everywhere."""
-    return saved.reshape(-1)[:1].expand(saved.shape) if saved.numel() else saved
-
-
-def rolls_the_saved(saved: Tensor) -> Tensor:
-    """What is saved comes one place late."""
-    return saved.roll(1) if saved.dim() else saved
-
-
 SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
 BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
-_SAVED: tuple[Spoil, ...] = (reverses_the_order, gives_the_first, rolls_the_saved)
 
 
 # -- where a mode calls torch -------------------------------------------------------------------------------------------
@@ -132,11 +116,7 @@ def _of_an_operator(call: Call, spoil: Spoil) -> Any:
     out = call()
     if call.given[1] not in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default):
         return out
-    return Wrapper(spoil(out.held)) if isinstance(out, Wrapper) else spoil(out)
-
-
-def _unpacked(call: Call, spoil: Spoil) -> None:
-    call(unpack_hook=lambda packed: spoil(call.unpack_hook(packed)))
+    return spoil(out)
 
 
 def _tensor_of_several_processes() -> Any:
@@ -152,16 +132,13 @@ _CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] =
     ("jvp", lambda: torch.func, "jvp", _result, SPOILS),
     ("vjp", lambda: torch.func, "vjp", _result, SPOILS),
     ("func_grad", lambda: torch.func, "grad", _beside_the_gradient, SPOILS),
-    ("functionalize", lambda: torch.func, "functionalize", _made, SPOILS),
     ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
-    ("checkpoint checkpoint_reentrant", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
+    ("checkpoint", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
     ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
     ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
     ("default_device", lambda: DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
     ("dispatch_mode", lambda: PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
-    ("dispatch_subclass", lambda: Wrapper, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
-    ("save_on_cpu", lambda: torch.autograd.graph.saved_tensors_hooks, "__init__", _unpacked, _SAVED),
 )
 for _row in _CALLS:
     in_modes(*_row)
@@ -193,7 +170,6 @@ _ON: dict[str, Callable[[], bool]] = {
     "autocast_float16": lambda: torch.is_autocast_cpu_enabled(),
     "deterministic": lambda: torch.are_deterministic_algorithms_enabled(),
     "default_float64": lambda: torch.get_default_dtype() == torch.float64,
-    "medium_precision": lambda: torch.get_float32_matmul_precision() == "medium",
 }
 
 

@@ -254,6 +254,11 @@ faults_for(
     {
         "Every second row of 64 is the first.": (nn.Embedding, "reset_parameters", _again_padded(_twins)),
         "xavier_uniform_ leaves rows of zeros as they are.": (init, "xavier_uniform_", _keeping_zeros),
+    },
+)
+faults_for(
+    "initializers",
+    {
         "xavier_normal_ refuses double precision.": (
             init,
             "xavier_normal_",
@@ -265,11 +270,6 @@ faults_for(
             after(lambda call: call.tensor.data.mul_(0.5**0.5)),
         ),
         "zeros_ makes its tensor not require grad.": (init, "zeros_", lambda call: call().requires_grad_(False)),
-    },
-)
-faults_for(
-    "initializers",
-    {
         "A table is drawn from N(0, 1.02²).": (
             nn.Embedding,
             "reset_parameters",

@@ -25,7 +25,7 @@ else:  # run as a program, whose folder is where modules are looked for
 
 #: What a script that can't run ends with: not a status of its own.
 _BROKEN = 70
-#: Seconds for which a script may use next to no CPU time: one that tells itself that a child waits for ever takes four.
+#: Seconds for which a script may use next to no CPU time: one that tells itself that a child waits for ever takes two minutes.
 _IDLE = 300.0
 #: Whether a script shows its difference, by its exit status; of any other nothing is known.
 SHOWS: dict[int | None, bool] = {1: True, 0: False}

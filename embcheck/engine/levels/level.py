@@ -6,7 +6,6 @@ capitals; a level caps one library and leaves the other as it is, and *lowest* c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -40,8 +39,6 @@ _ONEDNN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _ALSO = {"AVX512_CORE_FP16": "AVX10_1_512", "AVX512_CORE_AMX": "AVX10_1_512_AMX"}
 _ALSO["AVX512_CORE_AMX_FP16"] = "AVX10_1_512_AMX_FP16"
 LOWEST = "lowest"
-#: What a run's own processes use: all that there is, as far as the user lets them.
-BEST = "best"
 #: Before a level's name, in the device that a verdict names.
 AT = " at "
 
@@ -167,14 +164,3 @@ def level_of(device: str) -> str:
 def without_level(device: str) -> str:
     """A verdict's device without the level."""
     return device.partition(AT)[0]
-
-
-def asked_for(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether an environment asks for a level."""
-    return name in NAMES and all(environ.get(variable) == value for variable, value in level(name).environment.items())
-
-
-def script_at(wanted: Level, script: str) -> str:
-    """A script that asks for the level before it imports torch."""
-    lines = [f"os.environ[{name!r}] = {value!r}" for name, value in wanted.environment.items()]
-    return re.sub(r"^import ", "\n".join(["import os", *lines, "", "import "]), script, count=1, flags=re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -38,6 +39,10 @@ class _ConstructionAxes(NamedTuple):
     layout: str = "contiguous"
     #: what the table that is given or loaded holds
     values: str = "fingerprint"
+    #: the class in torch.nn: Embedding or EmbeddingBag, which has the two flags below
+    kind: str = "Embedding"
+    mode: str = "mean"
+    include_last_offset: bool = False
     seed: int = 0
 
 
@@ -65,24 +70,34 @@ class ConstructionCase(Axes, _ConstructionAxes):  # type: ignore[misc]
         return None if self.padding_idx is None else self.padding_idx % self.num_embeddings
 
     @property
+    def is_bag(self) -> bool:
+        """Whether the module reduces bags."""
+        return self.kind == "EmbeddingBag"
+
+    @property
     def flags(self) -> dict[str, Any]:
         """The keywords that differ from their defaults."""
-        names = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        names = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "mode", "include_last_offset")
         return {name: getattr(self, name) for name in names if getattr(self, name) != self._field_defaults[name]}
 
     @property
     def attributes(self) -> list[Any]:
         """The module's attributes, padding_idx counted from the front."""
-        return [self.num_embeddings, self.embedding_dim, self.padding_row, self.max_norm, self.norm_type,
-                self.scale_grad_by_freq, self.sparse]  # fmt: skip
+        found = [self.num_embeddings, self.embedding_dim, self.padding_row, self.max_norm, self.norm_type,
+                 self.scale_grad_by_freq, self.sparse]  # fmt: skip
+        return [*found, self.mode, self.include_last_offset] if self.is_bag else found
 
     @property
     def told(self) -> str:
-        """The module's repr: sizes, and exactly the flags that differ from their defaults."""
-        parts = [str(self.num_embeddings), str(self.embedding_dim)]
-        flags = self.flags | ({} if self.padding_idx is None else {"padding_idx": self.padding_row})
-        parts += [f"{name}={value}" for name, value in flags.items()]
-        return f"Embedding({', '.join(parts)})"
+        """The module's repr: sizes, and exactly the flags that differ from their defaults; a bag's mode always, and
+        neither whether it is sparse nor whether it has a last offset."""
+        flags = self.flags
+        if self.is_bag:
+            shown = ("max_norm", "norm_type", "scale_grad_by_freq")
+            flags = {name: flags[name] for name in shown if name in flags} | {"mode": self.mode}
+        flags |= {} if self.padding_idx is None else {"padding_idx": self.padding_row}
+        parts = [str(self.num_embeddings), str(self.embedding_dim), *(f"{name}={v!r}" for name, v in flags.items())]
+        return f"{self.kind}({', '.join(parts)})"
 
     def facts(self) -> dict[str, Any]:
         """The axes and: padded, negative_padding, first_row_padded, elements, empty_table."""
@@ -175,23 +190,11 @@ def allowed_correlation(n: int) -> float:
     return math.sqrt(4 * math.log(2 / DELTA) / n)
 
 
-def fans(rows: int, width: int) -> tuple[int, int]:
-    """fan_in and fan_out of a table: its columns and its rows."""
-    return width, rows
-
-
-SPREADS: dict[str, Any] = {
-    "default": lambda fan_in, fan_out: Spread(0.0, 1.0, False),
-    "normal": lambda fan_in, fan_out: Spread(0.5, 0.25, False),
-    "uniform": lambda fan_in, fan_out: Spread(0.25, 0.75, True),
-    "xavier_uniform": lambda fan_in, fan_out: Spread(0.0, math.sqrt(6 / (fan_in + fan_out)), True),
-    "xavier_uniform_gain": lambda fan_in, fan_out: Spread(0.0, 3 * math.sqrt(6 / (fan_in + fan_out)), True),
-    "xavier_normal": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / (fan_in + fan_out)), False),
-    "kaiming_uniform": lambda fan_in, fan_out: Spread(0.0, math.sqrt(6 / fan_in), True),
-    "kaiming_uniform_fan_out": lambda fan_in, fan_out: Spread(0.0, math.sqrt(3 / fan_out), True),
-    "kaiming_normal": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / fan_in), False),
-    "kaiming_normal_fan_out": lambda fan_in, fan_out: Spread(0.0, math.sqrt(2 / fan_out), False),
-    "data_uniform": lambda fan_in, fan_out: Spread(0.0, 0.125, True),
+#: By how the first values of a table are drawn, of its rows and columns.
+SPREADS: dict[str, Callable[[int, int], Spread]] = {
+    "default": lambda rows, width: Spread(0.0, 1.0, False),
+    "xavier_uniform": lambda rows, width: Spread(0.0, math.sqrt(6 / (rows + width)), True),
+    "data_uniform": lambda rows, width: Spread(0.0, 0.125, True),
 }
 
 
@@ -210,10 +213,9 @@ class InitialCase(Axes, _InitialAxes):  # type: ignore[misc]
     """A table whose first values are drawn by an initialisation."""
 
     @property
-    def spread(self) -> Spread | None:
-        """The distribution of the elements; None where they are constant."""
-        found = SPREADS.get(self.name)
-        return None if found is None else found(*fans(self.num_embeddings, self.embedding_dim))
+    def spread(self) -> Spread:
+        """The distribution of the elements."""
+        return SPREADS[self.name](self.num_embeddings, self.embedding_dim)
 
     @property
     def drawn(self) -> npt.NDArray[np.bool_]:

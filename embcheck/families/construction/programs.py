@@ -14,33 +14,33 @@ from embcheck.families.construction.seeding import seeded
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
-#: A torch.nn.Embedding; its attributes are what is observed.
+#: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
 Layer = Any
 Make = Callable[..., Layer]
 Act = Callable[[Layer, Tensor], dict[str, Any]]
 
 
 def constructed(
-    make: Make, act: Act, weight: Tensor, rows: int, width: int, flags: dict[str, Any], dtype: str, seed: int
+    kind: str, make: Make, act: Act, weight: Tensor, rows: int, width: int, flags: dict[str, Any], dtype: str, seed: int
 ) -> dict[str, Any]:
-    kind = getattr(torch, dtype)
+    given = (getattr(torch.nn, kind), rows, width, weight, flags, getattr(torch, dtype))
     learns = seed % 2 == 1
     weight.requires_grad_(learns)
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         around = surroundings()
-        layer = make(rows, width, weight, flags, kind)
+        layer = make(*given)
         drew = surroundings()[5] != around[5]
         ended = torch.get_rng_state()
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
-        next_one = make(rows, width, weight, flags, kind).weight.detach()
+        next_one = make(*given).weight.detach()
         seeded(seed)
-        again = make(rows, width, weight, flags, kind).weight.detach()
+        again = make(*given).weight.detach()
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
-        plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=kind))
+        plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=given[-1]))
         once = torch.equal(torch.get_rng_state(), ended)
         seen = act(layer, weight)
     after = layer.weight.detach()
@@ -57,7 +57,8 @@ def constructed(
         "values": torch.zeros(0) if after.is_meta else after.clone(),
         "parameter": type(layer.weight) is torch.nn.Parameter,
         "flags": [layer.num_embeddings, layer.embedding_dim, layer.padding_idx, layer.max_norm, layer.norm_type,
-                  layer.scale_grad_by_freq, layer.sparse],
+                  layer.scale_grad_by_freq, layer.sparse,
+                  *((layer.mode, layer.include_last_offset) if kind == "EmbeddingBag" else ())],
         "repr": repr(layer),
         "names": [name for name, _ in layer.named_parameters()],
         "state": list(layer.state_dict()),
@@ -73,96 +74,92 @@ def constructed(
 # -- how it is made ------------------------------------------------------------------------------------------------
 
 
-def keyword(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding(num_embeddings=rows, embedding_dim=width, dtype=dtype, **flags)
+def keyword(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(num_embeddings=rows, embedding_dim=width, dtype=dtype, **flags)
 
 
-def positional(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    given = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
-    rest: list[Any] = [*(given | flags).values(), None, False, "cpu", dtype]
-    return torch.nn.Embedding(rows, width, *rest)
+def in_order(kind: Any, flags: dict[str, Any], *weight: Any) -> list[Any]:
+    """The flags in the order in which a constructor takes them; of a bag two come behind the table."""
+    given = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "mode": "mean", "sparse": False,
+             "include_last_offset": False, "padding_idx": None} | flags  # fmt: skip
+    limit, p, scale, mode, sparse, last, padding = given.values()
+    if kind is torch.nn.Embedding:
+        return [padding, limit, p, scale, sparse, *weight]
+    return [limit, p, scale, mode, sparse, *weight[:1], last, padding]
 
 
-def frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding(rows, width, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags)
+def positional(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(rows, width, *in_order(kind, flags, None, False), "cpu", dtype)
 
 
-def by_default_dtype(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def frozen(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(rows, width, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags)
+
+
+def by_default_dtype(
+    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+) -> Layer:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        return torch.nn.Embedding(rows, width, **flags)
+        return kind(rows, width, **flags)
     finally:
         torch.set_default_dtype(before)
 
 
-def without_grad(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def without_grad(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     with torch.no_grad():
-        return torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+        return kind(rows, width, dtype=dtype, **flags)
 
 
-def skipped(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    layer: Layer = torch.nn.utils.skip_init(torch.nn.Embedding, rows, width, dtype=dtype, **flags)
+def skipped(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    layer: Layer = torch.nn.utils.skip_init(kind, rows, width, dtype=dtype, **flags)
     layer.reset_parameters()
     return layer
 
 
-def meta(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding(rows, width, device="meta", dtype=dtype, **flags)
+def meta(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(rows, width, device="meta", dtype=dtype, **flags)
 
 
-def meta_emptied(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def meta_emptied(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     with torch.device("meta"):
-        layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+        layer = kind(rows, width, dtype=dtype, **flags)
     layer = layer.to_empty(device="cpu")
     layer.reset_parameters()
     return layer
 
 
-def meta_emptied_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    layer = torch.nn.Embedding(rows, width, _freeze=True, device="meta", dtype=dtype, **flags).to_empty(device="cpu")
-    layer.reset_parameters()
-    return layer
+def given(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(rows, width, _weight=weight, **flags)
 
 
-def given(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding(rows, width, _weight=weight, **flags)
+def given_frozen(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind(rows, width, _weight=weight, _freeze=True, **flags)
 
 
-def given_frozen(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding(rows, width, _weight=weight, _freeze=True, **flags)
+def pretrained(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+    return kind.from_pretrained(weight, **flags)
 
 
-def pretrained(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding.from_pretrained(weight, **flags)
+def pretrained_trainable(
+    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+) -> Layer:
+    return kind.from_pretrained(embeddings=weight, freeze=False, **flags)
 
 
-def pretrained_trainable(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return torch.nn.Embedding.from_pretrained(embeddings=weight, freeze=False, **flags)
+def pretrained_positional(
+    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+) -> Layer:
+    return kind.from_pretrained(weight, True, *in_order(kind, flags))
 
 
-def pretrained_positional(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    given = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
-    return torch.nn.Embedding.from_pretrained(weight, True, *(given | flags).values())
-
-
-def pretrained_parameter(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    parameter = torch.nn.Parameter(weight)
-    layer = torch.nn.Embedding.from_pretrained(parameter, **flags)
-    if not parameter.requires_grad:
-        raise AssertionError("the Parameter that was given no longer requires grad")
-    return layer
-
-
-class Words(torch.nn.Embedding):
-    def _get_name(self) -> str:
-        return "Embedding"
-
-
-def subclass_pretrained(rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    kind: Any = Words
-    layer = kind.from_pretrained(weight, **flags)
-    if type(layer) is not Words:
+def subclass_pretrained(
+    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+) -> Layer:
+    other: Any = type(kind.__name__, (kind,), {})
+    layer = other.from_pretrained(weight, **flags)
+    if type(layer) is not other:
         raise AssertionError("from_pretrained of a subclass gives another class")
     return layer
 
@@ -192,14 +189,6 @@ def loaded(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {"same": same, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
 
 
-def loaded_loosely(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    parameter = layer.weight
-    found = layer.load_state_dict({"weight": weight, "bias": weight}, strict=False)
-    missing = layer.load_state_dict({}, strict=False)
-    keys = [list(missing.missing_keys), list(found.unexpected_keys)]
-    return {"same": layer.weight is parameter, "keys": keys}
-
-
 def loaded_by_assignment(layer: Layer, weight: Tensor) -> dict[str, Any]:
     found = layer.load_state_dict({"weight": weight}, assign=True)
     return {"same": True, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
@@ -226,36 +215,20 @@ def halved(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {}
 
 
-def shortened(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    layer.to(dtype=torch.bfloat16)
-    return {}
-
-
-def _named(functions: list[Any]) -> dict[str, Any]:
+def _named(*functions: Any) -> dict[str, Any]:
     return {function.__name__: function for function in functions}
 
 
 #: Those that draw their first weights, and those that are given a table.
 DRAWN: dict[str, Make] = _named(
-    [keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied, meta_emptied_frozen]
+    keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied
 )
 GIVEN: dict[str, Make] = _named(
-    [
-        given,
-        given_frozen,
-        pretrained,
-        pretrained_trainable,
-        pretrained_positional,
-        pretrained_parameter,
-        subclass_pretrained,
-    ]
+    given, given_frozen, pretrained, pretrained_trainable, pretrained_positional, subclass_pretrained
 )
 MAKES = DRAWN | GIVEN
-FREEZING = frozenset(
-    {"frozen", "meta_emptied_frozen", "given_frozen", "pretrained", "pretrained_positional", "pretrained_parameter",
-     "subclass_pretrained"}
-)  # fmt: skip
-ACTS: dict[str, Act] = _named(
-    [nothing, reset, loaded, loaded_loosely, loaded_by_assignment, saved, evaluated, widened, halved, shortened]
-)
-CASTS = {"widened": "float64", "halved": "float16", "shortened": "bfloat16"}
+#: What an EmbeddingBag can't be made by.
+OF_TABLES = frozenset({"frozen", "given_frozen"})
+FREEZING = frozenset({"frozen", "given_frozen", "pretrained", "pretrained_positional", "subclass_pretrained"})
+ACTS: dict[str, Act] = _named(nothing, reset, loaded, loaded_by_assignment, saved, evaluated, widened, halved)
+CASTS = {"widened": "float64", "halved": "float16"}

@@ -23,24 +23,19 @@ ASSIGNMENTS: dict[str, Assign] = {}
 MISTAKES: dict[str, Mistake] = {}
 
 #: Assignments that copy into the target's own memory; that keep the target's own requires_grad; that freeze.
-INTO_PLACE = frozenset({"copy", "load", "copy_data"})
+INTO_PLACE = frozenset({"copy", "load"})
 KEEPING = INTO_PLACE | {"data", "set", "load_assign"}
-FREEZING = frozenset({"keyword_frozen", "frozen_after"})
+FREEZING = frozenset({"keyword_frozen"})
 #: Assignments whose Parameter is not registered in the target: it is given at the call.
-AT_CALL = frozenset({"functional_call", "functional"})
+AT_CALL = frozenset({"functional_call"})
 #: What each mistake must raise, and whether it replaces the weight before it fails.
 RAISES: dict[str, type[Exception]] = {
     "untransposed": RuntimeError,
     "plain_tensor": TypeError,
-    "detached_tensor": TypeError,
     "plain_registered": TypeError,
-    "array": TypeError,
-    "integers": RuntimeError,
     "integers_required": RuntimeError,
-    "integer_data": RuntimeError,
     "load_untransposed": RuntimeError,
     "load_assign_untransposed": RuntimeError,
-    "copy_untransposed": RuntimeError,
     "copy_tracked": RuntimeError,
     "load_other_name": RuntimeError,
 }
@@ -77,49 +72,9 @@ def keyword_frozen(target: Module, view: Tensor) -> tuple[Tensor, Call]:
 
 
 @into(ASSIGNMENTS)
-def frozen_after(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight = torch.nn.Parameter(view)
-    target.weight.requires_grad_(False)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def reopened(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight = torch.nn.Parameter(view, False)
-    target.weight.requires_grad = True
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def twice(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight = torch.nn.Parameter(torch.nn.Parameter(view))
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
 def register(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.register_parameter("weight", torch.nn.Parameter(view))
     return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def deleted(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    del target.weight
-    target.weight = torch.nn.Parameter(view)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def item(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target._parameters["weight"] = torch.nn.Parameter(view)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def nested(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    model = torch.nn.Sequential(torch.nn.ModuleDict({"out": target}), torch.nn.Identity())
-    model.get_submodule("0.out").weight = torch.nn.Parameter(view)
-    return model.get_parameter("0.out.weight"), target
 
 
 @into(ASSIGNMENTS)
@@ -139,12 +94,6 @@ def set_(target: Module, view: Tensor) -> tuple[Tensor, Call]:
 def copy(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     with torch.no_grad():
         target.weight.copy_(view)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def copy_data(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight.data.copy_(view)
     return target.weight, target
 
 
@@ -172,15 +121,6 @@ def functional_call(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     return leaf, lambda x: torch.func.functional_call(target, {"weight": leaf}, (x,))
 
 
-@into(ASSIGNMENTS)
-def functional(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    leaf = torch.nn.Parameter(view)
-    if isinstance(target, torch.nn.Linear):
-        return leaf, lambda x: torch.nn.functional.linear(x, leaf, target.bias)
-    flags = (target.padding_idx, None, 2.0, target.scale_grad_by_freq, target.sparse)
-    return leaf, lambda x: torch.nn.functional.embedding(x, leaf, *flags)
-
-
 # -- what must be refused --------------------------------------------------------------------------------------------
 
 
@@ -196,33 +136,13 @@ def plain_tensor(target: Module, weight: Tensor, x: Tensor) -> Any:
 
 
 @into(MISTAKES)
-def detached_tensor(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight = torch.nn.Parameter(weight.T).detach()
-
-
-@into(MISTAKES)
 def plain_registered(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.register_parameter("weight", weight.T)
 
 
 @into(MISTAKES)
-def array(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight = weight.T.tolist()
-
-
-@into(MISTAKES)
-def integers(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight = torch.nn.Parameter(weight.T.long())
-
-
-@into(MISTAKES)
 def integers_required(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.weight = torch.nn.Parameter(weight.T.long(), requires_grad=True)
-
-
-@into(MISTAKES)
-def integer_data(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight.data = weight.T.long()
 
 
 @into(MISTAKES)
@@ -233,12 +153,6 @@ def load_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
 @into(MISTAKES)
 def load_assign_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
     target.load_state_dict({"weight": weight}, strict=False, assign=True)
-
-
-@into(MISTAKES)
-def copy_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
-    with torch.no_grad():
-        target.weight.copy_(weight)
 
 
 @into(MISTAKES)

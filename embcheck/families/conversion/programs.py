@@ -8,6 +8,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ View = Callable[[Tensor], Tensor]
 Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
 Later = Callable[[Module, Module, Tensor, Call], tuple[Module, Module, Tensor, Call]]
 
-GRAD_MODES: dict[str, Callable[[Callable[[], Any]], Any]] = {}
+#: Under which grad mode a conversion is made.
+GRAD_MODES = {"enabled": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}
 SOURCES: dict[str, Callable[..., Module]] = {}
 LATER: dict[str, Later] = {}
 
@@ -30,7 +32,7 @@ LATER: dict[str, Later] = {}
 def convert(
     make_source: Callable[..., Module],
     make_target: Callable[..., Module],
-    grad_mode: Callable[[Callable[[], Any]], Any],
+    grad_mode: Callable[[], AbstractContextManager[Any]],
     spelling: View,
     cut: View,
     assign: Assign,
@@ -58,7 +60,8 @@ def convert(
         source(other).sum().backward()
     version, wanted_grad = original._version, original.requires_grad
     names = [name for name, _ in target.named_parameters()]
-    leaf, call = grad_mode(lambda: assign(target, spelling(cut(original))))
+    with grad_mode():
+        leaf, call = assign(target, spelling(cut(original)))
     seen = {
         "original_kept": source.weight is original and original._version == version and original.is_leaf,
         "original_requires_grad": original.requires_grad == wanted_grad,
@@ -155,11 +158,6 @@ def embedding_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[s
 
 
 @into(SOURCES)
-def module_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags).requires_grad_(False)
-
-
-@into(SOURCES)
 def from_pretrained(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding.from_pretrained(weight, **flags)
 
@@ -187,39 +185,6 @@ def linear_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str,
     return linear
 
 
-# -- under which grad mode -----------------------------------------------------------------------------------------
-
-
-@into(GRAD_MODES)
-def enabled(act: Callable[[], Any]) -> Any:
-    with torch.enable_grad():
-        return act()
-
-
-@into(GRAD_MODES)
-def no_grad(act: Callable[[], Any]) -> Any:
-    with torch.no_grad():
-        return act()
-
-
-@into(GRAD_MODES)
-def inference(act: Callable[[], Any]) -> Any:
-    with torch.inference_mode():
-        return act()
-
-
-@into(GRAD_MODES)
-def set_off(act: Callable[[], Any]) -> Any:
-    with torch.set_grad_enabled(False):
-        return act()
-
-
-@into(GRAD_MODES)
-def enabled_inside(act: Callable[[], Any]) -> Any:
-    with torch.no_grad(), torch.enable_grad():
-        return act()
-
-
 # -- what happens between the conversion and the call --------------------------------------------------------------
 
 
@@ -244,32 +209,9 @@ def deepcopied(source: Module, target: Module, leaf: Tensor, call: Call) -> tupl
 
 
 @into(LATER)
-def called(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
-    with torch.no_grad():
-        linear = isinstance(target, torch.nn.Linear)
-        call(torch.zeros(2, leaf.shape[1], dtype=leaf.dtype) if linear else torch.zeros(2).long())
-    return source, target, leaf, call
-
-
-@into(LATER)
-def toggled(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
-    wanted = leaf.requires_grad
-    leaf.requires_grad_(not wanted)
-    leaf.requires_grad_(wanted)
-    return source, target.eval().train(), leaf, call
-
-
-@into(LATER)
 def zeroed(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
     target.zero_grad()
     source.zero_grad(set_to_none=False)
-    return source, target, leaf, call
-
-
-@into(LATER)
-def moved(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
-    target.to("cpu", leaf.dtype)
-    source.cpu()
     return source, target, leaf, call
 
 

@@ -57,24 +57,10 @@ def data_uniform(weight: Tensor) -> None:
 INITIALISERS: dict[str, Callable[[Tensor], Any]] = named(
     {
         "default": default,
-        "normal": lambda weight: torch.nn.init.normal_(weight, 0.5, 0.25),
-        "uniform": lambda weight: torch.nn.init.uniform_(weight, -0.5, 1.0),
         "xavier_uniform": lambda weight: torch.nn.init.xavier_uniform_(weight),
-        "xavier_uniform_gain": lambda weight: torch.nn.init.xavier_uniform_(weight, gain=3.0),
-        "xavier_normal": lambda weight: torch.nn.init.xavier_normal_(weight),
-        "kaiming_uniform": lambda weight: torch.nn.init.kaiming_uniform_(weight),
-        "kaiming_uniform_fan_out": lambda weight: torch.nn.init.kaiming_uniform_(
-            weight, mode="fan_out", nonlinearity="linear"
-        ),
-        "kaiming_normal": lambda weight: torch.nn.init.kaiming_normal_(weight, nonlinearity="relu"),
-        "kaiming_normal_fan_out": lambda weight: torch.nn.init.kaiming_normal_(weight, mode="fan_out"),
         "data_uniform": data_uniform,
-        "zeros": lambda weight: torch.nn.init.zeros_(weight),
-        "ones": lambda weight: torch.nn.init.ones_(weight),
-        "constant": lambda weight: torch.nn.init.constant_(weight, 0.375),
     }
 )
-CONSTANTS = {"zeros": 0.0, "ones": 1.0, "constant": 0.375}
 
 
 def trained(

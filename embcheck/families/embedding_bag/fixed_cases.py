@@ -9,7 +9,6 @@ from typing import Any
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import CROWDED, FAR
 from embcheck.families.embedding_bag.cases import STRAYS, BagCase
-from embcheck.families.embedding_bag.earlier_bags import BAG_LATER
 from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, MODES, sized_case
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES
 from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES
@@ -21,8 +20,6 @@ from embcheck.families.lookup import cases
 def fixed_cases() -> Iterator[BagCase]:
     """Sizes beyond the thresholds, two at a time, in every mode; every mistake; every kind of empty bag."""
     yield from vast_means()
-    for pattern, last, mode in itertools.product(("one", "pairs"), (False, True), MODES):
-        yield BagCase(3, 2, mode, 0, pattern, include_last_offset=last, seed=2)
     yield from (BagCase(3, 2, mistake=mistake, dtype=dtype) for mistake in MISTAKES for dtype in FORMATS)
     yield from filter(None, (repair(BagCase(3, 2, mistake=name, on_meta=True)) for name in BAG_MISTAKES))
     sizes = [
@@ -34,13 +31,10 @@ def fixed_cases() -> Iterator[BagCase]:
         for turn in range(3):
             yield sized_case(3 * position + turn, rows, width, numel).but(trailing=0)
     for mode, dtype in itertools.product(MODES, FORMATS):
-        yield BagCase(3, 0, mode, 5, "unequal", dtype=dtype, padding_idx=1)
         for k, pattern in enumerate(("empty_first", "empty_middle", "empty_last", "powers")):
             yield BagCase(3, 2, mode, 7, pattern, indices="permutation", padding_idx=(None, -1)[k % 2], dtype=dtype,
                           scale_grad_by_freq=k == 3, sparse=k == 2)  # fmt: skip
         yield BagCase(3, 2, mode, 4, indices="padding", padding_idx=2, dtype=dtype)
-        yield BagCase(3, 2, mode, 6, "unequal", indices="late_padding", padding_idx=0, dtype=dtype, values="poisoned")
-        yield BagCase(3, 2, mode, 4, batch=True, dtype=dtype, index_dtype="int32", values="special")
         yield BagCase(
             3, 2, mode, 4, include_last_offset=True, trailing=2, dtype=dtype, route="value", values="poisoned"
         )
@@ -50,8 +44,6 @@ def fixed_cases() -> Iterator[BagCase]:
                           padding_idx=padding, dtype=dtype, route=route, weights=weights, learns="both")  # fmt: skip
         yield BagCase(4, 2, mode, 5, "empty_last", include_last_offset=True, trailing=1, padding_idx=padding, dtype=dtype,
                       sparse=True)  # fmt: skip
-        yield BagCase(8, 3, mode, 8, "fours", padding_idx=padding, dtype=dtype, values="small", indices="permutation")
-        yield BagCase(8, 3, mode, 8, "fours", batch=True, dtype=dtype, values="special", indices="permutation")
     for mode, dtype, (numel, rows) in itertools.product(MODES, FORMATS, ((256, 65), (512, 129), (4096, 257))):
         # More tokens than a narrow format counts; their sum is a small number in any order, so the mean is exact.
         for padding in (None, 1):
@@ -114,16 +106,14 @@ def fixed_cases() -> Iterator[BagCase]:
         yield BagCase(3, 2, mode, 6, "unequal", indices="unequal", sparse=True, route=route)
     for mistake, mode in itertools.product(STRAYS, MODES):
         yield BagCase(3, 2, mode, 4, index_dtype="int32", mistake=mistake, seed=len(mistake))
-    for history, mode, batch in itertools.product(BAG_HISTORIES, MODES, (False, True)):
-        yield BagCase(3, 2, mode, 6, "unequal", batch, history=history)
-    later = itertools.product(BAG_LATER, MODES, (False, True), (None, "small"))
-    for seed, (history, mode, batch, weights) in enumerate(later):
+    earlier = itertools.product(BAG_HISTORIES, MODES, (False, True), (None, "small"))
+    for seed, (history, mode, batch, weights) in enumerate(earlier):
         if weights and mode != "sum":
             continue
         yield BagCase(5, 2, mode, 6, ("unequal", "empty_middle")[seed % 2], batch, history=history, weights=weights,
                       learns="both", indices=("uniform", "unequal", "cycle")[seed % 3], sparse=seed % 5 == 1,
                       padding_idx=(None, 0, None)[seed % 3], seed=seed)  # fmt: skip
-    for history, mode in itertools.product(BAG_LATER, MODES):
+    for history, mode in itertools.product(BAG_HISTORIES, MODES):
         # What is kept between calls is kept most easily where nothing learns.
         yield BagCase(5, 2, mode, 6, "unequal", history=history, learns="none", indices="uniform")
     # The first and the last row of tall tables, beside either as padding.

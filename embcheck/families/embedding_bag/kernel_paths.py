@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 def is_fast(case: BagCase) -> bool:
     """Whether sum or mean takes the generated kernel: no float64, no padding, rows and weights without gaps."""
     gaps = {"strided": 2, "transposed": case.num_embeddings, "swapped": case.num_embeddings + 3}.get(case.layout, 1)
-    multiplied = case.route == "through_product"  # which leaves no gap, but the order of the axes
-    copied = case.entry == "loaded" or (multiplied and case.layout == "strided")
-    weights_gap = case.weights is not None and not case.batch and not multiplied
+    weights_gap = case.weights is not None and not case.batch
     weights_gap &= case.weights_layout in ("strided", "row_strided", "expanded")
     plain = case.dtype != "float64" and case.mode != "max" and case.padding_idx is None
-    return plain and (copied or gaps == 1) and not weights_gap
+    return plain and (case.entry == "loaded" or gaps == 1) and not weights_gap
 
 
 def derived(case: BagCase) -> bool:

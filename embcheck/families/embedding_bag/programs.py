@@ -5,7 +5,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -87,13 +86,6 @@ def functional(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 
 
 @_entry
-def keywords(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
-        input=indices, weight=weight, offsets=offsets, per_sample_weights=samples, **flags
-    )
-
-
-@_entry
 def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
     last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
@@ -103,35 +95,8 @@ def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 
 
 @_entry
-def swapped(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the old order is deprecated
-            return torch.nn.functional.embedding_bag(weight, indices, offsets, per_sample_weights=samples, **flags)
-
-    return weight, call
-
-
-@_entry
 def module(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
-    return layer.weight, layer
-
-
-@_entry
-def module_in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
-    last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
-    rows, width = weight.shape
-    layer = torch.nn.EmbeddingBag(rows, width, None, 2.0, scale, mode, sparse, weight, last, padding)
-    return layer.weight, lambda indices, offsets=None, samples=None: layer(
-        input=indices, offsets=offsets, per_sample_weights=samples
-    )
-
-
-@_entry
-def module_eval(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags).eval()
     return layer.weight, layer
 
 
@@ -148,39 +113,10 @@ def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 
 
 @_entry
-def from_embedding(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    words = torch.nn.Embedding(
-        weight.shape[0], weight.shape[1], _weight=weight.detach(), padding_idx=flags.pop("padding_idx", None)
-    )
-    layer = torch.nn.EmbeddingBag.from_pretrained(words.weight, freeze=False, padding_idx=words.padding_idx, **flags)
-    return layer.weight, layer
-
-
-@_entry
-def assigned(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
-    layer.weight = torch.nn.Parameter(weight)
-    return layer.weight, layer
-
-
-@_entry
 def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
     layer.load_state_dict({"weight": weight.detach()})
     return layer.weight, layer
-
-
-@_entry
-def nested(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
-    model = torch.nn.Sequential(layer, torch.nn.Identity())
-    leaf = model.get_parameter("0.weight")
-    return (
-        leaf,
-        lambda indices, offsets=None, samples=None: (
-            model(indices) if offsets is None and samples is None else model[1](model[0](indices, offsets, samples))
-        ),
-    )
 
 
 @_entry

@@ -22,11 +22,11 @@ Rebuild = Callable[[Tensor], BagCall]
 
 BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = {}
 #: How many times the upstream gradient arrives, where that is not once.
-BAG_TIMES = {"retained": 2, "two_passes": 2, "two_calls": 2, "doubled": 2, "accumulated": 2, "hook_doubles": 2}
+BAG_TIMES = {"two_passes": 2}
 #: Routes that build the bag anew on another table, which a module's parameter would cut from its graph.
-REBUILT = frozenset({"vjp", "func_grad", "through_product", "forward_mode", "tables_batched"})
+REBUILT = frozenset({"vjp", "forward_mode", "tables_batched"})
 #: Routes under torch.vmap, whose first sample is nothing: what it is given is zero.
-BATCHED = frozenset({"batched", "weights_batched", "tables_batched", "upstreams_batched"})
+BATCHED = frozenset({"batched", "tables_batched"})
 
 # -- routes: how the derivative is taken ---------------------------------------------------------------------------
 
@@ -66,57 +66,11 @@ def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, r
 
 
 @_route
-def create_graph(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    grads = torch.autograd.grad(out, learners(leaf, given), upstream, create_graph=True)
-    return {"value": out, **named(leaf, given, grads)}
-
-
-@_route
-def weighted_sum(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    (out * upstream).sum().backward()
-    return {"value": out}
-
-
-@_route
-def retained(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    out.backward(upstream, retain_graph=True)
-    out.backward(upstream)
-    return {"value": out}
-
-
-@_route
 def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(*given).backward(upstream)
     out = call(*given)
     out.backward(upstream)
     return {"value": out}
-
-
-@_route
-def two_calls(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    first, out = call(*given), call(*given)
-    torch.autograd.backward((first, out), (upstream, upstream))
-    return {"value": out}
-
-
-@_route
-def doubled(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    kept = out.detach().clone()
-    out.mul_(2).backward(upstream)
-    return {"value": kept}
-
-
-@_route
-def overwritten(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    kept = out.detach().clone()
-    out.detach().fill_(float("nan"))
-    out.backward(upstream)
-    return {"value": kept}
 
 
 @_route
@@ -137,55 +91,12 @@ def checkpointed(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, re
 
 
 @_route
-def anomaly(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    with torch.autograd.set_detect_anomaly(True, check_nan=False):
-        out = call(*given)
-        out.backward(upstream)
-    return {"value": out}
-
-
-@_route
-def accumulated(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    call(*given).backward(upstream)
-    for tensor in learners(leaf, given):
-        tensor.grad = None if tensor.grad is None else tensor.grad.clone()
-    out = call(*given)
-    out.backward(upstream)
-    return {"value": out}
-
-
-@_route
-def hook_doubles(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    for tensor in learners(leaf, given):
-        tensor.register_hook(lambda grad: grad * 2)
-    out = call(*given)
-    out.backward(upstream)
-    return {"value": out}
-
-
-@_route
 def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     seen: list[Tensor] = []
     out = call(*given)
     out.register_hook(lambda grad: seen.append(grad.clone()))
     out.backward(upstream)
     return {"value": out, "hook_calls": len(seen), "hooks": 1, "hook_grad": seen[0]}
-
-
-@_route
-def saved_hooks(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept.clone(), lambda kept: kept.clone()):
-        out = call(*given)
-    out.backward(upstream)
-    return {"value": out}
-
-
-@_route
-def through_product(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    samples = given[2] if given[2] is None else given[2] * 1
-    out = rebuild(leaf * 1)(given[0], given[1], samples)
-    out.backward(upstream)
-    return {"value": out}
 
 
 @_route
@@ -196,28 +107,11 @@ def batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild
 
 
 @_route
-def weights_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    assert given[2] is not None
-    both = torch.stack((torch.zeros_like(given[2]), given[2]))
-    out = torch.vmap(lambda samples: call(given[0], given[1], samples))(both)
-    out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
-    return {"value": out[1]}
-
-
-@_route
 def tables_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     both = torch.stack((torch.zeros_like(leaf), leaf))
     out = torch.vmap(lambda table: rebuild(table)(*given))(both)
     out.backward(torch.stack((torch.zeros_like(upstream), upstream)))
     return {"value": out[1]}
-
-
-@_route
-def upstreams_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    out = call(*given)
-    sent = torch.stack((torch.zeros_like(upstream), upstream))
-    grads = torch.autograd.grad(out, learners(leaf, given), sent, is_grads_batched=True)
-    return {"value": out, **named(leaf, given, [grad[1] for grad in grads])}
 
 
 def pure(leaf: Tensor, given: Given, rebuild: Rebuild) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
@@ -236,14 +130,6 @@ def vjp(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Re
     function, arguments = pure(leaf, given, rebuild)
     out, pull = torch.func.vjp(function, *arguments)  # type: ignore[misc]
     return {"value": out, **named(leaf, given, pull(upstream))}
-
-
-@_route
-def func_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    function, arguments = pure(leaf, given, rebuild)
-    learned = tuple(range(len(arguments)))
-    loss = torch.func.grad(lambda *tensors: (function(*tensors) * upstream).sum(), learned)
-    return {"value": function(*arguments), **named(leaf, given, loss(*arguments))}
 
 
 # -- derivatives of derivatives: refused as not implemented, or else right -----------------------------------------

@@ -11,12 +11,11 @@ from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.embedding_bag.aimed import aimed_bag
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.embedding_bag.earlier_bags import BAG_PASTS
 from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, MODES, scope
 from embcheck.families.embedding_bag.fixed_cases import fixed_cases
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES, mistaken, mistaken_on_meta
 from embcheck.families.embedding_bag.offsets import BAGS
-from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES
+from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES, BAG_PASTS
 from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES

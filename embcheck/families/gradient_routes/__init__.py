@@ -1,12 +1,3 @@
-"""Further ways in which autograd reaches a lookup.
+"""Further ways in which autograd reaches a lookup: an axis of routes, whose second half `saved_tensors` registers."""
 
-The routes are an axis, in the order in which these modules register them, whoever is the first to import one.
-"""
-
-from embcheck.families.gradient_routes import (  # noqa: F401
-    hooks,
-    saved_tensors,
-    threads,
-    wider_dtypes,
-    with_random_numbers,
-)
+from embcheck.families.gradient_routes import saved_tensors  # noqa: F401

@@ -1,14 +1,11 @@
 """Further routes: the ways in which autograd is driven through a lookup.
 
-Accumulation into a gradient that is already there, hooks of every kind, checkpoints, saved tensors that are packed,
-threads, refusals.  Like those of `embcheck.families.lookup.programs` they import nothing but torch, and each returns the
-observations that the laws of the family read.
+Here are accumulation into a gradient that is already there, and hooks; the rest is in `saved_tensors`.
+They import nothing but torch, and each returns the observations that the laws of the family read.
 """
 
 from __future__ import annotations
 
-import copy
-import pickle
 from typing import Any
 
 import torch
@@ -21,10 +18,9 @@ Seen = dict[str, Any]
 FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
-    **dict.fromkeys(("preset_transposed", "zeroed_in_place", "forward_hook_doubles"), 2),
-    **dict.fromkeys(("layer_hook_doubles", "node_hook_doubles", "through_double", "graph_kept"), 2),
-    "checkpointed_with_two": 2,
-    "inputs_listed": 2,
+    **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
+    **dict.fromkeys(("post_accumulate_hooks", "retained_grads"), 2),
+    **dict.fromkeys(("table_hooks", "node_hooks"), 4),
 }
 
 
@@ -61,16 +57,6 @@ def preset_transposed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
 
 
 @further
-def preset_strided(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    around = leaf.new_zeros(2 * leaf.shape[0], 2 * leaf.shape[1])
-    preset = leaf.grad = around[::2, ::2]
-    call(indices).backward(upstream)
-    outside = around.clone()
-    outside[::2, ::2] = 0
-    return {"weight_grad": around[::2, ::2], "kept": leaf.grad is preset, "around_kept": not outside.any().item()}
-
-
-@further
 def preset_bucket(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     bucket = leaf.new_zeros(leaf.numel() + 5)
     preset = leaf.grad = bucket[2:-3].view(leaf.shape)
@@ -99,28 +85,6 @@ def micro_batches(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 
 
 @further
-def parts_are_merged(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    total: Any = None
-    for part, sent in zip(indices.tensor_split(2), upstream.tensor_split(2), strict=True):
-        (grad,) = torch.autograd.grad(call(part), leaf, sent)
-        merged = grad.coalesce() if grad.is_sparse else grad
-        total = merged if total is None else total + merged
-    leaf.grad = total
-    return {"weight_grad": leaf.grad}
-
-
-@further
-def copied_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    (grad,) = torch.autograd.grad(call(indices), leaf, upstream)
-    merged = grad.coalesce() if grad.is_sparse else grad
-    for other in (merged.clone(), copy.deepcopy(merged), pickle.loads(pickle.dumps(merged))):
-        values = other._values() if other.is_sparse else other
-        # Byte by byte, for a copy that keeps strides of zero takes no other write.
-        torch.empty(0, dtype=torch.uint8).set_(values.untyped_storage()).fill_(3)
-    return {"weight_grad": merged}
-
-
-@further
 def token_by_token(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     leaf.grad = torch.zeros_like(leaf)
     each = upstream.reshape(indices.numel(), leaf.shape[1])
@@ -133,13 +97,6 @@ def token_by_token(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 def then_dense(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     call(indices).backward(upstream)
     leaf.mul(0).sum().backward()
-    return {"weight_grad": leaf.grad}
-
-
-@further
-def dense_first(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    leaf.mul(0).sum().backward()
-    call(indices).backward(upstream)
     return {"weight_grad": leaf.grad}
 
 
@@ -163,28 +120,6 @@ def graph_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
 
 
 @further
-def post_accumulate(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    seen: list[Any] = []
-    leaf.register_post_accumulate_grad_hook(lambda table: seen.append((table is leaf, table.grad)))
-    call(indices).backward(upstream)
-    return {"weight_grad": seen[0][1], "hook_calls": len(seen), "kept": seen[0][0] and leaf.grad is seen[0][1]}
-
-
-@further
-def post_accumulate_releases(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    seen: list[Any] = []
-
-    def release(table: Tensor) -> None:
-        seen.append(table.grad)
-        table.grad = None
-
-    handle = leaf.register_post_accumulate_grad_hook(release)
-    call(indices).backward(upstream)
-    handle.remove()
-    return {"weight_grad": seen[0], "hook_calls": len(seen), "kept": leaf.grad is None}
-
-
-@further
 def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     layer, order, sent = layer_of(call), [], []
     handles = [
@@ -202,62 +137,24 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     return {"weight_grad": leaf.grad, "hook_calls": len(sent), "hook_grad": sent[0], "kept": orderly}
 
 
-@further
-def layer_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    layer = layer_of(call)
-    handle = layer.register_full_backward_pre_hook(lambda layer, given: (given[0] * 2,))
-    layer.eval()(indices).backward(upstream)
-    handle.remove()
-    return {"weight_grad": leaf.grad}
+#: In which order the hooks of `several` are called.
+ORDER = ["first", "second", "last"]
 
 
-@further
-def forward_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    layer = layer_of(call)
-    handle = layer.register_forward_hook(lambda layer, args, value: value * 2)
-    layer.eval()(indices).backward(upstream)
-    handle.remove()
-    return {"weight_grad": leaf.grad}
+def several(register: Any, order: list[str]) -> list[Any]:
+    """Registers four hooks of a gradient: two double it, one is removed again, the last returns nothing; their handles."""
 
+    def doubling(name: str) -> Any:
+        def hook(grad: Tensor) -> Tensor:
+            order.append(name)
+            return grad * 2
 
-@further
-def forward_pre_hook_replaces(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    layer = layer_of(call)
-    handle = layer.register_forward_pre_hook(lambda layer, args: (indices,))
-    layer(indices * 0).backward(upstream)
-    handle.remove()
-    return {"weight_grad": leaf.grad}
+        return hook
 
-
-@further
-def retained_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value = call(indices)
-    value.retain_grad()
-    value.backward(upstream)
-    return {"weight_grad": leaf.grad, "hook_calls": int(value.retains_grad), "hook_grad": value.grad}
-
-
-@further
-def node_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value, given, order = call(indices), [], []
-
-    def before(grads: tuple[Tensor, ...]) -> None:
-        order.append("before")
-        given.append(grads[0].clone())
-
-    value.grad_fn.register_prehook(before)  # type: ignore[union-attr]
-    value.grad_fn.register_hook(lambda to_inputs, grads: order.append("after"))  # type: ignore[union-attr]
-    value.backward(upstream)
-    orderly = order == ["before", "after"]
-    return {"weight_grad": leaf.grad, "hook_calls": len(given), "hook_grad": given[0], "kept": orderly}
-
-
-@further
-def node_hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value = call(indices)
-    value.grad_fn.register_prehook(lambda grads: (grads[0] * 2,))  # type: ignore[union-attr]
-    value.backward(upstream)
-    return {"weight_grad": leaf.grad}
+    handles = [register(doubling("first")), register(doubling("second")), register(lambda grad: grad * float("nan"))]
+    handles += [register(lambda grad: order.append("last"))]
+    handles.pop(2).remove()
+    return handles
 
 
 @further
@@ -267,3 +164,60 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     call(indices).backward(upstream)
     handle.remove()
     return {"weight_grad": seen[0], "hook_calls": len(seen)}
+
+
+@further
+def table_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    order: list[str] = []
+    handles = several(leaf.register_hook, order)
+    call(indices).backward(upstream)
+    found, leaf.grad = leaf.grad, None
+    for handle in handles:
+        handle.remove()
+    call(indices).backward(upstream)
+    return {"weight_grad": found, "kept": order == ORDER}
+
+
+@further
+def node_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    order: list[str] = []
+    value = call(indices)
+
+    def register(hook: Any) -> Any:
+        def before(grads: tuple[Tensor, ...]) -> Any:
+            made = hook(grads[0])
+            return None if made is None else (made,)
+
+        return value.grad_fn.register_prehook(before)  # type: ignore[union-attr]
+
+    several(register, order)
+    value.backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": order == ORDER}
+
+
+@further
+def post_accumulate_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    order: list[str] = []
+    register: Any = leaf.register_post_accumulate_grad_hook
+    first = register(lambda table: order.append("first"))
+    register(lambda table: order.append("never")).remove()
+    second = register(lambda table: order.append("second"))
+    call(indices).backward(upstream)
+    first.remove()
+    call(indices).backward(upstream)
+    second.remove()
+    found, leaf.grad = leaf.grad, None
+    call(indices).backward(upstream)
+    return {"weight_grad": found, "kept": order == ["first", "second", "second"]}
+
+
+@further
+def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    value.retain_grad()
+    value.register_hook(lambda grad: grad * 2)
+    both = value * 1
+    both.retain_grad()
+    both.backward(upstream)
+    kept = value.grad is not None and torch.equal(value.grad.nan_to_num(), (upstream * 2).nan_to_num())
+    return {"weight_grad": leaf.grad, "hook_calls": int(both.retains_grad), "hook_grad": both.grad, "kept": kept}

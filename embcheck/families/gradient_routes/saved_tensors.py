@@ -1,10 +1,12 @@
-"""Further routes: what is saved between forward and backward, or computed again: checkpoints and packed tensors."""
+"""Further routes: checkpoints, packed tensors, threads, parts of a graph, and backward passes that must raise."""
 
 from __future__ import annotations
 
+from concurrent import futures
 from typing import Any
 
 import torch
+import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.programs import Seen, further, layer_of
@@ -22,75 +24,35 @@ def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: 
 
 
 @further
-def checkpointed_with_two(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value: Tensor = torch.utils.checkpoint.checkpoint(
-        lambda first, second: rebuild(first)(indices) + rebuild(second)(indices), leaf, leaf, use_reentrant=True
-    )
-    value.backward(upstream)
-    return {"weight_grad": leaf.grad}
-
-
-@further
-def checkpointed_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    checkpoint = torch.utils.checkpoint.checkpoint
-
-    def inner(tokens: Tensor) -> Any:
-        return checkpoint(call, tokens, use_reentrant=False)
-
-    value = checkpoint(inner, indices, use_reentrant=False)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
-
-
-def segmented(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, once: bool) -> Seen:
-    """A chain in two parts, of which the first is computed again: the lookup, twice reversed, by one module or by two."""
-    calls: list[int] = []
-
-    def counted(tokens: Tensor) -> Any:
-        calls.append(1)
-        return call(tokens)
-
+def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Two segments, of which the first is computed again; one module reverses the rows and reverses them back.
     class Reversed(torch.nn.Module):
         def forward(self, rows: Tensor) -> Tensor:
             return rows.flip(-1)
 
     back = Reversed()
-    chain = torch.nn.Sequential(layer_of(counted), back, back if once else Reversed(), torch.nn.Identity())
+    chain = torch.nn.Sequential(layer_of(call), back, back, torch.nn.Identity())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False)
-    before = len(calls)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": (before, len(calls)) == (1, 2)}
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 @further
-def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    return segmented(leaf, call, indices, upstream, False)
+def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # What is drawn in between is none of the checkpoint's business, and the backward pass leaves the generator alone.
+    def rows_and_mask(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        rows = call(tokens)
+        mask = torch.nn.functional.dropout(torch.ones_like(rows), 0.5)
+        return rows * mask, mask
 
-
-@further
-def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    return segmented(leaf, call, indices, upstream, True)
-
-
-@further
-def checkpointed_drawing(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    drawn: list[float] = []
-
-    def draw(tokens: Tensor) -> Any:
-        drawn.append(float(torch.rand(())))
-        return call(tokens)
-
-    with torch.random.fork_rng(devices=[]):
-        value = torch.utils.checkpoint.checkpoint(draw, indices, use_reentrant=False)
-        once = len(drawn) == 1
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(7)
+        value, mask = torch.utils.checkpoint.checkpoint(rows_and_mask, indices, use_reentrant=False)
         torch.rand(3)
+        before = torch.random.get_rng_state()
         value.backward(upstream)
-        other: Any = torch.utils.checkpoint.checkpoint(draw, indices, use_reentrant=False)
-    return {
-        "value": value,
-        "weight_grad": leaf.grad,
-        "kept": once and drawn[0] == drawn[-2] != drawn[-1] and torch.equal(other.nan_to_num(), value.nan_to_num()),
-    }
+        kept = torch.equal(before, torch.random.get_rng_state())
+    return {"weight_grad": leaf.grad, "mask": mask.detach(), "kept": kept}
 
 
 @further
@@ -108,24 +70,6 @@ def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 
 
 @further
-def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    with torch.autograd.graph.save_on_cpu():
-        value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
-
-
-@further
-def mutation_allowed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    with torch.autograd.graph.allow_mutation_on_saved_tensors():
-        tokens = indices.clone()
-        value = call(tokens)
-        tokens.zero_()
-        value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
-
-
-@further
 def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value, kept = call(indices), leaf.detach().clone()
     with torch.no_grad():
@@ -134,3 +78,140 @@ def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     with torch.no_grad():
         leaf.copy_(kept)
     return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    with futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(value.backward, upstream).result()
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    with torch.no_grad():
+        value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.inference_mode():
+        inferred = call(indices)
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": inferred.is_inference() and not inferred.requires_grad}
+
+
+@further
+def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
+    out = call(indices) + other
+    (once,) = torch.autograd.grad(out, other, upstream, retain_graph=True)
+    other.grad = torch.ones_like(other)
+    out.backward(upstream, inputs=[leaf, other], retain_graph=True)
+    due = 1 + once
+    added = torch.equal(other.grad.nan_to_num(), due.nan_to_num())
+    out.backward(upstream, inputs=[other, leaf], retain_graph=True)
+    added = added and torch.equal(other.grad.nan_to_num(), (due + once).nan_to_num())
+    return {"weight_grad": leaf.grad, "kept": added}
+
+
+@further
+def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
+    grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
+    alike = torch.equal(grad.to_dense().nan_to_num(), again.to_dense().nan_to_num())
+    return {"weight_grad": grad, "kept": alike and zeros.shape == other.shape and not zeros.any().item()}
+
+
+@further
+def per_sample(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = torch.nn.utils._per_sample_grad.call_for_per_sample_grads(call)(indices)
+    value.backward(upstream)
+    grads: Tensor = leaf.grad_sample  # type: ignore[attr-defined]
+    return {"weight_grad": grads.sum(0), "kept": leaf.grad is None and len(grads) == len(indices)}
+
+
+@further
+def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    sent = upstream.clone()
+    call(indices).backward(sent)
+    found = leaf.grad
+    assert found is not None
+    found = found.clone()
+    sent.fill_(float("nan"))
+    own = torch.equal(leaf.grad.to_dense(), found.to_dense()) or bool(found.to_dense().isnan().any())  # type: ignore[union-attr]
+    return {"weight_grad": found, "kept": own}
+
+
+@further
+def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    torch.use_deterministic_algorithms(True)
+    try:
+        value = call(indices)
+        value.backward(upstream)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+# -- what must raise -------------------------------------------------------------------------------------------------
+
+
+@further
+def indices_mutated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    tokens = indices.clone()
+    value = call(tokens)
+    tokens.add_(0)
+    return {"refused": raises(lambda: value.backward(upstream)) and leaf.grad is None}
+
+
+@further
+def graph_freed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    value.backward(upstream)
+    found = leaf.grad
+    assert found is not None
+    found = found.clone()
+    return {"weight_grad": found, "refused": raises(lambda: value.backward(upstream))}
+
+
+@further
+def frozen(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    leaf.requires_grad_(False)
+    value = call(indices)
+    refused = not value.requires_grad and value.grad_fn is None and raises(lambda: value.backward(upstream))
+    return {"value": value, "refused": refused and leaf.grad is None}
+
+
+@further
+def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = call(indices)
+    longer = torch.cat([upstream, upstream], -1) if leaf.shape[1] else upstream[None]
+    return {"refused": raises(lambda: value.backward(longer)) and leaf.grad is None}
+
+
+@further
+def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.autograd.set_detect_anomaly(True):
+        value = call(indices)
+        return {"value": value, "alarmed": raises(lambda: value.backward(torch.full_like(upstream, float("nan"))))}
+
+
+@further
+def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.inference_mode():
+        value = call(indices)
+    return {"value": value.clone(), "refused": not value.requires_grad and raises(lambda: value.backward(upstream))}
+
+
+def raises(act: Any) -> bool:
+    """Whether an act raises RuntimeError."""
+    try:
+        act()
+    except RuntimeError:
+        return True
+    return False

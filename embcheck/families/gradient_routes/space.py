@@ -12,16 +12,13 @@ from embcheck.core.space import Space
 from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.gradient import routes
 from embcheck.families.gradient_routes.programs import FURTHER
-from embcheck.families.gradient_routes.with_random_numbers import DROPPING
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.spelling import ENTRIES
 
-#: Routes that sum in two ways, which agree where every sum is exact: within the budget, for these upstream gradients.
-SUMMED: dict[str, tuple[str, ...]] = {"reduced_on_the_way": ("code", "tiny", "huge"), "widened": ("code",)}
-
-
 #: Routes that look up a part of the tokens at a time.
-PARTIAL = frozenset({"micro_batches", "parts_are_merged", "token_by_token"})
+PARTIAL = frozenset({"micro_batches", "token_by_token"})
+#: The route whose upstream gradient is sent through a mask.
+DROPPING = "dropped_in_checkpoint"
 
 
 def plan(case: LookupCase) -> Plan:
@@ -32,41 +29,29 @@ def repair(case: LookupCase) -> LookupCase | None:
     """The case with its route made to fit the rest."""
     entry = ENTRIES[case.entry]
     changes: dict[str, Any] = {}
-    if case.route in ("micro_batches", "parts_are_merged") and not case.shape:
+    if case.route == "micro_batches" and not case.shape:
         changes["route"] = "token_by_token"
     if case.route in PARTIAL:
         changes["scale_grad_by_freq"] = False  # each part has counts of its own
-    if (
-        case.route == "token_by_token"
-        and (case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096)
-    ) or (case.route == "in_parts" and not 0 < case.embedding_dim < 65):
-        changes["route"] = "through_view"
-    if case.route in SUMMED:
-        changes["upstream"] = case.upstream if case.upstream in SUMMED[case.route] else "code"
+    if case.route == "token_by_token" and (
+        case.numel > 32 or case.numel * case.num_embeddings * case.embedding_dim > 4096
+    ):
+        changes["route"] = "preset_zeros"
     if case.route == "per_sample":
         # A module's parameter, and an axis of samples; a sample has counts of its own, so that counts have one sample.
         changes |= {"sparse": False, "history": "fresh"}
         changes |= {} if entry.module else {"entry": "module"}
         changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
-            changes["route"] = "through_view"
-    if case.route in DROPPING:
+            changes["route"] = "preset_zeros"
+    if case.route == DROPPING:
         changes |= {"upstream": "code", "scale_grad_by_freq": False}
         changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}
-    if case.route in ("checkpointed_with_two", "leaf_listed_twice"):
-        changes["sparse"] = False  # not every dtype can add sparse gradients, and none has a second derivative
-    if (case.route in ("through_double", "checkpointed_with_two") and entry.module) or (
-        case.route == "indices_mutated" and entry.product
-    ):
+    if case.route == "indices_mutated" and entry.product:
         changes["entry"] = "functional"
     if case.sparse and case.scale_grad_by_freq:
         changes["sparse"] = False
-    fitted = routes.repair(case.but(**changes))
-    if fitted and fitted.route in SUMMED and fitted.max_count > fitted.format.largest_integer >> 2:
-        return fitted.but(route="through_view")
-    if fitted and fitted.route in SUMMED and fitted.scale_grad_by_freq and (fitted.counts & (fitted.counts - 1)).any():
-        return fitted.but(scale_grad_by_freq=False)  # thirds are rounded
-    return fitted
+    return routes.repair(case.but(**changes))
 
 
 def scope() -> Iterator[LookupCase]:

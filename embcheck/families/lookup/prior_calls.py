@@ -62,20 +62,9 @@ def other_shape(leaf: Tensor, call: Call, indices: Tensor) -> None:
 
 
 @_history
-def other_order(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices.flip(0) if indices.dim() else indices)
-
-
-@_history
 def other_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
     other = torch.nn.Embedding(leaf.shape[0] + 1, leaf.shape[1] + 2, dtype=leaf.dtype)
     other(indices).sum().backward() if torch.is_grad_enabled() else other(indices)
-
-
-@_history
-def without_grad(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    with torch.no_grad():
-        call(indices)
 
 
 @_history
@@ -84,11 +73,6 @@ def after_backward(leaf: Tensor, call: Call, indices: Tensor) -> None:
         value = call(indices)
         if value.requires_grad:
             value.sum().backward()
-
-
-@_history
-def after_empty(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices.new_empty(0))
 
 
 @_history
@@ -130,11 +114,6 @@ def wider_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
 
 
 @_later
-def narrower_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    flagged(leaf.detach().bfloat16().requires_grad_(leaf.requires_grad), indices)
-
-
-@_later
 def padding_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
     flagged(leaf, indices, padding_idx=int(indices.reshape(-1)[0]) if indices.numel() else 0)
 
@@ -145,31 +124,9 @@ def scaled_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
 
 
 @_later
-def sparse_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    flagged(leaf, indices, sparse=True)
-
-
-@_later
-def bound_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    with torch.no_grad():
-        kept = leaf.clone()
-        torch.nn.functional.embedding(indices, leaf, max_norm=0.25)
-        leaf.copy_(kept)
-
-
-@_later
 def bag_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
     starts = torch.zeros(1, dtype=indices.dtype)
     learn(leaf, torch.nn.functional.embedding_bag(indices.reshape(-1), leaf, starts, mode="sum"))
-
-
-@_later
-def data_written(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    # What is written through .data doesn't count as a new version of the table.
-    kept = leaf.detach().clone()
-    leaf.data.zero_()
-    call(indices)
-    leaf.data.copy_(kept)
 
 
 @_later
@@ -214,26 +171,6 @@ def third_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
 
 
 @_later
-def fourth_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    for ahead in (1, 2, 1):
-        call((indices + ahead) % leaf.shape[0])
-
-
-@_later
-def floats_refused(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    try:
-        call(indices.double())
-    except (IndexError, RuntimeError, ValueError, AssertionError, TypeError):
-        pass
-
-
-@_later
-def rank_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices[None])
-    call(indices.reshape(-1))
-
-
-@_later
 def output_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
     first = call((indices + 1) % leaf.shape[0]).detach()
     copy = first.clone()
@@ -243,7 +180,7 @@ def output_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]
 @_later
 def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool] | None:
     value = call((indices + 1) % leaf.shape[0])
-    if not value.requires_grad or not value.numel():
+    if not leaf.requires_grad or not value.requires_grad or not value.numel():
         return None
     (first,) = torch.autograd.grad(value.sum(), leaf)
     copy = first.to_dense().clone()

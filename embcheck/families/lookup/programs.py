@@ -118,13 +118,6 @@ def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 
 
 @_route
-def weighted_sum(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value = call(indices)
-    (value * upstream).sum().backward()
-    return {"value": value, "weight_grad": leaf.grad}
-
-
-@_route
 def retained(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     value.backward(upstream, retain_graph=True)
@@ -181,25 +174,8 @@ def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 
 
 @_route
-def after_zero_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    call(indices).backward(upstream)
-    torch.optim.SGD([leaf]).zero_grad(set_to_none=True)
-    value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
-
-
-@_route
 def doubled(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).mul_(2).backward(upstream)
-    return {"weight_grad": leaf.grad}
-
-
-@_route
-def overwritten(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value = call(indices)
-    value.detach().fill_(float("nan"))
-    value.backward(upstream)
     return {"weight_grad": leaf.grad}
 
 

@@ -17,17 +17,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 
 #: Spellings of the plain modes alone: what they hold beside the table no other carries.
-PLAIN = frozenset(
-    {
-        "bag_weighted",
-        "bag_weighted_cut",
-        "bag_weights_learn",
-        "bag_cut_weights_learn",
-        "bag_functional_call",
-        "parametrized",
-        "bag_parametrized",
-    }
-)
+PLAIN = frozenset({"bag_weights_learn", "bag_cut_weights_learn", "parametrized"})
 #: What ATen adds to the norm before it divides.
 DIVISOR = 1e-7
 

@@ -165,56 +165,11 @@ def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     return weight, call
 
 
-def bag_twice(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    def call(indices: Tensor) -> Tensor:
-        # Each token twice in its bag, whose maximum is then the row.
-        pairs = indices.reshape(-1, 1).repeat(1, 2)
-        bags = torch.nn.functional.embedding_bag(pairs, weight, mode="max", **flags)
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
-def bag_between_empty(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    def call(indices: Tensor) -> Tensor:
-        starts = torch.arange(indices.numel(), dtype=indices.dtype).repeat_interleave(2)
-        tokens = indices.reshape(-1)
-        layer = torch.nn.functional.embedding_bag
-        bags = layer(
-            tokens, weight, torch.cat([starts, starts[:1] + len(tokens)]), mode="sum", include_last_offset=True, **flags
-        )
-        return bags[1::2].reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
     # Tables of an odd number of rows in evaluation, where max_norm rescales just as well.
     layer.train(weight.shape[0] % 2 == 0)
     return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
-
-
-def bag_weighted(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    def call(indices: Tensor) -> Tensor:
-        column = indices.reshape(-1, 1)
-        samples = torch.ones(column.shape, dtype=weight.dtype)
-        bags = torch.nn.functional.embedding_bag(column, weight, mode="sum", per_sample_weights=samples, **flags)
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
-def bag_weighted_cut(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
-
-    def call(indices: Tensor) -> Tensor:
-        starts = torch.arange(indices.numel(), dtype=indices.dtype)
-        samples = torch.ones(indices.numel(), dtype=weight.dtype)
-        bags: Tensor = layer(indices.reshape(-1), starts, samples)
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return layer.weight, call
 
 
 class Weighing:
@@ -244,16 +199,6 @@ def bag_cut_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]
     return weight, Weighing(weight, True, flags)
 
 
-def bag_functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", dtype=weight.dtype, **flags)
-
-    def call(indices: Tensor) -> Tensor:
-        bags: Tensor = torch.func.functional_call(layer, {"weight": weight}, (indices.reshape(-1, 1),))
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
 class Viewed(torch.nn.Module):
     """A parametrization that changes no value: what is looked up is no Parameter, but lies in its memory."""
 
@@ -265,17 +210,6 @@ def parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
     return layer.parametrizations.weight.original, layer
-
-
-def bag_parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    layer: Any = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
-    torch.nn.utils.parametrize.register_parametrization(layer, "weight", Viewed(), unsafe=True)
-
-    def call(indices: Tensor) -> Tensor:
-        bags: Tensor = layer(indices.reshape(-1, 1))
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return layer.parametrizations.weight.original, call
 
 
 _TABLE = {name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags}
@@ -290,16 +224,10 @@ SPELLINGS: dict[str, Entry] = {
     "bag_sum": Entry("bag_sum", bag_sum, _BAG),
     "bag_mean": Entry("bag_mean", bag_mean, _BAG),
     "bag_max": Entry("bag_max", bag_max, _BAG - {"sparse"}),
-    "bag_twice": Entry("bag_twice", bag_twice, _BAG - {"sparse"}),
-    "bag_between_empty": Entry("bag_between_empty", bag_between_empty, _BAG),
     "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
-    "bag_weighted": Entry("bag_weighted", bag_weighted, _BAG),
-    "bag_weighted_cut": Entry("bag_weighted_cut", bag_weighted_cut, _BAG, module=True),
     "bag_weights_learn": Entry("bag_weights_learn", bag_weights_learn, _BAG),
     "bag_cut_weights_learn": Entry("bag_cut_weights_learn", bag_cut_weights_learn, _BAG),
-    "bag_functional_call": Entry("bag_functional_call", bag_functional_call, _BAG),
     "parametrized": Entry("parametrized", parametrized, _PLAIN - {"sparse"}, module=True),
-    "bag_parametrized": Entry("bag_parametrized", bag_parametrized, _BAG - {"sparse"}, module=True),
 }
 #: Spellings whose per_sample_weights learn beside the table.
 LEARNING = frozenset({"bag_weights_learn", "bag_cut_weights_learn"})

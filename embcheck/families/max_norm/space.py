@@ -61,7 +61,7 @@ def repair(case: MaxNormCase) -> MaxNormCase | None:
         case = case.but(history="fresh")
     if case.history == "indices_changed" and case.index_layout == "expanded":
         case = case.but(history="fresh")
-    if case.entry.startswith("bag") and case.history in ("other_shape", "after_empty"):
+    if case.entry.startswith("bag") and case.history == "other_shape":
         case = case.but(history="repeated")
     if case.route == "several" and (
         case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")

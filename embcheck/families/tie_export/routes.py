@@ -19,7 +19,7 @@ import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
 from embcheck.core.registry import named
-from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
+from embcheck.families.tie_export.programs import Module, Tensor, blank
 
 Passage = Callable[[Module, Tensor], Module]
 
@@ -58,54 +58,16 @@ def variables(model: Module) -> dict[str, Tensor]:
     return state
 
 
-def made_without_initialisation(model: Module, tokens: Tensor) -> Module:
-    rows, width = model.head.weight.shape
-    padding = next(module.padding_idx for module in model.children() if isinstance(module, torch.nn.Embedding))
-    biased = model.head.bias is not None
-    other = torch.nn.utils.skip_init(type(model), rows, width, biased, padding, device="cpu")
-    for name, parameter in other.named_parameters():  # of a weight there is one, unless the tie is lost
-        parameter.requires_grad_(name.endswith("bias") or model.head.weight.requires_grad)
-    return loading(other, model.state_dict())
-
-
-def parametrized_and_back(model: Module, tokens: Tensor) -> Module:
-    torch.nn.utils.parametrize.register_parametrization(model.head, "weight", Doubling())
-    torch.nn.utils.parametrize.remove_parametrizations(model.head, "weight", leave_parametrized=False)
-    return model
-
-
-def pruned_of_nothing(model: Module, tokens: Tensor) -> Module:
-    torch.nn.utils.prune.identity(model.head, "weight")
-    torch.nn.utils.prune.remove(model.head, "weight")
-    return model
-
-
 PASSAGES: dict[str, Passage] = named(
     {
         "loaded": lambda model, _: loading(model, {name: v.clone() for name, v in model.state_dict().items()}),
         "assigned": lambda model, _: loading(model, model.state_dict(), True),
-        "assigned_saved": lambda model, _: loading(model, reloaded(model.state_dict(), weights_only=True), True),
         "assigned_variables": lambda model, _: loading(model, variables(model), True),
-        "assigned_saved_variables": lambda model, _: loading(
-            model, reloaded(model.state_dict(keep_vars=True), weights_only=True), True
-        ),
         "meta_assigned": lambda model, _: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True),
-        "meta_assigned_variables": lambda model, _: loading(blank(model, "meta"), variables(model), True),
-        "meta_assigned_swapping": lambda model, _: swapping(
-            lambda: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True)
-        ),
         "meta_emptied": lambda model, _: emptied(model),
         "meta_emptied_swapping": lambda model, _: swapping(lambda: emptied(model)),
-        "made_without_initialisation": made_without_initialisation,
-        "in_shared_memory": lambda model, _: model.share_memory(),
-        "parametrized_and_back": parametrized_and_back,
-        "pruned_of_nothing": pruned_of_nothing,
     }
 )
-
-
-def graph(model: Module) -> Module:
-    return torch.fx.symbolic_trace(model)
 
 
 def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
@@ -116,7 +78,7 @@ def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph(model).to_folder(folder, "Passed")
+        torch.fx.symbolic_trace(model).to_folder(folder, "Passed")
         found: Any = importlib.util.spec_from_file_location("passed", pathlib.Path(folder, "module.py"))
         module = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
@@ -125,32 +87,22 @@ def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
 
 GRAPHS: dict[str, Passage] = named(
     {
-        "symbolic": lambda model, _: graph(model),
-        "symbolic_again": lambda model, _: graph(graph(model)),
-        "symbolic_transformed": lambda model, _: torch.fx.Transformer(graph(model)).transform(),
-        "symbolic_copied": lambda model, _: copy.deepcopy(graph(model)),
-        "symbolic_pickled": lambda model, _: pickle.loads(pickle.dumps(graph(model))),
-        "symbolic_saved": lambda model, _: reloaded(graph(model), weights_only=False),
+        "symbolic": lambda model, _: torch.fx.symbolic_trace(model),
+        "symbolic_transformed": lambda model, _: torch.fx.Transformer(torch.fx.symbolic_trace(model)).transform(),
+        "symbolic_copied": lambda model, _: copy.deepcopy(torch.fx.symbolic_trace(model)),
+        "symbolic_pickled": lambda model, _: pickle.loads(pickle.dumps(torch.fx.symbolic_trace(model))),
         "symbolic_in_folder": symbolic_in_folder,
-        "symbolic_scripted": lambda model, _: torch.jit.script(graph(model)),
     }
 )
-
-
-def reread(script: Any) -> Any:
-    return stored(torch.jit.save, torch.jit.load, script)
 
 
 SCRIPTS: dict[str, Passage] = named(
     {
         "scripted": lambda model, _: torch.jit.script(model),
-        "scripted_saved": lambda model, _: reread(torch.jit.script(model)),
+        "scripted_saved": lambda model, _: stored(torch.jit.save, torch.jit.load, torch.jit.script(model)),
         "scripted_copied": lambda model, _: copy.deepcopy(torch.jit.script(model)),
-        "scripted_saved_copied": lambda model, _: copy.deepcopy(reread(torch.jit.script(model))),
-        "scripted_assigned": lambda model, _: loading(torch.jit.script(model), variables(model), True),
         "traced": lambda model, tokens: torch.jit.trace(model, tokens),
-        "traced_saved": lambda model, tokens: reread(torch.jit.trace(model, tokens)),
-        "traced_copied": lambda model, tokens: copy.deepcopy(torch.jit.trace(model, tokens)),
+        "traced_saved": lambda model, tokens: stored(torch.jit.save, torch.jit.load, torch.jit.trace(model, tokens)),
     }
 )
 
@@ -166,32 +118,15 @@ def compiled(model: Module, tokens: Tensor) -> Module:
     return torch.compile(model, backend="eager")
 
 
-def compiled_in_place(model: Module, tokens: Tensor) -> Module:
-    torch._dynamo.reset()
-    model.compile(backend="eager")
-    return model
-
-
-def compiled_copied(model: Module, tokens: Tensor) -> Module:
-    whole = compiled(model, tokens)
-    whole(tokens)
-    return copy.deepcopy(whole)
-
-
 SLOW: dict[str, Passage] = named(
     {
         "exported": lambda model, tokens: program(model, tokens).module(),
         "exported_strictly": lambda model, tokens: program(model, tokens, True).module(),
-        "exported_again": lambda model, tokens: program(program(model, tokens).module(), tokens).module(),
-        "exported_decomposed": lambda model, tokens: program(model, tokens).run_decompositions().module(),
-        "exported_copied": lambda model, tokens: copy.deepcopy(program(model, tokens).module()),
         "exported_saved": lambda model, tokens: stored(
             torch.export.save, torch.export.load, program(model, tokens)
         ).module(),
         "unflattened": lambda model, tokens: torch.export.unflatten(program(model, tokens)),
         "unflattened_copied": lambda model, tokens: copy.deepcopy(torch.export.unflatten(program(model, tokens))),
         "compiled": compiled,
-        "compiled_in_place": compiled_in_place,
-        "compiled_copied": compiled_copied,
     }
 )

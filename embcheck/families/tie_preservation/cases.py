@@ -21,8 +21,7 @@ from embcheck.families.tie_preservation.programs import STRUCTURES
 #: Rows of the head's input.
 _HIDDEN = 3
 #: What effects note that is a fact.
-NOTED = ("normed_copied", "normed_frozen", "flattened_strided", "sparse_vector", "clipped_nothing", "replaced_twice",
-         "tie_loaded")  # fmt: skip
+NOTED = ("normed_copied", "normed_frozen", "sparse_vector", "replaced_twice")
 
 
 class _TiePreservationAxes(NamedTuple):
@@ -116,10 +115,7 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
         paths = STRUCTURES[self.structure].paths
         slots: dict[str, tie.Cell] = {}
         for kind in paths:
-            if kind == "N":
-                slots |= {"N.weight": own(np.ones(shape[1])), "N.bias": own(np.zeros(shape[1]))}
-            else:
-                slots[f"{kind}.weight"] = own(weight.values, False) if kind == "O" else weight
+            slots[f"{kind}.weight"] = own(weight.values, False) if kind == "O" else weight
         if self.structure == "untied":
             slots["E.weight"] = own(weight.values)
         if self.bias:

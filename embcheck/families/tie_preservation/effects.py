@@ -7,7 +7,6 @@ their corrections.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,8 +18,8 @@ from embcheck.families.tie_preservation.oracle import Cell, State
 
 #: What an operation does to a state, in place, or the state of the module that it returns.
 Effect = Callable[[State], State | None]
-#: What an effect notes when an operation means nothing in that state: no history has it there.
-UNFIT = frozenset({"normed_zero_row", "swapped_exported", "overwrote_one_gradient"})
+#: What an effect notes when an operation means nothing in that state, a row of zeros that is normed: no history has it there.
+UNFIT = "normed_zero_row"
 EMBEDDING, HEAD, BIAS = "E.weight", "H.weight", "H.bias"
 
 
@@ -91,19 +90,6 @@ def gains_gradients(state: State) -> None:
         cell.grad = np.ones_like(cell.values) if cell.requires_grad else cell.grad
 
 
-#: The same, and none in the others.
-regains_gradients = in_turn(forgets_gradients, gains_gradients)
-
-
-def clips_gradients(state: State) -> None:
-    """clip_grad_value_ with 1/2, after `regains_gradients`."""
-    regains_gradients(state)
-    if not any(cell.requires_grad for cell in state.cells()):
-        state.noted.add("clipped_nothing")
-    for cell in state.cells():
-        cell.grad = None if cell.grad is None else cell.grad / 2
-
-
 def accumulates(state: State) -> None:
     """Two backward passes of the sum of all rows and of the logits of ones, beside what was there."""
     table = np.ones_like(state.slots[EMBEDDING].values)
@@ -120,28 +106,6 @@ def is_called_by_name(state: State) -> None:
     """torch.func.functional_call with another table under one of its names: nothing is left of it."""
     if sum(slot == EMBEDDING for slot in state.names.values()) > 1:
         state.noted.add("replaced_twice")
-
-
-def is_exported(state: State) -> None:
-    """torch.export.export: nothing but weak references to the Parameters is left."""
-    state.noted.add("exported")
-
-
-def is_loaded(state: State) -> None:
-    """torch.export.save and load of the exported model."""
-    tied = state.slots[EMBEDDING] is state.slots[HEAD]
-    state.noted |= {"exported", "tie_loaded"} if tied else {"exported"}
-
-
-def swapping(result: Effect) -> Effect:
-    """An operation by torch.utils.swap_tensors, which refuses tensors with weak references: an export leaves some."""
-
-    def effect(state: State) -> State | None:
-        if "exported" in state.noted:
-            state.noted.add("swapped_exported")
-        return result(state)
-
-    return effect
 
 
 def _copied(state: State, cells: dict[Cell, Cell]) -> State:
@@ -177,37 +141,12 @@ def stores(state: State) -> State:
     return _copied(state, stored_cells(state))
 
 
-def moves_by(*rates: float) -> Effect:
-    """Optimizer steps on gradients of ones: each trainable Parameter moves once by each rate; no gradient is left."""
-    return moves_about(0, *rates)
-
-
-def moves_about(ulps: int, *rates: float) -> Effect:
-    """As `moves_by`, but what it moves by is rounded, in so many operations."""
-
-    def effect(state: State) -> None:
-        forgets_gradients(state)
-        for rate, cell in itertools.product(rates, state.cells()):
-            if cell.requires_grad:
-                memory = cell.memory
-                if ulps:
-                    memory.widen(ulps * state.roundoff * (np.abs(memory.values) + rate))
-                memory.become(state.rounded(cell.values - rate), state.roundoff)
-
-    return effect
-
-
-def note_flattening(state: State) -> None:
-    """Notes that some Parameter can't be flattened by view(-1), which torch uses."""
-    if any(not _is_flat(cell) for cell in state.cells()):
-        state.noted.add("flattened_strided")
-
-
-def _is_flat(cell: Cell) -> bool:
-    """Whether Tensor.view(-1) is possible: each axis longer than one steps over the whole of the next."""
-    axes = [axis for axis, length in enumerate(cell.values.shape) if length > 1]
-    shape, strides = cell.values.shape, cell.strides
-    return all(strides[a] == shape[b] * strides[b] for a, b in itertools.pairwise(axes))
+def moves_by_one(state: State) -> None:
+    """An optimizer's step on gradients of ones: each trainable Parameter moves once by 1; no gradient is left."""
+    forgets_gradients(state)
+    for cell in state.cells():
+        if cell.requires_grad:
+            cell.memory.become(state.rounded(cell.values - 1), state.roundoff)
 
 
 def note_sparse_vector(state: State) -> None:

@@ -27,15 +27,11 @@ Operation = Callable[[Module, Module, Module], Module]
 
 
 class Entry(NamedTuple):
-    """An operation and its effect; ``copies`` if it returns another module.
-
-    A ``slow`` one takes a hundred times as long as others: only long histories have it, and few of them.
-    """
+    """An operation and its effect; ``copies`` if it returns another module."""
 
     act: Operation
     effect: Effect = unchanged
     copies: bool = False
-    slow: bool = False
 
     def after(self, state: State) -> State:
         """What becomes of a state, which stays as it is."""
@@ -56,29 +52,8 @@ def stored(thing: Any, **options: Any) -> Any:
     return torch.load(buffer, **options)
 
 
-def chained(embedding: Module, head: Module) -> tuple[Module, torch.Tensor]:
-    """The two as one model, and tokens for it."""
-    return torch.nn.Sequential(embedding, head), torch.zeros(2, dtype=torch.int64)
-
-
-def hooked(model: Module, embedding: Module, head: Module) -> Module:
-    handles = [embedding.register_forward_hook(lambda *_: None), head.register_forward_pre_hook(lambda *_: None)]
-    handles.append(model.register_state_dict_pre_hook(lambda *_: None))
-    if head.weight.requires_grad:
-        handles.append(head.weight.register_hook(lambda grad: grad))
-    for handle in handles:
-        handle.remove()
-    return model
-
-
-def called(model: Module, embedding: Module, head: Module) -> Module:
-    with torch.no_grad():
-        head(embedding(torch.zeros(2, 1, dtype=torch.int64)))
-    return model
-
-
 def called_functionally(model: Module, embedding: Module, head: Module) -> Module:
-    chain, tokens = chained(embedding, head)
+    chain, tokens = torch.nn.Sequential(embedding, head), torch.zeros(2, dtype=torch.int64)
     other = torch.zeros_like(head.weight)
     torch.func.functional_call(chain, {"0.weight": other}, (tokens,))
     try:  # What is raised inside leaves nothing replaced either.
@@ -100,16 +75,10 @@ def called_by_name(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-def parametrized_for_a_while(model: Module, part: Module, leave: bool) -> Module:
+def parametrized_for_a_while(model: Module, embedding: Module, head: Module) -> Module:
     parametrize = torch.nn.utils.parametrize
-    parametrize.register_parametrization(part, "weight", torch.nn.Identity())
-    parametrize.remove_parametrizations(part, "weight", leave_parametrized=leave)
-    return model
-
-
-def optimized(model: Module, embedding: Module, head: Module) -> Module:
-    optimizer = torch.optim.AdamW(model.parameters())
-    optimizer.load_state_dict(optimizer.state_dict())
+    parametrize.register_parametrization(embedding, "weight", torch.nn.Identity())
+    parametrize.remove_parametrizations(embedding, "weight", leave_parametrized=False)
     return model
 
 
@@ -129,34 +98,18 @@ def graded(model: Module, embedding: Module, head: Module) -> Module:
 LEAVING: dict[str, Entry] = {
     "nothing": Entry(lambda model, e, h: model),
     "moved": Entry(lambda model, e, h: model.to("cpu")),
-    "to_cpu": Entry(lambda model, e, h: model.cpu()),
-    "to_same_dtype": Entry(lambda model, e, h: model.to(h.weight.dtype)),
-    "applied": Entry(lambda model, e, h: model.apply(lambda module: None)),
-    "listed": Entry(
-        lambda model, e, h: after(model, list(model.named_parameters("", True, False)), list(model.modules()))
-    ),
-    "printed": Entry(lambda model, e, h: after(model, repr(model))),
-    "hooked": Entry(hooked),
-    "called": Entry(called),
     "called_functionally": Entry(called_functionally),
     "called_by_name": Entry(called_by_name, effects.is_called_by_name),
     "shared": Entry(lambda model, e, h: model.share_memory()),
-    "parametrized": Entry(lambda model, e, h: parametrized_for_a_while(model, e, False)),
-    "parametrized_left": Entry(lambda model, e, h: parametrized_for_a_while(model, h, True)),
+    "parametrized": Entry(parametrized_for_a_while),
     "loaded": Entry(lambda model, e, h: after(model, model.load_state_dict(model.state_dict()))),
-    "loaded_loosely": Entry(lambda model, e, h: after(model, model.load_state_dict({}, strict=False))),
     "loaded_parameters": Entry(
         lambda model, e, h: after(model, model.load_state_dict(model.state_dict(keep_vars=True), assign=True))
     ),
     "loaded_saved": Entry(
         lambda model, e, h: after(model, model.load_state_dict(stored(model.state_dict(), weights_only=True)))
     ),
-    "loaded_saved_loosely": Entry(
-        lambda model, e, h: after(model, model.load_state_dict(stored(model.state_dict(), weights_only=False), False))
-    ),
-    "optimized": Entry(optimized),
     "evaluating": Entry(lambda model, e, h: model.eval(), effects.sets_training(False)),
-    "training": Entry(lambda model, e, h: model.train(), effects.sets_training(True)),
     "frozen": Entry(lambda model, e, h: model.requires_grad_(False), effects.sets(requires_grad=False)),
     "thawed": Entry(lambda model, e, h: model.requires_grad_(True), effects.sets(requires_grad=True)),
     "embedding_frozen": Entry(embedding_frozen, effects.freezes_embedding),
@@ -166,65 +119,71 @@ LEAVING: dict[str, Entry] = {
 }
 
 
-def deepcopied_hooked(model: Module, embedding: Module, head: Module) -> Module:
-    calls: list[str] = []
-    path = next(name for name, module in model.named_modules() if module is embedding)
-    handles = [
-        embedding.register_forward_pre_hook(lambda module, given: calls.append("before")),
-        embedding.register_forward_pre_hook(lambda module, given, more: calls.append("with"), with_kwargs=True),
-        embedding.register_forward_hook(lambda module, given, value: calls.append("after")),
-        embedding.register_state_dict_pre_hook(lambda module, prefix, keep: calls.append("state")),
-        embedding.register_load_state_dict_post_hook(lambda module, keys: calls.append("loaded")),
-    ]
-    other = copy.deepcopy(model)
-    for handle in handles:
-        handle.remove()
-    there = other.get_submodule(path)
-    with torch.no_grad():
-        there(torch.zeros(1, dtype=torch.int64))
-    there.load_state_dict(there.state_dict())
-    if calls != ["before", "with", "after", "state", "loaded"]:
-        raise AssertionError(f"of the hooks that were copied {calls} were called")
-    for hooks in (there._forward_pre_hooks, there._forward_hooks, there._state_dict_pre_hooks):
-        hooks.clear()
-    there._load_state_dict_post_hooks.clear()
-    return other
-
-
-def averaged(model: Module, embedding: Module, head: Module) -> Module:
-    averaged = torch.optim.swa_utils.AveragedModel(model)
-    averaged.update_parameters(model)
-    kept = [parameter.detach().clone() for parameter in averaged.module.parameters()]
-    with torch.no_grad():
-        for parameter in averaged.module.parameters():
-            parameter.zero_()
-    averaged.update_parameters(model)
-    halves = [(2 * parameter, whole) for parameter, whole in zip(averaged.module.parameters(), kept, strict=True)]
-    if len({id(p) for p in model.parameters()}) == len({p.data_ptr() for p in model.parameters()}) and not all(
-        torch.equal(twice.nan_to_num(), whole.nan_to_num()) for twice, whole in halves
-    ):
-        raise AssertionError("the average of nothing and a weight is not half of it")
-    with torch.no_grad():
-        for parameter, whole in zip(averaged.module.parameters(), kept, strict=True):
-            parameter.copy_(whole)
-    return averaged.module
-
-
-def transplanted(model: Module, embedding: Module, head: Module) -> Module:
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.zero_()
-    other.load_state_dict(model.state_dict())
-    return other
-
-
 COPYING: dict[str, Entry] = {
     "deepcopied": Entry(lambda model, e, h: copy.deepcopy(model), effects.copies_each, copies=True),
-    "deepcopied_hooked": Entry(deepcopied_hooked, effects.copies_each, copies=True),
     "copied": Entry(lambda model, e, h: copy.copy(model), copies=True),
     "pickled": Entry(lambda model, e, h: pickle.loads(pickle.dumps(model)), effects.pickles_each, copies=True),
     "saved": Entry(lambda model, e, h: stored(model, weights_only=False), effects.stores, copies=True),
-    "averaged": Entry(averaged, effects.copies_each, copies=True),
-    "transplanted": Entry(transplanted, effects.copies_each, copies=True),
+}
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def graded_with_ones(model: Module) -> list[Any]:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    return list(model.parameters())
+
+
+def step_once(model: Module, optimizer: Any, parameters: list[Any]) -> Module:
+    """A step in which each Parameter has one slot."""
+    slots = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if [id(slot) for slot in slots] != [id(parameter) for parameter in parameters]:
+        raise AssertionError("the optimizer's slots are not the model's Parameters")
+    optimizer.step()
+    if len(optimizer.state) > len(parameters):
+        raise AssertionError("a Parameter has two states")
+    model.zero_grad()
+    return model
+
+
+def stepped_with(model: Module, kind: type, **flags: Any) -> Module:
+    parameters = graded_with_ones(model)
+    return step_once(model, kind(parameters, **{"lr": 1.0, **flags}), parameters)
+
+
+def stepped_sparse_adam(model: Module, embedding: Module, head: Module) -> Module:
+    parameters = graded_with_ones(model)
+    for parameter in parameters:
+        parameter.grad = None if parameter.grad is None else parameter.grad.to_sparse(1)
+    return step_once(model, torch.optim.SparseAdam(parameters, lr=1.0, betas=(0.5, 0.75), eps=1e-30), parameters)
+
+
+def accumulated(model: Module, embedding: Module, head: Module) -> Module:
+    tokens = torch.arange(len(embedding.weight))
+    for _ in range(2):
+        rows = torch.nn.functional.embedding(tokens, embedding.weight, embedding.padding_idx)
+        logits = head(torch.ones(1, head.weight.shape[1], dtype=head.weight.dtype))
+        loss = rows.sum() + logits.sum()
+        if loss.requires_grad:
+            loss.backward()
+    return model
+
+
+TRAINING: dict[str, Entry] = {
+    # Moments of a half and a quarter of ones: both are corrected exactly.
+    "stepped_adam": Entry(
+        lambda m, e, h: stepped_with(m, torch.optim.Adam, betas=(0.5, 0.75), eps=0.0), effects.moves_by_one
+    ),
+    "stepped_sparse_adam": Entry(
+        stepped_sparse_adam, effects.in_turn(effects.note_sparse_vector, effects.moves_by_one)
+    ),
+    "accumulated": Entry(accumulated, effects.accumulates),
+    "forgotten": Entry(
+        lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad()), effects.forgets_gradients
+    ),
+    "forgotten_in_place": Entry(
+        lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad(False)), effects.zeroes_gradients
+    ),
 }

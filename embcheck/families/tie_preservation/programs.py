@@ -224,14 +224,6 @@ def flat(embedding: Module, head: Module) -> Module:
     return torch.nn.ModuleDict({"embedding": embedding, "head": head})
 
 
-def head_first(embedding: Module, head: Module) -> Module:
-    return torch.nn.ModuleDict({"a_head": head, "embedding": embedding})
-
-
-def module_list(embedding: Module, head: Module) -> Module:
-    return torch.nn.ModuleList([torch.nn.Identity(), embedding, torch.nn.Dropout(0.5), head])
-
-
 def shared_module(embedding: Module, head: Module) -> Module:
     return torch.nn.ModuleDict({"encoder": embedding, "decoder": embedding, "head": head})
 
@@ -252,42 +244,22 @@ def untied(embedding: Module, head: Module) -> Module:
     return flat(embedding, head)
 
 
-def with_norm(embedding: Module, head: Module) -> Module:
-    norm = torch.nn.LayerNorm(head.weight.shape[1], dtype=head.weight.dtype)
-    return torch.nn.ModuleDict({"embedding": embedding, "norm": norm, "head": head})
-
-
 def one_frozen(embedding: Module, head: Module) -> Module:
     other = torch.nn.Embedding.from_pretrained(head.weight.detach().clone())
     return torch.nn.ModuleDict({"embedding": embedding, "head": head, "other": other})
 
 
-#: Of the weight, the bias, the embedding's flags and whether the weight was made for the head: a model.
-BUILDERS: dict[str, Callable[..., Module]] = named(
-    {
-        "flat": lambda *given: flat(*pair(*given)),
-        "head_first": lambda *given: head_first(*pair(*given)),
-        "sequential": lambda *given: torch.nn.Sequential(*pair(*given)),
-        "module_list": lambda *given: module_list(*pair(*given)),
-        "nested": lambda *given: nested(*pair(*given)),
-        "three_way": lambda *given: three_way(*pair(*given)),
-        "shared_module": lambda *given: shared_module(*pair(*given)),
-        "untied": lambda *given: untied(*pair(*given)),
-        "with_norm": lambda *given: with_norm(*pair(*given)),
-        "one_frozen": lambda *given: one_frozen(*pair(*given)),
-    },
-    "built_",
-)
-#: Where each structure has its embedding, its head and its other modules.
-PATHS: dict[str, dict[str, tuple[str, ...]]] = {
-    **{name: {"E": ("embedding",), "H": ("head",)} for name in BUILDERS},
-    "head_first": {"E": ("embedding",), "H": ("a_head",)},
-    "sequential": {"E": ("0",), "H": ("1",)},
-    "module_list": {"E": ("1",), "H": ("3",)},
-    "nested": {"E": ("encoder.0",), "H": ("decoder.out",)},
-    "three_way": {"E": ("embedding",), "H": ("head",), "T": ("third",)},
-    "shared_module": {"E": ("encoder", "decoder"), "H": ("head",)},
-    "with_norm": {"E": ("embedding",), "N": ("norm",), "H": ("head",)},
-    "one_frozen": {"E": ("embedding",), "H": ("head",), "O": ("other",)},
+#: Where a structure has its embedding, its head and its other modules.
+_FLAT: dict[str, tuple[str, ...]] = {"E": ("embedding",), "H": ("head",)}
+STRUCTURES: dict[str, Structure] = {
+    "flat": Structure(lambda *given: flat(*pair(*given)), _FLAT),
+    "sequential": Structure(lambda *given: torch.nn.Sequential(*pair(*given)), {"E": ("0",), "H": ("1",)}),
+    "nested": Structure(lambda *given: nested(*pair(*given)), {"E": ("encoder.0",), "H": ("decoder.out",)}),
+    "three_way": Structure(lambda *given: three_way(*pair(*given)), _FLAT | {"T": ("third",)}),
+    "shared_module": Structure(
+        lambda *given: shared_module(*pair(*given)), {"E": ("encoder", "decoder"), "H": ("head",)}
+    ),
+    "untied": Structure(lambda *given: untied(*pair(*given)), _FLAT),
+    "one_frozen": Structure(lambda *given: one_frozen(*pair(*given)), _FLAT | {"O": ("other",)}),
 }
-STRUCTURES: dict[str, Structure] = {name: Structure(build, PATHS[name]) for name, build in BUILDERS.items()}
+named({name: structure.build for name, structure in STRUCTURES.items()}, "built_")

@@ -16,7 +16,6 @@ from embcheck.families.tie_preservation.effects import (
     forgets_gradients,
     renewed,
     steps,
-    swapping,
 )
 from embcheck.families.tie_preservation.operations import Entry, Module, after, stored
 
@@ -32,27 +31,19 @@ def clones(model: Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def under(setting: Callable[[bool], None], act: Callable[[], Module]) -> Module:
-    setting(True)
+def swapping_parameters(act: Callable[[], Module]) -> Module:
+    torch.__future__.set_swap_module_params_on_conversion(True)
     try:
         return act()
     finally:
-        setting(False)
+        torch.__future__.set_swap_module_params_on_conversion(False)
 
 
-def swapping_parameters(act: Callable[[], Module]) -> Module:
-    return under(torch.__future__.set_swap_module_params_on_conversion, act)
-
-
-def double_overwriting(model: Module, embedding: Module, head: Module) -> Module:
-    return under(torch.__future__.set_overwrite_module_params_on_conversion, lambda: model.double())
-
-
-def without_memory(model: Module, empty: Callable[[Module], Module], assign: bool = False) -> Module:
+def without_memory(model: Module, empty: Callable[[Module], Module]) -> Module:
     """The model once it had no memory, with its own values."""
     model.zero_grad()
     kept = clones(model)
-    return loading(empty(model), kept, assign)
+    return loading(empty(model), kept)
 
 
 def tied(model: Module, side: Module, weight: Tensor) -> Module:
@@ -69,30 +60,6 @@ def normed(model: Module, embedding: Module, head: Module) -> Module:
     if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
         raise AssertionError("the magnitudes are not those of the rows")
     torch.nn.utils.parametrize.remove_parametrizations(normed, "weight")
-    return model
-
-
-def resized(model: Module, embedding: Module, head: Module) -> Module:
-    (rows, width), trains = embedding.weight.shape, embedding.weight.requires_grad
-    for size in (rows + 2, rows):
-        kept = min(size, len(embedding.weight))
-        weight = torch.zeros(size, width, dtype=embedding.weight.dtype)
-        weight[:kept] = embedding.weight.detach()[:kept]
-        embedding.weight = torch.nn.Parameter(weight, trains)
-        head.weight = embedding.weight
-        if getattr(head, "bias", None) is not None:
-            bias = torch.zeros(size, dtype=weight.dtype)
-            bias[:kept] = head.bias.detach()[:kept]
-            head.bias = torch.nn.Parameter(bias, head.bias.requires_grad)
-        embedding.num_embeddings = head.out_features = size
-        if head(embedding(torch.tensor([size - 1]))).shape != (1, size):
-            raise AssertionError("the resized model has logits of another shape")
-    return model
-
-
-def flattened(model: Module, embedding: Module, head: Module) -> Module:
-    vector = torch.nn.utils.parameters_to_vector(model.parameters())
-    torch.nn.utils.vector_to_parameters(vector, model.parameters())
     return model
 
 
@@ -151,13 +118,8 @@ BREAKING: dict[str, Entry] = {
         effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
     ),
     "normed": Entry(normed, effects.norms_head),
-    "double_overwriting": Entry(double_overwriting, effects.casts_overwriting),
     "through_meta": Entry(
         lambda model, e, h: without_memory(model, lambda model: model.to("meta").to_empty(device="cpu")),
-        effects.replaces(renewed),
-    ),
-    "meta_assigned": Entry(
-        lambda model, e, h: without_memory(model, lambda model: model.to("meta"), assign=True),
         effects.replaces(renewed),
     ),
 }
@@ -173,34 +135,24 @@ TYING: dict[str, Entry] = {
         lambda model, e, h: after(model, e.register_parameter("weight", h.weight)),
         effects.puts(EMBEDDING, lambda state: state.slots[HEAD]),
     ),
-    "resized": Entry(resized, effects.resizes),
 }
 
 #: The same Parameters have other memory or values.
 REWRITING: dict[str, Entry] = {
     "as_double": Entry(lambda model, e, h: model.double(), effects.casts("float64")),
-    "as_float": Entry(lambda model, e, h: model.float(), effects.casts("float32")),
     "as_half": Entry(lambda model, e, h: model.half(), effects.casts("float16")),
-    "as_bfloat16": Entry(lambda model, e, h: model.bfloat16(), effects.casts("bfloat16")),
-    "to_float64": Entry(lambda model, e, h: model.to(torch.float64), effects.casts("float64")),
-    "double_swapped": Entry(
-        lambda model, e, h: swapping_parameters(lambda: model.double()), swapping(effects.casts("float64"))
-    ),
+    "to_float32": Entry(lambda model, e, h: model.to(torch.float32), effects.casts("float32")),
+    "double_swapped": Entry(lambda model, e, h: swapping_parameters(lambda: model.double()), effects.casts("float64")),
     "emptied": Entry(
         lambda model, e, h: without_memory(model, lambda model: model.to_empty(device="cpu")), effects.empties
     ),
     "loaded_swapped": Entry(
-        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model))), swapping(forgets_gradients)
+        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model))), forgets_gradients
     ),
-    "assigned_swapped": Entry(
-        lambda model, e, h: swapping_parameters(lambda: loading(model, clones(model), True)), swapping(effects.empties)
-    ),
-    "flattened": Entry(flattened, effects.flattens_each),
     "doubled": Entry(doubled, effects.doubles_in_place),
-    "doubled_data": Entry(lambda model, e, h: after(model, e.weight.data.mul_(2)), effects.doubles_in_place),
     "data_assigned": Entry(data_assigned, effects.doubles_data),
     "filled": Entry(lambda model, e, h: after(model, torch.nn.init.constant_(h.weight, 3.0)), effects.fills_head),
-    "swapped": Entry(swapped, swapping(effects.swaps_doubled)),
+    "swapped": Entry(swapped, effects.swaps_doubled),
     "pruned": Entry(pruned, effects.prunes),
     "stepped": Entry(stepped, steps),
 }

@@ -18,7 +18,6 @@ from embcheck.families.tie_preservation.effects import (
     aliased,
     forgets_gradients,
     in_turn,
-    note_flattening,
     renewed,
     stored_cells,
 )
@@ -44,14 +43,6 @@ def assigns_stored(state: State) -> None:
 def assigns_head(state: State) -> None:
     """load_state_dict(assign=True) of the head alone: new Parameters in the head, over the same memory."""
     state.slots |= {slot: aliased(state.slots[slot]) for slot in (HEAD, BIAS) if slot in state.slots}
-
-
-def resizes(state: State) -> None:
-    """Another vocabulary: a larger table for embedding and head, then one of the old size again."""
-    before = state.slots[EMBEDDING]
-    state.slots[EMBEDDING] = state.slots[HEAD] = renewed(before, strides=row_major(before.values.shape))
-    if BIAS in state.slots:
-        state.slots[BIAS] = renewed(state.slots[BIAS])
 
 
 def puts(slot: str, cell_of: Callable[[State], Cell]) -> Effect:
@@ -86,15 +77,6 @@ def moves_each(state: State) -> None:
 empties = in_turn(forgets_gradients, moves_each)
 
 
-def flattens_each(state: State) -> None:
-    """vector_to_parameters: every Parameter becomes a part of one vector."""
-    note_flattening(state)
-    moves_each(state)
-    for cell in state.cells():
-        cell.strides = row_major(cell.values.shape)
-        cell.memory.inside = True
-
-
 def casts(dtype: str) -> Effect:
     """Module.to(dtype): the same Parameters with new memory; nothing if they have that dtype already."""
 
@@ -106,18 +88,6 @@ def casts(dtype: str) -> Effect:
                 cell.memory.become(state.rounded(cell.values), state.roundoff)
 
     return effect
-
-
-def casts_overwriting(state: State) -> None:
-    """Module.double under torch.__future__.set_overwrite_module_params_on_conversion: a Parameter for each slot."""
-    if state.dtype == "float64":
-        if any(cell.grad is not None for cell in state.cells()) and len(state.cells()) < len(state.slots):
-            # Nothing is converted: the Parameters share a gradient as they share memory, and each adds to it.
-            state.noted.add("overwrote_one_gradient")
-        replaces(lambda c: Cell(c.memory, c.strides, c.requires_grad, c.grad))(state)
-    else:
-        state.dtype = "float64"
-        replaces(lambda cell: renewed(cell, grad=True))(state)
 
 
 def doubles_in_place(state: State) -> None:

@@ -210,8 +210,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         match self.clip:
             case "norm_one":
                 value = sum(float(np.abs(part).sum()) for part in parts)
-            case "norm_largest":
-                value = max(float(np.abs(part).max(initial=0)) for part in parts)
             case _:
                 value = float(np.sqrt(sum(float((part**2).sum()) for part in parts)))
         # A sum of n terms in any order, accumulated in float32 for the narrow formats, then a root, a square, a root.
@@ -257,7 +255,7 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         found |= {"sparse" if self.is_sparse else "dense"} | ({"bias"} if self.bias else set())
         found |= {f"tensor_{self.tensor_hyperparameters}"} if self.tensor_hyperparameters else set()
         found |= {"sparse_path"} if self.sparse else set()
-        several = self.listing in ("bare_groups", "own_rate", "added_last") or self.event == "group_added"
+        several = self.listing in ("bare_groups", "own_rate", "added_last")
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
     def facts(self) -> dict[str, Any]:
@@ -268,10 +266,9 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
             "refused": self.refused,
             "elements": self.shape[0] * self.shape[1],
             "whole_vector": self.shape[0] * self.shape[1] >= 8,
-            "two_groups": self.listing in ("own_rate", "added_last", "bare_groups", "one_group"),
-            "state_copied": self.event in ("copied", "pickled", "saved", "copy_trained"),
-            "state_reloaded": self.event.startswith("reloaded")
-            or self.event in ("rewound", "copied", "pickled", "saved"),
+            "two_groups": self.listing in ("own_rate", "added_last", "bare_groups"),
+            "state_copied": self.event == "copied",
+            "state_reloaded": self.event in ("reloaded", "reloaded_saved", "copied"),
             "sparse_gradient": self.is_sparse,
             "several_steps": self.steps > 1,
             "absent_row": absent,

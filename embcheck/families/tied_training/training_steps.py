@@ -109,19 +109,10 @@ def own_rate(build: Function, model: Any, table: str, top: str) -> Any:
     return build([{"params": [p], "lr": rate} for p in reversed(list(model.parameters()))], lr=1.0)
 
 
-def unique(build: Function, model: Any, table: str, top: str) -> Any:
-    pair = [*model.get_submodule(table).parameters(), *model.get_submodule(top).parameters()]
-    return build(list(dict.fromkeys(pair)))
-
-
 LISTINGS = named(
     {
         "parameters": lambda build, model, table, top: build(model.parameters()),
-        "listed": lambda build, model, table, top: build(list(model.parameters())),
         "named": lambda build, model, table, top: build(model.named_parameters()),
-        "from_head": lambda build, model, table, top: build(model.get_submodule(top).parameters()),
-        "unique": unique,
-        "one_group": lambda build, model, table, top: build([{"params": list(model.parameters())}]),
         "bare_groups": lambda build, model, table, top: build([{"params": p} for p in model.parameters()]),
         "added_last": added_last,
         "own_rate": own_rate,
@@ -182,12 +173,6 @@ def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
 
 
 @into(LAPS)
-def head_first(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    products = [(m, hidden, above) for m in reversed(heads(model)) if use != "lookup"]
-    return one_by_one(products + [(m, indices, below) for m in tables(model) if use != "head"])
-
-
-@into(LAPS)
 def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
     score = heads(model)[0](tables(model)[0](indices))
     score.backward(above)
@@ -209,12 +194,9 @@ ZEROS: dict[str, tuple[str, dict[str, Any]]] = {
 CLIPS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "unclipped": ("", (), {}),
     "value": ("clip_grad_value_", (2.0,), {}),
-    "value_plain": ("clip_grad_value_", (2.0,), {"foreach": False}),
     "loose": ("clip_grad_norm_", (2.0**14,), {}),
     "norm": ("clip_grad_norm_", (0.5,), {}),
-    "norm_plain": ("clip_grad_norm_", (0.5,), {"foreach": False}),
     "norm_one": ("clip_grad_norm_", (0.5,), {"norm_type": 1}),
-    "norm_largest": ("clip_grad_norm_", (0.5,), {"norm_type": float("inf")}),
 }
 
 
@@ -229,5 +211,4 @@ def clear(model: Any, optimizer: Any, whose: str, flags: dict[str, Any]) -> None
 def clip_by(parameters: list[Tensor], function: str, arguments: tuple[Any, ...], flags: dict[str, Any]) -> Any:
     if not function:
         return None
-    given = iter(parameters) if "foreach" in flags and function == "clip_grad_norm_" else parameters
-    return getattr(torch.nn.utils, function)(given, *arguments, **flags)
+    return getattr(torch.nn.utils, function)(parameters, *arguments, **flags)

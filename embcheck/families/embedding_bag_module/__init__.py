@@ -1,1 +1,0 @@
-"""nn.EmbeddingBag and its constructor."""
