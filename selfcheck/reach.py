@@ -60,7 +60,7 @@ class Built(NamedTuple):
     @property
     def cost(self) -> float:
         """About how many seconds of CPU time it takes."""
-        several = _SEVERAL[self.family] if "several" in self.case else 0.0
+        several = _SEVERAL.get(self.family, 0.0) if "several" in self.case else 0.0
         return _EACH[self.family] + several + _ELEMENT * _elements(self.case.axes)
 
 

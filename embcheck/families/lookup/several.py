@@ -114,18 +114,15 @@ def departures(found: Tensor, first: Tensor, rows: int | None = None) -> list[Te
     if rows is not None and rows < len(found):
         due = repeated.clone()
         due[rows:] = 0
+    if torch.equal(found, due.to(found.dtype)):
+        return []
     wrong = (found != due) & ~(found.isnan() & due.isnan())
     if not bool(wrong.any()):
         return []
     instead = torch.where((due == repeated) | due.isnan(), found.double(), torch.nan)
     shown, count, width = torch.where(wrong, instead, repeated.double()), *first.shape
-    parts = []
-    for down, right in (
-        torch.stack(torch.where(wrong), 1)
-        .div(torch.tensor([count, width]), rounding_mode="floor")
-        .unique(dim=0)
-        .tolist()
-    ):
+    parts, places = [], torch.stack(torch.where(wrong), 1).tolist()
+    for down, right in sorted({(row // count, column // width) for row, column in places}):
         parts.append(first.to(torch.float64, copy=True))
         some = shown[down * count : (down + 1) * count, right * width : (right + 1) * width]
         parts[-1][: some.shape[0], : some.shape[1]] = some

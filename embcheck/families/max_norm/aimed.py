@@ -31,7 +31,7 @@ def renorm_case(wish: Wish) -> MaxNormCase:
         dtype=wish.choice("dtype", tuple(FORMATS)), index_dtype=given.index_dtype, layout=layout_of(wish, "layout"),
         index_layout=given.index_layout, values="mixed",
         entry=draws.choice(("functional", "functional", "module", "renorm_")), route="plain",
-        history=EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        history=EARLIER[wish.number("earlier", (0, 0, 0, 0, 0, 0, 1, 2, 3), 0, 3)][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
         seed=given.seed,
     )  # fmt: skip
     if wish.asks("rescaled") and not wish.asks("max_norm") and draws.chance(2):

@@ -23,7 +23,7 @@ def one_hot_case(wish: Wish) -> OneHotCase:
     case = OneHotCase(
         given.num_embeddings, given.indices, given.shape,
         wish.draws.choice(("omitted", "-1")) if inferred else "exact", index_layout=given.index_layout,
-        history=_EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        history=_EARLIER[wish.number("earlier", (0, 0, 0, 0, 0, 0, 1, 2, 3), 0, 3)], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
         seed=given.seed,
     )  # fmt: skip
     if case.values * case.numel > LARGEST or not wish.met({"num_classes": case.width}):
