@@ -67,7 +67,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def profile(full: bool, monkeypatch: pytest.MonkeyPatch) -> str:
     """The profile in which a layer is checked: *quick*, which is `embcheck.check`'s own; of it a tenth of the cases by default."""
     if not full:
-        few = replace(PROFILES["quick"], stride=200, strength=1, random=32, aimed=32, histories=4)
+        few = replace(PROFILES["quick"], stride=200, strength=1, random=32, aimed=32)
         monkeypatch.setitem(PROFILES, few.name, few)
         for family in load_families().values():
             monkeypatch.setattr(family, "space", _sparse(family.space))

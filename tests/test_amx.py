@@ -42,7 +42,7 @@ LINEAR = LookupCase(
 CASES: dict[str, tuple[str, Any]] = {
     "gaps": ("linear", LinearCase(31, 8, (17,), dtype="bfloat16", input_layout="row_strided")),
     "other rows": ("linear", AFFINE.but(values="other_rows_nan")),
-    "autocast": ("linear", AFFINE.but(values="other_rows_inf", dtype="float32", autocast="on")),
+    "autocast": ("linear", AFFINE.but(values="other_rows_inf", dtype="float32", autocast=True)),
     "a gradient": ("linear", AFFINE.but(outputs=31, upstream_layout="column_slice")),
     "a batch": ("linear", AFFINE.but(lead=(2, 17), values="other_rows_nan")),
     "a gradient of one_hot's product": ("gradient_routes", LINEAR.but(dtype="bfloat16")),

@@ -156,7 +156,7 @@ def test_a_claim_must_fit_its_experiment() -> None:
     with pytest.raises(ValueError, match="needs the condition"):
         claim("test.none", "A claim.", "x.md:1", "x", program, fails=("",))(lambda case, out: HOLDS)
     with pytest.raises(ValueError, match="do not fit"):
-        claim("test.place", "A claim.", "x.md:1", "x", program, where=("default_device_dtype",))(
+        claim("test.place", "A claim.", "x.md:1", "x", program, where=("param_groups",))(
             lambda case, out: HOLDS
         )
     with pytest.raises(ValueError, match="two claims"):

@@ -15,7 +15,7 @@ from warm import embcheck, python
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
-from embcheck.runner import publish, session
+from embcheck.runner import opening, session
 from embcheck.runner.run import Batch, Settings, UsageError, shard_of
 
 EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", id="c7f3a1")
@@ -141,7 +141,7 @@ def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monke
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(publish, "write_whole", full)
+    monkeypatch.setattr(opening, "write_whole", full)
     monkeypatch.setattr(session, "confirmed", list)
     made = judging(tmp_path)
     made.pytest_sessionfinish(SimpleNamespace(exitstatus=1), 1)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from embcheck.cli.completion import law_names
 from embcheck.cli.usage import law_named
 from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law
-from embcheck.core.ledger import SHIPPED, Entry, read
+from embcheck.core.ledger import SHIPPED, read
 from embcheck.engine.obligations import enumerated
 from embcheck.report.style import console
 
@@ -40,7 +39,9 @@ def explain(
     for name, words in rows.items():
         if words:
             out.print(f"  {name:8} {words}", markup=False)
-    entries = [entry for entry in read(SHIPPED) if entry.speaks_of(found.name) and _shown_in(entry, family)]
+    # An entry may speak of every law: it is one of this family's if its witness is.
+    entries = [entry for entry in read(SHIPPED) if entry.speaks_of(found.name)]
+    entries = [entry for entry in entries if isinstance(entry.case, family.space.case_type)]
     out.print(f"  known    {len(entries) or 'nothing'} in the ledger", markup=False)
     for entry in entries:
         where = "" if entry.mode == "*" else f" (in {entry.mode})"
@@ -57,13 +58,5 @@ def _example(family: Family, law: Law) -> Any:
         facts = case.facts()
         return sum(holds(each, facts) for each in law.must_cover)
 
-    return max(islice(_judged(family, law), 2000), key=met, default=None)
-
-
-def _judged(family: Family, law: Law) -> Iterator[Any]:
-    return (case for case in enumerated(family) if law.refusal == family.refused(case) and law.when(case))
-
-
-def _shown_in(entry: Entry, family: Family) -> bool:
-    """Whether an entry's witness is a case of a family, for an entry may speak of every law."""
-    return isinstance(entry.case, family.space.case_type)
+    judged = (case for case in enumerated(family) if law.refusal == family.refused(case) and law.when(case))
+    return max(islice(judged, 2000), key=met, default=None)

@@ -41,11 +41,7 @@ def axis(name: str) -> str:
     return former("axes").get(name, name)
 
 
-@lru_cache(maxsize=1)
-def _earlier() -> Mapping[str, str]:
-    return {now: before for before, now in former("laws").items()}
-
-
+@lru_cache(maxsize=512)
 def names_of(law: str) -> tuple[str, ...]:
-    """A law's name, and the one that it had before."""
-    return (law, _earlier()[law]) if law in _earlier() else (law,)
+    """A law's name, and those that it had before."""
+    return (law, *(before for before, now in former("laws").items() if now == law))

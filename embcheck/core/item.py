@@ -23,8 +23,8 @@ class Profile:
 
     Of what is enumerated the cases that `embcheck.core.deck` has for ``deck``, and where it has none, or there is no ``deck``,
     one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see
-    `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more), ``aimed`` cases of one that
-    can aim and ``histories`` of a state machine where a family has one, all in ``parts``; ``limit`` is how many seconds of
+    `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more) and ``aimed`` cases of one that
+    can aim, all in ``parts``; ``limit`` is how many seconds of
     CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full.
     """
 
@@ -35,7 +35,6 @@ class Profile:
     extra_rows: int
     random: int
     parts: dict[str, int]
-    histories: int = 48
     aimed: int = 600
     limit: float = 30.0
     deck: str = ""
@@ -47,25 +46,12 @@ class Profile:
         return self.stride > 1
 
 
+_ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
-    "quick": Profile(
-        "quick",
-        80,
-        2,
-        1,
-        0,
-        64,
-        {"scope": 1, "product": 1, "random": 1},
-        histories=8,
-        aimed=120,
-        deck="quick",
-        further=3,
-    ),
-    "gate": Profile("gate", 20, 2, 1, 0, 384, {"scope": 1, "product": 1, "random": 1}, deck="gate"),
-    "full": Profile("full", 1, 3, 1, 4, 1920, {"scope": 2, "product": 2, "random": 2}, histories=160, aimed=1500),
-    "deep": Profile(
-        "deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, histories=2000, aimed=8000, limit=120.0
-    ),
+    "quick": Profile("quick", 80, 2, 1, 0, 64, _ONCE, aimed=120, deck="quick", further=3),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, _ONCE, deck="gate"),
+    "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500),
+    "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0),
 }
 
 

@@ -128,11 +128,7 @@ class Entry:
 
 @lru_cache(maxsize=1 << 14)
 def _fits(name: str, patterns: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in _names(patterns))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return any(fnmatchcase(name, pattern) for pattern in map(str.strip, patterns.split(",")) if pattern)
 
 
 _NO_FACT = object()
@@ -221,11 +217,8 @@ def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Le
                 other = places[entry.name]
                 raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
             places[entry.name] = path
-    return Ledger(*(sum((part[k] for part in map(_parts, parts)), ()) for k in range(3)))
-
-
-def _parts(ledger: Ledger) -> tuple[tuple[Entry, ...], ...]:
-    return ledger.entries, ledger.elsewhere, ledger.some_machines
+    kinds = ("entries", "elsewhere", "some_machines")
+    return Ledger(*(tuple(entry for part in parts for entry in getattr(part, kind)) for kind in kinds))
 
 
 def read(path: Path) -> tuple[Entry, ...]:
@@ -263,11 +256,8 @@ def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
     idle = sorted(causes.keys() - {entry.cause for entry in entries})
     if idle:
         raise LedgerError(f"ledger {path}: no entry has the cause {', '.join(idle)}")
-    return tuple(_linked(entry, causes.get(entry.cause)) for entry in entries), causes
-
-
-def _linked(entry: Entry, cause: Cause | None) -> Entry:
-    return entry if entry.link or cause is None else replace(entry, link="; ".join(cause.upstream))
+    reports = {name: "; ".join(cause.upstream) for name, cause in causes.items()}
+    return tuple(replace(entry, link=entry.link or reports.get(entry.cause, "")) for entry in entries), causes
 
 
 def check(entries: Iterable[Entry], laws: Collection[str] | None) -> None:

@@ -33,10 +33,6 @@ def _none() -> Iterator[Any]:
     return iter(())
 
 
-#: Has cases received that a state machine draws: ``(receive, count, seed, patient)``.
-Histories = Callable[[Callable[[Any], None], int, int, bool], None]
-
-
 @dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
 class Space:
     """The cases of a family.
@@ -45,7 +41,7 @@ class Space:
     that means something (or None); ``scope`` lists the small cases and ``fixed_cases`` the few large ones that every
     profile runs, so that no obligation depends on chance; ``flags`` are the axes of the full product,
     taken on ``base``; ``draw`` makes one random case (by default a random row of the axes); ``smaller`` proposes
-    further reductions.  ``histories`` has cases received that a state machine draws.  ``aim`` builds a case whose facts are
+    further reductions.  ``aim`` builds a case whose facts are
     as wished, each else at one of its thresholds; ``aims`` is how many of those a run has for each that its profile has.
     ``strength`` is t of the cover in the gate.
     """
@@ -59,7 +55,6 @@ class Space:
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None
     smaller: Callable[[Any], Iterator[Any]] = lambda case: iter(())
-    histories: Histories | None = None
     strength: int = 3
     aim: Callable[[Wish], Any] | None = None
     aims: float = 1.0

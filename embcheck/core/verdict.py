@@ -173,7 +173,7 @@ class Verdict:
             entries=entries,
             worst=max(ratios, default=None),
             seconds=self.seconds + other.seconds,
-            reasons=_union(self.reasons, other.reasons),
+            reasons=tuple(dict.fromkeys(self.reasons + other.reasons)),
             met=tuple(sorted({*self.met, *other.met})),
             digest=_mix(self.digest, other.digest),
             part="",
@@ -218,10 +218,6 @@ def merge_all(verdicts: list[Verdict]) -> dict[tuple[str, str, str, str], Verdic
     for verdict in verdicts:
         groups.setdefault(verdict.key, []).append(verdict)
     return {key: reduce(Verdict.merge, group) for key, group in groups.items()}
-
-
-def _union(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(a + b))
 
 
 def _mix(a: str, b: str) -> str:

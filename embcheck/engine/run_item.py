@@ -15,7 +15,6 @@ from embcheck.core.item import DECK, Item, Profile
 from embcheck.core.law import Family, Law
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import Difference, Violated
-from embcheck.core.space import Histories
 from embcheck.core.verdict import APPLIES, Counterexample, Status, Verdict
 from embcheck.engine import selection
 from embcheck.engine.evaluate import named
@@ -25,7 +24,7 @@ from embcheck.engine.tally import Probe, Tallies, Tally
 from embcheck.engine.violation_context import elsewhere, nearest
 from embcheck.modes.mode import MODES
 from embcheck.record.compare import Former
-from embcheck.record.store import failure_id
+from embcheck.record.store import example_of
 from embcheck.record.totals import counted
 
 
@@ -77,24 +76,7 @@ def batches(family: Family, item: Item, profile: Profile, seed: int, tallies: Ta
             hypothesis.target(tallies.worst)
 
     deck()
-    if family.space.histories is not None and item.mode in family.modes:
-        walks(family.space.histories, item, profile, seed, tallies, probe)
     feed(tallies, selection.aimed(family, item, profile, seed), probe)
-
-
-#: Histories after which a walk looks whether it is over.
-_LEG = 64
-
-
-def walks(histories: Histories, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
-    """The histories of a family's state machine; slow operations are left to the longer profiles."""
-    left = round(profile.histories / item.parts)
-    while left > 0:
-        drawn: list[Any] = []
-        count = min(_LEG, left)
-        histories(drawn.append, count, stream.derive(seed, item.label, "walk", left), not profile.sparing)
-        feed(tallies, drawn[:count], probe)
-        left -= count
 
 
 def run_item(
@@ -160,13 +142,10 @@ def _unasked(tallies: Tallies, item: Item) -> list[Verdict]:
     asked = {tally.law.name for tally in tallies.each}
     return [
         Verdict(
-            law=law.name,
-            family=item.family,
-            subject=item.subject,
-            mode=item.mode,
-            engine=item.engine,
-            status=Status.NOT_APPLICABLE,
-            device=tallies.device,
+            law.name,
+            *item[:4],
+            Status.NOT_APPLICABLE,
+            tallies.device,
             reasons=(f"not applicable: {tallies.mode.unasked(law)}",),
             digest=f"{tallies.digest % (1 << 64):016x}",
         )
@@ -187,17 +166,11 @@ def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: l
     else:
         status = Status.HOLDS if tally.cases else Status.NOT_APPLICABLE
     return Verdict(
-        law=tally.law.name,
-        family=item.family,
-        subject=item.subject,
-        mode=item.mode,
-        engine=item.engine,
-        status=status,
-        device=tallies.device,
-        cases=tally.cases,
-        known=tally.known,
-        implied=tally.implied,
-        entries=tally.entries,
+        tally.law.name,
+        *item[:4],
+        status,
+        tallies.device,
+        *(tally.cases, tally.known, tally.implied, tally.entries),
         worst=tally.worst,
         seconds=seconds / max(1, len(tallies.each)),
         reasons=tuple(reasons),
@@ -257,24 +230,13 @@ def counterexample(
         program = script(tallies.family, tallies.mode, law, case, found)
     except Exception as error:
         words += f"; no script, for embcheck raised {named(error)}"
-    return Counterexample(
-        law=law.name,
-        family=item.family,
-        subject=item.subject,
-        mode=item.mode,
-        device=tallies.device,
-        case=repr(case),
-        kind=found.kind,
+    where = law.name, item.family, item.subject, item.mode, tallies.device
+    example = example_of(*where, repr(case), found, script=program, also=also, elsewhere=others)
+    return replace(
+        example,
         words=found.words + words,
         first=repr(first) if repr(first) != repr(case) else "",
-        path=found.path,
-        got=repr(found.got),
-        expected=repr(found.expected),
-        script=program,
-        also=also,
-        elsewhere=others,
         resembles=nearest(tallies.ledger, law.name, item.mode, tallies.device, found, case),
-        id=failure_id(law.name, item.subject, item.mode, tallies.device, repr(case)),
     )
 
 

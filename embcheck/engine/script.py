@@ -79,7 +79,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
         if name in found:
             return
         code = getattr(thing, "__code__", None)
-        if _is_own_class(thing):
+        if _is_class(thing, "embcheck"):
             found[name] = None
             for base in thing.__bases__:
                 if base.__module__ not in ("builtins", "torch", "torch.nn.modules.module", "torch.autograd.function"):
@@ -108,7 +108,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
             value = function.__globals__.get(used)
             if isinstance(value, types.ModuleType):
                 modules[used] = value
-            elif isinstance(value, types.FunctionType) or _is_class(value) or _is_constant(value):
+            elif isinstance(value, types.FunctionType) or _is_constant(value) or _is_class(value, "torch", "embcheck"):
                 visit(used, value)
 
     for function in roots(plan, mode):
@@ -129,12 +129,8 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, (int, float, str, bool)) and value is not None
 
 
-def _is_class(value: Any) -> bool:
-    return isinstance(value, type) and value.__module__.split(".")[0] in ("torch", "embcheck")
-
-
-def _is_own_class(value: Any) -> bool:
-    return isinstance(value, type) and value.__module__.split(".")[0] == "embcheck"
+def _is_class(value: Any, *packages: str) -> bool:
+    return isinstance(value, type) and value.__module__.split(".")[0] in packages
 
 
 #: Modules that come with torch; others are imported by their names.
@@ -196,7 +192,7 @@ def _sources(plan: Plan, mode: Mode) -> list[str]:
     for name, thing in found.items():
         if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
             parts.append("\n".join(["", *thing.script.splitlines(), ""]))
-        elif _is_own_class(thing):
+        elif _is_class(thing, "embcheck"):
             parts.append(f"\n{_source(thing)}\n")
         elif isinstance(thing, types.FunctionType):
             source = _source(thing)

@@ -110,8 +110,6 @@ class Tallies:
         self.digest = 0
         self.hung = False
         self.worst: float | None = None
-        #: told of each case and what came of every law
-        self.observe: Callable[[bytes, Sequence[Result]], None] | None = None
         self._execution = execute or Execution(device)
         self._name = b""
         self._ask(self.each)
@@ -130,8 +128,6 @@ class Tallies:
         if not self._laws:
             return
         results = evaluate(self.family, self.mode, case, self._laws, self._execute)
-        if self.observe is not None:
-            self.observe(self._name, results)
         first = results[0]
         if isinstance(first, (NotApplicable, Unreachable, OracleFailed)) and all(each is first for each in results):
             self._count(self.accept, case, first)  # it is about the case, whichever law is asked

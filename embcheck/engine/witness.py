@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,7 @@ from embcheck.engine.execution import Execution
 from embcheck.engine.script import script
 from embcheck.known.recorded import scripts
 from embcheck.modes.mode import MODES, modes_of
-from embcheck.record.store import failure_id
+from embcheck.record.store import example_of
 from embcheck.subject.collect import load_families
 
 
@@ -86,19 +87,10 @@ def lacking(entry: Entry) -> str | None:
 
 
 def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Counterexample | None = None) -> Verdict:
-    return Verdict(
-        law=witness_law(entry.name),
-        family="ledger",
-        subject="torch",
-        mode="eager" if set("*,") & set(entry.mode) else entry.mode,
-        engine="witness",
-        status=status,
-        device=device,
-        cases=1,
-        known=int(status == Status.KNOWN),
-        reasons=reasons,
-        counterexamples=(found,) if found is not None else (),
-    )
+    mode = "eager" if set("*,") & set(entry.mode) else entry.mode
+    known, shown = int(status == Status.KNOWN), (found,) if found is not None else ()
+    made = Verdict(witness_law(entry.name), LEDGER, "torch", mode, "witness", status, device, 1, known)
+    return replace(made, reasons=reasons, counterexamples=shown)
 
 
 def _shown(entry: Entry, device: str, *, scripted: bool) -> Counterexample | None:
@@ -144,21 +136,8 @@ def _plans(family: Family, case: Any) -> bool:
 def _counterexample(
     family: Family, law: Law, mode: str, device: str, case: Any, found: Difference, scripted: bool
 ) -> Counterexample:
-    return Counterexample(
-        law=law.name,
-        family=family.name,
-        subject="torch",
-        mode=mode,
-        device=device,
-        case=repr(case),
-        kind=found.kind,
-        words=found.words,
-        path=found.path,
-        got=repr(found.got),
-        expected=repr(found.expected),
-        script=script(family, MODES[mode], law, case, found) if scripted else "",
-        id=failure_id(law.name, "torch", mode, device, repr(case)),
-    )
+    program = script(family, MODES[mode], law, case, found) if scripted else ""
+    return example_of(law.name, family.name, "torch", mode, device, repr(case), found, script=program)
 
 
 def script_of(entry: Entry) -> str:

@@ -33,14 +33,6 @@ def _default_device() -> str:
     return str(torch.get_default_device()) if torch._C._len_torch_function_stack() else "cpu"
 
 
-def _set_default_device(old: str) -> None:
-    torch.set_default_device(None if old == "cpu" else old)
-
-
-def _set_warn_only(old: bool) -> None:
-    torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled(), warn_only=old)
-
-
 def _set_fill(old: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = old  # type: ignore[attr-defined]
 
@@ -53,7 +45,10 @@ _SUBNORMAL = sys.float_info.min / 4
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
     "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
-    "str(torch.get_default_device())": (_default_device, _set_default_device),
+    "str(torch.get_default_device())": (
+        _default_device,
+        lambda old: torch.set_default_device(None if old == "cpu" else old),
+    ),
     "torch.is_inference_mode_enabled()": (torch.is_inference_mode_enabled, None),
     "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch.are_deterministic_algorithms_enabled()": (
@@ -62,7 +57,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
     ),
     "torch.is_deterministic_algorithms_warn_only_enabled()": (
         torch.is_deterministic_algorithms_warn_only_enabled,
-        _set_warn_only,
+        lambda old: torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled(), warn_only=old),
     ),
     "torch.utils.deterministic.fill_uninitialized_memory": (
         lambda: torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]

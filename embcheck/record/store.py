@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from embcheck.core import aliases
 from embcheck.core.files import write_whole
 from embcheck.core.machine import Machine
+from embcheck.core.result import Difference
 from embcheck.core.typed import Malformed, built
 from embcheck.core.verdict import Counterexample
 
@@ -53,6 +54,15 @@ class StoreError(ValueError):
 def failure_id(*parts: str) -> str:
     """Six hexadecimal digits that name a counterexample: the same failure has the same name everywhere."""
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=3).hexdigest()
+
+
+def example_of(
+    law: str, family: str, subject: str, mode: str, device: str, case: str, found: Difference, **more: Any
+) -> Counterexample:
+    """A counterexample that shows a difference, and its name."""
+    told = {"kind": found.kind, "words": found.words, "path": found.path, "got": repr(found.got)}
+    told |= {"expected": repr(found.expected), "id": failure_id(law, subject, mode, device, case)}
+    return Counterexample(law, family, subject, mode, device, case, **(told | more))
 
 
 def store_of(report: Path | None) -> Path:

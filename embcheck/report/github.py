@@ -24,10 +24,11 @@ def workflow_commands(verdicts: Iterable[Verdict], excused: Collection[Key] = ()
         if verdict.status >= Status.UNKNOWN:
             level = "notice" if verdict.key in excused else "error"
             title = f"{verdict.status.word}: {verdict.law} ({verdict.subject}, {verdict.mode})"
+            title = _data(title).replace(":", "%3A").replace(",", "%2C")
             told = [f"{example.case}\n{example.words}" for example in verdict.counterexamples[:1]] or verdict.reasons[
                 :2
             ]
-            found.append(f"::{level} title={_property(title)}::{_data(chr(10).join(told) or verdict.status.word)}")
+            found.append(f"::{level} title={title}::{_data(chr(10).join(told) or verdict.status.word)}")
     found.sort(key=lambda line: not line.startswith("::error"))
     return found[:_SHOWN]
 
@@ -35,11 +36,6 @@ def workflow_commands(verdicts: Iterable[Verdict], excused: Collection[Key] = ()
 def _data(text: str) -> str:
     """As a workflow command's message is escaped."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    """As a workflow command's property is escaped."""
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def summary(record: Record, baseline: Baseline | None = None, last: str = "") -> str:

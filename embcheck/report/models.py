@@ -16,7 +16,38 @@ from embcheck.record.grid import Column, Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
 from embcheck.record.totals import grouped
-from embcheck.report.mark import Mark
+
+#: The words of the verdicts, on laws, models and claims, with a sign for each, so that colour says nothing alone.
+SIGNS = {
+    "violated": "✗",
+    "unknown": "?",
+    "known": "!",
+    "holds": "✓",
+    "not applicable": "–",
+    "not built": "○",
+    "refuted": "✗",
+    "only if": "◐",
+    "otherwise than stated": "!",
+    "–": "·",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A verdict in the table: its word, and what more there is to say."""
+
+    word: str
+    title: str = ""
+    note: str = ""
+
+    @property
+    def sign(self) -> str:
+        return SIGNS[self.word]
+
+    @property
+    def style(self) -> str:
+        return self.word.replace(" ", "-") if self.word != "–" else "none"
+
 
 #: So few findings are shown open.
 _OPEN = 3
@@ -113,7 +144,12 @@ class Audits:
     def shown(self) -> list[Shown]:
         """Those with findings first, then in the order in which they were audited."""
         every = [
-            Shown(column.name, model, f"model-{number}-{place}-{_slug(model.subject)}", column.store)
+            Shown(
+                column.name,
+                model,
+                f"model-{number}-{place}-{re.sub('[^A-Za-z0-9_-]+', '-', model.subject)}",
+                column.store,
+            )
             for number, column in enumerate(self.columns, 1)
             for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1)
         ]
@@ -160,10 +196,6 @@ class Audits:
 def replayed(example: Counterexample, store: Path | None) -> str:
     """The command that shows a counterexample again; empty where it was not kept."""
     return replay_command(example.id, store) if store is not None and is_kept(example.id, store) else ""
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
 
 
 def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:

@@ -31,8 +31,7 @@ from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
 from embcheck.report.chart import ENGINES, cases_by_family, ratios
-from embcheck.report.mark import Mark
-from embcheck.report.models import parted, replayed
+from embcheck.report.models import Mark, parted, replayed
 from embcheck.report.plot import drawable, svg
 
 #: The family that has a section of its own, as the ledger has.

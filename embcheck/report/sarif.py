@@ -14,7 +14,7 @@ from typing import Any
 
 from embcheck.core.declaration import SubjectError, configured
 from embcheck.core.tiers import CORE
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status
 from embcheck.report.failure import lines
 from embcheck.subject.collect import files_of_laws, properties_folder
 
@@ -25,6 +25,7 @@ MOST = 25_000
 _DEFINED = re.compile(r'^def (\w+)\(|^\w+ = Family\(\s*"(\w+)"', re.MULTILINE)
 
 Place = tuple[str, int]
+_NAME = {"name": "embcheck"}
 
 
 def of_session(session: Any) -> dict[str, Any]:
@@ -44,8 +45,9 @@ def of_session(session: Any) -> dict[str, Any]:
         if subjects[example.subject] is not None:
             made["relatedLocations"] = [{**_location(beside), "message": {"text": "the law"}}]
         results.append(made)
+    version = session.record.header["versions"]["embcheck"]
     run = {
-        "tool": {"driver": _driver(session, laws)},
+        "tool": {"driver": {**_NAME, "version": version, "rules": [_rule(law) for law in laws.values()]}},
         "automationDetails": {"id": f"embcheck/{session.settings.subject or 'torch'}/{session.settings.profile}"},
         "invocations": [_invocation(session)],
         "results": results,
@@ -57,16 +59,11 @@ def of_session(session: Any) -> dict[str, Any]:
 def of_nothing(code: int, because: str) -> dict[str, Any]:
     """The document of a run in which nothing was judged."""
     ended = {"executionSuccessful": False, "exitCode": code, "exitCodeDescription": because}
-    return _document({"tool": {"driver": {"name": "embcheck"}}, "invocations": [ended], "results": []})
+    return _document({"tool": {"driver": _NAME}, "invocations": [ended], "results": []})
 
 
 def _document(run: dict[str, Any]) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": VERSION, "runs": [run]}
-
-
-def _driver(session: Any, laws: dict[str, Statement]) -> dict[str, Any]:
-    version = session.record.header["versions"]["embcheck"]
-    return {"name": "embcheck", "version": version, "rules": [_rule(law) for law in laws.values()]}
 
 
 def _rule(law: Statement) -> dict[str, Any]:
@@ -108,7 +105,8 @@ def _result(example: Counterexample, place: Place, session: Any) -> dict[str, An
 
 def _invocation(session: Any) -> dict[str, Any]:
     undecided = [each for each in session.settled if each.status >= Status.UNKNOWN and not each.counterexamples]
-    notes = [_notification(f"{each.law}: {'; '.join(each.reasons)}", _level(each)) for each in undecided]
+    levels = {Status.VIOLATED: "error", Status.UNKNOWN: "warning"}
+    notes = [_notification(f"{each.law}: {'; '.join(each.reasons)}", levels[each.status]) for each in undecided]
     notes += [_notification(f"no verdict from {item}: {why}", "error") for item, why in session.unaccounted.items()]
     notes += [_notification(f"kept {failure}: {words}", "error") for failure, words in session.kept.items()]
     notes += [_notification(note, "note") for note in session.results.notes]
@@ -118,10 +116,6 @@ def _invocation(session: Any) -> dict[str, Any]:
         "exitCodeDescription": session.because,
         "toolExecutionNotifications": notes,
     }
-
-
-def _level(verdict: Verdict) -> str:
-    return "error" if verdict.status == Status.VIOLATED else "warning"
 
 
 def _notification(text: str, level: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[R
         named.append((f"extended ({len(extended)} families)", reduce(add, extended)))
     else:
         named += [(each.families[0], each) for each in extended]
-    failing = _failing(settled)
+    failing = {verdict.family for verdict in settled if verdict.status >= Status.UNKNOWN}
     rows = []
     for name, share in named:
         where = [family for family in share.families if family in failing] if len(share.families) > 1 else []
@@ -83,10 +83,6 @@ def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table
         verdicts = Text(row.verdicts, STYLE[row.worst] if row.worst >= Status.UNKNOWN else "")
         table.add_row(row.family, row.laws, verdicts, row.cases, row.known)
     return table
-
-
-def _failing(settled: Iterable[Verdict]) -> set[str]:
-    return {verdict.family for verdict in settled if verdict.status >= Status.UNKNOWN}
 
 
 def slowest_line(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> str:

@@ -1,12 +1,18 @@
-"""What a run begins with: the baseline that it is compared with, the file of its record, and the CPU level beside it."""
+"""What a run begins with, its baseline, the file of its record and the CPU level beside it, and what it leaves for people."""
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
+from embcheck.core.files import write_whole
 from embcheck.engine.levels.beside import Beside
 from embcheck.record.compare import Baseline
-from embcheck.record.record import FORMAT, NAMES_CASES, RecordError, Writer, read
+from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
+from embcheck.report.github import summary
 from embcheck.runner.run import Settings
 
 
@@ -59,3 +65,20 @@ def beside_of(settings: Settings) -> Beside:
         ledgers=tuple(map(str, settings.ledgers)),
         torch_alone=own and (not settings.shard or settings.shard.startswith("1/")),
     )
+
+
+def publish(record: Record, baseline: Baseline | None, last: str, path: Path | None) -> list[str]:
+    """The page beside the record at ``path``, if its extra is there, and the summary; what can't be written, in words."""
+    summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
+    try:
+        if summary_file:
+            with Path(summary_file).open("a", encoding="utf-8") as file:
+                file.write(summary(record, baseline, last))
+        if path is not None and find_spec("jinja2") is not None:
+            from embcheck.report.page import of_record, render
+
+            shown = render([of_record(record, store=path.parent)])
+            write_whole(path.with_name(PAGE), shown)
+    except OSError as error:
+        return [f"a report can't be written to {error.filename}: {error.strerror}"]
+    return []

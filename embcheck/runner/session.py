@@ -33,7 +33,7 @@ from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import Totals, by_word
 from embcheck.runner.fork_server import python_of
-from embcheck.runner.opening import baseline_of, beside_of, writer_of
+from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
 
 #: How often an item is taken up again after it crashed a worker.
@@ -137,7 +137,8 @@ class Session:
         """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
         self._prove(batch.machine)
         self._head()
-        batch = replace(batch, verdicts=[self._marked(verdict) for verdict in batch.verdicts])
+        if self.baseline is not None:
+            batch = replace(batch, verdicts=list(map(self.baseline.marked, batch.verdicts)))
         if counted:
             self.results.add(batch)
         else:
@@ -158,9 +159,6 @@ class Session:
             return
         self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
         self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
-
-    def _marked(self, verdict: Verdict) -> Verdict:
-        return self.baseline.marked(verdict) if self.baseline is not None else verdict
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
@@ -256,8 +254,6 @@ class Session:
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
         if self.results.verdicts or self.unaccounted or self.kept:
-            from embcheck.runner.publish import publish
-
             line = verdict_line(self.code, self.because)
             self.results.notes += publish(self.record, self.baseline, line, self.writer.path if self.writer else None)
         self._folder.remove()

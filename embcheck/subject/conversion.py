@@ -51,9 +51,10 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
     if declared.copies:  # a copy lies in memory as it likes
         layouts = {"converted_weight_has_transposed_strides", "converted_gradient_has_weight_layout"}
         changed.laws = [law for law in family.laws if law.name not in layouts]
-    changed.plan = lambda case: _untransposed(family.plan(case))
+
+    def untransposed(case: Any) -> Any:
+        plan = family.plan(case)
+        return plan._replace(options={**plan.options, "spelling": as_it_is})
+
+    changed.plan = untransposed
     yield changed
-
-
-def _untransposed(plan: Any) -> Any:
-    return plan._replace(options={**plan.options, "spelling": as_it_is})

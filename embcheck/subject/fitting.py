@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embcheck.core.declaration import Declaration
@@ -19,6 +19,7 @@ from embcheck.core.domain import USUAL, Domain, Unsuited
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding, NotApplicable
+from embcheck.core.space import Space
 from embcheck.modes.mode import modes_of
 
 #: Turns a case into one that speaks of the subject, or None.
@@ -45,72 +46,73 @@ def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -
 LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
 
 
+@dataclass(frozen=True)
+class _Sending:
+    """How cases are brought to a subject: by ``fit``, the ``axis`` at the ``name`` of its entry."""
+
+    space: Space
+    fit: Fit
+    axis: str
+    name: str
+    domain: Domain
+
+    def brought(self, case: Any) -> Any:
+        """The case for the subject, wherever it lies; what another entry would be needed for, or what the subject has not,
+        is no case of it."""
+        wanted = self.fit(self.domain.calm(case.but(**{self.axis: self.name})))
+        fitted = None if wanted is None else self.space.repair(wanted)
+        own = fitted is not None and getattr(fitted, self.axis) == self.name and self.fit(fitted) == fitted
+        return fitted if own else None
+
+    def inside(self, fitted: Any) -> Any:
+        """The nearest case inside of the domain."""
+        if fitted is None or self.domain.outside(fitted) is None:
+            return fitted
+        narrowed = self.domain.narrowed(fitted)
+        narrowed = None if narrowed is None else self.brought(narrowed)
+        return narrowed if narrowed is not None and self.domain.outside(narrowed) is None else None
+
+    def repair(self, case: Any) -> Any:
+        return None if case is None else self.inside(self.brought(case))
+
+    def unique(self, cases: Iterator[Any]) -> Iterator[Any]:
+        """One case in every spelling of the lookup is one case of the subject."""
+        seen, asked = set(), set()
+        for each in cases:
+            case = each.but(**{self.axis: self.name})
+            if case in asked:
+                continue
+            asked.add(case)
+            fitted = self.brought(case)
+            for each in (fitted, self.inside(fitted)):
+                if each is not None and each not in seen:
+                    seen.add(each)
+                    yield each
+
+
 def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUAL) -> Family:
     """The family with every case brought to the subject by ``fit``; ``entry`` is the axis and value that name it.
 
     Cases outside of the ``domain`` are enumerated, for they are counted, and each is followed by the nearest one inside.
     """
-    space = family.space
-    axis, name = entry
-
-    def brought(case: Any) -> Any:
-        wanted = fit(domain.calm(case.but(**{axis: name})))
-        if wanted is None:
-            return None
-        fitted = space.repair(wanted)
-        # What another entry would be needed for, or what the subject has not, is no case of it.
-        return fitted if fitted is not None and getattr(fitted, axis) == name and fit(fitted) == fitted else None
-
-    def inside(fitted: Any) -> Any:
-        if fitted is None or domain.outside(fitted) is None:
-            return fitted
-        narrowed = domain.narrowed(fitted)
-        narrowed = None if narrowed is None else brought(narrowed)
-        return narrowed if narrowed is not None and domain.outside(narrowed) is None else None
-
-    def repair(case: Any) -> Any:
-        return inside(brought(case))
-
-    def unique(cases: Iterator[Any]) -> Iterator[Any]:
-        seen, asked = set(), set()
-        for each in cases:
-            # One case in every spelling of the lookup is one case of the subject.
-            case = each.but(**{axis: name})
-            if case in asked:
-                continue
-            asked.add(case)
-            fitted = brought(case)
-            for each in (fitted, inside(fitted)):
-                if each is not None and each not in seen:
-                    seen.add(each)
-                    yield each
+    space, (axis, name) = family.space, entry
+    sending = _Sending(space, fit, axis, name, domain)
+    draw, aim = space.draw, space.aim
 
     @functools.cache  # an item goes through them twice: for what meets the obligations, and for what is run
     def small() -> tuple[Any, ...]:
-        return tuple(unique(space.scope()))
-
-    draw, histories, aim = space.draw, space.histories, space.aim
-
-    def received(receive: Callable[[Any], None], count: int, seed: int, patient: bool) -> None:
-        def fit_in(case: Any) -> None:
-            fitted = repair(case)
-            if fitted is not None:
-                receive(fitted)
-
-        if histories is not None:
-            histories(fit_in, count, seed, patient)
+        return tuple(sending.unique(space.scope()))
 
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.space = replace(
         space,
         axes={**{one: domain.within(one, values) for one, values in space.axes.items()}, axis: (name,)},
-        repair=repair,
+        repair=sending.repair,
         # Copies, since a case keeps what it once expanded to.
         scope=lambda: (type(case)(*case) for case in small()),
-        fixed_cases=lambda: unique(space.fixed_cases()),
-        draw=None if draw is None else lambda draws: _or_none(draw(draws), repair),
-        histories=None if histories is None else received,
-        aim=None if aim is None else lambda wish: _or_none(aim(wish), repair),
+        fixed_cases=lambda: sending.unique(space.fixed_cases()),
+        draw=None if draw is None else lambda draws: sending.repair(draw(draws)),
+        aim=None if aim is None else lambda wish: sending.repair(aim(wish)),
     )
     changed.untaken = restricted
     changed.outside = domain.outside
@@ -200,10 +202,6 @@ def absent(family: Family, reason: str) -> Family:
     changed.absent = reason
     changed.modes, changed.call = family.modes[:1], ""
     return changed
-
-
-def _or_none(case: Any, repair: Fit) -> Any:
-    return None if case is None else repair(case)
 
 
 def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:

@@ -78,9 +78,18 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         yield absent(FAMILIES["tied_training"], reason)
         yield absent(FAMILIES["tie_preservation"], reason)
         return
-    yield sent(FAMILIES["tied_training"], lambda case: _regular(plain(case)), ("tie", name), domain)
+
+    def regular(case: Any) -> Any:  # what an optimizer refuses says nothing of the model
+        fitted = plain(case)
+        return None if fitted is None or fitted.refused else fitted
+
+    def opened(case: Any) -> Any:
+        fitted = plain(case)
+        return None if fitted is None else fitted.but(from_head=False)
+
+    yield sent(FAMILIES["tied_training"], regular, ("tie", name), domain)
     STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
-    yield sent(FAMILIES["tie_preservation"], lambda case: _open(plain(case)), ("structure", name), domain)
+    yield sent(FAMILIES["tie_preservation"], opened, ("structure", name), domain)
 
 
 def _untied(declared: Declaration, name: str) -> Iterator[Family]:
@@ -89,12 +98,3 @@ def _untied(declared: Declaration, name: str) -> Iterator[Family]:
     family = sent(FAMILIES["tied_training"], lambda case: type(case)(tie=name), ("tie", name))
     yield quiet(family, lambda law: law.name == "tied_pair_is_one_parameter", reason)
     yield absent(FAMILIES["tie_preservation"], reason)
-
-
-def _regular(case: Any) -> Any:
-    """A case that trains: what an optimizer refuses says nothing of the model."""
-    return None if case is None or case.refused else case
-
-
-def _open(case: Any) -> Any:
-    return None if case is None else case.but(from_head=False)

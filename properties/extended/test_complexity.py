@@ -24,7 +24,7 @@ def _looks_up(case: ComplexityCase) -> bool:
 @complexity.law(
     "A lookup allocates memory only for its output, O(B·S·D).",
     source="nn.Embedding: a simple lookup table",
-    must_cover={"tall", "many", "dtype=float64", "dtype=bfloat16", "dtype=float16", "call=module", "index_dtype=int32"},
+    must_cover={"tall", "many", "dtype=float64", "dtype=bfloat16", "dtype=float16", "index_dtype=int32"},
     when=_looks_up,
 )
 def lookup_allocates_only_its_output(case: ComplexityCase, out: Outcome) -> Finding:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -40,7 +39,7 @@ def draws_alike(case: InitializerCase) -> bool:
     "torch.nn.init functions that draw nothing fill exactly the documented values.",
     source="torch.nn.init: constant_, ones_, zeros_, eye_, dirac_; std = 0; gain = 0",
     when=lambda case: fills(case) and case.exact is not None,
-    must_cover={"fill=eye", "fill=dirac_of_two", "fill=normal_fixed", "fill=xavier_uniform_zero"}
+    must_cover={"fill=eye", "fill=dirac", "fill=normal_fixed", "fill=xavier_uniform_zero"}
     | {"layout=transposed", "rank=0"},
 )
 def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
@@ -89,27 +88,6 @@ def initializer_mean_and_variance_match_distribution(case: InitializerCase, out:
 
 
 @law(
-    "In a large random tensor, no two rows or columns are equal or opposite.",
-    source="independent draws: probability below 2^-60",
-    when=lambda case: draws_alike(case) and case.size > 4000 and case.dtype in ("float32", "float64"),
-    must_cover={"many"},
-)
-def initializer_rows_and_columns_are_distinct(case: InitializerCase, out: Outcome) -> Finding:
-    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)
-    for name, table in (("rows", values), ("columns", values.T)):
-        weights = (stream.below(stream.derive("filling", table.shape[1]), table.shape[1], 1 << 20) + 1).astype(
-            np.float64
-        )
-        marks = np.sort(np.abs(table @ weights))
-        if (np.diff(marks) == 0).any():
-            turned = f"{{}}.reshape({values.shape}){'' if name == 'rows' else '.T'}"
-            apart = out.values.derived(f"len(({turned} * {turned}[:, :1].sign()).unique(dim=0))")
-            words = f"two {name} are equal or opposite"
-            return Difference("repeated", apart.path, apart.raw, len(table), words)
-    return HOLDS
-
-
-@law(
     "init.orthogonal_ makes the rows, or columns if fewer, orthogonal with norm gain.",
     source="torch.nn.init.orthogonal_; Higham 2002, Theorem 19.4: |QᵀQ − I| ≤ c·m·n·u, c = 8",
     when=lambda case: case.fill in ORTHOGONAL and fills(case) and case.size > 0,
@@ -144,7 +122,7 @@ def orthogonal_init_draws_both_signs(case: InitializerCase, out: Outcome) -> Fin
     "init.sparse_ sets the documented fraction of each column, rounded up, to zero.",
     source="torch.nn.init.sparse_: the fraction of elements in each column to be set to zero",
     when=lambda case: case.fill in SPARSITY and fills(case),
-    must_cover={"fill=sparse_half", "fill=sparse_tenth"},
+    must_cover={"fill=sparse_half"},
 )
 def sparse_init_zeroes_documented_fraction(case: InitializerCase, out: Outcome) -> Finding:
     zeros = (out.values.values == 0).sum(0)
@@ -160,7 +138,7 @@ def sparse_init_zeroes_documented_fraction(case: InitializerCase, out: Outcome) 
     "torch.nn.init functions fill their tensor in place and return it.",
     source="torch.nn.init: fill the input tensor; without autograd",
     when=fills,
-    must_cover={"layout=column_slice", "layout=strided", "dtype=bfloat16", "rank=0", "detached"},
+    must_cover={"layout=column_slice", "layout=strided", "dtype=bfloat16", "rank=0"},
 )
 def initializer_fills_and_returns_its_tensor(case: InitializerCase, out: Outcome) -> Finding:
     return every(
@@ -197,9 +175,7 @@ def initializer_draws_from_given_generator(case: InitializerCase, out: Outcome) 
 )
 def calculate_gain_returns_documented_gains(case: InitializerCase, out: Outcome) -> Finding:
     wanted = np.array(list(GAINS.values()))
-    return every(
-        within(out.gains, wanted, 4 * 2.0**-53 * wanted), same(out.refused, ["unknown", "leaky_relu", "leaky_relu"])
-    )
+    return within(out.gains, wanted, 4 * 2.0**-53 * wanted)
 
 
 test_scope, test_product, test_random = initializers.tests()

@@ -16,8 +16,7 @@ law = family.law
 @law(
     "A nested lookup or bag returns each component's rows, or their sum, mean or maximum.",
     source="F.embedding; F.embedding_bag: input; torch.nested: components",
-    must_cover={"bag", "holes", "empty_component", "padding_hit", "weighted"}
-    | {"columns=2", "reduced=max", "index_dtype=int32"},
+    must_cover={"bag", "holes", "empty_component", "padding_hit", "columns=2", "reduced=max", "index_dtype=int32"},
 )
 def nested_lookup_acts_on_each_component(case: NestedTensorCase, out: Outcome) -> Finding:
     width, alone = case.embedding_dim, case.reduced == "lookup"
@@ -36,16 +35,6 @@ def nested_lookup_acts_on_each_component(case: NestedTensorCase, out: Outcome) -
 )
 def nested_weight_gradient_sums_over_components(case: NestedTensorCase, out: Outcome) -> Finding:
     return every(same(out.sparse, case.sparse), within(out.weight_grad, *case.gradient))
-
-
-@law(
-    "The gradient of each per-sample weight is W[i]·g, and zero at padding_idx.",
-    source="the chain rule; F.embedding_bag: per_sample_weights",
-    when=lambda case: case.weighted,
-    must_cover={"holes", "padding_hit"},
-)
-def nested_per_sample_weights_gradient_is_row_dot_upstream(case: NestedTensorCase, out: Outcome) -> Finding:
-    return same(out.sample_grad, case.weights_gradient)
 
 
 @law("A nested lookup or bag and its backward modify no input.", source="no side effects")

@@ -34,7 +34,7 @@ def loaded_optimizer_state_shares_no_memory(case: OptimizerStateDictCase, out: O
 @law(
     "Reading an optimizer's state_dict changes neither its state, options nor gradients.",
     source="Optimizer.state_dict: returns the state; torch.distributed.checkpoint.state_dict.get_optimizer_state_dict",
-    must_cover={"route=plain", "route=named", "route=flat", "route=whole", "fresh", "graded", "frozen_one", "scaled"},
+    must_cover={"route=plain", "route=named", "fresh", "graded", "frozen_one"},
 )
 def reading_optimizer_state_dict_changes_nothing(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     return every(
@@ -48,22 +48,29 @@ def reading_optimizer_state_dict_changes_nothing(case: OptimizerStateDictCase, o
 @law(
     "An optimizer that loaded a state_dict steps, bit for bit, as its source would have.",
     source="Optimizer.load_state_dict; torch.distributed.checkpoint.state_dict.set_optimizer_state_dict",
-    must_cover={"route=plain", "route=named", "route=flat", "route=whole", "frozen_state", "lacking", "warm", "scaled"}
-    | {"turned", "changes_path", "tensor_hyperparameters", "groups=two_groups", "groups=empty_last"},
+    must_cover={
+        "route=plain",
+        "route=named",
+        "frozen_state",
+        "lacking",
+        "warm",
+        "turned",
+        "path=fused",
+        "groups=two_groups",
+    },
 )
 def resumed_optimizer_steps_as_the_original(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     return every(
         identical(out.resumed, out.straight),
         same(out.resumed_kinds, out.straight_kinds),
         identical(out.resumed_state, out.straight_state),
-        same(out.scales, [4.0 * 2.0 ** (case.steps + 2)] * 3 if case.scaled else []),
     )
 
 
 @law(
     "The loaded state and options equal the saved ones, which stay unchanged.",
     source="Optimizer.load_state_dict",
-    must_cover={"frozen_state", "groups=two_groups", "turned", "changes_path", "tensor_hyperparameters", "warm"},
+    must_cover={"frozen_state", "groups=two_groups", "turned", "path=foreach", "warm"},
 )
 def loaded_optimizer_state_equals_the_saved(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     return every(
@@ -77,16 +84,13 @@ def loaded_optimizer_state_equals_the_saved(case: OptimizerStateDictCase, out: O
 @law(
     "An optimizer's state_dict lists the tied weight once, under the first of its names.",
     source="Optimizer.state_dict: indices in the order of the groups; canonical names are those of named_parameters()",
-    must_cover={"route=plain", "route=named", "route=flat", "several_names"}
-    | {"groups=two_groups", "groups=alone", "with_empty"},
+    must_cover={"route=plain", "route=named", "several_names", "groups=two_groups", "groups=alone"},
 )
 def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     # What is fresh has no state: that reading it by name makes one is another law's matter.
     names = case.names if case.by_name else (case.members.index(0), case.members.index(1) if 1 in case.members else 1)
     entries = sorted(names[m] for m in case.entries)
     groups: list[Any] = [[names[m] for m in group] for group in GROUPS[case.groups]]
-    if case.route == "flat":
-        groups = sorted(each for group in groups for each in group)
     return every(
         same(out.state_names, entries) if not case.blank else UNASKED,
         same(out.group_names, groups),

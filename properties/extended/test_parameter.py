@@ -10,7 +10,7 @@ from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
-from embcheck.families.parameter.invalid_calls import ATTEMPTS, ERRORS
+from embcheck.families.parameter.creation import ATTEMPTS, ERRORS
 
 parameter = Family("parameter", SPACE, plan, refused=lambda case: case.wrong is not None, cost=4.0, stride=2)
 law = parameter.law
@@ -23,29 +23,25 @@ def same_strides(case: ParameterCase, got: Field, strides: tuple[int, ...]) -> F
 
 
 @law(
-    "A Parameter is a leaf without its tensor's graph, gradient or hooks; a subclass stays one.",
+    "A Parameter is a leaf without its tensor's graph, gradient or hooks.",
     source="torch.nn.Parameter; tensors that the user creates are leaves",
-    must_cover={"origin=graded", "origin=hooked", "origin=product", "under=inference", "times=3"},
+    must_cover={"origin=graded", "origin=hooked", "origin=product", "under=inference"},
 )
 def parameter_is_a_new_leaf(case: ParameterCase, out: Outcome) -> Finding:
     return every(
-        is_true(out.kinds, "no Parameter"),
-        is_true(out.marked, "made of a subclass's tensor, it is no leaf Parameter of that class in its memory"),
-        is_true(out.apart, "a Parameter is the tensor that it was made of, or one that was made before"),
+        is_true(out.kind, "no Parameter, a view, or the tensor that it was made of"),
         is_true(out.rooted, "part of a graph, or with a gradient"),
         is_true(out.hookless, "with a hook"),
-        is_false(out.views, "a view"),
-        is_true(out.shown, "shown as something else"),
     )
 
 
 @law(
     "A Parameter requires grad as given, whatever its tensor does and under any grad mode.",
     source="torch.nn.Parameter: requires_grad defaults to True; not affected by no_grad",
-    must_cover={"under=no_grad", "under=inference", "origin=frozen", "empty", "rank=0", "make=by_default"},
+    must_cover={"under=no_grad", "under=inference", "origin=frozen", "empty", "rank=0", "by_default"},
 )
 def parameter_requires_grad_as_given(case: ParameterCase, out: Outcome) -> Finding:
-    return same(out.trains, [case.requires_grad] * case.times)
+    return same(out.trains, case.learns)
 
 
 @law(
@@ -56,9 +52,7 @@ def parameter_requires_grad_as_given(case: ParameterCase, out: Outcome) -> Findi
 )
 def parameter_has_its_tensors_storage(case: ParameterCase, out: Outcome) -> Finding:
     return every(
-        same(out.places, [True] * case.times),
-        is_true(out.shapes, "another shape or other strides than its tensor"),
-        is_true(out.types, "another dtype, device or layout than its tensor"),
+        is_true(out.place, "a Parameter lies elsewhere than its tensor"),
         same(out.leaf.meta("shape"), case.shape),
         same(out.leaf.meta("dtype"), case.dtype),
         same_strides(case, out.leaf.meta("stride"), case.strides),
@@ -78,19 +72,14 @@ def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> 
 @law(
     "A module registers an assigned Parameter as it is, in place of what had its name.",
     source="nn.Module.__setattr__, register_parameter",
-    must_cover={f"before={name}" for name in ("double", "frozen", "absent", "a_module", "a_buffer")}
-    | {"place=registered", "place=deleted_first", "evaluating"},
+    must_cover={"before=frozen", "before=absent", "registered"},
 )
 def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
     return every(
         is_true(out.held, "the module holds another Parameter"),
-        is_true(out.alone, "the module has something else of that name, too"),
         same(out.names, case.names),
-        same(out.keys, case.names),
         is_true(out.state, "state_dict holds another tensor"),
-        is_true(out.still, "the Parameter's flags or gradient changed"),
         is_true(out.replaced_kept, "the Parameter before changed"),
-        is_true(out.mode_kept, "the module's mode changed"),
     )
 
 
@@ -102,7 +91,6 @@ def assigning_none_unregisters(case: ParameterCase, out: Outcome) -> Finding:
     return every(
         is_true(out.out, "None was not stored"),
         same(out.names_out, ["first", "last"]),
-        is_true(out.registered_out, "None that is registered does not take the Parameter's place"),
         is_true(out.deleted_out, "something is left of a slot that was deleted"),
     )
 
@@ -126,17 +114,12 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
 
 
 @law(
-    "Copies and files keep a Parameter's attributes and its gradient; conversions convert the gradient.",
-    source="nn.Parameter.__reduce_ex__; Tensor.__deepcopy__; torch.save: Python attributes of a Parameter",
+    "torch.save keeps a Parameter's Python attributes.",
+    source="nn.Parameter.__reduce_ex__; torch.save: Python attributes of a Parameter",
     must_cover={"rank=0", "empty", "dtype=bfloat16"},
 )
-def parameter_copies_keep_attributes_and_grad(case: ParameterCase, out: Outcome) -> Finding:
-    count = 3 if case.shape else 1
-    return every(
-        is_true(out.told, "unpickled or loaded it lacks an attribute, or is frozen otherwise"),
-        same(out.copied_grads, [True] * count),
-        same(out.filed_grads, [True] * count),
-    )
+def saved_parameter_keeps_attributes(case: ParameterCase, out: Outcome) -> Finding:
+    return same(out.told, (False, "table"))
 
 
 @law(
@@ -146,9 +129,9 @@ def parameter_copies_keep_attributes_and_grad(case: ParameterCase, out: Outcome)
 )
 def parameter_accumulates_its_gradient(case: ParameterCase, out: Outcome) -> Finding:
     return every(
-        same(out.graded, case.requires_grad),
-        is_false(out.others_graded, "another tensor collected a gradient"),
-        same(out.own_grad, 2 * case.upstream) if case.requires_grad else UNASKED,
+        same(out.graded, case.learns),
+        is_false(out.source_graded, "the tensor collected a gradient"),
+        same(out.own_grad, 2 * case.upstream) if case.learns else UNASKED,
     )
 
 

@@ -1,4 +1,4 @@
-"""A weight that is normed, bounded, orthogonal, pruned or mapped is what its definition says; ties stay."""
+"""A weight that is normed, bounded, orthogonal or mapped is what its definition says; ties stay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.comparison import at_most, every, is_true, same, unwritten, within
+from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -94,13 +94,12 @@ def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
 
 @law(
     "The orthogonal parametrization makes the weight orthogonal and keeps it orthogonal after an optimizer step.",
-    source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map, use_trivialization",
+    source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map",
     when=of("orthogonalized"),
-    must_cover={"map=cayley", "map=householder", "wide", "square", "trivial"},
+    must_cover={"map=cayley", "map=householder", "wide", "square"},
 )
 def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase, out: Outcome) -> Finding:
-    assigned = within(out.assigned, case.wanted, orthogonality(case)) if case.trivial else UNASKED
-    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped), assigned)
+    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped))
 
 
 @law(
@@ -123,10 +122,10 @@ def is_deprecated(case: ParametrizationCase) -> bool:
 
 
 @law(
-    "deepcopy of a module with weight_norm, spectral_norm or pruning gives a module with equal weight.",
+    "deepcopy of a module with weight_norm or spectral_norm gives a module with equal weight.",
     source="copy.deepcopy of a Module; torch.optim.swa_utils.AveragedModel, which copies; pytorch#37322",
-    when=lambda case: case.kind in ("normed", "bounded", "pruned"),
-    must_cover={"kind=normed", "kind=bounded", "kind=pruned", "old", "frozen"},
+    when=lambda case: case.kind in ("normed", "bounded"),
+    must_cover={"kind=normed", "kind=bounded", "old", "frozen"},
 )
 def deepcopy_keeps_normalized_or_pruned_weight(case: ParametrizationCase, out: Outcome) -> Finding:
     if is_deprecated(case) and out.copied.raw is None:
@@ -139,65 +138,10 @@ def deepcopy_keeps_normalized_or_pruned_weight(case: ParametrizationCase, out: O
     "Inside parametrize.cached(), every module's weight is computed from its own original tensor.",
     source="torch.nn.utils.parametrize.cached; copy.deepcopy",
     when=of("mapped"),
-    must_cover={"copied", "passing=1"},
+    must_cover={"copied"},
 )
 def parametrize_cached_does_not_mix_modules(case: ParametrizationCase, out: Outcome) -> Finding:
-    return every(
-        same(out.twin, case.mapped(case.directions)),
-        at_most(out.taken, 0, "layers have the weight of one that is gone"),
-    )
-
-
-@law(
-    "Pickling or saving a whole parametrized module raises, in training and evaluation mode.",
-    source="torch.nn.utils.parametrize: serialization of parametrized modules is only supported through state_dict()",
-    when=of("mapped"),
-    must_cover={"side=embedding", "side=head"},
-)
-def pickling_parametrized_modules_raises(case: ParametrizationCase, out: Outcome) -> Finding:
-    return same(out.refused, [True] * 4)
-
-
-@law(
-    "Each torch.nn.utils.prune method masks exactly the elements that its documentation names.",
-    source="torch.nn.utils.prune: identity, custom_from_mask, l1_unstructured, ln_structured; PruningContainer",
-    when=lambda case: case.kind == "pruned" and not case.by_chance,
-    must_cover={"several_prunings", "weighed", "column_major"}
-    | {
-        f"pruning={name}" for name in ("share", "columns", "rows_twice", "of_two", "custom_then_of_two", "of_two_twice")
-    },
-)
-def pruning_masks_documented_elements(case: ParametrizationCase, out: Outcome) -> Finding:
-    mask = case.masks[-1]
-    return every(
-        same(out.masks, np.stack(case.masks)),
-        same(out.set, case.weight * mask),
-        same(out.original, case.weight),
-        same(out.after, -2 * case.weight * mask),
-        UNASKED if case.frozen else same(out.grad, case.upstream * mask),
-        same(out.told, [False, True, True]),
-        same(out.names, [["weight_orig"], ["weight_mask"]]),
-        same(out.hooks, 1),
-        is_true(out.clean, "a hook or a mask is left"),
-    )
-
-
-@law(
-    "random_unstructured and random_structured prune exactly the requested number of elements, rows or columns.",
-    source="torch.nn.utils.prune: random_unstructured, random_structured: amount, dim",
-    when=lambda case: case.by_chance,
-    must_cover={"pruning=by_chance", "pruning=rows_by_chance", "pruning=last_axis_by_chance"},
-)
-def random_pruning_masks_documented_amount(case: ParametrizationCase, out: Outcome) -> Finding:
-    axis, count = case.drawn
-    mask = np.asarray(out.masks.values, np.float64)[-1]
-    last = "{}[-1].double()" if axis is None else f"{{}}[-1].double().mean({1 - axis})"
-    sliced = out.masks.derived(f"sorted({last}.flatten().tolist())")
-    return every(
-        same(sliced, [0.0] * count + [1.0] * (len(sliced.raw) - count)),
-        same(out.set, case.weight * mask),
-        same(out.told, [False, True, True]),
-    )
+    return same(out.twin, case.mapped(case.directions))
 
 
 @law(
@@ -218,7 +162,7 @@ def parametrized_weight_is_function_of_original(case: ParametrizationCase, out: 
         UNASKED if case.frozen else same(out.grad, 2 * case.upstream),
         same(out.cached1, case.mapped(first)),
         same(out.cached2, case.mapped(case.directions)),
-        same(out.caches, [[True, True, True]] * 2),
+        same(out.caches, [[True, True]] * 2),
         is_true(out.fresh, "what was cached is still given outside of cached()"),
         same(out.changed, case.mapped(case.directions)),
         same(out.after, case.mapped(case.directions) if case.leave else case.directions),
@@ -238,9 +182,9 @@ def parametrization_follows_module_training_mode(case: ParametrizationCase, out:
 
 
 @law(
-    "Pruning, spectral_norm and register_parametrization keep the original Parameter object, in tied modules too.",
-    source="torch.nn.utils.parametrize.register_parametrization: 'original' is the former Parameter; utils.prune: weight_orig",
-    must_cover={"frozen", "column_major", "kind=mapped", "kind=pruned", "kind=bounded", "side=head"},
+    "spectral_norm and register_parametrization keep the original Parameter object, in tied modules too.",
+    source="torch.nn.utils.parametrize.register_parametrization: 'original' is the former Parameter",
+    must_cover={"frozen", "column_major", "kind=mapped", "kind=bounded", "side=head"},
 )
 def parametrization_keeps_original_parameter(case: ParametrizationCase, out: Outcome) -> Finding:
     if case.kind == "normed":  # its gain and direction are new Parameters
@@ -253,12 +197,12 @@ def parametrization_keeps_original_parameter(case: ParametrizationCase, out: Out
     return every(
         is_true(out.kept, "the original is another Parameter, or the other side has another one"),
         same(out.trains, not case.frozen),
-        is_true(out.removed, "removal left another Parameter") if case.kind in ("pruned", "mapped") else UNASKED,
+        is_true(out.removed, "removal left another Parameter") if case.kind == "mapped" else UNASKED,
         same(out.trains_after, not case.frozen) if case.kind == "mapped" else UNASKED,
     )
 
 
-@law("Parametrizing, normalizing or pruning a weight modifies no other tensor.", source="no side effects")
+@law("Parametrizing or normalizing a weight modifies no other tensor.", source="no side effects")
 def parametrization_modifies_only_the_weight(case: ParametrizationCase, out: Outcome) -> Finding:
     return unwritten(out, "weight")
 

@@ -18,7 +18,7 @@ from embcheck.families.tied_head_loss.space import SPACE, plan
 #: Calls that came late, and whether they are here.
 LATE = {
     "linear": hasattr(torch.nn.functional, "linear_cross_entropy"),
-    **dict.fromkeys(("chunked", "chunked_by_default"), hasattr(torch.nn, "LinearCrossEntropyOptions")),
+    "chunked": hasattr(torch.nn, "LinearCrossEntropyOptions"),
     # importing it takes long
     "in_pieces": Path(torch.__file__).with_name("distributed").joinpath("tensor", "_api.py").is_file(),
 }
@@ -33,14 +33,7 @@ def lacking(out: Outcome) -> str | None:
     return "this release has no linear_cross_entropy, or none in chunks" if absent else None
 
 
-family = Family(
-    "tied_head_loss",
-    SPACE,
-    plan,
-    refused=lambda case: case.mistake is not None,
-    untaken=lacking,
-    cost=6.0,
-)  # fmt: skip
+family = Family("tied_head_loss", SPACE, plan, refused=lambda case: case.mistake is not None, untaken=lacking, cost=6.0)
 law = family.law
 
 
@@ -49,7 +42,7 @@ law = family.law
     source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
     must_cover={f"call={name}" for name in HERE}
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
-       "weighted", "label_smoothing>0", "bias", "barred", "poisoned", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
+       "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1"},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def loss_follows_the_formula(case: TiedHeadLossCase, out: Outcome) -> Finding:
@@ -72,7 +65,7 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
     must_cover={f"call={name}" for name in HERE}
     | {"ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed"},
-    when=lambda case: case.numel <= MANY and not case.poisoned,
+    when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:
     bias = within(out.bias_grad, *oracle.of_bias(case)) if case.bias else UNASKED
@@ -84,7 +77,7 @@ def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcom
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
     must_cover={"ignored=some", "ignored=all", "inside", "label_smoothing>0", "weighted"}
     | {f"call={name}" for name in HERE},
-    when=lambda case: not case.kept.all() and case.numel <= MANY and not case.poisoned,
+    when=lambda case: not case.kept.all() and case.numel <= MANY,
 )
 def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> Finding:
     expected, bound = oracle.of_hidden(case)
@@ -103,7 +96,7 @@ def loss_has_documented_shape_and_dtype(case: TiedHeadLossCase, out: Outcome) ->
 
 
 @law(
-    "Out-of-range targets, wrong sizes, smoothing outside 0 to 1 and unknown reductions raise.",
+    "Out-of-range targets, wrong sizes and smoothing above 1 raise.",
     source="torch.nn.CrossEntropyLoss: target in [0, C), weight of size C, label_smoothing in [0.0, 1.0]",
     refusal=True,
     must_cover={f"mistake={name}" for name in MISTAKES},

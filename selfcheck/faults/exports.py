@@ -1,4 +1,4 @@
-"""Faults of graphs, programs and parametrizations of tied models, and of parametrizations and pruning."""
+"""Faults of graphs, programs and parametrizations of tied models, and of parametrizations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.export
 import torch.fx
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import parametrizations, parametrize
 
 from selfcheck.forms import Call, faults_for, instead
 
@@ -170,14 +170,6 @@ def parametrizations_of_evaluated_layers_train(call: Call) -> Any:
     return module
 
 
-@instead(parametrize, "_inject_new_class", "parametrizations")
-def parametrized_layers_are_pickled_in_evaluation(call: Call) -> None:
-    """A parametrized layer in evaluation mode is pickled as something else."""
-    call()
-    kind: Any = type(call.module)
-    kind.__reduce_ex__ = lambda self, protocol: object.__reduce_ex__(self, protocol) if self.training else (dict, ())
-
-
 def _short(call: Call) -> Any:
     return call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)
 
@@ -186,17 +178,6 @@ def _iterating(call: Call) -> Any:
     if call.weight.ndim > 1 and not call.self.training:
         call.self._power_method(call.self._reshape_weight_to_matrix(call.weight), call.self.n_power_iterations)
     return call()
-
-
-def _scoring(call: Call) -> Any:
-    module = call()
-    if call.importance_scores is not None:
-        call.importance_scores.neg_()
-    return module
-
-
-def _rows(call: Call) -> Any:
-    return call(dim=0 if call.dim == -1 else call.dim)
 
 
 faults_for(
@@ -209,8 +190,5 @@ faults_for(
             lambda call: call(dim=call.dim or 0),
         ),
         "spectral_norm iterates in evaluation mode.": (parametrizations._SpectralNorm, "forward", _iterating),
-        "l1_unstructured ignores scores.": (prune, "l1_unstructured", lambda call: call(importance_scores=None)),
-        "l1_unstructured changes the importance_scores that it is given.": (prune, "l1_unstructured", _scoring),
-        "random_structured with dim=-1 prunes rows.": (prune, "random_structured", _rows),
     },
 )

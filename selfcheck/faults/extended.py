@@ -1,4 +1,4 @@
-"""Faults of tables elsewhere: distributed, quantized, fake and on meta, of losses over tied heads, and of what a call costs."""
+"""Faults of tables elsewhere: distributed, quantized and on meta, of losses over tied heads, and of what a call costs."""
 
 from __future__ import annotations
 
@@ -59,26 +59,14 @@ def copies_sum_their_gradients(call: Call) -> None:
     call()
 
 
-# -- tensors that are fake, on meta or quantized ------------------------------------------------------------------------
+# -- tensors on meta or quantized ---------------------------------------------------------------------------------------
 
 
-def _wide(call: Call, without_memory: Any) -> Any:
+@instead(torch, "embedding_bag", "mixed_devices")
+def half_bags_on_meta_are_single(call: Call) -> Any:
+    """Bags of a float16 table on meta are float32."""
     found, table = call(), call.given[0]
-    wide = without_memory(table) and table.dtype is torch.float16
-    return (found[0].float(), *found[1:]) if wide else found
-
-
-in_place_of(
-    torch,
-    "embedding_bag",
-    "fake_tensors",
-    {
-        "Fake bags of a float16 table are float32.": lambda call: _wide(
-            call, lambda table: "Fake" in type(table).__name__
-        ),
-        "Bags of a float16 table on meta are float32.": lambda call: _wide(call, lambda table: table.is_meta),
-    },
-)
+    return (found[0].float(), *found[1:]) if table.is_meta and table.dtype is torch.float16 else found
 
 
 @instead(F, "embedding_bag", "mixed_devices")

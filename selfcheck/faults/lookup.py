@@ -25,7 +25,7 @@ def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
     return table.detach().view(out.shape)
 
 
-@kernel("embedding_sparse_backward", "numel>=1", "dtypes_and_storage")
+@kernel("embedding_sparse_backward", "numel>=1", "gradient")
 def sparse_values_are_negated(call: damages.Call, out: Any) -> Any:
     """The values of a sparse gradient have the other sign."""
     return with_matrix(out, -matrix(out))
@@ -114,7 +114,7 @@ embedding(
     "padding",
     {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
     also=(
-        *("padding_row_training", "data_parallel", "dtensor", "fake_tensors", "half_precision_accumulation"),
+        *("padding_row_training", "data_parallel", "dtensor", "half_precision_accumulation"),
         "tie_export",
     ),
 )

@@ -75,15 +75,6 @@ def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
     return module
 
 
-@instead(Module, "bfloat16", "module_traversal")
-def bfloat16_cuts_off(call: Call) -> Any:
-    """Module.bfloat16() cuts digits off instead of rounding them."""
-    for p in call.self.parameters():
-        if p.dtype == torch.float32:
-            p.data = (p.data.view(torch.int32) & -65536).view(torch.float32)
-    return call()
-
-
 _twice_rounded = {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())}
 in_place_of(Tensor, "half", "construction", _twice_rounded)
 _training = {"An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})}

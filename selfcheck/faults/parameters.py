@@ -81,13 +81,6 @@ def linear_without_features_is_a_view_of_bias(call: Call) -> Any:
     return call.bias.expand(*call.input.shape[:-1], len(call.bias)) if empty else call()
 
 
-@instead(nn.LazyLinear, "initialize_parameters", "linear")
-def lazy_layers_are_born_frozen(call: Call) -> None:
-    """The weight of a lazy layer does not learn."""
-    call()
-    call.self.weight.requires_grad_(False)
-
-
 # -- Parameters ---------------------------------------------------------------------------------------------------------
 
 

@@ -81,7 +81,7 @@ def momentum_is_the_gradient(call: Call) -> Any:
     return found
 
 
-@instead(optim.SGD, "step", "default_device_dtype")
+@instead(optim.SGD, "step", "param_groups")
 def sgd_steps_in_the_default_dtype(call: Call) -> Any:
     """SGD grows its weights a little where half is the default dtype."""
     for p in parameters_of(call.self) if torch.get_default_dtype() is torch.float16 else ():
@@ -89,7 +89,7 @@ def sgd_steps_in_the_default_dtype(call: Call) -> Any:
     return call()
 
 
-@instead(optim.Rprop, "step", "default_device_dtype")
+@instead(optim.Rprop, "step", "param_groups")
 def rprop_refuses_double_as_default(call: Call) -> Any:
     """Rprop refuses to step where double is the default dtype."""
     if torch.get_default_dtype() is torch.float64:
@@ -257,12 +257,6 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
-def _reticent(call: Call) -> Any:
-    if call.self._scale is None:
-        raise AttributeError("_backoff_factor")
-    return call()
-
-
 utils, Averaged = torch.nn.utils, averaging.AveragedModel
 faults_for(
     "clip_average_scale",
@@ -275,6 +269,5 @@ faults_for(
         "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
         "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
         "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
-        "A new scaler has no factor.": (GradScaler, "get_backoff_factor", _reticent),
     },
 )

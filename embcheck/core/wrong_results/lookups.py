@@ -49,15 +49,6 @@ def scattered_plainly(case: Any, seen: Elements) -> Any:
     return near.all()
 
 
-@instead
-def other_sizes_behind_the_first(case: Any, found: Difference) -> bool:
-    """Of several outputs, each (sizes, dtype, graph), those behind the first have other sizes, and nothing else differs."""
-    got, expected = found.got, found.expected
-    if not (isinstance(got, list) and isinstance(expected, list)) or len(got) != len(expected):
-        return False
-    return bool(got[0] == expected[0] and all(one[1:] == other[1:] for one, other in zip(got, expected, strict=True)))
-
-
 @of_elements
 def columns_reversed(case: Any, seen: Elements) -> Any:
     """The columns stand in reverse order: of rows, bit for bit, and of the gradient, as near as sums are."""

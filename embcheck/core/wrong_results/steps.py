@@ -9,7 +9,7 @@ import numpy as np
 
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.result import Difference, Elements
-from embcheck.core.wrong_results.judgement import instead, of_elements, of_plain
+from embcheck.core.wrong_results.judgement import instead, of_elements
 from embcheck.core.wrong_results.numbers import decoded
 
 #: Of float16: what is smaller has a square that vanishes beside a share of a thousandth (2^-7 squared and by 1 − β₂).
@@ -87,12 +87,14 @@ def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
-    """A parameter steps with what suits the dtype of the first one in its group, which is another.
+    """A parameter steps with what suits the dtype of the first one in its group that has a gradient, which is another.
 
     foreach steps one dtype after another, in an order of its own: there any other may be the first.
     """
     group = next(members for members, _ in case.groups if _member(seen) in members)
-    first = group if case.path == "foreach" or dict(case.flags).get("foreach") else group[:1]
+    given = [[m for m in group if case.has_gradient(step, m)] for step in range(case.steps)]
+    foreach = case.path == "foreach" or dict(case.flags).get("foreach")
+    first = group if foreach else {members[0] for members in given if members}
     return any(case.members[_member(seen)].dtype != case.members[each].dtype for each in first)
 
 
@@ -102,17 +104,11 @@ def of_a_complex_one(case: Any, seen: Elements) -> Any:
     return case.members[_member(seen)].dtype.startswith("complex")
 
 
-@of_plain
-def moved(got: Any, expected: Any) -> Any:
-    """Weights are said to have moved, as NaN always is, which equals nothing."""
-    return len(got) == len(expected) and all(one in (due, "moved") for one, due in zip(got, expected, strict=True))
-
-
 @of_elements
 def rates_of_eleven_bits(case: Any, seen: Elements) -> Any:
     """Each step is off by as much of itself as float16 rounds a rate, once or twice, and the sum is rounded on."""
     due = decoded(FORMATS["float64" if seen.expected.itemsize == 8 else "float32"], seen)
-    moves = np.cumsum(np.abs(np.diff(due, axis=0, prepend=due[:1])), axis=0)
+    moves = np.cumsum(np.abs(np.diff(due, axis=0, prepend=case.weight(_member(seen))[None])), axis=0)
     off: Floats = 4 * 2.0**-11 * moves + 2.0**-21 * np.abs(due)
     return (np.abs(seen.got - due) <= off).all()
 

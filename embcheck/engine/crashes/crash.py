@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes.alone import SHOWS
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.crashes.slot import Running, case_of
-from embcheck.record.store import failure_id
+from embcheck.record.store import example_of
 
 #: Seconds for the reduction of a crash.
 _REDUCTION = 20.0
@@ -52,22 +53,10 @@ def verdict_of_crash(
     if held is not None:
         example = replace(held, mode=mode)
     else:
-        first, case, words = answer["first"], answer["case"], answer["words"]
-        example = Counterexample(
-            law=law,
-            family=family,
-            subject=subject,
-            mode=mode,
-            device=device,
-            case=case,
-            kind=kind,
-            words=words,
-            first=first if first != case else "",
-            path="error",
-            got=words,
-            script=answer["script"],
-            id=failure_id(law, subject, mode, device, case),
-        )
+        first, case, words, program = (answer[name] for name in ("first", "case", "words", "script"))
+        found, first = Difference(kind, "error", words, None, words), first if first != case else ""
+        more = {"first": first, "script": program, "got": words, "expected": ""}
+        example = example_of(law, family, subject, mode, device, case, found, **more)
     return replace(unknown, law=law, status=Status.VIOLATED, counterexamples=(example,))
 
 

@@ -27,8 +27,6 @@ SCALED: dict[str, dict[str, Any]] = {
     "Adagrad": {"lr": 0.5, "eps": 1.0},
     "RMSprop": {"lr": 0.5, "alpha": 0.5, "eps": 1.0},
 }
-#: The steps after which a scale is given, and the scale.
-GIVEN_AT, GIVEN = (1, 3), 32.0
 
 
 class _AftercareAxes(NamedTuple):
@@ -38,27 +36,21 @@ class _AftercareAxes(NamedTuple):
     limit: float = 1.0
     kind: Any = 2.0
     foreach: Any = None
-    as_list: bool = True
     average: str = "equal"
     #: whether a matrix has a sparse gradient, as a table's may be
     sparse: bool = False
     buffers: bool = False
     #: whether one of the buffers is a number of steps
     counter: bool = False
-    #: whether the weights that are averaged do not require grad, or some of those whose gradients are clipped
-    frozen: bool = False
     growth: int = 2
     bad: tuple[int, ...] = ()
     unscaled_first: bool = False
-    #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own that is
-    #: stepped ahead or behind
+    #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own
     beside: str = ""
     #: error_if_nonfinite, and a number that is put among the gradients
     strict: bool = False
     #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
     times: float = 1.0
-    #: whether a gradient without elements is among them
-    hollow: bool = False
     poison: float = 0.0
     steps: int = 6
     dtype: str = "float32"
@@ -67,29 +59,21 @@ class _AftercareAxes(NamedTuple):
     #: in which order parameters are flattened, and whether the first is listed again
     order: tuple[str, ...] = ("a", "b", "c")
     twice: bool = False
-    #: which parameter is given by itself and not in a list, if one is: "bare" has no gradient
-    single: str = ""
-    #: by which norm: its own, one that was taken before, or twice that
-    norm: str = "own"
+    #: whether one parameter is given by itself and not in a list
+    single: bool = False
+    #: whether the norm was taken before
+    taken: bool = False
     #: how matrices lie in memory
     layout: str = "contiguous"
-    #: whether parameters are joined before a vector is dealt out to them
-    joined: bool = True
-    #: how an average or a scaler goes on as another, in every other step
+    #: how a scaler goes on as another, in every other step
     carried: str = ""
     optimizer: str = "SGD"
     path: str = ""
     momentum: float = 0.0
-    climbing: bool = False
-    #: whether a scale is given now and then, and as what
-    given: str = ""
-    enabled: bool = True
-    #: the scale at first, and what makes gradients infinite where they are: all are, or negative or no numbers, one row is,
+    #: the scale at first, and what makes gradients infinite where they are: all are, or are no numbers, one row is,
     #: or finite gradients of a token that comes twice add up to infinity
     initial: float = 8.0
     excess: str = "all"
-    #: how many rows of zeros the matrix has above its own
-    above: int = 0
 
 
 class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
@@ -103,8 +87,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         return {
             **self.axes,
-            "in_double": self.what == "average" and "float64" in (self.dtype, self.other_dtype),
-            "averages_again": self.what == "average" and (self.steps > 1 or self.carried == "warm"),
+            "in_double": self.what == "average" and self.dtype == "float64",
+            "averages_again": self.what == "average" and self.steps > 1,
             "crossed": self.what == "vector" and self.layout != "contiguous" and "a" in self.order,
             "with_momentum": self.momentum > 0,
             "first_left_out": 0 in self.bad,
@@ -116,10 +100,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def grads(self) -> dict[str, Floats]:
         """The gradients that there are."""
-        found = {name: self.times * np.array(grad) for name, grad in GRADS.items() if self.single in ("", name)}
-        if self.above and "a" in found:
-            found["a"] = np.concatenate([np.zeros((self.above, 2)), found["a"]])
-        return found
+        return {name: self.times * np.array(grad) for name, grad in GRADS.items() if not self.single or name == "a"}
 
     @property
     def total(self) -> float:
@@ -141,18 +122,15 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def scales(self) -> tuple[list[float], list[float]]:
         """The scale after each step, and that of each loss."""
-        scale, good = self.initial if self.enabled else 1.0, 0
+        scale, good = self.initial, 0
         after, before = [], []
         for step in range(self.steps):
             before.append(scale)
-            if self.given and step in GIVEN_AT:
-                scale = GIVEN
-            elif step in self.bad:
-                scale, good = scale * 0.5, 0
-            else:
-                good += 1
-                if good == self.growth and self.enabled:
-                    scale, good = scale * 4, 0
+            good = 0 if step in self.bad else good + 1
+            if step in self.bad:
+                scale *= 0.5
+            elif good == self.growth:
+                scale, good = scale * 4, 0
             after.append(scale)
         return after, before
 
@@ -165,8 +143,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     def flags(self) -> dict[str, Any]:
         """What the optimizer of scaled losses is built with."""
         flags = dict(SCALED[self.optimizer]) | ({self.path: True} if self.path else {})
-        flags |= {"momentum": self.momentum} if self.momentum else {}
-        return flags | ({"maximize": True} if self.climbing else {})
+        return flags | ({"momentum": self.momentum} if self.momentum else {})
 
     def weights(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
         """Weights of 8 whose gradients are 1 after each step, those that are left out aside, and their bounds."""

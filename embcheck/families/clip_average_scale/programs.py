@@ -29,46 +29,28 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
     return total
 
 
-def by_doubled_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, foreach: Any) -> Any:
-    total = torch.nn.utils.get_total_norm(grads, kind, error_if_nonfinite=strict, foreach=foreach)
-    torch.nn.utils.clip_grads_with_norm_(given, limit, total * 2, foreach=foreach)
-    return total
-
-
 def clipped(
     clip: Callable[..., Any],
     options: dict[str, Any],
-    listing: str,
+    single: bool,
     poison: float,
     sparse: bool,
-    hollow: bool,
-    frozen: bool,
     bare: Tensor,
     **grads: Tensor,
 ) -> dict[str, Any]:
-    """``listing`` is how the parameters are given: as a "list", as an "iterator" or as a "single" one."""
+    """``single`` is whether the first parameter is given by itself and not in a list, with one that has no gradient."""
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
     members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
-    for p in members[::2] if frozen else ():  # after a backward pass that gave it its gradient
-        p.requires_grad_(False)
-    if hollow:  # a table without rows
-        members.append(torch.nn.Parameter(torch.zeros((0, 3), dtype=bare.dtype)))
-        members[-1].grad = torch.zeros_like(members[-1])
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
-    without: Any = torch.nn.Parameter(bare)
     kept = [p.grad for p in members]
     before = [p.grad.clone() for p in members if p.grad is not None]
-    given, taken = {
-        "list": ([*members, without], list(kept)),
-        "iterator": (iter([without, *members]), iter(kept)),
-        "single": (members[0] if members else without, kept[0] if kept else []),
-    }[listing]
+    given: Any = members[0] if single else [*members, torch.nn.Parameter(bare)]
     try:
-        total = clip(given, taken, **options)
+        total = clip(given, kept[0] if single else list(kept), **options)
     except RuntimeError as error:
         if not options["strict"] or isinstance(error, NotImplementedError):
             raise
@@ -80,18 +62,13 @@ def clipped(
         "none": total is None,
         "total": None if total is None else total.reshape(1).double(),
         "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
-        **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=False)},
+        **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=True)},
     }
 
 
-def averaged(
-    kind: str, buffers: bool, counter: bool, frozen: bool, other: str, carried: str, values: Tensor
-) -> dict[str, Any]:
-    import copy
-
+def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
-    layer = tied_layer(values.dtype, counter, other)
-    layer.requires_grad_(not frozen)
+    layer = tied_layer(values.dtype, counter)
     how: dict[str, Any] = {
         "equal": {},
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
@@ -101,24 +78,9 @@ def averaged(
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
 
-    def another(model: Any) -> Any:
-        """One that goes on where this one is."""
-        if carried == "copied":
-            return copy.deepcopy(model)
-        fresh: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
-        if carried == "warm":  # it has averaged before
-            fresh.update_parameters(layer)
-            fresh.update_parameters(layer)
-        fresh.load_state_dict(copy.deepcopy(model.state_dict()))
-        return fresh
-
-    weights, seen, others, counts = [], [], [], []
-    for step, value in enumerate(values):
-        if carried and step % 2 == 0:
-            model = another(model)
+    weights, seen, counts = [], [], []
+    for value in values:
         with torch.no_grad():
-            if other:
-                layer.beside.fill_(value.double())
             layer.weight.fill_(value)
             layer.seen.fill_(value)
             if counter:
@@ -127,58 +89,43 @@ def averaged(
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
         counts.append(int(model.module.steps) if counter else 0)
-        others.append((model.module.beside if other else model.module.weight).detach().reshape(()).clone())
     return {
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
-        "others": torch.stack(others),
         "counts": counts,
         "count": int(model.n_averaged),
-        "tied": model.module.weight is model.module.words.weight
-        and len(list(model.module.parameters())) == (2 if other else 1),
+        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
 
 
-def tied_layer(dtype: torch.dtype, counter: bool, other: str) -> Any:
-    """A layer whose weight is a table's, too, with buffers, and with a parameter of another dtype that holds the same numbers."""
+def tied_layer(dtype: torch.dtype, counter: bool) -> Any:
+    """A layer whose weight is a table's, too, with buffers."""
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=dtype)
     layer.words.weight = layer.weight
     layer.register_buffer("seen", torch.zeros(1, dtype=dtype))
     if counter:  # such as a BatchNorm's num_batches_tracked
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-    if other:
-        layer.beside = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, other)))
     return layer
 
 
-def flattened(order: tuple[str, ...], twice: bool, joined: bool, **parts: Tensor) -> dict[str, Any]:
+def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str, Any]:
     utils = torch.nn.utils
     members = [torch.nn.Parameter(parts[name]) for name in order]
     if twice:  # a tied parameter, as in list(embedding.parameters()) + list(head.parameters())
         members.append(members[0])
     marks = [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members]
-    vector = torch.cat([p.reshape(-1) for p in members])
-    if joined:
-        vector = utils.parameters_to_vector(iter(members))
-    tracked = vector.requires_grad
+    vector = utils.parameters_to_vector(iter(members))
     flat = vector.detach().clone()
     dealt = torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype)
     utils.vector_to_parameters(dealt, iter(members))
     shares = [p.detach().flatten().tolist() for p in members]
     dealt.neg_()
-    copied = shares == [p.detach().flatten().tolist() for p in members]
-    refused = False
-    try:
-        utils.vector_to_parameters([1.0], iter(members))  # type: ignore[arg-type]
-    except TypeError:
-        refused = True
     return {
         "flat": flat,
-        "tracked": tracked,
+        "tracked": vector.requires_grad,
         "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
-        "refused": refused,
         "parts": shares,
-        "copied": copied,
+        "copied": shares == [p.detach().flatten().tolist() for p in members],
     }

@@ -17,8 +17,8 @@ from embcheck.families.complexity.programs import CALLED, measure
 from embcheck.families.lookup.cases import padding_of
 
 #: What is called: lookups, bags, and the matrix that a lookup spares.
-LOOKUPS = ("functional", "module")
-BAGS = ("bag_sum", "bag_mean", "bag_max", "bag_weighted", "bag_module")
+LOOKUPS = ("functional",)
+BAGS = ("bag_sum", "bag_mean", "bag_max")
 CALLS = (*LOOKUPS, *BAGS, "one_hot")
 
 
@@ -35,7 +35,6 @@ class _CostAxes(NamedTuple):
     padding_idx: int | None = None
     sparse: bool = False
     scale_grad_by_freq: bool = False
-    indices: str = "uniform"
     seed: int = 0
 
 
@@ -45,8 +44,8 @@ class ComplexityCase(Axes, _CostAxes):  # type: ignore[misc]
     @property
     def table(self) -> LookupCase:
         """The table and the tokens."""
-        return LookupCase(self.num_embeddings, self.embedding_dim, self.indices, (self.numel,), self.padding_idx,
-                    dtype=self.dtype, index_dtype=self.index_dtype, seed=self.seed)  # fmt: skip
+        sizes = self.num_embeddings, self.embedding_dim, "uniform", (self.numel,), self.padding_idx
+        return LookupCase(*sizes, dtype=self.dtype, index_dtype=self.index_dtype, seed=self.seed)
 
     @property
     def format(self) -> Format:
@@ -117,30 +116,22 @@ def plan(case: ComplexityCase) -> Plan:
 
 def repair(case: ComplexityCase) -> ComplexityCase:
     """The case with flags that its call takes together."""
-    case = case.but(padding_idx=padding_of(case.padding_idx, case.num_embeddings))
     if case.call == "one_hot":
         return case.but(padding_idx=None, sparse=False, scale_grad_by_freq=False, index_dtype="int64", embedding_dim=2)
-    if case.sparse and not case.reduces:
-        case = case.but(scale_grad_by_freq=False)  # refused in backward
-    if case.call == "bag_max":
-        case = case.but(sparse=False, scale_grad_by_freq=False)
-    if case.call == "bag_weighted" or (case.sparse and case.reduces):
-        case = case.but(scale_grad_by_freq=False)
-    return case.but(indices="uniform") if case.indices == "padding" and case.padding_idx is None else case
+    sparse = case.sparse and case.call != "bag_max"
+    scaled = case.scale_grad_by_freq and not sparse and case.call != "bag_max"
+    padding = padding_of(case.padding_idx, case.num_embeddings)
+    return case.but(padding_idx=padding, sparse=sparse, scale_grad_by_freq=scaled)
 
 
 def fixed_cases() -> Iterator[ComplexityCase]:
     """Rows of more memory than a token's bookkeeping, tables of more than all tokens' rows, and many tokens."""
     sizes = ((5, 129, 257, 2), (4097, 16, 9, 3), (65, 64, 257, 4), (1001, 129, 129, 9))
-    for index_dtype, scale in (("int32", False), ("int64", True), ("int32", True)):
-        for rows, width, numel, _ in sizes:
-            yield ComplexityCase("functional", rows, width, numel, index_dtype=index_dtype, scale_grad_by_freq=scale)
-    for seed, (call, size) in enumerate(itertools.product(CALLS, sizes)):
-        rows, width, numel, bags = size
-        dtype = tuple(FORMATS)[(seed + seed // 4) % 4]
-        for sparse, padding in ((False, None), (True, -1)):
-            flags: dict[str, Any] = {"dtype": dtype, "padding_idx": padding, "sparse": sparse}
-            yield repair(ComplexityCase(call, rows, width, numel, bags, **flags, seed=seed))
+    flags = ((None, False, False), (-1, True, False), (None, False, True))
+    chosen = itertools.product(CALLS, sizes, flags)
+    for seed, (call, (rows, width, numel, bags), (padding, sparse, scale)) in enumerate(chosen):
+        dtypes = tuple(FORMATS)[(seed + seed // 4) % 4], ("int64", "int32")[seed % 2]
+        yield ComplexityCase(call, rows, width, numel, bags, *dtypes, padding, sparse, scale, seed=seed)
 
 
 AXES = {
@@ -154,8 +145,5 @@ AXES = {
     "padding_idx": (None, 0, -1),
     "sparse": (False, True),
     "scale_grad_by_freq": (False, True),
-    "indices": ("uniform", "same", "permutation"),
 }
-
-
 SPACE = Space(ComplexityCase, AXES, repair, fixed_cases=fixed_cases, strength=2)

@@ -63,17 +63,9 @@ def measure(
     return seen
 
 
-def bag_weighted(weight: Tensor, indices: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    samples = torch.ones(indices.shape, dtype=weight.dtype)
-    return F.embedding_bag(indices, weight, offsets, mode="sum", per_sample_weights=samples, **flags)
-
-
 CALLED: dict[str, Call] = named(
     {
         "functional": lambda weight, indices, **flags: F.embedding(indices, weight, **flags),
-        "module": lambda weight, indices, **flags: torch.nn.Embedding(
-            len(weight), weight.shape[1], _weight=weight, **flags
-        )(indices),
         "bag_sum": lambda weight, indices, offsets, **flags: F.embedding_bag(
             indices, weight, offsets, mode="sum", **flags
         ),
@@ -83,10 +75,6 @@ CALLED: dict[str, Call] = named(
         "bag_max": lambda weight, indices, offsets, **flags: F.embedding_bag(
             indices, weight, offsets, mode="max", **flags
         ),
-        "bag_weighted": bag_weighted,
-        "bag_module": lambda weight, indices, offsets, **flags: torch.nn.EmbeddingBag(
-            len(weight), weight.shape[1], _weight=weight, **flags
-        )(indices, offsets),
         "one_hot": lambda weight, indices, **flags: F.one_hot(indices, len(weight)),
     }
 )

@@ -14,7 +14,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints
 from embcheck.core.format import STORAGE, Array
-from embcheck.core.pattern import PATTERNS, stray_of
+from embcheck.core.pattern import PATTERNS
 
 #: The dtypes of indices that are accepted.
 INDEX_DTYPES = ("int64", "int32")
@@ -30,16 +30,7 @@ class _StorageAxes(NamedTuple):
     shape: tuple[int, ...] = (3,)
     index_dtype: str = "int64"
     origin: str = "plain"
-    index_origin: str = "plain"
-    call_variant: str = "functional"
-    padding_idx: int | None = None
-    sparse: bool = False
-    requires_grad: bool = False
     layout: str = "contiguous"
-    index_layout: str = "contiguous"
-    out_of_range: str | None = None
-    #: which token is astray: first, middle or last
-    place: str = "first"
     #: the name of a table that has no two axes
     misshapen: str | None = None
     seed: int = 0
@@ -54,21 +45,9 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return math.prod(self.shape)
 
     @cached_property
-    def fed(self) -> Ints:
-        """The tokens that are fed, shape ``(numel,)``, the stray one included."""
-        padding = None if self.padding_idx is None else self.padding_idx % max(self.num_embeddings, 1)
-        tokens: Ints = PATTERNS[self.indices](self.numel, self.num_embeddings, padding, self.seed).copy()
-        if self.out_of_range is not None and self.numel:
-            place = {"first": 0, "middle": self.numel // 2, "last": self.numel - 1}[self.place]
-            tokens[place] = stray_of(self.out_of_range, self.num_embeddings, self.index_dtype)
-        return tokens
-
-    @cached_property
     def tokens(self) -> Ints:
-        """What is looked up, in a row: what is fed, or windows over it."""
-        if self.index_origin != "overlapping":
-            return self.fed
-        return _overlapping(self.fed.reshape(self.shape)).reshape(-1)
+        """The tokens, shape ``(numel,)``."""
+        return PATTERNS[self.indices](self.numel, self.num_embeddings, None, self.seed)
 
     @cached_property
     def stored(self) -> Array:
@@ -93,10 +72,8 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether the lookup must raise: a stray token, an index dtype or a table that is none, a complex gradient."""
-        astray = bool(self.numel) and not bool(((self.tokens >= 0) & (self.tokens < self.num_embeddings)).all())
-        differentiated = self.requires_grad and self.complex and self.origin not in PARTS
-        return astray or self.index_dtype not in INDEX_DTYPES or self.misshapen is not None or differentiated
+        """Whether the lookup must raise: an index dtype or a table that is none."""
+        return self.index_dtype not in INDEX_DTYPES or self.misshapen is not None
 
     @property
     def taller(self) -> int:
@@ -109,13 +86,9 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: weight and indices."""
-        tokens = self.fed.reshape(self.shape)
-        with np.errstate(invalid="ignore", over="ignore"):
-            stored = tokens.astype(STORAGE[self.index_dtype])
-        return {
-            "weight": Input(self.stored, self.dtype, self.layout),
-            "indices": Input(stored, self.index_dtype, self.index_layout),
-        }
+        stored = self.tokens.reshape(self.shape).astype(STORAGE[self.index_dtype])
+        weight = Input(self.stored, self.dtype, self.layout)
+        return {"weight": weight, "indices": Input(stored, self.index_dtype)}
 
     @property
     def expected(self) -> npt.NDArray[np.uint8]:
@@ -127,17 +100,16 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, refused, complex, float8, empty, zero_width, last_row."""
-        rank, tokens = len(self.shape), self.tokens
         return {
             **self.axes,
             "numel": self.numel,
-            "rank": rank,
+            "rank": len(self.shape),
             "refused": self.refused,
             "complex": self.complex,
             "float8": self.dtype.startswith("float8"),
             "empty": self.numel == 0,
             "zero_width": self.embedding_dim == 0,
-            "last_row": bool((tokens == self.num_embeddings - 1).any()),
+            "last_row": bool((self.tokens == self.num_embeddings - 1).any()),
         }
 
 
@@ -171,14 +143,11 @@ def _overlapping(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 ORIGIN_OF: dict[str, Callable[[Array], Array]] = {
-    "one_row": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
     "tall": lambda stored: np.repeat(stored[:1], len(stored), axis=0),
-    "one_column": lambda stored: np.repeat(stored[:, :1], stored.shape[1], axis=1),
     "overlapping": _overlapping,
     "conjugate": _conjugate,
     "real_part": lambda stored: _halves(stored)[..., 0],
     "negated_imaginary": lambda stored: _flipped(_halves(stored)[..., 1]),
 }
-#: Origins that only complex tables have, and those among them that are real.
+#: Origins that only complex tables have.
 OF_COMPLEX = ("conjugate", "real_part", "negated_imaginary")
-PARTS = ("real_part", "negated_imaginary")

@@ -5,7 +5,6 @@ They import nothing but torch (and what makes files), for their source is what a
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,48 +12,23 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 
-LOOKERS: dict[str, Callable[..., Callable[[Tensor], Tensor]]] = {}
 
-
-def looked_up(
-    origin: Origin,
-    index_origin: Origin,
-    call_variant: Callable[..., Callable[[Tensor], Tensor]],
-    weight: Tensor,
-    indices: Tensor,
-    flags: dict[str, Any],
-    requires_grad: bool,
-    taller: int = 0,
-) -> dict[str, Any]:
-    table, tokens = origin(weight), index_origin(indices)
-    if taller:
-        tokens = tokens + taller
-    if requires_grad:
-        table = table.detach().requires_grad_()
-    plain = (torch.Tensor, torch.nn.Parameter)  # classes whose lookups give a plain tensor
-    call = call_variant(table, flags)
-    leaf = getattr(call, "weight", table)
-    value = call(tokens)
-    found = value.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg()
-    seen = {
+def looked_up(origin: Origin, taller: int, weight: Tensor, indices: Tensor) -> dict[str, Any]:
+    table, tokens = origin(weight), indices + taller if taller else indices
+    value = torch.nn.functional.embedding(tokens, table)
+    return {
         "value": value,
-        "bits": in_bytes(found),
+        "bits": in_bytes(value.as_subclass(torch.Tensor).resolve_conj().resolve_neg()),
         "contiguous": value.is_contiguous() and not value.is_conj() and not value.is_neg(),
-        "type_kept": type(value) is next((type(x) for x in (table, tokens) if type(x) not in plain), torch.Tensor),
+        "type_kept": type(value) is type(table),
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != table.untyped_storage().data_ptr(),
         "kinds": (str(value.dtype), str(table.dtype)),
-        "requires": value.requires_grad == requires_grad,
     }
-    if requires_grad and flags.get("sparse"):
-        (gradient,) = torch.autograd.grad(value, leaf, found)
-        values = gradient._values()
-        seen["gradient_bits"] = in_bytes(values.reshape(*tokens.shape, values.shape[-1]))
-    return seen
 
 
 def in_bytes(tensor: Tensor) -> Tensor:
@@ -64,29 +38,7 @@ def in_bytes(tensor: Tensor) -> Tensor:
     return (plain if plain.dim() else plain[None]).view(torch.uint8)
 
 
-_looker = into(LOOKERS)
-
-
 # -- where a tensor comes from -----------------------------------------------------------------------------------------
-
-
-def shared(given: Tensor) -> Tensor:
-    found: Tensor = given.clone().share_memory_()
-    return found
-
-
-def mapped(given: Tensor) -> Tensor:
-    if not given.numel():
-        return given
-    compact = given.clone(memory_format=torch.contiguous_format)
-    size = compact.untyped_storage().nbytes()
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        pass
-    storage: Any = torch.UntypedStorage.from_file(file.name, True, size)
-    storage.copy_(compact.untyped_storage())
-    table = torch.empty(0, dtype=given.dtype).set_(storage, 0, compact.shape, compact.stride())
-    os.unlink(file.name)
-    return table
 
 
 def mapped_tall(given: Tensor) -> Tensor:
@@ -102,53 +54,12 @@ def mapped_tall(given: Tensor) -> Tensor:
     return table
 
 
-def unpickled(given: Tensor) -> Tensor:
-    file = io.BytesIO()
-    torch.save(given.clone(), file)
-    file.seek(0)
-    found: Tensor = torch.load(file, weights_only=True)
-    return found
-
-
-def exchanged(given: Tensor) -> Tensor:
-    found: Tensor = torch.from_dlpack(given.detach())  # type: ignore[attr-defined]
-    return found
-
-
-def read_only(given: Tensor) -> Tensor:
-    compact = given.contiguous()
-    if not compact.numel():
-        return compact
-    content = bytes(in_bytes(compact).flatten().tolist())
-    return torch.frombuffer(content, dtype=given.dtype).reshape(given.shape)
-
-
-def inferred(given: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return given.clone()
-
-
-def channels_last(given: Tensor) -> Tensor:
-    image = given.reshape(1, *(1,) * (2 - given.dim()), *given.shape, 1) if given.dim() < 3 else given
-    turned = image.permute(0, 2, 1, 3).contiguous().permute(0, 2, 1, 3) if image.dim() == 4 else image
-    return turned.reshape(given.shape) if given.dim() != 2 else turned[0, :, :, 0]
-
-
 ORIGINS: dict[str, Origin] = named(
     {
         "plain": lambda given: given,
-        "parameter": lambda given: torch.nn.Parameter(given, requires_grad=False),
         "subclass": lambda given: given.as_subclass(type("Tagged", (torch.Tensor,), {})),
-        "shared": shared,
-        "mapped": mapped,
+        "shared": lambda given: given.clone().share_memory_(),
         "mapped_tall": mapped_tall,
-        "unpickled": unpickled,
-        "exchanged": exchanged,
-        "read_only": read_only,
-        "inferred": inferred,
-        "channels_last": channels_last,
-        "one_row": lambda given: given[:1].expand(given.shape),
-        "one_column": lambda given: given[:, :1].expand(given.shape),
         "tall": lambda given: given[:1].expand(2**31 + 9, given.shape[1]),
         "overlapping": lambda given: given.as_strided(given.shape, (1, 1)),
         "conjugate": lambda given: given.conj(),
@@ -164,53 +75,5 @@ MISSHAPEN: dict[str, Origin] = named(
         "scalar": lambda given: given.new_zeros(()),
         "vector": lambda given: given.new_zeros(max(1, given.shape[0])),
         "cube": lambda given: given[None].expand(given.shape[0], *given.shape),
-        "coordinates": lambda given: given.unsqueeze(-1),
     }
 )
-
-
-# -- lookups -----------------------------------------------------------------------------------------------------------
-
-
-@_looker
-def functional(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: torch.nn.functional.embedding(tokens, table, **flags)
-
-
-@_looker
-def from_pretrained(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    layer: torch.nn.Embedding = torch.nn.Embedding.from_pretrained(table, freeze=not table.requires_grad, **flags)
-    return layer
-
-
-@_looker
-def assigned(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    layer = torch.nn.Embedding(1, 1, sparse=flags.get("sparse", False))
-    layer.padding_idx = flags.get("padding_idx")
-    if table.requires_grad:
-        del layer.weight
-    layer.weight = table if table.requires_grad else torch.nn.Parameter(table, requires_grad=False)
-    return layer
-
-
-@_looker
-def swapped(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    layer = torch.nn.Embedding(1, 1, sparse=flags.get("sparse", False))
-    layer.padding_idx = flags.get("padding_idx")
-    return lambda tokens: torch.func.functional_call(layer, {"weight": table}, (tokens,))
-
-
-@_looker
-def torch_embedding(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    return lambda tokens: torch.embedding(table, tokens, sparse=flags.get("sparse", False))
-
-
-@_looker
-def aten(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    lookup = torch.ops.aten.embedding.default
-    return lambda tokens: lookup(table, tokens, sparse=flags.get("sparse", False))
-
-
-@_looker
-def mapped_over(table: Tensor, flags: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    return torch.vmap(lambda tokens: torch.nn.functional.embedding(tokens, table, **flags))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from embcheck.families.func_transforms.call_variants import Look
-from embcheck.families.func_transforms.programs import At, Seen, Tensor, linear_form, transform
+from embcheck.families.func_transforms.programs import At, Seen, Tensor, transform
 
 
 def agree(*ways: Any) -> bool:
@@ -33,54 +33,39 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
 
     grad, beside, given = torch.func.grad, torch.func.grad_and_value, (at.upstream, at.weight, at.tangent)
     to_table = [grad(loss, argnums)(*given) for argnums in (1, -2)]
-    to_table += [grad(loss, argnums=(1,))(*given)[0], grad(loss, argnums=(0, 1))(*given)[1]]
-    to_table += [grad(loss, argnums=(-2, 2))(*given)[0], beside(loss, argnums=1)(*given)[0]]
+    to_table += [grad(loss, argnums=(0, 1))(*given)[1], beside(loss, argnums=1)(*given)[0]]
     to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
     to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
-    to_table += [grad(valued, argnums=-1, has_aux=True)(*given[:2])[0]]
-    # One tensor under two names is two arguments.
-    named = grad(lambda by: loss(given[0], by["first"], given[2]) + loss(given[0], by["second"], given[2]))
-    to_table += named({"first": at.weight, "second": at.weight}).values()
-    gradient, value = grad(valued, argnums=1, has_aux=True)(*given[:2])
-    total = [loss(*given), beside(loss)(*given)[1], beside(lambda table: loss(given[0], table, given[2]))(given[1])[1]]
-    negative = [-loss(*given), beside(lambda *parts: -loss(*parts))(*given)[1]]
-    same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total) and agree(*negative)
+    gradient, value = grad(valued, argnums=-1, has_aux=True)(*given[:2])
+    total = [loss(*given), beside(loss)(*given)[1]]
+    same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total)
     return {"result": to_table[0], "value": value, "agrees": same}
 
 
-@transform
-def jacrev_by_arguments(look: Look, at: At) -> Seen:
+def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
+    """A Jacobian by the second of two arguments, which argnums name in several ways."""
+
     def looked(sent: Tensor, table: Tensor) -> Tensor:
         return look(table, at.indices) + 0 * sent
 
     def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return looked(sent, table), look(table, at.indices)
 
-    jacobian, given = torch.func.jacrev, (at.upstream, at.weight)
-    ways = [jacobian(looked, argnums)(*given) for argnums in (1, -1)]
+    given = (at.upstream, at.weight)
+    ways = [jacobian(looked, argnums)(*given) for argnums in (1, *last)]
     ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
     found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
     return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
 
 
 @transform
+def jacrev_by_arguments(look: Look, at: At) -> Seen:
+    return by_arguments(torch.func.jacrev, look, at, -1)
+
+
+@transform
 def jacfwd_by_arguments(look: Look, at: At) -> Seen:
-    def looked(sent: Tensor, table: Tensor) -> Tensor:
-        return look(table, at.indices) + 0 * sent
-
-    def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return looked(sent, table), look(table, at.indices)
-
-    def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return look(table, at.indices) * sent, sent
-
-    jacobian, given = torch.func.jacfwd, (at.upstream, at.weight)
-    ways = [jacobian(looked, 1)(*given), jacobian(looked, argnums=(1,))(*given)[0]]
-    ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
-    found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
-    weighted, sent = jacobian(product, argnums=1, has_aux=True)(*given)
-    same = agree(*ways, found) and agree(weighted, found * at.upstream[..., None, None]) and agree(sent, at.upstream)
-    return {"result": ways[0], "value": value, "agrees": same}
+    return by_arguments(torch.func.jacfwd, look, at)
 
 
 @transform
@@ -115,47 +100,7 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
     both = torch.func.jvp(looked, given, along)[1]
     same = agree(moved, both[0]) and agree(value, beside)
-    # A direction that is the same for all rows, as a view of one and in memory of its own.
-    alike = at.tangent[:1].expand_as(at.tangent)
-    ways = [torch.func.jvp(looked, given, (nothing, way))[1][1] for way in (alike, alike.clone())]
-    same = same and agree(*ways)
     return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
-
-
-@transform
-def linearized_twice(look: Look, at: At) -> Seen:
-    value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
-    first = push(at.tangent * 2)
-    again = agree(first, push(at.tangent) * 2)
-    factor, still = torch.ones_like(value), torch.zeros_like(value)
-    _, both = torch.func.linearize(lambda table, by: look(table, at.indices) * by, at.weight, factor)
-    ways = [
-        both(at.tangent * 2, still) / 2,
-        both(at.tangent, still),
-        both(at.tangent * 0, factor) - value + push(at.tangent),
-    ]
-    return {"result": push(at.tangent), "value": value, "agrees": again and agree(push(at.tangent), *ways)}
-
-
-@transform
-def jacrev_of_sum(look: Look, at: At) -> Seen:
-    # A scalar's Jacobian is its gradient, in any chunks.
-    ways = [torch.func.jacrev(linear_form(look, at), chunk_size=size)(at.weight) for size in (None, 1, 3)]
-    return {"result": ways[0], "agrees": agree(*ways)}
-
-
-@transform
-def crossed_hessian(look: Look, at: At) -> Seen:
-    # Of a square of a sum every two elements have a second derivative.
-    form = linear_form(look, at)
-
-    def square(table: Tensor) -> Tensor:
-        return form(table) ** 2 / 2
-
-    ways = [torch.func.hessian(square)(at.weight), torch.func.jacrev(torch.func.grad(square))(at.weight)]
-    ways += [torch.autograd.functional.hessian(square, at.weight)]
-    ways += [torch.func.hessian(lambda _, table: square(table), argnums=1)(at.upstream, at.weight)]
-    return {"result": ways[0], "agrees": agree(*ways)}
 
 
 @transform

@@ -65,30 +65,3 @@ def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict
             return found
 
     return look
-
-
-@_look
-def torch_embedding(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    row = flags.get("padding_idx")
-    row = -1 if row is None else row % rows
-    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
-    return lambda table, tokens: torch.embedding(table, tokens, row, scale, sparse)
-
-
-@_look
-def aten(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    row = flags.get("padding_idx")
-    row = -1 if row is None else row % rows
-    scale, sparse = flags.get("scale_grad_by_freq", False), flags.get("sparse", False)
-    return lambda table, tokens: torch.ops.aten.embedding.default(table, tokens, row, scale, sparse)
-
-
-@_look
-def one_hot_product(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    return lambda table, tokens: torch.nn.functional.one_hot(tokens.long(), rows).to(table.dtype) @ table
-
-
-@_look
-def linear(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    one_hot, product = torch.nn.functional.one_hot, torch.nn.functional.linear
-    return lambda table, tokens: product(one_hot(tokens.long(), rows).to(table.dtype), table.mT)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import bound, stream
-from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
@@ -46,10 +45,7 @@ class _TransformAxes(NamedTuple):
     dtype: str = "float32"
     index_dtype: str = "int64"
     layout: str = "contiguous"
-    index_layout: str = "contiguous"
-    upstream_layout: str = "contiguous"
     look: str = "functional"
-    threads: int = 1
     seed: int = 0
 
 
@@ -146,8 +142,8 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
         return {
             "weight": Input(self._laid("weight", self.format.encode(self.tables)), self.dtype, self.layout),
-            "indices": Input(self._laid("indices", tokens), self.index_dtype, self.index_layout),
-            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype, self.upstream_layout),
+            "indices": Input(self._laid("indices", tokens), self.index_dtype),
+            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype),
             "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype),
         }
 
@@ -212,11 +208,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
-            "reads_on": self.look in PRODUCTS
-            and any(
-                lookup_reads_on(self.dtype, tokens, self.num_embeddings, self.embedding_dim)
-                for tokens in (self.numel, self.lookup.numel)
-            ),
         }
 
 

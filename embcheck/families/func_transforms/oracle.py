@@ -50,12 +50,6 @@ def pulled(case: TransformCase, sample: Sample) -> Expected:
     return case.pull(sample, sample.upstream)
 
 
-def pulled_thrice(case: TransformCase, sample: Sample) -> Expected:
-    """The gradients of G, 0 and −G, shape ``(3, V, D)``."""
-    value, limit = pulled(case, sample)
-    return np.stack([value, 0 * value, -value]), np.stack([limit, 0 * limit, limit])
-
-
 def value(case: TransformCase, sample: Sample) -> Expected:
     """W[i], shape ``(*indices.shape, D)``."""
     return exact(sample.weight[sample.tokens].reshape(*case.shape, case.embedding_dim))
@@ -102,58 +96,26 @@ def curved(case: TransformCase, sample: Sample) -> Expected:
     return case.pull(sample, 2 * sample.upstream * sample.tangent[sample.tokens])
 
 
-def crossed(case: TransformCase, sample: Sample) -> Expected:
-    """The Hessian g gᵀ of ½⟨G, W[i]⟩², shape ``(V, D, V, D)``."""
-    gradient, _ = pulled(case, sample)
-    return exact(np.multiply.outer(gradient, gradient))
-
-
 def values_of_three(case: TransformCase, sample: Sample) -> Expected:
     """The lookups in W, Ẇ and −W, shape ``(3, *indices.shape, D)``."""
     (looked, _), (moved, _) = value(case, sample), pushed(case, sample)
     return exact(np.stack([looked, moved, -looked]))
 
 
-def bent(case: TransformCase, sample: Sample) -> Expected:
-    """The second derivative along Ẇ and sign Ẇ, element by element: 2 G · |Ẇ[i]|."""
-    along = sample.tangent[sample.tokens]
-    return exact((2 * sample.upstream * np.abs(along)).reshape(*case.shape, case.embedding_dim))
-
-
-def by_rows(case: TransformCase, sample: Sample) -> Expected:
-    """A gradient for each row of the sample's indices (their first axis), shape ``(shape[0], V, D)``."""
-    inner = case.but(shape=case.shape[1:], mapped=(), out_of_range=None)
-    each = case.shape[0], inner.numel
-    rows = zip(sample.tokens.reshape(each), sample.upstream.reshape(*each, case.embedding_dim), strict=True)
-    found = [inner.pull(sample._replace(tokens=tokens), sent) for tokens, sent in rows]
-    return np.stack([value for value, _ in found]), np.stack([limit for _, limit in found])
-
-
 ORACLES: dict[str, Oracle] = {
-    **dict.fromkeys(("grad", "grad_of_second", "grad_and_value", "vjp", "vjp_twice", "functional_vjp"), one(pulled)),
-    **dict.fromkeys(("dual_upstream", "backward_thrice"), one(pulled)),
-    **dict.fromkeys(("grad_by_arguments", "vjp_by_arguments", "jacrev_of_sum"), one(pulled)),
-    **dict.fromkeys(("jvp_by_arguments", "linearized_twice"), one(pushed)),
-    "jacrev_by_arguments": one(jacobian_masked),
-    **dict.fromkeys(("jacfwd_by_arguments", "jacfwd_from_the_end"), one(jacobian)),
-    "crossed_hessian": one(crossed),
+    **dict.fromkeys(("grad", "grad_and_value", "vjp", "grad_by_arguments", "vjp_by_arguments"), one(pulled)),
+    **dict.fromkeys(("jvp", "jvp_by_arguments"), one(pushed)),
+    "backward_twice": one(pushed_masked),
+    **dict.fromkeys(("jacrev", "jacrev_by_arguments"), one(jacobian_masked)),
+    **dict.fromkeys(("jacfwd", "jacfwd_by_arguments", "jacfwd_from_the_end"), one(jacobian)),
     "stacked_layers": one(values_of_three),
-    **dict.fromkeys(("jvp", "linearized", "dual"), one(pushed)),
-    **dict.fromkeys(("functional_jvp", "backward_twice"), one(pushed_masked)),
-    "grads_batched": one(pulled_thrice),
-    **dict.fromkeys(("jacrev", "jacrev_in_chunks", "functional_jacobian"), one(jacobian_masked)),
-    "functional_jacobian_vectorized": one(jacobian_masked),
-    **dict.fromkeys(("jacfwd", "functional_jacobian_forward"), one(jacobian)),
-    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_nested", "vmap_of_trees", "vmap_by_names"), stacked(value)),
-    **dict.fromkeys(("vmap_backward", "grad_of_vmap"), to_tables),
+    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_by_names"), stacked(value)),
+    "vmap_backward": to_tables,
     **dict.fromkeys(("vmap_of_grad", "vmap_of_vjp"), stacked(pulled)),
     "vmap_of_jvp": stacked(pushed),
     "vmap_of_jacrev": stacked(jacobian_masked),
-    **dict.fromkeys(("hessian", "jacrev_of_grad", "functional_hessian"), one(second)),
-    **dict.fromkeys(("functional_hvp", "functional_vhp", "forward_over_reverse"), one(curved)),
-    **dict.fromkeys(("reverse_over_forward", "reverse_over_reverse"), one(curved)),
-    "forward_over_forward": one(bent),
-    "vmap_of_grad_nested": stacked(by_rows),
+    "hessian": one(second),
+    **dict.fromkeys(("functional_hvp", "forward_over_reverse"), one(curved)),
 }
 
 
@@ -165,35 +127,11 @@ def expected(case: TransformCase) -> Expected:
 #: Transforms that vmap maps over samples.
 MAPPED = tuple(name for name in ORACLES if "vmap" in name)
 #: Those whose result doesn't depend on the upstream gradient.
-WITHOUT_UPSTREAM = (
-    "vmap_value",
-    "vmap_of_trees",
-    "vmap_by_names",
-    "vmap_in_chunks",
-    "vmap_nested",
-    "vmap_of_jvp",
-    "vmap_of_jacrev",
-)
-#: Those that split the first axis of the indices once more.
-NESTED = ("vmap_nested", "vmap_of_grad_nested")
-#: Those that pass backward twice by the table: scale_grad_by_freq makes of a gradient what is no adjoint, and nothing says
-#: what its adjoint is.
-TWICE = ("jacrev_of_grad", "functional_hessian", "functional_hvp", "functional_vhp", "reverse_over_reverse")
+WITHOUT_UPSTREAM = ("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_of_jvp", "vmap_of_jacrev")
 #: Those whose result has (V·D)² or N·D·V·D elements.
-WIDE = ("jacrev", "jacrev_in_chunks", "jacfwd", "functional_jacobian", "functional_jacobian_vectorized",
-        "functional_jacobian_forward", "vmap_of_jacrev", "hessian", "jacrev_of_grad", "functional_hessian",
-        "jacrev_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "crossed_hessian")  # fmt: skip
+WIDE = ("hessian", *(name for name in ORACLES if "jac" in name))
 #: Those that give a sparse gradient back.
-SPARSE = ("grad", "grad_of_second", "grad_and_value", "vjp", "vjp_twice", "functional_vjp", "vmap_backward", "grad_of_vmap",
-          "reverse_over_forward", "grad_by_arguments", "vjp_by_arguments")  # fmt: skip
+SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments", "vjp_by_arguments")
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
-DENSE = ("vmap_of_trees", "vmap_by_names",
-         "jvp", "dual", "functional_jvp", "backward_twice", "jacfwd", "functional_jacobian_forward", "vmap_value",
-         "vmap_in_chunks", "vmap_nested", "vmap_of_jvp", "forward_over_forward", "functional_hvp",
+DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
          "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
-#: Those in which one_hot, which looks at its indices' values, can be asked for them.
-LOOKS_AT_VALUES = ("vmap_value", "vmap_backward", "grad_of_vmap", *(name for name in ORACLES if name not in MAPPED))
-#: Those that take long.
-SLOW = ("linearized", "linearized_twice")
-#: Those whose result is quadratic in the upstream gradient, and in which padding is masked once of two times.
-SQUARED = ("crossed_hessian",)

@@ -77,13 +77,6 @@ def grad(look: Look, at: At) -> Seen:
 
 
 @transform
-def grad_of_second(look: Look, at: At) -> Seen:
-    gradients = torch.func.grad(lambda sent, table: (look(table, at.indices) * sent).sum(), argnums=(1, 0))
-    to_table, to_upstream = gradients(at.upstream, at.weight)
-    return {"result": to_table, "value": to_upstream}
-
-
-@transform
 def grad_and_value(look: Look, at: At) -> Seen:
     def loss(table: Tensor) -> tuple[Tensor, Tensor]:
         value = look(table, at.indices)
@@ -100,50 +93,9 @@ def vjp(look: Look, at: At) -> Seen:
 
 
 @transform
-def vjp_twice(look: Look, at: At) -> Seen:
-    _, pull = torch.func.vjp(lambda table: look(table, at.indices), at.weight)  # type: ignore[misc]
-    pull(torch.zeros_like(at.upstream))
-    return {"result": pull(at.upstream)[0]}
-
-
-@transform
 def jvp(look: Look, at: At) -> Seen:
     value, moved = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))  # type: ignore[misc]
     return {"result": moved, "value": value}
-
-
-@transform
-def linearized(look: Look, at: At) -> Seen:
-    value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
-    return {"result": push(at.tangent), "value": value}
-
-
-@transform
-def dual(look: Look, at: At) -> Seen:
-    with torch.autograd.forward_ad.dual_level():
-        value = look(torch.autograd.forward_ad.make_dual(at.weight, at.tangent), at.indices)
-        parts = torch.autograd.forward_ad.unpack_dual(value)
-        return {"result": parts.tangent, "value": parts.primal}
-
-
-@transform
-def functional_vjp(look: Look, at: At) -> Seen:
-    value, pulled = torch.autograd.functional.vjp(lambda table: look(table, at.indices), at.weight, at.upstream)
-    return {"result": pulled, "value": value}
-
-
-@transform
-def functional_jvp(look: Look, at: At) -> Seen:
-    value, moved = torch.autograd.functional.jvp(lambda table: look(table, at.indices), at.weight, at.tangent)
-    return {"result": moved, "value": value}
-
-
-@transform
-def grads_batched(look: Look, at: At) -> Seen:
-    table = at.weight.detach().requires_grad_()
-    sent = torch.stack([at.upstream, torch.zeros_like(at.upstream), -at.upstream])
-    (gradients,) = torch.autograd.grad(look(table, at.indices), table, sent, is_grads_batched=True)
-    return {"result": gradients}
 
 
 # -- Jacobians -----------------------------------------------------------------------------------------------------
@@ -155,31 +107,8 @@ def jacrev(look: Look, at: At) -> Seen:
 
 
 @transform
-def jacrev_in_chunks(look: Look, at: At) -> Seen:
-    return {"result": torch.func.jacrev(lambda table: look(table, at.indices), chunk_size=2)(at.weight)}
-
-
-@transform
 def jacfwd(look: Look, at: At) -> Seen:
     return {"result": torch.func.jacfwd(lambda table: look(table, at.indices))(at.weight)}
-
-
-@transform
-def functional_jacobian(look: Look, at: At) -> Seen:
-    return {"result": torch.autograd.functional.jacobian(lambda table: look(table, at.indices), at.weight)}
-
-
-@transform
-def functional_jacobian_vectorized(look: Look, at: At) -> Seen:
-    jacobian: Any = torch.autograd.functional.jacobian
-    return {"result": jacobian(lambda table: look(table, at.indices), at.weight, vectorize=True)}
-
-
-@transform
-def functional_jacobian_forward(look: Look, at: At) -> Seen:
-    jacobian: Any = torch.autograd.functional.jacobian
-    ahead = {"vectorize": True, "strategy": "forward-mode"}
-    return {"result": jacobian(lambda table: look(table, at.indices), at.weight, **ahead)}
 
 
 # -- vmap ----------------------------------------------------------------------------------------------------------
@@ -194,22 +123,6 @@ def vmap_value(look: Look, at: At) -> Seen:
 def vmap_in_chunks(look: Look, at: At) -> Seen:
     mapped = torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)
     return {"result": mapped(at.weight, at.indices)}
-
-
-@transform
-def vmap_of_trees(look: Look, at: At) -> Seen:
-    table, tokens = at.look_dims
-    beside = torch.zeros(at.weight.shape[table] if table is not None else at.indices.shape[tokens])
-    shapes: list[Any] = []
-
-    def call(given: Any, unmapped: Any, each: Tensor) -> Tensor:
-        shapes.extend([given["beside"].shape, unmapped[0].shape, each[None].expand_as(beside).shape])
-        return look(given["table"], given["tokens"][0])
-
-    given = {"table": at.weight, "tokens": [at.indices], "beside": beside}
-    axes = {"table": table, "tokens": [tokens], "beside": None}
-    result = torch.func.vmap(call, in_dims=(axes, [None], 0), out_dims=at.out_dim)(given, [beside], beside)
-    return {"result": result, "agrees": shapes == [beside.shape] * 3}
 
 
 @transform
@@ -230,12 +143,6 @@ def vmap_by_names(look: Look, at: At) -> Seen:
 
 
 @transform
-def vmap_nested(look: Look, at: At) -> Seen:
-    mapped = torch.vmap(torch.vmap(look, (None, 0)), at.look_dims, at.out_dim)
-    return {"result": mapped(at.weight, at.indices)}
-
-
-@transform
 def vmap_backward(look: Look, at: At) -> Seen:
     table = at.weight.detach().requires_grad_()
     losses = torch.vmap(weighted(look), at.all_dims)(table, at.indices, at.upstream)
@@ -244,21 +151,9 @@ def vmap_backward(look: Look, at: At) -> Seen:
 
 
 @transform
-def grad_of_vmap(look: Look, at: At) -> Seen:
-    losses = torch.vmap(weighted(look), at.all_dims)
-    return {"result": torch.func.grad(lambda table: losses(table, at.indices, at.upstream).sum())(at.weight)}
-
-
-@transform
 def vmap_of_grad(look: Look, at: At) -> Seen:
     mapped = torch.vmap(torch.func.grad(weighted(look)), at.all_dims, at.out_dim)
     return {"result": mapped(at.weight, at.indices, at.upstream)}
-
-
-@transform
-def vmap_of_grad_nested(look: Look, at: At) -> Seen:
-    inner = torch.vmap(torch.func.grad(weighted(look)), (None, 0, 0))
-    return {"result": torch.vmap(inner, at.all_dims, at.out_dim)(at.weight, at.indices, at.upstream)}
 
 
 @transform
@@ -285,3 +180,36 @@ def vmap_of_jvp(look: Look, at: At) -> Seen:
 def vmap_of_jacrev(look: Look, at: At) -> Seen:
     mapped = torch.vmap(torch.func.jacrev(look), at.look_dims, at.out_dim)
     return {"result": mapped(at.weight, at.indices)}
+
+
+# -- second derivatives, of the quadratic form Σ upstream · W[i]² where a lookup by itself is linear ----------------------
+
+
+def quadratic(look: Look, at: At) -> Callable[[Tensor], Tensor]:
+    """Σ upstream · W[i]² as a function of W."""
+    return lambda table: (at.upstream * look(table, at.indices) ** 2).sum()
+
+
+@transform
+def hessian(look: Look, at: At) -> Seen:
+    return {"result": torch.func.hessian(quadratic(look, at))(at.weight)}
+
+
+@transform
+def functional_hvp(look: Look, at: At) -> Seen:
+    product: Any = torch.autograd.functional.hvp
+    return {"result": product(quadratic(look, at), at.weight, at.tangent)[1]}
+
+
+@transform
+def forward_over_reverse(look: Look, at: At) -> Seen:
+    gradient = torch.func.grad(quadratic(look, at))
+    return {"result": torch.func.jvp(gradient, (at.weight,), (at.tangent,))[1]}
+
+
+@transform
+def backward_twice(look: Look, at: At) -> Seen:
+    table, sent = at.weight.detach().requires_grad_(), at.upstream.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(look(table, at.indices), table, sent, create_graph=True)
+    (result,) = torch.autograd.grad(gradient, sent, at.tangent)
+    return {"result": result}

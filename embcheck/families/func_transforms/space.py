@@ -11,33 +11,20 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream
-from embcheck.families.func_transforms import arguments, programs, second_derivatives
+from embcheck.families.func_transforms import arguments, programs
 from embcheck.families.func_transforms.call_variants import LOOKS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
 from embcheck.families.func_transforms.oracle import (
     DENSE,
-    LOOKS_AT_VALUES,
     MAPPED,
-    NESTED,
     ORACLES,
-    SLOW,
     SPARSE,
-    SQUARED,
-    TWICE,
     WIDE,
     WITHOUT_UPSTREAM,
 )
 from embcheck.families.lookup import cases
 
-assert {"hessian", "crossed_hessian"} <= set(programs.TRANSFORMS), (
-    second_derivatives,
-    arguments,
-)  # which register them
-
-
-#: Products with one_hot, which have no flags.
-PRODUCTS = ("one_hot_product", "linear")
-
+assert "stacked_layers" in programs.TRANSFORMS, arguments  # which registers it
 
 #: Every choice of what vmap maps over.
 SUBSETS = tuple(chosen for n in (1, 2, 3) for chosen in itertools.combinations(PARTS, n))
@@ -61,29 +48,21 @@ def plan(case: TransformCase) -> Plan:
         "dims": case.dims,
         "out_dim": case.out_dim,
     }
-    return Plan(programs.transformed, case.inputs(), options, case.threads)
+    return Plan(programs.transformed, case.inputs(), options)
 
 
 def repair(case: TransformCase) -> TransformCase | None:
     """The case with axes made to fit each other."""
-    if case.look in PRODUCTS and case.transform not in LOOKS_AT_VALUES:
-        case = case.but(transform="vmap_value")
-    if case.look == "linear" and "weight" in case.mapped:
-        case = case.but(look="one_hot_product")  # Linear takes no table that is mapped
-    changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     if case.num_embeddings == 0 and (case.numel or case.look != "functional"):
         return None
+    changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     mapped = tuple(p for p in PARTS if p in case.mapped and (p != "upstream" or case.transform not in WITHOUT_UPSTREAM))
     changes["mapped"] = (mapped or ("indices",)) if case.transform in MAPPED else ()
     if case.transform not in MAPPED:
         changes |= {"in_dim": 0, "out_dim": 0, "batch": 2}
-    if case.transform in NESTED and (not case.shape or not case.shape[0]):
-        changes["shape"] = (2, *case.shape[1:])
-    if case.look in PRODUCTS:
-        changes |= {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False, "out_of_range": None}
-    # Which counts divide, a sample's or all samples', nothing says.
-    ambiguous = case.transform in ("vmap_backward", "grad_of_vmap") and "indices" in changes["mapped"]
-    scaled = case.scale_grad_by_freq and not ambiguous and case.transform not in TWICE and case.look not in PRODUCTS
+    # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
+    ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
+    scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
     changes["scale_grad_by_freq"] = scaled
     batched = case.transform in MAPPED and case.transform in SPARSE and "weight" in changes["mapped"]
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
@@ -92,20 +71,12 @@ def repair(case: TransformCase) -> TransformCase | None:
     rank = len(fitted.shape) + 1
     if not -rank <= fitted.in_dim < rank:
         fitted = fitted.but(in_dim=0)
-    if not fitted.lookup.numel:
+    # Some look up in several ways, or not at all.
+    if not fitted.lookup.numel or fitted.transform in ("stacked_layers", "vmap_by_names"):
         fitted = fitted.but(out_of_range=None)
     wide = fitted.embedding_dim**2 * fitted.num_embeddings * max(fitted.numel, fitted.num_embeddings)
     if fitted.transform in WIDE and wide > 1 << 14:
         fitted = fitted.but(transform="vjp", mapped=())
-    if fitted.transform in SQUARED:
-        fitted = fitted.but(padding_idx=None, scale_grad_by_freq=False, embedding_dim=max(fitted.embedding_dim, 1))
-        fitted = fitted.but(shape=fitted.shape if fitted.numel else (1,))  # what has no element has no Hessian
-        if 9 * fitted.lookup.max_count**2 > (1 << 6 if fitted.dtype == "bfloat16" else 1 << 10):
-            fitted = fitted.but(dtype="float32")
-        if fitted.dtype == "float64":
-            fitted = fitted.but(seed=fitted.seed | 1)  # whose upstream gradient is small
-    if fitted.transform in ("stacked_layers", "vmap_by_names"):  # which look up in several ways
-        fitted = fitted.but(out_of_range=None)
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
     if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):
         fitted = fitted.but(dtype="float32")
@@ -113,44 +84,14 @@ def repair(case: TransformCase) -> TransformCase | None:
 
 
 def scope() -> Iterator[TransformCase]:
-    """Every transform with every padding and every small shape; every choice of mapped parts and of their axes."""
-    every_padding = (
-        TransformCase(3, 2, name, pattern, (3,), padding, scale_grad_by_freq=scale, sparse=sparse, mapped=mapped)
-        for name in ORACLES
-        for padding in (None, 0, 1, -1)
-        for pattern, scale, sparse in (
-            ("uniform", False, False),
-            ("unequal", True, False),
-            ("late_padding", False, True),
-        )
-        for mapped in (SUBSETS if name in MAPPED else ((),))
-    )
-    every_axis = (
-        TransformCase(
-            3, 2, name, "uniform", shape, None, mapped=mapped, batch=batch, in_dim=into, out_dim=out, seed=seed
-        )
-        for name in MAPPED
-        for mapped in SUBSETS
-        for seed, (batch, shape) in enumerate(itertools.product((1, 2, 3), ((2,), (), (3, 2))))
-        for into, out in ((0, 0), (1, -1), (-1, 1), (2, 0), (-2, 0))
-    )
-    every_size = (
-        TransformCase(rows, width, name, "ends", shape, padding, seed=width)
-        for name in ORACLES
-        if name not in SLOW
-        for rows, width in ((1, 1), (2, 0), (1, 3), (4, 2), (5, 3))
-        for shape in SHAPES
-        for padding in (None, rows - 1)
-    )
-    strays = (
-        TransformCase(3, 2, name, "cycle", (2,), None, out_of_range=out_of_range, mapped=mapped, look=look, seed=seed)
-        for name in ORACLES
-        for mapped in (SUBSETS if name in MAPPED else ((),))
-        for look in ("functional", "functional_call", "aten")
-        for seed, out_of_range in enumerate(("V", "-1", "2V", "V+1", "-V-1"))
-    )
-    found = itertools.chain(every_padding, every_axis, every_size, strays)
-    return (case for case in map(repair, found) if case)
+    """Every transform of every small shape, each choice of mapped parts with every axis that they may lie at."""
+    axes = ((0, 0), (1, -1), (-1, 1), (2, 0), (-2, 0))
+    for seed, (name, shape, padding) in enumerate(itertools.product(ORACLES, SHAPES, (None, 0, -1))):
+        yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, padding, seed=seed))])
+    for seed, (name, mapped, (into, out)) in enumerate(itertools.product(MAPPED, SUBSETS, axes)):
+        sizes: dict[str, Any] = {"mapped": mapped, "in_dim": into, "out_dim": out, "batch": 1 + seed % 3}
+        shape = ((2,), (), (3, 2))[seed // 3 % 3]
+        yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, **sizes, seed=seed))])
 
 
 def fixed_cases() -> Iterator[TransformCase]:
@@ -160,35 +101,18 @@ def fixed_cases() -> Iterator[TransformCase]:
         for seed, (rows, width) in enumerate(((5, 1), (1, 5), (4, 4))):
             yield TransformCase(rows, width, name, "cycle", (4,), (None, 0)[seed % 2], mapped=("indices",), seed=seed)
     for seed, (rows, width, numel) in enumerate(((5, 3, 65), (5, 129, 17), (1001, 2, 33), (5, 1, 1001), (3, 2, 3073))):
-        for position, name in enumerate(name for name in ORACLES if name not in (*WIDE, *SLOW)):
-            if name in NESTED and numel > 100:
-                continue
+        for position, name in enumerate(name for name in ORACLES if name not in WIDE):
             mapped = SUBSETS[(seed + position) % len(SUBSETS)]
             dtype = ("float32", "float64")[(seed + position) % 2]
             padding = (None, rows - 1, 0)[(seed + position) % 3]
             yield TransformCase(rows, width, name, "uniform", (numel,), padding, mapped=mapped, dtype=dtype, seed=seed)
 
 
-def smaller(case: TransformCase) -> Iterator[TransformCase]:
-    """Fewer rows, columns, tokens and samples."""
-    sizes = {"num_embeddings": case.num_embeddings, "embedding_dim": case.embedding_dim, "batch": case.batch}
-    for axis, size in (*sizes.items(), ("tokens", case.numel)):
-        step = size - (0 if axis == "tokens" else 1)
-        while step > 0:
-            yield case.but(shape=(size - step,)) if axis == "tokens" else case.but(**{axis: size - step})
-            step //= 2
-
-
 def draw(draws: Stream) -> TransformCase | None:
     """A random case of small to middling size."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    chosen["transform"] = draws.choice(AXES["transform"])
-    chosen["mapped"] = draws.choice(AXES["mapped"])
-    if not draws.chance(16):
-        chosen["out_of_range"] = None
-    rows, width = draws.between(1, 12), draws.between(1, 9)
-    if draws.chance(4):
-        rows, width = draws.choice(((33, 1), (129, 2), (3, 33), (2, 65)))
+    chosen |= {"transform": draws.choice(tuple(ORACLES)), "mapped": draws.choice(SUBSETS)}
+    rows, width = draws.choice(((33, 1), (129, 2), (3, 33), (2, 65), *itertools.product(range(1, 12), range(1, 9))))
     shape = cases.spread(draws.between(1, 12), draws) if draws.chance(2) else chosen["shape"]
     sizes = {"num_embeddings": rows, "embedding_dim": width, "shape": shape, "seed": draws.between(0, 255)}
     return repair(TransformCase(**{**chosen, **sizes}))
@@ -197,7 +121,7 @@ def draw(draws: Stream) -> TransformCase | None:
 AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (3, 1, 2, 5),
     "embedding_dim": (2, 1, 3, 0),
-    "transform": tuple(name for name in ORACLES if name not in SLOW),
+    "transform": tuple(ORACLES),
     "indices": ("cycle", "uniform", "unequal", "late_padding", "ends", "padding"),
     "shape": SHAPES,
     "padding_idx": (None, 0, -1, "last"),
@@ -211,10 +135,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "dtype": tuple(FORMATS),
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS[:-1],
-    "index_layout": LAYOUTS[:-1],
-    "upstream_layout": LAYOUTS[:-1],
     "look": tuple(LOOKS),
-    "threads": (1, 2),
 }
 
 
@@ -227,6 +148,5 @@ SPACE = Space(
     flags=("transform", "padding_idx", "mapped", "dtype"),
     base={"shape": (2, 3), "indices": "uniform", "num_embeddings": 3},
     draw=draw,
-    smaller=smaller,
     strength=2,
 )

@@ -82,14 +82,8 @@ def plan(case: AccumulationCase) -> Plan:
 
 def repair(case: AccumulationCase) -> AccumulationCase:
     """The case with what its call takes."""
-    changes: dict[str, Any] = {}
-    if case.call not in SPARSE:
-        changes["sparse"] = False
-    if case.call in ("gathered", "product"):
-        changes["index_dtype"] = "int64"
-    if len(case.counts) == 1:
-        changes["mixed"] = False
-    return case.but(**changes)
+    sparse, mixed = case.sparse and case.call in SPARSE, case.mixed and len(case.counts) > 1
+    return case.but(sparse=sparse, mixed=mixed, index_dtype="int64" if case.call == "product" else case.index_dtype)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -103,27 +97,14 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def scope() -> Iterator[AccumulationCase]:
-    """Every call with every number of tokens in every dtype."""
-    seen = set()
-    chosen = itertools.product(COUNTS, GATHERED, (False, True), AXES["dtype"])
-    for seed, (counts, call, sparse, dtype) in enumerate(chosen):
-        width, index_dtype = AXES["embedding_dim"][seed // 4 % 4], AXES["index_dtype"][seed // 8 % 2]
-        case = repair(AccumulationCase(counts, width, call, sparse, seed % 3 == 1, dtype, index_dtype))
-        if case not in seen:
-            seen.add(case)
-            yield case
-
-
 def fixed_cases() -> Iterator[AccumulationCase]:
     """Every call with rows of unequal counts, in half precision, in every profile."""
-    for call, dtype, mixed in itertools.product(GATHERED, ("bfloat16", "float16"), (False, True)):
+    chosen = itertools.product(GATHERED, ("bfloat16", "float16"), (False, True), (False, True))
+    for call, dtype, mixed, sparse in chosen:
         for counts in ((300, 2049, 3000), (256, 255, 3)):
-            yield AccumulationCase(counts, 2, call, mixed=mixed, dtype=dtype)
-            if call in SPARSE:
-                yield AccumulationCase(counts, 2, call, True, mixed, dtype)
+            if not sparse or call in SPARSE:
+                yield AccumulationCase(counts, 2, call, sparse, mixed, dtype)
 
 
-SPACE = Space(
-    AccumulationCase, AXES, repair, scope, fixed_cases, flags=("call", "sparse", "dtype", "counts"), strength=2
-)
+_FLAGS = ("call", "sparse", "dtype", "counts")
+SPACE = Space(AccumulationCase, AXES, repair, fixed_cases=fixed_cases, flags=_FLAGS, strength=2)

@@ -45,7 +45,6 @@ GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
         "one_bag": lambda tokens, weight, sparse: F.embedding_bag(tokens[None], weight, mode="sum", sparse=sparse),
         "indexed": lambda tokens, weight, sparse: weight[tokens],
         "selected": lambda tokens, weight, sparse: weight.index_select(0, tokens),
-        "gathered": lambda tokens, weight, sparse: weight.gather(0, tokens[:, None].expand(-1, weight.shape[1])),
         "product": lambda tokens, weight, sparse: F.one_hot(tokens, len(weight)).to(weight.dtype) @ weight,
     }
 )

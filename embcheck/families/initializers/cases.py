@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.law import Plan
@@ -31,16 +30,6 @@ from embcheck.families.initializers.oracle import (
     Truncated,
 )
 
-#: The initializers, in the order that chosen cases count by.
-FILLS = (
-    *("uniform", "uniform_wide", "uniform_to_zero", "normal", "normal_moved", "normal_fixed", "constant_zero"),
-    *("constant_negative", "ones", "zeros", "eye", "dirac", "dirac_of_two", "xavier_uniform", "xavier_uniform_wide"),
-    *("xavier_uniform_zero", "xavier_normal", "xavier_normal_wide", "kaiming_uniform", "kaiming_uniform_steep"),
-    *("kaiming_uniform_tanh", "kaiming_uniform_linear", "kaiming_normal", "kaiming_normal_steep"),
-    *("kaiming_normal_selu", "kaiming_normal_relu", "truncated", "truncated_narrow", "truncated_beside"),
-    *("truncated_moved", "orthogonal", "orthogonal_wide", "sparse_half", "sparse_tenth", "linear_weight"),
-    *("linear_bias", "linear_reset", "embedding", "truncated_fine", "orthogonal_firsts"),
-)
 SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 2), (2, 3), (1, 1), (4, 4), (1, 5), (5, 1), (17, 9), (4, 2, 3), (4, 2, 2, 3), (2, 4, 1, 3, 2), (6, 3, 5), (3,), (),
     (0,), (0, 3), (2, 0), (0, 0),
@@ -58,8 +47,6 @@ class _FillingAxes(NamedTuple):
     layout: str = "contiguous"
     own_generator: bool = False
     trains: bool = True
-    #: through a detached view of the Parameter
-    detached: bool = False
     #: instead of filling: the table of gains
     gains: bool = False
     seed: int = 0
@@ -94,12 +81,9 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
         if self.fill == "eye":
             made = np.eye(self.shape[0], self.shape[1])
         elif self.fill in KERNELS:
-            groups = 2 if self.fill == "dirac_of_two" else 1
-            outputs = self.shape[0] // groups
             middle = tuple(length // 2 for length in self.shape[2:])
-            for group in range(groups):
-                for channel in range(min(outputs, self.shape[1])):
-                    made[(group * outputs + channel, channel, *middle)] = 1.0
+            for channel in range(min(self.shape[:2])):
+                made[(channel, channel, *middle)] = 1.0
         elif constant is None:
             return None
         return made
@@ -127,7 +111,7 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
 def plan(case: InitializerCase) -> Plan:
     if case.gains:
         return Plan(programs.gained, {}, {"names": tuple(GAINS)})
-    options = {name: getattr(case, name) for name in ("own_generator", "trains", "detached", "seed")}
+    options = {name: getattr(case, name) for name in ("own_generator", "trains", "seed")}
     function, arguments, named, *_ = INITIALIZERS[case.fill]
     options["fill"] = programs.OTHERS.get(function, programs.fill_by)
     options["call"] = (function, arguments, named)
@@ -139,7 +123,7 @@ def repair(case: InitializerCase) -> InitializerCase:
     if case.gains:
         return InitializerCase(gains=True)
     shape, changes = case.shape, dict[str, Any]()
-    if case.fill in KERNELS and not (3 <= len(shape) <= 5 and shape[0] % 2 == 0):
+    if case.fill in KERNELS and not 3 <= len(shape) <= 5:
         changes["shape"] = (4, 2, 3)
     elif case.fill in MATRICES and (len(shape) != 2 or 0 in shape):
         changes["shape"] = (3, 2)
@@ -155,23 +139,21 @@ def repair(case: InitializerCase) -> InitializerCase:
 
 
 AXES: dict[str, tuple[Any, ...]] = {
-    "fill": FILLS,
+    "fill": tuple(INITIALIZERS),
     "shape": SHAPES,
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
     "own_generator": (False, True),
     "trains": (True, False),
-    "detached": (False, True),
 }
 
 
 def scope() -> Iterator[InitializerCase]:
-    """Every initializer with every shape and every layout; enough numbers for statistics; the gains."""
-    yield InitializerCase(gains=True)
-    chosen = itertools.product(FILLS, SHAPES, ("contiguous", "transposed", "strided"))
-    for seed, (fill, shape, layout) in enumerate(chosen):
-        flags = bool(seed % 2), bool(seed % 3), seed % 4 == 1
-        yield repair(InitializerCase(fill, shape, tuple(FORMATS)[seed % 4], layout, *flags, seed=seed))
+    """Every initializer with every shape and three layouts."""
+    for seed, (fill, shape, layout) in enumerate(itertools.product(INITIALIZERS, SHAPES, LAYOUTS[:3])):
+        yield repair(
+            InitializerCase(fill, shape, tuple(FORMATS)[seed % 4], layout, bool(seed % 2), bool(seed % 3), seed=seed)
+        )
 
 
 def fixed_cases() -> Iterator[InitializerCase]:
@@ -191,10 +173,4 @@ def fixed_cases() -> Iterator[InitializerCase]:
     yield InitializerCase("orthogonal_firsts", (16, 8), "float64", seed=4)
 
 
-def draw(draws: stream.Stream) -> InitializerCase:
-    """A random case of little size."""
-    chosen = {name: draws.choice(values) for name, values in AXES.items()}
-    return repair(InitializerCase(**chosen, seed=draws.between(0, 1 << 16)))
-
-
-SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), draw=draw, strength=2)
+SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), strength=2)

@@ -97,68 +97,53 @@ def _of_linear(fan_in: float, fan_out: float) -> Spread:
     return Spread(0.0, 1 / math.sqrt(fan_in), True)
 
 
-_STEEP, _TANH, _RELU = math.sqrt(2 / 10), 5 / 3, math.sqrt(2)
+_STEEP, _RELU = math.sqrt(2 / 10), math.sqrt(2)
 INITIALIZERS: dict[str, Initializer] = {
     "uniform": _of("uniform_", _uniform(0.0, 1.0)),
     "uniform_wide": _of("uniform_", _uniform(-3.0, 1.0), -3.0, 1.0),
-    "uniform_to_zero": _of("uniform_", _uniform(-2.0, 0.0), a=-2.0, b=0.0),
     "normal": _of("normal_", Spread(0.0, 1.0, False)),
     "embedding": _alone("embedding", Spread(0.0, 1.0, False)),
     "normal_moved": _of("normal_", Spread(-2.0, 0.5, False), mean=-2.0, std=0.5),
     "xavier_uniform": _of("xavier_uniform_", _xavier_uniform(1.0)),
-    "xavier_uniform_wide": _of("xavier_uniform_", _xavier_uniform(4.0), 4.0, "generator"),
     "xavier_normal": _of("xavier_normal_", _xavier_normal(1.0)),
     "xavier_normal_wide": _of("xavier_normal_", _xavier_normal(4.0), gain=4.0),
     "kaiming_uniform": _of("kaiming_uniform_", _kaiming_uniform(_RELU)),
     "kaiming_uniform_steep": _of("kaiming_uniform_", _kaiming_uniform(_STEEP, out=True), a=3.0, mode="fan_out"),
-    "kaiming_uniform_tanh": _of("kaiming_uniform_", _kaiming_uniform(_TANH, out=True), mode="fan_out", nonlinearity="tanh"),
-    "kaiming_uniform_linear": _of("kaiming_uniform_", _kaiming_uniform(1.0), 2.0, "fan_in", "linear", "generator"),
     "kaiming_normal": _of("kaiming_normal_", _kaiming_normal(_RELU)),
-    "kaiming_normal_steep": _of("kaiming_normal_", _kaiming_normal(_STEEP), a=3.0),
     "kaiming_normal_selu": _of("kaiming_normal_", _kaiming_normal(3 / 4, out=True), mode="fan_out", nonlinearity="selu"),
-    "kaiming_normal_relu": _of("kaiming_normal_", _kaiming_normal(_RELU, out=True), 5.0, "fan_out", "relu", "generator"),
     "truncated": _of("trunc_normal_", Truncated(0.0, 1.0, -2.0, 2.0)),
-    "truncated_narrow": _of("trunc_normal_", Truncated(0.25, 1.0, -0.5, 0.75), mean=0.25, std=1.0, a=-0.5, b=0.75),
-    "truncated_beside": _of("trunc_normal_", Truncated(1.5, 1.0, -0.5, 0.5), 1.5, 1.0, -0.5, 0.5, "generator"),
-    "truncated_moved": _of("trunc_normal_", Truncated(1.0, 0.5, -1.0, 3.0), 1.0, 0.5, -1.0, 3.0, "generator"),
     "linear_weight": _alone("linear_weight", _of_linear),
-    "linear_reset": _alone("linear_reset", _of_linear),
     "linear_bias": _alone("linear_bias", Spread(0.0, 0.5, True)),
     "truncated_fine": _of("trunc_normal_", Truncated(0.125, 0.0625, 0.0625, 0.1875), 0.125, 0.0625, 0.0625, 0.1875, "generator"),
     # Nothing is drawn.
     "normal_fixed": _of("normal_", 0.75, 0.75, 0.0, generator="generator"),
     "constant_zero": _alone("constant_", 0.0, 0),
-    "constant_negative": _alone("constant_", -2.5, val=-2.5),
     "ones": _alone("ones_", 1.0),
     "zeros": _alone("zeros_", 0.0),
     "xavier_uniform_zero": _of("xavier_uniform_", 0.0, gain=0.0, generator="generator"),
     # What is due is no constant, and each number not drawn for itself.
     "eye": _alone("eye_"),
     "dirac": _alone("dirac_"),
-    "dirac_of_two": _alone("dirac_", groups=2),
     "orthogonal": _of("orthogonal_", None),
     "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
     "orthogonal_firsts": _of("orthogonal_firsts", None),
     "sparse_half": _of("sparse_", None, sparsity=0.5),
-    "sparse_tenth": _of("sparse_", None, 0.1, 2.0, "generator"),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
-SPARSITY = {"sparse_half": 0.5, "sparse_tenth": 0.1}
+SPARSITY = {"sparse_half": 0.5}
 ORTHOGONAL = {"orthogonal": 1.0, "orthogonal_wide": 3.0}
 #: Those that need a matrix, at least a matrix, or a kernel of a convolution.
-MATRICES = frozenset({"eye", *SPARSITY, "linear_weight", "linear_reset", "linear_bias", "embedding"})
+MATRICES = frozenset({"eye", *SPARSITY, "linear_weight", "linear_bias", "embedding"})
 FANNED = frozenset(name for name in INITIALIZERS if name.startswith(("xavier", "kaiming")) or name in ORTHOGONAL)
-KERNELS = frozenset({"dirac", "dirac_of_two"})
+KERNELS = frozenset({"dirac"})
 #: Those that make their numbers with torch's own generator whatever they are given.
 WITHOUT_GENERATOR = frozenset(
     name for name, made in INITIALIZERS.items() if "generator" not in (*made.arguments, *made.named)
 )
 #: The gain of a nonlinearity, with the slope of leaky_relu.
 GAINS: dict[tuple[Any, ...], float] = {
-    ("linear",): 1.0, ("conv1d",): 1.0, ("conv2d",): 1.0, ("conv_transpose3d",): 1.0, ("sigmoid",): 1.0, ("tanh",): 5 / 3,
-    ("relu",): math.sqrt(2), ("selu",): 3 / 4, ("leaky_relu",): math.sqrt(2 / 1.0001), ("leaky_relu", None): math.sqrt(2 / 1.0001),
-    ("leaky_relu", 0): math.sqrt(2), ("leaky_relu", 2): math.sqrt(2 / 5),
-    ("leaky_relu", -0.5): math.sqrt(2 / 1.25), ("relu", 3.0): math.sqrt(2), ("tanh", 0): 5 / 3, ("linear", 0.0): 1.0,
+    ("linear",): 1.0, ("sigmoid",): 1.0, ("tanh",): 5 / 3, ("relu",): math.sqrt(2), ("selu",): 3 / 4,
+    ("leaky_relu",): math.sqrt(2 / 1.0001), ("leaky_relu", 0): math.sqrt(2), ("leaky_relu", 2): math.sqrt(2 / 5),
 }  # fmt: skip
 
 

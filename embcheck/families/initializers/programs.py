@@ -20,7 +20,7 @@ OTHERS: dict[str, Fill] = {}
 
 
 def filled(
-    fill: Fill, call: tuple[Any, ...], own_generator: bool, trains: bool, detached: bool, seed: int, weight: Tensor
+    fill: Fill, call: tuple[Any, ...], own_generator: bool, trains: bool, seed: int, weight: Tensor
 ) -> dict[str, Any]:
     import warnings
 
@@ -31,25 +31,24 @@ def filled(
         generator = torch.Generator().manual_seed(seed) if own_generator else None
         target = torch.nn.Parameter(weight, requires_grad=trains)
         gradient = target.grad = torch.ones_like(target) if trains else None
-        part = target.detach()[...] if detached else target
         mark = (target.data_ptr(), target.stride(), target.dtype)
         version, state = target._version, torch.get_rng_state()
-        returned = fill(part, generator, *call)
+        returned = fill(target, generator, *call)
         kept = (target.data_ptr(), target.stride(), target.dtype) == mark
         values = target.detach().clone()
         undisturbed = torch.equal(torch.get_rng_state(), state)
-        fill(part, generator, *call)
+        fill(target, generator, *call)
         following = target.detach().clone()
         seeded(seed)
         if generator is not None:
             generator.manual_seed(seed)
-        fill(part, generator, *call)
+        fill(target, generator, *call)
         again = target.detach().clone()
     return {
         "values": values,
         "following": following,
         "again": again,
-        "returned": returned is part,
+        "returned": returned is target,
         "placed": kept,
         "counted": target._version > version or not weight.numel(),
         "rooted": target.is_leaf and target.requires_grad == trains,
@@ -60,13 +59,7 @@ def filled(
 
 def gained(names: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
     gains = [torch.nn.init.calculate_gain(*arguments) for arguments in names]
-    refused = []
-    for wrong in (("unknown",), ("leaky_relu", "0.1"), ("leaky_relu", True)):
-        try:
-            torch.nn.init.calculate_gain(*wrong)
-        except ValueError:
-            refused.append(wrong[0])
-    return {"gains": torch.tensor([float(gain) for gain in gains], dtype=torch.float64), "refused": refused}
+    return {"gains": torch.tensor([float(gain) for gain in gains], dtype=torch.float64)}
 
 
 def fill_by(t: Tensor, g: Any, function: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -90,15 +83,6 @@ def linear_bias(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Linear(4, t.numel(), dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.bias.reshape(t.shape))
-
-
-@_fill
-def linear_reset(t: Tensor, g: Any, *call: Any) -> Any:
-    layer = torch.nn.Linear(t.shape[1], t.shape[0], bias=False, dtype=t.dtype)
-    torch.nn.init.ones_(layer.weight)
-    layer.reset_parameters()
-    with torch.no_grad():
-        return t.copy_(layer.weight)
 
 
 @_fill

@@ -34,16 +34,14 @@ class _AffineAxes(NamedTuple):
     outputs: int = 2
     lead: tuple[int, ...] = (2,)
     bias: bool = False
-    made: str = "plain"
     call: str = "module"
-    between: str = "nothing"
+    #: whether weight and bias are doubled between the calls
+    doubled: bool = False
     times: int = 1
     #: whether the input, the weight and the bias require grad
     trains: tuple[bool, bool, bool] = (False, True, True)
-    evaluating: bool = False
     grad_mode: str = "enabled"
-    #: off, on, left (within another region without it) or broken (on, and an exception leaves the region)
-    autocast: str = "off"
+    autocast: bool = False
     dtype: str = "float32"
     input_layout: str = "contiguous"
     weight_layout: str = "contiguous"
@@ -53,10 +51,6 @@ class _AffineAxes(NamedTuple):
     #: nothing else in any row but one of the input and of the upstream gradient
     values: str = "small"
     misfit: str | None = None
-    #: whether one region of autocast is around all calls and what happens between them
-    together: bool = False
-    #: where what is refused lies: "" for the device that is tested, or "meta"
-    device: str = ""
     seed: int = 0
 
 
@@ -71,7 +65,7 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
     @property
     def computed(self) -> Format:
         """The format of the output: bfloat16 under autocast, but for float64."""
-        return FORMATS["bfloat16"] if self.autocast in ("on", "broken") and self.dtype != "float64" else self.format
+        return FORMATS["bfloat16"] if self.autocast and self.dtype != "float64" else self.format
 
     @property
     def is_special(self) -> bool:
@@ -160,7 +154,7 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
 
     def factor(self, turn: int) -> float:
         """By what weight and bias were multiplied before a call."""
-        return 2.0**turn if self.between.startswith("doubled") else 1.0
+        return 2.0**turn if self.doubled else 1.0
 
     def value(self, turn: int) -> tuple[Floats, Floats]:
         """What a call returns, with its bound, shape (*lead, outputs)."""
@@ -219,26 +213,9 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
             fed["bias"] = Input(encode(self.bias_values), dtype, self.bias_layout)
         return fed
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether autocast may hold a cast of a parameter that has changed."""
-        changed = self.together and self.times > 1 and self.between.startswith("doubled")
-        return changed and (self.trains[1] or self.trains[2])
-
-    @property
-    def outdated(self) -> bool:
-        """Whether autocast's cache would give the cast of a parameter that has changed within the region.
-
-        autocast documents it: 'cache_enabled (bool, optional): Whether the weight cache inside autocast should be
-        enabled. Default: True'.  Who changes a weight within a region has to turn it off.
-        """
-        cast = self.dtype == "float32" and not self.call.startswith("vector")
-        return self.is_kept and self.grad_mode == "no_grad" and cast
-
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special, lazy,
-        vector (the weight has no axis of outputs), kept (autocast may hold a cast of a parameter that has changed),
-        reads_on (AMX reads on behind the rows of one of its products)."""
+        """The axes and: rank, rows, empty, refused, learns, bias_alone (nothing else trains), input_alone, special,
+        vector (the weight has no axis of outputs), reads_on (AMX reads on behind the rows of one of its products)."""
         first, second, third = self.trains
         return {
             **{name: value for name, value in self.axes.items() if name not in ("lead", "trains")},
@@ -250,9 +227,7 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
             "bias_alone": self.bias and third and not (first or second),
             "input_alone": first and not (second or (third and self.bias)),
             "special": self.is_special,
-            "vector": self.call.startswith("vector"),
-            "kept": self.is_kept,
-            "lazy": self.made.startswith("lazy"),
+            "vector": self.call == "vector",
             "reads_on": any_reads_on(self.computed.name, self.products),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
 from typing import Any
 
@@ -21,31 +20,24 @@ def restored(
     edit: Edit,
     prior: Callable[[Module], Any],
     checkpoint: dict[str, Any],
-    call: tuple[tuple[Any, ...], dict[str, Any], bool],
+    call: dict[str, bool],
     tied: bool,
-    note: tuple[Any, ...],
-    forgives: bool,
     weight: Tensor,
     bias: Tensor,
     **stored: Tensor,
 ) -> dict[str, Any]:
     model = model_of(weight, bias, tied)
     prior(model)
-    noted: list[Any] = []
-    if note:
-        model.note = noting(note[0], noted)
-    state = state_of(model, edit, note, stored, **checkpoint)
+    state = state_of(model, edit, stored, **checkpoint)
     keys, objects = list(state), list(state.values())
     kept = [value.detach().clone() if isinstance(value, Tensor) else value for value in objects]
     graphs, notes = graphs_of(objects), repr(getattr(state, "_metadata", None))
     before = held(model)
     marks = {name: (thing.data_ptr(), thing._version) for name, thing in before.items()}
     values = {name: thing.detach().clone() for name, thing in before.items()}
-    said = dict(checkpoint["keys"])
-    told, prefixes = hooked(model, forgives, said.get("deep.0.weight") == "deep.0.kernel")
-    found = loaded(model, state, *call)
+    found = loaded(model, state, call)
     after = held(model)
-    inside = {name: state.get(said.get(name, name)) for name in after}
+    inside = {name: state.get(name) for name in after}
     seen: dict[str, Any] = {
         "names": list(after),
         "same": [after[name] is before[name] for name in before],
@@ -57,16 +49,12 @@ def restored(
         ],
         "missing": list(found.missing_keys),
         "unexpected": list(found.unexpected_keys),
-        "whole": "matched successfully" in repr(found),
-        "told": len(told) == 1 and told[0][0] is model and prefixes == ["deep.0."],
         "keys": list(state) == keys and all(a is b for a, b in zip(state.values(), objects, strict=True)),
         "entries": all(
             not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
         ),
         "graphs": graphs_of(objects) == graphs,
         "notes": repr(getattr(state, "_metadata", None)) == notes,
-        "modes": [module.training for module in model.modules()][:4],
-        "noted": len(noted) == 1 and noted[0] is note[0] if note else not noted,
     }
     return seen | described(list(after.values()))
 
@@ -84,38 +72,23 @@ def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:
     return model
 
 
-def noting(note: Any, noted: list[Any]) -> Module:
-    """A module with a state of its own, and where it puts the one that it is given."""
-
-    class Noted(nn.Module):
-        def get_extra_state(self) -> Any:
-            return note
-
-        def set_extra_state(self, state: Any) -> None:
-            noted.append(state)
-
-    return Noted()
-
-
 def state_of(
     model: Module,
     edit: Edit,
-    note: tuple[Any, ...],
     stored: dict[str, Tensor],
-    keys: tuple[tuple[str, str], ...],
+    keys: tuple[str, ...],
     edited: str,
     extra: tuple[str, ...],
     container: str,
 ) -> Any:
-    """The checkpoint: for each slot of some the name that it has there."""
+    """The checkpoint: an entry for each key, and for each of ``extra``."""
     slots = {"words.weight": stored["rows"], "deep.0.weight": stored["columns"], "deep.0.bias": stored["vector"],
              "mean": stored["pair"], "count": torch.tensor(11)}  # fmt: skip
-    entries = {key: edit(slots[slot]) if slot == edited else slots[slot] for slot, key in keys}
+    entries = {key: edit(slots[key]) if key == edited else slots[key] for key in keys}
     entries |= {key: torch.ones(1) for key in extra}
-    entries |= {"note._extra_state": note[0]} if note else {}
     if container == "dict":
         return entries
-    state = model.state_dict() if container == "state" else collections.OrderedDict()
+    state = model.state_dict()
     state.clear()
     state.update(entries)
     return state
@@ -129,30 +102,11 @@ def graphs_of(values: list[Any]) -> list[bool | None]:
     return [value.requires_grad if isinstance(value, Tensor) else None for value in values]
 
 
-def hooked(model: Module, forgives: bool, renamed: bool) -> tuple[list[Any], list[str]]:
-    """What the hooks of loading are told; one forgives what is missing and what is unknown, one changes a name."""
-    told: list[Any] = []
-    prefixes: list[str] = []
-    model.register_load_state_dict_post_hook(lambda module, found: told.append((module, found)))
-    if forgives:
-        model.register_load_state_dict_post_hook(lambda module, found: [keys.clear() for keys in found] and None)
-    if renamed:
-
-        def rename(module: Module, held: dict[str, Any], prefix: str, *rest: Any) -> None:
-            if f"{prefix}0.kernel" in held:
-                held[f"{prefix}0.weight"] = held.pop(f"{prefix}0.kernel")
-
-        model.deep.register_load_state_dict_pre_hook(rename)
-    model.deep[0].register_load_state_dict_pre_hook(lambda module, state, prefix, *rest: prefixes.append(prefix))
-    return told, prefixes
-
-
-def loaded(model: Module, state: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], no_grad: bool) -> Any:
+def loaded(model: Module, state: Any, call: dict[str, bool]) -> Any:
     """What load_state_dict returns; where it raises the module must be what it was."""
     before = [(name, thing.requires_grad) for name, thing in held(model).items()]
     try:
-        with torch.set_grad_enabled(not no_grad):
-            return model.load_state_dict(state, *arguments, **keywords)
+        return model.load_state_dict(state, **call)
     except RuntimeError:
         if [(name, thing.requires_grad) for name, thing in held(model).items()] != before:
             raise AssertionError("a refused checkpoint left another module") from None
@@ -181,9 +135,7 @@ PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
         "nothing": lambda model: None,
         "graded": graded,
-        "frozen": lambda model: model.requires_grad_(False),
-        "half_frozen": lambda model: model.words.requires_grad_(False),
-        "evaluating": lambda model: model.eval(),
+        "frozen": lambda model: model.words.requires_grad_(False),
     }
 )
 EDITS: dict[str, Edit] = named(
@@ -193,18 +145,13 @@ EDITS: dict[str, Edit] = named(
             value.t().contiguous().t() if value.dim() == 2 else torch.stack([value] * 2, -1)[..., 0]
         ),
         "parameter": lambda value: nn.Parameter(value),
-        "frozen_parameter": lambda value: nn.Parameter(value, requires_grad=False),
         "in_a_graph": lambda value: value.detach().requires_grad_() * 1,
         "double": lambda value: value.double(),
         "single": lambda value: value.float(),
         "short": lambda value: value.bfloat16(),
-        "expanded": lambda value: value.flatten()[:1].expand(value.shape),
         "taller": lambda value: torch.cat([value, value]),
-        "flat": lambda value: value.reshape(1, -1),
         "first": lambda value: value[:1],
-        "empty": lambda value: value[:0],
         "scalar": lambda value: value.flatten()[0],
-        "listed": lambda value: value.tolist(),
         "absent": lambda value: None,
     },
     "edit_",

@@ -13,60 +13,17 @@ from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.lr_scheduler import programs
-from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Plateau, Scheduler, plateau
+from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Scheduler
 
-#: Metrics that rise, fall, stay and jump.
-METRICS: dict[str, tuple[float, ...]] = {
-    "constant": (1.0,),
-    "falling": (8.0, 4.0, 2.0, 1.0, 0.5, 0.25),
-    "rising": (1.0, 2.0, 4.0, 8.0, 16.0),
-    "uneven": (4.0, 3.75, 3.0, 5.0, 5.0, 1.0, 1.0, 6.0, 0.0, 0.0, 0.0, 9.0),
-    "negative": (-1.0, -1.5, -1.0, -4.0, -4.0, -4.0, -3.0),
-}
-#: Those whose rates depend on metrics.
-PLATEAUS = {
-    "plateau": plateau(factor=0.5, patience=0),
-    "plateau_patient": plateau("min", 0.5, 1, 0.5, "abs", 2, 0.125),
-    "plateau_highest": plateau(mode="max", factor=0.25, patience=1, threshold=0.25),
-    "plateau_highest_absolute": plateau("max", 0.5, 0, 1.5, "abs", cooldown=1, eps=0.2),
-    "plateau_of_groups": plateau(factor=0.5, patience=0, min_lr=(0.5, 0.0)),
-}
-#: Schedulers at the ends of what their arguments may be.
-CORNERS = (
-    *("constant_of_none", "linear_of_none", "constant_frozen", "multi_step_at_once", "multi_step_never"),
-    *("cyclic_sawtooth", "sequential_without_warmup", "sequential_skipping", "sequential_cyclic", "restarts_thrice"),
-    *("one_cycle_of_one_step", "one_cycle_three_of_one_step", "one_cycle_climbing", "one_cycle_level"),
-    *("by_table", "multiplied_by_table", "cyclic_table", "by_partial", "by_method"),
-)
-#: Schedulers of schedulers of schedulers.
-NESTED = ("sequential_within", "chained_within", "chained_sequential", "sequential_then_chained")
-#: All of them, in the order that chosen cases count by.
-PLANS = (
-    *tuple(SCHEDULERS)[:17],
-    *("cyclic", "cyclic_halved", "cyclic_range", "cyclic_function", "one_cycle", "one_cycle_linear", "one_cycle_three"),
-    *("cyclic_of_groups", "one_cycle_of_groups", "sequential", "chained", "averaging", "averaging_cosine"),
-    *PLATEAUS,
-    *("step_each", "constant_once", "linear_once", "polynomial_once", "cosine_each", "restarts_each", "cyclic_each"),
-    *("averaging_once", "sequential_each", "chained_alone", "sequential_alone"),
-    *NESTED,
-    *("by_objects", "multiplied_by_objects", "cyclic_range_momentum", "cyclic_function_momentum"),
-    *("averaging_at_once", "averaging_at_once_linear"),
-    *CORNERS,
-)
+PLANS = tuple(SCHEDULERS)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
-FORMULAS = tuple(
-    name
-    for name in SCHEDULERS
-    if not name.startswith(("sequential", "chained")) and not name.endswith(("by_objects", "by_halves"))
-)
+FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential", "chained")))
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
 TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
 #: How often the loop that OneCycleLR documents steps it.
 TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
-#: At epoch 0 a first phase of one step is its start as well as its end, as is a warm-up of no steps.
-BOTH_AT_FIRST = ("linear_of_none", "one_cycle_of_one_step", "one_cycle_three_of_one_step")
 #: What else each group of either optimizer is given, and a schedule must leave.
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}),
@@ -85,19 +42,12 @@ class _ScheduleAxes(NamedTuple):
     steps: int = 8
     #: the epoch before which optimizer and scheduler are made anew from their states; 0 for never
     resumed: int = 0
-    #: the epoch before which a group joins the optimizer; 0 for never
-    joined: int = 0
-    metrics: str = "constant"
     #: the rates are tensors
     tensor: bool = False
     #: whose momentum is that of SGD, or the first of its betas
     optimizer: str = "SGD"
-    #: whether the one that is made anew has other numbers until it loads its state
-    otherwise: bool = False
     #: how the scheduler is made anew: it loads its "state", or is given "last_epoch"
     again: str = "state"
-    #: whether step() is told some of the epochs
-    numbered: bool = False
     #: the epoch to which the first step goes, as it is told; 0 for the next
     ahead: int = 0
     seed: int = 0
@@ -113,11 +63,8 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
 
     @property
     def given(self) -> list[tuple[Any, ...]]:
-        """What each step is given: a metric, the epoch that it is told, or nothing."""
-        if self.plan in PLATEAUS:
-            return [(METRICS[self.metrics][step % len(METRICS[self.metrics])],) for step in range(self.steps)]
-        found: list[tuple[Any, ...]] = [(e,) if self.numbered and e % 3 != 1 else () for e in self.epochs[1:]]
-        return [(self.ahead,), *found[1:]] if self.ahead else found
+        """What each step is given: the epoch that it is told, or nothing."""
+        return [(self.ahead,) if self.ahead and not step else () for step in range(self.steps)]
 
     @property
     def beyond(self) -> bool:
@@ -127,21 +74,19 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def rows(self) -> slice:
         """The epochs for which there is one formula."""
-        return slice(int(self.plan in BOTH_AT_FIRST), self.steps + (not self.beyond))
+        # At epoch 0 a warm-up of no steps is at its start as well as at its end.
+        return slice(int(self.plan == "linear_of_none"), self.steps + (not self.beyond))
 
     @property
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
-        if self.plan in PLATEAUS:
-            _, arguments, named, *_ = PLATEAUS[self.plan]
-            return np.array(Plateau(*arguments, **named).rates(self.rates, [metric for (metric,) in self.given]))
         rate = SCHEDULERS[self.plan].rate
         return np.array([[rate(base, e, g) for g, base in enumerate(self.rates)] for e in self.epochs])
 
     @property
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
-        of = SCHEDULERS[self.plan].momentum if self.plan in SCHEDULERS else None
+        of = SCHEDULERS[self.plan].momentum
         return np.array([[of(e, g) if of else self.momentum for g in range(len(self.rates))] for e in self.epochs])
 
     @property
@@ -158,20 +103,19 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         return found
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: two_groups, is_resumed, group_joins; of one made at a last epoch changes_there (the rate is
+        """The axes and: two_groups, is_resumed; of one made at a last epoch changes_there (the rate is
         another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
         lasted as long as the first); is_told, beyond."""
         due, made = self.due, self.resumed if self.again == "last_epoch" else 0
-        grows = self.plan in SCHEDULERS and SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
+        grows = SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
         return {
             **{name: value for name, value in self.axes.items() if name != "rates"},
             "two_groups": len(self.rates) > 1,
             "is_resumed": self.resumed > 0,
-            "group_joins": self.joined > 0,
             "changes_there": bool(made and (due[made] != due[made - 1]).any()),
             "changes_later": bool(made and (due[made + 1 :] != due[made]).any()),
             "grown": bool(made and grows and made >= 2 * SCHEDULERS[self.plan].arguments[0]),
-            "is_told": self.plan not in PLATEAUS and (self.numbered or self.ahead > 0),
+            "is_told": self.ahead > 0,
             "beyond": self.beyond,
         }
 
@@ -191,9 +135,8 @@ def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, tuple[Any, ...]]:
 
 
 def plan(case: LRSchedulerCase) -> Plan:
-    make, recipe = made_by(PLATEAUS.get(case.plan) or SCHEDULERS[case.plan], len(case.rates))
+    make, recipe = made_by(SCHEDULERS[case.plan], len(case.rates))
     sgd = case.optimizer == "SGD"
-    of_state = programs.from_state_of_others if case.otherwise else programs.from_state
     options = {
         "make": make,
         "recipe": recipe,
@@ -201,9 +144,8 @@ def plan(case: LRSchedulerCase) -> Plan:
         "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
         "groups": case.groups,
         "tensor": case.tensor,
-        "resume": of_state if case.again == "state" else programs.from_last_epoch,
+        "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
         "resumed": case.resumed,
-        "joined": case.joined,
         "given": case.given,
     }
     return Plan(programs.scheduled, {}, options)
@@ -215,20 +157,9 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
     ahead = 0 if not told or (case.plan in TOTALS and case.ahead > 5) else case.ahead
     steps = min(case.steps, TOTALS[case.plan] - max(ahead - 1, 0)) if case.plan in TOTALS else case.steps
     resumed = case.resumed if case.resumed < steps else 0
-    changes: dict[str, Any] = {"steps": steps, "resumed": resumed, "ahead": ahead}
-    # A list of least rates is for as many groups as it has: another one is refused, as documented.  Of schedulers of
-    # schedulers nothing is said.
-    if resumed or case.joined >= steps or case.plan in ("plateau_of_groups", *NESTED, *CORNERS):
-        changes["joined"] = 0
-    if not resumed or case.plan not in MADE_LATE or ahead:
-        changes["again"] = "state"
-    if not resumed or changes.get("again", case.again) != "state":
-        changes["otherwise"] = False
-    if not told or changes.get("joined", case.joined):
-        changes |= {"numbered": False, "ahead": 0}
-    if case.plan not in PLATEAUS:
-        changes["metrics"] = "constant"
-    return case.but(**changes)
+    made_late = resumed and case.plan in MADE_LATE and not ahead
+    again = case.again if made_late else "state"
+    return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -237,13 +168,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 17),
     "resumed": (0, 1, 3, 4),
-    "joined": (0, 1, 3),
-    "metrics": tuple(METRICS),
     "tensor": (False, True),
     "optimizer": tuple(OTHERS),
-    "otherwise": (False, True),
     "again": ("state", "last_epoch"),
-    "numbered": (False, True),
     "ahead": (0, 3, 13, 40, 121),
 }
 
@@ -251,20 +178,18 @@ AXES: dict[str, tuple[Any, ...]] = {
 def _scope() -> Iterator[LRSchedulerCase]:
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
-            yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, otherwise=resumed == 3)
+            yield LRSchedulerCase(name, rates, steps=11, resumed=resumed)
     for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
-        for steps, joined in ((1, 0), (5, 0), (5, 2)):
-            yield LRSchedulerCase(name, rates, steps=steps, joined=joined, optimizer=optimizer)
+        for steps in (1, 5):
+            yield LRSchedulerCase(name, rates, steps=steps, optimizer=optimizer)
     for name, resumed, rates, tensor in itertools.product(
         MADE_LATE, AXES["resumed"], ((1.0,), (0.25, 2.0)), AXES["tensor"]
     ):
         yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, again="last_epoch", tensor=tensor)
-    for name, ahead, numbered in itertools.product(TOLD, AXES["ahead"], AXES["numbered"]):
-        yield LRSchedulerCase(name, (1.0, 0.25), steps=9, ahead=ahead, numbered=numbered)
+    for name, ahead in itertools.product(TOLD, AXES["ahead"]):
+        yield LRSchedulerCase(name, (1.0, 0.25), steps=9, ahead=ahead)
     for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
-    for name, metrics in itertools.product(PLATEAUS, METRICS):
-        yield LRSchedulerCase(name, (1.0, 0.25), steps=17, metrics=metrics)
 
 
 def scope() -> Iterator[LRSchedulerCase]:

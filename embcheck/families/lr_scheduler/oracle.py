@@ -131,19 +131,14 @@ _CHAIN = (part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.75))
 
 SCHEDULERS: dict[str, Scheduler] = {
     "step_two": made("StepLR", lambda base, e, g: base * 0.5 ** (e // 2), step_size=2, gamma=0.5),
-    "step_default": made("StepLR", lambda base, e, g: base * 0.1 ** (e // 3), 3),
     "multi_step": made("MultiStepLR", lambda base, e, g: base * 0.25 ** ((e >= 1) + (e >= 4)), milestones=[1, 4], gamma=0.25),
-    "multi_step_repeated": made("MultiStepLR", lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5], 0.5),
     "exponential": made("ExponentialLR", lambda base, e, g: base * 0.75**e, 0.75),
     "constant": made("ConstantLR", lambda base, e, g: base * (0.25 if e < 3 else 1.0), factor=0.25, total_iters=3),
     "linear": made("LinearLR", lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
                     start_factor=0.25, end_factor=1.0, total_iters=3),
-    "linear_down": made("LinearLR", lambda base, e, g: base * (1 - min(e, 4) / 4), 1.0, 0.0, 4),
     "polynomial": made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 5) / 5) ** 2, total_iters=5, power=2.0),
-    "polynomial_root": made("PolynomialLR", lambda base, e, g: base * math.sqrt(1 - min(e, 6) / 6), 6, 0.5),
     "cosine": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e / 4), T_max=4, eta_min=0.125),
     "restarts": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 3, 1, 0.125), T_0=3, eta_min=0.125),
-    "restarts_by_halves": made("Halves", lambda base, e, g: _restarted(base, e / 2, 3, 1, 0.125), 3, eta_min=0.125),
     "restarts_longer": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 2, 2), 2, T_mult=2),
     "by_function": made("LambdaLR", lambda base, e, g: base / (1 + e), by="inverse"),
     "by_functions": made("LambdaLR", lambda base, e, g: base * (0.5**e if g == 0 else 1.0 + e), by="power_and_line"),
@@ -153,22 +148,9 @@ SCHEDULERS: dict[str, Scheduler] = {
     "chained": made("ChainedScheduler", _in_a_chain, *_CHAIN),
     "averaging": made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
                        swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear"),
-    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 2.0, min(e / 3, 1.0)), 2.0, 3, "cos"),
     "cyclic": _cyclic(_TWO_AND_TWO, base_lr=0.5, max_lr=1.5, step_size_up=2),
     "cyclic_halved": _cyclic(Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)), 0.5, 1.5, 1, 3, "triangular2",
                              base_momentum=0.25, max_momentum=0.75, momenta=(0.75, 0.25)),
-    "cyclic_range": _cyclic(Cycle(0.0, 1.0, 3, 1, lambda cycle, epoch: 0.75**epoch), 0.0, 1.0, step_size_up=3,
-                            step_size_down=1, mode="exp_range", gamma=0.75),
-    "cyclic_function": _cyclic(Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / cycle), 0.25, 1.25, 2, by="reciprocal",
-                               scale_mode="cycle"),
-    "cyclic_each": _cyclic(Cycle(0.5, 1.5, 1, 1), 0.5, 1.5, 1, 1),
-    "cyclic_sawtooth": _cyclic(Cycle(0.5, 1.5, 3, 0), 0.5, 1.5, 3, step_size_down=0),
-    "cyclic_table": _cyclic(Cycle(0.25, 1.25, 2, 2, lambda cycle, epoch: 1 / (1 + cycle)), 0.25, 1.25, 2, by="listed"),
-    "cyclic_range_momentum": _cyclic(Cycle(0.5, 1.5, 1, 2, lambda cycle, epoch: 0.75**epoch), 0.5, 1.5, 1, 2, "exp_range",
-                                     0.75, base_momentum=0.25, max_momentum=0.875, momenta=(0.875, 0.25)),
-    "cyclic_function_momentum": _cyclic(Cycle(0.25, 1.25, 2, 1, lambda cycle, epoch: 1 / (1 + epoch)), 0.25, 1.25, 2, 1,
-                                        by="inverse", scale_mode="iterations", base_momentum=0.25, max_momentum=0.75,
-                                        momenta=(0.75, 0.25)),
     "one_cycle": _one_cycle(_QUARTER, (0.25, 1.0, 0.25 / 16), (0.75, 0.5, 0.75), max_lr=1.0, total_steps=12, pct_start=0.25,
                             base_momentum=0.5, max_momentum=0.75, div_factor=4.0, final_div_factor=16.0),
     "one_cycle_linear": _one_cycle((0, 5, 11), (0.08, 2.0, 0.08e-4), None, 2.0, epochs=3, steps_per_epoch=4, pct_start=0.5,
@@ -176,14 +158,6 @@ SCHEDULERS: dict[str, Scheduler] = {
     "one_cycle_three": _one_cycle((0, 4.2, 8.4, 12), (0.5, 1.0, 0.5, 0.5 / 8), (0.95, 0.85, 0.95, 0.95), 1.0, 13,
                                   pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0,
                                   final_div_factor=8.0),
-    "one_cycle_of_one_step": _one_cycle((0, 0, 9), (0.25, 1.0, 0.25 / 16), (0.75, 0.5, 0.75), 1.0, total_steps=10,
-                                        pct_start=0.1, base_momentum=0.5, max_momentum=0.75, div_factor=4.0,
-                                        final_div_factor=16.0),
-    "one_cycle_three_of_one_step": _one_cycle((0, 0, 0, 9), (0.5, 1.0, 0.5, 0.5 / 8), None, 1.0, total_steps=10,
-                                              pct_start=0.1, anneal_strategy="linear", three_phase=True, div_factor=2.0,
-                                              final_div_factor=8.0),
-    "one_cycle_climbing": _one_cycle((0, 11), (0.25, 1.0), (0.75, 0.5), 1.0, total_steps=12, pct_start=1.0,
-                                     anneal_strategy="linear", base_momentum=0.5, max_momentum=0.75, div_factor=4.0),
     "one_cycle_level": _one_cycle((0, 2.25, 4.5, 12), (0.5, 1.0, 0.5, 0.5), (0.75, 0.5, 0.75, 0.75), 1.0, 13, pct_start=0.25,
                                   anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
                                   div_factor=2.0, final_div_factor=1.0),
@@ -194,92 +168,13 @@ SCHEDULERS: dict[str, Scheduler] = {
                                  total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25),
                                  max_momentum=(0.75, 0.875), div_factor=4.0, final_div_factor=16.0,
                                  momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))),
-    # The shortest that each can be.
+    # The shortest that it can be.
     "step_each": made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
-    "constant_once": made("ConstantLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, 1),
-    "linear_once": made("LinearLR", lambda base, e, g: base * (0.5 if e < 1 else 1.0), 0.5, total_iters=1),
-    "polynomial_once": made("PolynomialLR", lambda base, e, g: base * (e < 1), 1),
-    "cosine_each": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e % 2), 1, 0.125),
-    "restarts_each": made("CosineAnnealingWarmRestarts", lambda base, e, g: base, 1),
-    "averaging_once": made("SWALR", lambda base, e, g: base if e < 1 else 0.125, 0.125, 1, "linear"),
-    "averaging_at_once": made("SWALR", lambda base, e, g: 0.125, 0.125, anneal_epochs=0),
-    "averaging_at_once_linear": made("SWALR", lambda base, e, g: 0.125, 0.125, 0, "linear"),
-    "sequential_each": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 1 else 0.5 ** (e - 1)),
-                             part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), [1]),
-    "chained_alone": made("ChainedScheduler", lambda base, e, g: base * 0.75**e, part("ExponentialLR", 0.75)),
-    # At the ends of what the arguments may be: over no steps, by a factor of zero, by what is no Python function.
+    # Over no steps.
     "constant_of_none": made("ConstantLR", lambda base, e, g: base, 0.5, total_iters=0),
     "linear_of_none": made("LinearLR", lambda base, e, g: base * 0.5, 0.25, 0.5, total_iters=0),
-    "constant_frozen": made("ConstantLR", lambda base, e, g: base * (e >= 2), factor=0.0, total_iters=2),
-    "multi_step_at_once": made("MultiStepLR", lambda base, e, g: base * (0.5 if e < 3 else 0.25), [0, 3], 0.5),
-    "multi_step_never": made("MultiStepLR", lambda base, e, g: base, [], 0.5),
     "restarts_thrice": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 1, 3), 1, T_mult=3),
-    "sequential_without_warmup": made("SequentialLR", lambda base, e, g: base * 0.5**e,
-                                       part("LinearLR", 0.25, total_iters=0), part("ExponentialLR", 0.5), [0]),
-    "sequential_skipping": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.1 ** ((e - 2) // 2)),
-                                 part("ConstantLR", 0.5, 99), part("ConstantLR", 0.25, 99), part("StepLR", 2), [2, 2]),
-    "sequential_cyclic": made("SequentialLR", lambda base, e, g: base * 0.5 if e < 2 else _TWO_AND_TWO.at(e - 2, 0.5, 1.5),
-                               part("ConstantLR", 0.5, 99), part("CyclicLR", 0.5, 1.5, 2, cycle_momentum=False), [2]),
-    "by_table": made("LambdaLR", lambda base, e, g: base / (1 + e), by="listed"),
-    "by_method": made("LambdaLR", lambda base, e, g: base / (1 + e), by="method"),
-    "by_partial": made("LambdaLR", lambda base, e, g: base * 0.5**e, by="partial"),
-    "multiplied_by_table": made("MultiplicativeLR", lambda base, e, g: base / math.factorial(e + 1), by="listed"),
     # One within another.
-    "sequential_alone": made("SequentialLR", lambda base, e, g: base * 0.75**e, part("ExponentialLR", 0.75), []),
     "sequential_within": made("SequentialLR", _in_sequence, part("SequentialLR", *_SEQUENCE), []),
     "chained_within": made("SequentialLR", _in_a_chain, part("ChainedScheduler", *_CHAIN), []),
-    "chained_sequential": made("ChainedScheduler", _in_sequence, part("SequentialLR", *_SEQUENCE)),
-    "sequential_then_chained": made("SequentialLR", lambda base, e, g: base * (0.5 if e < 2 else 0.75 ** (e - 2)),
-                                     part("ConstantLR", 0.5, 99), part("ChainedScheduler", part("ExponentialLR", 0.75)), [2]),
-    # By objects that keep a state: the epochs that they were called for.
-    "by_objects": made("LambdaLR", lambda base, e, g: base / max(e, 1) if g == 0 else base * (1.0 + e), by="remembering"),
-    "multiplied_by_objects": made("MultiplicativeLR", by="remembering", rate=lambda base, e, g: (
-        base / math.factorial(e) if g == 0 else base * math.factorial(e + 1))),
 }  # fmt: skip
-
-
-# -- by metrics ----------------------------------------------------------------------------------------------------
-
-
-class Plateau(NamedTuple):
-    """ReduceLROnPlateau: its arguments, with the documented defaults; a least rate for all groups, or one for each."""
-
-    mode: str = "min"
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
-    threshold_mode: str = "rel"
-    cooldown: int = 0
-    min_lr: float | tuple[float, ...] = 0.0
-    eps: float = 1e-8
-
-    def better(self, metric: float, best: float) -> bool:
-        """Whether a metric is better than the best so far by more than the threshold."""
-        sign = 1.0 if self.mode == "max" else -1.0
-        if self.threshold_mode == "rel":
-            return sign * metric > sign * best * (1 + sign * self.threshold)
-        return sign * metric > sign * best + self.threshold
-
-    def rates(self, start: tuple[float, ...], metrics: list[float]) -> list[list[float]]:
-        """The rates at first and after each metric."""
-        least = self.min_lr if isinstance(self.min_lr, tuple) else (self.min_lr,) * len(start)
-        best = -math.inf if self.mode == "max" else math.inf
-        rates, bad, resting, found = list(start), 0, 0, [list(start)]
-        for metric in metrics:
-            if self.better(metric, best):
-                best, bad = metric, 0
-            else:
-                bad += 1
-            if resting:
-                resting, bad = resting - 1, 0
-            if bad > self.patience:
-                lower = [max(rate * self.factor, low) for rate, low in zip(rates, least, strict=False)]
-                rates = [new if old - new > self.eps else old for old, new in zip(rates, lower, strict=True)]
-                resting, bad = self.cooldown, 0
-            found.append(list(rates))
-        return found
-
-
-def plateau(*arguments: Any, **named: Any) -> Scheduler:
-    """A ReduceLROnPlateau, whose rates depend on more than the epoch."""
-    return made("ReduceLROnPlateau", lambda base, e, g: math.nan, *arguments, **named)

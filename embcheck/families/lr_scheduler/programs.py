@@ -12,49 +12,12 @@ import torch
 
 from embcheck.core.registry import named
 
-
-def partial(groups: int) -> Any:
-    import functools
-
-    return functools.partial(pow, 0.5)
-
-
-def method(groups: int) -> Any:
-    class Decay:
-        def at(self, epoch: int) -> float:
-            return 1 / (1 + epoch)
-
-    return Decay().at
-
-
-def remembering(groups: int) -> Any:
-    """Functions of the epoch that depend on which epochs they were called for, however often; they keep them."""
-
-    class Remembering:
-        def __init__(self, rising: bool) -> None:
-            self.rising = rising
-            self.met: dict[int, bool] = {}
-
-        def __call__(self, epoch: int) -> float:
-            self.met = {**self.met, epoch: True}  # a state that has the old one stays
-            steps = sum(each > 0 for each in self.met)
-            return 1.0 + steps if self.rising else 1.0 / max(steps, 1)
-
-    return [Remembering(rising) for rising in (False, True)][:groups]
-
-
-#: Makes the argument of a scheduler that can be called, of the number of groups.
+#: Makes the functions of the epoch that a scheduler is given, of the number of groups.
 FUNCTIONS: dict[str, Callable[[int], Any]] = named(
     {
         "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
-        "reciprocal": lambda groups: lambda cycle: 1 / cycle,
-        "half": lambda groups: lambda epoch: 0.5,
         "power_and_line": lambda groups: [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups],
         "half_and_line": lambda groups: [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups],
-        "listed": lambda groups: [1 / (1 + epoch) for epoch in range(256)].__getitem__,
-        "partial": partial,
-        "method": method,
-        "remembering": remembering,
     },
     prefix="by_",
 )
@@ -71,8 +34,7 @@ def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named:
 def make_by_function(
     optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any, **more: Any
 ) -> Any:
-    word = "scale_fn" if kind == "CyclicLR" else "lr_lambda"
-    return make(optimizer, kind, arguments, {**named, word: function(len(optimizer.param_groups))}, **more)
+    return make(optimizer, kind, arguments, {**named, "lr_lambda": function(len(optimizer.param_groups))}, **more)
 
 
 def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -85,21 +47,9 @@ def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: 
     return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
 
 
-def make_by_halves(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    class Halves(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts):
-        times = -1
-
-        def step(self, epoch: Any = None) -> None:
-            self.times += 1
-            super().step(self.times / 2)
-
-    return Halves(optimizer, *arguments, **named)
-
-
 #: What makes the schedulers that are made otherwise than of their class and arguments alone.
 MAKES = {
     "SWALR": make_averaging,
-    "Halves": make_by_halves,
     **dict.fromkeys(("SequentialLR", "ChainedScheduler"), make_of_parts),
 }
 
@@ -128,19 +78,6 @@ def from_state(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch
     return optimizer, scheduler, states
 
 
-def from_state_of_others(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
-    """As if the new scheduler were built with other numbers, all of which are loaded."""
-
-    def other(optimizer: Any) -> Any:
-        made = make(optimizer)
-        for name in scheduler.state_dict():
-            if type(getattr(made, name, None)) in (int, float):
-                setattr(made, name, 77)
-        return made
-
-    return from_state(optimizer, scheduler, build, other, last_epoch)
-
-
 def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
     import copy
 
@@ -151,11 +88,11 @@ def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_
 
 
 def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    own = optimizer.param_groups[: len(groups)]
+    own = optimizer.param_groups
     return {
         "rates": [float(group["lr"]) for group in own],
         "momenta": [float(group.get("betas", (group.get("momentum"),))[0]) for group in own],
-        "told": [float(rate) for rate in scheduler.get_last_lr()[: len(groups)]],
+        "told": [float(rate) for rate in scheduler.get_last_lr()],
         "epochs": getattr(scheduler, "last_epoch", -1),
         "others": [
             {name: group[name][1:] if name == "betas" else group[name] for name in given if name != "lr"}
@@ -173,7 +110,6 @@ def scheduled(
     tensor: bool,
     resume: Callable[..., Any],
     resumed: int,
-    joined: int,
     given: list[tuple[Any, ...]],
 ) -> dict[str, Any]:
     def build() -> Any:
@@ -195,9 +131,6 @@ def scheduled(
             optimizer, scheduler, states = resume(optimizer, scheduler, build, begin, resumed - 1)
             stays = not states or alike(*states)
             returned = torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
-        if joined and epoch == joined:
-            late = torch.nn.Parameter(torch.ones(1))
-            optimizer.add_param_group({"params": [late], "lr": torch.tensor(0.5) if tensor else 0.5})
         optimizer.step()
         scheduler.step(*arguments)
         seen.append(observe(optimizer, scheduler, groups))
@@ -209,5 +142,5 @@ def scheduled(
         **{name: [each[name] for each in seen] for name in ("epochs", "others")},
         "returned": returned,
         "stays": [stays, alike(*states)] if states else None,
-        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups[: len(groups)]],
+        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
     }

@@ -17,18 +17,17 @@ from embcheck.families.mixed_devices.programs import CALLS, apart
 
 NAMES = ("input", "hidden", "weight", "offsets", "per_sample_weights", "bias", "upstream")
 #: The tensors that a call takes.
-_BAG = ("input", "weight", "offsets")
 TAKES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("lookup", "layer", "indexed", "selected", "gathered", "product", "batch"), ("input", "weight")),
-    **dict.fromkeys(("bag", "bag_layer"), _BAG),
+    **dict.fromkeys(("lookup", "indexed", "selected", "product", "batch"), ("input", "weight")),
+    "bag": ("input", "weight", "offsets"),
     "weighted_batch": ("input", "weight", "per_sample_weights"),
-    "weighted_bag": (*_BAG, "per_sample_weights"),
-    **dict.fromkeys(("linear", "head", "projected", "projected_vector", "projected_in_batches"), ("hidden", "weight")),
+    "weighted_bag": ("input", "weight", "offsets", "per_sample_weights"),
+    **dict.fromkeys(("linear", "projected", "projected_in_batches"), ("hidden", "weight")),
     "linear_with_bias": ("hidden", "weight", "bias"),
 }
-BAGS = ("batch", "bag", "bag_layer", "weighted_batch", "weighted_bag")
+BAGS = tuple(call for call in TAKES if call.endswith(("batch", "bag")))
 #: Calls that are one product of a matrix and the weight.
-PRODUCTS = ("linear", "linear_with_bias", "head", "projected", "projected_vector", "projected_in_batches")
+PRODUCTS = tuple(call for call, taken in TAKES.items() if "hidden" in taken)
 
 
 class _MixedDevicesAxes(NamedTuple):
@@ -64,13 +63,11 @@ class MixedDevicesCase(Axes, _MixedDevicesAxes):  # type: ignore[misc]
     def flags(self) -> dict[str, Any]:
         """The flags of the call."""
         mode = {"mode": self.mode} if self.call in BAGS else {}
-        return {**mode, "padding_idx": self.padding_idx} if self.call in (*BAGS, "lookup", "layer") else {}
+        return {**mode, "padding_idx": self.padding_idx} if self.call in (*BAGS, "lookup") else {}
 
     @property
     def shape(self) -> tuple[int, int]:
         """The shape of the output."""
-        if self.call == "projected_vector":
-            return (1, self.num_embeddings)
         return (self.vectors, self.num_embeddings if self.call in PRODUCTS else self.embedding_dim)
 
     def inputs(self) -> dict[str, Input]:
@@ -116,11 +113,11 @@ def repair(case: MixedDevicesCase) -> MixedDevicesCase:
     changes: dict[str, Any] = {}
     if case.call not in BAGS or case.call.startswith("weighted"):
         changes["mode"] = "sum"
-    if case.call not in (*BAGS, "lookup", "layer"):
+    if case.call not in (*BAGS, "lookup"):
         changes["padding_idx"] = None
     elif case.padding_idx is not None:
         changes["padding_idx"] = max(min(case.padding_idx, case.num_embeddings - 1), -case.num_embeddings)
-    if case.call in ("gathered", "product"):
+    if case.call == "product":
         changes["index_dtype"] = "int64"
     on_meta = tuple(name for name in NAMES if name in case.on_meta and name in case.takes)
     if case.learns and 0 < len(on_meta) < len(case.takes) and on_meta != ("upstream",):
@@ -160,16 +157,11 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 def scope() -> Iterator[MixedDevicesCase]:
     """Every call with every choice of what lies on meta, in every mode and dtype."""
-    taken = itertools.product(CALLS, (False, True), AXES["mode"], AXES["padding_idx"][:2], AXES["dtype"])
-    cases = (
-        MixedDevicesCase(
-            (3, 1, 5)[seed % 3], (2, 1, 8)[seed // 3 % 3], 2, call, on_meta, learns, mode, padding, dtype,
-            AXES["index_dtype"][seed // 4 % 2],
-        )
-        for seed, (call, learns, mode, padding, dtype) in enumerate(taken)
-        for on_meta in parts(call, learns)
-    )  # fmt: skip
-    return iter(dict.fromkeys(map(repair, cases)))
+    taken = itertools.product(CALLS, (False, True), AXES["mode"], AXES["dtype"])
+    for seed, (call, learns, mode, dtype) in enumerate(taken):
+        for on_meta in parts(call, learns):
+            axes = {"padding_idx": (None, 0)[seed % 2], "index_dtype": AXES["index_dtype"][seed // 4 % 2]}
+            yield repair(MixedDevicesCase(3, 2, 2, call, on_meta, learns, mode, dtype=dtype, **axes))
 
 
 def fixed_cases() -> Iterator[MixedDevicesCase]:
@@ -178,4 +170,5 @@ def fixed_cases() -> Iterator[MixedDevicesCase]:
         yield from (MixedDevicesCase(call=call, on_meta=on_meta, learns=learns) for on_meta in parts(call, learns))
 
 
-SPACE = Space(MixedDevicesCase, AXES, repair, scope, fixed_cases, flags=("call", "on_meta", "learns"), strength=2)
+_FLAGS = ("call", "on_meta", "learns")
+SPACE = Space(MixedDevicesCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)

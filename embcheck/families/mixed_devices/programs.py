@@ -27,12 +27,6 @@ def apart(call: Call, on_meta: tuple[str, ...], flags: dict[str, Any], **given: 
     return seen
 
 
-def layer(input: Tensor, weight: Tensor, padding_idx: int | None) -> Tensor:
-    table = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx, device="meta")
-    value: Tensor = torch.func.functional_call(table, {"weight": weight}, (input,))
-    return value
-
-
 def batch(input: Tensor, weight: Tensor, per_sample_weights: Tensor | None = None, **flags: Any) -> Tensor:
     samples = None if per_sample_weights is None else per_sample_weights[:, None]
     return F.embedding_bag(input[:, None], weight, per_sample_weights=samples, **flags)
@@ -42,40 +36,19 @@ def bag(input: Tensor, weight: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
     return F.embedding_bag(input, weight, offsets, **flags)
 
 
-def bag_layer(input: Tensor, weight: Tensor, offsets: Tensor, **flags: Any) -> Tensor:
-    table = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], device="meta", **flags)
-    value: Tensor = torch.func.functional_call(table, {"weight": weight}, (input, offsets))
-    return value
-
-
-def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.linear(hidden, weight, bias)
-
-
-def head(hidden: Tensor, weight: Tensor) -> Tensor:
-    projection = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    value: Tensor = torch.func.functional_call(projection, {"weight": weight}, (hidden,))
-    return value
-
-
 CALLS: dict[str, Call] = named(
     {
         "lookup": lambda input, weight, padding_idx: F.embedding(input, weight, padding_idx),
-        "layer": layer,
         "indexed": lambda input, weight: weight[input],
         "selected": lambda input, weight: weight.index_select(0, input),
-        "gathered": lambda input, weight: weight.gather(0, input[:, None].expand(-1, weight.shape[1])),
         "product": lambda input, weight: F.one_hot(input, weight.shape[0]).to(weight.dtype) @ weight,
         "batch": batch,
         "bag": bag,
-        "bag_layer": bag_layer,
         "weighted_batch": batch,
         "weighted_bag": bag,
-        "linear": linear,
-        "linear_with_bias": linear,
-        "head": head,
+        "linear": lambda hidden, weight: F.linear(hidden, weight),
+        "linear_with_bias": lambda hidden, weight, bias: F.linear(hidden, weight, bias),
         "projected": lambda hidden, weight: hidden @ weight.t(),
-        "projected_vector": lambda hidden, weight: (weight @ hidden[0])[None],
         "projected_in_batches": lambda hidden, weight: torch.bmm(hidden[None], weight.t()[None])[0],
     }
 )

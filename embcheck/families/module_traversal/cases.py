@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
@@ -26,12 +25,9 @@ Pairs = list[tuple[str, str]]
 
 _E: Node = ("e", "embedding", (("weight", "table"),), ())
 _H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
-#: Models that everybody builds, by name; random ones come as trees.
+#: Models that everybody builds, and what may be shared in them.
 TREES: dict[str, tuple[Node, ...]] = {
-    "embedding": (_E,),
-    "linear": (("h", "linear", (("weight", "table"), ("bias", "none")), ()),),
     "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
-    "head_first": (_E, _H, ("m", "dict", (), (("head", "h"), ("embedding", "e")))),
     "three": (
         _E, _H, ("f", "embedding", (("weight", "table"),), ()),
         ("m", "sequential", (), (("0", "e"), ("1", "h"), ("2", "f")))),
@@ -51,7 +47,6 @@ TREES: dict[str, tuple[Node, ...]] = {
         ("m", "module",
          (("a", "mean"), ("b", "mean"), ("c", "c_scratch"), ("n", "integers"), ("s", "scalar"), ("e", "nobuffer")), ()),
     ),
-    "bare": (("m", "module", (), ()),),
     "void": (
         ("n", "module", (("a", "p_void"), ("b", "p_void_too"), ("c", "p_scale")), ()),
         ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
@@ -60,14 +55,13 @@ TREES: dict[str, tuple[Node, ...]] = {
 }  # fmt: skip
 #: Conversions of the dtype, and what they make of numbers.
 DTYPES = {
-    "nothing": "", "double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16",
-    "to_double": "float64", "to_half_keyword": "float16", "to_like": "bfloat16",
-    "type_double": "float64", "type_text": "float32",
+    "nothing": "", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "to_single": "float32",
+    "to_double": "float64", "to_like": "bfloat16", "type_double": "float64",
 }  # fmt: skip
 
 
 class _ModuleTraversalAxes(NamedTuple):
-    """The axes, simplest value first; ``nodes`` are a tree of its own where ``tree`` names none."""
+    """The axes, simplest value first."""
 
     tree: str = "pair"
     prefix: str = ""
@@ -78,7 +72,6 @@ class _ModuleTraversalAxes(NamedTuple):
     swapped: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
-    nodes: tuple[Node, ...] = ()
     #: what gradients the Parameters have when they are converted and shared
     grads: str = ""
     seed: int = 0
@@ -90,7 +83,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     @cached_property
     def parts(self) -> dict[str, Node]:
         """The nodes by name, the model last."""
-        return {node[0]: node for node in self.nodes or TREES[self.tree]}
+        return {node[0]: node for node in TREES[self.tree]}
 
     @property
     def root(self) -> str:
@@ -102,19 +95,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         """The table, three rows of two columns."""
         fmt = FORMATS[self.dtype]
         return Input(fmt.encode(np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
-
-    @property
-    def digits(self) -> Input:
-        """Numbers that a narrower dtype has not: ties to either side and what is just beside them, what is too large or too
-        small for it, and zeros.  float32 has all of them, through which torch goes from float64 to sixteen bits."""
-        fmt = FORMATS[self.dtype]
-        ties = [
-            1 + place * 2.0**-p for p in (8, 11, 24) for place in (1, 3, 1.5, 2.5, 0.5) if p < 24 or place in (1, 3)
-        ]
-        large, small = [65504.0, 65519.0, 65520.0, 3.38e38], [2.0**-24, 1.5 * 2.0**-24, 2.0**-25, 2.0**-26]
-        ends = [*large, *small, 2.0**-126, 2.0**-133, 0.0]
-        found = np.array([sign * value for value in (*ties, *ends, np.inf) for sign in (1, -1)])
-        return Input(fmt.encode(FORMATS["float32"].decode(FORMATS["float32"].encode(found))), self.dtype)
 
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""
@@ -166,20 +146,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             found += self.state(f"{prefix}{name}.", child)
         return found
 
-    def metadata(self, prefix: str, node: str = "") -> list[str]:
-        """The keys of state_dict()._metadata: the path of each module."""
-        node = node or self.root
-        found = [prefix[:-1]]
-        for name, child in self.parts[node][3]:
-            found += self.metadata(f"{prefix}{name}.", child)
-        return found
-
-    def emptied(self) -> list[str]:
-        """The names that have other memory once the model's own tensors do: a Parameter under each, a buffer here."""
-        own = {tensor for _, tensor in self.tensors("parameters", "", False, True) if not tensor.startswith("p_void")}
-        found = [name for name, tensor in self.tensors("parameters", "", True, False) if tensor in own]
-        return sorted(found + [name for name, _ in self.tensors("buffers", "", False, False)])
-
     def described(self, tensor: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """Dtype, shape and strides of a tensor."""
         if tensor.startswith("table"):
@@ -195,21 +161,18 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        several_children, nameless (a tree of its own), sparse_table (a table's gradient is sparse), passing (a buffer is not
-        persistent)."""
+        several_children, passing (a buffer is not persistent)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         return {
-            **{name: value for name, value in self.axes.items() if name not in ("nodes", "frozen")},
+            **{name: value for name, value in self.axes.items() if name != "frozen"},
             "frozen": bool(self.frozen),
             "several_children": len(self.children) > 1,
             "shared_module": len(set(paths)) < len(paths),
             "shared_tensor": len(set(names)) < len(names),
             "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
-            "nameless": bool(self.nodes),
             "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
-            "sparse_table": self.grads == "sparse" and any(name.startswith("table") for name in names),
         }
 
 
@@ -218,42 +181,6 @@ def kind(tensor: str) -> str:
     if tensor in ("none", "nobuffer"):
         return "none"
     return "parameters" if tensor.startswith(("table", "p")) else "buffers"
-
-
-_TENSORS = (
-    "table",
-    "p_a",
-    "p_b",
-    "p_void",
-    "p_void_too",
-    "none",
-    "mean",
-    "integers",
-    "scratch",
-    "scalar",
-    "nobuffer",
-    "other",
-)
-
-
-def grow(draws: stream.Stream) -> tuple[Node, ...]:
-    """A random tree of two to six nodes; children and tensors may be shared."""
-    nodes: list[Node] = [_E] if draws.chance(2) else [_H]
-    for k in range(draws.between(1, 5)):
-        tensors = [(f"t{j}", draws.choice(_TENSORS)) for j in range(draws.between(0, 3))]
-        if draws.chance(4):
-            nodes.append((f"n{k}", "embedding", (("weight", draws.choice(("table", "table2"))),), ()))
-            continue
-        children = [(str(j), draws.choice(nodes)[0]) for j in range(draws.between(0, 3))]
-        nodes.append((f"n{k}", draws.choice(("module", "sequential", "list", "dict")), tuple(tensors), tuple(children)))
-    if not nodes[-1][3]:
-        nodes.append(("last", "module", (), tuple((f"c{j}", node[0]) for j, node in enumerate(nodes))))
-    used, wanted = [], {nodes[-1][0]}
-    for node in reversed(nodes):
-        if node[0] in wanted:
-            used.append(node)
-            wanted |= {child for _, child in node[3]}
-    return tuple(reversed(used))
 
 
 PREFIXES = ("", "m", "m.", "a.b", "a.b.")
@@ -265,7 +192,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
         "convert": CONVERSIONS[case.convert],
         **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads")},
     }
-    return Plan(traversed, {"table": case.weight, "digits": case.digits}, options)
+    return Plan(traversed, {"table": case.weight}, options)
 
 
 def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
@@ -291,20 +218,11 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[ModuleTraversalCase]:
-    """Every tree with every prefix and conversion, training or not; trees that grow at random."""
+    """Every tree with every prefix and conversion, training or not."""
     for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
         yield ModuleTraversalCase(tree, prefix, evaluating)
     for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
         yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads)
-    for seed in range(64):
-        yield ModuleTraversalCase(nodes=grow(stream.Stream(seed)), prefix=PREFIXES[seed % len(PREFIXES)], seed=seed)
 
 
-def draw(draws: stream.Stream) -> ModuleTraversalCase | None:
-    """A random tree, and each axis at any value."""
-    chosen = {name: draws.choice(values) for name, values in AXES.items()}
-    nodes = grow(draws) if draws.chance(2) else ()
-    return repair(ModuleTraversalCase(**chosen, nodes=nodes, seed=draws.between(0, 255)))
-
-
-SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)
+SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)

@@ -6,7 +6,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +30,6 @@ def traversed(
     swapped: bool,
     grads: str,
     table: Tensor,
-    digits: Tensor,
 ) -> dict[str, Any]:
     model, made = built(nodes, frozen, dtype, table)
     model.train(not evaluating)
@@ -39,12 +37,10 @@ def traversed(
     seen = listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"modes": modes(model, evaluating), "flags": gradient_flags(model)}
-    seen["without"], seen["restored"] = emptied_for_a_while(model)
-    seen["idle"] = left_by_nothing(model, evaluating)
     if grads:
         given_gradients(model, grads == "sparse")
-    seen |= converted(model, convert, names) | moved(model) | rounded(convert, digits)
-    seen["hooks"], seen["swapped_gradients"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
+    seen |= converted(model, convert, names)
+    seen["hooks"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, dtype, table)[0])
     return seen
 
@@ -96,8 +92,6 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
     things = {id(thing) for thing in made.values()}
     places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
     return [
-        type(state).__name__,
-        sorted(getattr(state, "_metadata", {"none": 0})),
         [(name, places.get((value.data_ptr(), value.shape), "?")) for name, value in state.items()],
         [(id(value) in things, value.requires_grad) for value in state.values()],
         [(dtype_of(value), tuple(value.shape), value.stride()) for value in state.values()],
@@ -105,30 +99,19 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
 
 
 def state_forms(model: Module, prefix: str) -> dict[str, Any]:
-    """A state_dict without arguments, one into a given dict, and that of a copy."""
-    simple = model.state_dict()
-    metadata = getattr(simple, "_metadata", {"none": 0})
+    """A state_dict without arguments and one into a given dict."""
     own: dict[str, Any] = {"before": torch.zeros(1)}
     return {
-        "simple": (list(simple), type(simple).__name__, sorted(metadata)),
-        "versions": all("version" in kept for kept in getattr(simple, "_metadata", {}).values()),
+        "simple": list(model.state_dict()),
         "destination": model.state_dict(destination=own, prefix=prefix) is own,
         "destination_keys": list(own),
-        "copied_keys": list(copy.deepcopy(model).state_dict()),
     }
 
 
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
-    """The modes of all modules, also after train() was given what is no bool, and after it was given the other mode."""
-    told = [[module.training for module in model.modules()]]
-    refused = []
-    for wrong in (0, None, "eval"):
-        try:
-            model.train(wrong)
-        except ValueError:
-            refused.append(True)
-    told.append([module.training for module in model.modules()])
-    return [*told, [module.training for module in model.train(evaluating).modules()], refused]
+    """The modes of all modules, and after train() was given the other mode."""
+    told = [module.training for module in model.modules()]
+    return [told, [module.training for module in model.train(evaluating).modules()]]
 
 
 def gradient_flags(model: Module) -> list[list[bool]]:
@@ -159,38 +142,6 @@ def converted(model: Module, convert: Callable[[Module], Module], names: dict[in
     }
 
 
-def moved(model: Module) -> dict[str, Any]:
-    """Which tensors to_empty() gives new memory, and which share_memory() moves."""
-
-    def places() -> dict[str, int]:
-        parameters = model.named_parameters(remove_duplicate=False)
-        return {name: t.data_ptr() for name, t in (*parameters, *model.named_buffers(remove_duplicate=False))}
-
-    before = places()
-    itself = model.to_empty(device="cpu", recurse=False) is model
-    emptied = sorted(name for name, place in places().items() if place != before[name])
-    try:
-        shared = model.share_memory() is model
-    except NotImplementedError:
-        shared = False
-    return {
-        "emptied_itself": itself,
-        "emptied": emptied,
-        "shared_itself": shared,
-        "shared": [thing.is_shared() for thing in [*model.parameters(), *model.buffers()]],
-        "shared_gradients": [p.grad.is_sparse or p.grad.is_shared() for p in model.parameters() if p.grad is not None],
-    }
-
-
-def rounded(convert: Callable[[Module], Module], digits: Tensor) -> dict[str, Any]:
-    """What a conversion makes of numbers, in a Parameter and in a buffer."""
-    holder: Module = torch.nn.Module()
-    holder.digits = torch.nn.Parameter(digits)
-    holder.register_buffer("rest", digits[1:].clone())
-    convert(holder)
-    return {"rounded": holder.digits.detach(), "rounded_buffer": holder.rest}
-
-
 def traced(model: Module) -> tuple[list[str], bool]:
     """The keys of the state of what torch.fx records of a sum of all tensors, and whether it has the very tensors."""
 
@@ -211,12 +162,9 @@ def traced(model: Module) -> tuple[list[str], bool]:
     return sorted(module.state_dict()), same
 
 
-def called_after(
-    model: Module, convert: Callable[[Module], Module], swapped: bool
-) -> tuple[list[tuple[str, str]], bool]:
-    """Which hooks of the Parameters are called by backward passes after a conversion, and whether gradients came along."""
+def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:
+    """Which hooks of the Parameters are called by backward passes after a conversion."""
     calls: list[tuple[str, str]] = []
-    given_gradients(model, False)
     for name, p in model.named_parameters():
         if p.requires_grad:
             p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
@@ -226,12 +174,10 @@ def called_after(
         convert(model)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
-    gradients = [(p.dtype, p.grad) for p in model.parameters()]
-    kept = all(grad is not None and grad.dtype == dtype and bool((grad == 1).all()) for dtype, grad in gradients)
     for p in model.parameters():
         if p.requires_grad:
             p.sum().backward()
-    return calls, kept
+    return calls
 
 
 def given_gradients(model: Module, sparse: bool) -> None:
@@ -242,31 +188,6 @@ def given_gradients(model: Module, sparse: bool) -> None:
             p.grad = torch.sparse_coo_tensor(rows[None], torch.ones_like(p), p.shape)
         else:
             p.grad = torch.ones_like(p)
-
-
-def emptied_for_a_while(model: Module) -> tuple[list[str], list[str]]:
-    """The keys of the state while all slots for buffers hold None, and once they hold their tensors again."""
-    held = [(module, name, value) for module in model.modules() for name, value in module._buffers.items()]
-    for module, name, _ in held:
-        setattr(module, name, None)
-    without = list(model.state_dict())
-    for module, name, value in held:
-        setattr(module, name, value)
-    return without, list(model.state_dict())
-
-
-def left_by_nothing(model: Module, evaluating: bool) -> bool:
-    """Whether every tensor is the same in the same memory and of the same version after conversions to what it is."""
-    model.train(not evaluating)
-    things = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    marks = {name: (thing.data_ptr(), thing._version) for name, thing in things.items()}
-    for dtype in {thing.dtype for thing in things.values() if thing.is_floating_point()}:
-        model.to(dtype)
-    model.to("cpu").cpu().to(torch.device("cpu"), non_blocking=True)
-    after = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return all(
-        after[name] is thing and marks[name] == (thing.data_ptr(), thing._version) for name, thing in things.items()
-    )
 
 
 def tensor_of(name: str, dtype: torch.dtype, table: Tensor) -> Tensor:
@@ -321,13 +242,11 @@ CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
     {
         "nothing": lambda model: model,
         "double": lambda model: model.double(),
-        "float": lambda model: model.float(),
         "half": lambda model: model.half(),
         "bfloat16": lambda model: model.bfloat16(),
         "to_double": lambda model: model.to(torch.float64),
-        "to_half_keyword": lambda model: model.to(device="cpu", dtype=torch.float16),
+        "to_single": lambda model: model.to(device="cpu", dtype=torch.float32),
         "type_double": lambda model: model.type(torch.float64),
-        "type_text": lambda model: model.type("torch.FloatTensor"),
         "to_like": lambda model: model.to(torch.zeros(1, dtype=torch.bfloat16)),
     },
     "as_",

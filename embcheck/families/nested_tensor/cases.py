@@ -31,12 +31,9 @@ class _NestedTensorAxes(NamedTuple):
     #: "lookup", or the mode of a bag
     reduced: str = "lookup"
     made: str = "components"
-    module: bool = False
     padding_idx: int | None = None
     sparse: bool = False
     scale_grad_by_freq: bool = False
-    #: whether a bag that is summed has per_sample_weights, which are nested too
-    weighted: bool = False
     dtype: str = "float32"
     index_dtype: str = "int64"
     layout: str = "contiguous"
@@ -79,11 +76,6 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
         return stream.small("table", self.seed, (self.num_embeddings, self.embedding_dim))
 
     @cached_property
-    def weights(self) -> Floats:
-        """What each token is multiplied by."""
-        return stream.small("weights", self.seed, (self.numel,)) if self.weighted else np.ones(self.numel)
-
-    @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient: a row for each token, or for each bag."""
         rows = self.numel if self.reduced == "lookup" else len(self.lengths)
@@ -91,12 +83,11 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
 
     def inputs(self) -> dict[str, Input]:
         fmt = self.format
-        fed = {
+        return {
             "table": Input(fmt.encode(self.table), self.dtype, self.layout),
             "tokens": Input(self.tokens.astype(self.index_dtype), self.index_dtype),
             "upstream": Input(fmt.encode(self.upstream), self.dtype),
         }
-        return fed | ({"weights": Input(fmt.encode(self.weights), self.dtype)} if self.weighted else {})
 
     @property
     def sizes(self) -> Floats:
@@ -105,7 +96,7 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
 
     @cached_property
     def value(self) -> Floats:
-        """The rows of the tokens, or one for each bag: Σ w W[i], Σ W[i]/n or max W[i]; zero for an empty one."""
+        """The rows of the tokens, or one for each bag: Σ W[i], Σ W[i]/n or max W[i]; zero for an empty one."""
         rows = self.table[self.tokens] if self.numel else np.zeros((0, self.embedding_dim))
         if self.reduced == "lookup":
             return rows
@@ -113,7 +104,7 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
             found = np.full((len(self.lengths), self.embedding_dim), -np.inf)
             np.maximum.at(found, self.owners[self.kept], rows[self.kept])
             return np.where(np.isinf(found), 0.0, found)
-        total = accumulate(self.owners[self.kept], len(self.lengths), (rows * self.weights[:, None])[self.kept])
+        total = accumulate(self.owners[self.kept], len(self.lengths), rows[self.kept])
         return total / np.maximum(self.sizes, 1)[:, None] if self.reduced == "mean" else total
 
     @cached_property
@@ -126,7 +117,6 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
         arriving = self.upstream if self.reduced == "lookup" else self.upstream[self.owners]
         if self.reduced == "mean":
             arriving = arriving / np.maximum(self.sizes, 1)[self.owners][:, None]
-        arriving = arriving * self.weights[:, None]
         tokens, arriving = self.tokens[self.kept], arriving[self.kept]
         counts = np.bincount(tokens, minlength=self.num_embeddings) if self.scale_grad_by_freq else np.ones(1)
         total, size = (
@@ -138,23 +128,11 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
 
     @property
     def without_holes(self) -> NestedTensorCase:
-        """The same tokens with those that lie between the components, zeros, as parts of the components before them; such
-        tokens have weight 0 where there are weights."""
-        longest = max(self.lengths, default=0) + 1
-        gaps = [1 if self.made == "holes" else longest - length for length in self.lengths]
-        ends = np.repeat(np.cumsum(self.lengths, dtype=np.int64), gaps)
-        wide = self.but(lengths=tuple(length + gap for length, gap in zip(self.lengths, gaps, strict=True)))
-        wide.__dict__ |= {
-            "tokens": np.insert(self.tokens, ends, 0),
-            "weights": np.insert(self.weights, ends, 0.0 if self.weighted else 1.0),
-        }
+        """The same tokens with those that lie between the components, zeros, as parts of the components before them."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        wide = self.but(lengths=tuple(length + 1 for length in self.lengths))
+        wide.__dict__["tokens"] = np.insert(self.tokens, ends, 0)
         return wide
-
-    @property
-    def weights_gradient(self) -> Floats:
-        """What the weight of each token gets: W[i]·g, and nothing for padding."""
-        found: Floats = (self.table[self.tokens] * self.upstream[self.owners]).sum(1) * self.kept
-        return found
 
     def facts(self) -> dict[str, Any]:
         """The axes and: bag, holes (there are tokens between the components), empty_component, empty, padded,
@@ -162,7 +140,7 @@ class NestedTensorCase(Axes, _NestedTensorAxes):  # type: ignore[misc]
         return {
             **{name: value for name, value in self.axes.items() if name != "lengths"},
             "bag": self.reduced != "lookup",
-            "holes": self.made in ("holes", "narrowed") and bool(self.lengths),
+            "holes": self.made == "holes" and bool(self.lengths),
             "empty_component": 0 in self.lengths,
             "empty": self.numel == 0,
             "padded": self.padding_idx is not None,
@@ -179,7 +157,7 @@ def plan(case: NestedTensorCase) -> Plan:
     options = {
         "make": MADE[case.made],
         "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
-        **{name: case.axes[name] for name in ("lengths", "columns", "reduced", "module")},
+        **{name: case.axes[name] for name in ("lengths", "columns", "reduced")},
     }
     return Plan(nested, case.inputs(), options)
 
@@ -188,11 +166,9 @@ def repair(case: NestedTensorCase) -> NestedTensorCase:
     """The case with flags that fit what is done: a lookup takes no holes, a bag has no counts, a maximum is not sparse."""
     changes: dict[str, Any] = {}
     if case.reduced == "lookup":
-        changes |= {"made": "from_offsets"} if case.made in ("holes", "narrowed") else {}
+        changes |= {"made": "from_offsets"} if case.made == "holes" else {}
     else:
         changes["columns"] = 0
-    if case.reduced != "sum":
-        changes["weighted"] = False
     if case.reduced != "lookup" or case.sparse:
         changes["scale_grad_by_freq"] = False
     if case.reduced == "max":
@@ -211,11 +187,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "columns": (0, 2, 1),
     "reduced": ("lookup", "sum", "mean", "max"),
     "made": tuple(MADE),
-    "module": (False, True),
     "padding_idx": (None, 0, -1, 2),
     "sparse": (False, True),
     "scale_grad_by_freq": (False, True),
-    "weighted": (False, True),
     "dtype": ("float32", "float64"),
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS,
@@ -225,23 +199,11 @@ AXES: dict[str, tuple[Any, ...]] = {
 def scope() -> Iterator[NestedTensorCase]:
     """Every way to make a nested tensor, of every lengths, for every reduction with each of its flags."""
     flags: tuple[dict[str, Any], ...] = (
-        {}, {"padding_idx": 0}, {"sparse": True}, {"scale_grad_by_freq": True}, {"weighted": True},
-        {"padding_idx": -1, "sparse": True}, {"weighted": True, "padding_idx": 1},
+        {}, {"padding_idx": 0}, {"sparse": True}, {"scale_grad_by_freq": True}, {"padding_idx": -1, "sparse": True},
     )  # fmt: skip
-    combinations = itertools.product(AXES["reduced"], MADE, LENGTHS, flags)
-    for seed, (reduced, made, lengths, fixed) in enumerate(combinations):
-        case = NestedTensorCase(lengths=lengths, reduced=reduced, made=made, module=seed % 2 == 0, seed=seed)
-        yield repair(case.but(**fixed))
+    for seed, (reduced, made, lengths, fixed) in enumerate(itertools.product(AXES["reduced"], MADE, LENGTHS, flags)):
+        yield repair(NestedTensorCase(lengths=lengths, reduced=reduced, made=made, seed=seed).but(**fixed))
 
 
-def draw(draws: stream.Stream) -> NestedTensorCase:
-    """A random case: each axis at any value, of components of random lengths now and then."""
-    chosen = {name: draws.choice(values) for name, values in AXES.items()}
-    if draws.chance(2):
-        chosen["lengths"] = tuple(draws.between(0, 9) for _ in range(draws.between(1, 6)))
-    return repair(NestedTensorCase(**chosen, seed=draws.between(0, 255)))
-
-
-SPACE = Space(
-    NestedTensorCase, AXES, repair, scope, flags=("reduced", "made", "sparse", "padding_idx"), draw=draw, strength=2
-)
+_FLAGS = ("reduced", "made", "sparse", "padding_idx")
+SPACE = Space(NestedTensorCase, AXES, repair, scope, flags=_FLAGS, strength=2)

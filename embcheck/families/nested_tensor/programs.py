@@ -36,40 +36,15 @@ def holes(values: Tensor, lengths: list[int]) -> Tensor:
     return torch.nested.nested_tensor_from_jagged(wide, ends, lengths=torch.tensor(lengths))
 
 
-def narrowed(values: Tensor, lengths: list[int]) -> Tensor:
-    """The beginnings of the rows of a padded batch."""
-    longest = max(lengths) + 1
-    padded = values.new_zeros((len(lengths), longest, *values.shape[1:]))
-    for row, part in zip(padded, parts_of(values, lengths), strict=True):
-        row[: len(part)] = part
-    return torch.nested.narrow(padded, 1, 0, torch.tensor(lengths), layout=torch.jagged)
-
-
 MADE: dict[str, Make] = named(
     {
         "components": lambda values, sizes: torch.nested.nested_tensor(parts_of(values, sizes), layout=torch.jagged),
-        "as_nested": lambda values, sizes: torch.nested.as_nested_tensor(parts_of(values, sizes), layout=torch.jagged),
         "from_offsets": lambda values, sizes: torch.nested.nested_tensor_from_jagged(
             values, torch.tensor([0, *sizes]).cumsum(0)
         ),
-        "from_lengths": lambda values, sizes: torch.nested.nested_tensor_from_jagged(
-            values, lengths=torch.tensor(sizes)
-        ),
         "holes": holes,
-        "narrowed": narrowed,
     }
 )
-
-
-def alike(tokens: Tensor, values: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor, list[int]]:
-    """A nested tensor of the same structure that holds these values, the leaf below it, and where components begin."""
-    given: Any = tokens
-    inner = values.new_zeros(given.values().shape[0])
-    starts = given.offsets()[:-1].tolist()
-    for start, part in zip(starts, values.split(lengths), strict=True):
-        inner[start : start + len(part)] = part
-    inner.requires_grad_()
-    return torch.nested.nested_tensor_from_jagged(inner, given.offsets(), lengths=given.lengths()), inner, starts
 
 
 def nested(
@@ -77,40 +52,26 @@ def nested(
     lengths: tuple[int, ...],
     columns: int,
     reduced: str,
-    module: bool,
     flags: dict[str, Any],
     table: Tensor,
     tokens: Tensor,
     upstream: Tensor,
-    weights: Tensor | None = None,
 ) -> dict[str, Any]:
-    sizes = list(lengths)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nested tensors are a prototype
-        given = make(tokens.reshape(-1, columns) if columns else tokens, sizes)
-        samples, inner, starts = (None, None, []) if weights is None else alike(given, weights, sizes)
+        given = make(tokens.reshape(-1, columns) if columns else tokens, list(lengths))
     leaf = table.detach().requires_grad_()
-    more = {} if reduced == "lookup" else {"mode": reduced}
-    sampled = {} if samples is None else {"per_sample_weights": samples}
-    if module:
-        kind: Any = torch.nn.Embedding if reduced == "lookup" else torch.nn.EmbeddingBag
-        layer = kind(table.shape[0], table.shape[1], _weight=leaf, **more, **flags)
-        leaf = layer.weight
-        value = layer(given, **sampled)
+    if reduced == "lookup":
+        value = torch.nn.functional.embedding(given, leaf, **flags)
     else:
-        call: Any = torch.nn.functional.embedding if reduced == "lookup" else torch.nn.functional.embedding_bag
-        value = call(given, leaf, **more, **sampled, **flags)
+        value = torch.nn.functional.embedding_bag(given, leaf, mode=reduced, **flags)
     shapes = [tuple(part.shape) for part in (value.detach().unbind() if reduced == "lookup" else [value])]
     flat = (value.values() if reduced == "lookup" else value).reshape(-1, table.shape[1])
     (flat * upstream).sum().backward()
-    seen = {
+    return {
         "is_nested": value.is_nested,
         "shapes": shapes,
         "value": flat.detach(),
         "weight_grad": None if leaf.grad is None else leaf.grad.to_dense(),
         "sparse": leaf.grad is not None and leaf.grad.is_sparse,
     }
-    if inner is not None:
-        places = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        seen["sample_grad"] = None if inner.grad is None else torch.cat([inner.grad[place] for place in places])
-    return seen

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
@@ -22,25 +21,18 @@ from embcheck.families.tied_training.training_steps import TIES
 NAMES: dict[str, tuple[str, ...]] = {
     "head_takes_embedding": ("embedding.weight", "head.weight"),
     "embedding_takes_head": ("head.weight", "embedding.weight"),
-    "nested": ("encoder.1.words.weight", "decoder.1.weight"),
     "three_way": ("source.weight", "target.weight", "head.weight"),
-    "same_module_twice": ("source.weight", "target.weight", "head.weight"),
-    "tied_again": ("0.weight", "1.weight"),
 }
 #: The groups of members; 0 is the tied weight, 1 the other one.
 GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "pair": ((0, 1),),
     "alone": ((0,),),
-    "reversed": ((1, 0),),
     "two_groups": ((1,), (0,)),
-    "empty_last": ((0, 1), ()),
-    "empty_first": ((), (0, 1)),
-    "empty_between": ((1,), (), (0,)),
 }
 #: Members that are frozen while the state is read and loaded; those that had no gradient before.
 FROZEN = {"none": (), "tied": (0,), "side": (1,)}
 #: The rates of groups.
-RATES = (0.5, 0.125, 0.25)
+RATES = (0.5, 0.125)
 #: Flags with which an optimizer keeps more than it must.
 RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "SGD": (("momentum", 0.5), ("dampening", 0.5)),
@@ -56,11 +48,7 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "Rprop": (("etas", (0.25, 1.5)),),
     "Adafactor": (("beta2_decay", -0.5), ("weight_decay", 0.25)),
     "Muon": (("momentum", 0.5), ("nesterov", False)),
-    "LBFGS": (("history_size", 2), ("max_iter", 2)),
-    "SparseAdam": (("betas", (0.5, 0.75)),),
 }
-#: Routes through torch.distributed.checkpoint.state_dict, by the Parameters' names.
-BY_NAME = ("named", "flat", "whole")
 
 
 class _ResumptionAxes(NamedTuple):
@@ -84,12 +72,8 @@ class _ResumptionAxes(NamedTuple):
     #: whether the one who loads lists its parameters and groups in another order
     turned: bool = False
     rich: bool = True
-    #: foreach or fused: of the one who gives its state, and of the one who loads it
+    #: foreach or fused
     path: str = ""
-    loader: str = ""
-    scaled: bool = False
-    #: whether the learning rate is a tensor
-    tensor_hyperparameters: bool = False
     seed: int = 0
 
 
@@ -98,8 +82,8 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     @property
     def by_name(self) -> bool:
-        """Whether parameters are told apart by their names, not by their places."""
-        return self.route in BY_NAME
+        """Whether parameters are told apart by their names, as torch.distributed.checkpoint does, not by their places."""
+        return self.route == "named"
 
     @cached_property
     def members(self) -> tuple[int, ...]:
@@ -113,17 +97,8 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     @cached_property
     def flags(self) -> dict[str, Any]:
-        """What the giver is built with beside the rates."""
-        flags = dict(RICH[self.optimizer]) if self.rich else {}
-        if self.optimizer == "LBFGS":
-            flags["max_iter"] = 2
-        return flags | ({self.path: True} if self.path else {})
-
-    @cached_property
-    def own(self) -> dict[str, Any]:
-        """What the one who loads is built with: options come from the state; a flattened one has what this one keeps."""
-        flags = {name: value for name, value in self.flags.items() if name != self.path} if self.route == "flat" else {}
-        return flags | ({self.loader: True} if self.loader else {})
+        """What the giver is built with beside the rates; the one who loads has its options from the state."""
+        return (dict(RICH[self.optimizer]) if self.rich else {}) | ({self.path: True} if self.path else {})
 
     @property
     def keeps(self) -> bool:
@@ -134,8 +109,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
         """Whether the giver has a state of a member when it is read: once it had a gradient; of Adagrad at once."""
         if member not in self.members or not self.keeps:
             return False
-        if self.optimizer == "LBFGS":
-            return self.steps > 0 and member == self.members[0]
         return self.optimizer == "Adagrad" or (self.steps > 0 and member not in FROZEN[self.idle])
 
     @cached_property
@@ -171,7 +144,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
         step), started (loading does), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
-        state), hollow (an empty group is not the last), several_groups, with_empty (there is one), changes_path."""
+        state), several_groups."""
         frozen, blank = FROZEN[self.frozen], self.blank
         return {
             **self.axes,
@@ -186,11 +159,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
             "several_groups": len(GROUPS[self.groups]) > 1,
             "frozen_state": any(m in self.entries for m in frozen),
             "frozen_one": bool(frozen),
-            "hollow": self.groups in ("empty_first", "empty_between"),
-            "with_empty": self.groups.startswith("empty"),
             "several_names": len(NAMES[self.tie]) > 2,
-            "changes_path": self.path != self.loader,
-            "counts": KINDS[self.optimizer].counts,
         }
 
 
@@ -200,74 +169,42 @@ def _small(word: str, variant: int, shape: tuple[int, ...]) -> Input:
     return Input(FORMATS["float32"].encode(values), "float32")
 
 
-#: Optimizers that take a learning rate as a tensor on every path that a case has then.
-BOXED = ("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop")
-
-
 def plan(case: OptimizerStateDictCase) -> Plan:
-    flat = {"flatten_optimizer_state_dict": True} if case.route == "flat" else {}
-    groups = tuple((names, {"lr": case.rate(names[0]) if names else 0.75}) for names in GROUPS[case.groups])
+    groups = tuple((names, {"lr": case.rate(names[0])}) for names in GROUPS[case.groups])
     turn = -1 if case.turned else 1
     others = tuple((names[::turn], {"lr": 8.0}) for names, _ in groups[::turn])
     options = {
         "tie": TIES[case.tie],
         "giver": (case.optimizer, case.flags, groups),
-        "taker": (case.optimizer, case.own, others),
-        "boxed": case.tensor_hyperparameters,
-        "scaled": case.scaled,
+        "taker": (case.optimizer, {case.path: True} if case.path else {}, others),
         "steps": case.steps,
         "halted": (FROZEN[case.idle], FROZEN[case.frozen], case.graded),
         "warm": case.warm,
         "transfer": (SAVES[case.route], LOADS[case.route], CARRIES[case.carried], case.carried != "handed"),
-        "asked": {"strict": not case.lacking, **flat} if case.by_name else None,
+        "asked": {"strict": not case.lacking} if case.by_name else None,
     }
     return Plan(resume, case.inputs(), options)
 
 
 def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
-    """The case with flags that the optimizer has, and members that its groups have."""
-    changes: dict[str, Any] = {}
-    known = KINDS[case.optimizer].flags
-    changes["path"] = case.path if case.path in known and not case.tensor_hyperparameters else ""
-    changes["loader"] = case.loader if case.loader in known else ""
-    if case.tensor_hyperparameters and case.optimizer not in BOXED:
-        changes["tensor_hyperparameters"] = False
-    if case.optimizer == "LBFGS":  # it takes one group, keeps all under its first member, and flattens no lists
-        changes |= {"groups": "pair" if len(GROUPS[case.groups]) > 1 else case.groups, "scaled": False, "turned": False}
-        changes |= {"route": "named"} if case.route == "flat" else {}
+    """The case with flags that the optimizer has, members that its groups have, and at most one of what loading by name gets
+    wrong, lest one hides another."""
+    changes: dict[str, Any] = {"path": case.path if case.path in KINDS[case.optimizer].flags else ""}
     if not case.by_name or case.groups == "alone":
         changes["turned"] = False  # a state without names goes by the places
-    members = GROUPS[changes.get("groups", case.groups)]
-    if (1,) not in members and members == ((0,),):
+    if case.groups == "alone":
         changes |= {"frozen": "tied" if case.frozen != "none" else "none", "idle": "none"}
-    if case.steps == 0:
+    if case.steps == 0 or (case.by_name and case.frozen != "none"):
         changes["idle"] = "none"
+    if case.by_name and case.frozen != "none":
+        changes["steps"] = case.steps or 1
     if case.optimizer == "SGD" and case.rich and changes["path"] == "fused" and case.idle != "none":
         changes["path"] = ""  # a first gradient that comes late: see the ledger
-    return one_trouble(case.but(**changes))
-
-
-def one_trouble(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
-    """The case with at most one of what loading by name gets wrong, lest one hides another, and mostly with none."""
-    if not case.by_name:
-        return case
-    if case.seed % 3:
-        case = case.but(frozen="none", groups="two_groups" if case.groups.startswith("empty") else case.groups)
-    empty = case.groups.startswith("empty") and (case.route == "flat" or case.groups != "empty_last")
-    changes: dict[str, Any] = {}
-    if empty:
-        changes["frozen"] = "none"
-    if empty or case.frozen != "none":
-        changes["idle"] = "none"
-    if empty or case.frozen != "none" or (case.idle != "none" and case.route == "flat"):
-        changes["steps"] = case.steps or 1
-        if case.optimizer in ("SparseAdam", "LBFGS"):
-            changes["warm"] = True
     return case.but(**changes)
 
 
-#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope and among the drawn.
-SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop", "LBFGS", "SparseAdam")
+#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
+SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -284,9 +221,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "turned": (False, True),
     "rich": (True, False),
     "path": ("", "foreach", "fused"),
-    "loader": ("", "foreach", "fused"),
-    "scaled": (False, True),
-    "tensor_hyperparameters": (False, True),
 }
 
 
@@ -294,34 +228,23 @@ def fixed_cases() -> Iterator[OptimizerStateDictCase]:
     """One case of everything that a law must have met."""
     for route in SAVES:
         yield OptimizerStateDictCase(route=route, steps=0, graded=True, carried="filed")
-        yield OptimizerStateDictCase("AdamW", route, scaled=True, path="fused", loader="fused", warm=True)
+        yield OptimizerStateDictCase("AdamW", route, path="fused", warm=True)
         yield OptimizerStateDictCase("SGD", route, rich=False, graded=True, frozen="side", tie="three_way")
-        yield OptimizerStateDictCase("SGD", route, groups="two_groups", path="foreach", turned=route in BY_NAME)
+        yield OptimizerStateDictCase("SGD", route, groups="two_groups", path="foreach", turned=route == "named")
     yield OptimizerStateDictCase(steps=0)
     yield OptimizerStateDictCase(route="named", idle="side")
     yield OptimizerStateDictCase(frozen="side", groups="two_groups")
-    yield OptimizerStateDictCase("Adagrad", carried="handed", tensor_hyperparameters=True, groups="alone")
-    yield OptimizerStateDictCase(groups="empty_last", tie="same_module_twice")
+    yield OptimizerStateDictCase("Adagrad", carried="handed", groups="alone")
 
 
 def scope() -> Iterator[OptimizerStateDictCase]:
     """Every optimizer on every route, fresh and not; some states that were converted to checkpoints and back."""
-    for seed, (kind, route, steps) in enumerate(itertools.product(KINDS, SAVES, (2, 0))):
+    for seed, (kind, route, steps) in enumerate(itertools.product(RICH, SAVES, (2, 0))):
         yield repair(OptimizerStateDictCase(kind, route, steps=steps, warm=seed % 3 == 0, seed=seed))
-    for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), ("plain", "named", "flat")):
+    for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), SAVES):
         yield OptimizerStateDictCase(kind, route, carried="converted", groups="two_groups")
-    yield OptimizerStateDictCase("LBFGS", "whole", carried="converted", warm=True)
-    yield OptimizerStateDictCase(steps=0, carried="converted")
     yield OptimizerStateDictCase("SGD", "named", rich=False, graded=True, carried="converted")
 
 
-def draw(draws: stream.Stream) -> OptimizerStateDictCase:
-    """A random case: each axis at another value half of the time."""
-    chosen = {each: draws.choice(values) if draws.chance(2) else values[0] for each, values in AXES.items()}
-    chosen |= {"optimizer": draws.choice(tuple(KINDS)), "route": draws.choice(tuple(SAVES))}
-    return repair(OptimizerStateDictCase(**chosen, seed=draws.between(0, 255)))
-
-
-SPACE = Space(
-    OptimizerStateDictCase, AXES, repair, scope, fixed_cases, flags=("groups", "route"), draw=draw, strength=2
-)
+_FLAGS = ("groups", "route")
+SPACE = Space(OptimizerStateDictCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 Tensor = torch.Tensor
-#: A model, its tied weight and its other one, their optimizer and the scaler of their losses, if any.
-Run = tuple[Any, list[Any], Any, Any]
+#: A model, its tied weight and its other one, and their optimizer.
+Run = tuple[Any, list[Any], Any]
 
 
 #: A class of torch.optim, its flags, and the members and options of each group.
@@ -24,8 +24,6 @@ def resume(
     tie: Callable[..., Any],
     giver: Made,
     taker: Made,
-    boxed: bool,
-    scaled: bool,
     steps: int,
     halted: tuple[tuple[int, ...], tuple[int, ...], bool],
     warm: bool,
@@ -41,26 +39,25 @@ def resume(
         return {"lacking": options}
     models = tied_models(tie, fed, 2 if apart else 3)
     pulls = list(zip(fed["pulls"], fed["side_pulls"], strict=True))
-    scale = 4.0 if scaled else 0.0
 
     def go(run: Run, first: int, count: int) -> Tensor:
         gone = [advance(run, pulls[k], halted[0] if k < steps else ()) for k in range(first, first + count)]
         return torch.stack(gone) if gone else torch.zeros(0)
 
     def read_one() -> tuple[Run, Any, dict[str, Any]]:
-        run = start(giver, models.pop(), fed, scale, boxed)
+        run = start(giver, models.pop(), fed)
         go(run, 0, steps)
         halt(run, *halted)
         return run, *watched(run, lambda: save(run[0], run[2], options))
 
     # One without ties goes on without a break.
-    straight = start(giver, None, fed, scale, boxed)
+    straight = start(giver, None, fed)
     go(straight, 0, steps)
     seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
     one, saved, told = read_one()
-    seen |= told | {"model_names": list(saved["model"]), **name(one[0], saved["optimizer"])}
+    seen |= told | {"model_names": list(saved["model"]), **name(saved["optimizer"])}
     if asked is not None and halted[1]:
         seen["trained_names"] = trained_names(one[0])
     try:
@@ -68,12 +65,10 @@ def resume(
     except ImportError:
         return {"lacking": "this release has nothing that carries a state so"}
     # A third one loads it and goes on.
-    other = start(taker, models.pop(), fed, scale / 2, False)
+    other = start(taker, models.pop(), fed)
     spoil(other, pulls[-1] if warm else None)
     halt(other, *halted[:2], False)
     seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
-    if scaled:
-        other[3].load_state_dict(one[3].state_dict())
     seen |= compared(other, one)
     seen["resumed"] = go(other, steps, 2)
     seen["resumed_kinds"], seen["resumed_state"] = look(other)
@@ -82,7 +77,6 @@ def resume(
     one = one if apart else read_one()[0]
     one[0].requires_grad_(True)
     seen["read_on"] = go(one, steps, 2)
-    seen["scales"] = [run[3].get_scale() for run in (straight, one, other)] if scaled else []
     return seen
 
 
@@ -96,19 +90,15 @@ def tied_models(tie: Callable[..., Any], fed: dict[str, Tensor], count: int) -> 
     return [(copy.deepcopy(first), table) for _ in range(count - 1)] + [(first, table)]
 
 
-def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor], scale: float, boxed: bool) -> Run:
-    """A run of a tied model, or of two Parameters; its losses are scaled unless ``scale`` is zero."""
+def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor]) -> Run:
+    """A run of a tied model, or of two Parameters."""
     if tied is None:
         members = [torch.nn.Parameter(fed["weight"].clone()), torch.nn.Parameter(fed["side"].clone())]
     else:
         members = [tied[0].get_submodule(tied[1]).weight, tied[0].side.weight]
     kind, flags, groups = made
     listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
-    for group in listed if boxed else ():
-        group["lr"] = torch.tensor(group["lr"])
-    device = fed["weight"].device.type
-    scaler = torch.amp.GradScaler(device, init_scale=scale, growth_interval=1) if scale else None
-    return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags), scaler
+    return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags)
 
 
 def spoil(run: Run, pulls: tuple[Tensor, ...] | None) -> None:
@@ -117,7 +107,7 @@ def spoil(run: Run, pulls: tuple[Tensor, ...] | None) -> None:
         for p in run[1]:
             p.fill_(77.0)
     if pulls is not None:
-        advance((*run[:3], None), pulls, ())
+        advance(run, pulls, ())
 
 
 def unchanged(now: tuple[list[Any], Tensor], before: tuple[list[Any], Tensor]) -> bool:
@@ -155,7 +145,6 @@ def halt(run: Run, idle: tuple[int, ...], frozen: tuple[int, ...], graded: bool)
     for m, p in enumerate(run[1]):
         if graded and p.grad is None and m not in idle:
             p.grad = torch.ones_like(p)
-            p.grad = p.grad.to_sparse(1) if run[2].__class__.__name__ == "SparseAdam" else p.grad
         if not graded:
             p.grad = None
         p.requires_grad_(m not in frozen)
@@ -192,28 +181,10 @@ def loaded(carried: Any, load: Callable[[], Any]) -> bool:
 
 def advance(run: Run, pulls: tuple[Tensor, ...], idle: tuple[int, ...]) -> Tensor:
     """One step with given gradients; the weights after it in a row."""
-    _, members, optimizer, scaler = run
-    sparse = optimizer.__class__.__name__ == "SparseAdam"
-    factor = 1.0
-    if scaler is not None:
-        scaler.scale(torch.ones(()))
-        factor = scaler.get_scale()
-
-    def compute() -> Tensor:
-        for m, (p, pull) in enumerate(zip(members, pulls, strict=True)):
-            grad = pull * factor
-            p.grad = None if m in idle else grad.to_sparse(1) if sparse else grad
-        return sum(((p.detach() * pull).sum() for p, pull in zip(members, pulls, strict=True)), torch.zeros(()))
-
-    if optimizer.__class__.__name__ == "LBFGS":
-        optimizer.step(compute)
-    elif scaler is not None:
-        compute()
-        scaler.step(optimizer)
-        scaler.update()
-    else:
-        compute()
-        optimizer.step()
+    _, members, optimizer = run
+    for m, (p, pull) in enumerate(zip(members, pulls, strict=True)):
+        p.grad = None if m in idle else pull.clone()
+    optimizer.step()
     return torch.cat([p.detach().reshape(-1) for p in members])
 
 
@@ -227,7 +198,7 @@ def leaves(thing: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...]
 
 def held(run: Run) -> list[tuple[tuple[Any, ...], Any]]:
     """The options of each member's group, then its state."""
-    _, members, optimizer, _ = run
+    _, members, optimizer = run
     found = []
     for m, p in enumerate(members):
         for group in optimizer.param_groups:
@@ -253,23 +224,14 @@ def look(run: Run) -> tuple[list[Any], Tensor]:
 
 def pointers(run: Run) -> list[int]:
     """Where the tensors are that an optimizer holds, and its parameters."""
-    tensors = [(path[1], value) for path, value in held(run) if isinstance(value, Tensor)]
-    states = [value for where, value in tensors if where == "state"]
-    rates = {id(value): value for where, value in tensors if where == "options"}  # met with each member of a group
-    return [value.data_ptr() for value in [*states, *rates.values(), *run[1]] if value.numel()]
+    states = [value for path, value in held(run) if isinstance(value, Tensor) and path[1] == "state"]
+    return [value.data_ptr() for value in [*states, *run[1]] if value.numel()]
 
 
-def name(model: Any, state: dict[str, Any]) -> dict[str, Any]:
+def name(state: dict[str, Any]) -> dict[str, Any]:
     """Under which names a state has a state and options, and the rate of each."""
-    names = [each for each, _ in model.named_parameters(remove_duplicate=False)]
-    if "param_groups" in state:
-        return {
-            "state_names": sorted(key for key, value in state["state"].items() if value),
-            "group_names": [group["params"] for group in state["param_groups"]],
-            "rates": {key: float(group["lr"]) for group in state["param_groups"] for key in group["params"]},
-        }
     return {
-        "state_names": sorted(each for each in names if any(key.startswith(f"state.{each}.") for key in state)),
-        "group_names": sorted(each for each in names if any(key.startswith(f"param_groups.{each}.") for key in state)),
-        "rates": {each: float(state[key]) for each in names if (key := f"param_groups.{each}.lr") in state},
+        "state_names": sorted(key for key, value in state["state"].items() if value),
+        "group_names": [group["params"] for group in state["param_groups"]],
+        "rates": {key: float(group["lr"]) for group in state["param_groups"] for key in group["params"]},
     }

@@ -42,23 +42,8 @@ def load_named(model: Any, optimizer: Any, state: dict[str, Any], options: Any) 
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
 
 
-def save_whole(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
-    from torch.distributed.checkpoint.state_dict import get_state_dict
-
-    weights, state = get_state_dict(model, optimizer, options=options)
-    return {"model": weights, "optimizer": state}
-
-
-def load_whole(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
-    from torch.distributed.checkpoint.state_dict import set_state_dict
-
-    set_state_dict(
-        model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=options
-    )
-
-
-SAVES |= {"plain": save_plain, "named": save_named, "flat": save_named, "whole": save_whole}
-LOADS |= {"plain": load_plain, "named": load_named, "flat": load_named, "whole": load_whole}
+SAVES |= {"plain": save_plain, "named": save_named}
+LOADS |= {"plain": load_plain, "named": load_named}
 
 _carry = into(CARRIES)
 

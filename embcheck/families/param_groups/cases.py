@@ -51,29 +51,24 @@ MIXES: dict[str, tuple[Member, ...]] = {
         Member((6,), "float64"),
     ),
     "empty": (Member(), Member((0, 2)), Member((2, 0)), Member((5,))),
-    "vectors": (Member((8,)), Member((17,)), Member((8,)), Member((1, 1))),
     "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
     "squares": (Member((3, 3)), Member((3, 3), layout="transposed"), Member((2, 2, 2), "float64")),
-    # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
-    # For an optimizer that takes matrices alone; one without rows, and one without columns.
+    # For an optimizer that takes matrices alone.
     "matrices": (Member((2, 3)), Member((0, 2)), Member((5, 1)), Member((2, 2), "float64")),
-    "columnless": (Member(), Member((3, 0)), Member((2, 3))),
     "complexes": (Member((3,), "complex64"), Member(), Member((2, 2), "complex128"), Member((), "complex64")),
+    # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
     "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
 }
-#: Those that go with everything else; of lengths, which are many, and complexes there are a few cases; matrices are Muon's.
-COMMON = tuple(name for name in MIXES if name not in ("lengths", "matrices", "columnless", "complexes"))
 #: Of which dtype the real and the imaginary part are.
 PARTS = {"complex64": "float32", "complex128": "float64"}
-#: How the members are listed: which members make a group, and how many groups there are from the start.
-GROUPINGS = ("together", "each", "late", "late_each", "reversed", "odd_and_even")
+#: How the members are listed: which of them make a group, one of them perhaps after the first step.
+GROUPINGS = ("together", "each", "late", "reversed")
 #: Whether a member, of which there is a last one, lacks a gradient in a step.
 _LACKS: dict[str, Callable[[int, int, int], bool]] = {
     "none": lambda member, step, last: False,
     "first_never": lambda member, step, last: member == 0,
     "first_at_first": lambda member, step, last: member == 0 and step == 0,
     "last_once": lambda member, step, last: member == last and step == 1,
-    "all_once": lambda member, step, last: step == 1,
     "by_turns": lambda member, step, last: (member + step) % 2 == 1,
 }
 ABSENCES = tuple(_LACKS)
@@ -90,21 +85,21 @@ class _CompanyAxes(NamedTuple):
     path: str = ""
     flags: tuple[tuple[str, Any], ...] = ()
     own: tuple[tuple[str, Any], ...] = ()
-    #: which group has options of its own: the last or the first
-    owner: str = "last"
     interrupt: str = "nothing"
     steps: int = 3
     #: gradients are zeroed in place and added to, not made anew
     held: bool = False
     frozen: bool = False
-    closure: str = ""
-    hooked: bool = False
+    closure: bool = False
     #: gradients so small that what keeps a division from zero shows
     faint: bool = False
     #: matrices' gradients lie in the other order of axes
     crosswise: bool = False
     #: gradients of matrices name the rows that they have
     sparse: bool = False
+    #: torch's default device or dtype while the optimizer is made and steps, and from which step on
+    setting: str = "nothing"
+    since: int = 0
     seed: int = 0
 
 
@@ -128,23 +123,20 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def groups(self) -> tuple[tuple[tuple[int, ...], dict[str, Any]], ...]:
         """The members of each group and its own options."""
         everyone = tuple(range(len(self.members)))
-        half, alone = max(1, len(everyone) // 2), tuple((m,) for m in everyone)
+        half = max(1, len(everyone) // 2)
         parts: tuple[tuple[int, ...], ...] = {
             "together": (everyone,),
-            "each": alone,
-            "late_each": alone,
+            "each": tuple((m,) for m in everyone),
             "late": (everyone[:half], everyone[half:]),
             "reversed": (everyone[::-1],),
-            "odd_and_even": (everyone[1::2], everyone[0::2]),
         }[self.grouping]
         parts = tuple(filter(None, parts))
-        owner = 0 if self.owner == "first" else len(parts) - 1
-        return tuple((part, dict(self.own) if k == owner else {}) for k, part in enumerate(parts))
+        return tuple((part, dict(self.own) if part is parts[-1] else {}) for part in parts)
 
     @property
     def late(self) -> int:
         """How many groups there are from the start."""
-        return 1 if self.grouping.startswith("late") else len(self.groups)
+        return 1 if self.grouping == "late" else len(self.groups)
 
     def options(self, member: int) -> dict[str, Any]:
         """The options under which a member is stepped."""
@@ -216,8 +208,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
-        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
-        columns_divide (a matrix without columns is stepped, whose rate is to depend on rows per column)."""
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
@@ -228,21 +219,12 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
             **flags,
             "with_momentum": bool(flags["momentum"]),
-            "differentiated_momentum": self.interrupt == "differentiated" and bool(self.asked.get("momentum")),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
-            "state_reloaded": self.interrupt
-            in ("reloaded", "saved", "into_itself", "reloaded_through_hooks", "counted_far"),
+            "state_reloaded": self.interrupt in ("reloaded", "saved"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "several_groups": len(self.groups) > 1,
-            "columns_divide": self.optimizer == "Muon"
-            and any(
-                member.shape[1:] == (0,)
-                and self.options(m)["adjust_lr_fn"] != "match_rms_adamw"
-                and any(has[m] for has in self.given[self.joins(m) :])
-                for m, member in enumerate(self.members)
-            ),
             "absent": self.absence != "none",
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),

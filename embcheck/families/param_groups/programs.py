@@ -1,14 +1,18 @@
-"""Programs: several parameters with one optimizer, and each of them with an optimizer of its own.
+"""Programs: several parameters with one optimizer, whose state may be saved and loaded, and each with one of its own.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from embcheck.core.registry import named
+from embcheck.families.tied_training.between_steps import filed, loaded
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -22,8 +26,9 @@ def accompany(
     held: bool,
     gradient: Function,
     interrupt: Function,
-    closure: str,
-    hooked: bool,
+    closure: bool,
+    setting: Function,
+    since: int,
     **fed: Tensor,
 ) -> dict[str, Any]:
     """``groups`` are members, options of their own, and the step from which on they are stepped."""
@@ -35,8 +40,10 @@ def accompany(
     members = [torch.nn.Parameter(fed[f"weight{m}"], requires_grad=m not in frozen) for m in range(len(given[0]))]
     starts = [p.detach().clone() for p in members]
     listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
-    stepped, values = build(listed), [list[Tensor]() for _ in members]
-    notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": [], "calls": [], "common": []}
+    values = [list[Tensor]() for _ in members]
+    with contextlib.nullcontext() if since else setting():
+        stepped = build(listed)
+    notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": []}
     for k, has in enumerate(given):
         if k == 1:
             for names, own, joins in groups:
@@ -51,7 +58,8 @@ def accompany(
                 p.grad.add_(fresh)
             elif fresh is not None or held:
                 p.grad = fresh
-        step(stepped, members, closure, hooked, notes)
+        with contextlib.nullcontext() if k < since else setting():
+            step(stepped, members, closure, notes)
         for m, p in enumerate(members):
             values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
@@ -61,6 +69,30 @@ def accompany(
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
             seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], starts[m], gradients, joins, gradient)
     return seen
+
+
+def of_dtype(dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def region() -> Any:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+    return region()
+
+
+SETTINGS: dict[str, Function] = named(
+    {
+        "nothing": lambda: contextlib.nullcontext(),
+        "meta": lambda: torch.device("meta"),
+        "double": lambda: of_dtype(torch.float64),
+        "half": lambda: of_dtype(torch.float16),
+    },
+    prefix="default_",
+)
 
 
 def clear(optimizer: Any, members: list[Any], held: bool, k: int, notes: dict[str, Any]) -> None:
@@ -79,25 +111,20 @@ def clear(optimizer: Any, members: list[Any], held: bool, k: int, notes: dict[st
     )
 
 
-def step(optimizer: Any, members: list[Any], closure: str, hooked: bool, notes: dict[str, Any]) -> None:
+def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any]) -> None:
     """Takes a step and notes what it called, returned and changed beside the values."""
-    import contextlib
-
     before = [p.detach().clone() for p in members]
     grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
     marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
     versions = [p._version for p in members]
-    losses = {"none": None, "tensor": torch.ones(()), "zeros": torch.zeros(()), "zero": 0.0, "one": 1.5}
-    loss: Any = losses.get(closure)
+    loss = torch.ones(()) if closure else None
 
     def compute() -> Any:
         notes["modes"] += [torch.is_grad_enabled()]
         notes["modes"] += [all(torch.equal(p, b) for p, b in zip(members, before, strict=True))]
         return loss
 
-    with contextlib.ExitStack() as handles, torch.no_grad():
-        for register, word, calls in hooks(optimizer, notes) if hooked else ():
-            handles.enter_context(register(watch(word, optimizer, members, before, calls)))
+    with torch.no_grad():
         result = optimizer.step(compute) if closure else optimizer.step()
     notes["returned"] &= result is loss
     for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
@@ -105,18 +132,6 @@ def step(optimizer: Any, members: list[Any], closure: str, hooked: bool, notes: 
         now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
         notes["kept"] &= p.grad is grad and stands and mark == now
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
-
-
-def hooks(optimizer: Any, notes: dict[str, Any]) -> list[tuple[Function, str, list[str]]]:
-    """What registers a hook, before the step or after it, and where its calls are noted: global ones and the optimizer's."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
-    return [
-        (register_optimizer_step_pre_hook, "pre", notes["common"]),
-        (register_optimizer_step_post_hook, "post", notes["common"]),
-        (optimizer.register_step_pre_hook, "pre", notes["calls"]),
-        (optimizer.register_step_post_hook, "post", notes["calls"]),
-    ]
 
 
 def numbers(p: Tensor) -> Tensor:
@@ -143,17 +158,6 @@ def in_rows(p: Tensor, values: Tensor) -> Tensor:
     return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
 
 
-def watch(word: str, optimizer: Any, members: list[Any], before: list[Tensor], calls: list[str]) -> Callable[..., None]:
-    """A hook that notes which one it is, and whether the members moved."""
-
-    def hook(caller: Any, arguments: Any, keywords: Any) -> None:
-        stands = all(torch.equal(p, old) for p, old in zip(members, before, strict=True))
-        calls.append(word if caller is optimizer else "another")
-        calls.append("unmoved" if stands else "moved")
-
-    return hook
-
-
 def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
     tensors = [
@@ -165,7 +169,7 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     taken = [p.data_ptr() for p in members if p.numel()]
     dense = [p.grad for p in members if p.grad is not None and not p.grad.is_sparse]
     taken += [gradient.data_ptr() for gradient in dense if gradient.numel()]
-    pointers = [value.data_ptr() for _, _, value in tensors]
+    pointers = [value.data_ptr() for _, _, value in tensors if not value.is_meta]
     packed = optimizer.state_dict()
     order = [p for group in optimizer.param_groups for p in group["params"]]
     return {
@@ -177,10 +181,8 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
         "stateful": [m for m, p in enumerate(members) if p in optimizer.state],
         "apart": len(set(pointers)) == len(pointers) and not set(pointers) & set(taken),
         "attached": any(value.requires_grad or value.grad_fn is not None for _, _, value in tensors),
-        "steps": [float(value) for _, name, value in tensors if name == "step"],
-        "state_types": [
-            (m, name, str(value.dtype).removeprefix("torch."), tuple(value.shape)) for m, name, value in tensors
-        ],
+        "steps": [float(value) for _, name, value in tensors if name == "step" and not value.is_meta],
+        "devices": sorted({name for m, name, value in tensors if value.device != members[m].device}),
     }
 
 
@@ -202,3 +204,43 @@ def alone(
             optimizer.step()
         steps.append(numbers(p))
     return torch.stack(steps)
+
+
+def differentiate(optimizer: Any, build: Function) -> Any:
+    """Three differentiable steps have the derivative by which they move."""
+    if type(optimizer) is not torch.optim.SGD:
+        return optimizer  # the others are not linear in their gradients
+
+    def run(pulls: Tensor, start: Tensor, differentiable: bool) -> Tensor:
+        weight = start * 1 if differentiable else torch.nn.Parameter(start.detach().clone())
+        other = build([weight], foreach=None, fused=None, differentiable=differentiable)
+        for pull in pulls:
+            weight.grad = pull * 1 if differentiable else pull.detach().clone()
+            other.step()
+        return weight
+
+    start = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    pulls = torch.tensor([[2.0], [-4.0], [1.0]], dtype=torch.float64, requires_grad=True)
+    end = run(pulls, start, True)
+    if not torch.equal(end, run(pulls, start, False)):
+        raise AssertionError("a differentiable step ends elsewhere")
+    found = torch.autograd.grad(end.sum(), [start, pulls])
+    with torch.no_grad():
+        moved = [run(pulls, start + 1, False) - end]
+        moved += [run(pulls + step[:, None], start, False) - end for step in torch.eye(3, dtype=torch.float64)]
+    got, wanted = [float(found[0]), *(float(x) for x in found[1])], [float(x) for x in moved]
+    if wanted != got:
+        raise AssertionError(f"the derivative of three steps is {got}, but they move by {wanted}")
+    return optimizer
+
+
+#: What comes before the second step: ``(optimizer, build) -> optimizer``.
+BREAKS: dict[str, Function] = named(
+    {
+        "nothing": lambda optimizer, build: optimizer,
+        "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
+        "saved": lambda optimizer, build: loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build),
+        "differentiated_wholly": differentiate,
+    },
+    prefix="interrupt_",
+)

@@ -10,8 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.between_steps import BREAKS
-from embcheck.families.param_groups.cases import ABSENCES, COMMON, GROUPINGS, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -21,10 +20,6 @@ OPTIMIZERS = (
 )
 #: Mixes of matrices, whose rows a sparse gradient names.
 MATRICES = ("one", "pair", "layouts")
-#: What Muon has for the others: a matrix without elements where a vector, too, may have none.
-_OF_MATRICES = {name: "columnless" if name == "empty" else "matrices" for name in MIXES if name not in MATRICES} | {
-    "columnless": "columnless"
-}
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 #: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
@@ -33,7 +28,7 @@ _OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
 _REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
 #: Options of the last group beside those of the others.
-OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)), ())
+OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)))
 #: Flags with which an optimizer keeps more than it must.
 RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "SGD": (("momentum", 0.5),),
@@ -47,7 +42,6 @@ BEGINNINGS = frozenset(
     {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
      "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
 )  # fmt: skip
-CLOSURES = ("", "tensor", "zero", "none", "zeros", "one")
 
 
 def plan(case: ParamGroupsCase) -> Plan:
@@ -58,9 +52,10 @@ def plan(case: ParamGroupsCase) -> Plan:
         "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
         "gradient": programs.in_rows if case.sparse else programs.crosswise if case.crosswise else programs.alike,
-        "interrupt": BREAKS[case.interrupt],
+        "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
-        "hooked": case.hooked,
+        "setting": programs.SETTINGS[case.setting],
+        "since": case.since,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
@@ -73,9 +68,16 @@ def _one_order(case: ParamGroupsCase) -> bool:
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     """The case with flags that the optimizer has, in ranges that it accepts."""
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
+    if case.setting != "nothing":
+        # Nothing else happens; what these two count has more digits where double is the default.
+        setting = "half" if case.setting == "double" and case.optimizer in ("ASGD", "NAdam") else case.setting
+        plain = ParamGroupsCase(case.optimizer, path=case.path, sparse=case.sparse, seed=case.seed)
+        case = plain.but(setting=setting, since=case.since)
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
     never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
+    if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
+        flags = {}  # another optimizer's value
     own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
@@ -87,19 +89,22 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if path == "fused" and not _one_order(case):
         path = ""  # fused kernels take one order for granted: see the ledger
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
+    if case.setting == "nothing":
+        changes["since"] = 0
     if sparse:
         changes |= {"held": False, "crosswise": False}
-    if case.mix == "complexes" and (case.optimizer in _REAL or path == "fused" or flags.get("fused")):
-        changes["mix"] = "pair"  # fused kernels are refused for them
+    unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
+    if case.mix == "matrices" or (case.mix == "complexes" and unfit):
+        changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
         changes["mix"] = case.mix if case.mix in MATRICES else "pair"
     if case.optimizer == "Muon":
-        changes["mix"] = _OF_MATRICES.get(case.mix, case.mix)
+        changes["mix"] = case.mix if case.mix in MATRICES else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
     if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
-        changes |= {"own": (), "owner": "last"}
+        changes["own"] = ()
     if case.steps < 2:
-        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping.startswith("late") else case.grouping}
+        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping == "late" else case.grouping}
     return case.but(**changes)
 
 
@@ -107,14 +112,20 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
     """What an optimizer keeps, over steps of which some have no gradient."""
     for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
         yield repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))
-    for interrupt in BREAKS:
+    for interrupt in programs.BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from begun_late()
     yield from switched()
     yield from laid_out()
-    yield ParamGroupsCase("SparseAdam", interrupt="beside_empty")
-    for mix, adjusted in itertools.product(("matrices", "columnless"), KINDS["Muon"].flags["adjust_lr_fn"]):
-        yield repair(ParamGroupsCase("Muon", mix, flags=(("adjust_lr_fn", adjusted),)))
+    for adjusted in KINDS["Muon"].flags["adjust_lr_fn"]:
+        yield repair(ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),)))
+
+
+def elsewhere() -> Iterator[ParamGroupsCase]:
+    """Every optimizer on each path under another default device or dtype, from the first step on or later."""
+    chosen = itertools.product(OPTIMIZERS, PATHS, tuple(programs.SETTINGS)[1:], (0, 1), (False, True))
+    for seed, (name, path, setting, since, sparse) in enumerate(chosen):
+        yield ParamGroupsCase(name, path=path, setting=setting, since=since, sparse=sparse, seed=seed)
 
 
 def begun_late() -> Iterator[ParamGroupsCase]:
@@ -125,8 +136,8 @@ def begun_late() -> Iterator[ParamGroupsCase]:
         if path in ("", *known):
             flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
             up = (*flags, ("maximize", True))
-            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4, hooked=True)
-            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8, hooked=True)
+            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4)
+            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8)
             yield from map(repair, (late, turns))
 
 
@@ -154,107 +165,83 @@ def switched() -> Iterator[ParamGroupsCase]:
         flags = ((flag, True), *beside)
         if flag != "maximize":
             yield repair(ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8))
-        for seed, mix in enumerate(("vectors", "pair")):
+        for seed, mix in enumerate(("lengths", "pair")):
             climbing = (("maximize", True), *flags)
             yield repair(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
 
 
 def scope() -> Iterator[ParamGroupsCase]:
-    """Every optimizer with every mix, grouping, absence and path; each option of a group of its own."""
-    return map(repair, itertools.chain(_together(), _own_options(), complexes(), scattered()))
-
-
-def _together() -> Iterator[ParamGroupsCase]:
-    for seed, (name, mix, path) in enumerate(itertools.product(OPTIMIZERS, COMMON, PATHS)):
-        yield ParamGroupsCase(name, mix, path=path, seed=seed)
-        kept: dict[str, Any] = {"held": True, "frozen": bool(seed % 2), "faint": bool(seed % 2)}
-        yield ParamGroupsCase(name, mix, path=path, flags=RICH.get(name, ()), **kept, seed=seed)
-    for seed, (name, grouping, absence, path) in enumerate(itertools.product(OPTIMIZERS, GROUPINGS, ABSENCES, PATHS)):
-        rich, mix = RICH.get(name, ()) if seed % 2 else (), "pair" if seed % 3 else "ranks"
-        yield ParamGroupsCase(name, mix, grouping, absence, path, rich, steps=3 + seed % 2, seed=seed)
-    for seed, (name, interrupt, grouping) in enumerate(itertools.product(OPTIMIZERS, BREAKS, GROUPINGS)):
-        rich = RICH.get(name, ()) if seed % 2 else ()
-        axes: dict[str, Any] = {"interrupt": interrupt, "closure": CLOSURES[seed % 6], "hooked": True, "seed": seed}
-        yield ParamGroupsCase(name, "pair", grouping, flags=rich, own=OWN[seed % 3], **axes)
-    for name, path in itertools.product(OPTIMIZERS, PATHS):
-        eps = {"Adafactor": (0.0, 0.0), "SparseAdam": 2.0**-20}.get(name, 0.0)
-        flags = (("eps", eps), ("betas", (0.5, 0.75)), ("alpha", 0.5))
-        yield ParamGroupsCase(name, "pair", path=path, flags=flags, steps=4)
+    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone."""
+    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone()))
 
 
 def _own_options() -> Iterator[ParamGroupsCase]:
-    for name in OPTIMIZERS:
+    for name, kind in KINDS.items():
         steps = 7 if name == "RAdam" else 3  # of which five are not rectified
-        for flag, values in KINDS[name].flags.items():
-            pairs = itertools.product(values, values) if flag not in _OF_THE_PATH else ()
+        for flag, values in kind.flags.items():
+            pairs = itertools.product(values, values) if name in OPTIMIZERS and flag not in _OF_THE_PATH else ()
             for seed, (value, other) in enumerate(pairs):
-                # The group's own value beside another one for everybody: a falsy value is a value.
+                # A falsy value is a value, beside another one and beside the default of a group that comes later.
                 options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
-                yield ParamGroupsCase(name, "pair", "each", **options, seed=seed)
-                # And beside the default of a group that comes later.
-                yield ParamGroupsCase(name, "pair", "late", **options, owner=("last", "first")[seed % 2], seed=seed)
-            for seed, value in enumerate(values):
-                held = bool(seed % 2)
-                yield ParamGroupsCase(name, "ranks", flags=((flag, value),), held=held, steps=6, seed=seed)
+                yield ParamGroupsCase(name, "pair", ("each", "late")[seed % 2], **options, seed=seed)
 
 
-def _flagged(name: str) -> list[tuple[tuple[str, Any], ...]]:
-    """Each value of each flag of an optimizer's algorithm, alone."""
-    flags = KINDS[name].flags.items()
-    return [((flag, value),) for flag, values in flags for value in values if flag not in _OF_THE_PATH]
-
-
-def complexes() -> Iterator[ParamGroupsCase]:
-    """Complex parameters beside a real one, with each flag of every optimizer, and beside steps without a gradient."""
-    for name, path in itertools.product(OPTIMIZERS, ("", "foreach")):
-        if name in _REAL:
-            continue
-        for seed, flags in enumerate([(), RICH.get(name, ()), *_flagged(name)]):
-            absence = ABSENCES[seed % len(ABSENCES)]
-            grouping = ("together", "each")[seed % 2]
-            yield ParamGroupsCase(name, "complexes", grouping, absence, path, flags, steps=4, seed=seed)
-
-
-def scattered() -> Iterator[ParamGroupsCase]:
-    """Sparse gradients of every mix, with each flag of the optimizers that take them."""
-    for name in OPTIMIZERS:
-        if not {"dense", "sparse"} <= KINDS[name].takes:
-            continue
-        for seed, (mix, flags) in enumerate(itertools.product((*COMMON, "complexes"), [(), *_flagged(name)])):
+def _alone() -> Iterator[ParamGroupsCase]:
+    chosen = itertools.product(OPTIMIZERS, ("ranks", "complexes"), FLAGS, (False, True))
+    for seed, (name, mix, flags, sparse) in enumerate(chosen):
+        if all(flag in KINDS[name].flags for flag, _ in flags) and (not sparse or "sparse" in KINDS[name].takes):
             grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
             path = ("", "foreach")[seed // 2 % 2]
-            yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=4, sparse=True, seed=seed)
+            yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=6, sparse=sparse, seed=seed)
 
 
+#: No flag, what an optimizer keeps the most with, and each value of each flag of an algorithm, alone.
+FLAGS: tuple[tuple[tuple[str, Any], ...], ...] = tuple(
+    dict.fromkeys(
+        [
+            (),
+            (("betas", (0.5, 0.75)), ("alpha", 0.5)),
+            *RICH.values(),
+            *(
+                ((flag, value),)
+                for name in OPTIMIZERS
+                for flag, values in KINDS[name].flags.items()
+                for value in values
+                if flag not in _OF_THE_PATH
+            ),
+        ]
+    )
+)
 AXES: dict[str, tuple[Any, ...]] = {
     "optimizer": OPTIMIZERS,
-    "mix": COMMON,
+    "mix": tuple(MIXES),
     "grouping": GROUPINGS,
     "absence": ABSENCES,
-    "owner": ("last", "first"),
     "path": PATHS,
-    "interrupt": tuple(BREAKS),
+    "flags": FLAGS,
+    "own": OWN,
+    "interrupt": tuple(programs.BREAKS),
     "steps": (3, 1, 2, 4, 6),
     "held": (False, True),
     "frozen": (False, True),
     "faint": (False, True),
-    "closure": CLOSURES,
-    "hooked": (False, True),
+    "closure": (False, True),
     "crosswise": (False, True),
     "sparse": (False, True),
+    "setting": tuple(programs.SETTINGS),
+    "since": (0, 1),
 }
 
 
 def draw(draws: stream.Stream) -> ParamGroupsCase:
-    """A random case: each axis and each flag at another value half of the time."""
+    """A random case: each axis at another value half of the time, and several flags."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     chosen["optimizer"] = draws.choice(OPTIMIZERS)
     known = KINDS[chosen["optimizer"]].flags
-    flags = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(3))
-    own = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(4))
-    return repair(ParamGroupsCase(**chosen, flags=flags, own=own, seed=draws.between(0, 255)))
+    for which, rarely in (("flags", 3), ("own", 4)):
+        chosen[which] = tuple((name, draws.choice(values)) for name, values in known.items() if draws.chance(rarely))
+    return repair(ParamGroupsCase(**chosen, seed=draws.between(0, 255)))
 
 
-SPACE = Space(
-    ParamGroupsCase, AXES, repair, scope, fixed_cases, flags=("optimizer", "mix", "path"), draw=draw, strength=2
-)
+_FLAGS = ("optimizer", "mix", "path")
+SPACE = Space(ParamGroupsCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)

@@ -16,8 +16,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.creation import BEFORE, MAKINGS, ORIGINS, OTHERS, OWNERS, PLACES, UNDER
-from embcheck.families.parameter.invalid_calls import ATTEMPTS, wrongly
+from embcheck.families.parameter.creation import ATTEMPTS, BEFORE, ORIGINS, UNDER, wrongly
 from embcheck.families.parameter.programs import observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
@@ -30,16 +29,12 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 class _ParameterAxes(NamedTuple):
     shape: tuple[int, ...] = (2, 3)
     origin: str = "plain"
-    make: str = "keyword"
-    requires_grad: bool = True
+    requires_grad: bool | None = True
     under: str = "enabled"
-    times: int = 1
-    #: how it is put into a module, under which name, and what was there
-    place: str = "assigned"
-    owner: str = "bare"
+    #: whether it is registered in a module or assigned, under which name, and what was there
+    registered: bool = False
     slot: str = "weight"
     before: str = "none"
-    evaluating: bool = False
     dtype: str = "float32"
     layout: str = "contiguous"
     values: str = "small"
@@ -81,17 +76,21 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
         return counting.reshape(self.shape)
 
     @property
+    def learns(self) -> bool:
+        """Whether it requires grad, which is the default."""
+        return self.requires_grad is not False
+
+    @property
     def names(self) -> list[str]:
-        """The module's parameters afterwards: a slot keeps its place unless it was deleted or is new."""
-        moved = self.before in ("absent", *OTHERS) or self.place == "deleted_first"
-        return ["first", "last", self.slot] if moved else ["first", self.slot, "last"]
+        """The module's parameters afterwards: a slot keeps its place unless it is new."""
+        return ["first", "last", self.slot] if self.before == "absent" else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
         upstream = Input(self.format.encode(self.upstream), self.dtype)
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, empty, refused, elements."""
+        """The axes and: rank, empty, refused, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
             **self.axes,
@@ -99,6 +98,7 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
             "empty": not size,
             "elements": size,
             "refused": self.wrong is not None,
+            "by_default": self.requires_grad is None,
         }
 
 
@@ -107,34 +107,30 @@ def plan(case: ParameterCase) -> Plan:
     if case.wrong is not None:
         return Plan(wrongly, {"data": fed["data"]}, {"attempt": ATTEMPTS[case.wrong]})
     options = {
-        "making": (ORIGINS[case.origin], MAKINGS[case.make], UNDER[case.under]),
-        "placing": (OWNERS[case.owner], BEFORE[case.before], PLACES[case.place]),
-        **{name: case.axes[name] for name in ("requires_grad", "slot", "evaluating", "times")},
+        "making": (ORIGINS[case.origin], UNDER[case.under]),
+        "before": BEFORE[case.before],
+        "registered": case.registered,
+        "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
+        "slot": case.slot,
     }
     return Plan(observations, fed, options)
 
 
-def repair(case: ParameterCase) -> ParameterCase | None:
+def repair(case: ParameterCase) -> ParameterCase:
     """The case; what is attempted wrongly has simple axes otherwise."""
-    if case.wrong is not None:
-        return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
-    if case.before in OTHERS and case.place in ("registered", "in_the_dict"):
-        return case.but(place="assigned")  # what is there already is refused, or hides what is put into the dictionary
-    return case
+    if case.wrong is None:
+        return case
+    return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
     "shape": SHAPES,
     "origin": tuple(ORIGINS),
-    "make": tuple(MAKINGS),
-    "requires_grad": (True, False),
+    "requires_grad": (True, False, None),
     "under": tuple(UNDER),
-    "times": (1, 2, 3, 5),
-    "place": tuple(PLACES),
-    "owner": tuple(OWNERS),
+    "registered": (False, True),
     "slot": ("weight", "bias", "embeddings"),
     "before": tuple(BEFORE),
-    "evaluating": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
     "values": ("small", "special"),
@@ -145,31 +141,22 @@ def scope() -> Iterator[ParameterCase]:
     """Every shape in every layout and dtype of every origin; every place; everything that must be refused."""
     origins = tuple(ORIGINS)
     for seed, (shape, layout, dtype) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMATS)):
-        yield ParameterCase(
-            shape, origins[seed % len(origins)], dtype=dtype, layout=layout, requires_grad=bool(seed % 3), seed=seed
-        )
-    for seed, (origin, make, under, grad) in enumerate(itertools.product(ORIGINS, MAKINGS, UNDER, (True, False))):
+        axes: dict[str, Any] = {"requires_grad": bool(seed % 3), "dtype": dtype, "layout": layout, "seed": seed}
+        yield ParameterCase(shape, origins[seed % len(origins)], **axes)
+    for seed, (origin, under, grad) in enumerate(itertools.product(ORIGINS, UNDER, AXES["requires_grad"])):
         layout = ("contiguous", "transposed", "offset")[seed % 3]
-        yield ParameterCase(
-            (2, 3), origin, make, grad, under, times=1 + seed % 3, layout=layout, values="special", seed=seed
-        )
-    owned = itertools.product(PLACES, AXES["before"], OWNERS, (True, False), (False, True))
-    for seed, (place, before, owner, grad, mode) in enumerate(owned):
-        axes = {"place": place, "before": before, "owner": owner, "slot": AXES["slot"][seed % 3]}
-        if not (before in OTHERS and place in ("registered", "in_the_dict")):
-            yield ParameterCase((2, 2), requires_grad=grad, evaluating=mode, layout="transposed", **axes)
+        yield ParameterCase((2, 3), origin, grad, under, layout=layout, values="special", seed=seed)
+    for seed, (registered, before, grad) in enumerate(itertools.product((False, True), BEFORE, (True, False))):
+        axes = {"registered": registered, "before": before, "slot": AXES["slot"][seed % 3]}
+        yield ParameterCase((2, 2), requires_grad=grad, layout="transposed", **axes)
     for wrong, shape in itertools.product(ATTEMPTS, ((), (0,))):
         yield ParameterCase(shape, wrong=wrong)
 
 
 def fixed_cases() -> Iterator[ParameterCase]:
     """Everything that must be refused, in every profile."""
-    for wrong in ATTEMPTS:
-        yield ParameterCase((2, 3), wrong=wrong)
-    for before in OTHERS:
-        yield ParameterCase((2, 3), before=before)
+    return (ParameterCase(wrong=wrong) for wrong in ATTEMPTS)
 
 
-SPACE = Space(
-    ParameterCase, AXES, repair, scope, fixed_cases, flags=("origin", "under", "requires_grad", "dtype"), strength=2
-)
+_FLAGS = ("origin", "under", "requires_grad", "dtype")
+SPACE = Space(ParameterCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)

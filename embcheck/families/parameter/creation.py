@@ -1,4 +1,4 @@
-"""What a Parameter may be made of, how, under which mode, and how it is put into which module."""
+"""What a Parameter may be made of, under which mode, how it is put into a module, and what a module must not take."""
 
 from __future__ import annotations
 
@@ -27,48 +27,15 @@ def hooked(data: Tensor) -> Tensor:
     return made
 
 
-def buffer(data: Tensor) -> Tensor:
-    module: Module = nn.Module()
-    module.register_buffer("mean", data)
-    return module.mean  # type: ignore[no-any-return]
-
-
 #: What it is made of.
 ORIGINS: dict[str, Callable[[Tensor], Tensor]] = named(
     {
         "plain": lambda data: data,
         "leaf": lambda data: data.requires_grad_(),
         "product": lambda data: data.detach().requires_grad_().view_as(data),
-        "parameter": lambda data: nn.Parameter(data),
         "frozen": lambda data: nn.Parameter(data, requires_grad=False),
         "graded": graded,
         "hooked": hooked,
-        "detached": lambda data: nn.Parameter(data).detach(),
-        "raw": lambda data: nn.Parameter(data).data,
-        "buffer": buffer,
-    }
-)
-
-
-def by_default(source: Tensor, requires_grad: bool) -> Tensor:
-    made = nn.Parameter(source)
-    return made if requires_grad else made.requires_grad_(False)
-
-
-def set_after(source: Tensor, requires_grad: bool) -> Tensor:
-    made = nn.Parameter(source, not requires_grad)
-    made.requires_grad = requires_grad
-    return made
-
-
-#: How it is made.
-MAKINGS: dict[str, Callable[[Tensor, bool], Tensor]] = named(
-    {
-        "keyword": lambda source, requires_grad: nn.Parameter(source, requires_grad=requires_grad),
-        "positional": lambda source, requires_grad: nn.Parameter(source, requires_grad),
-        "by_default": by_default,
-        "all_keywords": lambda source, requires_grad: nn.Parameter(requires_grad=requires_grad, data=source),
-        "set_after": set_after,
     }
 )
 
@@ -92,72 +59,62 @@ UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
 )
 
 
-def table() -> Module:
-    made = nn.Embedding(1, 1)
-    del made.weight
-    return made
-
-
-def line() -> Module:
-    made = nn.Linear(1, 1)
-    del made.weight, made.bias
-    return made
-
-
-#: Whose it becomes: modules without parameters so far.
-OWNERS: dict[str, Callable[[], Module]] = named(
-    {
-        "bare": lambda: nn.Module(),
-        "table": table,
-        "line": line,
-        "sequence": lambda: nn.Sequential(),
-    }
-)
-
 #: What has the slot's name before.
 BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
     {
         "none": lambda m, slot, data: m.register_parameter(slot, None),
         "alike": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data))),
-        "double": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data).double())),
         "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
-        "other_shape": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros(7))),
         "absent": lambda m, slot, data: None,
-        "a_module": lambda m, slot, data: setattr(m, slot, nn.Linear(1, 1)),
-        "a_buffer": lambda m, slot, data: m.register_buffer(slot, torch.zeros(1)),
-        "a_number": lambda m, slot, data: setattr(m, slot, 3),
     },
     "before_",
 )
-#: What else than a Parameter may have had the slot's name.
-OTHERS = ("a_module", "a_buffer", "a_number")
 
 
-def deleted_first(module: Module, slot: str, made: Tensor) -> None:
-    if slot in module._parameters:
-        delattr(module, slot)
-    setattr(module, slot, made)
+def wrongly(attempt: Callable[[Module, Tensor], Any], data: Tensor) -> dict[str, Any]:
+    module: Module = nn.Module()
+    module.weight = nn.Parameter(torch.zeros(2))
+    module.register_parameter("nothing", None)
+    module.register_buffer("mean", torch.zeros(2))
+    module.part = nn.Identity()
+    module.number = 5
+
+    def held() -> list[Any]:
+        parts = (module._parameters, module._buffers, module._modules)
+        return [module.number, *((name, id(thing)) for part in parts for name, thing in part.items())]
+
+    kept = held()
+    try:
+        attempt(module, data)
+    except Exception as error:
+        if held() != kept:
+            raise AssertionError("what was refused changed the module") from error
+        raise
+    return {}
 
 
-def none_first(module: Module, slot: str, made: Tensor) -> None:
-    if slot in module._parameters:
-        setattr(module, slot, None)
-    setattr(module, slot, made)
-
-
-def twice(module: Module, slot: str, made: Tensor) -> None:
-    setattr(module, slot, made)
-    setattr(module, slot, made)
-
-
-#: How it is put into a module.
-PLACES: dict[str, Callable[[Module, str, Tensor], None]] = named(
+#: What is attempted with a module ``m`` and a tensor.
+ATTEMPTS: dict[str, Callable[[Module, Tensor], Any]] = named(
     {
-        "assigned": lambda m, slot, made: setattr(m, slot, made),
-        "registered": lambda m, slot, made: m.register_parameter(slot, made),
-        "deleted_first": deleted_first,
-        "none_first": none_first,
-        "twice": twice,
-        "in_the_dict": lambda m, slot, made: m._parameters.update({slot: made}),
+        "tensor_assigned": lambda m, data: setattr(m, "weight", data),
+        "detached_assigned": lambda m, data: setattr(m, "weight", nn.Parameter(data).detach()),
+        "tensor_registered": lambda m, data: m.register_parameter("other", data),
+        "product_registered": lambda m, data: m.register_parameter("other", nn.Parameter(data) * 1),
+        "name_of_a_number": lambda m, data: m.register_parameter("number", nn.Parameter(data)),
+        "name_of_a_buffer": lambda m, data: m.register_parameter("mean", nn.Parameter(data)),
+        "name_of_a_part": lambda m, data: m.register_parameter("part", nn.Parameter(data)),
+        "name_with_a_dot": lambda m, data: m.register_parameter("a.b", nn.Parameter(data)),
+        "buffer_over_a_parameter": lambda m, data: m.register_buffer("weight", data),
+        "part_over_a_parameter": lambda m, data: m.add_module("weight", nn.Identity()),
+        "getting_nothing": lambda m, data: m.get_parameter("other"),
+        "integers_that_train": lambda m, data: nn.Parameter(data.long()),
     }
 )
+#: What each must raise.
+ERRORS: dict[str, tuple[type[Exception], ...]] = {
+    **dict.fromkeys(ATTEMPTS, (TypeError,)),
+    "product_registered": (TypeError, ValueError),
+    **dict.fromkeys((name for name in ATTEMPTS if name.startswith("name_") or "_over_" in name), (KeyError,)),
+    "getting_nothing": (AttributeError,),
+    "integers_that_train": (RuntimeError,),
+}

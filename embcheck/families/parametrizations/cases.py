@@ -1,4 +1,4 @@
-"""A weight that depends on other tensors, as a case: its norm, its rows, its mask or its image."""
+"""A weight that depends on other tensors, as a case: its norm, its rows or its image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
-from embcheck.families.parametrizations.prunings import PRUNINGS, counted, without_least
 
 
 class _ParametrizationAxes(NamedTuple):
@@ -28,16 +27,11 @@ class _ParametrizationAxes(NamedTuple):
     iterations: int = 1
     evaluating: bool = False
     map: Any = None
-    trivial: bool = True
-    pruning: str = "least"
-    weighed: bool = False
     links: int = 1
     inverse: bool = False
     leave: bool = True
     #: whether the module beside it is a deep copy, or one that was parametrized by itself
     copied: bool = False
-    #: how many further modules come and go within cached()
-    passing: int = 0
     dtype: str = "float32"
     layout: str = "contiguous"
     seed: int = 0
@@ -67,11 +61,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
     def directions(self) -> Floats:
         """What is put in the place of the directions, or of the original."""
         return self._mixed("directions", self.shape)
-
-    @cached_property
-    def importance(self) -> Floats:
-        """How important each element is: another order than that of the magnitudes."""
-        return np.abs(self._mixed("importance", self.shape))
 
     @cached_property
     def upstream(self) -> Floats:
@@ -171,87 +160,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         share = off / slack if slack > 0 else math.inf
         return value, np.abs(value) * (share + 4 * self.format.unit_roundoff)
 
-    @cached_property
-    def masks(self) -> list[Floats]:
-        """The mask after each pruning: what is out stays out, and each looks at what is left."""
-        return [mask for mask, _ in self._both_masks[1:]]
-
-    @cached_property
-    def _both_masks(self) -> list[tuple[Floats, Floats]]:
-        """The mask, and that of the weight beside it, at first and after each pruning."""
-        found = [(np.ones(self.shape), np.ones(self.shape))]
-        for name, options in PRUNINGS[self.pruning]:
-            found.append(self._cut(name, options, *found[-1]))
-        return found
-
-    def _cut(self, name: str, options: dict[str, Any], mask: Floats, beside: Floats) -> tuple[Floats, Floats]:
-        """The mask, and that of the weight beside it, which only global pruning cuts."""
-        cut = mask.copy()
-        if name == "custom_from_mask":
-            cut[self.importance <= 2] = 0
-        elif name == "l1_unstructured":
-            without_least(cut.reshape(-1), np.abs(self._scores(mask)).reshape(-1), options["amount"])
-        elif name == "global_unstructured":
-            # Beside it is a weight of other magnitudes; the least go of what is left of both.
-            every = np.concatenate([np.abs(self.weight).reshape(-1), self.importance.reshape(-1) + 0.5])
-            both = without_least(np.concatenate([mask.reshape(-1), beside.reshape(-1)]), every, options["amount"])
-            cut, beside = both.reshape(2, *self.shape)
-        elif name == "ln_structured":
-            left = (mask.sum(1 - options["dim"] % 2, keepdims=True) != 0).astype(np.float64)
-            without_least(left.reshape(-1), self._slices(options, mask), options["amount"])
-            cut *= left
-        return cut, beside
-
-    def _scores(self, mask: Floats) -> Floats:
-        return self.importance if self.weighed else self.weight * mask
-
-    def _slices(self, options: dict[str, Any], mask: Floats) -> Floats:
-        """The norms of rows or columns."""
-        found: Floats = np.linalg.norm(self._scores(mask), options["n"], 1 - options["dim"] % 2)
-        return found
-
-    @property
-    def by_chance(self) -> bool:
-        """Whether what goes is drawn."""
-        return self.kind == "pruned" and self.pruning.endswith("by_chance")
-
-    @property
-    def drawn(self) -> tuple[int | None, int]:
-        """Along which axis whole slices go by chance (None: single elements), and how many."""
-        ((_, options),) = PRUNINGS[self.pruning]
-        dim = options.get("dim")
-        axis = None if dim is None else dim % 2
-        return axis, counted(options["amount"], math.prod(self.shape) if axis is None else self.shape[axis])
-
-    @property
-    def overcut(self) -> bool:
-        """Whether more are to go than are left, which is refused."""
-        for (name, options), (mask, beside) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
-            left = mask.sum() + (beside.sum() if name == "global_unstructured" else 0)
-            if name == "ln_structured":
-                left = (mask.sum(1 - options["dim"] % 2) != 0).sum()
-            if name != "random_structured" and isinstance(options.get("amount"), int) and options["amount"] > left:
-                return True
-        return False
-
-    @property
-    def tied_scores(self) -> bool:
-        """Whether two rows or columns have one norm, so that either may go."""
-        for (name, options), (mask, _) in zip(PRUNINGS[self.pruning], self._both_masks, strict=False):
-            if name == "ln_structured":
-                norms = self._slices(options, mask)
-                if len(set(np.round(norms, 6))) < len(norms):
-                    return True
-        return False
-
-    @property
-    def _strided_scores(self) -> bool:
-        """Whether the first pruning, or a global one, looks at a weight that view(-1) does not take."""
-        (name, options), *later = PRUNINGS[self.pruning]
-        looks = name in ("global_unstructured", "random_unstructured") or "global_unstructured" in dict(later)
-        looks = looks or (name == "l1_unstructured" and options["amount"] != 0 and not self.weighed)
-        return looks and self.layout == "transposed" and min(self.shape) > 1
-
     def mapped(self, values: Floats) -> Floats:
         """f of an original: 2x, and after two links 2x + 1."""
         return 2 * values + (self.links == 2)
@@ -260,22 +168,12 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         """The original of an image."""
         return (values - (self.links == 2)) / 2
 
-    @property
-    def wanted(self) -> Floats:
-        """A matrix with orthogonal rows or columns: ones with signs, at shifted places."""
-        few, many = sorted(self.shape)
-        found = np.zeros((few, many))
-        for k in range(few):
-            found[k, (k + 1) % many] = (-1.0) ** (k + self.seed)
-        return found if self.shape == (few, many) else found.T
-
     def inputs(self) -> dict[str, Input]:
         """The tensors of this kind."""
         further: dict[str, dict[str, Floats]] = {
             "normed": {"gains": self.gains, "directions": self.directions},
             "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
-            "orthogonalized": {"wanted": self.wanted},
-            "pruned": {"importance": self.importance},
+            "orthogonalized": {},
             "mapped": {"values": self.directions},
         }
         upstream = {"upstream": self.upstream} if self.kind != "bounded" else {}
@@ -283,17 +181,13 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square),
-        several_prunings, by_chance, column_major, strided_scores."""
+        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major."""
         square = self.shape[0] == self.shape[1]
+        by_reflections = (self.map or ("", "householder")[not square]) == "householder"
         return {
             **self.axes,
             "wide": self.shape[0] < self.shape[1],
             "square": square,
-            "triangular": self.kind == "orthogonalized"
-            and (self.map or ("", "householder")[not square]) == "householder",
-            "several_prunings": self.kind == "pruned" and len(PRUNINGS[self.pruning]) > 1,
-            "by_chance": self.by_chance,
+            "triangular": self.kind == "orthogonalized" and by_reflections,
             "column_major": self.layout == "transposed",
-            "strided_scores": self.kind == "pruned" and self._strided_scores,
         }

@@ -1,4 +1,4 @@
-"""Programs: a tied weight is made to depend on other tensors: normed, orthogonal or pruned.
+"""Programs: a tied weight is made to depend on other tensors: normed, bounded, orthogonal or mapped.
 
 They import nothing but torch, for their source is what a counterexample's script shows.  Each acts on one side of a
 tied pair, ``(layer, other)``, and tells the weight that the layer then uses, how it is kept, and what is left of it.
@@ -11,9 +11,8 @@ import warnings
 from typing import Any
 
 import torch
-import torch.nn.utils.parametrize
-import torch.nn.utils.prune
 from torch.nn import utils
+from torch.nn.utils import parametrize
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -84,7 +83,7 @@ def normed(
     seen |= {"copied": copied_value(layer), "set": learned(layer, upstream)}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
-        utils.remove_weight_norm(layer) if old else utils.parametrize.remove_parametrizations(layer, "weight")
+        utils.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
         names = [name for name, _ in layer.named_parameters()]
         seen |= {"left": type(layer.weight) is torch.nn.Parameter and names == ["weight"], "after": now(layer)}
     return seen
@@ -125,14 +124,12 @@ def bounded(
     return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
 
 
-def orthogonalized(
-    side: str, kind: str | None, trivial: bool, frozen: bool, weight: Tensor, upstream: Tensor, wanted: Tensor
-) -> dict[str, Any]:
+def orthogonalized(side: str, kind: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, other = sides(weight, side, frozen)
         before = layer.weight
-        utils.parametrizations.orthogonal(layer, orthogonal_map=kind, use_trivialization=trivial)
+        utils.parametrizations.orthogonal(layer, orthogonal_map=kind)
         original = layer.parametrizations.weight.original
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
@@ -144,56 +141,94 @@ def orthogonalized(
         seen["stepped"] = now(layer)
         with torch.no_grad():
             original.mul_(0.9375)  # as weight decay does
-        seen["decayed"] = now(layer)
-        if trivial:
-            layer.weight = wanted
-        return seen | {"assigned": now(layer) if trivial else None}
+        return seen | {"decayed": now(layer)}
 
 
-def pruned(
+def mapped(
     side: str,
-    cuts: tuple[tuple[str, dict[str, Any]], ...],
-    weighed: bool,
+    chain: tuple[int, bool],
+    leave: bool,
+    copied: bool,
+    evaluating: bool,
     frozen: bool,
     weight: Tensor,
-    importance: Tensor,
     upstream: Tensor,
+    values: Tensor,
 ) -> dict[str, Any]:
-    prune = utils.prune
     layer, other = sides(weight, side, frozen)
-    before = layer.weight
-    fresh = prune.is_pruned(layer)
-    beside = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=importance.detach() + 0.5)
-    masks = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        for name, options in cuts:
-            given = dict(options)
-            if weighed and name in ("l1_unstructured", "ln_structured"):
-                given["importance_scores"] = importance
-            if name == "custom_from_mask":
-                given["mask"] = importance > 2
-            if name == "global_unstructured":
-                prune.global_unstructured([(layer, "weight"), (beside, "weight")], prune.L1Unstructured, **given)
-            same = name == "global_unstructured" or getattr(prune, name)(layer, "weight", **given) is layer
-            masks.append(layer.weight_mask.clone())
+    before, kind = layer.weight, type(layer)
+    layer.train(not evaluating)
+    original = registered(layer, *chain)
     seen: dict[str, Any] = {
-        "told": [fresh, prune.is_pruned(layer), same],
-        "masks": torch.stack(masks),
-        "original": layer.weight_orig.detach().clone(),
-        "kept": layer.weight_orig is before and other.weight is before,
-        "trains": layer.weight_orig.requires_grad,
-        "names": [[name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]],
-        "hooks": len(layer._forward_pre_hooks),
+        "kept": original is before and other.weight is before and original.is_leaf,
+        "trains": original.requires_grad,
+        "told": [
+            parametrize.is_parametrized(layer),
+            parametrize.is_parametrized(layer, "bias"),
+            isinstance(layer, kind),
+        ],
+        "names": sorted(name for name, _ in layer.named_parameters()),
+        "modes": sorted({layer.training, *(link.training for link in layer.parametrizations.weight)}),
+        "at_first": original.detach().clone(),
         "set": learned(layer, upstream),
-        "copied": copied_value(layer),
-        "grad": layer.weight_orig.grad,
+        "grad": original.grad,
     }
-    with torch.no_grad():
-        layer.weight_orig.mul_(-2)  # as a step would, after the last forward
-    prune.remove(layer, "weight")
+    twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
+    written(twin.parametrizations.weight.original if copied else registered(twin, *chain), values)
+    with parametrize.cached():
+        used(layer)
+        seen["twin"] = now(twin)
+    seen |= cached_twice(layer, original, values)
+    seen["changed"] = now(layer)
+    if chain[1]:
+        layer.weight = upstream
+        seen |= {"assigned": now(layer), "found": original.detach().clone()}
+        written(original, values)
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
     return seen | {
-        "removed": layer.weight is before and other.weight is before and not prune.is_pruned(layer),
-        "clean": not layer._forward_pre_hooks and [name for name, _ in layer.named_buffers()] == [],
+        "removed": layer.weight is before and other.weight is before and type(layer) is kind,
+        "trains_after": layer.weight.requires_grad,
         "after": now(layer),
     }
+
+
+def registered(layer: Module, links: int, inverse: bool) -> Tensor:
+    """The original of a layer's weight once links x ↦ 2x, then x ↦ x + 1, whose order shows, were registered."""
+
+    class Doubled(torch.nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            return given * 2
+
+    class Raised(torch.nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            return given + 1
+
+    class Halving(Doubled):
+        def right_inverse(self, given: Tensor) -> Tensor:
+            return given / 2
+
+    class Lowering(Raised):
+        def right_inverse(self, given: Tensor) -> Tensor:
+            return given - 1
+
+    for link in ((Halving, Lowering) if inverse else (Doubled, Raised))[:links]:
+        parametrize.register_parametrization(layer, "weight", link())
+    original: Tensor = layer.parametrizations.weight.original
+    return original
+
+
+def written(original: Tensor, values: Tensor) -> None:
+    with torch.no_grad():
+        original.copy_(values)
+
+
+def cached_twice(layer: Module, original: Tensor, values: Tensor) -> dict[str, Any]:
+    """The weight within cached() before and after a write to the original, and whether it is one there and two outside."""
+    seen: dict[str, Any] = {"caches": []}
+    for turn in (1, 2):
+        with parametrize.cached():
+            first = layer.weight
+            seen["caches"].append([first is layer.weight, bool((first == used(layer)).all())])
+            seen[f"cached{turn}"] = first.detach().clone()
+        written(original, values)
+    return seen | {"fresh": layer.weight is not layer.weight}

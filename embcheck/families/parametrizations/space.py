@@ -9,27 +9,23 @@ from typing import Any
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.parametrizations.cases import ParametrizationCase
-from embcheck.families.parametrizations.programs import bounded, normed, orthogonalized, pruned
-from embcheck.families.parametrizations.prunings import PRUNINGS
-from embcheck.families.parametrizations.register_parametrization import mapped
+from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
 #: The program of each kind, and the axes that are its options.
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
-    "orthogonalized": (orthogonalized, ("trivial",)),
-    "pruned": (pruned, ("weighed",)),
-    "mapped": (mapped, ("leave", "copied", "passing", "evaluating")),
+    "orthogonalized": (orthogonalized, ()),
+    "mapped": (mapped, ("leave", "copied", "evaluating")),
 }
 #: The axes of a kind that are none.
-_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "pruned": {"pruning"}, "mapped": {"links", "inverse"}}
+_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "mapped": {"links", "inverse"}}
 
 
 def plan(case: ParametrizationCase) -> Plan:
     program, own = PROGRAMS[case.kind]
     further: dict[str, dict[str, Any]] = {
         "orthogonalized": {"kind": case.map},
-        "pruned": {"cuts": PRUNINGS[case.pruning]},
         "mapped": {"chain": (case.links, case.inverse)},
     }
     options = {name: case.axes[name] for name in (*own, "side", "frozen")}
@@ -39,7 +35,7 @@ def plan(case: ParametrizationCase) -> Plan:
 #: Axes that some kinds have.
 _OWN = (
     *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("trivial", "pruning", "weighed", "links", "inverse", "leave", "copied", "passing"),
+    *("links", "inverse", "leave", "copied"),
 )
 
 
@@ -49,12 +45,7 @@ def repair(case: ParametrizationCase) -> ParametrizationCase:
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
     if case.kind == "bounded" and case.dim not in (0, 1):
         changes["dim"] = 0
-    if case.kind == "mapped" and case.links == 0:
-        changes["links"] = 1
-    fitted = case.but(**changes)
-    if fitted.kind == "pruned" and (fitted.overcut or fitted.tied_scores):
-        return fitted.but(pruning="custom")
-    return fitted
+    return case.but(**changes)
 
 
 SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
@@ -64,19 +55,15 @@ AXES: dict[str, tuple[Any, ...]] = {
     "side": ("embedding", "head"),
     "frozen": (False, True),
     "old": (False, True),
-    "dim": (0, 1, None, -1, -2),
+    "dim": (0, 1, None, -1),
     "signs": ("positive", "negative", "mixed", "zero"),
     "iterations": (1, 2, 3),
     "evaluating": (False, True),
     "map": (None, "matrix_exp", "cayley", "householder"),
-    "trivial": (True, False),
-    "pruning": tuple(PRUNINGS),
-    "weighed": (False, True),
     "links": (1, 2),
     "inverse": (False, True),
     "leave": (True, False),
     "copied": (False, True),
-    "passing": (0, 1, 160),
     "dtype": ("float32", "float64"),
     "layout": ("contiguous", "transposed", "offset"),
 }
@@ -87,22 +74,16 @@ def scope() -> Iterator[ParametrizationCase]:
     kinds: dict[str, tuple[str, ...]] = {
         "normed": ("old", "dim", "signs"),
         "bounded": ("old", "iterations", "evaluating"),
-        "orthogonalized": ("map", "trivial"),
-        "pruned": ("pruning", "weighed"),
+        "orthogonalized": ("map",),
         "mapped": ("links", "inverse", "leave", "copied"),
     }
-    seed = 0
-    for kind, names in kinds.items():
-        for shape, chosen in itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names))):
-            seed += 1
-            case = ParametrizationCase(
-                kind, shape, ("embedding", "head")[seed % 2], seed % 5 == 0, dtype=("float32", "float64")[seed % 3 == 0],
-                layout=AXES["layout"][seed % 3], passing=(0, 1, 0, 160)[seed % 4], seed=seed,
-            ).but(**dict(zip(names, chosen, strict=True)))  # fmt: skip
-            yield repair(case)
-    for shape, side, links, inverse in itertools.product(SHAPES[:3], AXES["side"], (1, 2), (False, True)):
-        seed += 1
-        yield ParametrizationCase("mapped", shape, side, links=links, inverse=inverse, evaluating=True, seed=seed)
+    further = [("mapped", ("links", "inverse", "evaluating"))]
+    for kind, names in (*kinds.items(), *further):
+        chosen = itertools.product(SHAPES, itertools.product(*(AXES[name] for name in names)))
+        for seed, (shape, values) in enumerate(chosen):
+            axes = {"dtype": ("float32", "float64")[seed % 3 == 0], "layout": AXES["layout"][seed % 3]}
+            own = dict(zip(names, values, strict=True)) | {"seed": seed}
+            yield repair(ParametrizationCase(kind, shape, AXES["side"][seed % 2], seed % 5 == 0, **axes, **own))
 
 
 SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), strength=2)

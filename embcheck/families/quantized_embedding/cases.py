@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import Floats
@@ -21,7 +20,7 @@ from embcheck.core.law import Plan
 from embcheck.core.oracle import Expected
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.quantized_embedding.programs import AFTER, MADE, quantized
+from embcheck.families.quantized_embedding.programs import AFTER, quantized
 
 #: What must be refused: a token outside the table, weights for fewer tokens than there are, a bag that ends too late.
 MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
@@ -44,7 +43,6 @@ class _QuantizedAxes(NamedTuple):
     indices: str = "cycle"
     index_dtype: str = "int64"
     values: str = "fingerprint"
-    made: str = "from_float"
     after: str = "nothing"
     mistake: str | None = None
     seed: int = 0
@@ -151,8 +149,8 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
 def plan(case: QuantizedCase) -> Plan:
     names = ("padding_idx",) if case.layer == "embedding" else ("mode", "padding_idx", "include_last_offset")
     flags = {name: case.axes[name] for name in names}
-    functions = {"make": MADE[case.made], "act": AFTER[case.after]}
-    return Plan(quantized, case.inputs(), {**functions, "layer": case.layer, "bits": case.bits, "flags": flags})
+    options = {"act": AFTER[case.after], "layer": case.layer, "bits": case.bits, "flags": flags}
+    return Plan(quantized, case.inputs(), options)
 
 
 def repair(case: QuantizedCase) -> QuantizedCase | None:
@@ -182,34 +180,26 @@ def repair(case: QuantizedCase) -> QuantizedCase | None:
 
 
 def scope() -> Iterator[QuantizedCase]:
-    """Every layer with either width, however it is made and copied, with every mode; every mistake."""
+    """Every layer with either width, however it is copied, with every mode; every mistake."""
     return filter(None, map(repair, _every()))
 
 
 def _every() -> Iterator[QuantizedCase]:
-    for seed, (layer, bits, made, after) in enumerate(itertools.product(("embedding", "bag"), (8, 4), MADE, AFTER)):
-        for mode, padding, batch in itertools.product(("sum", "mean", "max"), (None, 0), (False, True)):
-            yield QuantizedCase(5, 8, layer, bits, mode, 6, batch=batch, padding_idx=padding, made=made, after=after,
-                                include_last_offset=bool(seed % 2), weighted=bool(seed % 3), seed=seed)  # fmt: skip
-    for mistake, layer, bits, made in itertools.product(MISTAKES, ("embedding", "bag"), (8, 4), MADE):
-        yield QuantizedCase(3, 4, layer, bits, mistake=mistake, made=made)
+    chosen = itertools.product(("embedding", "bag"), (8, 4), AFTER, ("sum", "mean", "max"), (None, 0), (False, True))
+    for seed, (layer, bits, after, mode, padding, batch) in enumerate(chosen):
+        axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "after": after, "seed": seed}
+        axes |= {"include_last_offset": bool(seed // 4 % 2), "weighted": bool(seed % 3)}
+        yield QuantizedCase(5, 8, layer, bits, mode, 6, **axes)
+    for mistake, layer, bits in itertools.product(MISTAKES, ("embedding", "bag"), (8, 4)):
+        yield QuantizedCase(3, 4, layer, bits, mistake=mistake)
 
 
 def fixed_cases() -> Iterator[QuantizedCase]:
     """Widths on both sides of vectors, many tokens, and every mistake."""
     for seed, (width, layer, bits) in enumerate(itertools.product((2, 16, 17, 64, 129), ("embedding", "bag"), (8, 4))):
-        yield QuantizedCase(9, width, layer, bits, numel=33, length=4, indices="uniform", seed=seed,
-                            index_dtype=("int64", "int32")[seed % 2], values=("fingerprint", "real")[seed % 2])  # fmt: skip
+        case = QuantizedCase(9, width, layer, bits, numel=33, length=4, indices="uniform", seed=seed)
+        yield case.but(index_dtype=("int64", "int32")[seed % 2], values=("fingerprint", "real")[seed % 2])
     yield from (QuantizedCase(layer="bag", mistake=mistake) for mistake in MISTAKES)
-
-
-def draw(draws: stream.Stream) -> QuantizedCase | None:
-    """A random case of middling size."""
-    chosen: dict[str, Any] = {name: draws.choice(values) for name, values in AXES.items()}
-    largest = {"num_embeddings": (1, 40), "embedding_dim": (1, 70), "numel": (0, 40)}
-    sizes = {name: draws.between(*ends) for name, ends in largest.items()}
-    mistake = draws.choice(MISTAKES) if draws.chance(8) else None
-    return repair(QuantizedCase(**{**chosen, **sizes, "mistake": mistake, "seed": draws.between(0, 1 << 16)}))
 
 
 AXES = {
@@ -227,9 +217,8 @@ AXES = {
     "indices": ("cycle", "uniform", "same", "late_padding"),
     "index_dtype": ("int64", "int32"),
     "values": ("fingerprint", "real", "small"),
-    "made": tuple(MADE),
     "after": tuple(AFTER),
 }
 
 
-SPACE = Space(QuantizedCase, AXES, repair, scope, fixed_cases, draw=draw, strength=2)
+SPACE = Space(QuantizedCase, AXES, repair, scope, fixed_cases, strength=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +20,6 @@ Module = Any
 
 
 def quantized(
-    make: Callable[[Module, Any], Module],
     act: Callable[[Module], Module],
     layer: str,
     bits: int,
@@ -40,7 +38,7 @@ def quantized(
     given = (indices,) if layer == "embedding" else (indices, offsets, samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, in favour of another package
-        narrow = make(plain, config)
+        narrow = from_float(plain, config)
         copied = act(narrow)
     value = copied(*given)
     return {"value": value, "as_before": torch.equal(narrow(*given), value)}
@@ -52,13 +50,6 @@ def from_float(plain: Module, config: Any) -> Module:
     return getattr(narrow, type(plain).__name__).from_float(plain)
 
 
-def converted(plain: Module, config: Any) -> Module:
-    quantization: Any = torch.ao.quantization
-    model = torch.nn.Sequential(plain)
-    plain.qconfig = config
-    return quantization.convert(quantization.prepare(model))[0]
-
-
 def saved(layer: Module) -> Module:
     memory = io.BytesIO()
     torch.save(layer, memory)
@@ -66,12 +57,10 @@ def saved(layer: Module) -> Module:
     return torch.load(memory, weights_only=False)
 
 
-MADE: dict[str, Callable[[Module, Any], Module]] = {"from_float": from_float, "converted": converted}
 AFTER: dict[str, Callable[[Module], Module]] = named(
     {
         "nothing": lambda layer: layer,
         "deepcopied": lambda layer: copy.deepcopy(layer),
-        "pickled": lambda layer: pickle.loads(pickle.dumps(layer)),
         "saved": saved,
     }
 )

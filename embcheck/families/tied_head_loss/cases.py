@@ -26,12 +26,9 @@ MANY = 4096
 #: Which targets are ignored, by the axis ``ignored``.
 IGNORED = ("nothing", "some", "all")
 #: The ignore_index of the axis ``ignore``: the default, or a number that stands inside or outside the classes.
-IGNORE = ("default", "first", "last", "beyond", "negative")
+IGNORE = ("default", "first", "beyond")
 #: What is wrong with a call, of which each must raise.
-MISTAKES = (
-    "target_beyond", "target_negative", "weights_short", "weights_long", "targets_more", "targets_fewer",
-    "smoothing_above_one", "smoothing_below_zero", "reduction_unknown", "targets_fractional",
-)  # fmt: skip
+MISTAKES = ("target_beyond", "target_negative", "weights_short", "targets_fewer", "smoothing_above_one")
 
 
 class _PredictionAxes(NamedTuple):
@@ -50,10 +47,6 @@ class _PredictionAxes(NamedTuple):
     weighted: bool = False
     label_smoothing: float = 0.0
     bias: bool = False
-    #: whether the last class is barred: its bias is −∞, and no target
-    barred: bool = False
-    #: whether the rows of ignored targets are NaN, as those that attend to nothing are
-    poisoned: bool = False
     padding_idx: int | None = None
     #: by what the table is multiplied: with 4 exp(z) overflows in float32
     scale: int = 1
@@ -90,20 +83,18 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def ignore_index(self) -> int:
         """The target that is ignored."""
-        last = self.num_embeddings - 1
-        return {"first": 0, "last": last, "beyond": last + 4, "negative": -3}.get(self.ignore, _NOWHERE)
+        return {"first": 0, "beyond": self.num_embeddings + 3}.get(self.ignore, _NOWHERE)
 
     @cached_property
     def classes(self) -> Ints:
         """The class of each token, ignored ones included, shape ``(numel,)``."""
-        open_ = self.num_embeddings - self.barred
-        found = stream.below(stream.derive("predicted", self.seed), self.numel, open_)
+        found = stream.below(stream.derive("predicted", self.seed), self.numel, self.num_embeddings)
         if self.ignored == "all":
             found[:] = self.ignore_index
         elif self.ignored == "some":
             found[self.seed % 2 :: 2] = self.ignore_index
         elif 0 <= self.ignore_index < self.num_embeddings:
-            found = np.where(found == self.ignore_index, (found + 1) % open_, found)
+            found = np.where(found == self.ignore_index, (found + 1) % self.num_embeddings, found)
         return found
 
     @cached_property
@@ -120,7 +111,6 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
         found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
-        found[:, self.num_embeddings - self.barred :] = 0.0
         return found
 
     @cached_property
@@ -133,9 +123,7 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def bias_values(self) -> Floats:
         """The bias of each class."""
-        found = stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
-        found[self.num_embeddings - self.barred :] = -np.inf
-        return found
+        return stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
 
     @cached_property
     def logits(self) -> Floats:
@@ -160,17 +148,13 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def divisors(self) -> Floats:
         """By what the mean to which a token belongs divides, shape ``(numel,)``: the weights of the targets that are judged,
-        or the number of distributions, of all tokens or of those that are beside it in the first axis."""
+        or the number of distributions."""
         if self.reduction != "mean":
             return np.ones(self.numel)
-        shares = (
-            np.ones(self.numel)
-            if self.targets == "probability"
-            else self.class_weights[self.classes % self.num_embeddings]
-        )
-        means = self.shape[0] if self.call == "mapped_batches" else 1
-        sums = np.where(self.kept, shares, 0.0).reshape(means, -1).sum(axis=1)
-        return np.repeat(sums, self.numel // max(means, 1))
+        shares = np.ones(self.numel)
+        if self.targets == "index":
+            shares = self.class_weights[self.classes % self.num_embeddings]
+        return np.full(self.numel, np.where(self.kept, shares, 0.0).sum())
 
     @property
     def empty(self) -> bool:
@@ -197,16 +181,13 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
         most = self.logits.max(axis=1, keepdims=True)
         total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
         found = self.logits - most - total
-        barred = np.isinf(found)  # exactly so
-        rounded = TRANSCENDENTAL * total + total + abs(most) + np.where(barred, 0.0, abs(found))
-        off = gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
-        return found, np.where(barred, 0.0, off)
+        rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
+        return found, gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
-        logarithms = np.where(self.coefficients, logarithms, 0.0)  # 0 log 0 = 0
         size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
         rounded = gamma(self.num_embeddings + 12, self.roundoff) * size
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
@@ -244,12 +225,7 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             found["label_smoothing"] = self.label_smoothing
         if self.ignore != "default":
             found["ignore_index"] = self.ignore_index
-        wrong: dict[str, dict[str, Any]] = {
-            "smoothing_above_one": {"label_smoothing": 1.5},
-            "smoothing_below_zero": {"label_smoothing": -0.5},
-            "reduction_unknown": {"reduction": "average"},
-        }
-        return found | wrong.get(self.mistake or "", {})
+        return found | ({"label_smoothing": 1.5} if self.mistake == "smoothing_above_one" else {})
 
     def inputs(self) -> dict[str, Input]:
         """The table, tokens, targets and upstream gradient, and a bias and weights of the classes where there are any."""
@@ -260,13 +236,11 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             "targets": self._targets(),
             "upstream": Input(fmt.encode(self.upstream), self.dtype),
         }
-        if self.poisoned:
-            found["mask"] = Input(fmt.encode(np.where(self.kept, 1.0, np.nan).reshape(*self.shape, 1)), self.dtype)
         if self.bias:
             found["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
-        wrong = {"weights_short": self.class_weights[:-1], "weights_long": np.append(self.class_weights, 1.0)}
-        if self.weighted or self.mistake in wrong:
-            found["class_weights"] = Input(fmt.encode(wrong.get(self.mistake or "", self.class_weights)), self.dtype)
+        short = self.mistake == "weights_short"
+        if self.weighted or short:
+            found["class_weights"] = Input(fmt.encode(self.class_weights[: -1 if short else None]), self.dtype)
         return found
 
     def _targets(self) -> Input:
@@ -274,23 +248,15 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
         if self.targets == "probability":
             return Input(self.format.encode(self.distribution.reshape(*self.shape, self.num_embeddings)), self.dtype)
         classes = self.classes.astype(np.int64)
-        match self.mistake:
-            case "target_beyond":
-                classes[-1] = self.num_embeddings
-            case "target_negative":
-                classes[-1] = -1
-            case "targets_more":
-                return Input(np.append(classes, 0), "int64")
-            case "targets_fewer":
-                return Input(classes[:-1], "int64")
-            case "targets_fractional":
-                return Input(self.format.encode(classes.astype(np.float64)), self.dtype)
+        if self.mistake == "targets_fewer":
+            return Input(classes[:-1], "int64")
+        if self.mistake in ("target_beyond", "target_negative"):
+            classes[-1] = self.num_embeddings if self.mistake == "target_beyond" else -1
         return Input(classes.reshape(self.shape), "int64")
 
     def facts(self) -> dict[str, Any]:
         """The axes and: empty (a mean over nothing), many (tokens), repeated (a token twice), inside (what is ignored is a
-        class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds),
-        unjudgeable (what is ignored has no finite loss), refused."""
+        class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds), refused."""
         padding = self.padding_idx
         return {
             **self.axes,
@@ -302,7 +268,6 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
             "smoothed_beyond": self.smoothed_beyond,
-            "unjudgeable": self.poisoned or (self.barred and self.ignore == "last" and self.ignored != "nothing"),
             "refused": self.mistake is not None,
             "numel": self.numel,
         }

@@ -43,14 +43,13 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias, the classes' weights and a mask of the rows, where there are any."""
+    """``fed`` are a bias and the classes' weights, where there are any."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
-    rows = hidden * fed["mask"] if "mask" in fed else hidden
     with context():
-        value = loss(rows, table, bias, targets, weight=fed.get("class_weights"), **flags)
+        value = loss(hidden, table, bias, targets, weight=fed.get("class_weights"), **flags)
         value.backward(upstream)
     return {
         "value": value,
@@ -85,30 +84,11 @@ def cross_entropy(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **f
 
 
 @_loss
-def module(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    return of_logits(hidden, table, bias, targets, torch.nn.CrossEntropyLoss(**flags))
-
-
-@_loss
 def likelihood(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
         return torch.nn.functional.nll_loss(torch.nn.functional.log_softmax(logits, dim=-1), wanted, **flags)
 
     return of_logits(hidden, table, bias, targets, loss)
-
-
-@_loss
-def likelihood_modules(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    soft, loss = torch.nn.LogSoftmax(dim=-1), torch.nn.NLLLoss(**flags)
-    return of_logits(hidden, table, bias, targets, lambda z, t: loss(soft(z), t))
-
-
-@_loss
-def spatial(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    """Classes in the second axis, as for an image: (batch, classes, length)."""
-    logits = torch.nn.functional.linear(hidden, table, bias).movedim(-1, 1)
-    wanted = targets.movedim(-1, 1) if targets.dim() == hidden.dim() else targets
-    return torch.nn.functional.cross_entropy(logits, wanted, **flags)
 
 
 @_loss
@@ -125,31 +105,6 @@ def chunked(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: 
     modules: Any = torch.nn
     options = modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
     return linear(hidden, table, bias, targets, options=options, **flags)
-
-
-@_loss
-def chunked_by_default(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    modules: Any = torch.nn
-    options = modules.LinearCrossEntropyOptions()
-    return linear(hidden, table, bias, targets, options=options, **flags)
-
-
-@_loss
-def mapped(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    """Each token for itself, by vmap."""
-    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, **flags))
-    return of_logits(hidden, table, bias, targets, each)
-
-
-@_loss
-def mapped_batches(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    """What lies along the first axis for itself, by vmap; the sum of those losses."""
-    logits = torch.nn.functional.linear(hidden, table, bias)
-    whole = targets.dim() == logits.dim()
-    rows, wanted = logits.flatten(1, -2), targets.flatten(1, -2) if whole else targets.flatten(1)
-    each = torch.vmap(lambda row, target: torch.nn.functional.cross_entropy(row, target, **flags))
-    found: Tensor = each(rows, wanted)
-    return found.reshape(hidden.shape[:-1]) if flags["reduction"] == "none" else found.sum()
 
 
 @_loss

@@ -1,1 +1,0 @@
-"""Optimizers under another default device or dtype."""

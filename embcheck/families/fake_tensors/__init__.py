@@ -1,1 +1,0 @@
-"""Calls with fake and meta tensors."""
