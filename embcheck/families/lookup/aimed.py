@@ -21,7 +21,7 @@ WIDTHS = (1, 2, 3, 7, 8, 16, 17, 31, 32, 33, 64, 65, 128, 129, 512, 513)
 LARGEST = (1 << 14, 1 << 17, 1 << 20)
 
 #: Up to so many elements of table or output a case has several calls.
-SEVERAL = 1 << 15
+SEVERAL = 1 << 13
 
 #: Layouts by the strides that a kernel sees.
 _OF_TABLES = {
